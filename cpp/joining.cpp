@@ -31,7 +31,7 @@ class Concatenate : public Op {
     each_row(ctx, [&](int64_t row) {
       float* to = y + row * total_;
       for (size_t k = 0; k < widths_.size(); k++) {
-        std::copy_n(x[k] + row * widths_[k], widths_[k], to);
+        take(x[k] + row * widths_[k], widths_[k], to);
         to += widths_[k];
       }
     });
@@ -46,7 +46,7 @@ class Concatenate : public Op {
     each_row(ctx, [&](int64_t row) {
       const float* from = dz + row * total_;
       for (size_t k = 0; k < widths_.size(); k++) {
-        if (dx[k]) std::copy_n(from, widths_[k], dx[k] + row * widths_[k]);
+        if (dx[k]) take(from, widths_[k], dx[k] + row * widths_[k]);
         from += widths_[k];
       }
     });
@@ -62,6 +62,13 @@ class Concatenate : public Op {
     }
     widths_.push_back(width);
     total_ += width;
+  }
+  static void take(const float* from, int64_t n, float* to) {
+    constexpr int64_t large = 1 << 18;
+    if (n < large)
+      std::copy_n(from, n, to);
+    else
+      copy(from, n, to);  // which may be stopped
   }
   template <class Body>
   void each_row(const ExecContext& ctx, Body&& body) const {

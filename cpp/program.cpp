@@ -253,6 +253,13 @@ ExecContext Program::context(const State& state, int64_t batch,
 
 namespace {
 
+// Whether to stop before a node. Asks before large ones only: an op on a single row has
+// no tasks between which it could ask.
+bool stops_before(const Node& node, int64_t batch) {
+  int64_t elements = batch * std::max(node.op->in, node.op->out);
+  return elements >= large_sample ? stop_requested(4 * elements) : false;
+}
+
 // What a node reads.
 const float* value_at(const Workspace& ws, int input) {
   return input >= 0 ? ws.value[size_t(input)] : ws.x_at[size_t(-1 - input)];
@@ -274,11 +281,13 @@ void poison(float*, int64_t) {}
 
 }  // namespace
 
-// Heads write to `outputs` unless that is null. Says in ws.value where outputs lie.
+// Heads write to `outputs` unless that is null. Says in ws.value where outputs lie. Is
+// left early where the call is to stop.
 void Program::forward(const ExecContext& ctx, Workspace& ws,
                       float* const* outputs) const {
   for (size_t i = 0; i < graph_->nodes.size(); i++) {
     const Node& node = graph_->nodes[i];
+    if (stops_before(node, ctx.batch)) return;
     const float* x = value_at(ws, node.inputs[0]);
     if (node.op->identity_at_inference && !ctx.training && !ctx.saves &&
         node.is_inner()) {
@@ -337,6 +346,7 @@ void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
   for (size_t i = nodes.size(); i-- > 0;) {
     const Node& node = nodes[i];
     if (!node.needed) continue;
+    if (stops_before(node, ctx.batch)) return;
     float* dz = gradient_at(ctx, ws, i);
     if (!node.defers_derivative)
       differentiate(kernels_, node.op->derivative(ws.out[i], ws.saved[i]), dz, dz,
@@ -503,6 +513,7 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
     ExecContext p = context(state, gather(batches, s, *ws), *ws);
     if (stop_requested(work_of(p.batch))) return;
     forward(p, *ws, nullptr);
+    if (stopped()) return;
     add_totals(p, *ws, losses(p, *ws, false) + penalties, totals);
   }
 }

@@ -152,6 +152,60 @@ def test_another_thread_may_not_train(engine: str) -> None:
     model.fit(x, y, verbose=0)
 
 
+def test_models_that_share_a_layer_may_not_train_at_once(engine: str) -> None:
+    """Nor may one of them be asked while another thread trains another one."""
+    x = Input((3,))
+    shared = layers.Dense(8, "tanh")
+    models = [Model(x, layers.Dense(1)(shared(x))) for _ in range(2)]
+    alone = Model(x, layers.Dense(1)(layers.Dense(8)(x)))
+    given = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    y = given.sum(axis=1)
+    for model in (*models, alone):
+        model.compile("sgd", "mse", engine=engine)
+        model.fit(given, y, verbose=0)
+    one, other = models
+    go, on = threading.Event(), threading.Event()
+    inside: list[Any] = []
+
+    def hold(epoch: int, logs: Any) -> None:
+        inside.append(other.predict(given, verbose=0))  # as of this epoch
+        with pytest.raises(ModelBusyError, match=r"^\[fit\] .* that this call comes"):
+            other.fit(given, y, verbose=0)
+        on.set()
+        assert go.wait(60)
+
+    thread = threading.Thread(
+        target=lambda: one.fit(
+            given, y, verbose=0, callbacks=[LambdaCallback(on_epoch_end=hold)]
+        )
+    )
+    thread.start()
+    assert on.wait(60)
+    try:
+        before = bits(alone)
+        calls = {
+            "fit": lambda: other.fit(given, y, verbose=0),
+            "predict": lambda: other.predict(given, verbose=0),
+            "evaluate": lambda: other.evaluate(given, y, verbose=0),
+            "train_on_batch": lambda: other.train_on_batch(given, y),
+            "set_weights": lambda: other.set_weights([]),
+        }
+        for name, call in calls.items():
+            with pytest.raises(ModelBusyError, match=rf"^\[{name}\]"):
+                call()
+        alone.fit(given, y, verbose=0)
+        assert bits(alone) != before
+        assert copy.deepcopy(shared).variables[0].lock.active is False
+    finally:
+        go.set()
+        thread.join()
+    assert len(inside) == 1
+    first = shared.kernel.numpy()
+    other.fit(given, y, verbose=0)
+    assert (shared.kernel.numpy() != first).any()
+    np.testing.assert_array_equal(one.get_weights()[0], other.get_weights()[0])
+
+
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", GRAPHS)
 def test_ctrl_c_leaves_a_whole_step(name: str, soak: bool, promise: Promise) -> None:
@@ -234,6 +288,43 @@ def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
     ]
     assert max(late) < limit()
     promise("interrupt", f"{name}, one sample: worst {1000 * max(late):.0f} ms")
+
+
+CHAINS: dict[str, Any] = {
+    "formulas": lambda h: ops.flip(ops.sin(h) * 0.5 + ops.tanh(h), axis=1),
+    "joined": lambda h: ops.concatenate([h[:, 7:], h[:, :7]], axis=1),
+    "interleaved": lambda h: ops.concatenate([h[:, ::2], h[:, 1::2]], axis=1),
+    "flipped": lambda h: ops.flip(h, axis=1),
+}
+
+
+@pytest.mark.usefixtures("native", "threads")
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_over_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
+    """No op has a second row, or a second thread, before which it could look. Memory is
+    new in each fit, which makes everything slow."""
+    kurve.set_threads(1)
+    given = np.random.default_rng(0).uniform(0.0, 1.0, (1, 4_000_000))
+    given = given.astype(np.float32)
+    late = []
+    for delay in np.random.default_rng(11).uniform(0.1, 1.0, 10 if soak else 4):
+        models = []
+        for _ in range(3):
+            x = h = Input((4_000_000,))
+            for _ in range(12):
+                h = CHAINS[name](h)
+            models.append(Model(x, layers.Dense(1)(h)))
+            models[-1].compile(kurve.optimizers.SGD(1e-12), "mse")
+        late.append(
+            slowest_end(
+                delay,
+                lambda: models.pop().fit(  # noqa: B023
+                    given, np.ones(1), epochs=ENDLESS, verbose=0
+                ),
+            )
+        )
+    assert max(late) < limit()
+    promise("interrupt", f"a chain, {name}: worst {1000 * max(late):.0f} ms")
 
 
 def test_what_is_not_finite_names_the_output(engine: str) -> None:

@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, callbacks, ensemble
+from kurve import Input, Model, Sequential, callbacks, ensemble, set_engine
+from kurve.engines import Batches
+from kurve.engines.native import NativeEngine
 from kurve.errors import ModelBusyError, NonFiniteError
-from kurve.layers import Dense
+from kurve.layers import Dense, GlobalAveragePooling1D
+from kurve.training import fitting, streams
+from kurve.training.batching import Division
+from kurve.training.feeds import ArrayFeed
 from kurve.utils import PyDataset, set_random_seed
 from tests.two_heads import TwoHeads, data
 
@@ -331,7 +336,7 @@ def test_hooks_of_batches(steps: int) -> None:
     wanted = [
         call
         for first in firsts
-        for call in (("begin", first), ("end", min(first + steps, STEPS) - 1))
+        for call in (("begin", first), ("end", first + steps - 1))
     ]
     for x, y in ((X, Y), (Numbered(), None)):
         calls, model = Calls(), model_of(steps_per_execution=steps)
@@ -443,6 +448,136 @@ def test_a_bad_batch_is_named_by_its_number() -> None:
         model_of().predict(iter([]), verbose=0)
     with pytest.raises(ValueError, match=r"\[evaluate\] x must give one batch"):
         model_of().evaluate(iter([]), verbose=0)
+
+
+class EngineCalls:
+    """Numbers of steps that the engine gets in its calls."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.steps: list[int] = []
+        set_engine("native")
+        train = NativeEngine.train
+
+        def counted(engine: Any, jobs: Any) -> Any:
+            self.steps += [job.last - job.first for job in jobs]
+            return train(engine, jobs)
+
+        patch.setattr(NativeEngine, "train", counted)
+        patch.setattr(streams, "FAST_SOURCE", 1.0)
+        patch.setattr(streams, "FAST_STEP", 10.0)
+
+
+FORMS: dict[str, Any] = {
+    "arrays": lambda x, y, w: (x, y, w),
+    "doubles, filled again": lambda x, y, w: (x.astype(float), y[:, 0], w),
+    "lists": lambda x, y, w: [[x], [y], w],
+    "names": lambda x, y, w: ({"last": x}, {"out": y}, w),
+    "lists of numbers": lambda x, y, w: (x.tolist(), y.tolist(), w.tolist()),
+}
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("form", FORMS)
+def test_fast_batches_share_calls(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bits of arrays, also where a generator fills the same memory again, and
+    where batches differ in size."""
+    calls = EngineCalls(monkeypatch)
+    cuts = [slice(0, 8), slice(8, 16), slice(16, 17), slice(17, 40), slice(40, 42)]
+    filled = [np.empty((32, 3)), np.empty((32, 1)), np.empty(32)]
+
+    def given() -> Iterator[Any]:
+        for cut in cuts * 9:
+            parts = []
+            for memory, array in zip(filled, (X, Y, W), strict=True):
+                part = memory[: len(array[cut])]
+                part[:] = array[cut]
+                parts.append(part if "filled" in form else part.astype(np.float32))
+            yield FORMS[form](*parts)
+
+    def named() -> Model:
+        set_random_seed(7)
+        x = Input((3,), name="last")
+        model = Model(x, Dense(1, name="out")(Dense(4, "tanh")(x)))
+        model.compile("adam", "mse")
+        return model
+
+    model, twin = named(), named()
+    history = model.fit(given(), **QUIET).history
+    assert sum(calls.steps) == len(cuts) * 9
+    assert (len(calls.steps) < 9) is (form != "lists of numbers")
+    bounds = np.array([0, 8, 16, 17, 40, 42])
+    feed = ArrayFeed(
+        Batches(X, Y, W, None, bounds), Division(42, bounds, 45, False, 0, 0)
+    )
+    monkeypatch.setattr(fitting._Given, "to_train", lambda *given: (feed, [(3,)], None))
+    assert twin.fit(X, Y, **QUIET).history == history
+    assert same(model, {}, ({}, twin.get_weights()))
+    whole = model.evaluate(given(), verbose=0)
+    assert whole == pytest.approx(twin.evaluate(X, Y, sample_weight=W, verbose=0))
+
+
+@pytest.mark.usefixtures("native")
+def test_one_form_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that come and go, another dtype, other sizes of an open axis."""
+    calls = EngineCalls(monkeypatch)
+    x = Input((None, 3))
+    mean = GlobalAveragePooling1D()(x)
+    models = []
+    for _ in range(2):
+        set_random_seed(3)
+        models.append(Model(x, Dense(1)(mean)))
+        models[-1].compile("sgd", "mse")
+    long = np.random.default_rng(1).normal(size=(8, 5, 3)).astype(np.float32)
+    given: list[Any] = []
+    for i in range(24):
+        x = long[:, : 4 + i // 6 % 2].astype(np.float64 if i % 8 > 5 else np.float32)
+        given.append((x, Y[:8], W[:8]) if i % 5 > 2 else (x, Y[:8]))
+    models[0].fit(iter(given), **QUIET)
+    assert 24 == sum(calls.steps) > len(calls.steps)
+    for batch in given:
+        models[1].train_on_batch(*batch)
+    assert same(models[0], {}, ({}, models[1].get_weights()))
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("at", [0, 1, 2, 7])
+def test_a_wrong_batch_among_fast_ones(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All before it are trained with, and it is named by its number."""
+    EngineCalls(monkeypatch)
+    wrong = {
+        "x must be finite": (X * np.nan, Y),
+        "y must be finite": (X, Y * np.inf),
+        "same number of rows": (X, Y[:-1]),
+        "x must have shape": (X[:, :2], Y),
+        "Received: a tuple of 5": (X, Y, Y, Y, Y),
+    }
+    for message, batch in wrong.items():
+        given = [(X, Y)] * 8
+        given[at] = batch
+        model = model_of()
+        where = rf"^\[fit, batch {at + 1} of x\] .*{message}"
+        with pytest.raises((ValueError, TypeError), match=where):
+            model.fit(iter(given), **QUIET)
+        assert model.iterations == at
+        with pytest.raises(
+            (ValueError, TypeError), match=where.replace("fit", "eval.*")
+        ):
+            model.evaluate(iter(given), verbose=0)
+
+
+def test_a_generator_sees_every_step_of_a_slow_model_or_of_its_own_calls() -> None:
+    model, seen = model_of(), []
+
+    def own() -> Iterator[Any]:
+        for _ in range(20):
+            seen.append(model.iterations)
+            time.sleep(1e-4)
+            yield X, Y
+
+    model.fit(own(), **QUIET)
+    assert seen == list(range(20))
 
 
 def test_ctrl_c_in_a_generator(engine: str) -> None:

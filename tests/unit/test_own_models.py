@@ -196,6 +196,57 @@ def test_no_file_holds_code(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_layer_that_never_acts_as_in_training(engine: str) -> None:
+    """training=False in a call(), also where call() is traced for both modes: dropout
+    does nothing, averages stay, and the weights learn."""
+
+    class Still(kurve.Model):
+        def __init__(self, always: bool | None) -> None:
+            super().__init__()
+            self.scale, self.drop = BatchNormalization(), Dropout(0.5)
+            self.last, self.always = Dense(1), always
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            h = self.scale(x, training=self.always)
+            return self.last(self.drop(h, training=self.always)) + 0.0 * bool(training)
+
+    model, free = Still(False), Still(None)
+    for one in (model, free):
+        one.compile(kurve.optimizers.SGD(0.01), "mse", engine=engine)
+    before = model.evaluate(X, Y, verbose=0)
+    loss = model.fit(X, Y, batch_size=40, verbose=0).history["loss"][0]
+    assert loss == pytest.approx(before, rel=1e-6)
+    assert (model.scale.moving_mean.numpy() == 0.0).all()
+    assert (model.scale.gamma.numpy() != 1.0).any()
+    free.fit(X, Y, verbose=0)
+    assert (free.scale.moving_mean.numpy() != 0.0).all()
+    x = kurve.Input((3,))
+    graph = kurve.Model(x, Dense(1)(Dropout(0.9)(x, training=False)))
+    graph.compile(kurve.optimizers.SGD(0.0), "mse", engine=engine)
+    loss = graph.fit(X, Y, batch_size=40, verbose=0).history["loss"][0]
+    assert loss == pytest.approx(graph.evaluate(X, Y, verbose=0), rel=1e-6)
+    for always in (True,):
+        with pytest.raises(NotImplementedError, match="Received: training=True"):
+            Still(always)(X)
+        with pytest.raises(NotImplementedError, match="Received: training=True"):
+            Dropout(0.9)(x, training=always)
+
+
+def test_attributes_of_the_names_of_arguments_of_compile() -> None:
+    class Named(Mixer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.loss, self.optimizer = "mine", 3
+
+    model = Named()
+    assert (model.loss, model.optimizer) == ("mine", 3)
+    model.compile("sgd", "mae")
+    assert type(model.loss).__name__ == "MeanAbsoluteError"
+    with pytest.raises(AttributeError, match=r"Try model\.compile"):
+        model.loss = "mse"
+    model.fit(X, Y, verbose=0)
+
+
 def test_wrong_models() -> None:
     with pytest.raises(TypeError, match="inputs and outputs, or has a call"):
         kurve.Model()

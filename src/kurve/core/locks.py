@@ -9,6 +9,9 @@ A call that trains or changes a model holds its lock exclusively. Until it retur
 Any number of threads may read a model that is not being trained. If training starts
 while another thread predicts, that thread gets an error instead of its result.
 
+Models that share layers share what is locked: training one of them holds the variables
+that another one has too.
+
 A lock cannot outlive its call: it is released by one assignment in a `finally`, so no
 signal can intervene. A forked child ignores the locks of its parent's threads.
 """
@@ -33,6 +36,10 @@ class ModelLock:
         self.call, self.active = call, False
         self.thread, self.pid = threading.get_ident(), os.getpid()
 
+    def __reduce__(self) -> Any:
+        """A copy of what is locked is not locked."""
+        return _unlocked, ()
+
     @property
     def is_ours(self) -> bool:
         return self.thread == threading.get_ident()
@@ -43,6 +50,10 @@ class ModelLock:
 
 
 UNLOCKED = ModelLock("")
+
+
+def _unlocked() -> ModelLock:
+    return UNLOCKED
 
 
 class Lockable(Protocol):
@@ -67,23 +78,33 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def check_readable(model: Lockable, where: str) -> ModelLock:
-    """The current lock of the model.
+def _locks(model: Lockable) -> list[ModelLock]:
+    """The current locks of the model, and of the variables that other models have."""
+    shared = getattr(model, "_shared_variables", ())
+    return [model._model_lock, *(v.lock for v in shared)]
+
+
+def check_readable(model: Lockable, where: str) -> list[ModelLock]:
+    """The current locks of the model.
 
     Raises:
-        ModelBusyError: another thread holds it.
+        ModelBusyError: another thread holds one.
     """
-    lock = model._model_lock
-    if lock.active and lock.is_held and not lock.is_ours:
-        raise _busy(where, lock)
-    return lock
+    locks = _locks(model)
+    for lock in locks:
+        if lock.active and lock.is_held and not lock.is_ours:
+            raise _busy(where, lock)
+    return locks
 
 
-def check_still_readable(model: Lockable, where: str, before: ModelLock) -> None:
+def check_still_readable(model: Lockable, where: str, before: list[ModelLock]) -> None:
     """Raise if another thread has started to train since `check_readable`."""
-    lock = model._model_lock
-    if lock is not before and not lock.is_ours:
-        raise _busy(where, lock)
+    locks = _locks(model)
+    if locks == before:
+        return
+    for lock in locks:
+        if lock not in before and not lock.is_ours:
+            raise _busy(where, lock)
 
 
 def check_unlocked(model: Lockable, where: str) -> None:
@@ -92,11 +113,18 @@ def check_unlocked(model: Lockable, where: str) -> None:
         raise _busy(where, model._model_lock)
 
 
-def _take(model: Lockable, where: str, lock: ModelLock) -> None:
+def _take(model: Lockable, where: str, lock: ModelLock, trains: bool = True) -> None:
     with _lock:
         check_unlocked(model, where)
+        shared = getattr(model, "_shared_variables", ())
+        for variable in shared:
+            if variable.lock.is_held and (trains or not variable.lock.is_ours):
+                raise _busy(where, variable.lock)
         lock.active = True
         model._model_lock = lock
+        for variable in shared:
+            if not variable.lock.is_held:
+                variable.lock = lock
 
 
 def exclusive(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -158,7 +186,7 @@ def modifies(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P]
             return call(model, *args, **kwargs)
         lock = ModelLock(where)
         try:
-            _take(model, where, lock)
+            _take(model, where, lock, trains=False)
             return call(model, *args, **kwargs)
         finally:
             lock.active = False

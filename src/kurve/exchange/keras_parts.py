@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kurve import activations, constraints, initializers, layers, regularizers
+from kurve.core import registry
 from kurve.exchange.keras_names import (
     ACTIVATION_LAYERS,
     INITIALIZER_DEFAULTS,
@@ -78,6 +79,69 @@ def function_name(value: Any) -> str | None:
         ):
             return name
     return None
+
+
+def own(value: Any) -> Any:
+    """What the caller's `custom_objects` have for a class or function that is not of
+    Keras; None if there is nothing. Names are looked up, never imported."""
+    names: list[Any] = [value]
+    if isinstance(value, Mapping):
+        name, registered = value.get("class_name"), value.get("registered_name")
+        names = [value.get("config")] if name == "function" else [registered, name]
+        module = value.get("module")
+        if isinstance(module, str) and module.split(".")[0] in ("keras", "tf_keras"):
+            return None
+    for name in names:
+        if isinstance(name, str):
+            for key in (name, name.rpartition(">")[2]):
+                found = registry.known(key)
+                if found is not None:
+                    return found
+    return None
+
+
+def made(found: Any, value: Mapping[str, Any], what: str, *bases: type) -> Any:
+    """The object of a class among `custom_objects`.
+
+    Raises:
+        ValueError: it is of another kind, or does not take the configuration.
+    """
+    config = value.get("config")
+    if not isinstance(found, type) or not issubclass(found, bases):
+        kinds = " or ".join(base.__name__ for base in bases)
+        raise ValueError(f"{what} must be a {kinds}, and custom_objects have {found!r}")
+    if not isinstance(config, Mapping):
+        raise ValueError(f"{what} has no configuration")
+    try:
+        return found(**config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
+def refuse_unknown_function(value: Any, name: str, what: str) -> None:
+    """Refuse a function that is not among `custom_objects`."""
+    if isinstance(value, Mapping):
+        name = name.rpartition(">")[2][:80]
+        raise ValueError(
+            f"{what} is the function {name!r}, which custom_objects do not have"
+        )
+
+
+def own_entry(value: Any) -> dict[str, Any]:
+    """An object or function of the user's as Keras writes it, whose `load_model` looks
+    for the name in its custom_objects."""
+    if hasattr(value, "get_config"):
+        name = type(value).__name__
+        return {**entry("", name, value.get_config()), "module": None} | {
+            "registered_name": name
+        }
+    name = str(getattr(value, "__name__", type(value).__name__))
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": name,
+        "registered_name": "function",
+    }
 
 
 def drop_defaults(
@@ -155,6 +219,11 @@ def activation_from(value: Any, what: str) -> activations.Activation:
         return activation_of_layer(name, config, what)
     if name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} is {name!r}, which Keras does not have")
+    if name not in activations.NAMES:
+        function = own(value)
+        if callable(function):
+            return activations.get(function)
+        refuse_unknown_function(value, name, what)
     return activations.get(name)
 
 
@@ -174,7 +243,7 @@ def activation_entry(activation: activations.Activation, what: str) -> Any:
     """The configuration of an activation, for Keras: a name or, with arguments, a layer
     that is equal."""
     if isinstance(activation, activations.FunctionActivation):
-        raise ValueError(f"{what} has a function of yours as activation")
+        return own_entry(activation.function)
     if activation.name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} has the activation {activation.name!r}")
     if not activation.arguments:
@@ -232,6 +301,12 @@ def regularizer_from(value: Any, what: str) -> regularizers.Regularizer | None:
     """Kurve's regularizer for a name or an object of Keras."""
     if value is None or isinstance(value, str):
         return regularizers.get(value)
+    found = own(value)
+    if found is not None:
+        mine: regularizers.Regularizer = made(
+            found, value, what, regularizers.Regularizer
+        )
+        return mine
     name, config = opened(value, what)
     if name not in regularizers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
@@ -262,6 +337,10 @@ def constraint_from(value: Any, what: str) -> constraints.Constraint | None:
     """Kurve's constraint for a name or an object of Keras."""
     if value is None or isinstance(value, str):
         return constraints.get(value)
+    found = own(value)
+    if found is not None:
+        mine: constraints.Constraint = made(found, value, what, constraints.Constraint)
+        return mine
     name, config = opened(value, what)
     if name not in constraints.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")

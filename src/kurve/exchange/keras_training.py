@@ -163,12 +163,20 @@ def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
 
 def loss_from(entry: Any, what: str) -> losses.Loss:
     """Kurve's loss for a name, a function's name or an object of Keras."""
-    name = parts.function_name(entry)
+    found, name = parts.own(entry), parts.function_name(entry)
     if name is not None:
-        loss = losses.as_loss(LOSS_NAMES.get(name, name))
+        name = LOSS_NAMES.get(name, name)
+        if name not in losses.NAMES:
+            if callable(found):
+                return losses.as_loss(found)
+            parts.refuse_unknown_function(entry, name, what)
+        loss = losses.as_loss(name)
         if type(loss).__name__ in KURVE_LOSSES:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
         return loss
+    if found is not None:
+        own: losses.Loss = parts.made(found, entry, what, losses.Loss)
+        return own
     name, config = parts.opened(entry, what)
     return _loss_of(name, config, what)
 
@@ -176,10 +184,14 @@ def loss_from(entry: Any, what: str) -> losses.Loss:
 def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     """The loss of that class; one that wraps a function is the loss of its name."""
     if "fn" in config:
-        function = parts.function_name(config.pop("fn"))
+        entry = config.pop("fn")
+        function = parts.function_name(entry)
         if function is None:
             raise ValueError(f"{what} is a custom function")
-        wrapped = type(loss_from(function, what)).__name__
+        loss = loss_from(entry, what)
+        if isinstance(loss, losses.FunctionLoss):
+            return loss
+        wrapped = type(loss).__name__
         if name not in (*FUNCTION_WRAPPERS, wrapped):
             raise ValueError(f"{what} is {name} of the function {function!r}")
         name = wrapped
@@ -208,14 +220,18 @@ def metric_from(entry: Any, what: str) -> Metric:
     """Kurve's metric for a name, a function's name or an object of Keras."""
     name = parts.function_name(entry)
     if name is not None:
-        return metrics.as_metric(name)
+        return _metric_of_function(entry, name, what)
+    found = parts.own(entry)
+    if found is not None:
+        own = parts.made(found, entry, what, Metric, losses.Loss)
+        return metrics.as_metric(own)
     name, config = parts.opened(entry, what)
     fn = config.pop("fn", None) if name in FUNCTION_WRAPPERS else None
     if fn is not None:
         function = parts.function_name(fn)
         if function is None:
             raise ValueError(f"{what} is a custom function")
-        metric = metrics.as_metric(LOSS_NAMES.get(function, function))
+        metric = _metric_of_function(fn, function, what)
         metric.name = config.get("name", metric.name)
         return metric
     config.pop("fn", None)  # the function of the class
@@ -226,6 +242,17 @@ def metric_from(entry: Any, what: str) -> Metric:
         parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
         return cls(**config)
     return LossMetric(_loss_of(name, config, what), of_batches=True)
+
+
+def _metric_of_function(entry: Any, name: str, what: str) -> Metric:
+    """The metric of a function of Keras's, or of `custom_objects`."""
+    name = LOSS_NAMES.get(name, name)
+    if name not in (*metrics.NAMES, *losses.NAMES, "accuracy", "acc"):
+        found = parts.own(entry)
+        if callable(found):
+            return metrics.as_metric(found)
+        parts.refuse_unknown_function(entry, name, what)
+    return metrics.as_metric(name)
 
 
 # -------------------------------------------------------------------- writing
@@ -286,8 +313,14 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
 def loss_entry(loss: losses.Loss) -> dict[str, Any]:
     """The configuration of a loss, for Keras."""
     name = type(loss).__name__
-    if name in KURVE_LOSSES or losses.CLASSES.get(name) is not type(loss):
+    if isinstance(loss, losses.FunctionLoss):
+        if loss.reduction != "sum_over_batch_size":
+            raise not_in_keras(f"the loss is a function, with {loss.reduction!r}")
+        return parts.own_entry(loss.function)
+    if name in KURVE_LOSSES and losses.CLASSES.get(name) is type(loss):
         raise not_in_keras(f"the loss is a {name}")
+    if losses.CLASSES.get(name) is not type(loss):
+        return parts.own_entry(loss)
     config = {"reduction": loss.reduction, **loss.get_config()}
     return parts.entry("keras.losses", name, config)
 
@@ -299,14 +332,33 @@ def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
             return metric.name
         metric = metric.resolve(loss, shape)
     if type(metric) is LossMetric:
-        name = type(metric._loss).__name__
-        config = {**metric._loss.get_config(), "name": metric.name}
+        own, name = metric._loss, type(metric._loss).__name__
+        config = {**own.get_config(), "name": metric.name}
+        if isinstance(own, losses.FunctionLoss):
+            return _wrapper_entry(metric, parts.own_entry(own.function))
         if name in METRIC_OF_LOSS and not metric.of_batch:
             return parts.entry("keras.metrics", METRIC_OF_LOSS[name], config)
-        if name in KURVE_LOSSES or losses.CLASSES.get(name) is not type(metric._loss):
+        if losses.CLASSES.get(name) is not type(own):
+            return parts.own_entry(own)
+        if name in KURVE_LOSSES:
             raise not_in_keras(f"the metric {metric.name!r} is a {name}")
+        if not metric.of_batch and own.reduction not in (None, "none"):
+            # A function of Keras's, of which rows are counted, has no arguments.
+            changed = own.get_config() != type(own)().get_config()
+            if changed:
+                raise not_in_keras(f"the metric {metric.name!r} is a {own!r} of rows")
+            function = getattr(losses, own.kind)
+            return _wrapper_entry(metric, parts.own_entry(function))
         return parts.entry("keras.losses", name, config)
     name = type(metric).__name__
     if metrics.CLASSES.get(name) is not type(metric):
-        raise not_in_keras(f"the metric {metric.name!r} is a {name}")
+        return parts.own_entry(metric)
     return parts.entry("keras.metrics", name, metric.get_config())
+
+
+def _wrapper_entry(metric: Metric, function: dict[str, Any]) -> Any:
+    """A function as a metric: by itself, if it has no name of its own."""
+    if metric.name == function["config"]:
+        return function
+    config = {"name": metric.name, "dtype": metric.dtype, "fn": function}
+    return parts.entry("keras.metrics", "MeanMetricWrapper", config)

@@ -101,6 +101,10 @@ isfinite = _unary("isfinite", "isfinite", "Whether x is finite.", "bool")
 isnan = _unary("isnan", "isnan", "Whether x is NaN.", "bool")
 
 
+MOST_JOINED = 64
+"""Inputs of one operation, in all engines; more are joined in steps."""
+
+
 @function
 def isinf(x: Any) -> Any:
     """Whether x is infinite."""
@@ -481,9 +485,22 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
                 f"which they are joined. Received: {[t.shape for t in tensors]}, "
                 f"axis={axis}. Try ops.reshape, or another axis."
             )
-    out = list(batched.sample)
+    while len(tensors) > MOST_JOINED:
+        tensors = [
+            _side_by_side(tensors[i : i + MOST_JOINED], along)
+            for i in range(0, len(tensors), MOST_JOINED)
+        ]
+    return _side_by_side(tensors, along)
+
+
+def _side_by_side(tensors: Sequence[Any], along: int) -> Any:
+    """The tensors along an axis of a sample, as one operation."""
+    first = tensors[0]
+    if len(tensors) == 1:
+        return first
+    out = list(first.sample)
     out[along] = builtins.sum(t.sample[along] for t in tensors)
-    return graph.op("concatenate", tensors, tuple(out), attrs={"axis": along})
+    return first.graph.op("concatenate", tensors, tuple(out), attrs={"axis": along})
 
 
 @function

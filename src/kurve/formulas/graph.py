@@ -110,7 +110,7 @@ class Graph:
     """Operations in the order of their calls, and the variables that they name.
 
     inputs, targets: shapes of one sample of what comes from outside
-    training:        whether it is traced for training
+    training:        whether what is being traced is for training alone; None for both
     """
 
     current: Graph | None = None
@@ -133,6 +133,7 @@ class Graph:
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
         self.losses: list[Tensor] = []
+        self.training: bool | None = None
         self.stream = NO_LAYER  # of random numbers, of the layer that is being called
         self._draws: dict[int, int] = {}
 

@@ -35,7 +35,6 @@ from kurve.errors import unknown_argument
 from kurve.formulas.calls import TRIALS, graph_of, inferred, mask_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
-from kurve.kinds import OPERATIONS
 from kurve.layers.masks import (
     attach,
     check_rows,
@@ -441,7 +440,12 @@ class Layer(Entrance):
         if not self.has_formula:
             if self._variables:
                 self.check_input(args[0].sample)
+            first = len(graph.ops)
             y = self.call(*args, **kwargs)
+            if kwargs.get("training") is not None:
+                from kurve.layers.modes import set_mode
+
+                set_mode(graph, first, bool(kwargs["training"]), self)
             activation = getattr(self, "activation", None)
             if isinstance(activation, activations.FunctionActivation):
                 with graph.within(self):
@@ -823,27 +827,10 @@ class Layer(Entrance):
                     "Try Concatenate()([a, b]) first."
                 )
         self._build_for_call(args, named)
-        if training not in (UNSAID, None) and not self.has_formula:
-            self._refuse_mode(args[0], training)
-        out = inferred(self.run, args, named)
         kwargs = named if training is UNSAID else {**named, "training": training}
+        out = inferred(self.run, args, kwargs)
         Node(self, args, kwargs, out)
         return out
-
-    def _refuse_mode(self, x: KerasTensor, training: bool) -> None:
-        """Refuse to act always as in training, or never, where this would matter."""
-        graph = Graph([known(x.sample, TRIALS[0])])
-        self.call(graph.inputs[0])
-        for op in graph.ops:
-            facts = OPERATIONS[op.kind]
-            moves = facts.updates_buffers and (self.trainable or training)
-            if facts.training_only or moves:
-                raise NotImplementedError(
-                    f"[{type(self).__name__}] in a model, the layer acts as in "
-                    "training while the model is trained, and only then. Received: "
-                    f"training={training!r}. Try layer(x) without training, and "
-                    "layer.trainable = False for averages that stay as they are."
-                )
 
     def _build_for_call(
         self, args: Any, named: Mapping[str, Any] | None = None
@@ -953,6 +940,7 @@ class Layer(Entrance):
 
         args, named = replaced(args, tensor), replaced(named, tensor)
         self._build_for_call(args, named)
+        graph.training = training
         out = self.run(*args, **named, training=training)
         flat = list(leaves(out))
         masked = [i for i, leaf in enumerate(flat) if mask_of(leaf) is not None]

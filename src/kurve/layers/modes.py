@@ -22,14 +22,19 @@ def in_both_modes(
 ) -> Any:
     """What a call gives in training while a model is trained, else what it gives in
     prediction."""
-    first = graph.mark()
+    first, outside = graph.mark(), graph.training
     # Attention takes the masks away from its inputs.
     masks = [(leaf, leaf.mask) for leaf in leaves((args, kwargs)) if _batched(leaf)]
-    trained = call(*args, **kwargs, training=True)
-    middle = graph.mark()
-    for leaf, mask in masks:
-        leaf.mask = mask
-    predicted = call(*args, **kwargs, training=False)
+    try:
+        graph.training = True
+        trained = call(*args, **kwargs, training=True)
+        middle = graph.mark()
+        for leaf, mask in masks:
+            leaf.mask = mask
+        graph.training = False
+        predicted = call(*args, **kwargs, training=False)
+    finally:
+        graph.training = outside
     (start, *_), (cut, *_) = first, middle
     one, two = graph.ops[start:cut], graph.ops[cut:]
     same = _shifted(two, graph.given + cut, start - cut) == _shifted(one, 0, 0)
@@ -58,6 +63,36 @@ def in_both_modes(
         return t
 
     return replaced(trained, chosen)
+
+
+def set_mode(graph: Graph, first: int, training: bool, layer: Any) -> None:
+    """Let operations that act in one way in training, and in another in prediction, act
+    in one way always.
+
+    Args:
+        first: the first of them: all behind it belong to the layer.
+        training: the way.
+
+    Raises:
+        NotImplementedError: always as in training.
+    """
+    if training is graph.training:
+        return
+    for i in range(first, len(graph.ops)):
+        op = graph.ops[i]
+        facts = OPERATIONS[op.kind]
+        if not facts.training_only and not facts.updates_buffers:
+            continue
+        if training:
+            raise NotImplementedError(
+                f"[{type(layer).__name__}] in a model, the layer acts as in training "
+                "while the model is trained, and only then. Received: training=True. "
+                "Try layer(x) without training."
+            )
+        if facts.training_only:
+            graph.ops[i] = replace(op, kind="reshape", attrs={})
+        else:
+            graph.ops[i] = replace(op, attrs={**op.attrs, "frozen": True})
 
 
 def _batched(leaf: Any) -> bool:

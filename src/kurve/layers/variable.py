@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve import initializers
 from kurve.core.arrays import as_numbers
+from kurve.core.locks import UNLOCKED
 from kurve.formulas.operators import Operators
 from kurve.plan import Shape
 from kurve.regularizers import Regularizer
@@ -27,7 +28,10 @@ class Variable(Operators):
     role: "param" (has a gradient), "statistic" (training writes it, such as the moving
     mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer that is an
     argument of the layer, not one of its weights).
+    lock: of the last model that has trained it, where several have it
     """
+
+    lock = UNLOCKED
 
     def __init__(
         self,
@@ -88,6 +92,11 @@ class Variable(Operators):
     def push(self, owner: Any) -> None:
         """Take a model's value for the newest one from now on."""
         self._views.sort(key=lambda item: item[0] is not None and item[0]() is owner)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several models have it."""
+        return len(self._views) > 1
 
     @property
     def learned(self) -> bool:

@@ -28,8 +28,9 @@ def load_model(
 
     Args:
         custom_objects: custom classes by name, of layers, losses, metrics, optimizers,
-            schedules, initializers or regularizers: {"MyLayer": MyLayer}. Keras files
-            can contain Kurve's own classes only.
+            schedules, initializers or regularizers: {"MyLayer": MyLayer}. Of Keras
+            files they may be functions too: losses, metrics and activations; layers and
+            optimizers are Kurve's own there.
         compile: whether to compile the model as it was; a Keras file may name a loss
             that Kurve does not have.
         safe_mode: True or False; no file is ever executed.
@@ -58,9 +59,11 @@ def _read(
     filepath: str, custom_objects: Mapping[str, type] | None, compile: bool
 ) -> Sequential:
     if filepath.endswith(KERAS_ENDINGS):
+        from kurve.core import registry
         from kurve.exchange import keras_files
 
-        return keras_files.load_model(filepath, compile)
+        with registry.custom_objects(custom_objects):
+            return keras_files.load_model(filepath, compile)
     from kurve import saving
 
     model = saving.load_model(filepath, custom_objects)

@@ -120,17 +120,16 @@ def check_inputs(
         if network.has_open_sizes:
             _adapt(network, x)
         shapes = network.plan.inputs
-    if type(x) is np.ndarray and network.input_structure is None:
+    inputs = network.inputs
+    if type(x) is np.ndarray and inputs.structure is None:
         shape = shapes[0] if shapes else None
         return data.as_samples(where, "x", x, shape, keep_bytes=True)
-    inputs = network.inputs
     if len(inputs.names) == 1:
         return _input(where, inputs, x, shapes[0] if shapes else None)
     given = inputs.split(where, "x", _without_layers(where, x))
     found = []
-    for i, one in enumerate(given):
-        place = inputs.where(where, i)
-        shape = shapes[i] if shapes else None
+    known: Sequence[Shape | None] = shapes or [None] * len(given)
+    for one, place, shape in zip(given, inputs.places(where), known, strict=True):
         if type(one) is not np.ndarray:
             one = one_array(place, "x", one, shape)
         found.append(data.as_samples(place, "x", one, shape, keep_bytes=True))
@@ -140,11 +139,14 @@ def check_inputs(
 
 def _without_layers(where: str, value: Any) -> Any:
     """The same; layers are refused."""
-    arrays = isinstance(value, (list, tuple)) and all(
-        type(one) is np.ndarray for one in value
-    )
-    if not arrays:
+    parts = value.values() if type(value) is dict else value
+    if type(value) not in (list, tuple, dict):
         refuse_layers(where, value)
+        return value
+    for one in parts:
+        if type(one) is not np.ndarray:
+            refuse_layers(where, value)
+            break
     return value
 
 
@@ -174,6 +176,7 @@ class DataCheck:
     ) -> None:
         network.require_compiled(where)
         self.where, self.network, self.shapes = where, network, shapes
+        self.goals: Sequence[Goal] = ()
         if network.output_names:
             self._find_goals()
 
@@ -193,9 +196,9 @@ class DataCheck:
         class_weight: Mapping[int, float] | None = None,
     ) -> Data:
         """The rows in the form that engines take. Changes nothing."""
-        where, names = self.where, self.network.output_names
+        where = self.where
         x = check_inputs(where, self.network, x, self.shapes)
-        if not names:  # they are known now
+        if not self.goals:  # they are known now
             self._find_goals()
         goals, outputs = self.goals, self.outputs
         rows = len(x[0]) if isinstance(x, tuple) else len(x)
@@ -247,14 +250,12 @@ class DataCheck:
         where, outputs = self.where, self.outputs
         unused = [goal.rule is None for goal in self.goals]
         given = outputs.split(where, "y", _without_layers(where, y), unused)
-        found = []
-        for i, (one, goal, shape) in enumerate(
-            zip(given, self.goals, shapes, strict=True)
-        ):
-            place = outputs.where(where, i)
-            found.append(
-                None if unused[i] else self._target(place, one, goal, shape, rows)
+        found = [
+            None if goal.rule is None else self._target(place, one, goal, shape, rows)
+            for place, one, goal, shape in zip(
+                outputs.places(where), given, self.goals, shapes, strict=True
             )
+        ]
         _check_lengths(where, "y", outputs, found, rows)
         return tuple(found)
 

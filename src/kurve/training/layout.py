@@ -383,7 +383,9 @@ class Layout:
     @property
     def has_open_sizes(self) -> bool:
         """Whether the model leaves sizes of its inputs open."""
-        return any(None in shape for shape in self.declared)
+        if self.structure is not None:
+            return self.structure.has_open_sizes
+        return None in (self.input_shape or ())
 
     def adapt_to(self, samples: Sequence[Shape]) -> None:
         """Use the plan for inputs of these shapes, if the model leaves sizes open.

@@ -229,7 +229,7 @@ class TrainingLoop:
             progress.done += last - first
             if by_batch and self._completes_stride(progress.done, data.steps):
                 logs = model._network.logs(totals)
-                hooks.call("on_train_batch_end", progress.done - 1, logs)
+                hooks.call("on_train_batch_end", self._last_of(progress.done), logs)
             if bar.wants_updates:
                 bar.update(progress.done, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
@@ -240,6 +240,11 @@ class TrainingLoop:
 
     def _completes_stride(self, done: int, steps: int | None) -> bool:
         return done % self.stride == 0 or done == steps
+
+    def _last_of(self, done: int) -> int:
+        """The number that Keras gives a batch hook after so many steps: of the last one
+        in a call of `steps_per_execution` steps, also if the data end before it."""
+        return -(-done // self.stride) * self.stride - 1
 
     def _epoch_logs(self) -> dict[str, float]:
         logs = self.model._network.logs(self.progress.totals)
@@ -274,7 +279,7 @@ class TrainingLoop:
             progress.tested += count
             if by_batch and self._completes_stride(progress.tested, data.steps):
                 logs = model._network.logs(totals)
-                hooks.call("on_test_batch_end", progress.tested - 1, logs)
+                hooks.call("on_test_batch_end", self._last_of(progress.tested), logs)
             self.checkpointer.on_step_boundary(progress)
         data.end()
         logs = model._network.logs(totals)

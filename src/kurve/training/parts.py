@@ -39,6 +39,7 @@ class Parts:
         self, what: str, names: tuple[str, ...], structure: Any = None
     ) -> None:
         self.what, self.names, self.structure = what, names, structure
+        self._places: tuple[str, list[str]] = "", []
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ class Parts:
             isinstance(one, (list, tuple, Mapping)) for one in self.structure
         )
 
-    @property
+    @cached_property
     def is_dict(self) -> bool:
         """Whether the structure is a dictionary with one part for each key."""
         return isinstance(self.structure, Mapping) and len(self.structure) == len(
@@ -67,6 +68,13 @@ class Parts:
         if len(self.names) == 1:
             return where
         return f"{where}, {self.what} {self.labels[index]!r}"
+
+    def places(self, where: str) -> list[str]:
+        """The same of each part."""
+        if self._places[0] != where:
+            count = range(len(self.names))
+            self._places = where, [self.where(where, i) for i in count]
+        return self._places[1]
 
     def split(
         self, where: str, argument: str, value: Any, optional: Sequence[bool] = ()
@@ -87,6 +95,13 @@ class Parts:
             and len(value) == len(self.names)
         ):  # nothing to look for: keeps batches of generators at microseconds
             return list(value)
+        if (
+            type(value) is dict
+            and len(value) == len(self.names)
+            and (self.is_flat or self.is_dict)
+            and all(map(value.__contains__, self.labels))
+        ):
+            return [value[label] for label in self.labels]
         optional = list(optional) or [False] * len(self.names)
         if is_frame(value):
             columns = getattr(value, "columns", None)

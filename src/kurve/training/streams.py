@@ -10,6 +10,7 @@ iterable (tf.data, torch DataLoader)   likewise
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
@@ -23,12 +24,26 @@ from kurve.training.feeds import Feed, Piece, is_dataset
 from kurve.training.inputs import Data, DataCheck, take
 from kurve.training.network import Network
 
-Check = Callable[[str, Any, Any, Any], Data]
-"""From a place for messages, x, y and sample_weight to checked rows."""
+Check = Callable[[Any, int | None], Data]
+"""From a batch and its number, for messages, to checked rows."""
 
 
 END = object()
 """In the place of a batch where there is none."""
+
+MOST_TOGETHER = 32
+"""Batches that the engine gets in one call, if they come fast enough: a call for each
+of them costs more than a step of a small network."""
+
+FAST_SOURCE = 8e-6
+"""Seconds that a source may take for a batch, if the next is to be asked for before the
+step. One that asks the model takes longer, and sees the weights after each step."""
+
+FAST_STEP = 2e-4
+"""Seconds that a step may take for that: beside longer ones a call costs little."""
+
+SMALL = 1 << 16
+"""Bytes of such a batch."""
 
 
 class StreamFeed(Feed):
@@ -64,6 +79,11 @@ class StreamFeed(Feed):
         self._endless: Iterator[Any] | None = None
         self._first: list[Any] = []
         self._last: Data | None = None
+        self._bounds = np.array((0, 0))  # of the last batch
+        self._next: Any = None  # a batch or an error that is still to come
+        self._is_fast = False
+        self._since, self._count = 0.0, 1  # when how many were taken
+        self._room: Room | None = None  # for batches that are taken together
         self._length = length(source)
         if self.resumable and steps is None and self._length is None:
             raise ValueError(
@@ -94,9 +114,16 @@ class StreamFeed(Feed):
     ) -> None:
         check = DataCheck(self.where, network)
 
-        def checked(place: str, x: Any, y: Any, sample_weight: Any) -> Data:
-            check.where = place
-            return check(x, y, sample_weight, class_weight)
+        def checked(batch: Any, number: int | None) -> Data:
+            check.where = self.where
+            try:
+                return check(*unpacked(self.where, batch), class_weight)
+            except (TypeError, ValueError, NotImplementedError):
+                if number is None:
+                    raise
+                # The same again, to say in which batch: only then is it named.
+                check.where = f"{self.where}, batch {number} of {self.argument}"
+                return check(*unpacked(check.where, batch), class_weight)
 
         self.check = checked
 
@@ -145,7 +172,14 @@ class StreamFeed(Feed):
         self._batches = itertools.islice(itertools.chain(first, rest), most)
 
     def take(self, count: int) -> Piece | None:
-        batch = next(self._batches, END)
+        step = (time.perf_counter() - self._since) / self._count
+        piece = self._piece(count if step < FAST_STEP else 1)
+        self._count = 1 if piece is None else piece[2]
+        self._since = time.perf_counter()
+        return piece
+
+    def _piece(self, count: int) -> Piece | None:
+        batch = self._read()
         if batch is END:
             if self.given is None and not self.resumable:
                 self.ended = isinstance(self.source, Iterator)
@@ -153,15 +187,78 @@ class StreamFeed(Feed):
             elif self.given is not None and self.number < self.given:
                 self.ended = True
             return None
+        number = self.number
+        if self._is_fast and count > 1:
+            bounds = self._put_together(batch, min(count, MOST_TOGETHER))
+            if len(bounds) > 1:
+                return self._checked(bounds, number)
         assert self.check is not None
-        self.number += 1
-        where = f"{self.where}, batch {self.number} of {self.argument}"
-        data = self.check(where, *unpacked(where, batch))
-        self._last = data
-        bounds = np.array((0, data.rows))
-        return Batches(data.x, data.y, data.weights, None, bounds), 0, 1
+        self._last = data = self.check(batch, number)
+        rows = data.rows
+        if rows != self._bounds[1]:
+            self._bounds = np.array((0, rows))
+        return Batches(*data, None, self._bounds), 0, 1
+
+    def _read(self) -> Any:
+        """The next batch as it is; `END` at the end of the epoch."""
+        batch, self._next = self._next, None
+        if batch is None:
+            start = time.perf_counter()
+            batch = next(self._batches, END)
+            self._is_fast = time.perf_counter() - start < FAST_SOURCE
+        elif isinstance(batch, BaseException):
+            raise batch
+        if batch is not END:
+            self.number += 1
+        return batch
+
+    def _put_together(self, batch: Any, most: int) -> list[int]:
+        """Copy at most so many batches, of which this is the first, to the room; return
+        their bounds. Each is copied before the next is asked for: a source may fill the
+        same arrays again."""
+        bounds, room = [0], self._room
+        if room is None or not room.put(batch, bounds):
+            self._room = room = Room.for_batches_like(batch)
+            if room is None:
+                return bounds
+            room.put(batch, bounds)
+        while len(bounds) <= most and self._is_fast:
+            try:
+                batch = self._read()
+            except BaseException as error:
+                self._next = error  # for after the steps before it
+                break
+            if batch is END:
+                break
+            if not room.put(batch, bounds):
+                self._next = batch
+                self.number -= 1
+                break
+        return bounds
+
+    def _checked(self, bounds: list[int], number: int) -> Piece:
+        """The batches in the room, from that number on, up to the first wrong one."""
+        room = self._room
+        assert self.check is not None and room is not None
+        try:
+            data = self.check(room.part(0, bounds[-1]), None)
+        except (TypeError, ValueError, NotImplementedError):
+            for k in range(len(bounds) - 1):
+                try:
+                    self.check(room.part(bounds[k], bounds[k + 1]), number + k)
+                except (TypeError, ValueError, NotImplementedError) as error:
+                    if k == 0:
+                        raise
+                    self._next, bounds = error, bounds[: k + 1]
+                    break
+            data = self.check(room.part(0, bounds[-1]), number)
+        self._last = data.part(bounds[-2], bounds[-1])
+        return Batches(*data, None, np.array(bounds)), 0, len(bounds) - 1
 
     def end(self) -> None:
+        error = self._next
+        if isinstance(error, BaseException) and not isinstance(error, Exception):
+            raise error  # Ctrl-C, before a step that ended the epoch
         if self.resumable:
             self.source.on_epoch_end()
 
@@ -222,6 +319,82 @@ class StreamFeed(Feed):
             ahead = max(workers, getattr(source, "max_queue_size", 10))
             return _prefetched(source, indices, workers, ahead)
         return map(source.__getitem__, indices)
+
+
+class Room:
+    """Memory for the rows of several batches as the user gives them, of the same form:
+    x, y and sample_weight are arrays, or lists or dictionaries of arrays."""
+
+    def __init__(self, form: Any, batch: Any, arrays: list[np.ndarray]) -> None:
+        self.form, self.batch = form, batch
+        self.rows = MOST_TOGETHER * len(arrays[0])
+        self.arrays = [np.empty((self.rows, *a.shape[1:]), a.dtype) for a in arrays]
+
+    @classmethod
+    def for_batches_like(cls, batch: Any) -> Room | None:
+        """One for many of them; None if they are large, or of another form."""
+        form, arrays = _arrays(batch)
+        small = arrays and sum(a.nbytes for a in arrays) <= SMALL
+        return cls(form, batch, arrays) if small else None
+
+    def put(self, batch: Any, bounds: list[int]) -> bool:
+        """Copy a batch behind the last one, and append its end to the bounds; or return
+        that it does not fit in."""
+        form, arrays = _arrays(batch)
+        if not arrays or form != self.form:
+            return False
+        first = bounds[-1]
+        last = first + len(arrays[0])
+        if last > self.rows:
+            return False
+        for room, array in zip(self.arrays, arrays, strict=True):
+            room[first:last] = array
+        bounds.append(last)
+        return True
+
+    def part(self, first: int, last: int) -> Any:
+        """These rows as a batch."""
+        rows = iter([array[first:last] for array in self.arrays])
+
+        def taken(part: Any) -> Any:
+            if isinstance(part, dict):
+                return {name: next(rows) for name in part}
+            if isinstance(part, (list, tuple)):
+                return [next(rows) for _ in part]
+            return None if part is None else next(rows)
+
+        return [taken(part) for part in self.batch]
+
+
+def _arrays(batch: Any) -> tuple[list[Any], list[np.ndarray]]:
+    """The form of a batch, and its arrays, all of the same number of rows; none if
+    there is something else."""
+    form: list[Any] = []
+    found: list[np.ndarray] = []
+    if type(batch) not in (tuple, list) or len(batch) not in (2, 3):
+        return form, found
+    for part in batch:
+        kind = type(part)
+        if kind is np.ndarray:
+            found.append(part)
+        elif kind is dict:
+            form.append(tuple(part))
+            found += part.values()
+        elif kind is tuple or kind is list:
+            form.append(len(part))
+            found += part
+        elif part is not None:
+            return form, []
+        form.append(kind)
+    rows = 0
+    for array in found:
+        if type(array) is not np.ndarray or not array.ndim:
+            return form, []
+        rows = rows or len(array)
+        if len(array) != rows or array.dtype.kind not in "fiub":
+            return form, []
+        form += (array.dtype, array.shape[1:])
+    return form, found
 
 
 def _prefetched(

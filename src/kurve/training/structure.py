@@ -14,6 +14,7 @@ class Structure:
 
     inputs, outputs: nested structures of symbolic tensors
     nodes:           the calls, inputs first
+    has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
                      weights: by the distance from the outputs, the farthest first, then
                      as they are met on the way back from the outputs
@@ -37,6 +38,7 @@ class Structure:
                 )
         self.flat_inputs = list(leaves(inputs))
         self.flat_outputs = list(leaves(outputs))
+        self.has_open_sizes = any(None in t.sample for t in self.flat_inputs)
         if len({id(tensor) for tensor in self.flat_inputs}) < len(self.flat_inputs):
             raise ValueError(
                 "[Model] each input must be given once. "

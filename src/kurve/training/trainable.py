@@ -49,6 +49,15 @@ class Trainable:
     stop_evaluating = stop_predicting = False
     """Set by a callback, they end `evaluate` and `predict` after the batch."""
     _model_lock = UNLOCKED
+
+    @property
+    def _shared_variables(self) -> Sequence[Any]:
+        """Those that other models have too."""
+        network = self._network
+        if not network.shares_variables:
+            return ()
+        return [v for v in network.variables if v.is_shared]
+
     _network: Network
 
     def __init__(self) -> None:
@@ -84,7 +93,13 @@ class Trainable:
     def optimizer(self) -> Optimizer | None:
         """The one given to `compile`."""
         compilation = self._network.compilation
-        return None if compilation is None else compilation.optimizer
+        if compilation is None:
+            return vars(self).get("_own", {}).get("optimizer")
+        return compilation.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Any) -> None:
+        self._keep("optimizer", value)
 
     @property
     def loss(self) -> Any:
@@ -92,10 +107,24 @@ class Trainable:
         that was given."""
         compilation = self._network.compilation
         if compilation is None:
-            return None
+            return vars(self).get("_own", {}).get("loss")
         if len(self._network.output_names) != 1:
             return compilation.loss
         return self._network.goals[0].loss
+
+    @loss.setter
+    def loss(self, value: Any) -> None:
+        self._keep("loss", value)
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Keep what a user's model sets under the name of an argument of `compile`,
+        until `compile` is called."""
+        if self._network.compilation is not None:
+            raise AttributeError(
+                f"[{type(self).__name__}] {name} is what compile was given. Received: "
+                f"{name}={value!r}. Try model.compile(...) again."
+            )
+        vars(self).setdefault("_own", {})[name] = value
 
     @property
     def metrics(self) -> list[Metric]:

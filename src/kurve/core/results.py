@@ -26,7 +26,9 @@ class Number(float):
 
 
 def result(value: Any) -> Any:
-    """An array or a float with the method `numpy`; anything else as it is."""
+    """An array or a number with the method `numpy`; anything else as it is."""
     if type(value) is np.ndarray:
         return value.view(Values)
+    if isinstance(value, np.generic):
+        return np.asarray(value).view(Values)
     return Number(value) if type(value) is float else value

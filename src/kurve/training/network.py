@@ -45,6 +45,9 @@ class Network(Layout):
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
+        # For calls by hand: the plan with what layers add to the loss, its variables,
+        # and what it was made for.
+        self._by_hand: tuple[Any, Plan, list[Any], list[Any]] | None = None
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 
@@ -211,6 +214,16 @@ class Network(Layout):
             self._move_buffers(plan, graph)
             self.plan = replace(self.plan, buffers=plan.buffers)
         return plan
+
+    def plan_by_hand(self) -> tuple[Plan, list[Any], list[Any]]:
+        """The plan with what layers add to the loss, and the variables of its vectors,
+        for calls of the model by hand. The vector of parameters is that of `state`."""
+        assert self.plan is not None
+        made_for = self.plan, self._trainable_flags()
+        if self._by_hand is None or self._by_hand[0] != made_for:
+            plan, graph = self.lowered(self.plan.inputs, [None] * len(self.plan.heads))
+            self._by_hand = made_for, plan, graph.params, graph.buffers
+        return self._by_hand[1:]
 
     # ---------------------------------------------------------------- training
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve.callbacks import Callback, CallbackList, History
 from kurve.callbacks.base import as_list
+from kurve.core.arguments import check_flag
 from kurve.core.entries import entry, shown
 from kurve.core.locks import (
     check_readable,
@@ -28,6 +29,7 @@ from kurve.core.results import result
 from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
+from kurve.formulas.recording import active
 from kurve.formulas.tensor import replaced
 from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
 from kurve.training.feeds import ArrayFeed, Feed, is_source
@@ -377,22 +379,23 @@ class Trainer(Trainable):
     def __call__(
         self, x: Any = None, training: bool | None = None, **unknown: Never
     ) -> Any:
-        """`predict` without a progress bar.
+        """The outputs for a batch: in a `GradientTape`, or in training mode, by the
+        reference engine; else `predict` without a progress bar.
 
         Args:
-            training: None or False; only layers can be called in training mode.
+            x: as for `predict`.
+            training: whether layers act as in training; None is False.
         """
         try:
             if unknown:
                 name, where = next(iter(unknown)), type(self).__name__
                 raise unknown_argument(type(self).__call__, name, where)
-            if training:
-                raise NotImplementedError(
-                    "[Sequential] a model can only be called for its predictions; "
-                    "training mode is not supported yet. Received: "
-                    f"training={training!r}. Try layer(x, training=True) for one layer "
-                    "after the other."
-                )
+            if training is not None:
+                training = check_flag(type(self).__name__, "training", training)
+            if training or active.tapes:
+                from kurve.training.calls import call_by_hand
+
+                return call_by_hand(self, x, bool(training))
             return replaced(self.predict(x, verbose=0), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error

@@ -1,0 +1,136 @@
+"""Pieces of a computation: operations of the reference engine that have been run, and
+the chain rule back through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.engines import State
+from kurve.engines.reference import backward, forward
+from kurve.engines.reference.layers import STATISTICS
+from kurve.formulas.graph import Graph
+from kurve.plan import Plan, VariableSpec, aligned
+
+
+class Segment:
+    """Operations that have been run on a batch.
+
+    plan:     the operations; its vectors are those of `state`
+    params, buffers: the variables of the vectors, as in `Graph`
+    arrays:   what it was run on
+    whole:    whether an array as a whole was one sample: for functions, whose axes are
+              all alike
+    keys:     of the arrays, on tapes
+    outputs:  numbers of the values that it gave, and their keys
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        params: Sequence[Any],
+        buffers: Sequence[Any],
+        state: State,
+        arrays: Sequence[np.ndarray],
+        training: bool,
+        whole: bool = False,
+    ) -> None:
+        self.plan, self.params, self.buffers = plan, params, buffers
+        self.state, self.training, self.whole = state, training, whole
+        self.arrays = [a[None] for a in arrays] if whole else list(arrays)
+        self.values, self.caches = forward(plan, state, self.arrays, training)
+        self.keys: list[int | None] = []
+        self.outputs: list[tuple[int, int]] = []
+
+    def value(self, number: int) -> np.ndarray:
+        """A value by its number, as users see it."""
+        value: np.ndarray = self.values[number]
+        return value[0] if self.whole else value
+
+    def finish(self, keys: Sequence[int | None]) -> None:
+        """Keep what the chain rule needs, and forget the other values."""
+        self.keys, self.shapes = list(keys), {}
+        for number, _ in self.outputs:
+            self.shapes[number] = self.values[number].shape
+        del self.values
+
+    def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
+        """The gradients of its outputs, by their numbers in the plan."""
+        found: dict[int, np.ndarray] = {}
+        for number, key in self.outputs:
+            if key in slopes:
+                dtype = self.state.params.dtype
+                dy = np.asarray(slopes[key], dtype).reshape(self.shapes[number])
+                found[number] = found[number] + dy if number in found else dy
+        return found
+
+    def backward(
+        self, slopes: Mapping[int, Any]
+    ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
+        """From the gradients of its outputs, by their keys, to those of its arrays, and
+        of its variables."""
+        seeds = self.seeds(slopes)
+        gradient, left = backward(self.plan, self.state, seeds, self.caches)
+        arrays = [
+            (key, left[i][0] if self.whole else left[i])
+            for i, key in enumerate(self.keys)
+            if key is not None and i in left
+        ]
+        variables = [
+            (variable, gradient[spec.offset : spec.end].reshape(spec.shape))
+            for variable, spec in zip(self.params, self.plan.params, strict=True)
+            if spec.trainable
+        ]
+        return arrays, variables
+
+
+def plan_of(graph: Graph) -> Plan:
+    """The operations of a graph as they stand, without outputs."""
+    return Plan(
+        graph.input_shapes,
+        tuple(graph.ops),
+        tuple(graph._vectors[True]),
+        tuple(graph._vectors[False]),
+        (),
+    )
+
+
+def state_of(
+    plan: Plan,
+    params: Sequence[Any],
+    buffers: Sequence[Any],
+    dtype: Any,
+    step: int = 0,
+    seed: int = 0,
+) -> State:
+    """A copy of the variables' values, in the order of the plan."""
+    vectors = [
+        gathered(plan.params, params, dtype),
+        gathered(plan.buffers, buffers, dtype),
+    ]
+    slots = np.zeros((0, len(vectors[0])), dtype)
+    return State(vectors[0], vectors[1], slots, np.zeros(0), step, seed)
+
+
+def gathered(
+    specs: Sequence[VariableSpec], variables: Sequence[Any], dtype: Any = np.float32
+) -> np.ndarray:
+    """A flat vector with the values of the variables."""
+    vector = np.zeros(aligned(specs[-1].end) if specs else 0, dtype)
+    for spec, variable in zip(specs, variables, strict=True):
+        vector[spec.offset : spec.end] = np.ravel(variable.value)
+    return vector
+
+
+def statistics_of(segment: Segment) -> list[tuple[Any, np.ndarray]]:
+    """The variables that a call in training writes (moving averages), and their new
+    values."""
+    found: dict[int, np.ndarray] = {}
+    for op, cache in zip(segment.plan.ops, segment.caches, strict=True):
+        if op.kind in STATISTICS:
+            moved = STATISTICS[op.kind](op, cache, segment.state)
+            found |= {op.buffers[role].offset: v for role, v in moved.items()}
+    pairs = zip(segment.plan.buffers, segment.buffers, strict=True)
+    return [(v, found[spec.offset]) for spec, v in pairs if spec.offset in found]

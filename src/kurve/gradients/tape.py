@@ -167,7 +167,8 @@ class GradientTape:
             RuntimeError: a second call, unless the tape is persistent.
             NotImplementedError: a second derivative of an operation that has none here.
         """
-        unconnected = str(getattr(unconnected_gradients, "value", unconnected_gradients))
+        given = unconnected_gradients
+        unconnected = str(getattr(given, "value", given))
         if unconnected not in ("none", "zero"):
             raise ValueError(
                 "[GradientTape.gradient] unconnected_gradients must be 'none' or "
@@ -200,8 +201,8 @@ class GradientTape:
         def found(source: Any) -> Any:
             slope = slopes.get(_key(source))
             if slope is None:
-                shape = source.shape
-                return result(np.zeros(shape, np.float32)) if unconnected == "zero" else None
+                zeros = unconnected == "zero"
+                return result(np.zeros(source.shape, np.float32)) if zeros else None
             return slope if isinstance(slope, TracedValues) else result(slope)
 
         return replaced(sources, found)
@@ -304,7 +305,8 @@ def recorded_call(
     def is_input(leaf: Any) -> bool:
         if isinstance(leaf, TracedValues) and leaf.key is not None:
             return True
-        return isinstance(leaf, np.ndarray) and leaf.ndim > 0 and leaf.dtype.kind in "fb"
+        is_array = isinstance(leaf, np.ndarray) and leaf.ndim > 0
+        return is_array and leaf.dtype.kind in "fb"
 
     for leaf in leaves((args, kwargs)):
         if is_input(leaf) and id(leaf) not in places:

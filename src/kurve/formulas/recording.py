@@ -32,3 +32,8 @@ def recording(tapes: Sequence[Any]) -> Iterator[None]:
         yield
     finally:
         active.tapes = before
+
+
+def is_followed(*values: Any) -> bool:
+    """Whether a tape that records follows one of these values."""
+    return any(tape.follows(value) for tape in active.tapes for value in values)

@@ -294,7 +294,7 @@ def recorded_call(
 ) -> Any:
     """The result of a function, on the tapes that record: it is traced, each array a
     sample as a whole, so that all axes are alike."""
-    if call.__name__ == "get_item":
+    if getattr(call, "__name__", "") == "get_item":
         picked = _picked(*args, **kwargs)
         if picked is not UNRECORDED:
             return picked

@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.entries import warn
-from kurve.engines import Batches, Job, Program, State, aligned_zeros, get_engine
-from kurve.engines import run_job
+from kurve.engines import (
+    Batches,
+    Job,
+    Program,
+    State,
+    aligned_zeros,
+    get_engine,
+    run_job,
+)
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, is_variable
 from kurve.formulas.recording import recording
@@ -79,8 +86,8 @@ class Applier:
             names = ", ".join(v.name for v in self.variables)
             raise ValueError(
                 f"[{where}] an optimizer updates the variables that it was first used "
-                f"with: {names}. Received: {variable.name!r}. Try another optimizer for "
-                "it, or optimizer.build(all_variables) at the start."
+                f"with: {names}. Received: {variable.name!r}. Try another optimizer "
+                "for it, or optimizer.build(all_variables) at the start."
             )
         return place
 
@@ -165,7 +172,7 @@ def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier
         if not variables:
             raise ValueError(
                 f"[{where}] the variables must be given with the first gradients. "
-                "Received: none. Try optimizer.apply(gradients, model.trainable_weights)."
+                "Received: none. Try apply(gradients, model.trainable_weights)."
             )
         for variable in variables:
             if not is_variable(variable):

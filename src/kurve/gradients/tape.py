@@ -103,9 +103,7 @@ class GradientTape:
         """The variables that were used, in the order of their first use."""
         found = dict(self._watched)
         for segment in self._segments:
-            for variable, spec in zip(
-                segment.params, segment.plan.params, strict=True
-            ):
+            for variable, spec in zip(segment.params, segment.plan.params, strict=True):
                 if spec.trainable:
                     found.setdefault(id(variable), variable)
         return tuple(found.values())

@@ -127,6 +127,13 @@ class Applier:
         run_job(engine, Job(program, state, batches, 0, 1, totals))
         self._write(found)
 
+    def use_average(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
+        """Set variables to their moving average."""
+        row = self.state.slots[optimizer.slot_names.index("average")]
+        for variable in variables if self.state.step else ():
+            spec = self.plan.params[self.index(type(optimizer).__name__, variable)]
+            variable.write(row[spec.offset : spec.end].reshape(spec.shape))
+
     def _program(self, optimizer: Optimizer, chosen: tuple[bool, ...]) -> Program:
         """The program that updates the chosen variables."""
         engine = get_engine()

@@ -239,6 +239,16 @@ class Optimizer(Entrance):
         pairs = [tuple(pair) for pair in grads_and_vars]
         self.apply([g for g, _ in pairs], [v for _, v in pairs])
 
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """Set variables that `apply` has updated to their moving average, if the
+        optimizer keeps one.
+
+        Args:
+            var_list: the variables.
+        """
+        if self.use_ema and self._applier is not None:
+            self._applier.use_average(self, var_list)
+
     # ---------------------------------------------------------------- the formula
 
     def formula(self, terms: Terms) -> Any:

@@ -144,7 +144,8 @@ class StreamFeed(Feed):
         most = None if self.given is None else self.given - done
         self._batches = itertools.islice(itertools.chain(first, rest), most)
 
-    def take(self, count: int) -> Piece | None:
+    def next_batch(self) -> Any:
+        """The next batch as the source gives it; `END` at the end of the epoch."""
         batch = next(self._batches, END)
         if batch is END:
             if self.given is None and not self.resumable:
@@ -152,9 +153,15 @@ class StreamFeed(Feed):
                 self.steps = None if self.ended else self.number
             elif self.given is not None and self.number < self.given:
                 self.ended = True
+        else:
+            self.number += 1
+        return batch
+
+    def take(self, count: int) -> Piece | None:
+        batch = self.next_batch()
+        if batch is END:
             return None
         assert self.check is not None
-        self.number += 1
         where = f"{self.where}, batch {self.number} of {self.argument}"
         data = self.check(where, *unpacked(where, batch))
         self._last = data

@@ -1120,9 +1120,7 @@ def arange(
     return result(y.astype(dtype_name(dtype) if dtype else kind))
 
 
-def linspace(
-    start: float, stop: float, num: int = 50, endpoint: bool = True
-) -> Any:
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Any:
     """Numbers at equal distances."""
     return result(np.linspace(start, stop, num, endpoint).astype(np.float32))
 

@@ -24,7 +24,9 @@ class Segment:
     whole:    whether an array as a whole was one sample: for functions, whose axes are
               all alike
     keys:     of the arrays, on tapes
-    outputs:  numbers of the values that it gave, and their keys
+    outputs:  numbers of the values that it gave, their keys, and whether it is a number
+              of the whole batch, which all samples repeat
+    singles:  the inputs that are such numbers, given for the first sample
     """
 
     def __init__(
@@ -42,27 +44,37 @@ class Segment:
         self.arrays = [a[None] for a in arrays] if whole else list(arrays)
         self.values, self.caches = forward(plan, state, self.arrays, training)
         self.keys: list[int | None] = []
-        self.outputs: list[tuple[int, int]] = []
+        self.outputs: list[tuple[int, int, bool]] = []
+        self.singles: dict[int, bool] = {}
+        self.shapes: dict[int, tuple[int, ...]] = {}
 
-    def value(self, number: int) -> np.ndarray:
+    def value(self, number: int, single: bool = False) -> np.ndarray:
         """A value by its number, as users see it."""
         value: np.ndarray = self.values[number]
-        return value[0] if self.whole else value
+        return value[0] if self.whole or single else value
 
     def finish(self, keys: Sequence[int | None]) -> None:
         """Keep what the chain rule needs, and forget the other values."""
-        self.keys, self.shapes = list(keys), {}
-        for number, _ in self.outputs:
+        self.keys = list(keys)
+        for number, _, _ in self.outputs:
             self.shapes[number] = self.values[number].shape
         del self.values
+
+    def seed(self, number: int, single: bool, dy: Any) -> np.ndarray:
+        """The gradient of an output in the shape of the value."""
+        shape, dtype = self.shapes[number], self.state.params.dtype
+        if not single:
+            return np.asarray(dy, dtype).reshape(shape)
+        seed = np.zeros(shape, dtype)
+        seed[0] = np.asarray(dy, dtype).reshape(shape[1:])
+        return seed
 
     def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """The gradients of its outputs, by their numbers in the plan."""
         found: dict[int, np.ndarray] = {}
-        for number, key in self.outputs:
+        for number, key, single in self.outputs:
             if key in slopes:
-                dtype = self.state.params.dtype
-                dy = np.asarray(slopes[key], dtype).reshape(self.shapes[number])
+                dy = self.seed(number, single, slopes[key])
                 found[number] = found[number] + dy if number in found else dy
         return found
 
@@ -74,7 +86,7 @@ class Segment:
         seeds = self.seeds(slopes)
         gradient, left = backward(self.plan, self.state, seeds, self.caches)
         arrays = [
-            (key, left[i][0] if self.whole else left[i])
+            (key, left[i][0] if self.whole or self.singles.get(i) else left[i])
             for i, key in enumerate(self.keys)
             if key is not None and i in left
         ]

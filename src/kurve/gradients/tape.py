@@ -135,7 +135,7 @@ class GradientTape:
             self.follows(variable) for variable in segment.params
         ):
             self._segments.append(segment)
-            self._tracked.update(key for _, key in segment.outputs)
+            self._tracked.update(key for _, key, _ in segment.outputs)
 
     # ---------------------------------------------------------------- the chain rule
 
@@ -187,11 +187,12 @@ class GradientTape:
         others = [tape for tape in active.tapes if tape is not self]
         if self._persistent and self in active.tapes:
             others = list(active.tapes)
+        by_weights = any(is_variable(source) for source in leaves(sources))
         with recording(others):
             slopes = self._seeds(target, output_gradients)
             for segment in reversed(list(self._segments)):
-                if any(key in slopes for _, key in segment.outputs):
-                    self._through(segment, slopes, bool(others))
+                if any(key in slopes for _, key, _ in segment.outputs):
+                    self._through(segment, slopes, by_weights)
         if not self._persistent:
             self._used = True
             self._segments = []
@@ -226,16 +227,16 @@ class GradientTape:
             _accumulate(slopes, _key(value), dy)
         return slopes
 
-    def _through(self, segment: Any, slopes: dict[Any, Any], again: bool) -> None:
-        """Go back through a piece.
+    def _through(self, segment: Any, slopes: dict[Any, Any], by_weights: bool) -> None:
+        """Go back through a piece; if tapes record, so that they can follow.
 
         Args:
-            again: whether tapes that are recording differentiate the result.
+            by_weights: whether gradients of variables are wanted.
         """
-        if again:
+        if active.tapes:
             from kurve.gradients.second import recorded_backward
 
-            arrays, variables = recorded_backward(segment, slopes)
+            arrays, variables = recorded_backward(segment, slopes, by_weights)
         else:
             arrays, variables = segment.backward(slopes)
         for key, dx in arrays:
@@ -355,7 +356,7 @@ def followed(segment: Segment, number: int) -> TracedValues:
     """A value of a piece, as a new one on tapes."""
     found = traced(np.asarray(segment.value(number)))
     assert found.key is not None
-    segment.outputs.append((number, found.key))
+    segment.outputs.append((number, found.key, False))
     return found
 
 
@@ -393,12 +394,35 @@ class _Picked:
 
     def __init__(self, array: np.ndarray, index: Any, key: Any, out: Any) -> None:
         self.shape, self.index = array.shape, index
-        self.keys, self.outputs = [key], [(0, out)]
+        self.keys, self.outputs = [key], [(0, out, False)]
 
     def backward(self, slopes: Mapping[Any, Any]) -> Any:
         """What was chosen twice gets both gradients."""
-        ((_, out),) = self.outputs
+        ((_, out, _),) = self.outputs
         dy = np.asarray(slopes[out])
         dx = np.zeros(self.shape, dy.dtype)
         np.add.at(dx, self.index, dy)
         return [(self.keys[0], dx)], []
+
+    def turned(self, key: Any, out: Any) -> _Placed:
+        """The piece that computed dx from dy."""
+        return _Placed(self.shape, self.index, key, out)
+
+
+class _Placed:
+    """Elements that were added up at places: the way back through `_Picked`."""
+
+    params: tuple[Any, ...] = ()
+
+    def __init__(self, shape: Any, index: Any, key: Any, out: Any) -> None:
+        self.shape, self.index = shape, index
+        self.keys, self.outputs = [key], [(0, out, False)]
+
+    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+        """Each gets the gradient of its place."""
+        ((_, out, _),) = self.outputs
+        return [(self.keys[0], np.asarray(slopes[out])[self.index])], []
+
+    def turned(self, key: Any, out: Any) -> _Picked:
+        """The piece that computed dx from dy."""
+        return _Picked(np.zeros(self.shape), self.index, key, out)

@@ -23,6 +23,9 @@ from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
 from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
 
+STREAM_OF_DRAW = 1 << 24
+"""Random streams of a formula's second draw start here, of its third at twice that."""
+
 STREAM_OF_CALL = 1 << 16
 """Random streams of a layer's second call start here, of its third at twice that."""
 
@@ -109,6 +112,7 @@ class Graph:
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
         self.losses: list[Tensor] = []
+        self._draws = 0
         self.stream = 0  # of random numbers, of the layer that is being called
 
     # ---------------------------------------------------------------- values
@@ -311,6 +315,13 @@ class Graph:
                 f"Received: {tensor!r} of another one. Try to return it from call(), "
                 "and not to keep it in an attribute."
             )
+
+    def random(self, distribution: str, sample: Shape) -> Tensor:
+        """Numbers of a standard distribution for each sample, others in each step."""
+        stream = self.stream + self._draws * STREAM_OF_DRAW
+        self._draws += 1
+        attrs = {"distribution": distribution, "stream": stream}
+        return self.op("random", [self._source()], sample, attrs=attrs, batched=True)
 
     # ---------------------------------------------------------------- variables
 

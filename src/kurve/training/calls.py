@@ -47,10 +47,9 @@ def call_by_hand(model: Trainer, x: Any, training: bool) -> Any:
         )
         floats = [np.asarray(array, np.float32) for array in given]
         segment = Segment(plan, params, buffers, state, floats, training)
-        if training:
-            model.drawn += 1
-            for variable, value in statistics_of(segment):
-                variable.assign(value)
+        model.drawn += 1
+        for variable, value in statistics_of(segment) if training else ():
+            variable.assign(value)
     penalty = plan.penalty
     for part in model.parts:
         part._losses = []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class RowsInMemory:
         order, bounds = None, self.bounds
         if self.division is not None:
             order, bounds = self.division.epoch(epoch)
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in pairwise(bounds):
             rows: Any = slice(int(first), int(last))
             if order is not None:
                 rows = order[rows]
@@ -156,8 +157,8 @@ def fit(
     if checkpoint is not None:
         raise NotImplementedError(
             "[fit] checkpoints need the engine's own training step. Received: "
-            f"checkpoint={checkpoint!r} for {type(model).__name__}, which has a step of "
-            "its own. Try callbacks.ModelCheckpoint with save_weights_only=True."
+            f"checkpoint={checkpoint!r} for {type(model).__name__}, which has a step "
+            "of its own. Try callbacks.ModelCheckpoint with save_weights_only=True."
         )
     validation: Batches | None = None
     if is_source(x):
@@ -284,18 +285,17 @@ def _train(
 
 def test(model: Trainer, hooks: CallbackList, batches: Batches) -> dict[str, Any]:
     """The logs of a pass of `test_step`."""
-    by_batch, done = "test" in hooks.per_batch, 0
+    by_batch = "test" in hooks.per_batch
     logs: dict[str, Any] = {}
     model.stop_evaluating = False
     hooks.call("on_test_begin", {})
     model.reset_metrics()
-    for batch in batches.batches(0):
+    for done, batch in enumerate(batches.batches(0)):
         if by_batch:
             hooks.call("on_test_batch_begin", done, {})
         logs = as_logs("test_step", model.test_step(batch))
         if by_batch:
             hooks.call("on_test_batch_end", done, dict(logs))
-        done += 1
         if model.stop_evaluating:
             break
     hooks.call("on_test_end", logs)
@@ -376,8 +376,8 @@ def arrays_of(where: str, argument: str, value: Any) -> Any:
     if array.dtype.kind not in "fiub" or not array.ndim:
         raise TypeError(
             f"[{where}] {argument} must hold numbers, with a row for each sample. "
-            f"Received: {argument} of type {type(value).__name__}, dtype {array.dtype}. "
-            "Try a NumPy array."
+            f"Received: {argument} of type {type(value).__name__}, dtype "
+            f"{array.dtype}. Try a NumPy array."
         )
     if array.dtype.kind == "f" and array.dtype != np.float32:
         array = array.astype(np.float32)

@@ -25,16 +25,21 @@ STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics"
 """What makes a model train in Python if a subclass has it."""
 
 
-def has_own_steps(cls: type) -> bool:
-    """Whether a class of the user overrides a step."""
-    return any(
-        name in vars(one) for one in cls.__mro__ if is_own(one) for name in STEPS
-    )
+def has_own_steps(model: Any) -> bool:
+    """Whether a model, or a class of the user, overrides a step."""
+    places = [vars(one) for one in _classes(model) if is_own(one)]
+    if not isinstance(model, type):
+        places.append(vars(model))
+    return any(name in place for place in places for name in STEPS)
+
+
+def _classes(model: Any) -> tuple[type, ...]:
+    return model.__mro__ if isinstance(model, type) else type(model).__mro__
 
 
 def refuse_own_steps(where: str, model: Any) -> None:
     """Refuse a model whose steps would not be called."""
-    if has_own_steps(type(model)):
+    if has_own_steps(model):
         raise NotImplementedError(
             f"[{where}] it trains with the engine's own step. Received: a model with a "
             f"step of its own, {type(model).__name__}. Try model.fit."

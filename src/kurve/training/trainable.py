@@ -100,7 +100,7 @@ class Trainable:
         of the model."""
         from kurve.training.steps import has_own_steps, metrics_of
 
-        if has_own_steps(type(self)):
+        if has_own_steps(self):
             return metrics_of(self)  # type: ignore[arg-type]
         return list(self._network.metrics)
 
@@ -158,7 +158,7 @@ class Trainable:
         from kurve.training.steps import has_own_steps
 
         check_unlocked(self, "compile")
-        own = has_own_steps(type(self))
+        own = has_own_steps(self)
         if loss is None and not own:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "

@@ -146,7 +146,7 @@ class Trainer(Trainable):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
-        if has_own_steps(type(self)):
+        if has_own_steps(self):
             from kurve.training.own import fit
 
             return fit(
@@ -204,7 +204,7 @@ class Trainer(Trainable):
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
-        if has_own_steps(type(self)):
+        if has_own_steps(self):
             from kurve.training.own import evaluate
 
             return evaluate(
@@ -348,7 +348,7 @@ class Trainer(Trainable):
             named by `metrics_names`. All are of this batch alone.
         """
         self._network.require_compiled("train_on_batch")
-        if has_own_steps(type(self)):
+        if has_own_steps(self):
             from kurve.training.own import on_batch
 
             return on_batch(self.train_step, x, y, sample_weight, return_dict)
@@ -391,7 +391,7 @@ class Trainer(Trainable):
             sample_weight: (n,), or None; or one for each output.
             return_dict: whether to return the values by name.
         """
-        if has_own_steps(type(self)):
+        if has_own_steps(self):
             from kurve.training.own import on_batch
 
             return on_batch(self.test_step, x, y, sample_weight, return_dict)
@@ -427,7 +427,7 @@ class Trainer(Trainable):
                 raise unknown_argument(type(self).__call__, name, where)
             if training is not None:
                 training = check_flag(type(self).__name__, "training", training)
-            if training or active.tapes:
+            if training or active.tapes or self._network.draws:
                 from kurve.training.calls import call_by_hand
 
                 return call_by_hand(self, x, bool(training))

@@ -35,7 +35,7 @@ from kurve.errors import unknown_argument
 from kurve.formulas.calls import TRIALS, graph_of, inferred
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
-from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.formulas.tensor import KerasTensor, Node, is_structure, leaves, replaced
 from kurve.kinds import OPERATIONS
 from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
@@ -292,7 +292,7 @@ class Layer(Entrance):
         in order."""
         found: dict[int, Any] = {}
         for value in vars(self).values():
-            if isinstance(value, (Layer, list, tuple, Mapping)):
+            if is_structure(value) or isinstance(value, Layer):
                 for part in leaves(value):
                     if isinstance(part, Layer) and part is not self:
                         found.setdefault(id(part), part)

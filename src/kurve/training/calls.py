@@ -1,5 +1,5 @@
-"""A model called by hand in training mode, or while a tape records: by the reference
-engine, which can go back."""
+"""A model called by hand in training mode, or while a tape records: by its engine, or
+by the reference engine where dropout and the like act as in training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.results import result
-from kurve.engines import State
+from kurve.engines import State, aligned_zeros
 from kurve.formulas import functions as ops
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import replaced
-from kurve.gradients.segments import Segment, gathered, statistics_of
+from kurve.gradients.segments import CompiledSegment, Segment, gathered, statistics_of
 from kurve.gradients.tape import followed, remember
 from kurve.training.inputs import check_inputs
 
@@ -34,11 +34,13 @@ def call_by_hand(model: Trainer, x: Any, training: bool) -> Any:
         model._build_for(arrays)
         given = arrays if isinstance(arrays, tuple) else (arrays,)
         keys = _keys(network, x, len(given))
-        plan, params, buffers = network.plan_by_hand()
+        plan, params, buffers, compiled = network.plan_by_hand(training)
         kept = network.state
         assert kept is not None
+        weights = aligned_zeros(kept.params.shape)
+        weights[...] = kept.params
         state = State(
-            kept.params.copy(),
+            weights,
             gathered(plan.buffers, buffers),
             kept.slots[:0],
             kept.scalars,
@@ -46,9 +48,15 @@ def call_by_hand(model: Trainer, x: Any, training: bool) -> Any:
             kept.seed,
         )
         floats = [np.asarray(array, np.float32) for array in given]
-        segment = Segment(plan, params, buffers, state, floats, training)
+        given_all = plan, params, buffers, state, floats, training
+        segment = (
+            Segment(*given_all)
+            if compiled is None
+            else CompiledSegment(compiled, *given_all)
+        )
         model.drawn += 1
-        for variable, value in statistics_of(segment) if training else ():
+        moved = statistics_of(segment) if training and compiled is None else []
+        for variable, value in moved:
             variable.assign(value)
     penalty = plan.penalty
     for part in model.parts:

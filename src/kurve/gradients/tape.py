@@ -104,7 +104,7 @@ class GradientTape:
         found = dict(self._watched)
         for segment in self._segments:
             for variable, spec in zip(segment.params, segment.plan.params, strict=True):
-                if spec.trainable:
+                if spec.trainable and self.follows(variable):
                     found.setdefault(id(variable), variable)
         return tuple(found.values())
 
@@ -215,7 +215,7 @@ class GradientTape:
         if len(given) != len(targets):
             raise ValueError(
                 "[GradientTape.gradient] there must be one of output_gradients for "
-                f"each target. Received: {len(given)} for {len(targets)}."
+                f"each target. Received: {len(given)} for {len(targets)}. Try a list."
             )
         for value, dy in zip(targets, given, strict=True):
             if not is_variable(value) and not isinstance(value, TracedValues):

@@ -23,6 +23,7 @@ from kurve.engines import (
     get_engine,
     run_job,
 )
+from kurve.errors import NonFiniteError
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, is_variable
 from kurve.formulas.recording import recording
@@ -121,6 +122,10 @@ class Applier:
         engine = get_engine()
         program = self._program(optimizer, tuple(a is not None for a in found))
         rates = optimizer.learning_rates(state.step, 1)
+        for variable, array in zip(self.variables, found, strict=True):
+            if array is not None and not np.isfinite(array).all():
+                what = f"the gradient of {variable.name}"
+                raise NonFiniteError(what, state.step, float(rates[0]))
         x: Any = tuple(inputs) if len(inputs) > 1 else inputs[0]
         batches = Batches(x, None, None, None, ONE_ROW, rates)
         totals = np.zeros(program.plan.totals_size)

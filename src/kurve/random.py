@@ -167,11 +167,19 @@ def categorical(
         dtype: a type of whole numbers.
         seed: as of `normal`.
 
+    Raises:
+        ValueError: logits that are not (B, classes).
+
     Example:
         >>> kurve.random.categorical(np.array([[0.0, -1e9]]), 3)
         array([[0, 0, 0]], dtype=int32)
     """
     rows = np.asarray(logits, np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(
+            "[categorical] logits must have shape (B, classes). "
+            f"Received: shape {rows.shape}. Try logits[None] for one row."
+        )
     powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
     sums = np.cumsum(powers, axis=-1)
     u = np.asarray(_drawn("uniform", (len(rows), num_samples), seed), np.float64)
@@ -185,7 +193,7 @@ def _drawn(distribution: str, shape: Any, seed: Any) -> Any:
 
     axes, graph = tuple(shape), Graph.current
     if axes and axes[0] is None and graph is not None:
-        return graph.random(distribution, tuple(int(a) for a in axes[1:]))  # type: ignore[arg-type]
+        return graph.random(distribution, tuple(int(a) for a in axes[1:]))
     if None in axes:
         raise ValueError(
             f"[{distribution}] the shape must be known, but for the batch axis in a "

@@ -9,7 +9,12 @@ import numpy as np
 
 
 class Values(np.ndarray):
-    """An array; `numpy()` gives it as a plain one, which shares its memory."""
+    """An array; `numpy()` gives it as a plain one, which shares its memory.
+
+    key: its number on the tapes that follow it, see `kurve.gradients`
+    """
+
+    key: int | None = None
 
     def numpy(self) -> np.ndarray:
         return self.view(np.ndarray)

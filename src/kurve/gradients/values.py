@@ -23,10 +23,8 @@ class TracedValues(Operators, Values):
     `kurve.ops` does not have, and `numpy()`, give plain arrays, which no gradient goes
     through.
 
-    key: its number on the tapes; None for arrays that NumPy has made of it.
+    An array that NumPy has made of it has no key: it is a constant.
     """
-
-    key: int | None = None
 
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **given: Any
@@ -45,7 +43,7 @@ class TracedValues(Operators, Values):
         if active.tapes and name in FUNCTIONS and "out" not in kwargs:
             return FUNCTIONS[name](*args, **kwargs)
         kinds = [t for t in types if not issubclass(t, TracedValues)]
-        return super().__array_function__(function, kinds, args, kwargs)  # type: ignore[misc]
+        return super().__array_function__(function, kinds, args, kwargs)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -85,9 +83,9 @@ class TracedValues(Operators, Values):
     def flatten(self, *order: Any) -> Any:
         return FUNCTIONS["reshape"](self, (-1,))
 
-    ravel = flatten
+    ravel = flatten  # type: ignore[assignment]
 
-    def astype(self, dtype: Any, **given: Any) -> Any:
+    def astype(self, dtype: Any, **given: Any) -> Any:  # type: ignore[override]
         return FUNCTIONS["cast"](self, dtype)
 
 

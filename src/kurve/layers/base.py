@@ -877,15 +877,15 @@ class Layer(Entrance):
         for part in self.parts:
             part._losses = []
         if active.tapes:
-            found = [followed(segment, number) for number in numbers]
+            found: list[Any] = [followed(segment, number) for number in numbers]
             penalty = plan.penalty
             terms = [] if penalty is None else [followed(segment, penalty)]
             remember(segment, keys)
             self._losses = [ops.mean(rows) for rows in terms]
         else:
             found = [result(segment.value(number)) for number in numbers]
-            terms = [] if plan.penalty is None else [segment.value(plan.penalty)]
-            self._losses = [float(np.mean(rows)) for rows in terms]
+            rows = None if plan.penalty is None else segment.value(plan.penalty)
+            self._losses = [] if rows is None else [float(np.mean(rows))]
         results = iter(found)
         return replaced(out, lambda _: next(results))
 

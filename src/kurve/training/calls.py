@@ -18,10 +18,9 @@ from kurve.training.inputs import check_inputs
 
 if TYPE_CHECKING:
     from kurve.training.network import Network
-    from kurve.training.trainer import Trainer
 
 
-def call_by_hand(model: Trainer, x: Any, training: bool) -> Any:
+def call_by_hand(model: Any, x: Any, training: bool) -> Any:
     """The outputs of a model for arrays x, on the tapes that record.
 
     Args:
@@ -62,14 +61,14 @@ def call_by_hand(model: Trainer, x: Any, training: bool) -> Any:
     for part in model.parts:
         part._losses = []
     if active.tapes:
-        found = [followed(segment, head.value) for head in plan.heads]
+        found: list[Any] = [followed(segment, head.value) for head in plan.heads]
         terms = [] if penalty is None else [followed(segment, penalty)]
         remember(segment, keys)
         model._losses = [ops.mean(rows) for rows in terms]
     else:
         found = [result(segment.value(head.value)) for head in plan.heads]
-        terms = [] if penalty is None else [segment.value(penalty)]
-        model._losses = [float(np.mean(rows)) for rows in terms]
+        rows = None if penalty is None else segment.value(penalty)
+        model._losses = [] if rows is None else [float(np.mean(rows))]
     structure = network.structure
     if structure is None:
         return found[0]

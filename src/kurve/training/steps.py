@@ -11,14 +11,11 @@ import numpy as np
 
 from kurve.core.entries import warn
 from kurve.core.overrides import is_own
-from kurve.formulas import functions as ops
 from kurve.formulas.recording import recording
 from kurve.formulas.tensor import leaves
-from kurve.gradients import GradientTape
-from kurve.metrics import Metric
-from kurve.utils import unpack_x_y_sample_weight
 
 if TYPE_CHECKING:
+    from kurve.metrics import Metric
     from kurve.training.trainer import Trainer
 
 STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics")
@@ -48,6 +45,9 @@ def refuse_own_steps(where: str, model: Any) -> None:
 
 def train_step(model: Trainer, data: Any) -> dict[str, Any]:
     """One update."""
+    from kurve.gradients import GradientTape
+    from kurve.utils import unpack_x_y_sample_weight
+
     x, y, weights = unpack_x_y_sample_weight(data)
     with GradientTape() as tape:
         y_pred = model(x, training=True)
@@ -67,6 +67,8 @@ def train_step(model: Trainer, data: Any) -> dict[str, Any]:
 
 def test_step(model: Trainer, data: Any) -> dict[str, Any]:
     """Loss and metrics of a batch."""
+    from kurve.utils import unpack_x_y_sample_weight
+
     x, y, weights = unpack_x_y_sample_weight(data)
     y_pred = model(x, training=False)
     _track(model, x, loss_of(model, x, y, y_pred, weights, False))
@@ -87,6 +89,8 @@ def loss_of(
 
 def compute_loss(model: Trainer, y: Any, y_pred: Any, weights: Any) -> Any:
     """The losses of `compile`, weighted, and what layers and weights add."""
+    from kurve.formulas import functions as ops
+
     network, terms = model._network, []
     if network.compilation is not None and network.compilation.loss is not None:
         several = len(network.output_names) > 1
@@ -145,6 +149,8 @@ def resolve_metrics(model: Trainer) -> None:
 
 def metrics_of(model: Trainer) -> list[Metric]:
     """The loss's mean, the metrics of `compile`, and those that are attributes."""
+    from kurve.metrics import Metric
+
     resolve_metrics(model)
     own = [leaf for leaf in _attributes(model) if isinstance(leaf, Metric)]
     found: dict[int, Metric] = {}
@@ -154,6 +160,8 @@ def metrics_of(model: Trainer) -> list[Metric]:
 
 
 def _attributes(model: Any) -> Iterator[Any]:
+    from kurve.metrics import Metric
+
     for name, value in vars(model).items():
         if not name.startswith("_") and isinstance(value, (Metric, list, tuple, dict)):
             yield from leaves(value)

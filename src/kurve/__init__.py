@@ -37,6 +37,7 @@ if _typing.TYPE_CHECKING:
     from kurve.estimators import Classifier as Classifier
     from kurve.estimators import Regressor as Regressor
     from kurve.formulas.tensor import KerasTensor as KerasTensor
+    from kurve.gradients import GradientTape as GradientTape
     from kurve.initializers import Initializer as Initializer
     from kurve.layers import Input as Input
     from kurve.layers.base import Layer as Layer
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Classifier": "kurve.estimators",
+    "GradientTape": "kurve.gradients",
     "Initializer": "kurve.initializers",
     "Input": "kurve.layers",
     "KerasTensor": "kurve.formulas.tensor",

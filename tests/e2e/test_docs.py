@@ -44,7 +44,7 @@ def test_code_runs(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["tutorial", "graphs"])
+@pytest.mark.parametrize("name", ["tutorial", "graphs", "own-loops"])
 def test_pages_show_what_their_code_prints_and_draws(name: str, tmp_path: Path) -> None:
     page = ROOT / "docs" / f"{name}.md"
     done = subprocess.run(

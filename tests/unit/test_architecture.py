@@ -22,6 +22,7 @@ FLOORS = (
     ("kinds", "plan"),
     ("formulas",),
     ("engines",),
+    ("gradients",),
     (
         "layers",
         "losses",

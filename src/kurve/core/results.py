@@ -9,7 +9,12 @@ import numpy as np
 
 
 class Values(np.ndarray):
-    """An array; `numpy()` gives it as a plain one, which shares its memory."""
+    """An array; `numpy()` gives it as a plain one, which shares its memory.
+
+    key: its number on the tapes that follow it, see `kurve.gradients`
+    """
+
+    key: int | None = None
 
     _keras_mask: Any = None
     """Which of its steps count, if a layer says so."""
@@ -29,7 +34,9 @@ class Number(float):
 
 
 def result(value: Any) -> Any:
-    """An array or a float with the method `numpy`; anything else as it is."""
+    """An array or a number with the method `numpy`; anything else as it is."""
     if type(value) is np.ndarray:
         return value.view(Values)
+    if isinstance(value, np.generic):
+        return np.asarray(value).view(Values)
     return Number(value) if type(value) is float else value

@@ -24,6 +24,7 @@ PERMUTATION = 1  # stream = number of the pass over the data
 INITIALIZER = 2  # stream = number of the variable in the model
 RESAMPLE = 3  # stream = 0
 GENERATOR = 4  # stream = how often a SeedGenerator was asked
+BY_HAND = 5  # stream = how often a SeedGenerator was asked, else 0
 DROPOUT = 0x10000  # + number of the op; stream = optimizer step
 
 LARGEST_SEED = 2**53 - 1

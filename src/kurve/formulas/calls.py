@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kurve.core.results import result
 from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.recording import UNRECORDED, active
 from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
 from kurve.ops.elementwise import RULES
 
@@ -28,7 +30,11 @@ def function(call: F) -> F:
                 return recorded(
                     FunctionCall(wrapped, kwargs.pop("name", None)), args, kwargs
                 )
-        return call(*args, **kwargs)
+        if active.tapes and Graph.current is None:
+            found = active.tapes[-1].recorded(call, args, kwargs)
+            if found is not UNRECORDED:
+                return found
+        return result(call(*args, **kwargs))
 
     FUNCTIONS[call.__name__] = wrapped
     return wrapped  # type: ignore[return-value]
@@ -138,9 +144,9 @@ def graph_of(*operands: Any) -> Graph | None:
 def as_array(x: Any) -> Any:
     if is_variable(x):
         return x.value
-    if isinstance(x, np.ndarray) and x.dtype == np.float64:
-        return x
-    return x if isinstance(x, (int, float, np.ndarray, np.generic)) else np.asarray(x)
+    if isinstance(x, np.ndarray):
+        return x if type(x) is np.ndarray else x.view(np.ndarray)
+    return x if isinstance(x, (int, float, np.generic)) else np.asarray(x)
 
 
 def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.results import Values, result
 from kurve.formulas.calls import as_array, elementwise, function, graph_of
 from kurve.formulas.graph import MOST_AXES, Graph, Tensor, is_variable
 from kurve.formulas.limits import spend
@@ -1125,9 +1126,9 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 def convert_to_tensor(x: Any, dtype: Any = None) -> Any:
     """x as an array, or as it is if it is symbolic."""
-    if isinstance(x, (Tensor, KerasTensor)) or is_variable(x):
+    if isinstance(x, (Tensor, KerasTensor, Values)) or is_variable(x):
         return x if dtype is None else cast(x, dtype)
-    return np.asarray(x, None if dtype is None else dtype_name(dtype))
+    return result(np.asarray(x, None if dtype is None else dtype_name(dtype)))
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:
@@ -1154,30 +1155,27 @@ def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32")
         sample = tuple(size for size in axes if size is not None)
         return cast(graph.filled(sample, float(fill_value)), dtype)
     sizes: Any = axes
-    return np.full(sizes, fill_value, dtype_name(dtype))
+    return result(np.full(sizes, fill_value, dtype_name(dtype)))
 
 
 def arange(
     start: float, stop: float | None = None, step: float = 1, dtype: Any = None
-) -> np.ndarray:
+) -> Any:
     """Numbers from start up to, not including, stop."""
     first, last = (0, start) if stop is None else (start, stop)
     y = np.arange(first, last, step)
-    return y.astype(
-        dtype_name(dtype) if dtype else "int32" if y.dtype.kind == "i" else "float32"
-    )
+    kind = "int32" if y.dtype.kind == "i" else "float32"
+    return result(y.astype(dtype_name(dtype) if dtype else kind))
 
 
-def linspace(
-    start: float, stop: float, num: int = 50, endpoint: bool = True
-) -> np.ndarray:
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Any:
     """Numbers at equal distances."""
-    return np.linspace(start, stop, num, endpoint).astype(np.float32)
+    return result(np.linspace(start, stop, num, endpoint).astype(np.float32))
 
 
-def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.ndarray:
+def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> Any:
     """1 on a diagonal, 0 elsewhere."""
-    return np.eye(N, M, k, dtype_name(dtype))
+    return result(np.eye(N, M, k, dtype_name(dtype)))
 
 
 OTHERS = (arange, convert_to_numpy, convert_to_tensor, eye, full, linspace, ones, zeros)

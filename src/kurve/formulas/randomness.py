@@ -17,6 +17,7 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.core.arguments import check_seed, is_integer
+from kurve.core.results import result
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import function, graph_of
 from kurve.formulas.graph import Graph
@@ -69,7 +70,7 @@ def _drawn(where: str, distribution: str, shape: Any, seed: Any) -> Any:
     sizes = _sizes(where, shape)
     draw: Callable[..., np.ndarray] = getattr(rng, distribution)
     numbers = draw(_seed(where, seed), VALUES, 0, math.prod(sizes))
-    return numbers.reshape(sizes).astype(np.float32)
+    return result(numbers.reshape(sizes).astype(np.float32))
 
 
 def normal(
@@ -320,7 +321,7 @@ def _only_arrays(where: str, *operands: Any) -> None:
 
 def _typed(x: Any, dtype: str | None) -> Any:
     if dtype is None:
-        return x.astype(np.float32) if isinstance(x, np.ndarray) else x
+        return result(x.astype(np.float32)) if isinstance(x, np.ndarray) else x
     return ops.cast(x, dtype)
 
 

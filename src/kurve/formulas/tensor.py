@@ -131,16 +131,31 @@ class FunctionCall:
         return f"<Operation {self.function.__name__} name={self.name}>"
 
 
+_leaf_kinds: set[type] = set()
+"""Types that have turned out to be no structures: asking an abstract class is slow."""
+
+
+def is_structure(value: Any) -> bool:
+    """Whether it is a list, a tuple or a dictionary."""
+    kind = type(value)
+    if kind in _leaf_kinds:
+        return False
+    if issubclass(kind, (list, tuple, Mapping)):
+        return True
+    _leaf_kinds.add(kind)
+    return False
+
+
 def leaves(structure: Any) -> Iterator[Any]:
     """The parts of nested lists, tuples and dictionaries, as Keras orders them."""
-    if isinstance(structure, Mapping):
-        for key in keys(structure):
-            yield from leaves(structure[key])
+    if not is_structure(structure):
+        yield structure
     elif isinstance(structure, (list, tuple)):
         for part in structure:
             yield from leaves(part)
     else:
-        yield structure
+        for key in keys(structure):
+            yield from leaves(structure[key])
 
 
 def keys(structure: Mapping[Any, Any]) -> list[Any]:
@@ -155,14 +170,12 @@ def tensors_in(structure: Any) -> Iterator[KerasTensor]:
 
 def replaced(structure: Any, replace: Callable[[Any], Any]) -> Any:
     """A copy of a nested structure with other leaves."""
+    if not is_structure(structure):
+        return replace(structure)
     if isinstance(structure, Mapping):
         pairs = [(key, replaced(structure[key], replace)) for key in keys(structure)]
         return OrderedDict(pairs) if isinstance(structure, OrderedDict) else dict(pairs)
-    if isinstance(structure, (list, tuple)):
-        parts = [replaced(part, replace) for part in structure]
-        if isinstance(structure, list):
-            return parts
-        return (
-            type(structure)(*parts) if hasattr(structure, "_fields") else tuple(parts)
-        )
-    return replace(structure)
+    parts = [replaced(part, replace) for part in structure]
+    if isinstance(structure, list):
+        return parts
+    return type(structure)(*parts) if hasattr(structure, "_fields") else tuple(parts)

@@ -34,7 +34,8 @@ from kurve.core.results import result
 from kurve.errors import unknown_argument
 from kurve.formulas.calls import TRIALS, graph_of, inferred, mask_of
 from kurve.formulas.graph import Graph, Tensor
-from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.formulas.recording import active, recording
+from kurve.formulas.tensor import KerasTensor, Node, is_structure, leaves, replaced
 from kurve.layers.masks import (
     attach,
     check_rows,
@@ -44,7 +45,7 @@ from kurve.layers.masks import (
 )
 from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
-from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
+from kurve.plan import Op, Plan, Shape, VariableSpec
 from kurve.regularizers import L1L2, Regularizer
 
 if TYPE_CHECKING:
@@ -148,6 +149,9 @@ class Layer(Entrance):
     dtype = compute_dtype = variable_dtype = "float32"
     """What engines compute in, and weights are."""
 
+    _losses: list[Any] = []  # noqa: RUF012 - replaced, never changed
+    """What the last call by hand has added to the loss."""
+
     drawn = 0
     """How often a call by hand has drawn random numbers: their step."""
 
@@ -196,7 +200,6 @@ class Layer(Entrance):
         )
         self.built_shape: Shape | None = None
         self._variables: list[Variable] = []
-        self._losses: list[float] = []
         self._inbound_nodes: list[Node] = []
         # The stack that it is in, which calls it when its input or output is asked for.
         self._stack: Any = None
@@ -296,7 +299,7 @@ class Layer(Entrance):
         in order."""
         found: dict[int, Any] = {}
         for _, value in self.attributes:
-            if isinstance(value, (Layer, list, tuple, Mapping)):
+            if is_structure(value) or isinstance(value, Layer):
                 for part in leaves(value):
                     if isinstance(part, Layer) and part is not self:
                         found.setdefault(id(part), part)
@@ -557,25 +560,26 @@ class Layer(Entrance):
         Args:
             loss: a tensor; its elements are summed.
 
-        Raises:
-            RuntimeError: outside of `call`.
+        In a formula that is being traced it becomes a part of the formula. Outside, a
+        number is kept until the next call, in `losses`.
         """
         graph = Graph.current
         if graph is None:
-            raise RuntimeError(
-                f"[{type(self).__name__}] add_loss is for call(), whose tensors it "
-                f"takes. Received: {loss!r}. Try it in call(self, x)."
-            )
+            self._losses = [*self._losses, *leaves(loss)]
+            return
         for part in leaves(loss):
             graph.add_loss(graph.as_tensor(part))
 
     @property
-    def losses(self) -> list[float]:
-        """What the layer adds to the loss: in its last call by hand (`add_loss` and
-        penalties of outputs, in one number), and by the penalty of each trained weight
-        that has one."""
-        weights = [w for w in self.trainable_weights if w.regularizer is not None]
-        return [*self._losses, *(float(w.regularizer(w.value)) for w in weights)]  # type: ignore[misc]
+    def losses(self) -> list[Any]:
+        """What the layer and its parts add to the loss: in the last call by hand
+        (`add_loss` and penalties of outputs, in one number), and by the penalty of each
+        trained weight that has one."""
+        owners = [self, *self.parts]
+        return [
+            *(term for owner in owners for term in owner._losses),
+            *(_penalty(w) for w in self.trainable_weights if w.regularizer is not None),
+        ]
 
     def compute_output_shape(self, input_shape: Any, *others: Any, **named: Any) -> Any:
         """Shape (B, ...) of the output for an input (B, ...); B may be None.
@@ -881,12 +885,13 @@ class Layer(Entrance):
         self, args: tuple[Any, ...], named: dict[str, Any], training: bool
     ) -> Any:
         """The output for arrays."""
-        from kurve.engines import State
-        from kurve.engines.reference import run_forward
-        from kurve.engines.reference.layers import STATISTICS
+        from kurve.formulas import functions as ops
+        from kurve.gradients.segments import Segment, state_of, statistics_of
+        from kurve.gradients.tape import followed, remember
 
         where = type(self).__name__
         arrays: list[np.ndarray] = []
+        keys: list[int | None] = []
 
         masks: dict[int, int] = {}  # number of an array -> that of its mask
         bools: set[int] = set()
@@ -907,6 +912,7 @@ class Layer(Entrance):
             mask = getattr(value, "_keras_mask", None)
             if mask is not None:
                 masks[number] = held(np.asarray(mask)).number
+            keys.append(getattr(value, "key", None))
             return _Place(number)
 
         args = tuple(map(held, args))
@@ -939,36 +945,40 @@ class Layer(Entrance):
             return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
 
         args, named = replaced(args, tensor), replaced(named, tensor)
-        self._build_for_call(args, named)
-        graph.training = training
-        out = self.run(*args, **named, training=training)
-        flat = list(leaves(out))
-        masked = [i for i, leaf in enumerate(flat) if mask_of(leaf) is not None]
-        flat += [flat[i].mask for i in masked]
-        plan = graph.finish(flat, penalized=True)
-        state = State(
-            gathered(plan.params, graph.params),
-            gathered(plan.buffers, graph.buffers),
-            np.zeros((0, plan.params_size), np.float32),
-            np.zeros(0),
-            self.drawn,
-            rng.next_seed(),
-        )
-        self.drawn += training
-        values, caches = run_forward(plan, state, arrays, training)
-        updates: dict[int, np.ndarray] = {}
-        for op, cache in zip(plan.ops, caches, strict=True):
-            if training and op.kind in STATISTICS:
-                moved = STATISTICS[op.kind](op, cache, state)
-                updates |= {op.buffers[role].offset: v for role, v in moved.items()}
-        for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
-            if spec.offset in updates:
-                variable.assign(updates[spec.offset])
-        terms = [] if plan.penalty is None else [values[plan.penalty]]
-        self._losses = [float(np.mean(rows)) for rows in terms]
-        found = [result(values[head.value]) for head in plan.heads]
+        with recording(()):
+            self._build_for_call(args, named)
+            place_all(graph, [self], True)
+            graph.training = training
+            out = self.run(*args, **named, training=training)
+            flat = list(leaves(out))
+            masked = [i for i, leaf in enumerate(flat) if mask_of(leaf) is not None]
+            flat += [flat[i].mask for i in masked]
+            plan = graph.finish(flat, penalized=True)
+            state = state_of(
+                plan, graph.params, graph.buffers, np.float32, self.drawn,
+                rng.next_seed(),
+            )  # fmt: skip
+            self.drawn += training
+            segment = Segment(
+                plan, graph.params, graph.buffers, state, arrays, training
+            )
+            for variable, value in statistics_of(segment) if training else ():
+                variable.assign(value)
+        numbers = [head.value for head in plan.heads]
+        for part in self.parts:
+            part._losses = []
+        if active.tapes:
+            found: list[Any] = [followed(segment, number) for number in numbers]
+            penalty = plan.penalty
+            terms = [] if penalty is None else [followed(segment, penalty)]
+            remember(segment, keys)
+            self._losses = [ops.mean(rows) for rows in terms]
+        else:
+            found = [result(segment.value(number)) for number in numbers]
+            rows = None if plan.penalty is None else segment.value(plan.penalty)
+            self._losses = [] if rows is None else [float(np.mean(rows))]
         for i, mask in zip(masked, found[len(found) - len(masked) :], strict=True):
-            found[i]._keras_mask = mask.astype(bool)
+            found[i]._keras_mask = np.asarray(mask).astype(bool)
         results = iter(found)
         return replaced(out, lambda _: next(results))
 
@@ -1016,6 +1026,20 @@ def _of_outputs(where: str, given: Any) -> L1L2 | None:
         f"because other penalties are formulas of weights. Received: {penalty!r}. "
         "Try add_loss in call() of a layer of your own."
     )
+
+
+def _penalty(weight: Variable) -> Any:
+    """The penalty of a weight; a value on the tapes that record, if there are any."""
+    from kurve.formulas import functions as ops
+
+    rule = weight.regularizer
+    assert rule is not None
+    if not active.tapes:
+        return float(rule(weight.value))
+    if not isinstance(rule, L1L2):
+        return rule(ops.add(weight, 0.0))
+    terms: Any = rule.l1 * ops.sum(ops.absolute(weight)) if rule.l1 else 0.0
+    return terms + rule.l2 * ops.sum(ops.square(weight)) if rule.l2 else terms
 
 
 _inside: list[Layer] = []
@@ -1356,11 +1380,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Regularizer):
         return regularizers.serialize(value)
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
-
-
-def gathered(slots: Sequence[VariableSpec], variables: Sequence[Any]) -> np.ndarray:
-    """A flat vector with the values of the variables."""
-    vector = np.zeros(aligned(slots[-1].end) if slots else 0, np.float32)
-    for slot, variable in zip(slots, variables, strict=True):
-        vector[slot.offset : slot.end] = variable.value.ravel()
-    return vector

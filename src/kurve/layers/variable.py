@@ -148,10 +148,30 @@ class Variable(Operators):
                 "Received: NaN or infinity. "
                 "Try weights from before training diverged."
             )
+        self.write(array)
+
+    def write(self, array: np.ndarray) -> None:
+        """`assign` for an array that is known to fit."""
         if not self._views:  # do not draw initial values in vain
             self._views.append((None, np.empty(self.shape, np.float32)))
         for _, view in self._views:
             view[...] = array
+
+    def assign_add(self, value: Any) -> None:
+        """Add to the value.
+
+        Raises:
+            ValueError: as `assign`.
+        """
+        self.assign(self.value + as_numbers(self.name, "the value", value, np.float32))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the value.
+
+        Raises:
+            ValueError: as `assign`.
+        """
+        self.assign(self.value - as_numbers(self.name, "the value", value, np.float32))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)

@@ -13,7 +13,9 @@ from kurve.core.arguments import check_dtype, check_name, name_of_dtype
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
+from kurve.core.overrides import is_own
 from kurve.core.results import result
+from kurve.formulas.recording import is_followed
 from kurve.plan import Attr, Op, Plan, Shape, Spec
 
 
@@ -245,7 +247,62 @@ class Loss(Rowwise, Entrance):
 
         if isinstance(y_pred, Symbolic):
             return self.rows(y_true, y_pred)
+        if is_followed(y_true, y_pred):
+            return self._on_tapes(self._rows_by_ops, y_true, y_pred)
         return np.asarray(self._built_in(y_true, y_pred)[0], np.float32)
+
+    def _on_tapes(self, formula: Any, y_true: Any, y_pred: Any) -> Any:
+        """What a formula gives for arrays that a tape follows."""
+        from kurve.gradients.tape import recorded_call
+
+        where = type(self).__name__
+        pair = []
+        for name, value in (("y_true", y_true), ("y_pred", y_pred)):
+            if not is_followed(value):
+                value = as_numbers(where, name, value, np.float32)
+            pair.append(value)
+        y, p = pair
+        if not is_followed(y) and not is_own(type(self)):
+            checked, _ = self.paired(y, np.asarray(p))
+            self.check_targets(where, checked, p.shape)
+        return recorded_call(formula, (y, p), {})
+
+    def _rows_by_ops(self, y_true: Any, y_pred: Any) -> Any:
+        """The value of every row, for tensors."""
+        if is_own(type(self)):
+            return self.call(y_true, y_pred)
+        from kurve.formulas import functions as ops
+
+        shape = tuple(y_true.shape)
+        expected = self.target_shape(tuple(y_pred.shape))
+        if expected == (*shape, 1) or shape == (*expected, 1):
+            y_true = ops.reshape(y_true, expected)
+        return self.rows(y_true, y_pred)
+
+    def _loss_by_ops(self, sample_weight: Any, y_true: Any, y_pred: Any) -> Any:
+        """The loss of a batch, for tensors: see `_reduced`."""
+        from kurve.formulas import functions as ops
+
+        values, total = self._rows_by_ops(y_true, y_pred), None
+        if sample_weight is not None:
+            given = np.asarray(sample_weight, np.float32)
+            shape = tuple(values.shape) or tuple(y_pred.shape)[: max(given.ndim, 1)]
+            weights = weights_for(type(self).__name__, given, shape)
+            values = values * weights.astype(np.float32)
+            total = float(np.sum(given, dtype=np.float64))
+        known = None if is_own(type(self)) else self.known(y_true, y_pred)
+        if known is not None:
+            values = values * known
+        if self.reduction in (None, "none") or not len(values.shape):
+            return values
+        summed = ops.sum(values)
+        if self.reduction == "sum":
+            return summed
+        if self.reduction == "mean_with_sample_weight" and total is not None:
+            return summed / total if total else summed * 0.0
+        if known is not None:
+            return summed / ops.maximum(ops.sum(known), SMALLEST)
+        return summed / float(np.prod(values.shape))
 
     def _rows(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, Any]:
         """The values of all rows, in float64, and which of them count."""
@@ -290,6 +347,11 @@ class Loss(Rowwise, Entrance):
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
+        if is_followed(y_true, y_pred):
+            if sample_weight is not None:
+                sample_weight = np.asarray(sample_weight, np.float64)
+            formula = functools.partial(self._loss_by_ops, sample_weight)
+            return self._on_tapes(formula, y_true, y_pred)
         where = type(self).__name__
         as_in_models = np.ndim(sample_weight) == 1 or sample_weight is None
         if self.reduction != "mean_with_sample_weight":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -499,6 +500,19 @@ class GaussianNLL(Loss):
     def attrs(self) -> dict[str, Attr]:
         return {"beta": self.beta}
 
+    def rows(self, y_true: Any, y_pred: Any) -> Any:
+        from kurve.formulas import functions as ops
+
+        count = y_true.shape[-1]
+        mean, raw = ops.split(y_pred, [count], -1)
+        variance = ops.softplus(raw) + 1e-6
+        value = ops.log(variance) + ops.square(y_true - mean) / variance
+        value = 0.5 * (value + math.log(2.0 * math.pi))
+        if self.beta:
+            now = ops.stop_gradient(value)
+            value = now + ops.stop_gradient(variance**self.beta) * (value - now)
+        return ops.mean(value, axis=-1)
+
 
 class Pinball(Loss):
     """mean max(q e, (q - 1) e) with e = y - p: the model learns quantiles of y.
@@ -548,6 +562,15 @@ class Pinball(Loss):
     def attrs(self) -> dict[str, Attr]:
         levels = {f"quantile_{i}": q for i, q in enumerate(self.quantiles)}
         return {"quantiles": len(self.quantiles), **levels}
+
+    def rows(self, y_true: Any, y_pred: Any) -> Any:
+        from kurve.formulas import functions as ops
+
+        size = len(self.quantiles) * y_true.shape[-1]
+        y = ops.repeat(y_true, len(self.quantiles), -1)
+        levels = np.resize(np.array(self.quantiles, np.float32), size)
+        error = y - y_pred
+        return ops.mean(ops.maximum(levels * error, (levels - 1.0) * error), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -22,6 +22,7 @@ from kurve.models.facade import Facade
 from kurve.training import Trainer
 from kurve.training.inputs import check_inputs
 from kurve.training.network import Network
+from kurve.training.steps import has_own_steps
 from kurve.training.structure import Structure
 
 
@@ -80,7 +81,8 @@ class Model(Facade, Layer):
     ) -> None:
         where = type(self).__name__
         trainable = check_flag(where, "trainable", trainable)
-        if inputs is None and outputs is None and self.has_formula:
+        own = self.has_formula or has_own_steps(type(self))
+        if inputs is None and outputs is None and own:
             self._called_later(trainable, name)
             return
         if inputs is None or outputs is None:
@@ -106,6 +108,12 @@ class Model(Facade, Layer):
         network = self._network
         if network.plan is not None or network.build_for is None:
             return
+        if not self.has_formula:
+            raise NotImplementedError(
+                f"[{type(self).__name__}] the model has no call(), which would say "
+                "what its outputs are. Received: a call of it. "
+                "Try def call(self, x): ..., or its parts."
+            )
         from kurve.models.body import Body, inputs_for
 
         if self._body is None:
@@ -154,6 +162,15 @@ class Model(Facade, Layer):
         return list(self._network.layers)
 
     @property
+    def _holders(self) -> list[Any]:
+        """The layers that have the weights: of a model with steps of its own, before a
+        call() of it has run, its attributes."""
+        network = self._network
+        if network.plan is None and network.build_for is not None:
+            return self.layers
+        return network.layers
+
+    @property
     def built(self) -> bool:
         return self._network.plan is not None
 
@@ -178,7 +195,7 @@ class Model(Facade, Layer):
     def trainable(self, value: bool) -> None:
         flag = check_flag("Sequential", "trainable", value)
         self._network.trainable = flag
-        for layer in self._network.layers:
+        for layer in self._holders:
             layer.trainable = flag
 
     @property
@@ -265,7 +282,7 @@ class Model(Facade, Layer):
 
         Args:
             x: as `predict` takes it, or symbolic tensors.
-            training: None or False; only layers can be called in training mode.
+            training: whether layers act as in training; None is False.
             mask: of symbolic x, in its structure: which steps count.
         """
         if not isinstance(x, np.ndarray):
@@ -371,19 +388,19 @@ class Model(Facade, Layer):
 
     @property
     def weights(self) -> list[Variable]:
-        return [v for layer in all_layers(self._network.layers) for v in layer.weights]
+        return _unique(all_layers(self._holders), "weights")
 
     @property
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []
-        return _unique(self._network.layers, "trainable_weights")
+        return _unique(self._holders, "trainable_weights")
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return self.weights
-        return _unique(self._network.layers, "non_trainable_weights")
+        return _unique(self._holders, "non_trainable_weights")
 
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
@@ -391,7 +408,7 @@ class Model(Facade, Layer):
     @reads
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
-        self._network.require_built("get_weights")
+        self._require_weights("get_weights")
         return [v.numpy() for v in self.weights]
 
     @modifies
@@ -402,7 +419,7 @@ class Model(Facade, Layer):
             RuntimeError: the model is not built.
             ValueError: another number of arrays, another shape, or not finite.
         """
-        self._network.require_built("set_weights")
+        self._require_weights("set_weights")
         assign_all(f"model {self.name!r}", self.weights, weights)
 
     def count_params(self) -> int:
@@ -411,8 +428,13 @@ class Model(Facade, Layer):
         Raises:
             RuntimeError: the model is not built.
         """
-        self._network.require_built("count_params")
-        return sum(layer.count_params() for layer in all_layers(self._network.layers))
+        self._require_weights("count_params")
+        return sum(layer.count_params() for layer in all_layers(self._holders))
+
+    def _require_weights(self, where: str) -> None:
+        holders = self._holders
+        if holders is self._network.layers or not all(h.built for h in holders):
+            self._network.require_built(where)
 
     @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:

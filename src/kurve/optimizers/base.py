@@ -117,9 +117,6 @@ class Optimizer(Entrance):
     kind = ""
     ignored = (
         "update_step",
-        "build",
-        "apply",
-        "apply_gradients",
         "stateless_apply",
         "compute_gradients",
         "minimize",
@@ -183,6 +180,74 @@ class Optimizer(Entrance):
         self.excluded_names: frozenset[str] = frozenset()
         self.excluded_patterns: tuple[str, ...] = ()
         self._network: Any = None
+        self._applier: Any = None
+
+    # ---------------------------------------------------------------- by hand
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Make the vectors for these variables, for `apply`; the first call of that
+        does it otherwise.
+
+        Args:
+            variables: such as `model.trainable_weights`.
+
+        Raises:
+            TypeError, ValueError: not variables, or none.
+        """
+        from kurve.optimizers.applying import applier_of
+
+        applier_of(self, list(variables))
+
+    def apply(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
+    ) -> None:
+        """Update variables from gradients, in a loop of one's own.
+
+        Args:
+            grads: of the variables, in their order, as `GradientTape.gradient` gives
+                them. A variable without a gradient (None) stays as it is.
+            trainable_variables: by default those of the first call.
+
+        Raises:
+            TypeError, ValueError: other numbers or shapes, no gradient at all, or
+                variables that the optimizer does not know.
+            NonFiniteError: a gradient or a new value is not finite; nothing is changed.
+
+        Example:
+            >>> layer = kurve.layers.Dense(1)
+            >>> optimizer = kurve.optimizers.SGD(0.1)
+            >>> with kurve.GradientTape() as tape:
+            ...     loss = kurve.ops.mean(layer(np.ones((4, 2))) ** 2)
+            >>> gradients = tape.gradient(loss, layer.trainable_weights)
+            >>> optimizer.apply(gradients, layer.trainable_weights)
+            >>> optimizer.iterations
+            1
+        """
+        from kurve.optimizers.applying import apply
+
+        apply(self, grads, trainable_variables)
+
+    def apply_gradients(self, grads_and_vars: Any) -> None:
+        """`apply` for pairs: zip(gradients, variables).
+
+        Args:
+            grads_and_vars: pairs of a gradient and its variable.
+
+        Raises:
+            TypeError, ValueError, NonFiniteError: as `apply`.
+        """
+        pairs = [tuple(pair) for pair in grads_and_vars]
+        self.apply([g for g, _ in pairs], [v for _, v in pairs])
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """Set variables that `apply` has updated to their moving average, if the
+        optimizer keeps one.
+
+        Args:
+            var_list: the variables.
+        """
+        if self.use_ema and self._applier is not None:
+            self._applier.use_average(self, var_list)
 
     # ---------------------------------------------------------------- the formula
 
@@ -309,6 +374,8 @@ class Optimizer(Entrance):
         return None if self._network is None else self._network()
 
     def _state(self) -> Any:
+        if self._applier is not None:
+            return self._applier.state
         network = self._owner()
         return None if network is None else network.state
 
@@ -328,7 +395,7 @@ class Optimizer(Entrance):
         found: list[Any] = [Iterations(self, 1)]
         if isinstance(self._learning_rate, float):
             found.append(self.learning_rate)
-        network, state = self._owner(), self._state()
+        network, state = self._applier or self._owner(), self._state()
         if state is None or len(state.slots) != len(self.slot_starts):
             return found
         arrays = slot_views(self, network.plan.params, state.slots)
@@ -339,7 +406,7 @@ class Optimizer(Entrance):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles belong to no model yet."""
-        return {**vars(self), "_network": None}
+        return {**vars(self), "_network": None, "_applier": None}
 
     @property
     def learning_rate(self) -> Any:

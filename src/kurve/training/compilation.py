@@ -82,11 +82,13 @@ class Compilation:
         Raises:
             TypeError, ValueError, NotImplementedError: a bad one.
         """
-        if not _is_list(loss) and not isinstance(loss, Mapping):
+        if loss is None:
+            pass  # of a model with a step of its own
+        elif not _is_list(loss) and not isinstance(loss, Mapping):
             loss = losses.as_loss(loss)
         else:
             loss = _each(loss, lambda one: one if one is None else losses.as_loss(one))
-        if all(one is None for one in flatten(loss)):
+        if loss is not None and all(one is None for one in flatten(loss)):
             raise ValueError(
                 "[compile] a loss is needed for one output at least. "
                 f"Received: loss={loss!r}. Try loss='mse'."
@@ -131,7 +133,7 @@ class Compilation:
         return tuple(goals)
 
     def _losses(self, outputs: Parts) -> list[Loss | None]:
-        if isinstance(self.loss, Loss):
+        if isinstance(self.loss, Loss) or self.loss is None:
             return [self.loss] * len(outputs.names)
         optional = [outputs.is_dict] * len(outputs.names)
         return _singles("loss", _split(outputs, "loss", self.loss, optional))

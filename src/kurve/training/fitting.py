@@ -26,6 +26,7 @@ from kurve.training.feeds import ArrayFeed, Feed, is_source
 from kurve.training.inputs import Data, build_for, check_data, unpack_data
 from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
 from kurve.training.network import Network
+from kurve.training.steps import refuse_own_steps
 
 if TYPE_CHECKING:
     from kurve.training.streams import StreamFeed
@@ -62,6 +63,7 @@ def fit_steps(
     network = model._network
     network.require_compiled("fit")
     refuse_overrides("fit", model)
+    refuse_own_steps("fit", model)
     check_count("fit", "epochs", epochs, 0)
     check_count("fit", "initial_epoch", initial_epoch, 0)
     for name, count in (

@@ -114,6 +114,12 @@ class Layout:
         return [v for layer in all_layers(self.layers) for v in layer.variables]
 
     @property
+    def draws(self) -> bool:
+        """Whether a formula draws random numbers in prediction too."""
+        plan = self.plan
+        return plan is not None and any(op.kind == "random" for op in plan.ops)
+
+    @property
     def input_names(self) -> list[str]:
         """The names of the inputs."""
         if self.structure is not None:

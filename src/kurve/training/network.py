@@ -9,6 +9,7 @@ name.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 import weakref
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
-from kurve.kinds import TRAINING_ONLY
+from kurve.kinds import OPERATIONS, TRAINING_ONLY
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Head, Plan
@@ -46,6 +47,8 @@ class Network(Layout):
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
+        # For calls by hand: what a plan was made for, and `plan_by_hand`.
+        self._by_hand: list[tuple[Any, Any]] = []
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 
@@ -216,6 +219,36 @@ class Network(Layout):
             self._move_buffers(plan, graph)
             self.plan = replace(self.plan, buffers=plan.buffers)
         return plan
+
+    def plan_by_hand(
+        self, training: bool
+    ) -> tuple[Plan, list[Any], list[Any], Program | None]:
+        """The plan with what layers add to the loss, the variables of its vectors, and
+        its program (see `with_slopes`), for calls of the model by hand. The vector of
+        parameters is that of `state`.
+
+        Args:
+            training: whether layers act as in training. Where that makes a difference,
+                or where outputs depend on other samples, there is no program.
+        """
+        assert self.plan is not None
+        engine = self.chosen_engine()
+        made_for = self.plan, self._trainable_flags(), engine.name, training
+        for known in self._by_hand:
+            if known[0] == made_for:
+                return known[1]
+        plan, graph = self.lowered(self.plan.inputs, [None] * len(self.plan.heads))
+        compiled = None
+        facts = [OPERATIONS[op.kind] for op in plan.ops]
+        if not training or not any(f.training_only or f.updates_buffers for f in facts):
+            from kurve.gradients.segments import with_slopes
+
+            with contextlib.suppress(ValueError):
+                fixed = plan if training else plan.deterministic()
+                compiled = engine.compile(with_slopes(fixed))
+        found = plan, graph.params, graph.buffers, compiled
+        self._by_hand = [*self._by_hand[-3:], (made_for, found)]
+        return found
 
     # ---------------------------------------------------------------- training
 

@@ -171,6 +171,17 @@ class StreamFeed(Feed):
         most = None if self.given is None else self.given - done
         self._batches = itertools.islice(itertools.chain(first, rest), most)
 
+    def next_batch(self) -> Any:
+        """The next batch as the source gives it; `END` at the end of the epoch."""
+        batch = self._read()
+        if batch is END:
+            if self.given is None and not self.resumable:
+                self.ended = isinstance(self.source, Iterator)
+                self.steps = None if self.ended else self.number
+            elif self.given is not None and self.number < self.given:
+                self.ended = True
+        return batch
+
     def take(self, count: int) -> Piece | None:
         step = (time.perf_counter() - self._since) / self._count
         piece = self._piece(count if step < FAST_STEP else 1)
@@ -179,13 +190,8 @@ class StreamFeed(Feed):
         return piece
 
     def _piece(self, count: int) -> Piece | None:
-        batch = self._read()
+        batch = self.next_batch()
         if batch is END:
-            if self.given is None and not self.resumable:
-                self.ended = isinstance(self.source, Iterator)
-                self.steps = None if self.ended else self.number
-            elif self.given is not None and self.number < self.given:
-                self.ended = True
             return None
         number = self.number
         if self._is_fast and count > 1:

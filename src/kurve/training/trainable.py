@@ -25,13 +25,7 @@ class Trainable:
     ignored: tuple[str, ...] = (
         "call",
         "__call__",
-        "train_step",
-        "test_step",
         "predict_step",
-        "compute_loss",
-        "compute_metrics",
-        "get_metrics_result",
-        "reset_metrics",
         "make_train_function",
         "make_test_function",
         "make_predict_function",
@@ -40,9 +34,8 @@ class Trainable:
         "predict_function",
         "compute_output_shape",
         "compute_output_spec",
-        "metrics",
     )
-    instead = "callbacks, or a loop of your own with train_on_batch"
+    instead = "train_step, test_step, or callbacks"
 
     name: str
     stop_training: bool
@@ -70,6 +63,8 @@ class Trainable:
     @property
     def iterations(self) -> int:
         """Number of updates done since `compile`."""
+        if self.optimizer is not None and self.optimizer._applier is not None:
+            return int(self.optimizer.iterations)
         state = self._network.state
         return state.step if state is not None else 0
 
@@ -128,7 +123,13 @@ class Trainable:
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics, "accuracy" resolved once the model is built."""
+        """The metrics, "accuracy" resolved once the model is built. A model with steps
+        of its own also has the mean of its loss, first, and those that are attributes
+        of the model."""
+        from kurve.training.steps import has_own_steps, metrics_of
+
+        if has_own_steps(self):
+            return metrics_of(self)  # type: ignore[arg-type]
         return list(self._network.metrics)
 
     @property
@@ -163,7 +164,8 @@ class Trainable:
         Args:
             optimizer: name or object of `kurve.optimizers`.
             loss: name or object of `kurve.losses`, for all outputs; or losses by
-                output, None for an output without one.
+                output, None for an output without one. A model with a `train_step` or
+                `compute_loss` of its own needs none.
             loss_weights: what each loss is multiplied with in the sum: by output, or a
                 number for all.
             metrics: names or objects of `kurve.metrics`; each row has weight 1. Of
@@ -181,8 +183,11 @@ class Trainable:
                 that do not fit the outputs.
             ModelBusyError: during training.
         """
+        from kurve.training.steps import has_own_steps
+
         check_unlocked(self, "compile")
-        if loss is None:
+        own = has_own_steps(self)
+        if loss is None and not own:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "
                 "Try compile(optimizer='adam', loss='mse')."

@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve.callbacks import Callback, CallbackList, History
 from kurve.callbacks.base import as_list
+from kurve.core.arguments import check_flag
 from kurve.core.entries import entry, shown
 from kurve.core.locks import (
     check_readable,
@@ -28,6 +29,7 @@ from kurve.core.results import result
 from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
+from kurve.formulas.recording import active
 from kurve.formulas.tensor import replaced
 from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
 from kurve.training.feeds import ArrayFeed, Feed, is_source
@@ -40,6 +42,7 @@ from kurve.training.inputs import (
 )
 from kurve.training.loop import TrainingLoop
 from kurve.training.predicting import predict_batches, predict_rows, structured
+from kurve.training.steps import has_own_steps
 from kurve.training.trainable import Trainable
 
 
@@ -143,6 +146,15 @@ class Trainer(Trainable):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
+        if has_own_steps(self):
+            from kurve.training.own import fit
+
+            return fit(
+                self, x, y, batch_size, epochs, verbose, callbacks, validation_split,
+                validation_data, shuffle, class_weight, sample_weight, initial_epoch,
+                steps_per_epoch, validation_steps, validation_batch_size,
+                validation_freq, checkpoint,
+            )  # fmt: skip
         run = fit_steps(
             self,
             x,
@@ -192,6 +204,13 @@ class Trainer(Trainable):
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
+        if has_own_steps(self):
+            from kurve.training.own import evaluate
+
+            return evaluate(
+                self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
+                return_dict,
+            )  # fmt: skip
         verbose = check_verbose(verbose, "evaluate")
         network = self._network
         feed: Feed
@@ -308,7 +327,6 @@ class Trainer(Trainable):
         return self._ready_program().predict(state, x)
 
     @entry
-    @exclusive("train_on_batch")
     def train_on_batch(
         self,
         x: Any,
@@ -330,6 +348,21 @@ class Trainer(Trainable):
             named by `metrics_names`. All are of this batch alone.
         """
         self._network.require_compiled("train_on_batch")
+        if has_own_steps(self):
+            from kurve.training.own import on_batch
+
+            return on_batch(self.train_step, x, y, sample_weight, return_dict)
+        return self._train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    @exclusive("train_on_batch")
+    def _train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | None,
+        return_dict: bool,
+    ) -> Any:
         data = check_data(
             "train_on_batch", self._network, x, y, sample_weight, class_weight
         )
@@ -358,6 +391,10 @@ class Trainer(Trainable):
             sample_weight: (n,), or None; or one for each output.
             return_dict: whether to return the values by name.
         """
+        if has_own_steps(self):
+            from kurve.training.own import on_batch
+
+            return on_batch(self.test_step, x, y, sample_weight, return_dict)
         return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any = None, **unknown: Never) -> Any:
@@ -377,25 +414,121 @@ class Trainer(Trainable):
     def __call__(
         self, x: Any = None, training: bool | None = None, **unknown: Never
     ) -> Any:
-        """`predict` without a progress bar.
+        """The outputs for a batch: in a `GradientTape`, or in training mode, by the
+        reference engine; else `predict` without a progress bar.
 
         Args:
-            training: None or False; only layers can be called in training mode.
+            x: as for `predict`.
+            training: whether layers act as in training; None is False.
         """
         try:
             if unknown:
                 name, where = next(iter(unknown)), type(self).__name__
                 raise unknown_argument(type(self).__call__, name, where)
-            if training:
-                raise NotImplementedError(
-                    "[Sequential] a model can only be called for its predictions; "
-                    "training mode is not supported yet. Received: "
-                    f"training={training!r}. Try layer(x, training=True) for one layer "
-                    "after the other."
-                )
+            if training is not None:
+                training = check_flag(type(self).__name__, "training", training)
+            if training or active.tapes or self._network.draws:
+                from kurve.training.calls import call_by_hand
+
+                return call_by_hand(self, x, bool(training))
             return replaced(self.predict(x, verbose=0), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
+
+    # ---------------------------------------------------------------- steps in Python
+
+    _resolved: Any = None
+    """What `metrics` were last resolved for."""
+    _tracker: Any = None
+
+    @property
+    def loss_tracker_(self) -> Any:
+        """The mean of the loss since `reset_metrics`, of a model with steps of its
+        own."""
+        if self._tracker is None:
+            from kurve.metrics import Mean
+
+            self._tracker = Mean(name="loss")
+        return self._tracker
+
+    @entry
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update with a batch. A subclass may override it: `fit` then calls it for
+        each batch, with `GradientTape`, `compute_loss` and `optimizer.apply` at hand.
+
+        Args:
+            data: x, (x, y) or (x, y, sample_weight).
+
+        Returns:
+            Numbers by name, for callbacks and the history.
+        """
+        from kurve.training import steps
+
+        return steps.train_step(self, data)
+
+    @entry
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Loss and metrics of a batch; see `train_step`.
+
+        Args:
+            data: x, (x, y) or (x, y, sample_weight).
+        """
+        from kurve.training import steps
+
+        return steps.test_step(self, data)
+
+    @entry
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss of a batch: the losses of `compile`, and what layers and weights
+        add. A subclass may override it, in functions of `kurve.ops`.
+
+        Args:
+            x: the batch; the default does not need it.
+            y: targets.
+            y_pred: what the model gave.
+            sample_weight: of the rows.
+            training: whether it is a training step.
+
+        Raises:
+            ValueError: there is no loss.
+        """
+        from kurve.training import steps
+
+        return steps.compute_loss(self, y, y_pred, sample_weight)
+
+    @entry
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Add a batch to the metrics; their values by name.
+
+        Args:
+            x: the batch; the default does not need it.
+            y: targets.
+            y_pred: what the model gave.
+            sample_weight: of the rows.
+        """
+        from kurve.training import steps
+
+        return steps.compute_metrics(self, y, y_pred, sample_weight)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The values of `metrics` by name."""
+        from kurve.training import steps
+
+        return steps.metrics_result(self)
+
+    def reset_metrics(self) -> None:
+        """Forget all batches in `metrics`."""
+        for metric in self.metrics:
+            metric.reset_state()
 
     # ---------------------------------------------------------------- the inside
 

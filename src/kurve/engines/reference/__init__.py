@@ -156,18 +156,7 @@ class ReferenceProgram:
     ) -> tuple[list[np.ndarray], list[Cache]]:
         """All values, and what each op saves for the backward pass. `drawn` is what
         random ops give, where these rows are a part of several."""
-        values, caches = list(given), []
-        for i, op in enumerate(self.plan.ops):
-            read = [values[v] for v in self.plan.reads(i)]
-            if drawn and i in drawn:
-                y, cache = drawn[i], read[0].shape
-            elif op.kind in OPS:
-                y, cache = OPS[op.kind][0](op, read[0], state, training)
-            else:
-                y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
-            values.append(y)
-            caches.append(cache)
-        return values, caches
+        return forward(self.plan, state, given, training, drawn)
 
     def _loss(
         self, state: State, targets: list[Target], values: list[np.ndarray]
@@ -234,24 +223,7 @@ class ReferenceProgram:
         """From the gradients of the values that losses read to that of every trainable
         variable (P,). Where a value is read twice, or a variable used twice, gradients
         add."""
-        gradients, first = dict(gradients), self.plan.given
-        gradient = np.zeros_like(state.params)
-        for i in reversed(range(len(self.plan.ops))):
-            op, cache = self.plan.ops[i], caches[i]
-            if first + i not in gradients:
-                continue  # the loss does not depend on it
-            dy = gradients.pop(first + i)
-            if op.kind in OPS:
-                dx, parts = OPS[op.kind][1](op, dy, cache, state)
-                dxs: Sequence[np.ndarray] = [dx]
-            else:
-                dxs, parts = OPS_OF_SEVERAL[op.kind][1](op, dy, cache, state)
-            for value, dx in zip(self.plan.reads(i), dxs, strict=True):
-                gradients[value] = gradients[value] + dx if value in gradients else dx
-            for role, part in parts.items():
-                if op.params[role].trainable:
-                    view(gradient, op.params[role])[...] += part
-        return gradient
+        return backward(self.plan, state, gradients, caches)[0]
 
     def _statistics(
         self, state: State, caches: list[Cache]
@@ -468,8 +440,58 @@ def _as_rows(
 
 
 @np.errstate(all="ignore")
-def run_forward(
-    plan: Plan, state: State, xs: Sequence[np.ndarray], training: bool
+def forward(
+    plan: Plan,
+    state: State,
+    given: Sequence[np.ndarray],
+    training: bool,
+    drawn: Mapping[int, np.ndarray] | None = None,
 ) -> tuple[list[np.ndarray], list[Cache]]:
-    """All values of a plan for a batch, and what each op saves for backward."""
-    return ReferenceProgram(plan)._forward(state, xs, training)
+    """All values of a plan for a batch, and what each op saves for `backward`.
+
+    Args:
+        given: the values from outside.
+        drawn: what random ops give, where these rows are a part of several.
+    """
+    values, caches = list(given), []
+    for i, op in enumerate(plan.ops):
+        read = [values[v] for v in plan.reads(i)]
+        if drawn and i in drawn:
+            y, cache = drawn[i], read[0].shape
+        elif op.kind in OPS:
+            y, cache = OPS[op.kind][0](op, read[0], state, training)
+        else:
+            y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
+        values.append(y)
+        caches.append(cache)
+    return values, caches
+
+
+@np.errstate(all="ignore")
+def backward(
+    plan: Plan,
+    state: State,
+    gradients: Mapping[int, np.ndarray],
+    caches: Sequence[Cache],
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The chain rule from some values back: the gradient of every trainable variable
+    (P,), and those of the values that come from outside. Where a value is read twice,
+    or a variable used twice, gradients add."""
+    slopes, first = dict(gradients), plan.given
+    gradient = np.zeros_like(state.params)
+    for i in reversed(range(len(plan.ops))):
+        op, cache = plan.ops[i], caches[i]
+        if first + i not in slopes:
+            continue  # nothing depends on it
+        dy = slopes.pop(first + i)
+        if op.kind in OPS:
+            dx, parts = OPS[op.kind][1](op, dy, cache, state)
+            dxs: Sequence[np.ndarray] = [dx]
+        else:
+            dxs, parts = OPS_OF_SEVERAL[op.kind][1](op, dy, cache, state)
+        for value, dx in zip(plan.reads(i), dxs, strict=True):
+            slopes[value] = slopes[value] + dx if value in slopes else dx
+        for role, part in parts.items():
+            if op.params[role].trainable:
+                view(gradient, op.params[role])[...] += part
+    return gradient, slopes

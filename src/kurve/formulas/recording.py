@@ -1,0 +1,39 @@
+"""The gradient tapes that are recording in this thread.
+
+Functions and layers ask here whether a call is to be remembered; how that is done, only
+`kurve.gradients` knows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+class _Active(threading.local):
+    """tapes: those that record, the innermost last."""
+
+    tapes: tuple[Any, ...] = ()
+
+
+active = _Active()
+
+UNRECORDED: Any = object()
+"""In the place of a result: no tape needs this call."""
+
+
+@contextmanager
+def recording(tapes: Sequence[Any]) -> Iterator[None]:
+    """A context in which these tapes record, and no others."""
+    before, active.tapes = active.tapes, tuple(tapes)
+    try:
+        yield
+    finally:
+        active.tapes = before
+
+
+def is_followed(*values: Any) -> bool:
+    """Whether a tape that records follows one of these values."""
+    return any(tape.follows(value) for tape in active.tapes for value in values)

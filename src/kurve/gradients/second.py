@@ -1,0 +1,261 @@
+"""Gradients that are differentiated again: the way back through a piece of a tape, as a
+piece of the tapes that are recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kurve.engines import State
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.recording import active, recording
+from kurve.gradients.formulas import RULES_OF_OPS, computed
+from kurve.gradients.segments import Segment
+from kurve.gradients.values import TracedValues, plain, traced
+from kurve.plan import Op, Plan
+
+Slopes = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
+
+
+def recorded_backward(
+    segment: Any, slopes: Mapping[Any, Any], by_weights: bool
+) -> Slopes:
+    """`Segment.backward`, on the tapes that record.
+
+    Args:
+        by_weights: whether gradients of variables are wanted.
+    """
+    if not isinstance(segment, Segment):
+        return _of_picked(segment, slopes)
+    seeds = [
+        (number, single, slopes[key])
+        for number, key, single in segment.outputs
+        if key in slopes
+    ]
+    try:
+        with recording(()):
+            back, arrays, variables = _backward(segment, seeds, by_weights)
+    except KeyError as error:
+        return _refused(segment, slopes, str(error.args[0]))
+    found_arrays = [(key, _followed(back, n, False)) for key, n in arrays]
+    found_variables = [(v, _followed(back, n, True)) for v, n in variables]
+    keys = [*segment.keys, *(getattr(dy, "key", None) for _, _, dy in seeds)]
+    back.finish(keys)
+    for tape in active.tapes:
+        tape.add(back)
+    return found_arrays, found_variables
+
+
+def _followed(segment: Segment, number: int, single: bool) -> TracedValues:
+    found = traced(np.array(segment.value(number, single)))
+    assert found.key is not None
+    segment.outputs.append((number, found.key, single))
+    return found
+
+
+def _backward(
+    segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
+) -> tuple[Segment, list[tuple[int, int]], list[tuple[Any, int]]]:
+    """The piece that computes the gradients; the numbers of its values that are those
+    of the arrays and of the variables."""
+    plan = segment.plan
+    shapes = [segment.shapes[number][1:] for number, _, _ in seeds]
+    graph = Graph([*plan.inputs, *shapes])
+    specs = {
+        id(spec): graph.place(variable, spec.trainable)
+        for group, variables in (
+            (plan.params, segment.params),
+            (plan.buffers, segment.buffers),
+        )
+        for spec, variable in zip(group, variables, strict=True)
+    }
+    ops = [_moved(op, plan, specs) for op in plan.ops]
+    wanted = _wanted(segment, ops, by_weights)
+    values: dict[int, Tensor] = dict(enumerate(graph.inputs[: plan.given]))
+    for i, op in enumerate(ops):
+        read = [values[v] for v in plan.reads(i)]
+        value = computed(graph, op, read, segment.training)
+        values[plan.given + i] = value
+    slopes: dict[int, Tensor] = {}
+    for (number, _, _), dy in zip(seeds, graph.inputs[plan.given :], strict=True):
+        slopes[number] = slopes[number] + dy if number in slopes else dy
+    of_variables: dict[int, Tensor] = {}
+    # Operations that were taken apart have an order of their own: the walk goes over
+    # all that the graph has, from the value of each output.
+    _walk(graph, values, slopes, wanted, plan, of_variables)
+    arrays, variables = [], []
+    for i, key in enumerate(segment.keys):
+        if key is not None and i in slopes:
+            arrays.append((key, _as_op(graph, slopes[i])))
+    for variable, spec in zip(segment.params, plan.params, strict=True):
+        new = specs[id(spec)]
+        if by_weights and spec.trainable and id(new) in of_variables:
+            variables.append((variable, _as_op(graph, of_variables[id(new)])))
+    state = segment.state
+    later = [v for v in graph.buffers if id(v) not in {id(b) for b in segment.buffers}]
+    kept = [
+        *(state.buffers[s.offset : s.end] for s in plan.buffers),
+        *(np.ravel(v.value) for v in later),
+    ]
+    back = Plan(
+        graph.input_shapes,
+        tuple(graph.ops),
+        tuple(graph._vectors[True]),
+        tuple(graph._vectors[False]),
+        (),
+    )
+    params = np.zeros(back.params_size, state.params.dtype)
+    for spec, new_spec in zip(plan.params, back.params, strict=True):
+        params[new_spec.offset : new_spec.end] = state.params[spec.offset : spec.end]
+    buffers = np.zeros(back.buffers_size, state.params.dtype)
+    for new_spec, array in zip(back.buffers, kept, strict=True):
+        buffers[new_spec.offset : new_spec.end] = array
+    new_state = State(
+        params, buffers, np.zeros((0, len(params))), np.zeros(0), state.step, state.seed
+    )
+    given = list(segment.arrays)
+    for (number, single, dy), shape in zip(seeds, shapes, strict=True):
+        given.append(segment.seed(number, single, plain(dy)))
+        assert given[-1].shape[1:] == shape
+    if segment.whole:
+        given = [array[0] for array in given]
+    made = Segment(
+        back, graph.params, graph.buffers, new_state, given, segment.training,
+        segment.whole,
+    )  # fmt: skip
+    made.singles = {plan.given + i: single for i, (_, single, _) in enumerate(seeds)}
+    return made, arrays, variables
+
+
+def _walk(
+    graph: Graph,
+    values: dict[int, Tensor],
+    slopes: dict[int, Tensor],
+    wanted: set[int],
+    plan: Plan,
+    of_variables: dict[int, Tensor],
+) -> None:
+    """Go back over the operations of the graph. `slopes` has numbers of the plan's
+    values at first, and those of its inputs at the end."""
+    found: dict[int, Tensor] = {}
+    for number, dy in slopes.items():
+        place = values[number].index
+        found[place] = found[place] + dy if place in found else dy
+    slopes.clear()
+    given = graph.given
+    forward = list(graph.ops)
+    reached = _reached(graph, forward, wanted)
+    for i in reversed(range(len(forward))):
+        here, op = given + i, forward[i]
+        if here not in found or here not in reached:
+            continue
+        dy = found.pop(here)
+        xs = [Tensor(graph, v, graph._shapes[v]) for v in op.inputs]
+        y = Tensor(graph, here, op.out_shape)
+        dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
+        for v, dx in zip(op.inputs, dxs, strict=True):
+            if dx is not None and v in reached:
+                found[v] = found[v] + dx if v in found else dx
+        for role, part in parts.items():
+            spec = op.params[role]
+            if not spec.trainable or id(spec) not in wanted:
+                continue
+            if part is None:
+                raise KeyError(op.kind)
+            old = of_variables.get(id(spec))
+            of_variables[id(spec)] = part if old is None else old + part
+    slopes.update({v: dy for v, dy in found.items() if v < plan.given})
+
+
+def _reached(graph: Graph, ops: Sequence[Op], wanted: set[int]) -> set[int]:
+    """The values that depend on what is wanted."""
+    reached = {v for v in range(graph.given) if v in wanted}
+    for i, op in enumerate(ops):
+        if reached.intersection(op.inputs) or any(
+            id(spec) in wanted for spec in op.params.values()
+        ):
+            reached.add(graph.given + i)
+    return reached
+
+
+def _wanted(segment: Segment, ops: Sequence[Op], by_weights: bool) -> set[int]:
+    """Numbers of inputs and ids of variables whose gradients are wanted. Ids are large,
+    numbers small."""
+    wanted = {i for i, key in enumerate(segment.keys) if key is not None}
+    if by_weights:
+        wanted.update(
+            id(spec) for op in ops for spec in op.params.values() if spec.trainable
+        )
+    return wanted
+
+
+def _moved(op: Op, plan: Plan, specs: Mapping[int, Any]) -> Op:
+    """The operation with its variables at their new places."""
+    params = {
+        r: specs[id(plan.params[plan.params.index(s)])] for r, s in op.params.items()
+    }
+    buffers = {
+        r: specs[id(plan.buffers[plan.buffers.index(s)])] for r, s in op.buffers.items()
+    }
+    return replace(op, params=params, buffers=buffers)
+
+
+def _as_op(graph: Graph, tensor: Tensor) -> int:
+    """The number of a value that an operation computes."""
+    if tensor.index < graph.given:
+        tensor = graph.op("reshape", [tensor], tensor.sample)
+    return tensor.index
+
+
+def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
+    """Through elements that were chosen by arrays of indices, or back."""
+    ((_, out, _),) = piece.outputs
+    dy = slopes[out]
+    arrays, _ = piece.backward({out: plain(dy)})
+    found = []
+    for key, dx in arrays:
+        value = traced(np.asarray(dx))
+        back = piece.turned(getattr(dy, "key", None), value.key)
+        for tape in active.tapes:
+            tape.add(back)
+        found.append((key, value))
+    return found, []
+
+
+def _refused(segment: Segment, slopes: Mapping[Any, Any], kind: str) -> Slopes:
+    """First derivatives that refuse to be differentiated."""
+    plain_slopes = {key: plain(dy) for key, dy in slopes.items()}
+    arrays, variables = segment.backward(plain_slopes)
+    piece = _NoSecond(segment, slopes, kind)
+    found = []
+    for group in (arrays, variables):
+        one = []
+        for key, array in group:
+            value = traced(np.array(array))
+            piece.outputs.append((0, value.key, False))
+            one.append((key, value))
+        found.append(one)
+    for tape in active.tapes:
+        tape.add(piece)
+    return found[0], found[1]
+
+
+class _NoSecond:
+    """A piece of a tape without a derivative."""
+
+    def __init__(self, segment: Segment, slopes: Mapping[Any, Any], kind: str) -> None:
+        self.plan, self.params, self.kind = segment.plan, segment.params, kind
+        dys = [slopes[key] for _, key, _ in segment.outputs if key in slopes]
+        self.keys = [*segment.keys, *(getattr(dy, "key", None) for dy in dys)]
+        self.outputs: list[tuple[int, Any, bool]] = []
+
+    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+        raise NotImplementedError(
+            "[GradientTape.gradient] there is no second derivative of the operation "
+            f"{self.kind!r} here. Received: a gradient of a gradient through it. Try "
+            "Dense, strided Conv2D and LeakyReLU in the part that is differentiated "
+            "twice."
+        )

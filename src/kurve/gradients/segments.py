@@ -1,0 +1,258 @@
+"""Pieces of a computation: operations of the reference engine that have been run, and
+the chain rule back through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kurve.engines import Batches, Program, State
+from kurve.engines.reference import backward, forward
+from kurve.engines.reference.layers import STATISTICS
+from kurve.formulas.graph import Graph
+from kurve.ops.elementwise import RULES
+from kurve.ops.tape import Builder, Tape
+from kurve.plan import Head, Op, Plan, Spec, VariableSpec, aligned
+
+
+class Segment:
+    """Operations that have been run on a batch.
+
+    plan:     the operations; its vectors are those of `state`
+    params, buffers: the variables of the vectors, as in `Graph`
+    arrays:   what it was run on
+    whole:    whether an array as a whole was one sample: for functions, whose axes are
+              all alike
+    keys:     of the arrays, on tapes
+    outputs:  numbers of the values that it gave, their keys, and whether it is a number
+              of the whole batch, which all samples repeat
+    singles:  the inputs that are such numbers, given for the first sample
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        params: Sequence[Any],
+        buffers: Sequence[Any],
+        state: State,
+        arrays: Sequence[np.ndarray],
+        training: bool,
+        whole: bool = False,
+    ) -> None:
+        self.plan, self.params, self.buffers = plan, params, buffers
+        self.state, self.training, self.whole = state, training, whole
+        self.arrays = [a[None] for a in arrays] if whole else list(arrays)
+        self.values, self.caches = forward(plan, state, self.arrays, training)
+        self.keys: list[int | None] = []
+        self.outputs: list[tuple[int, int, bool]] = []
+        self.singles: dict[int, bool] = {}
+        self.shapes: dict[int, tuple[int, ...]] = {}
+
+    def value(self, number: int, single: bool = False) -> np.ndarray:
+        """A value by its number, as users see it."""
+        value: np.ndarray = self.values[number]
+        return value[0] if self.whole or single else value
+
+    def finish(self, keys: Sequence[int | None]) -> None:
+        """Keep what the chain rule needs, and forget the other values."""
+        self.keys = list(keys)
+        for number, _, _ in self.outputs:
+            self.shapes[number] = self.values[number].shape
+        del self.values
+
+    def seed(self, number: int, single: bool, dy: Any) -> np.ndarray:
+        """The gradient of an output in the shape of the value."""
+        shape, dtype = self.shapes[number], self.state.params.dtype
+        if not single:
+            return np.asarray(dy, dtype).reshape(shape)
+        seed = np.zeros(shape, dtype)
+        seed[0] = np.asarray(dy, dtype).reshape(shape[1:])
+        return seed
+
+    def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
+        """The gradients of its outputs, by their numbers in the plan."""
+        found: dict[int, np.ndarray] = {}
+        for number, key, single in self.outputs:
+            if key in slopes:
+                dy = self.seed(number, single, slopes[key])
+                found[number] = found[number] + dy if number in found else dy
+        return found
+
+    def backward(
+        self, slopes: Mapping[int, Any]
+    ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
+        """From the gradients of its outputs, by their keys, to those of its arrays, and
+        of its variables."""
+        seeds = self.seeds(slopes)
+        gradient, left = backward(self.plan, self.state, seeds, self.caches)
+        arrays = [
+            (key, left[i][0] if self.whole or self.singles.get(i) else left[i])
+            for i, key in enumerate(self.keys)
+            if key is not None and i in left
+        ]
+        variables = [
+            (variable, gradient[spec.offset : spec.end].reshape(spec.shape))
+            for variable, spec in zip(self.params, self.plan.params, strict=True)
+            if spec.trainable
+        ]
+        return arrays, variables
+
+
+class CompiledSegment(Segment):
+    """A model that an engine has run. The engine also goes back to the weights; where a
+    gradient of the inputs is wanted, the reference engine runs the model again.
+
+    Args:
+        compiled: the model's program, see `with_slopes`, or None.
+    """
+
+    def __init__(
+        self,
+        compiled: Program,
+        plan: Plan,
+        params: Sequence[Any],
+        buffers: Sequence[Any],
+        state: State,
+        arrays: Sequence[np.ndarray],
+        training: bool,
+    ) -> None:
+        self.plan, self.params, self.buffers = plan, params, buffers
+        self.state, self.training, self.whole = state, training, False
+        self.arrays, self.compiled, self.caches = list(arrays), compiled, []
+        self.keys, self.outputs, self.singles, self.shapes = [], [], {}, {}
+        x: Any = tuple(arrays) if len(arrays) > 1 else arrays[0]
+        found: Any = compiled.predict(state, x)
+        found = found if len(compiled.plan.heads) > 1 else (found,)
+        # The compiled plan may leave operations out, so that its numbers are others.
+        self.numbers = [head.value for head in plan.heads]
+        self.numbers += [] if plan.penalty is None else [plan.penalty]
+        self.values: Any = dict(zip(self.numbers, found, strict=True))
+
+    def backward(
+        self, slopes: Mapping[int, Any]
+    ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
+        """As that of `Segment`."""
+        if any(key is not None for key in self.keys):
+            _, self.caches = forward(self.plan, self.state, self.arrays, self.training)
+            return super().backward(slopes)
+        plan, seeds, rows = self.compiled.plan, self.seeds(slopes), len(self.arrays[0])
+        dys = []
+        for number, shape in zip(self.numbers, plan.targets, strict=True):
+            dy = seeds.get(number)
+            given = np.zeros((rows, *shape), np.float32) if dy is None else dy
+            dys.append(np.ascontiguousarray(given))
+        x: Any = tuple(self.arrays) if len(self.arrays) > 1 else self.arrays[0]
+        y: Any = tuple(dys) if len(dys) > 1 else dys[0]
+        batches = Batches(x, y, None, None, np.array([0, rows]))
+        _, gradient = self.compiled.gradient(self.state, batches, 0)
+        found = [
+            (variable, gradient[spec.offset : spec.end].reshape(spec.shape))
+            for variable, spec in zip(self.params, plan.params, strict=True)
+            if spec.trainable
+        ]
+        return [], found
+
+
+def with_slopes(plan: Plan) -> Plan:
+    """The plan whose loss is the sum of output x target, for each output and for what
+    layers add to the loss: with the gradients of these as targets, its gradient is the
+    chain rule's.
+
+    Raises:
+        ValueError: an output depends on other samples.
+    """
+    heads = [(head.value, head.shape) for head in plan.heads]
+    if plan.penalty is not None:
+        shape = plan.ops[plan.penalty - plan.given].out_shape
+        heads.append((plan.penalty, shape))
+    first, count = plan.given, len(heads)
+    specs = {spec: replace(spec, l1=0.0, l2=0.0, penalty=None) for spec in plan.params}
+
+    def moved(value: int) -> int:
+        return value + count if value >= first else value
+
+    ops = [
+        replace(
+            op,
+            inputs=tuple(map(moved, plan.reads(i))),
+            params={role: specs[spec] for role, spec in op.params.items()},
+        )
+        for i, op in enumerate(plan.ops)
+    ]
+    made = []
+    for k, (value, shape) in enumerate(heads):
+        ops.append(
+            Op(
+                "map", "gradient", shape, shape, tape=PRODUCT,
+                inputs=(moved(value), first + k), more_shapes=(shape,),
+            )
+        )  # fmt: skip
+        rows = first + count + len(ops) - 1
+        made.append(Head(moved(value), shape, Spec("rows"), rows=rows, reduction="sum"))
+    changed = Plan(
+        plan.inputs, tuple(ops), tuple(specs.values()), plan.buffers, tuple(made),
+        targets=tuple(shape for _, shape in heads),
+    )  # fmt: skip
+    changed.predicting()  # refuses what depends on other samples
+    return changed
+
+
+def _product() -> Tape:
+    build = Builder(RULES, 2)
+    return build.finish([build.op("mul", 0, 1)])
+
+
+PRODUCT = _product()
+
+
+def plan_of(graph: Graph) -> Plan:
+    """The operations of a graph as they stand, without outputs."""
+    return Plan(
+        graph.input_shapes,
+        tuple(graph.ops),
+        tuple(graph._vectors[True]),
+        tuple(graph._vectors[False]),
+        (),
+    )
+
+
+def state_of(
+    plan: Plan,
+    params: Sequence[Any],
+    buffers: Sequence[Any],
+    dtype: Any,
+    step: int = 0,
+    seed: int = 0,
+) -> State:
+    """A copy of the variables' values, in the order of the plan."""
+    vectors = [
+        gathered(plan.params, params, dtype),
+        gathered(plan.buffers, buffers, dtype),
+    ]
+    slots = np.zeros((0, len(vectors[0])), dtype)
+    return State(vectors[0], vectors[1], slots, np.zeros(0), step, seed)
+
+
+def gathered(
+    specs: Sequence[VariableSpec], variables: Sequence[Any], dtype: Any = np.float32
+) -> np.ndarray:
+    """A flat vector with the values of the variables."""
+    vector = np.zeros(aligned(specs[-1].end) if specs else 0, dtype)
+    for spec, variable in zip(specs, variables, strict=True):
+        vector[spec.offset : spec.end] = np.ravel(variable.value)
+    return vector
+
+
+def statistics_of(segment: Segment) -> list[tuple[Any, np.ndarray]]:
+    """The variables that a call in training writes (moving averages), and their new
+    values."""
+    found: dict[int, np.ndarray] = {}
+    for op, cache in zip(segment.plan.ops, segment.caches, strict=True):
+        if op.kind in STATISTICS:
+            moved = STATISTICS[op.kind](op, cache, segment.state)
+            found |= {op.buffers[role].offset: v for role, v in moved.items()}
+    pairs = zip(segment.plan.buffers, segment.buffers, strict=True)
+    return [(v, found[spec.offset]) for spec, v in pairs if spec.offset in found]

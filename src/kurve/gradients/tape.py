@@ -1,0 +1,428 @@
+"""`GradientTape`: what is computed in its context is remembered, for the chain rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Self
+
+import numpy as np
+
+from kurve.core.arguments import check_flag
+from kurve.core.entries import entries
+from kurve.core.results import Values, result
+from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.recording import UNRECORDED, active, recording
+from kurve.formulas.tensor import leaves, replaced
+from kurve.gradients.segments import Segment, plan_of, state_of
+from kurve.gradients.values import TracedValues, is_float, plain, trace, traced
+
+
+@entries
+class GradientTape:
+    """A context that remembers what is computed from trained weights and from watched
+    values, so that `gradient` can follow the chain rule back.
+
+    What counts are functions and operators of `kurve.ops` and NumPy, layers, models and
+    losses. `x.numpy()` gives an array that no tape follows. A tape inside another one
+    gives gradients that the outer one differentiates again.
+
+    Args:
+        persistent: whether `gradient` may be called several times.
+        watch_accessed_variables: whether weights that are trained are watched without
+            being named.
+
+    Raises:
+        TypeError: a flag that is none.
+
+    Example:
+        >>> x = kurve.ops.convert_to_tensor([1.0, 2.0])
+        >>> with kurve.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = kurve.ops.sum(x**3)
+        >>> tape.gradient(y, x)
+        array([ 3., 12.])
+    """
+
+    def __init__(
+        self, persistent: bool = False, watch_accessed_variables: bool = True
+    ) -> None:
+        where = type(self).__name__
+        self._persistent = check_flag(where, "persistent", persistent)
+        self._watches_all = check_flag(
+            where, "watch_accessed_variables", watch_accessed_variables
+        )
+        self._used = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was recorded."""
+        self._segments: list[Any] = []
+        self._tracked: set[int] = set()
+        self._watched: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        active.tapes = (*active.tapes, self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        active.tapes = tuple(tape for tape in active.tapes if tape is not self)
+
+    def stop_recording(self) -> AbstractContextManager[None]:
+        """A context in which this tape remembers nothing."""
+        return recording([tape for tape in active.tapes if tape is not self])
+
+    def watch(self, tensor: Any) -> None:
+        """Follow values, or weights that are not trained.
+
+        Args:
+            tensor: what functions, layers or `ops.convert_to_tensor` give, or a
+                variable; or a list of them.
+
+        Raises:
+            TypeError: a plain NumPy array, whose operators nobody sees.
+        """
+        for leaf in leaves(tensor):
+            if is_variable(leaf):
+                self._watched[id(leaf)] = leaf
+            elif isinstance(leaf, Values):
+                if not is_float(leaf.dtype):
+                    raise TypeError(
+                        "[GradientTape.watch] a value must be of floating-point type. "
+                        f"Received: {leaf.dtype}. Try ops.cast(x, 'float32')."
+                    )
+                self._tracked.add(trace(leaf))
+            else:
+                raise TypeError(
+                    "[GradientTape.watch] a value must be a tensor or a variable. "
+                    f"Received: an object of type {type(leaf).__name__}. "
+                    "Try x = ops.convert_to_tensor(x)."
+                )
+
+    def watched_variables(self) -> tuple[Any, ...]:
+        """The variables that were used, in the order of their first use."""
+        found = dict(self._watched)
+        for segment in self._segments:
+            for variable, spec in zip(segment.params, segment.plan.params, strict=True):
+                if spec.trainable and self.follows(variable):
+                    found.setdefault(id(variable), variable)
+        return tuple(found.values())
+
+    # ---------------------------------------------------------------- recording
+
+    def follows(self, leaf: Any) -> bool:
+        """Whether what is computed from this depends on what the tape watches."""
+        if isinstance(leaf, TracedValues):
+            return leaf.key in self._tracked
+        return is_variable(leaf) and (
+            id(leaf) in self._watched or (self._watches_all and leaf.role == "param")
+        )
+
+    def recorded(
+        self, call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+    ) -> Any:
+        """The result of a function of `kurve.ops`; `UNRECORDED` if no tape needs it."""
+        found = list(leaves((args, kwargs)))
+        if any(isinstance(leaf, Tensor) for leaf in found) or not any(
+            tape.follows(leaf) for tape in active.tapes for leaf in found
+        ):
+            return UNRECORDED
+        return recorded_call(call, args, kwargs)
+
+    def add(self, segment: Any) -> None:
+        """Remember a piece if it depends on what is watched."""
+        if any(key in self._tracked for key in segment.keys) or any(
+            self.follows(variable) for variable in segment.params
+        ):
+            self._segments.append(segment)
+            self._tracked.update(key for _, key, _ in segment.outputs)
+
+    # ---------------------------------------------------------------- the chain rule
+
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: Any = "none",
+    ) -> Any:
+        """The gradient of the sum of all elements of the target.
+
+        Args:
+            target: a value that was computed in the tape's context, or several.
+            sources: variables, watched values or values computed on the way: one, or a
+                list, tuple or dictionary of them.
+            output_gradients: what each element of the target counts in the sum; 1 by
+                default.
+            unconnected_gradients: "none" or "zero": what a source gets on which the
+                target does not depend.
+
+        Returns:
+            An array for each source, in their structure; None for a source on which the
+            target does not depend.
+
+        Raises:
+            RuntimeError: a second call, unless the tape is persistent.
+            NotImplementedError: a second derivative of an operation that has none here.
+        """
+        given = unconnected_gradients
+        unconnected = str(getattr(given, "value", given))
+        if unconnected not in ("none", "zero"):
+            raise ValueError(
+                "[GradientTape.gradient] unconnected_gradients must be 'none' or "
+                f"'zero'. Received: {unconnected_gradients!r}. Try 'zero'."
+            )
+        if self._used:
+            raise RuntimeError(
+                "[GradientTape.gradient] a tape gives gradients once. Received: a "
+                "second call. Try GradientTape(persistent=True)."
+            )
+        for source in leaves(sources):
+            if not is_variable(source) and not isinstance(source, Values):
+                raise TypeError(
+                    "[GradientTape.gradient] sources must be variables or tensors. "
+                    f"Received: an object of type {type(source).__name__}. Try "
+                    "model.trainable_weights, or x = ops.convert_to_tensor(x)."
+                )
+        others = [tape for tape in active.tapes if tape is not self]
+        if self._persistent and self in active.tapes:
+            others = list(active.tapes)
+        by_weights = any(is_variable(source) for source in leaves(sources))
+        with recording(others):
+            slopes = self._seeds(target, output_gradients)
+            for segment in reversed(list(self._segments)):
+                if any(key in slopes for _, key, _ in segment.outputs):
+                    self._through(segment, slopes, by_weights)
+        if not self._persistent:
+            self._used = True
+            self._segments = []
+
+        def found(source: Any) -> Any:
+            slope = slopes.get(_key(source))
+            if slope is None:
+                zeros = unconnected == "zero"
+                return result(np.zeros(source.shape, np.float32)) if zeros else None
+            return slope if isinstance(slope, TracedValues) else result(slope)
+
+        return replaced(sources, found)
+
+    def _seeds(self, target: Any, output_gradients: Any) -> dict[Any, Any]:
+        slopes: dict[Any, Any] = {}
+        targets = list(leaves(target))
+        given = [None] * len(targets)
+        if output_gradients is not None:
+            given = list(leaves(output_gradients))
+        if len(given) != len(targets):
+            raise ValueError(
+                "[GradientTape.gradient] there must be one of output_gradients for "
+                f"each target. Received: {len(given)} for {len(targets)}. Try a list."
+            )
+        for value, dy in zip(targets, given, strict=True):
+            if not is_variable(value) and not isinstance(value, TracedValues):
+                continue  # it depends on nothing that is watched
+            if dy is None:
+                dy = np.ones(value.shape, value.dtype)
+            elif not isinstance(dy, TracedValues):
+                dy = np.broadcast_to(np.asarray(dy, value.dtype), value.shape)
+            _accumulate(slopes, _key(value), dy)
+        return slopes
+
+    def _through(self, segment: Any, slopes: dict[Any, Any], by_weights: bool) -> None:
+        """Go back through a piece; if tapes record, so that they can follow.
+
+        Args:
+            by_weights: whether gradients of variables are wanted.
+        """
+        if active.tapes:
+            from kurve.gradients.second import recorded_backward
+
+            arrays, variables = recorded_backward(segment, slopes, by_weights)
+        else:
+            arrays, variables = segment.backward(slopes)
+        for key, dx in arrays:
+            _accumulate(slopes, key, dx)
+        for variable, dw in variables:
+            _accumulate(slopes, ("variable", id(variable)), dw)
+
+    def jacobian(self, target: Any, sources: Any) -> Any:
+        """The gradient of each element of the target.
+
+        Args:
+            target: a value that was computed in the tape's context.
+            sources: as in `gradient`.
+
+        Returns:
+            An array (*target.shape, *source.shape) for each source; None for a source
+            on which the target does not depend.
+        """
+        persistent, self._persistent = self._persistent, True
+        try:
+            rows = []
+            for unit in np.eye(target.size, dtype=np.float32):
+                dy = unit.reshape(target.shape)
+                rows.append(self.gradient(target, sources, dy))
+        finally:
+            self._persistent = persistent
+        self._used = not persistent
+        flat = [list(leaves(row)) for row in rows]
+        columns = iter(zip(*flat, strict=True))
+
+        def stacked(source: Any) -> Any:
+            parts = next(columns)
+            if any(part is None for part in parts):
+                return None
+            shape = (*target.shape, *source.shape)
+            return result(np.stack([np.asarray(p) for p in parts]).reshape(shape))
+
+        return replaced(sources, stacked)
+
+
+def _key(source: Any) -> Any:
+    """What stands for a source among the gradients."""
+    if is_variable(source):
+        return "variable", id(source)
+    return getattr(source, "key", None)
+
+
+def _accumulate(slopes: dict[Any, Any], key: Any, slope: Any) -> None:
+    slopes[key] = slopes[key] + slope if key in slopes else slope
+
+
+def recorded_call(
+    call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+) -> Any:
+    """The result of a function, on the tapes that record: it is traced, each array a
+    sample as a whole, so that all axes are alike."""
+    if getattr(call, "__name__", "") == "get_item":
+        picked = _picked(*args, **kwargs)
+        if picked is not UNRECORDED:
+            return picked
+    arrays: list[np.ndarray] = []
+    keys: list[int | None] = []
+    places: dict[int, int] = {}
+
+    def is_input(leaf: Any) -> bool:
+        if isinstance(leaf, TracedValues) and leaf.key is not None:
+            return True
+        is_array = isinstance(leaf, np.ndarray) and leaf.ndim > 0
+        return is_array and leaf.dtype.kind in "fb"
+
+    for leaf in leaves((args, kwargs)):
+        if is_input(leaf) and id(leaf) not in places:
+            places[id(leaf)] = len(arrays)
+            arrays.append(plain(leaf))
+            keys.append(getattr(leaf, "key", None))
+    floats = [a.dtype for a in arrays if is_float(a.dtype)]
+    dtype = np.result_type(np.float32, *floats)
+    shapes = [a.shape for a in arrays] or [(1,)]
+    graph = Graph(shapes)
+    tensors = [
+        Tensor(graph, i, shape, False, "bool" if a.dtype.kind == "b" else "float32")
+        for i, (shape, a) in enumerate(zip(shapes, arrays, strict=False))
+    ]
+
+    def swap(leaf: Any) -> Any:
+        return tensors[places[id(leaf)]] if id(leaf) in places else plain(leaf)
+
+    with recording(()):
+        before, Graph.current = Graph.current, graph
+        try:
+            out = call(*replaced(args, swap), **replaced(dict(kwargs), swap))
+        finally:
+            Graph.current = before
+        given = [np.asarray(a, dtype) for a in arrays] or [np.zeros(1, dtype)]
+        plan = plan_of(graph)
+        state = state_of(plan, graph.params, graph.buffers, dtype)
+        segment = Segment(plan, graph.params, graph.buffers, state, given, False, True)
+    return on_tapes(segment, out, keys)
+
+
+def on_tapes(segment: Segment, out: Any, keys: list[int | None]) -> Any:
+    """The structure with values in the place of tensors, which tapes follow."""
+
+    def value(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if leaf.dtype != "float32":
+            return result(np.asarray(segment.value(leaf.index)).astype(leaf.dtype))
+        return followed(segment, leaf.index)
+
+    values = replaced(out, value)
+    remember(segment, keys)
+    return values
+
+
+def followed(segment: Segment, number: int) -> TracedValues:
+    """A value of a piece, as a new one on tapes."""
+    found = traced(np.asarray(segment.value(number)))
+    assert found.key is not None
+    segment.outputs.append((number, found.key, False))
+    return found
+
+
+def remember(segment: Segment, keys: list[int | None]) -> None:
+    """Put a piece on the tapes that record.
+
+    Args:
+        keys: of its arrays.
+    """
+    segment.finish(keys)
+    for tape in active.tapes:
+        tape.add(segment)
+
+
+def _picked(x: Any, key: Any) -> Any:
+    """x[key] for arrays of numbers or of truth values; `UNRECORDED` for other keys."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if is_variable(x) or not any(
+        isinstance(part, (list, np.ndarray)) and np.ndim(part) for part in parts
+    ):
+        return UNRECORDED
+    index = tuple(plain(part) for part in parts)
+    array = plain(x)
+    found = traced(np.asarray(array[index]))
+    piece = _Picked(array, index, x.key, found.key)
+    for tape in active.tapes:
+        tape.add(piece)
+    return found
+
+
+class _Picked:
+    """Elements that were chosen by arrays of indices: a piece of a tape."""
+
+    params: tuple[Any, ...] = ()
+
+    def __init__(self, array: np.ndarray, index: Any, key: Any, out: Any) -> None:
+        self.shape, self.index = array.shape, index
+        self.keys, self.outputs = [key], [(0, out, False)]
+
+    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+        """What was chosen twice gets both gradients."""
+        ((_, out, _),) = self.outputs
+        dy = np.asarray(slopes[out])
+        dx = np.zeros(self.shape, dy.dtype)
+        np.add.at(dx, self.index, dy)
+        return [(self.keys[0], dx)], []
+
+    def turned(self, key: Any, out: Any) -> _Placed:
+        """The piece that computed dx from dy."""
+        return _Placed(self.shape, self.index, key, out)
+
+
+class _Placed:
+    """Elements that were added up at places: the way back through `_Picked`."""
+
+    params: tuple[Any, ...] = ()
+
+    def __init__(self, shape: Any, index: Any, key: Any, out: Any) -> None:
+        self.shape, self.index = shape, index
+        self.keys, self.outputs = [key], [(0, out, False)]
+
+    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+        """Each gets the gradient of its place."""
+        ((_, out, _),) = self.outputs
+        return [(self.keys[0], np.asarray(slopes[out])[self.index])], []
+
+    def turned(self, key: Any, out: Any) -> _Picked:
+        """The piece that computed dx from dy."""
+        return _Picked(np.zeros(self.shape), self.index, key, out)

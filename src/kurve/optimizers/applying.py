@@ -1,0 +1,231 @@
+"""Updates from gradients that are given: `optimizer.apply` in loops of one's own.
+
+The variables' values, the gradients and the optimizer's vectors go to an engine as a
+plan whose loss is the sum of weight x gradient, so that its gradient is the one given;
+clipping, weight decay, averages and constraints are then those of `fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.core.entries import warn
+from kurve.engines import (
+    Batches,
+    Job,
+    Program,
+    State,
+    aligned_zeros,
+    get_engine,
+    run_job,
+)
+from kurve.errors import NonFiniteError
+from kurve.formulas import functions as ops
+from kurve.formulas.graph import Graph, is_variable
+from kurve.formulas.recording import recording
+from kurve.formulas.tensor import leaves
+from kurve.plan import Plan, Spec
+
+if TYPE_CHECKING:
+    from kurve.optimizers.base import Optimizer
+
+ONE_ROW = np.array([0, 1])
+
+
+class Applier:
+    """What an optimizer remembers of variables that a loop of the user's updates.
+
+    variables: in order
+    state:     their values as of the last update, the optimizer's vectors, the step
+    """
+
+    def __init__(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
+        self.variables = list(variables)
+        self._places = {id(v): i for i, v in enumerate(self.variables)}
+        self._programs: dict[tuple[Any, ...], Program] = {}
+        self.plan = self._plan()
+        size, starts = self.plan.params_size, optimizer.slot_starts
+        slots = aligned_zeros((len(starts), size))
+        slots[...] = np.asarray(starts, np.float32)[:, None]
+        scalars = np.asarray(optimizer.scalar_starts, np.float64)
+        buffers = aligned_zeros((0,))
+        self.state = State(aligned_zeros((size,)), buffers, slots, scalars, 0, 0)
+
+    def _plan(self) -> Plan:
+        """The sum of weight x gradient, whose inputs are the gradients."""
+        shapes = [variable.shape for variable in self.variables]
+        graph = Graph([shape or (1,) for shape in shapes])
+        with recording(()):
+            total: Any = 0.0
+            for tensor, variable in zip(graph.inputs, self.variables, strict=True):
+                weight = graph.as_tensor(variable)
+                if not variable.shape:
+                    weight = ops.reshape(weight, (1,))
+                axes = list(range(1, tensor.ndim))
+                total = ops.sum(tensor * weight, axes) + total
+        plan = graph.finish([total], [total])
+        # The loss is not the user's: penalties of weights are no part of it.
+        params = {v: replace(v, l1=0.0, l2=0.0, penalty=None) for v in plan.params}
+        new = [
+            replace(op, params={role: params[v] for role, v in op.params.items()})
+            for op in plan.ops
+        ]
+        return replace(plan, ops=tuple(new), params=tuple(params.values()))
+
+    def index(self, where: str, variable: Any) -> int:
+        """The place of a variable.
+
+        Raises:
+            ValueError: the optimizer does not know it.
+        """
+        place = self._places.get(id(variable))
+        if place is None:
+            names = ", ".join(v.name for v in self.variables)
+            raise ValueError(
+                f"[{where}] an optimizer updates the variables that it was first used "
+                f"with: {names}. Received: {variable.name!r}. Try another optimizer "
+                "for it, or optimizer.build(all_variables) at the start."
+            )
+        return place
+
+    def apply(
+        self, optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any]
+    ) -> None:
+        """One update of these variables; the others stay as they are."""
+        where = type(optimizer).__name__
+        found: list[Any] = [None] * len(self.variables)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            if gradient is None:
+                continue
+            array = np.ascontiguousarray(gradient, np.float32)
+            if array.shape != variable.shape:
+                raise ValueError(
+                    f"[{where}] a gradient must have the shape of its variable. "
+                    f"Received: {array.shape} for {variable.name} of shape "
+                    f"{variable.shape}. Try tape.gradient(loss, variables)."
+                )
+            found[self.index(where, variable)] = array
+        state, params = self.state, self.state.params
+        inputs = []
+        for spec, variable, array in zip(
+            self.plan.params, self.variables, found, strict=True
+        ):
+            shape = spec.shape or (1,)
+            if array is None:
+                array = np.zeros(shape, np.float32)
+            inputs.append(array.reshape(1, *shape))
+            params[spec.offset : spec.end] = variable.value.ravel()
+        engine = get_engine()
+        program = self._program(optimizer, tuple(a is not None for a in found))
+        rates = optimizer.learning_rates(state.step, 1)
+        for variable, array in zip(self.variables, found, strict=True):
+            if array is not None and not np.isfinite(array).all():
+                what = f"the gradient of {variable.name}"
+                raise NonFiniteError(what, state.step, float(rates[0]))
+        x: Any = tuple(inputs) if len(inputs) > 1 else inputs[0]
+        batches = Batches(x, None, None, None, ONE_ROW, rates)
+        totals = np.zeros(program.plan.totals_size)
+        run_job(engine, Job(program, state, batches, 0, 1, totals))
+        self._write(found)
+
+    def use_average(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
+        """Set variables to their moving average."""
+        row = self.state.slots[optimizer.slot_names.index("average")]
+        for variable in variables if self.state.step else ():
+            spec = self.plan.params[self.index(type(optimizer).__name__, variable)]
+            variable.write(row[spec.offset : spec.end].reshape(spec.shape))
+
+    def _program(self, optimizer: Optimizer, chosen: tuple[bool, ...]) -> Program:
+        """The program that updates the chosen variables."""
+        engine = get_engine()
+        key = chosen, engine.name
+        if key not in self._programs:
+            specs = {
+                spec: replace(spec, trainable=flag)
+                for spec, flag in zip(self.plan.params, chosen, strict=True)
+            }
+            ops = tuple(
+                replace(op, params={role: specs[v] for role, v in op.params.items()})
+                for op in self.plan.ops
+            )
+            params = tuple(specs.values())
+            plan = replace(self.plan, ops=ops, params=params)
+            spec: Spec = optimizer.spec_for(params)
+            self._programs[key] = engine.compile(replace(plan, optimizer=spec))
+        return self._programs[key]
+
+    def _write(self, found: Sequence[Any]) -> None:
+        """Give the variables their new values. A Ctrl-C that comes between two of them
+        takes effect after all."""
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                for spec, variable, array in zip(
+                    self.plan.params, self.variables, found, strict=True
+                ):
+                    if array is not None:
+                        new = self.state.params[spec.offset : spec.end]
+                        variable.write(new.reshape(spec.shape))
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+
+def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier:
+    """That of an optimizer; the first variables that it gets make it."""
+    where = type(optimizer).__name__
+    if optimizer._applier is None:
+        if not variables:
+            raise ValueError(
+                f"[{where}] the variables must be given with the first gradients. "
+                "Received: none. Try apply(gradients, model.trainable_weights)."
+            )
+        for variable in variables:
+            if not is_variable(variable):
+                raise TypeError(
+                    f"[{where}] gradients are applied to variables. Received: an "
+                    f"object of type {type(variable).__name__}. "
+                    "Try model.trainable_weights."
+                )
+        optimizer._applier = Applier(optimizer, variables)
+    found: Applier = optimizer._applier
+    return found
+
+
+def apply(
+    optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any] | None
+) -> None:
+    """One update: see `Optimizer.apply`."""
+    where = type(optimizer).__name__
+    gradients = list(leaves(gradients))
+    if variables is not None:
+        variables = list(leaves(variables))
+    elif optimizer._applier is not None:
+        variables = optimizer._applier.variables
+    if variables is not None and len(gradients) != len(variables):
+        raise ValueError(
+            f"[{where}] there must be a gradient for each variable. Received: "
+            f"{len(gradients)} gradients for {len(variables)} variables. Try "
+            "tape.gradient(loss, variables)."
+        )
+    known = [g is not None for g in gradients]
+    if not any(known) or variables is None or not variables:
+        applier_of(optimizer, variables)
+        raise ValueError(
+            f"[{where}] no variable has a gradient. Received: None for all of them. "
+            "Try to compute the loss from the model's outputs inside of the tape, "
+            "without numpy()."
+        )
+    if not all(known):
+        names = [v.name for v, k in zip(variables, known, strict=True) if not k]
+        warn(
+            f"[{where}] variables without a gradient stay as they are. Received: None "
+            f"for {', '.join(names)}. Try only the weights that the loss depends on."
+        )
+    applier_of(optimizer, variables).apply(optimizer, gradients, variables)

@@ -1,0 +1,84 @@
+"""A model called by hand in training mode, or while a tape records: by its engine, or
+by the reference engine where dropout and the like act as in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.core.results import result
+from kurve.engines import State, aligned_zeros
+from kurve.formulas import functions as ops
+from kurve.formulas.recording import active, recording
+from kurve.formulas.tensor import replaced
+from kurve.gradients.segments import CompiledSegment, Segment, gathered, statistics_of
+from kurve.gradients.tape import followed, remember
+from kurve.training.inputs import check_inputs
+
+if TYPE_CHECKING:
+    from kurve.training.network import Network
+
+
+def call_by_hand(model: Any, x: Any, training: bool) -> Any:
+    """The outputs of a model for arrays x, on the tapes that record.
+
+    Args:
+        x: as for `predict`.
+        training: whether layers act as in training.
+    """
+    network = model._network
+    with recording(()):
+        arrays = check_inputs(type(model).__name__, network, x)
+        model._build_for(arrays)
+        given = arrays if isinstance(arrays, tuple) else (arrays,)
+        keys = _keys(network, x, len(given))
+        plan, params, buffers, compiled = network.plan_by_hand(training)
+        kept = network.state
+        assert kept is not None
+        weights = aligned_zeros(kept.params.shape)
+        weights[...] = kept.params
+        state = State(
+            weights,
+            gathered(plan.buffers, buffers),
+            kept.slots[:0],
+            kept.scalars,
+            model.drawn,
+            kept.seed,
+        )
+        floats = [np.asarray(array, np.float32) for array in given]
+        given_all = plan, params, buffers, state, floats, training
+        segment = (
+            Segment(*given_all)
+            if compiled is None
+            else CompiledSegment(compiled, *given_all)
+        )
+        model.drawn += 1
+        moved = statistics_of(segment) if training and compiled is None else []
+        for variable, value in moved:
+            variable.assign(value)
+    penalty = plan.penalty
+    for part in model.parts:
+        part._losses = []
+    if active.tapes:
+        found: list[Any] = [followed(segment, head.value) for head in plan.heads]
+        terms = [] if penalty is None else [followed(segment, penalty)]
+        remember(segment, keys)
+        model._losses = [ops.mean(rows) for rows in terms]
+    else:
+        found = [result(segment.value(head.value)) for head in plan.heads]
+        rows = None if penalty is None else segment.value(penalty)
+        model._losses = [] if rows is None else [float(np.mean(rows))]
+    structure = network.structure
+    if structure is None:
+        return found[0]
+    results = iter(found)
+    return replaced(structure.outputs, lambda _: next(results))
+
+
+def _keys(network: Network, x: Any, count: int) -> list[int | None]:
+    """The numbers of the inputs on tapes."""
+    parts = [x]
+    if count > 1 or isinstance(x, (list, tuple, dict)):
+        parts = network.inputs.split("call", "x", x) if count > 1 else list(x)[:1]
+    return [getattr(part, "key", None) for part in parts]

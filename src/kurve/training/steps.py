@@ -1,0 +1,221 @@
+"""Models whose training step is Python: `train_step`, `test_step`, `compute_loss` and
+`compute_metrics` as Keras has them, and what they do where the user does not override
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.core.entries import warn
+from kurve.core.overrides import is_own
+from kurve.formulas.recording import recording
+from kurve.formulas.tensor import leaves
+
+if TYPE_CHECKING:
+    from kurve.metrics import Metric
+    from kurve.training.trainer import Trainer
+
+STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics")
+"""What makes a model train in Python if a subclass has it."""
+
+
+def has_own_steps(model: Any) -> bool:
+    """Whether a model, or a class of the user, overrides a step."""
+    places = [vars(one) for one in _classes(model) if is_own(one)]
+    if not isinstance(model, type):
+        places.append(vars(model))
+    return any(name in place for place in places for name in STEPS)
+
+
+def _classes(model: Any) -> tuple[type, ...]:
+    return model.__mro__ if isinstance(model, type) else type(model).__mro__
+
+
+def refuse_own_steps(where: str, model: Any) -> None:
+    """Refuse a model whose steps would not be called."""
+    if has_own_steps(model):
+        raise NotImplementedError(
+            f"[{where}] it trains with the engine's own step. Received: a model with a "
+            f"step of its own, {type(model).__name__}. Try model.fit."
+        )
+
+
+def train_step(model: Trainer, data: Any) -> dict[str, Any]:
+    """One update."""
+    from kurve.gradients import GradientTape
+    from kurve.utils import unpack_x_y_sample_weight
+
+    x, y, weights = unpack_x_y_sample_weight(data)
+    with GradientTape() as tape:
+        y_pred = model(x, training=True)
+        loss = loss_of(model, x, y, y_pred, weights, True)
+    _track(model, x, loss)
+    trained = model.trainable_weights  # type: ignore[attr-defined]
+    if trained:
+        assert model.optimizer is not None
+        model.optimizer.apply(tape.gradient(loss, trained), trained)
+    else:
+        warn(
+            "[fit] the model has no weights to train. Received: none. "
+            "Try layer.trainable = True."
+        )
+    return model.compute_metrics(x, y, y_pred, sample_weight=weights)
+
+
+def test_step(model: Trainer, data: Any) -> dict[str, Any]:
+    """Loss and metrics of a batch."""
+    from kurve.utils import unpack_x_y_sample_weight
+
+    x, y, weights = unpack_x_y_sample_weight(data)
+    y_pred = model(x, training=False)
+    _track(model, x, loss_of(model, x, y, y_pred, weights, False))
+    return model.compute_metrics(x, y, y_pred, sample_weight=weights)
+
+
+def loss_of(
+    model: Trainer, x: Any, y: Any, y_pred: Any, weights: Any, training: bool
+) -> Any:
+    """`compute_loss`; an older one has no argument `training`."""
+    import inspect
+
+    named: dict[str, Any] = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weights}
+    if "training" in inspect.signature(model.compute_loss).parameters:
+        named["training"] = training
+    return model.compute_loss(**named)
+
+
+def compute_loss(model: Trainer, y: Any, y_pred: Any, weights: Any) -> Any:
+    """The losses of `compile`, weighted, and what layers and weights add."""
+    from kurve.formulas import functions as ops
+
+    network, terms = model._network, []
+    if network.compilation is not None and network.compilation.loss is not None:
+        several = len(network.output_names) > 1
+        ys, preds = _split(network, y, y_pred)
+        per_output = isinstance(weights, (list, tuple, Mapping)) and several
+        given = (
+            network.outputs.split("compute_loss", "sample_weight", weights)
+            if per_output
+            else [weights] * len(preds)
+        )
+        for goal, one, pred, w in zip(network.goals, ys, preds, given, strict=True):
+            if goal.loss is not None:
+                term = goal.loss(one, pred, w)
+                terms.append(term if goal.weight == 1.0 else term * goal.weight)
+    terms += [ops.sum(term) for term in model.losses]  # type: ignore[attr-defined]
+    if not terms:
+        raise ValueError(
+            "[compute_loss] there is no loss to compute. Received: a model compiled "
+            "without one. Try compile(loss='mse'), or your own compute_loss."
+        )
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def compute_metrics(
+    model: Trainer, y: Any, y_pred: Any, weights: Any
+) -> dict[str, Any]:
+    """Add a batch to the metrics of `compile`."""
+    network = model._network
+    if network.compilation is not None and y is not None:
+        goals = network.goals
+        if any(goal.metrics for goal in goals):
+            resolve_metrics(model)
+            found = iter(network.metrics)
+            ys, preds = _split(network, y, y_pred)
+            for goal, one, pred in zip(goals, ys, preds, strict=True):
+                for _, weighted in goal.metrics:
+                    w = weights if weighted else None
+                    next(found).update_state(one, pred, w)
+    return model.get_metrics_result()
+
+
+def resolve_metrics(model: Trainer) -> None:
+    """Replace "accuracy" by the metric that fits the outputs."""
+    network = model._network
+    if network.plan is None or network.compilation is None:
+        return
+    key = network.plan.heads, network.compilation
+    if model._resolved != key:
+        pairs = zip(network.goals, network.plan.heads, strict=True)
+        network.metrics = [m for goal, h in pairs for m in goal.resolved(h.shape)]
+        model._resolved = key
+
+
+def metrics_of(model: Trainer) -> list[Metric]:
+    """The loss's mean, the metrics of `compile`, and those that are attributes."""
+    from kurve.metrics import Metric
+
+    resolve_metrics(model)
+    own = [leaf for leaf in _attributes(model) if isinstance(leaf, Metric)]
+    found: dict[int, Metric] = {}
+    for metric in (model.loss_tracker_, *model._network.metrics, *own):
+        found.setdefault(id(metric), metric)
+    return list(found.values())
+
+
+def _attributes(model: Any) -> Iterator[Any]:
+    from kurve.metrics import Metric
+
+    for name, value in vars(model).items():
+        if not name.startswith("_") and isinstance(value, (Metric, list, tuple, dict)):
+            yield from leaves(value)
+
+
+def metrics_result(model: Trainer) -> dict[str, Any]:
+    """Name and value of each metric."""
+    found: dict[str, Any] = {}
+    for metric in model.metrics:
+        value = metric.result()
+        if isinstance(value, Mapping):
+            found.update(value)
+        else:
+            found[metric.name] = value
+    return found
+
+
+def as_logs(where: str, logs: Any) -> dict[str, float]:
+    """What a step has returned, as numbers by name.
+
+    Raises:
+        TypeError: it is no dictionary.
+    """
+    if not isinstance(logs, Mapping):
+        raise TypeError(
+            f"[{where}] a step must return a dictionary of numbers by name. Received: "
+            f"{type(logs).__name__}. Try return {{m.name: m.result() for m in "
+            "self.metrics}."
+        )
+    found: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            found.update(as_logs(where, value))
+            continue
+        array = np.asarray(value)
+        found[str(name)] = float(array) if array.size == 1 else array
+    return found
+
+
+def _track(model: Trainer, x: Any, loss: Any) -> None:
+    with recording(()):
+        rows = next((np.shape(a)[0] for a in leaves(x) if np.ndim(a)), 1)
+        model.loss_tracker_.update_state(np.asarray(loss), sample_weight=float(rows))
+
+
+def _split(network: Any, y: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
+    """y and prediction of each output."""
+    if len(network.output_names) <= 1:
+        if isinstance(y, (list, tuple)) and len(y) == 1:
+            (y,) = y
+        return [y], [y_pred]
+    optional = [goal.rule is None for goal in network.goals]
+    outputs = network.outputs
+    return (
+        outputs.split("compute_loss", "y", y, optional),
+        outputs.split("compute_loss", "y_pred", y_pred),
+    )

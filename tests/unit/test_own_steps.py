@@ -1,0 +1,293 @@
+"""Models with a `train_step` or another step of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import layers, ops
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(70, 3)).astype("float32")
+Y = X.sum(axis=1, keepdims=True)
+
+
+class Stepping(kurve.Model):
+    """The default step, written out."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, weights = kurve.utils.unpack_x_y_sample_weight(data)
+        with kurve.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=weights, training=True
+            )
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        self.seen = getattr(self, "seen", 0) + 1
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=len(x))
+            else:
+                metric.update_state(y, y_pred)
+        return self.get_metrics_result()
+
+
+class Losing(kurve.Model):
+    """The default loss, written out."""
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+    ) -> Any:
+        loss = kurve.losses.MeanSquaredError()(y, y_pred, sample_weight)
+        return loss + sum(self.losses)
+
+
+class Measuring(kurve.Model):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        found = super().compute_metrics(x, y, y_pred, sample_weight)
+        return {**found, "largest": ops.max(ops.abs(y_pred))}
+
+
+def make(cls: type = Stepping, loss: Any = "mse", **compile_: Any) -> Any:
+    kurve.utils.set_random_seed(3)
+    inputs = kurve.Input((3,))
+    h = layers.Dense(8, "tanh", kernel_regularizer="l2")(inputs)
+    h = layers.BatchNormalization()(layers.Dropout(0.0)(h))
+    model = cls(inputs, layers.Dense(1, kernel_constraint="max_norm")(h))
+    model.compile(**{"optimizer": "adam", "loss": loss, "metrics": ["mae"]} | compile_)
+    return model
+
+
+@pytest.mark.parametrize("cls", [Stepping, Losing, Measuring])
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_own_steps_train_as_the_engine(cls: type, engine: str) -> None:
+    one, two = make(cls, engine=engine), make(kurve.Model, engine=engine)
+    weights = np.linspace(0.5, 1.5, len(X))
+    histories = [
+        model.fit(
+            X, Y, sample_weight=weights, epochs=3, validation_split=0.2, verbose=0
+        ).history
+        for model in (one, two)
+    ]
+    for name, values in histories[1].items():
+        assert np.allclose(histories[0][name], values, rtol=1e-4), name
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+    assert one.optimizer.iterations == two.optimizer.iterations == one.iterations == 6
+    results = [m.evaluate(X, Y, verbose=0, return_dict=True) for m in (one, two)]
+    for name, value in results[1].items():
+        assert results[0][name] == pytest.approx(value, rel=1e-4)
+    if cls is Measuring:
+        assert histories[0]["val_largest"][-1] > 0.0
+    batches = [m.train_on_batch(X, Y, return_dict=True) for m in (one, two)]
+    assert batches[0]["loss"] == pytest.approx(batches[1]["loss"], rel=1e-4)
+    assert one.test_on_batch(X, Y)[0] == pytest.approx(two.test_on_batch(X, Y)[0], 1e-4)
+
+
+def test_callbacks_are_called() -> None:
+    class Recorder(kurve.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls: list[str] = []
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.calls.append("train")
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.calls.append(f"epoch {epoch}")
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.calls.append(f"batch {batch} {sorted(logs)}")
+
+        def on_test_end(self, logs: Any = None) -> None:
+            self.calls.append("tested")
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.calls.append(f"end {sorted(logs)}")
+            self.model.stop_training = epoch == 1
+
+    recorder = Recorder()
+    model = make()
+    history = model.fit(
+        X, Y, batch_size=40, epochs=5, callbacks=recorder, verbose=0,
+        validation_data=(X, Y), validation_freq=2,
+    )  # fmt: skip
+    batch = ["batch 0 ['loss', 'mae']", "batch 1 ['loss', 'mae']"]
+    assert recorder.calls == [
+        *("train", "epoch 0", *batch, "end ['loss', 'mae']"),
+        *("epoch 1", *batch, "tested"),
+        "end ['loss', 'mae', 'val_loss', 'val_mae']",
+    ]
+    assert history.epoch == [0, 1] and model.history is history
+    stopper = kurve.callbacks.EarlyStopping(
+        monitor="loss", patience=0, min_delta=10.0, restore_best_weights=True
+    )
+    assert len(model.fit(X, Y, epochs=9, callbacks=stopper, verbose=0).epoch) == 2
+
+
+def test_an_interrupt_leaves_a_whole_model() -> None:
+    class Interrupted(Stepping):
+        def train_step(self, data: Any) -> dict[str, Any]:
+            logs = super().train_step(data)
+            if self.seen == 2:
+                raise KeyboardInterrupt
+            return logs
+
+    model = make(Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=2, verbose=0)
+    assert model.optimizer.iterations == 2
+    model.seen = 3
+    history = model.fit(X, Y, epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_accuracy_is_resolved() -> None:
+    class Own(kurve.Model):
+        def compute_loss(
+            self, x: Any = None, y: Any = None, y_pred: Any = None, **given: Any
+        ) -> Any:
+            return 2.0 * super().compute_loss(x, y, y_pred, **given)
+
+    inputs = kurve.Input((3,))
+    model = Own(inputs, layers.Dense(2, "softmax")(inputs))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    labels = (Y[:, 0] > 0).astype(int)
+    history = model.fit(X, labels, epochs=2, verbose=0).history
+    assert sorted(history) == ["accuracy", "loss"]
+    assert 0.0 <= history["accuracy"][-1] <= 1.0
+
+
+def test_several_outputs() -> None:
+    class Own(kurve.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    def build(cls: type) -> Any:
+        kurve.utils.set_random_seed(5)
+        inputs = kurve.Input((3,))
+        h = layers.Dense(4, "tanh")(inputs)
+        outputs = {"a": layers.Dense(1)(h), "b": layers.Dense(1)(h)}
+        model = cls(inputs, outputs)
+        model.compile(
+            "sgd", {"a": "mse", "b": "mae"}, loss_weights={"a": 1.0, "b": 0.5}
+        )
+        return model
+
+    one, two = build(Own), build(kurve.Model)
+    y = {"a": Y, "b": -Y}
+    losses = [m.fit(X, y, epochs=2, verbose=0).history["loss"] for m in (one, two)]
+    assert np.allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_model_without_a_call() -> None:
+    class Parts(kurve.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = kurve.Sequential([kurve.Input((3,)), layers.Dense(1)])
+
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, y = data
+            with kurve.GradientTape() as tape:
+                loss = ops.mean((self.net(x) - y) ** 2)
+            weights = self.trainable_weights
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            return {"loss": loss}
+
+    model = Parts()
+    model.compile(kurve.optimizers.SGD(0.1))
+    assert len(model.trainable_weights) == 2 and model.count_params() == 4
+    history = model.fit(X, Y, epochs=20, verbose=0).history
+    assert history["loss"][-1] < 1e-3
+    assert all((a == b).all() for a, b in zip(
+        model.get_weights(), model.net.get_weights(), strict=True))  # fmt: skip
+    with pytest.raises(NotImplementedError, match=r"\[Parts\] the model has no call"):
+        model(X)
+    model.trainable = False
+    assert model.trainable_weights == []
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda m: m.fit(X, Y[:5], verbose=0), "equally many rows"),
+        (lambda m: m.fit(np.array(["a"]), Y, verbose=0), "must hold numbers"),
+        (lambda m: m.fit(X, Y, checkpoint="c", verbose=0), "checkpoints need"),
+        (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "engine's own step"),
+        (lambda m: m.optimizer.build([]), "the variables must be given"),
+        (lambda m: m.optimizer.apply([1.0], [X]), "applied to variables"),
+    ],
+)
+def test_refusals(use: Any, message: str) -> None:
+    model = make()
+    with pytest.raises((TypeError, ValueError, NotImplementedError)) as caught:
+        use(model)
+    text = str(caught.value)
+    assert message in text and text.startswith("[")
+    assert "Received: " in text and "Try " in text
+    assert model.optimizer.iterations == 0
+
+
+def test_a_step_that_returns_no_logs() -> None:
+    class Silent(Stepping):
+        def train_step(self, data: Any) -> Any:
+            super().train_step(data)
+
+    with pytest.raises(TypeError, match=r"\[train_step\] a step must return a dict"):
+        make(Silent).fit(X, Y, verbose=0)
+
+
+def test_there_must_be_a_loss() -> None:
+    class Bare(kurve.Model):
+        def compute_metrics(self, *given: Any, **named: Any) -> Any: ...
+
+    inputs = kurve.Input((3,))
+    bare = Bare(inputs, layers.Dense(1)(inputs))
+    bare.compile("sgd")
+    with pytest.raises(ValueError, match=r"\[compute_loss\] there is no loss"):
+        bare.fit(X, Y, verbose=0)
+
+
+def test_random_numbers() -> None:
+    kurve.utils.set_random_seed(1)
+    first = kurve.random.normal((400,), mean=2.0, stddev=0.5)
+    assert abs(float(first.mean()) - 2.0) < 0.1 and abs(float(first.std()) - 0.5) < 0.1
+    assert (
+        kurve.random.uniform((3,), seed=4) == kurve.random.uniform((3,), seed=4)
+    ).all()
+    seeds = kurve.random.SeedGenerator(1)
+    one, two = (kurve.random.uniform((9,), -1.0, 1.0, seed=seeds) for _ in range(2))
+    assert (one != two).all() and (np.abs(one) <= 1.0).all()
+    whole = kurve.random.randint((500,), 2, 5)
+    assert set(np.unique(whole)) == {2, 3, 4} and whole.dtype == np.int32
+    drawn = kurve.random.categorical(np.log([[0.2, 0.8]]), 4000)
+    assert abs(float(np.mean(drawn)) - 0.8) < 0.03
+    with pytest.raises(ValueError, match=r"\[normal\] the shape must be known"):
+        kurve.random.normal((None, 2))
+
+
+class Noise(layers.Layer):
+    def call(self, x: Any) -> Any:
+        shape = ops.shape(x)
+        return x + kurve.random.normal(shape) + 0.0 * kurve.random.normal(shape)
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_random_numbers_in_formulas(engine: str) -> None:
+    inputs = kurve.Input((3,))
+    model = kurve.Model(inputs, Noise()(inputs))
+    model.compile("sgd", "mse", engine=engine)
+    zeros = np.zeros((500, 3), "float32")
+    found = model.predict(zeros, verbose=0)
+    assert abs(found.mean()) < 0.1 and abs(found.std() - 1.0) < 0.1
+    assert (model(zeros) != model(zeros)).all()

@@ -19,6 +19,7 @@ import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.kinds import TRAINING_ONLY
+from kurve.legacy.logs import Logs
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Head, Plan
@@ -279,4 +280,4 @@ class Network(Layout):
         for name, metric, spec in zip(names.metrics, self.metrics, specs, strict=True):
             logs[name] = metric.value(totals[start : start + spec.size])
             start += spec.size
-        return dict(sorted(logs.items()))
+        return Logs(sorted(logs.items()))

@@ -45,7 +45,7 @@ FILES: dict[str, Wrong] = {
         for path, kind in ((3, TypeError), (b"m.kurve", TypeError), ("", ValueError))
     },
     "save: no ending": wrong(
-        lambda m: m.save("model"), ValueError, "save", "'.kurve'", "Try 'model.kurve'"
+        lambda m: m.save("model.pt"), ValueError, "save", "'.kurve'", "Try 'model.kurve'"
     ),
     "save_weights: a model's ending": wrong(
         lambda m: m.save_weights("m.kurve"),

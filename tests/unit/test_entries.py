@@ -178,7 +178,7 @@ UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
         "decay_steps",
         lambda: optimizers.schedules.CosineDecay(0.1, decay_step=3),
     ),
-    "Adam": ("rate", "learning_rate", lambda: optimizers.Adam(rate=0.1)),
+    "Adam": ("learn_rate", "learning_rate", lambda: optimizers.Adam(learn_rate=0.1)),
     "HeNormal": ("sed", "seed", lambda: initializers.HeNormal(sed=1)),
     "L2": ("l3", "l2", lambda: regularizers.L2(l3=0.1)),
     "L1L2": ("l", "l2", lambda: regularizers.L1L2(l=0.1)),

@@ -466,8 +466,8 @@ _HOMES = {
 """Where names live that are imported when they are first used."""
 
 _REFUSED = {
-    "FeatureSpace": "it is TensorFlow's pipeline of a table. Try kurve.Regressor, which "
-    "scales and encodes columns, or StringLookup, Discretization, CategoryEncoding",
+    "FeatureSpace": "it is TensorFlow's pipeline of a table. Try kurve.Regressor, "
+    "which scales and encodes columns, or StringLookup and CategoryEncoding",
     "audio_dataset_from_directory": "Kurve reads no sound. Try scipy.io.wavfile",
     "bounding_boxes": "there are no layers for boxes. Try NumPy",
     "model_to_dot": "models are drawn without Graphviz, so there is no dot of one. Try "

@@ -188,6 +188,13 @@ def of_module(module: str, name: str) -> Any:
             f"[{module}] there is no {name} any more: {REFUSED[name]}. "
             f"Received: {name!r}."
         )
+    if short == "backend":
+        from kurve.legacy import backend
+
+        found = backend.find(name)
+        rule = f"{name} was in Keras 2's backend"
+        say(module, rule, repr(name), backend.today(name))
+        return found
     home, _, own = NAMES.get(short, {}).get(name, "").partition(":")
     if not home:
         home = MODULES[f"{short}.{name}" if short else name]

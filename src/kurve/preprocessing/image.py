@@ -503,9 +503,9 @@ class ImageDataGenerator(Entrance):
             x = x / (self._learned("std") + SMALL)
         if self.zca_whitening:
             shape = np.shape(x)
-            x = (x.reshape(1, -1) @ self._learned("zca_whitening_matrix")).reshape(
-                shape
-            )
+            matrix = self._learned("zca_whitening_matrix")
+            if np.ndim(matrix):
+                x = (x.reshape(1, -1) @ matrix).reshape(shape)
         return np.asarray(x, "float32")
 
     def _learned(self, name: str) -> Any:

@@ -111,11 +111,9 @@ def _opened(path: Any) -> Any:
         found.load()
     except FileNotFoundError as error:
         raise MissingFileError(error.errno, error.strerror, error.filename) from None
-    except (
-        image.UnidentifiedImageError,
-        image.DecompressionBombError,
-        SyntaxError,
-    ) as e:
+    except (image.DecompressionBombError, SyntaxError, OSError) as e:
+        if isinstance(e, OSError) and e.errno is not None:
+            raise
         raise ValueError(
             f"[load_img] the file must hold a picture. Received: {e}. Try a PNG file."
         ) from e

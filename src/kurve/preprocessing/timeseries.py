@@ -16,7 +16,8 @@ from kurve.utils import PyDataset
 
 def _refuse(where: str, name: str, value: Any, rule: str, fix: str) -> ValueError:
     return ValueError(
-        f"[{where}] {name} must be {rule}. Received: {name}={value!r}. Try {name}={fix}."
+        f"[{where}] {name} must be {rule}. "
+        f"Received: {name}={value!r}. Try {name}={fix}."
     )
 
 

@@ -1,7 +1,8 @@
-"""Keras's data sets: found, read without executing anything, and as Keras gives them."""
+"""Keras's data sets: found, read without executing anything, as Keras gives them."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -124,10 +125,8 @@ def test_damaged_pickles() -> None:
         for change in (0x01, 0x80, 0xFF):
             bad = bytearray(good)
             bad[i] ^= change
-            try:
+            with contextlib.suppress(ValueError):
                 read(bytes(bad))
-            except ValueError:
-                pass
 
 
 # ------------------------------------------------------------ houses

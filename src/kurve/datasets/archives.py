@@ -103,14 +103,14 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if info.file_size > MAX_BYTES:
         raise ValueError(f"{name} has {info.file_size} bytes")
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+        version = np.lib.format.read_magic(file)
         readers = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         if version not in readers:
             raise ValueError(f"{name} is of version {version}")
-        shape, _, dtype = readers[version](file)  # type: ignore[operator]
+        shape, _, dtype = readers[version](file)
         if not dtype.hasobject:
             if math.prod(shape) * dtype.itemsize > info.file_size:
                 raise ValueError(f"{name} is not as long as its shape {shape} says")

@@ -382,8 +382,8 @@ def read_as_keras_1(cls: Any, axes: int) -> None:
     from kurve import layers
 
     for name in (f"Conv{axes}D", f"Conv{axes}DTranspose"):
-        one: Any = getattr(layers, name)
-        if "_keras_1" not in vars(one.__init__):
+        one: Any = getattr(layers, name, None)
+        if one is not None and "_keras_1" not in vars(one.__init__):
             one.__init__ = _sizes_together(one.__init__, axes)
 
 

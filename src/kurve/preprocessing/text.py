@@ -103,7 +103,7 @@ def hashing_trick(
 
     Example:
         >>> kurve.preprocessing.text.hashing_trick("to be or not to be", 50, "md5")
-        [3, 39, 7, 39, 3, 39]
+        [15, 5, 8, 36, 15, 5]
     """
     if not is_count(n, 2):
         raise ValueError(

@@ -244,7 +244,7 @@ def test_pictures(home: Path) -> None:
         data = NUMBERS.integers(0, 256, (count, 3072)).astype(np.uint8)
         named = {key.encode(): value for key, value in labels.items()}
         folder.mkdir(parents=True, exist_ok=True)
-        whole = pickle.dumps({b"data": data, **named}, protocol=2)
+        whole = pickle.dumps({b"data": data, **named}, protocol=3)
         (folder / name).write_bytes(whole)
 
     folder = home / "cifar-100-python-target" / "cifar-100-python"

@@ -160,10 +160,15 @@ def words(where: str, path: Any, name: str) -> dict[str, int]:
     return guarded(where, file, action)
 
 
-def shuffled(seed: int, *columns: np.ndarray) -> list[np.ndarray]:
+def random_of(seed: int) -> np.random.RandomState:
+    """Keras's random numbers."""
+    return np.random.RandomState(seed)
+
+
+def shuffled(draw: np.random.RandomState, *columns: np.ndarray) -> list[np.ndarray]:
     """Arrays with their rows in the order that Keras gives them."""
     order = np.arange(len(columns[0]))
-    np.random.RandomState(seed).shuffle(order)
+    draw.shuffle(order)
     return [column[order] for column in columns]
 
 

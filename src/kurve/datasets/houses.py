@@ -25,6 +25,8 @@ def load(
             raise ValueError(f"its arrays have the shapes {x.shape} and {y.shape}")
         return [x[:rows], y[:rows]]
 
-    x, y = archives.shuffled(seed, *archives.guarded(where, file, action))
+    x, y = archives.shuffled(
+        archives.random_of(seed), *archives.guarded(where, file, action)
+    )
     first = int(len(x) * (1 - test_split))
     return (x[:first], y[:first]), (x[first:], y[first:])

@@ -44,9 +44,9 @@ def load_data(
     file = archives.find("imdb", path, ["imdb.npz"], f"{archives.KERAS}imdb.npz")
     names = ["x_train", "y_train", "x_test", "y_test"]
     x, y, x_test, y_test = reviews.texts("imdb", file, names)
-    parts = []
+    parts, draw = [], archives.random_of(seed)
     for rows, classes in ((x, y), (x_test, y_test)):
-        rows, classes = archives.shuffled(seed, rows, classes)
+        rows, classes = archives.shuffled(draw, rows, classes)
         marked = reviews.marked(rows, start_char, index_from)
         parts.append(reviews.shorter(maxlen, marked, classes))
     if not all(rows for rows, _ in parts):

@@ -53,7 +53,9 @@ def load_data(
     reviews.check("reuters", num_words=num_words, skip_top=skip_top, maxlen=maxlen)
     origin = f"{archives.KERAS}reuters.npz"
     file = archives.find("reuters", path, ["reuters.npz"], origin)
-    x, y = archives.shuffled(seed, *reviews.texts("reuters", file, ["x", "y"]))
+    x, y = archives.shuffled(
+        archives.random_of(seed), *reviews.texts("reuters", file, ["x", "y"])
+    )
     rows = reviews.marked(x, start_char, index_from)
     rows, y = reviews.shorter(maxlen, rows, y)
     if not rows:

@@ -188,7 +188,7 @@ def of_module(module: str, name: str) -> Any:
             f"[{module}] there is no {name} any more: {REFUSED[name]}. "
             f"Received: {name!r}."
         )
-    if short == "backend":
+    if short == "backend" and f"backend.{name}" not in MODULES:
         from kurve.legacy import backend
 
         found = backend.find(name)

@@ -16,6 +16,7 @@ from kurve import callbacks, layers, losses, models, optimizers, regularizers, u
 from kurve.core.arguments import unpacked
 from kurve.legacy import arguments, names
 from kurve.legacy.logs import Logs
+from tests.e2e import spellings
 
 X = np.linspace(-1.0, 1.0, 48, dtype="float32").reshape(16, 3)
 Y = (X.sum(axis=1) > 0).astype("float32")
@@ -488,6 +489,15 @@ def test_checkpoints_under_old_names(tmp_path: Path) -> None:
             X, Y, epochs=1, verbose=0, validation_split=0.25, callbacks=[callback]
         )
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["w-01-"]
+
+
+# ------------------------------------------------------------ the page
+
+
+def test_the_page_has_the_tables_of_the_room() -> None:
+    """`python tests/e2e/spellings.py` writes them anew."""
+    page = spellings.PAGE.read_text()
+    assert spellings.generated(page) == page
 
 
 # ------------------------------------------------------------ scikit-learn

@@ -137,6 +137,7 @@ class Tokenizer(Entrance):
         char_level: whether each character is a word.
         oov_token: stands for words that are not known; its number is 1.
         analyzer: gives the words of a text instead.
+        document_count: number of texts that were learned before.
 
     Raises:
         TypeError, ValueError: num_words is not a positive integer.

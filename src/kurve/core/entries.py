@@ -53,7 +53,7 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
                 raise shown(error)  # noqa: B904 - it is the same error
         except BaseException as error:
             raise shown(error)  # noqa: B904
-        return entered(*todays[0], **todays[1])  # type: ignore[arg-type]
+        return entered(*todays[0], **todays[1])
 
     # As functools.wraps, which takes six times as long: there are hundreds of entries.
     wrapper: Any = entered

@@ -322,7 +322,7 @@ def _finished(
 
         parameters = inspect.signature(type(args[0]).__init__).parameters
         usual = args[1] if len(args) > 1 else parameters["learning_rate"].default
-        rate = renamed.get("learning_rate", given.pop("learning_rate", usual))
+        rate: Any = renamed.get("learning_rate", given.pop("learning_rate", usual))
         renamed["learning_rate"] = InverseTimeDecay(float(rate), 1, float(decay))
         if len(args) > 1:
             if len(args) > 2:

@@ -27,7 +27,7 @@ class _Wrapper:
         build: Any = type(self).__call__ if self.build_fn is None else self.build_fn
         if inspect.isfunction(build) or inspect.ismethod(build):
             return build
-        return build.__call__  # type: ignore[no-any-return]
+        return build.__call__
 
     def __call__(self, **arguments: Any) -> Any:
         """A subclass makes the model here, if there is no build_fn."""

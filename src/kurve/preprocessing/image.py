@@ -373,9 +373,8 @@ class ImageDataGenerator(Entrance):
             groups = [rows[files.classes == c] for c in range(files.classes.max() + 1)]
             parts = [g[self._part(where, len(g), subset)] for g in groups]
             rows = np.concatenate(parts)
-        print(
-            f"Found {len(rows)} images belonging to {len(files.class_names)} classes."
-        )
+        names = files.class_names or []
+        print(f"Found {len(rows)} images belonging to {len(names)} classes.")
 
         def read(path: str) -> np.ndarray:
             picture = load_img(path, color_mode, size, interpolation, keep_aspect_ratio)
@@ -428,14 +427,16 @@ class ImageDataGenerator(Entrance):
             shear = draw.uniform(-self.shear_range, self.shear_range)
         zx, zy = 1.0, 1.0
         if self.zoom_range != (1, 1):
-            zx, zy = draw.uniform(*self.zoom_range, 2)
+            low, high = self.zoom_range
+            zx, zy = draw.uniform(low, high, 2)
         flips = [draw.random() < 0.5 for _ in range(2)]
         channel = brightness = None
         if self.channel_shift_range:
             most = self.channel_shift_range
             channel = draw.uniform(-most, most)
         if self.brightness_range is not None:
-            brightness = draw.uniform(*self.brightness_range)
+            low, high = self.brightness_range
+            brightness = draw.uniform(low, high)
         return {
             "theta": theta,
             "tx": tx,
@@ -459,9 +460,10 @@ class ImageDataGenerator(Entrance):
             transform_parameters: those of `get_random_transform`, or some of them.
         """
         given = transform_parameters
-        names = (("theta", 0), ("tx", 0), ("ty", 0), ("shear", 0), ("zx", 1), ("zy", 1))
-        numbers = [given.get(name, usual) for name, usual in names]
-        x = warped(x, *numbers, self.fill_mode, self.cval, self.interpolation_order)
+        usual = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
+        numbers = {name: given.get(name, value) for name, value in usual.items()}
+        outside = self.fill_mode, self.cval, self.interpolation_order
+        x = warped(x, *outside, **numbers)
         intensity = given.get("channel_shift_intensity")
         if intensity is not None:
             x = np.clip(x + intensity, x.min(), x.max())

@@ -13,25 +13,25 @@ FILLS = dict.fromkeys(("nearest", "constant", "reflect", "wrap"))
 
 def warped(
     x: np.ndarray,
+    fill_mode: str,
+    cval: float,
+    order: int,
     theta: float,
     tx: float,
     ty: float,
     shear: float,
     zx: float,
     zy: float,
-    fill_mode: str,
-    cval: float,
-    order: int = 1,
 ) -> np.ndarray:
     """A picture (H, W, C) that is turned, moved, sheared and zoomed.
 
     Args:
         x: the picture.
+        fill_mode, cval: see `ImageDataGenerator`.
+        order: 1 between pixels, 0 for the nearest.
         theta, shear: angles in degrees.
         tx, ty: shifts down and to the right, in pixels.
         zx, zy: factors.
-        fill_mode, cval: see `ImageDataGenerator`.
-        order: 1 between pixels, 0 for the nearest.
     """
     matrix = np.eye(3)
     if theta:

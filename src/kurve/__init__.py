@@ -108,9 +108,13 @@ waits for what a program does not need."""
 
 def __getattr__(name: str) -> _typing.Any:
     if name not in _HOMES:
+        from kurve.core.later import old_name
         from kurve.errors import no_attribute
 
-        raise no_attribute("kurve", name, __dir__())
+        try:
+            return old_name("kurve", name)
+        except LookupError:
+            raise no_attribute("kurve", name, __dir__()) from None
     import importlib
 
     module = importlib.import_module(_HOMES[name])

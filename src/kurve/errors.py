@@ -131,11 +131,16 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
 
 
 def absent(module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module: an error for an unknown name that suggests the
-    nearest ones."""
+    """The `__getattr__` of a module: what an old name stands for, or an error for an
+    unknown one that suggests the nearest ones."""
 
     def attribute(name: str) -> Any:
-        raise no_attribute(module, name)
+        from kurve.core.later import old_name
+
+        try:
+            return old_name(module, name)
+        except LookupError:
+            raise no_attribute(module, name) from None
 
     return attribute
 

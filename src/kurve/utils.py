@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,31 @@ from kurve.core.entries import entry
 from kurve.core.naming import forget_names
 from kurve.core.rng import set_random_seed as set_random_seed
 from kurve.errors import absent as _absent
+
+if TYPE_CHECKING:
+    from kurve.core.progbar import Progbar as Progbar
+    from kurve.core.registration import CustomObjectScope as CustomObjectScope
+    from kurve.core.registration import custom_object_scope as custom_object_scope
+    from kurve.core.registration import get_custom_objects as get_custom_objects
+    from kurve.core.registration import get_registered_name as get_registered_name
+    from kurve.core.registration import get_registered_object as get_registered_object
+    from kurve.core.registration import (
+        register_keras_serializable as register_keras_serializable,
+    )
+    from kurve.preprocessing.directories import (
+        image_dataset_from_directory as image_dataset_from_directory,
+    )
+    from kurve.preprocessing.directories import (
+        text_dataset_from_directory as text_dataset_from_directory,
+    )
+    from kurve.preprocessing.files import get_file as get_file
+    from kurve.preprocessing.images import array_to_img as array_to_img
+    from kurve.preprocessing.images import img_to_array as img_to_array
+    from kurve.preprocessing.images import load_img as load_img
+    from kurve.preprocessing.images import save_img as save_img
+    from kurve.preprocessing.timeseries import (
+        timeseries_dataset_from_array as timeseries_dataset_from_array,
+    )
 
 
 @entry
@@ -266,6 +291,90 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
 
 
 @entry
+def split_dataset(
+    dataset: Any,
+    left_size: float | int | None = None,
+    right_size: float | int | None = None,
+    shuffle: bool = False,
+    seed: int | None = None,
+    preferred_backend: str | None = None,
+) -> tuple[Any, Any]:
+    """Arrays in two parts, the first rows and the last ones.
+
+    Args:
+        dataset: an array, or a tuple of arrays with the same number of rows; of others,
+            their elements.
+        left_size, right_size: shares below 1 or numbers of rows; one may be None.
+        shuffle: whether the rows are in random order first.
+        seed: of the order.
+        preferred_backend: accepted; the parts are what the data set is.
+
+    Raises:
+        ValueError: sizes that do not fit.
+
+    Example:
+        >>> left, right = kurve.utils.split_dataset(np.arange(10), left_size=0.8)
+        >>> len(left), len(right)
+        (8, 2)
+    """
+    several = isinstance(dataset, (tuple, list)) and hasattr(dataset[0], "__len__")
+    if not several and not hasattr(dataset, "shape"):
+        dataset = np.array(list(dataset))
+    arrays = [np.asarray(part) for part in (dataset if several else [dataset])]
+    rows = {len(array) for array in arrays}
+    if len(rows) != 1:
+        raise ValueError(
+            "[split_dataset] all arrays must have the same number of rows. "
+            f"Received: {sorted(rows)}. Try equal ones."
+        )
+    count = rows.pop()
+    first, last = (_rows_of(size, count) for size in (left_size, right_size))
+    if first is None and last is None:
+        first, last = -1, -1
+    first = count - (last or 0) if first is None else first
+    last = count - first if last is None else last
+    if min(first, last) < 0 or not 0 < first + last <= count:
+        raise ValueError(
+            "[split_dataset] left_size and right_size must be shares of 1 or numbers "
+            f"of rows, {count} together. Received: left_size={left_size!r}, "
+            f"right_size={right_size!r}. Try left_size=0.8."
+        )
+    order = np.arange(count)
+    if check_flag("split_dataset", "shuffle", shuffle):
+        order = np.random.default_rng(seed).permutation(count)
+    places = order[:first], order[first : first + last]
+    parts = [tuple(array[rows] for array in arrays) for rows in places]
+    left, right = (part if several else part[0] for part in parts)
+    return left, right
+
+
+def _rows_of(size: Any, count: int) -> int | None:
+    """The number of rows of a share, or -1."""
+    if isinstance(size, float):
+        return round(size * count) if 0 <= size <= 1 else -1
+    if size is None or is_integer(size):
+        return None if size is None else int(size)
+    return -1
+
+
+@entry
+def is_keras_tensor(x: Any) -> bool:
+    """Whether it is a symbolic tensor, such as `Input` gives.
+
+    Args:
+        x: anything.
+
+    Raises:
+        TypeError: no argument.
+
+    Example:
+        >>> kurve.utils.is_keras_tensor(kurve.Input((3,)))
+        True
+    """
+    return type(x).__name__ == "KerasTensor"
+
+
+@entry
 def clear_session(free_memory: bool = True) -> None:
     """Let names of layers and models begin again: dense, dense_1, ... Models stay as
     they are: memory is freed when nothing refers to them.
@@ -337,10 +446,48 @@ def plot_model(
     return graphs.plot_model(model, to_file, rankdir, dpi, shown)
 
 
+_HOMES = {
+    "CustomObjectScope": "core.registration",
+    "Progbar": "core.progbar",
+    "array_to_img": "preprocessing.images",
+    "custom_object_scope": "core.registration",
+    "get_custom_objects": "core.registration",
+    "get_file": "preprocessing.files",
+    "get_registered_name": "core.registration",
+    "get_registered_object": "core.registration",
+    "image_dataset_from_directory": "preprocessing.directories",
+    "img_to_array": "preprocessing.images",
+    "load_img": "preprocessing.images",
+    "register_keras_serializable": "core.registration",
+    "save_img": "preprocessing.images",
+    "text_dataset_from_directory": "preprocessing.directories",
+    "timeseries_dataset_from_array": "preprocessing.timeseries",
+}
+"""Where names live that are imported when they are first used."""
+
+_REFUSED = {
+    "FeatureSpace": "it is TensorFlow's pipeline of a table. Try kurve.Regressor, "
+    "which scales and encodes columns, or StringLookup and CategoryEncoding",
+    "audio_dataset_from_directory": "Kurve reads no sound. Try scipy.io.wavfile",
+    "bounding_boxes": "there are no layers for boxes. Try NumPy",
+    "model_to_dot": "models are drawn without Graphviz, so there is no dot of one. Try "
+    "plot_model(model, 'model.svg')",
+}
+"""Names of Keras's that are not here, and what to do; without the full stop."""
+
+
 def __getattr__(name: str) -> Any:
-    if name == "model_to_dot":
+    if name in _HOMES:
+        import importlib
+
+        found = getattr(importlib.import_module(f"kurve.{_HOMES[name]}"), name)
+        return globals().setdefault(name, found)
+    if name in _REFUSED:
         raise AttributeError(
-            "[kurve.utils] models are drawn without Graphviz, so there is no dot of "
-            f"one. Received: {name!r}. Try plot_model(model, 'model.svg')."
+            f"[kurve.utils] there is no {name}: {_REFUSED[name]}. Received: {name!r}."
         )
     return _absent(__name__)(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -45,7 +45,7 @@ FILES: dict[str, Wrong] = {
         for path, kind in ((3, TypeError), (b"m.kurve", TypeError), ("", ValueError))
     },
     "save: no ending": wrong(
-        lambda m: m.save("model"), ValueError, "save", "'.kurve'", "Try 'model.kurve'"
+        lambda m: m.save("m.pt"), ValueError, "save", "'.kurve'", "Try 'm.kurve'"
     ),
     "save_weights: a model's ending": wrong(
         lambda m: m.save_weights("m.kurve"),
@@ -55,7 +55,7 @@ FILES: dict[str, Wrong] = {
         "Try 'm.weights.kurve'",
     ),
     "save_weights: Keras's ending": wrong(
-        lambda m: m.save_weights("m.h5"),
+        lambda m: m.save_weights("m.keras"),
         ValueError,
         "save_weights",
         "'.weights.h5'",

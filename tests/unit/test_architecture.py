@@ -17,7 +17,7 @@ import kurve
 
 FLOORS = (
     ("_core",),
-    ("core", "errors", "scores", "config"),
+    ("core", "errors", "scores", "config", "legacy"),
     ("ops",),
     ("kinds", "plan"),
     ("formulas",),
@@ -71,6 +71,10 @@ FACADES = {
     ("kurve.formulas.images", "kurve.layers"): "ops.image.resize",
     ("kurve.formulas.nn", "kurve.layers"): "ops.conv and ops.max_pool",
     ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
+    ("kurve.legacy.arguments", "kurve.layers"): "kernels as in Keras 1",
+    ("kurve.legacy.arguments", "kurve.optimizers.schedules"): "decay= of optimizers",
+    ("kurve.legacy.calls", "kurve.layers"): "old layers, by today's",
+    ("kurve.legacy.scikit_learn", "kurve.models"): "arguments of fit",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",

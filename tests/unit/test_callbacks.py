@@ -428,7 +428,7 @@ def test_checkpoints_of_all_kinds_of_weights(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "weights"),
-    [("m.pkl", False), ("m.weights.h5", False), ("m.h5", True), ("m.weights", True)],
+    [("m.pkl", False), ("m.weights.h5", False), ("m.pkl", True), ("m.weights", True)],
 )
 def test_endings_of_checkpoints(name: str, weights: bool) -> None:
     with pytest.raises(ValueError, match=r"\[ModelCheckpoint\] filepath must end in "):

@@ -156,7 +156,7 @@ def test_an_interrupt_is_filtered_too() -> None:
 
 
 UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
-    "fit": ("nb_epoch", "epochs", lambda: line().fit(X, Y, nb_epoch=3)),
+    "fit": ("epoch", "epochs", lambda: line().fit(X, Y, epoch=3)),
     "evaluate": ("batchsize", "batch_size", lambda: line().evaluate(X, Y, batchsize=3)),
     "predict": ("batchsize", "batch_size", lambda: line().predict(X, batchsize=3)),
     "compile": ("metric", "metrics", lambda: line().compile("sgd", "mse", metric=[])),
@@ -178,9 +178,9 @@ UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
         "decay_steps",
         lambda: optimizers.schedules.CosineDecay(0.1, decay_step=3),
     ),
-    "Adam": ("lr", "learning_rate", lambda: optimizers.Adam(lr=0.1)),
+    "Adam": ("learn_rate", "learning_rate", lambda: optimizers.Adam(learn_rate=0.1)),
     "HeNormal": ("sed", "seed", lambda: initializers.HeNormal(sed=1)),
-    "L2": ("l", "l2", lambda: regularizers.L2(l=0.1)),
+    "L2": ("l3", "l2", lambda: regularizers.L2(l3=0.1)),
     "L1L2": ("l", "l2", lambda: regularizers.L1L2(l=0.1)),
     "Sequential": ("layer", "layers", lambda: Sequential(layer=[])),
     "load_data": ("pathh", "path", lambda: datasets.mnist.load_data(pathh="x")),

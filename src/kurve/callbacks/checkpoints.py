@@ -11,6 +11,7 @@ import numpy as np
 from kurve.callbacks.base import Callback, Logs
 from kurve.callbacks.monitor import Monitor
 from kurve.errors import path_name
+from kurve.legacy.logs import Logs as OldLogs
 
 MODEL_ENDINGS = (".kurve", ".keras", ".h5")
 WEIGHTS_ENDINGS = (".weights.kurve", ".weights.h5")
@@ -72,9 +73,10 @@ class ModelCheckpoint(Monitor):
         self._batches = 0
         self._epoch = 0
         only_weights = self.filepath.endswith(WEIGHTS_ENDINGS)
-        if not self.filepath.endswith(endings) or only_weights != bool(
-            save_weights_only
-        ):
+        fits = self.filepath.endswith(endings) and only_weights == save_weights_only
+        if not fits and not only_weights and _is_old(self.filepath, save_weights_only):
+            fits = True
+        if not fits:
             raise ValueError(
                 "[ModelCheckpoint] filepath must end in "
                 f"{' or '.join(map(repr, endings))} with "
@@ -118,7 +120,8 @@ class ModelCheckpoint(Monitor):
                 return
             self.best = current
         try:
-            path = self.filepath.format(**{"epoch": self._epoch + 1, **logs})
+            values = OldLogs({"epoch": self._epoch + 1, **logs})
+            path = self.filepath.format_map(values)
         except KeyError as error:
             raise KeyError(
                 f"[ModelCheckpoint] filepath {self.filepath!r} names {error}, which is "
@@ -173,6 +176,18 @@ class BackupAndRestore(Callback):
         self.save_freq = checked_freq(where, "save_freq", save_freq)
         self.double_checkpoint = bool(double_checkpoint)
         self.delete_checkpoint = bool(delete_checkpoint)
+
+
+def _is_old(path: str, weights: bool) -> bool:
+    """Whether it is a name of older Kerases, with a warning."""
+    from kurve.legacy import files
+
+    name = files.today(path, weights)
+    if name is None and path.endswith(".hdf5"):
+        name = f"{path.removesuffix('.hdf5')}.h5"
+    if name is not None:
+        files.warn_of("ModelCheckpoint", path, name)
+    return name is not None
 
 
 def checked_freq(where: str, argument: str, value: Any) -> str | int:

@@ -9,6 +9,7 @@ from typing import Any
 from kurve.callbacks.base import Callback, Logs
 from kurve.core.progress import mean_of
 from kurve.errors import path_name
+from kurve.legacy.logs import Logs as OldLogs
 
 
 class History(Callback):
@@ -30,7 +31,7 @@ class History(Callback):
     def __init__(self) -> None:
         super().__init__()
         self.epoch: list[int] = []
-        self.history: dict[str, list[Any]] = {}
+        self.history: dict[str, list[Any]] = OldLogs()
 
     def __repr__(self) -> str:
         numbers = {name: mean_of(value) for name, value in self.last_logs().items()}
@@ -46,10 +47,10 @@ class History(Callback):
         return {name: values[-1] for name, values in self.history.items()}
 
     def get_state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "history": self.history}
+        return {"epoch": self.epoch, "history": dict(self.history)}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history = state["epoch"], OldLogs(state["history"])
 
 
 class CSVLogger(Callback):

@@ -39,6 +39,16 @@ class Monitor(Callback):
         Raises:
             ValueError: neither the loss nor a metric, with mode="auto".
         """
+        network = self.model._network
+        names = network.goals.log_names.in_order
+        if self.monitor.removeprefix("val_") not in names:
+            from kurve.legacy import logs
+
+            known = [*names, *(f"val_{name}" for name in names)]
+            found = logs.today(self.monitor, known)
+            if found is not None:
+                logs.warn_of(type(self).__name__, self.monitor, found)
+                self.monitor = found
         if self.mode == "auto":
             self._upwards()
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from kurve.core.arguments import UNUSED, unpacked, unused_arguments
-from kurve.errors import known_arguments, unknown_name
+from kurve.errors import known_arguments, unknown_argument, unknown_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,13 +42,18 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
     def entered(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
-        except TypeError as error:
-            problem = _misfit(call, args, kwargs)
-            if problem is not None:
-                raise problem from None
-            raise shown(error)  # noqa: B904 - it is the same error
+        except (TypeError, ValueError) as error:
+            todays = _todays(call, args, kwargs)
+            if todays is None:
+                problem = None
+                if isinstance(error, TypeError):
+                    problem = _misfit(call, args, kwargs)
+                if problem is not None:
+                    raise problem from None
+                raise shown(error)  # noqa: B904 - it is the same error
         except BaseException as error:
             raise shown(error)  # noqa: B904
+        return entered(*todays[0], **todays[1])
 
     # As functools.wraps, which takes six times as long: there are hundreds of entries.
     wrapper: Any = entered
@@ -170,6 +175,30 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 def _is_kurve(names: Mapping[str, Any]) -> bool:
     return str(names.get("__name__")).partition(".")[0] == "kurve"
+
+
+def _todays(
+    call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The arguments of a call in old spellings in today's; None if none is old."""
+    if not kwargs:
+        return None
+    from kurve.legacy.arguments import renewed
+
+    return renewed(call, args, kwargs)
+
+
+def again(call: Callable[..., R], args: tuple[Any, ...], given: dict[str, Any]) -> R:
+    """A call again, with unknown arguments in today's spelling.
+
+    Raises:
+        TypeError: there is none.
+    """
+    todays = _todays(call, args, given)
+    if todays is None:
+        name = call.__name__ if call.__name__ != "__call__" else type(args[0]).__name__
+        raise unknown_argument(call, next(iter(given)), name)
+    return call(*todays[0], **todays[1])
 
 
 def _misfit(

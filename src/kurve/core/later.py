@@ -41,6 +41,10 @@ class Later:
 
     def __call__(self, name: str) -> Any:
         if name not in self.homes:
+            try:
+                return old_name(self.package, name)
+            except LookupError:
+                pass
             if self._missing is not None:
                 self._missing(name)
             raise no_attribute(self.package, name, self.homes)
@@ -61,6 +65,20 @@ class Later:
             for name, (_, own) in self.homes.items()
             if name == own and name[0].isupper() and name not in left_out
         ]
+
+
+def old_name(module: str, name: str) -> Any:
+    """What a name of Keras 1 or 2 stands for, with a warning.
+
+    Raises:
+        LookupError: it is no such one.
+        AttributeError: nothing is like it today.
+    """
+    if name.startswith("_"):
+        raise LookupError(name)
+    from kurve.legacy.names import of_module
+
+    return of_module(module, name)
 
 
 class Classes(Mapping[str, type[C]], Generic[C]):

@@ -16,6 +16,9 @@ from kurve.errors import lookup
 
 CUSTOM_PREFIX = "custom>"
 
+REGISTERED: dict[str, Any] = {}
+"""What the program has registered, by "Package>Name" or any name."""
+
 _NONE: Mapping[str, type] = MappingProxyType({})
 _given: ContextVar[Mapping[str, type]] = ContextVar("custom_objects", default=_NONE)
 _collected: ContextVar[dict[str, type] | None] = ContextVar("collected", default=None)
@@ -89,9 +92,22 @@ def note(name: str, value: Any) -> str:
     return CUSTOM_PREFIX + name
 
 
+def given() -> Mapping[str, Any]:
+    """The caller's `custom_objects`, without those that are registered."""
+    return _given.get()
+
+
 def known(name: str) -> Any:
-    """What the caller's `custom_objects` have of that name; None if it is not there."""
-    return _given.get().get(name.removeprefix(CUSTOM_PREFIX))
+    """What the caller's `custom_objects` have of that name, or what is registered; None
+    if it is not there."""
+    return _all().get(name.removeprefix(CUSTOM_PREFIX))
+
+
+def _all() -> Mapping[str, Any]:
+    if not REGISTERED:
+        return _given.get()
+    short = {name.rpartition(">")[2]: value for name, value in REGISTERED.items()}
+    return {**short, **REGISTERED, **_given.get()}
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:
@@ -103,7 +119,7 @@ def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type)
     """
     if not isinstance(name, str):
         raise TypeError(f"[{where}] a class_name must be text. Received: {name!r}.")
-    is_custom, given = name.startswith(CUSTOM_PREFIX), _given.get()
+    is_custom, given = name.startswith(CUSTOM_PREFIX), _all()
     if not is_custom and (name in table or name not in given):
         return lookup(where, what, name, table)
     name = name.removeprefix(CUSTOM_PREFIX)

@@ -32,7 +32,7 @@ def folders() -> list[Path]:
 
 def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) -> Path:
     """The folder that holds files with all these names; or `path`, which may be the
-    file itself if there is only one name.
+    file itself if there is only one name, or that name.
 
     Raises:
         TypeError: `path` is not a path.
@@ -48,12 +48,13 @@ def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) 
         is_file = chosen.is_file() and len(names) == 1
         if is_file or all((chosen / name).is_file() for name in names):
             return chosen
-        tried: Sequence[object] = [os.fspath(path)]
-    else:
-        for folder in folders():
-            if all((folder / name).is_file() for name in names):
-                return folder
+    tried: Sequence[object] = [os.fspath(path or "")]
+    if path is None or os.fspath(path) in names:
         tried = folders()
+        for folder in folders():
+            for place in (folder, folder / where.replace("_", "-")):
+                if all((place / name).is_file() for name in names):
+                    return place
     example = f"path/to/{names[0]}" if len(names) == 1 else "path/to/its/folder"
     raise FileNotFoundError(
         f"[{where}] no file {names[0]} was found. Received: path={path!r}; searched "

@@ -163,6 +163,9 @@ def as_loss(identifier: Any) -> Loss:
     if isinstance(identifier, str):
         if identifier in NAMES:
             return CLASSES[NAMES[identifier]]()
+        own = registry.known(identifier)
+        if own is not None:
+            return as_loss(own)
         if identifier in (*REFUSED, *map(snake_case, REFUSED)):
             try:
                 _refused(identifier)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 class Facade(Trainer):
     """The base class of `Sequential` that holds these methods."""
 
+    def __getattr__(self, name: str) -> Any:
+        from kurve.legacy.names import of_object
+
+        return of_object(self, name)
+
     def diagnose(
         self, x: Any, y: Any, validation_data: Sequence[Any] | None = None
     ) -> Diagnosis:
@@ -86,6 +91,11 @@ class Facade(Trainer):
             FileExistsError: overwrite=False, and there is one.
         """
         _check_new("save", filepath, overwrite)
+        if not str(filepath).endswith((".kurve", ".keras", ".h5", ".hdf5")):
+            from kurve.legacy import files
+
+            if files.write("save", self.save, filepath):
+                return
         format_of("save", filepath).save_model(self, filepath)
 
     def export(
@@ -123,6 +133,11 @@ class Facade(Trainer):
             ValueError, FileExistsError: as `save`.
         """
         _check_new("save_weights", filepath, overwrite)
+        if not str(filepath).endswith((".weights.kurve", ".weights.h5")):
+            from kurve.legacy import files
+
+            if files.write("save_weights", self.save_weights, filepath):
+                return
         format_of("save_weights", filepath).save_weights(self, filepath)
 
     @modifies

@@ -435,6 +435,19 @@ class Optimizer(Entrance):
             )
         self._learning_rate = checked
 
+    @property
+    def lr(self) -> Any:
+        """`learning_rate`, in an old spelling."""
+        from kurve.legacy.names import of_object
+
+        return of_object(self, "lr")
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        from kurve.legacy.names import set_on
+
+        set_on(self, "lr", value)
+
     def _check_function(self, function: Any) -> None:
         """Refuse a function that needs arguments."""
         import inspect

@@ -275,6 +275,12 @@ def _metrics(argument: str, given: Any) -> Any:
     """The argument with objects in the place of names."""
     if given is None:
         return None
+    if isinstance(given, str):
+        from kurve.legacy.saying import say
+
+        rule = f"{argument} is a list, or a dictionary by output"
+        say("compile", rule, f"{argument}={given!r}", f"{argument}={[given]!r}")
+        given = [given]
     if not isinstance(given, (list, tuple, Mapping)):
         raise TypeError(
             f"[compile] {argument} must be a list, or a dictionary by output. "

@@ -14,6 +14,7 @@ from kurve.callbacks import CallbackList, History
 from kurve.core.progress import ProgressBar
 from kurve.engines import Job, Program
 from kurve.errors import NonFiniteError
+from kurve.legacy.logs import Logs
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
 from kurve.training.feeds import Feed
 from kurve.training.trainable import Trainable
@@ -116,7 +117,7 @@ class TrainingLoop:
                         config.validation.warn_ran_out()
                         results = {}
                     results = {f"val_{name}": v for name, v in results.items()}
-                    logs = dict(sorted({**logs, **results}.items()))
+                    logs = Logs(sorted({**logs, **results}.items()))
                 bar.finish(logs)
             finally:
                 bar.close()
@@ -248,7 +249,9 @@ class TrainingLoop:
 
     def _epoch_logs(self) -> dict[str, float]:
         logs = self.model._network.logs(self.progress.totals)
-        return {**logs, "loss": float("nan")} if self.progress.non_finite else logs
+        return (
+            Logs({**logs, "loss": float("nan")}) if self.progress.non_finite else logs
+        )
 
     def test(self, data: Feed) -> dict[str, float]:
         """Loss and metrics of all batches, from `progress.tested` on."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.kinds import OPERATIONS, TRAINING_ONLY
+from kurve.legacy.logs import Logs
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Head, Plan
@@ -318,7 +319,7 @@ class Network(Layout):
             size = sum(next(specs).size for _ in range(metric.parts))
             logs[name] = metric.value(totals[start : start + size])
             start += size
-        return dict(sorted(logs.items()))
+        return Logs(sorted(logs.items()))
 
 
 def _with_masks(

@@ -15,7 +15,7 @@ import numpy as np
 from kurve.callbacks import Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.core.arguments import check_flag
-from kurve.core.entries import entry, shown
+from kurve.core.entries import again, entry, shown
 from kurve.core.locks import (
     check_readable,
     check_still_readable,
@@ -284,7 +284,8 @@ class Trainer(Trainable):
         """
         try:
             if unknown:
-                raise unknown_argument(type(self).predict, next(iter(unknown)))
+                given = (self, x, batch_size, verbose, steps, callbacks)
+                return again(Trainer.predict, given, dict(unknown))
             lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
             network = self._network

@@ -1,0 +1,96 @@
+"""Keras's progress bar for loops of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kurve.core.arguments import is_count
+from kurve.core.progress import ProgressBar
+
+
+class Progbar:
+    """A progress bar with means of values.
+
+    Args:
+        target: number of steps, or None.
+        width, interval: accepted; the bar has one width, and is redrawn ten times a
+            second at most.
+        verbose: 0 silent, 1 a bar, 2 one line at the end.
+        stateful_metrics: names of values that are shown as they are; of the others, the
+            mean over the steps.
+        unit_name: accepted.
+
+    Raises:
+        ValueError: target or verbose is another value.
+
+    Example:
+        >>> bar = kurve.utils.Progbar(2, verbose=0)
+        >>> bar.update(1, [("loss", 2.0)])
+        >>> bar.add(1, [("loss", 1.0)])
+        >>> bar.means()
+        {'loss': 1.5}
+    """
+
+    def __init__(
+        self,
+        target: int | None,
+        width: int = 20,
+        verbose: int = 1,
+        interval: float = 0.05,
+        stateful_metrics: Iterable[str] | None = None,
+        unit_name: str = "step",
+    ) -> None:
+        if target is not None and not is_count(target, 0):
+            raise ValueError(
+                "[Progbar] target must be None or an integer of at least 0. "
+                f"Received: target={target!r}. Try target=None."
+            )
+        self.target, self.stateful_metrics = target, {*(stateful_metrics or ())}
+        self._bar = ProgressBar(target or None, verbose=verbose)
+        self._seen, self._ended = 0, False
+        self._values: dict[str, tuple[float, int]] = {}
+
+    def means(self) -> dict[str, float]:
+        """The values shown, by name."""
+        return {name: sum_ / count for name, (sum_, count) in self._values.items()}
+
+    def update(
+        self,
+        current: int,
+        values: Iterable[tuple[str, Any]] | None = None,
+        finalize: bool | None = None,
+    ) -> None:
+        """Show how many steps are done.
+
+        Args:
+            current: that number.
+            values: pairs of a name and the value of the last steps.
+            finalize: whether it is the end; by default at the target.
+        """
+        steps = max(current - self._seen, 1)
+        for name, value in values or ():
+            if name in self.stateful_metrics:
+                self._values[name] = float(value), 1
+                continue
+            sum_, count = self._values.get(name, (0.0, 0))
+            self._values[name] = sum_ + float(value) * steps, count + steps
+        self._seen = current
+        if finalize is None:
+            finalize = self.target is not None and current >= self.target
+        if finalize and not self._ended:
+            self._ended = True
+            if self._bar.target is None:
+                self._bar.target = current
+            self._bar.finish(self.means())
+        elif not finalize and self._bar.wants_updates:
+            self._bar.update(current, self.means())
+
+    def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
+        """Show that n more steps are done.
+
+        Args:
+            n: number of steps.
+            values: see `update`.
+        """
+        self.update(self._seen + n, values)

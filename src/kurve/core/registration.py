@@ -1,0 +1,141 @@
+"""Classes and functions of one's own that files may name: those that the program itself
+has registered, or given for a while. No file adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from kurve.core import registry
+
+T = TypeVar("T")
+
+_names: dict[int, str] = {}
+"""Registered names, by the object's id; the registry keeps the object alive."""
+
+
+class CustomObjectScope:
+    """A context in which classes and functions of one's own are known by name.
+
+    Args:
+        custom_objects: {"MyLayer": MyLayer}.
+
+    Raises:
+        TypeError: no dictionary of classes and functions.
+
+    Example:
+        >>> class Twice(kurve.layers.Layer):
+        ...     def call(self, x):
+        ...         return 2.0 * x
+        >>> model = kurve.Sequential([kurve.Input((1,)), Twice()])
+        >>> with kurve.utils.custom_object_scope({"Twice": Twice}):
+        ...     copy = kurve.models.model_from_json(model.to_json())
+    """
+
+    def __init__(self, custom_objects: Mapping[str, Any] | None) -> None:
+        self.custom_objects = custom_objects or {}
+        self._contexts: list[Any] = []
+
+    def __enter__(self) -> Self:
+        context = registry.custom_objects(self.custom_objects)
+        context.__enter__()
+        self._contexts.append(context)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._contexts.pop().__exit__(*error)
+
+
+custom_object_scope = CustomObjectScope
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """The classes and functions that are registered, by name; what is written into it
+    is registered too.
+
+    Example:
+        >>> kurve.utils.get_custom_objects()["twice"] = lambda x: 2.0 * x
+        >>> layer = kurve.layers.Dense(1, activation="twice")
+        >>> del kurve.utils.get_custom_objects()["twice"]
+    """
+    return registry.REGISTERED
+
+
+def register_keras_serializable(
+    package: str = "Custom", name: str | None = None
+) -> Callable[[T], T]:
+    """Decorator of a class or function: files may name it.
+
+    Args:
+        package: first part of the name.
+        name: second part of the name; by default that of the class or function.
+
+    Raises:
+        ValueError: a class without get_config.
+
+    Example:
+        >>> @kurve.utils.register_keras_serializable("mine")
+        ... class Twice(kurve.layers.Layer):
+        ...     def call(self, x):
+        ...         return 2.0 * x
+        >>> kurve.utils.get_registered_name(Twice)
+        'mine>Twice'
+    """
+
+    def register(thing: T) -> T:
+        if isinstance(thing, type) and not hasattr(thing, "get_config"):
+            raise ValueError(
+                "[register_keras_serializable] a class needs get_config(), which gives "
+                f"its arguments. Received: {thing.__name__}. Try one that has it."
+            )
+        whole = f"{package}>{name or getattr(thing, '__name__', '')}"
+        registry.REGISTERED[whole] = thing
+        _names[id(thing)] = whole
+        return thing
+
+    return register
+
+
+def get_registered_name(obj: Any) -> str:
+    """The name of a registered class or function, else its own name.
+
+    Args:
+        obj: the class or function.
+
+    Raises:
+        AttributeError: it has no name.
+
+    Example:
+        >>> kurve.utils.get_registered_name(kurve.layers.Dense)
+        'Dense'
+    """
+    return _names.get(id(obj)) or str(obj.__name__)
+
+
+def get_registered_object(
+    name: str,
+    custom_objects: Mapping[str, Any] | None = None,
+    module_objects: Mapping[str, Any] | None = None,
+) -> Any:
+    """The class or function of a name; None if there is none.
+
+    Args:
+        name: such as "Custom>MyLayer".
+        custom_objects, module_objects: where to look too.
+
+    Raises:
+        TypeError: a name that is no text.
+
+    Example:
+        >>> kurve.utils.get_registered_object("no>such") is None
+        True
+    """
+    for table in (
+        registry.given(),
+        registry.REGISTERED,
+        custom_objects,
+        module_objects,
+    ):
+        if table and name in table:
+            return table[name]
+    return None

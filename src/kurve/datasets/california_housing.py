@@ -1,0 +1,35 @@
+"""Prices of houses in 20,640 blocks of California (Pace, Barry 1997)."""
+
+from __future__ import annotations
+
+import os
+
+from kurve.core.entries import entry
+from kurve.datasets import houses
+from kurve.datasets.files import Images
+from kurve.errors import lookup
+
+
+@entry
+def load_data(
+    version: str = "large",
+    path: str | os.PathLike[str] = "california_housing.npz",
+    test_split: float = 0.2,
+    seed: int = 113,
+) -> Images:
+    """(x_train, y_train), (x_test, y_test): x (n, 8) and the price y (n,) in dollars.
+
+    Args:
+        version: "large", or "small" for the first 600 rows.
+        path: a file like Keras's california_housing.npz; a bare name is looked for (see
+            `kurve.datasets.files.folders`).
+        test_split: share of the rows that are the last ones, for testing.
+        seed: of the order of the rows.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is damaged, another version, or another share.
+    """
+    rows = {"small": 600, "large": None}
+    count = lookup("california_housing", "version", version, rows)
+    return houses.load("california_housing", path, test_split, seed, 8, count)

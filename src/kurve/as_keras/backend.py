@@ -46,6 +46,7 @@ __all__ = [
     *("categorical_crossentropy", "clip", "concatenate", "constant", "count_params"),
     *("cumsum", "dot", "dropout", "dtype", "elu", "eval", "expand_dims", "eye"),
     *("flatten", "function", "gather", "get_value", "hard_sigmoid", "identity"),
+    *("image_dim_ordering", "set_image_dim_ordering"),
     *("in_top_k", "int_shape", "is_keras_tensor", "l2_normalize", "learning_phase"),
     *("ndim", "one_hot", "ones", "ones_like", "permute_dimensions", "print_tensor"),
     *("random_normal", "random_uniform", "random_normal_variable", "relu", "repeat"),
@@ -438,6 +439,23 @@ def set_learning_phase(value: Any) -> None:
             "[set_learning_phase] training is an argument of each call. "
             f"Received: {value!r}. Try model(x, training=True)."
         )
+
+
+def image_dim_ordering() -> str:
+    """Keras 1's name of channels last."""
+    return "tf"
+
+
+def set_image_dim_ordering(dim_ordering: str) -> None:
+    """Accept Keras 1's name of channels last.
+
+    Raises:
+        ValueError: another order.
+    """
+    if dim_ordering != "tf":
+        from kurve.config import set_image_data_format
+
+        set_image_data_format("channels_first")
 
 
 def reset_uids() -> None:

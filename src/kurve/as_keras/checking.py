@@ -424,7 +424,7 @@ def _takes(call: Callable[..., Any], name: str) -> bool:
     except (TypeError, ValueError):
         return True
     kinds = {parameter.kind for parameter in signature.parameters.values()}
-    if inspect.Parameter.VAR_KEYWORD in kinds and not isinstance(call, type):
+    if inspect.Parameter.VAR_KEYWORD in kinds:
         return True
     taken = name in signature.parameters or name in known_arguments(call)
     return taken or _was(call, name)

@@ -34,6 +34,9 @@ PLAIN = {
 }
 """Other beginnings of paths; what replaces one may begin another."""
 
+_OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "ftrl", "gradient_descent",
+               "legacy", "nadam", "optimizer_v2", "rmsprop")  # fmt: skip
+
 _PUBLIC = ("datasets", "optimizers", "preprocessing")
 """Packages of Kurve whose modules are public."""
 
@@ -43,12 +46,17 @@ _TF = f"{_OWN}tensorflow"
 KERAS: dict[str, str] = {
     "keras": "kurve",
     "keras.backend": "kurve.backend kurve.as_keras.backend",
+    "keras.models": "kurve.models kurve:Input",
+    "keras.random": "kurve.random kurve.as_keras.random",
+    **{f"keras.optimizer_v2.{name}": "kurve.optimizers" for name in _OPTIMIZERS},
+    "keras.optimizer_v2": "kurve.optimizers",
+    "keras.optimizer_v2.learning_rate_schedule": "kurve.optimizers.schedules",
     **{
         f"keras.{name}": f"kurve.{name}"
         for name in (
             *("activations", "callbacks", "config", "constraints"),
-            *("datasets", "initializers", "layers", "losses", "metrics", "models"),
-            *("ops", "optimizers", "preprocessing", "random", "regularizers"),
+            *("datasets", "initializers", "layers", "losses", "metrics"),
+            *("ops", "optimizers", "preprocessing", "regularizers"),
             *("saving", "utils"),
         )
     },
@@ -57,6 +65,7 @@ KERAS: dict[str, str] = {
 TENSORFLOW: dict[str, str] = {
     "tensorflow": f"{_TF}.arrays {_TF}.values {_TF}.elementwise {_TF}.reductions "
     f"{_TF}.products {_TF}.flow {_TF}.settings {_TF}.variables "
+    f"{_TF}.random:random_normal,random_shuffle,random_uniform,truncated_normal "
     "kurve:GradientTape,function",
     "tensorflow.autograph": "",
     "tensorflow.autograph.experimental": f"{_TF}.flow",
@@ -67,6 +76,7 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.data": f"{_TF}.data",
     "tensorflow.data.experimental": f"{_TF}.data",
     "tensorflow.debugging": f"{_TF}.debugging",
+    "tensorflow.distribute": f"{_TF}.distribute",
     "tensorflow.dtypes": f"{_TF}.values {_TF}.arrays",
     "tensorflow.image": f"{_TF}.image",
     "tensorflow.initializers": "kurve.initializers",

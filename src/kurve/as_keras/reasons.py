@@ -36,8 +36,7 @@ REASONS: dict[str, tuple[str, str]] = {
             *("local_variables_initializer", "variables_initializer", "get_variable"),
             *("reset_default_graph", "get_collection", "GraphKeys", "variable_scope"),
             *("ConfigProto", "GPUOptions", "get_default_session", "layers", "assign"),
-            *("gradients", "placeholder_with_default", "train.AdamOptimizer"),
-            *("train.GradientDescentOptimizer", "train.RMSPropOptimizer"),
+            *("gradients", "placeholder_with_default"),
             *("trainable_variables", "global_variables", "contrib", "FIFOQueue"),
         )
     },
@@ -45,6 +44,16 @@ REASONS: dict[str, tuple[str, str]] = {
     "keras.backend.set_session": _SESSIONS,
     "keras.backend.tensorflow_backend": _SESSIONS,
     "tensorflow.distribute": _MACHINES,
+    "keras.backend.gradients": (
+        "it belongs to graphs of TensorFlow 1",
+        "tf.GradientTape",
+    ),
+    "keras.backend.placeholder": _SESSIONS,
+    "tensorflow.train": (
+        "its optimizers belong to sessions, and its checkpoints hold TensorFlow's "
+        "variables",
+        "keras.optimizers, and model.save_weights",
+    ),
     "tensorflow.tpu": _MACHINES,
     "keras.distribution": _MACHINES,
     "tensorflow.strings": _TEXT,
@@ -69,14 +78,6 @@ REASONS: dict[str, tuple[str, str]] = {
     "tensorflow.gfile": _FILES,
     "tensorflow.saved_model": _SAVED,
     "tensorflow.lite": _SAVED,
-    "tensorflow.train.Checkpoint": (
-        "it holds TensorFlow's variables",
-        "model.save_weights('a.weights.h5') and model.load_weights",
-    ),
-    "tensorflow.train.CheckpointManager": (
-        "it holds TensorFlow's variables",
-        "callbacks.ModelCheckpoint, or model.save_weights",
-    ),
     "tensorflow.summary": (
         "event files are written by a callback",
         "keras.callbacks.TensorBoard",

@@ -321,6 +321,12 @@ class Dataset:
             size = size // count if drop_remainder else -(-size // count)
         return Dataset(make, size, batched=not drop_remainder)
 
+    def rebatch(
+        self, batch_size: Any, drop_remainder: Any = False, name: Any = None
+    ) -> Dataset:
+        """The rows of each element in batches of another size."""
+        return self.unbatch().batch(batch_size, drop_remainder)
+
     def unbatch(self, name: Any = None) -> Dataset:
         """The rows of each element."""
 

@@ -14,7 +14,14 @@ from kurve.formulas.graph import STREAM_OF_CALL, Graph
 
 __all__ = [
     *("Generator", "categorical", "get_global_generator", "normal", "poisson"),
-    *("random_normal", "random_uniform", "set_random_seed", "set_seed", "shuffle"),
+    *(
+        "random_normal",
+        "random_shuffle",
+        "random_uniform",
+        "set_random_seed",
+        "set_seed",
+        "shuffle",
+    ),
     *("stateless_normal", "stateless_uniform", "truncated_normal", "uniform"),
 ]
 
@@ -30,8 +37,14 @@ set_random_seed = set_seed
 def _source(seed: Any) -> np.random.Generator:
     """Numbers of the next stream; with a seed of the same one each time it is the first
     of a program."""
-    number = rng.next_seed() if seed is None else int(seed) % 2**63
-    return np.random.Generator(np.random.Philox(number))
+    return np.random.Generator(np.random.Philox(_number(seed)))
+
+
+def _number(seed: Any) -> int:
+    """A seed: a number, what a `SeedGenerator` gives next, or a new one for None."""
+    if hasattr(seed, "next"):
+        return rng.seed_of(seed.next())
+    return rng.next_seed() if seed is None else int(seed) % 2**63
 
 
 def _shape(where: str, shape: Any) -> Any:
@@ -86,8 +99,7 @@ def truncated_normal(
 ) -> Any:
     """Normal numbers within two standard deviations."""
     axes = _shape("truncated_normal", shape)
-    number = rng.next_seed() if seed is None else int(seed) % 2**63
-    drawn = rng.truncated_normal(number, rng.GENERATOR, 0, int(np.prod(axes)))
+    drawn = rng.truncated_normal(_number(seed), rng.GENERATOR, 0, int(np.prod(axes)))
     return tensor(drawn.reshape(axes) * stddev + mean, dtype)
 
 
@@ -131,6 +143,9 @@ def poisson(
 def shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
     """The rows in another order."""
     return _source(seed).permutation(concrete("random.shuffle", value))
+
+
+random_shuffle = shuffle
 
 
 @eager

@@ -27,7 +27,8 @@ _REDUCTIONS = {
 
 __all__ = [
     *_REDUCTIONS,
-    *("argmax", "argmin", "arg_max", "bincount", "confusion_matrix", "count_nonzero"),
+    *("argmax", "argmin", "arg_max", "bincount", "clip_by_global_norm"),
+    *("clip_by_norm", "confusion_matrix", "count_nonzero", "global_norm"),
     *("cumprod", "cumsum", "in_top_k", "l2_normalize", "log_softmax", "softmax"),
     *("top_k", "zero_fraction"),
 ]
@@ -147,6 +148,30 @@ def l2_normalize(
     x = value(x)
     squares = ops.sum(ops.square(x), dim if axis is None else axis, True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(squares, epsilon)))
+
+
+@eager
+def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: Any = None) -> Any:
+    """t, made shorter where its norm is above clip_norm."""
+    x = value(t)
+    size = ops.sqrt(ops.sum(ops.square(x), axes, True))
+    return ops.multiply(x, ops.divide(clip_norm, ops.maximum(size, clip_norm)))
+
+
+@eager
+def global_norm(t_list: Any, name: Any = None) -> Any:
+    """The norm of several tensors together; None counts as 0."""
+    squares = [ops.sum(ops.square(value(t))) for t in t_list if t is not None]
+    return ops.sqrt(sum(squares[1:], squares[0]))
+
+
+def clip_by_global_norm(
+    t_list: Any, clip_norm: Any, use_norm: Any = None, name: Any = None
+) -> Any:
+    """Tensors, all made shorter if their norm together is above clip_norm; and it."""
+    size = global_norm(t_list) if use_norm is None else value(use_norm)
+    factor = ops.divide(clip_norm, ops.maximum(size, clip_norm))
+    return [None if t is None else ops.multiply(value(t), factor) for t in t_list], size
 
 
 @eager

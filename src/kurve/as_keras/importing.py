@@ -122,7 +122,8 @@ def install() -> None:
         if module is not None and not isinstance(module, Answer):
             raise RuntimeError(
                 "[as_keras] it must be imported before Keras and TensorFlow. Received: "
-                f"a process that has imported {name!r} from {module.__file__!r}. "
+                f"a process that has imported {name!r} from "
+                f"{getattr(module, '__file__', None)!r}. "
                 "Try import kurve.as_keras as the first line of the program."
             )
     if not any(isinstance(finder, Answers) for finder in sys.meta_path):

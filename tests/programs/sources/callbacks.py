@@ -52,6 +52,8 @@ history = model.fit(
     ],
 )
 best = models.load_model(path)
+with open(os.path.join(folder, "log.csv")) as file:
+    lines = len(file.readlines())
 print(
     json.dumps(
         {
@@ -59,7 +61,7 @@ print(
             "rates": [rate for _, rate in seen],
             "epochs": history.epoch,
             "best": float(best.evaluate(x, y, verbose=0)) - min(watch.losses),
-            "lines": len(open(os.path.join(folder, "log.csv")).readlines()),
+            "lines": lines,
         }
     )
 )

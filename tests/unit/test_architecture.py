@@ -55,6 +55,7 @@ FLOORS = (
     ),
     ("estimators",),
     ("kurve",),  # the package itself: its public names, its version
+    ("as_keras",),
     ("cli", "__main__"),
 )
 

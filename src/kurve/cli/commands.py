@@ -238,6 +238,35 @@ def export(model: str, out: str) -> None:
         load_network(model).export(out)
 
 
+@kurve.command(
+    epilog="Exit codes: that of the program; 1 after an error in it, 2 wrong usage.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(program: str, arguments: tuple[str, ...]) -> int:
+    """Run PROGRAM, a program or notebook for Keras or TensorFlow, with Kurve in their
+    place. ARGUMENTS are the program's own."""
+    from kurve.as_keras.running import run as run_program
+
+    return run_program(program, arguments)
+
+
+@kurve.command(epilog="Exit codes: 0 runs, 1 something is missing, 2 wrong usage.")
+@click.argument("program")
+def check(program: str) -> int:
+    """List what PROGRAM, a program or notebook for Keras or TensorFlow, needs and Kurve
+    does not have. Nothing of it is run."""
+    from kurve.as_keras.checking import check as findings
+
+    found = findings(program)
+    for finding in found:
+        console.say(str(finding))
+    if not found:
+        console.say(f"{program}: runs")
+    return 1 if found else 0
+
+
 @kurve.command(epilog=EPILOG)
 @click.argument("name", type=click.Choice(["sine"]))
 @click.option(

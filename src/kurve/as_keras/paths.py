@@ -1,0 +1,155 @@
+"""Which modules of Kurve answer for a path of Keras or TensorFlow.
+
+A path is first written in its plain form: `tensorflow.python.keras.layers` and
+`tf_keras.layers` are `keras.layers`, `tensorflow.compat.v1.random` is
+`tensorflow.random`. Then TABLES say which modules hold its names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+ROOTS = ("keras", "keras_preprocessing", "tensorflow", "tensorflow_core", "tf_keras")
+"""The packages whose imports are answered."""
+
+PLAIN = {
+    "keras._tf_keras.keras": "keras",
+    "keras._tf_keras": "tensorflow",
+    "keras.api": "keras",
+    "keras.api._v2.keras": "keras",
+    "keras.src": "keras",
+    "keras_preprocessing": "keras.preprocessing",
+    "tensorflow._api.v2": "tensorflow",
+    "tensorflow.compat.v1": "tensorflow",
+    "tensorflow.compat.v2": "tensorflow",
+    "tensorflow.contrib.keras": "keras",
+    "tensorflow.keras": "keras",
+    "tensorflow.python.keras": "keras",
+    "tensorflow_core": "tensorflow",
+    "tf_keras": "keras",
+}
+"""Other beginnings of paths; what replaces one may begin another."""
+
+_OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "ftrl", "gradient_descent",
+               "legacy", "nadam", "optimizer_v2", "rmsprop")  # fmt: skip
+
+_PUBLIC = ("datasets", "optimizers", "preprocessing")
+"""Packages of Kurve whose modules are public."""
+
+_OWN = "kurve.as_keras."
+_TF = f"{_OWN}tensorflow"
+
+KERAS: dict[str, str] = {
+    "keras": "kurve",
+    "keras.backend": "kurve.backend kurve.as_keras.backend",
+    "keras.models": "kurve.models kurve:Input",
+    "keras.random": "kurve.random kurve.as_keras.random",
+    **{f"keras.optimizer_v2.{name}": "kurve.optimizers" for name in _OPTIMIZERS},
+    "keras.optimizer_v2": "kurve.optimizers",
+    "keras.optimizer_v2.learning_rate_schedule": "kurve.optimizers.schedules",
+    **{
+        f"keras.{name}": f"kurve.{name}"
+        for name in (
+            *("activations", "callbacks", "config", "constraints"),
+            *("datasets", "initializers", "layers", "losses", "metrics"),
+            *("ops", "optimizers", "preprocessing", "regularizers"),
+            *("saving", "utils"),
+        )
+    },
+}
+
+TENSORFLOW: dict[str, str] = {
+    "tensorflow": f"{_TF}.arrays {_TF}.values {_TF}.elementwise {_TF}.reductions "
+    f"{_TF}.products {_TF}.flow {_TF}.settings {_TF}.variables "
+    f"{_TF}.random:random_normal,random_shuffle,random_uniform,truncated_normal "
+    "kurve:GradientTape,function",
+    "tensorflow.autograph": "",
+    "tensorflow.autograph.experimental": f"{_TF}.flow",
+    "tensorflow.compat": "",
+    "tensorflow.config": f"{_TF}.devices",
+    "tensorflow.config.experimental": f"{_TF}.devices",
+    "tensorflow.config.threading": f"{_TF}.devices",
+    "tensorflow.data": f"{_TF}.data",
+    "tensorflow.data.experimental": f"{_TF}.data",
+    "tensorflow.debugging": f"{_TF}.debugging",
+    "tensorflow.distribute": f"{_TF}.distribute",
+    "tensorflow.dtypes": f"{_TF}.values {_TF}.arrays",
+    "tensorflow.image": f"{_TF}.image",
+    "tensorflow.initializers": "kurve.initializers",
+    "tensorflow.linalg": f"{_TF}.linalg {_TF}.products",
+    "tensorflow.logging": f"{_TF}.settings",
+    "tensorflow.losses": "kurve.losses",
+    "tensorflow.math": f"{_TF}.elementwise {_TF}.reductions {_TF}.products",
+    "tensorflow.metrics": "kurve.metrics",
+    "tensorflow.nn": f"{_TF}.nn {_TF}.reductions",
+    "tensorflow.optimizers": "kurve.optimizers",
+    "tensorflow.python": "",
+    "tensorflow.random": f"{_TF}.random",
+    "tensorflow.test": f"{_TF}.devices",
+}
+"""Modules that hold the names of a path, in this order, with blanks between; of
+"module:a,b" only these names."""
+
+TABLES: list[Mapping[str, str]] = [KERAS, TENSORFLOW]
+if importlib.util.find_spec("kurve.legacy") is not None:
+    _old: Any = importlib.import_module("kurve.legacy.names")
+    TABLES.append({f"keras.{a}": f"kurve.{b}" for a, b in _old.MODULES.items()})
+"""All of them. Another table is one more entry."""
+
+
+def plain(path: str) -> str:
+    """The plain form of a path."""
+    while True:
+        parts = path.split(".")
+        for count in range(len(parts), 0, -1):
+            other = PLAIN.get(".".join(parts[:count]))
+            if other is not None:
+                path = ".".join([other, *parts[count:]])
+                break
+        else:
+            return path
+
+
+def homes(path: str) -> list[str] | None:
+    """The modules of Kurve that answer for a path; None if none does.
+
+    Example:
+        homes("tensorflow.keras.layers") is ["kurve.layers"].
+    """
+    given, path = path, plain(path)
+    for table in TABLES:
+        if path in table:
+            return table[path].split()
+    package, _, name = path.rpartition(".")
+    if package.startswith("keras.") and package[6:] in _PUBLIC:
+        held = getattr(importlib.import_module(f"kurve.{package[6:]}"), name, None)
+        if isinstance(held, ModuleType):
+            return [held.__name__]
+    # On the way to a path in another form: keras.api._v2
+    return [] if any(form.startswith(f"{given}.") for form in PLAIN) else None
+
+
+def names(home: str) -> list[str]:
+    """The names that a module of Kurve offers to programs."""
+    module, _, some = home.partition(":")
+    if some:
+        return some.split(",")
+    there = importlib.import_module(module)
+    listed = getattr(there, "__all__", None)
+    return [n for n in listed or dir(there) if n[0] != "_" and n != "annotations"]
+
+
+def held(home: str, name: str) -> Any:
+    """A name of a module of Kurve.
+
+    Raises:
+        AttributeError: it has none of that name, or not for programs.
+    """
+    module, _, some = home.partition(":")
+    if (some or module.startswith(_OWN)) and name not in names(home):
+        raise AttributeError(name)
+    return getattr(importlib.import_module(module), name)

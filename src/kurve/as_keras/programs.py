@@ -1,0 +1,114 @@
+"""Reads programs: files of Python, and notebooks, whose cells run in their order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+COMMAND = re.compile(r"\s*(%|!|\?)|.*[\w)\]]\?{1,2}\s*$")
+"""A line for IPython or the shell."""
+
+RUN_AS_PYTHON = re.compile(r"%%(time|timeit|capture|prun|script\s+python\S*)\b")
+"""Commands for a whole cell, which is Python all the same."""
+
+
+@dataclass
+class Cell:
+    """A piece of a program that runs on its own.
+
+    name:    for tracebacks: the path of the file, or that with the cell's number
+    text:    as it is compiled; lines keep their numbers
+    skipped: number and text of lines that are no Python
+    number:  of the cell in a notebook, from 1; 0 in a file of Python
+    """
+
+    name: str
+    text: str
+    number: int = 0
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+
+    def place(self, line: int) -> str:
+        """Where a line is, for messages."""
+        return f"cell {self.number}, line {line}" if self.number else f"line {line}"
+
+
+def read(path: str) -> list[Cell]:
+    """The cells of a program.
+
+    Raises:
+        OSError: no such file.
+        ValueError: it is not text, or not a notebook.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    if path.endswith(".ipynb"):
+        return list(_notebook(path, data))
+    import io
+    import tokenize
+
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = io.TextIOWrapper(io.BytesIO(data), encoding).read()
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise ValueError(
+            f"[kurve run] a program must be text. Received: {path!r} ({error}). "
+            "Try a file of Python, or a notebook whose name ends in .ipynb."
+        ) from None
+    return [Cell(path, text)]
+
+
+def _notebook(path: str, data: bytes) -> Iterator[Cell]:
+    try:
+        book = json.loads(data)
+        cells = book.get("cells")
+        if cells is None:  # of the third version of the format
+            cells = [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
+        sources = [
+            cell.get("source", cell.get("input", ""))
+            for cell in cells
+            if cell["cell_type"] == "code"
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            "[kurve run] a notebook must be JSON with a list of cells. "
+            f"Received: {path!r} ({type(error).__name__}: {error}). "
+            "Try to save it with Jupyter."
+        ) from None
+    for number, source in enumerate(sources, 1):
+        text = source if isinstance(source, str) else "".join(source)
+        yield _plain(Cell(f"{path}, cell {number}", text, number))
+
+
+def _plain(cell: Cell) -> Cell:
+    """The cell without what is for IPython or the shell."""
+    lines = cell.text.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if first.startswith("%%") and not RUN_AS_PYTHON.match(first):
+        cell.skipped.append((1, f"{first.strip()} and the rest of the cell"))
+        cell.text = ""
+        return cell
+    inside: str | None = None  # a string over several lines
+    for number, line in enumerate(lines, 1):
+        if inside is None and COMMAND.match(line) and not _is_python(lines, number):
+            cell.skipped.append((number, line.strip()))
+            indent = line[: len(line) - len(line.lstrip())]
+            lines[number - 1] = f"{indent}pass"
+            continue
+        for quotes in re.findall(r'"""|\'\'\'', line):
+            if inside is None:
+                inside = quotes
+            elif inside == quotes:
+                inside = None
+    cell.text = "\n".join(lines)
+    return cell
+
+
+def _is_python(lines: list[str], number: int) -> bool:
+    """Whether a line that begins with % goes on with an expression of the one before,
+    such as a formatted text."""
+    if not lines[number - 1].lstrip().startswith("%") or number == 1:
+        return False
+    before = lines[number - 2].split("#")[0].rstrip()
+    return before.endswith(("\\", "(", ",", '"', "'")) and not before.endswith(")")

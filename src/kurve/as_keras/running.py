@@ -1,0 +1,107 @@
+"""Runs a program with Kurve in the place of Keras and TensorFlow."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType, TracebackType
+from typing import Any
+
+from kurve.as_keras.programs import Cell, read
+from kurve.core.entries import shown
+
+
+def run(path: str, arguments: Sequence[str] = ()) -> int:
+    """Run a program or a notebook as Python would: as `__main__`, with its arguments,
+    and its folder first among those that modules are imported from.
+
+    Args:
+        path: ends in .ipynb for a notebook, whose cells run one after the other; the
+            value of a cell's last expression is printed.
+        arguments: what it finds in `sys.argv[1:]`.
+
+    Returns:
+        The exit code: 0, that of its `sys.exit`, or 1 after an error, which is printed
+        with the program's own lines.
+
+    Raises:
+        OSError: no such file.
+        ValueError: no program.
+        RuntimeError: Keras or TensorFlow is imported already.
+    """
+    cells = read(path)
+    from kurve.as_keras.importing import install
+
+    install()
+    _choose_backend()
+    main = ModuleType("__main__")
+    main.__file__ = path
+    vars(main)["__builtins__"] = builtins
+    if path.endswith(".ipynb"):
+        vars(main)["display"] = print
+    before = sys.argv, sys.modules.get("__main__")
+    sys.argv = [path, *arguments]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    sys.modules["__main__"] = main
+    try:
+        for cell in cells:
+            for line, text in cell.skipped:
+                place = f"{path}, {cell.place(line)}"
+                print(f"kurve: {place}: skipped: {text}", file=sys.stderr)
+            _execute(cell, vars(main))
+    except SystemExit as error:
+        return _code(error)
+    except Exception as error:
+        _report(error)
+        return 1
+    finally:
+        sys.argv = before[0]
+        if before[1] is not None:
+            sys.modules["__main__"] = before[1]
+    return 0
+
+
+def _execute(cell: Cell, names: dict[str, Any]) -> None:
+    if cell.number:  # there is no file in which a traceback finds the lines
+        lines = cell.text.splitlines(keepends=True)
+        linecache.cache[cell.name] = (len(cell.text), None, lines, cell.name)
+        tree = ast.parse(cell.text, cell.name)
+        quiet = cell.text.rstrip().endswith(";")
+        if tree.body and isinstance(tree.body[-1], ast.Expr) and not quiet:
+            last = ast.Interactive([tree.body.pop()])
+            exec(compile(tree, cell.name, "exec"), names)
+            exec(compile(last, cell.name, "single"), names)
+            return
+    exec(compile(cell.text, cell.name, "exec"), names)
+
+
+def _choose_backend() -> None:
+    """Let matplotlib draw without a window where there is no screen."""
+    screen = sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not screen:
+        os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def _report(error: Exception) -> None:
+    """Print the traceback from the program's first line on."""
+    frames: TracebackType | None = shown(error).__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    sys.stdout.flush()
+    traceback.print_exception(type(error), error, frames)
+
+
+def _code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code
+    print(error.code, file=sys.stderr)
+    return 1

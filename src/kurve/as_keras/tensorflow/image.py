@@ -1,0 +1,229 @@
+"""Images (H, W, C) or (B, H, W, C): `tf.image.resize`, flips and crops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kurve.as_keras.tensorflow.random import _source
+from kurve.as_keras.tensorflow.reductions import value
+from kurve.as_keras.tensorflow.values import concrete, eager, kind
+from kurve.formulas import functions as ops
+from kurve.layers.resizing import resized
+
+__all__ = [
+    *("ResizeMethod", "adjust_brightness", "adjust_contrast", "central_crop"),
+    *("convert_image_dtype", "crop_to_bounding_box", "flip_left_right", "flip_up_down"),
+    *("grayscale_to_rgb", "pad_to_bounding_box", "per_image_standardization"),
+    *("random_brightness", "random_contrast", "random_crop", "random_flip_left_right"),
+    *("random_flip_up_down", "resize", "resize_with_crop_or_pad", "rgb_to_grayscale"),
+    *("rot90",),
+]
+
+
+class ResizeMethod:
+    """Names of the ways to resize; others than these two are not there."""
+
+    BILINEAR, NEAREST_NEIGHBOR = "bilinear", "nearest"
+
+
+@eager
+def resize(
+    images: Any,
+    size: Any,
+    method: str = "bilinear",
+    preserve_aspect_ratio: Any = False,
+    antialias: Any = False,
+    name: Any = None,
+) -> Any:
+    """Images of another size, float32 unless the method is "nearest"."""
+    x = value(images)
+    height, width = (int(s) for s in size)
+    if method not in ("bilinear", "nearest") or preserve_aspect_ratio or antialias:
+        raise NotImplementedError(
+            "[tf.image.resize] images are resized bilinearly or to the nearest pixel. "
+            f"Received: method={method!r}. Try method='bilinear'."
+        )
+    alone = len(x.shape) == 3
+    floats = ops.cast(x, "float32")
+    y = resized(floats[None] if alone else floats, height, width, method)
+    y = y[0] if alone else y
+    return ops.cast(y, x.dtype.name) if method == "nearest" else y
+
+
+@eager
+def rgb_to_grayscale(images: Any, name: Any = None) -> Any:
+    """0.2989 red + 0.587 green + 0.114 blue, as one channel."""
+    x = value(images)
+    weights = np.array([0.2989, 0.5870, 0.1140], np.float32)
+    if isinstance(x, np.ndarray) and x.dtype.kind in "iu":
+        floats = convert_image_dtype(x, "float32")
+        return convert_image_dtype(rgb_to_grayscale(floats), x.dtype)
+    return ops.sum(ops.multiply(x, weights), -1, True)
+
+
+@eager
+def grayscale_to_rgb(images: Any, name: Any = None) -> Any:
+    """The one channel three times."""
+    x = value(images)
+    return ops.concatenate([x, x, x], -1)
+
+
+@eager
+def convert_image_dtype(
+    image: Any, dtype: Any, saturate: Any = False, name: Any = None
+) -> Any:
+    """Another type, with its range: 0 to 1 for floats, all of it for integers."""
+    x, wanted = concrete("image.convert_image_dtype", image), np.dtype(kind(dtype))
+    if x.dtype == wanted:
+        return x
+    if x.dtype.kind in "iu" and wanted.kind == "f":
+        return x.astype(wanted) * wanted.type(1.0 / np.iinfo(x.dtype).max)
+    if x.dtype.kind == "f" and wanted.kind in "iu":
+        top = np.iinfo(wanted).max
+        scaled = np.clip(x.astype(np.float64) * (top + 0.5), 0, top)
+        return scaled.astype(wanted)
+    return x.astype(wanted)
+
+
+@eager
+def flip_left_right(image: Any) -> Any:
+    """Mirrored."""
+    return ops.flip(value(image), -2)
+
+
+@eager
+def flip_up_down(image: Any) -> Any:
+    """Upside down."""
+    return ops.flip(value(image), -3)
+
+
+def _by_chance(image: Any, seed: Any, flipped: Any) -> Any:
+    x = concrete("image.random_flip", image)
+    if x.ndim == 3:
+        return flipped(x) if _source(seed).random() < 0.5 else x
+    chosen = _source(seed).random((len(x), 1, 1, 1)) < 0.5
+    return np.where(chosen, flipped(x), x)
+
+
+@eager
+def random_flip_left_right(image: Any, seed: Any = None) -> Any:
+    """Mirrored or not, by chance."""
+    return _by_chance(image, seed, lambda x: np.flip(x, -2))
+
+
+@eager
+def random_flip_up_down(image: Any, seed: Any = None) -> Any:
+    """Upside down or not, by chance."""
+    return _by_chance(image, seed, lambda x: np.flip(x, -3))
+
+
+@eager
+def rot90(image: Any, k: int = 1, name: Any = None) -> Any:
+    """Turned to the left k times by 90 degrees."""
+    return np.rot90(concrete("image.rot90", image), k, (-3, -2)).copy()
+
+
+@eager
+def adjust_brightness(image: Any, delta: float) -> Any:
+    """image + delta."""
+    return ops.add(value(image), delta)
+
+
+@eager
+def random_brightness(image: Any, max_delta: float, seed: Any = None) -> Any:
+    """image + a number from -max_delta to max_delta."""
+    return ops.add(value(image), float(_source(seed).uniform(-max_delta, max_delta)))
+
+
+@eager
+def adjust_contrast(images: Any, contrast_factor: float) -> Any:
+    """(x - mean) factor + mean, with the mean of each channel."""
+    x = value(images)
+    mean = ops.mean(x, [-3, -2], True)
+    return ops.add(ops.multiply(ops.subtract(x, mean), contrast_factor), mean)
+
+
+@eager
+def random_contrast(image: Any, lower: float, upper: float, seed: Any = None) -> Any:
+    """Another contrast, with a factor between the bounds."""
+    return adjust_contrast(image, float(_source(seed).uniform(lower, upper)))
+
+
+@eager
+def per_image_standardization(image: Any) -> Any:
+    """(x - mean) / max(standard deviation, 1 / sqrt(number of elements))."""
+    x = concrete("image.per_image_standardization", image).astype(np.float32)
+    axes = (-3, -2, -1)
+    count = np.prod(x.shape[-3:])
+    scale = np.maximum(x.std(axes, keepdims=True), 1.0 / np.sqrt(count))
+    return ((x - x.mean(axes, keepdims=True)) / scale).astype(np.float32)
+
+
+@eager
+def crop_to_bounding_box(
+    image: Any, offset_height: int, offset_width: int, target_height: int,
+    target_width: int,
+) -> Any:  # fmt: skip
+    """A window of an image."""
+    rows = slice(offset_height, offset_height + target_height)
+    columns = slice(offset_width, offset_width + target_width)
+    return ops.get_item(value(image), (..., rows, columns, slice(None)))
+
+
+@eager
+def pad_to_bounding_box(
+    image: Any, offset_height: int, offset_width: int, target_height: int,
+    target_width: int,
+) -> Any:  # fmt: skip
+    """An image inside a larger one of zeros."""
+    x = value(image)
+    height, width = x.shape[-3:-1]
+    margins = [
+        (offset_height, target_height - offset_height - height),
+        (offset_width, target_width - offset_width - width),
+        (0, 0),
+    ]
+    return ops.pad(x, [(0, 0)] * (len(x.shape) - 3) + margins)
+
+
+@eager
+def central_crop(image: Any, central_fraction: float) -> Any:
+    """The middle of an image, this share of its rows and columns."""
+    x = value(image)
+    key: list[Any] = [...]
+    for length in x.shape[-3:-1]:
+        first = int((length - length * central_fraction) / 2)
+        key.append(slice(first, length - first))
+    return ops.get_item(x, (*key, slice(None)))
+
+
+@eager
+def resize_with_crop_or_pad(image: Any, target_height: int, target_width: int) -> Any:
+    """The middle of an image of another size, zeros around a smaller one."""
+    x = value(image)
+    for axis, target in ((-3, target_height), (-2, target_width)):
+        length = x.shape[axis]
+        key: list[Any] = [slice(None)] * len(x.shape)
+        if length > target:
+            first = (length - target) // 2
+            key[axis] = slice(first, first + target)
+            x = ops.get_item(x, tuple(key))
+        elif length < target:
+            before = (target - length) // 2
+            margins = [(0, 0)] * len(x.shape)
+            margins[axis] = (before, target - length - before)
+            x = ops.pad(x, margins)
+    return x
+
+
+@eager
+def random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> Any:
+    """A window of this shape at a place by chance."""
+    x, source = concrete("image.random_crop", value), _source(seed)
+    starts = [
+        int(source.integers(have - int(want) + 1))
+        for have, want in zip(x.shape, size, strict=True)
+    ]
+    return x[tuple(slice(s, s + int(n)) for s, n in zip(starts, size, strict=True))]

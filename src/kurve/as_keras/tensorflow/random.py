@@ -1,0 +1,211 @@
+"""Random numbers: a function of `tf.random.set_seed`, but not TensorFlow's numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kurve.as_keras.tensorflow.arrays import sizes
+from kurve.as_keras.tensorflow.values import concrete, eager, kind, tensor
+from kurve.core import rng
+from kurve.formulas import functions as ops
+from kurve.formulas.graph import STREAM_OF_CALL, Graph
+
+__all__ = [
+    *("Generator", "categorical", "get_global_generator", "normal", "poisson"),
+    *(
+        "random_normal",
+        "random_shuffle",
+        "random_uniform",
+        "set_random_seed",
+        "set_seed",
+        "shuffle",
+    ),
+    *("stateless_normal", "stateless_uniform", "truncated_normal", "uniform"),
+]
+
+
+def set_seed(seed: int) -> None:
+    """Make all later random numbers a function of the seed."""
+    rng.set_random_seed(int(seed) % 2**32)
+
+
+set_random_seed = set_seed
+
+
+def _source(seed: Any) -> np.random.Generator:
+    """Numbers of the next stream; with a seed of the same one each time it is the first
+    of a program."""
+    return np.random.Generator(np.random.Philox(_number(seed)))
+
+
+def _number(seed: Any) -> int:
+    """A seed: a number, what a `SeedGenerator` gives next, or a new one for None."""
+    if hasattr(seed, "next"):
+        return rng.seed_of(seed.next())
+    return rng.next_seed() if seed is None else int(seed) % 2**63
+
+
+def _shape(where: str, shape: Any) -> Any:
+    axes = sizes(shape)
+    if None in axes:
+        raise NotImplementedError(
+            f"[tf.random.{where}] the shape must be known, but for the batch in the "
+            f"call of a layer. Received: {axes}. Try it in layers.Lambda."
+        )
+    return axes
+
+
+def _in_model(distribution: str, shape: Any) -> Any:
+    """Numbers for each row of the batch, new ones in each step, where a layer is called
+    to build a model; else None."""
+    graph, axes = Graph.current, sizes(shape)
+    if graph is None or not axes or axes[0] is not None or None in axes[1:]:
+        return None
+    number = 1 + sum(op.kind == "random" for op in graph.ops)
+    stream = graph.stream + STREAM_OF_CALL * MOST_CALLS * number
+    attrs = {"distribution": distribution, "stream": stream}
+    return graph.op("random", graph.inputs[:1], axes[1:], attrs=attrs)
+
+
+MOST_CALLS = 64
+"""Calls of a layer in a model whose streams come before those of `_in_model`."""
+
+
+def normal(
+    shape: Any,
+    mean: Any = 0.0,
+    stddev: Any = 1.0,
+    dtype: Any = "float32",
+    seed: Any = None,
+    name: Any = None,
+) -> Any:
+    """Normal numbers; in the call of a layer new ones in each step."""
+    found = _in_model("normal", shape)
+    if found is not None:
+        return ops.add(ops.multiply(found, stddev), mean)
+    drawn = _source(seed).standard_normal(_shape("normal", shape))
+    return tensor(drawn * stddev + mean, dtype)
+
+
+def truncated_normal(
+    shape: Any,
+    mean: Any = 0.0,
+    stddev: Any = 1.0,
+    dtype: Any = "float32",
+    seed: Any = None,
+    name: Any = None,
+) -> Any:
+    """Normal numbers within two standard deviations."""
+    axes = _shape("truncated_normal", shape)
+    drawn = rng.truncated_normal(_number(seed), rng.GENERATOR, 0, int(np.prod(axes)))
+    return tensor(drawn.reshape(axes) * stddev + mean, dtype)
+
+
+def uniform(
+    shape: Any,
+    minval: Any = 0,
+    maxval: Any = None,
+    dtype: Any = "float32",
+    seed: Any = None,
+    name: Any = None,
+) -> Any:
+    """Numbers from minval (0) up to, not including, maxval: 1 for floats. In the call
+    of a layer new ones in each step."""
+    found = _in_model("uniform", shape)
+    if found is not None:
+        return ops.add(ops.multiply(found, (maxval or 1.0) - minval), minval)
+    source, axes = _source(seed), _shape("uniform", shape)
+    if kind(dtype).startswith(("int", "uint")):
+        if maxval is None:
+            raise ValueError(
+                "[tf.random.uniform] integers need a maxval. "
+                f"Received: dtype={dtype!r}. Try maxval=10."
+            )
+        return tensor(source.integers(minval, maxval, axes), dtype)
+    top = 1.0 if maxval is None else maxval
+    return tensor(source.random(axes) * (np.asarray(top) - minval) + minval, dtype)
+
+
+random_normal, random_uniform = normal, uniform
+
+
+def poisson(
+    shape: Any, lam: Any, dtype: Any = "float32", seed: Any = None, name: Any = None
+) -> Any:
+    """Numbers of Poisson's distribution."""
+    axes = (*_shape("poisson", shape), *np.shape(lam))
+    return tensor(_source(seed).poisson(lam, axes), dtype)
+
+
+@eager
+def shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
+    """The rows in another order."""
+    return _source(seed).permutation(concrete("random.shuffle", value))
+
+
+random_shuffle = shuffle
+
+
+@eager
+def categorical(
+    logits: Any,
+    num_samples: int,
+    dtype: Any = "int64",
+    seed: Any = None,
+    name: Any = None,
+) -> Any:
+    """Classes drawn with probabilities softmax(logits), (B, num_samples)."""
+    scores = concrete("random.categorical", logits).astype(np.float64)
+    noise = _source(seed).gumbel(size=(len(scores), int(num_samples), scores.shape[1]))
+    return np.argmax(scores[:, None, :] + noise, -1).astype(kind(dtype))
+
+
+def stateless_normal(
+    shape: Any, seed: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32"
+) -> Any:
+    """Normal numbers that depend on the seed alone."""
+    return normal(shape, mean, stddev, dtype, rng.seed_of(seed))
+
+
+def stateless_uniform(
+    shape: Any, seed: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32"
+) -> Any:
+    """Uniform numbers that depend on the seed alone."""
+    return uniform(shape, minval, maxval, dtype, rng.seed_of(seed))
+
+
+class Generator:
+    """A source of random numbers of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self._source = np.random.Generator(np.random.Philox(seed))
+
+    @classmethod
+    def from_seed(cls, seed: int, alg: Any = None) -> Generator:
+        """The source that begins with a seed."""
+        return cls(int(seed) % 2**63)
+
+    @classmethod
+    def from_non_deterministic_state(cls, alg: Any = None) -> Generator:
+        """A source that is another one each time."""
+        return cls(rng.next_seed())
+
+    def normal(
+        self, shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32"
+    ) -> Any:
+        """Normal numbers."""
+        return tensor(self._source.standard_normal(sizes(shape)) * stddev + mean, dtype)
+
+    def uniform(
+        self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32"
+    ) -> Any:
+        """Uniform numbers."""
+        seed = int(self._source.integers(2**62))
+        return uniform(shape, minval, maxval, dtype, seed)
+
+
+def get_global_generator() -> Generator:
+    """A source that follows `set_seed`."""
+    return Generator(rng.next_seed())

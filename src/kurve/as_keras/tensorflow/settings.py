@@ -1,0 +1,35 @@
+"""Settings that programs make before they begin."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kurve.as_keras.tensorflow.random import set_random_seed as set_random_seed
+
+__all__ = [
+    *("DEBUG", "ERROR", "FATAL", "INFO", "WARN", "disable_eager_execution"),
+    *("disable_resource_variables", "disable_v2_behavior", "enable_eager_execution"),
+    *("enable_v2_behavior", "get_logger", "set_random_seed", "set_verbosity"),
+]
+
+DEBUG, INFO, WARN, ERROR, FATAL = 10, 20, 30, 40, 50
+
+
+def get_logger() -> logging.Logger:
+    """TensorFlow's logger, to which nothing is written."""
+    return logging.getLogger("tensorflow")
+
+
+def set_verbosity(v: Any) -> None:
+    """Set what `get_logger` shows."""
+    get_logger().setLevel(v)
+
+
+def disable_eager_execution() -> None:
+    """Changes nothing: models are compiled, and calls by hand give values. Sessions are
+    refused by their names."""
+
+
+disable_v2_behavior = disable_resource_variables = disable_eager_execution
+enable_eager_execution = enable_v2_behavior = disable_eager_execution

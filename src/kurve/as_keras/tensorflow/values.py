@@ -1,0 +1,226 @@
+"""Tensors and their types."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kurve.core.results import Number, TensorShape, Values
+from kurve.formulas.calls import as_array
+from kurve.formulas.graph import Tensor as Traced
+from kurve.formulas.graph import is_variable
+from kurve.formulas.tensor import KerasTensor, leaves
+
+__all__ = [
+    *("DType", "Tensor", "TensorShape", "TensorSpec", "as_dtype", "bfloat16", "bool"),
+    *("complex128", "complex64", "double", "float16", "float32", "float64", "half"),
+    *("int16", "int32", "int64", "int8", "is_symbolic_tensor", "is_tensor"),
+    *("is_tf_type", "newaxis"),
+    *("string", "uint16", "uint32", "uint64", "uint8"),
+]
+
+
+class DType(str):
+    """The type of a tensor's elements: its name, which NumPy takes too."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+    @property
+    def as_numpy_dtype(self) -> Any:
+        return np.object_ if self == "string" else np.dtype(self).type
+
+    @property
+    def is_floating(self) -> Any:
+        return "float" in self
+
+    @property
+    def is_integer(self) -> Any:
+        return "int" in self
+
+    @property
+    def is_bool(self) -> Any:
+        return self == "bool"
+
+    @property
+    def size(self) -> int:
+        return np.dtype(self).itemsize
+
+    @property
+    def _range(self) -> Any:
+        kind = np.dtype(self)
+        return np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
+
+    @property
+    def min(self) -> Any:
+        return self._range.min
+
+    @property
+    def max(self) -> Any:
+        return self._range.max
+
+    def __repr__(self) -> str:
+        return f"tf.{self}"
+
+
+float16 = half = DType("float16")
+bfloat16 = DType("bfloat16")
+float32 = DType("float32")
+float64 = double = DType("float64")
+int8, int16, int32, int64 = map(DType, ("int8", "int16", "int32", "int64"))
+uint8, uint16, uint32, uint64 = map(DType, ("uint8", "uint16", "uint32", "uint64"))
+complex64, complex128 = DType("complex64"), DType("complex128")
+bool = DType("bool")
+string = DType("string")
+newaxis = None
+
+
+def as_dtype(type_value: Any) -> DType:
+    """The type of that name, or of a type of NumPy's or Python's."""
+    return type_value if isinstance(type_value, DType) else DType(kind(type_value))
+
+
+def kind(dtype: Any) -> str:
+    """A type's name for NumPy."""
+    if isinstance(dtype, str):
+        return "float32" if dtype == "bfloat16" else str(dtype)
+    plain = {float: "float32", int: "int32", complex: "complex128"}
+    return str(plain.get(dtype) or np.dtype(dtype).name)
+
+
+class _Tensors(type):
+    def __instancecheck__(cls, instance: Any) -> Any:
+        return is_tensor(instance) and not is_variable(instance)
+
+
+class Tensor(metaclass=_Tensors):
+    """What `isinstance(x, tf.Tensor)` asks for: a value, or a tensor without one."""
+
+
+def is_tensor(x: Any) -> Any:
+    """Whether it is a tensor or a variable; NumPy's arrays are not."""
+    return isinstance(x, (Values, Number, Traced, KerasTensor)) or is_variable(x)
+
+
+is_tf_type = is_tensor
+
+
+def is_symbolic_tensor(tensor: Any) -> Any:
+    """Whether it has no value yet."""
+    return isinstance(tensor, (Traced, KerasTensor))
+
+
+class TensorSpec:
+    """Shape and type of a tensor."""
+
+    value_type: ClassVar[type] = Tensor
+
+    def __init__(self, shape: Any, dtype: Any = float32, name: Any = None) -> None:
+        self.shape = TensorShape(shape)
+        self.dtype, self.name = as_dtype(dtype), name
+
+    def __eq__(self, other: object) -> Any:
+        return isinstance(other, TensorSpec) and (
+            (self.shape, self.dtype) == (other.shape, other.dtype)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"TensorSpec(shape={tuple(self.shape)}, dtype={self.dtype!r}, name=None)"
+
+
+def tensor(value: Any, dtype: Any = None) -> Any:
+    """A value as a tensor: Python's numbers are int32 and float32, arrays keep their
+    type. Tensors without a value stay as they are."""
+    if is_symbolic_tensor(value):
+        return value
+    if isinstance(value, Values) and (dtype is None or value.dtype == kind(dtype)):
+        return value  # the same object: a gradient tape knows it
+    if is_variable(value):
+        value = as_array(value)
+    array = np.asarray(value, None if dtype is None else kind(dtype))
+    if dtype is None and not typed(value):
+        small = {"float64": np.float32, "int64": np.int32}.get(array.dtype.name)
+        if small is not None and (array.dtype.kind == "f" or fits(array)):
+            array = array.astype(small)
+    return array.view(Values)
+
+
+def typed(value: Any) -> Any:
+    """Whether a value, or one in a list, has a type of its own."""
+    return any(isinstance(x, (np.ndarray, np.generic)) for x in _parts(value))
+
+
+def fits(array: np.ndarray) -> Any:
+    """Whether integers fit into 32 bits."""
+    return array.size == 0 or np.abs(array).max() < 2**31
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The first leaves of nested lists, which say what all of them are."""
+    while isinstance(value, (list, tuple)) and len(value):
+        if not isinstance(value[0], (list, tuple)):
+            yield from value[:8]
+            return
+        value = value[0]
+    yield value
+
+
+def operands(*values: Any) -> Iterator[Any]:
+    """Values as functions of `kurve.ops` take them: a number of Python's beside arrays
+    takes on their type."""
+    others = any(isinstance(v, (np.ndarray, np.generic)) for v in values) or any(
+        is_symbolic_tensor(v) or is_variable(v) for v in values
+    )
+    for value in values:
+        number = isinstance(value, (int, float)) and not isinstance(value, Number)
+        needs = isinstance(value, (list, tuple, Number)) or (number and not others)
+        yield tensor(value) if needs else value
+
+
+def eager(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator of a function whose results are tensors."""
+
+    @functools.wraps(call)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        found = call(*args, **kwargs)
+        if isinstance(found, (list, tuple)):
+            parts = [as_tensor(part) for part in found]
+            return (
+                type(found)(*parts) if hasattr(found, "_fields") else type(found)(parts)
+            )
+        return as_tensor(found)
+
+    return wrapped
+
+
+def as_tensor(value: Any) -> Any:
+    """An array or a number of NumPy's with the method `numpy`. Tensors stay the objects
+    that they are: a gradient tape knows them."""
+    if type(value) is np.ndarray or isinstance(value, np.generic):
+        return np.asarray(value).view(Values)
+    return value
+
+
+def concrete(where: str, *values: Any) -> Any:
+    """Refuse tensors without values, for a function that cannot be part of a model.
+
+    Raises:
+        NotImplementedError: one is.
+    """
+    for leaf in leaves(values):
+        if is_symbolic_tensor(leaf):
+            raise NotImplementedError(
+                f"[tf.{where}] it needs values, and cannot be part of a model. "
+                f"Received: {leaf!r}. Try it on the data before the model."
+            )
+    arrays = [np.asarray(tensor(value)) for value in values]
+    return arrays[0] if len(arrays) == 1 else arrays

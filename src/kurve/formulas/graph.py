@@ -423,17 +423,10 @@ class Graph:
             distribution: "uniform" in (0, 1), or "normal".
             seed: an integer, or None for the model's.
         """
-        draw = self._draws[self.stream] = self._draws.get(self.stream, 0) + 1
-        if draw > MOST_DRAWS:
-            raise ValueError(
-                f"[{self._layers[-1].name if self._layers else 'random'}] at most "
-                f"{MOST_DRAWS} functions of kurve.random may be called in one call. "
-                "Try one with a larger shape."
-            )
-        stream = self.stream + draw * STREAM_OF_DRAW
+        stream = self.next_stream()
         attrs = {"distribution": distribution, "stream": stream}
         if seed is not None:
-            attrs |= {"stream": draw, "seed": seed}
+            attrs |= {"stream": stream // STREAM_OF_DRAW, "seed": seed}
         batched = bool(shape) and shape[0] is None
         sample = tuple(size for size in tuple(shape)[batched:] if size is not None)
         if not batched:
@@ -451,6 +444,17 @@ class Graph:
         finally:
             self._layers.pop()
             Graph.current = before
+
+    def next_stream(self) -> int:
+        """Another random stream of the layer that is being called."""
+        draw = self._draws[self.stream] = self._draws.get(self.stream, 0) + 1
+        if draw > MOST_DRAWS:
+            raise ValueError(
+                f"[{self._layers[-1].name if self._layers else 'random'}] at most "
+                f"{MOST_DRAWS} functions of kurve.random may be called in one call. "
+                "Try one with a larger shape."
+            )
+        return self.stream + draw * STREAM_OF_DRAW
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:
         """Append the operations of a layer that has `lower`."""

@@ -251,8 +251,14 @@ class Layer(Entrance):
                         part.unbuild()
                 raise
         if isinstance(samples, tuple) and None not in samples and not shapes and infer:
-            shape: Any = self._output_sample(samples)
-            check_size(type(self), "output", shape)
+            if self.has_formula and is_own(type(self)):
+                ends = [
+                    getattr(t, "sample", ()) for t in leaves(self._inferred(samples))
+                ]
+            else:
+                ends = [self._output_sample(samples)]
+            for shape in ends:
+                check_size(type(self), "output", shape)  # type: ignore[arg-type]
         self.built_shape = samples
 
     def _make_variables(self, samples: Any) -> None:

@@ -70,6 +70,17 @@ def clone_model(
             )
         return copied
 
+    if model._network.build_for is not None:
+        if input_tensors is not None or clone_function is not None:
+            raise ValueError(
+                "[clone_model] a model with a call() of its own is made by its class. "
+                f"Received: input_tensors={input_tensors!r}, "
+                f"clone_function={clone_function!r}. Try neither."
+            )
+        own = type(model).from_config(model.get_config())
+        if model.built:
+            own._build_like(_own_shapes(model))
+        return own
     given = None if input_tensors is None else list(leaves(input_tensors))
     structure = model._network.structure
     count = 1 if structure is None else len(structure.flat_inputs)
@@ -154,7 +165,7 @@ def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> An
         values = [v.numpy() if v.role == "buffer" else None for v in layer.variables]
         keep_shape = keep_shapes or any(value is not None for value in values)
         layers.append((layer.built_shape, values) if keep_shape else (None, []))
-    if not keep_shapes and network.structure is None:
+    if not keep_shapes and network.structure is None and "layers" in config:
         config["input_shape"] = None
         for entry in config["layers"]:
             entry["config"].pop("input_shape", None)
@@ -167,6 +178,7 @@ def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> An
         new,
         {
             "config": config,
+            "shapes": _own_shapes(model),
             "custom_objects": custom,
             "seed": rng.next_seed() if seed is None else seed,
             "layers": layers,
@@ -186,6 +198,7 @@ def snapshot(model: Model) -> dict[str, Any]:
     history = model.history
     return {
         "config": config,
+        "shapes": _own_shapes(model),
         "custom_objects": custom,
         "seed": network.seed,
         "layers": [
@@ -202,19 +215,49 @@ def snapshot(model: Model) -> dict[str, Any]:
     }
 
 
-def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
-    """Make an object whose `__init__` has not run the model of a snapshot."""
+def _own_shapes(model: Any) -> Any:
+    """The shapes of the inputs of a model with a call() of its own, in their structure,
+    None before it is built; of other models ()."""
+    if model._network.build_for is None:
+        return ()
+    structure = model._network.structure
+    if structure is None:
+        return None
+    return replaced(structure.inputs, lambda tensor: _Held(tensor.shape))
+
+
+class _Held:
+    """A leaf of a structure."""
+
+    def __init__(self, shape: Any) -> None:
+        self.shape = shape
+
+
+def _remade(model: Any, snapshot: Mapping[str, Any]) -> Any:
+    """The layers of a model of inputs and outputs, or of a stack."""
     config, seed = snapshot["config"], snapshot["seed"]
     model._start(config["name"])
-    trainable = config.get("trainable", True)
     with registry.custom_objects(snapshot["custom_objects"]):
-        if "input_layers" in config:
-            structure = model_from(config, seed=seed)._network.structure
-            network = model._network = Network(seed, trainable, structure)
-            layers = network.layers
-        else:
-            layers = model_from(config, seed=seed)._network.layers
-            network = model._network = Network(seed, trainable)
+        made = model_from(config, seed=seed)._network
+    network = Network(seed, config.get("trainable", True), made.structure)
+    model._network = network
+    return made.layers if made.structure is None else network.layers
+
+
+def _remade_own(model: Any, snapshot: Mapping[str, Any]) -> Any:
+    """The layers of a model with a call() of its own, called for the same shapes."""
+    model.__init__(**snapshot["config"])
+    model._network.seed = snapshot["seed"]
+    if snapshot["shapes"] is not None:
+        model._build_like(snapshot["shapes"])
+    return model._network.layers
+
+
+def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
+    """Make an object whose `__init__` has not run the model of a snapshot."""
+    config, is_own = snapshot["config"], snapshot["shapes"] != ()
+    layers = (_remade_own if is_own else _remade)(model, snapshot)
+    network = model._network
     states = snapshot["layers"]
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):
         if shape is not None and not layer.built:
@@ -222,10 +265,9 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
         for variable, value in zip(layer.variables, values, strict=True):
             if value is not None:
                 variable.assign(value)
-    if network.structure is None:
-        stack: Any = model
-        stack._put(config["input_shape"], layers)
-    else:
+    if not is_own and network.structure is None:
+        model._put(config["input_shape"], layers)
+    elif not is_own:
         network.lay_out()
     network.set_compilation(snapshot["compiled"])
     if snapshot["training"] is not None and network.state is not None:

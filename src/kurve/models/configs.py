@@ -24,12 +24,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kurve import layers as layer_classes
+from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.formulas.calls import recorded
 from kurve.formulas.limits import limited
 from kurve.formulas.public import FUNCTIONS
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.core import InputLayer
+from kurve.models.body import Body
 from kurve.models.fields import Field
 from kurve.training.structure import Structure
 
@@ -153,6 +155,10 @@ def serialize_operation(operation: Any) -> dict[str, Any]:
             "dtype": operation.output.dtype,
         }
         return {"class_name": "InputLayer", "config": config}
+    if isinstance(operation, Body):
+        own = type(operation._model)
+        name = registry.note(own.__name__, own)
+        return {"class_name": name, "config": {"name": operation.name}}
     network = getattr(operation, "_network", None)
     if network is not None:
         name = "Sequential" if network.structure is None else "Functional"

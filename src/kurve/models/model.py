@@ -12,6 +12,7 @@ from kurve.core.arguments import check_flag, check_name, is_integer
 from kurve.core.entries import entries
 from kurve.core.locks import modifies, reads
 from kurve.core.naming import auto_name, unique_name
+from kurve.core.overrides import is_own
 from kurve.errors import lookup
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of, inferred
@@ -464,9 +465,12 @@ class Model(Facade, Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` makes an equal model without its
-        weights."""
+        weights. Of a model with a call() of its own its name; a class whose __init__
+        has other arguments adds them."""
         from kurve.models.configs import functional_config
 
+        if self._network.build_for is not None:
+            return {"name": self.name, "trainable": self.trainable}
         return functional_config(self)
 
     @classmethod
@@ -482,6 +486,8 @@ class Model(Facade, Layer):
         """
         from kurve.models.configs import built, model_from
 
+        if "layers" not in config and is_own(cls):
+            return cls(**config)
         with registry.custom_objects(custom_objects):
             model = model_from(config)
         structure = model._network.structure

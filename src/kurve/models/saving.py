@@ -4,6 +4,10 @@ kind      "model", or "weights" for these alone
 model     model.get_config(), see `kurve.models.configs`
 seed      key of all random streams of the model
 step      number of updates done
+formulas  where layers are of one's own: what they compute, by class and name of the
+          layer, see `kurve.layers.traced`
+own       of a model with a call() of its own: its class and configuration; "model" is
+          the graph of inputs and outputs around that call
 compile   null, or optimizer, loss, metrics and engine; "outputs" with loss, weight
           and metrics of each in their place, where there are several or a weight
 
@@ -29,10 +33,13 @@ from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.core.container.reading import Reader, opened
 from kurve.core.container.writing import write
+from kurve.core.overrides import is_own
 from kurve.errors import path_name
 from kurve.layers.base import Variable
-from kurve.models.configs import model_from
+from kurve.layers.traced import class_of, formulas_of
+from kurve.models.configs import functional_config, model_from
 from kurve.models.fields import Field, difference
+from kurve.models.model import Model
 from kurve.training.compilation import Goal
 
 if TYPE_CHECKING:
@@ -130,14 +137,19 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"[save] arguments of layers must have at most {MAX_CONSTANTS} numbers. "
             f"Received: {constants}. Try Normalization() and adapt(x)."
         )
+    own = getattr(model, "_body", None) is not None
     with registry.collect_custom():
-        info = {
+        info: dict[str, Any] = {
             "kind": "model",
-            "model": model.get_config(),
+            "model": functional_config(model) if own else model.get_config(),
             "seed": state.seed,
             "step": state.step,
             "compile": compile_entry(model),
         }
+        if own:
+            info["own"] = _own_entry(model)
+    if formulas := formulas_of(model._network):
+        info["formulas"] = formulas
     if info["compile"] is not None and len(state.slots) + len(state.scalars):
         tensors["optimizer/slots"] = state.slots
         tensors["optimizer/scalars"] = state.scalars
@@ -149,9 +161,14 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def unpacked(top: Field, file: Reader) -> Sequential:
     """The model of a description and the arrays of its file."""
-    fields = top.table("kind", "model", "seed", "step", "compile")
+    fields = top.table(
+        "kind", "model", "seed", "step", "compile", optional=("formulas", "own")
+    )
     seed, step = fields["seed"].integer(below=2**64), fields["step"].integer()
-    model = read_network(fields["model"], file)
+    with registry.custom_objects(_traced_classes(fields.get("formulas"))):
+        model = read_network(fields["model"], file)
+    if "own" in fields:
+        model = _own_from(fields["own"], model)
     if fields["compile"].value is not None:
         compile_from(fields["compile"], model)
         read_training(file, model, "optimizer/")
@@ -167,6 +184,51 @@ def unpacked(top: Field, file: Reader) -> Sequential:
         model.history.history = read_history(file)
         model.history.set_model(model)
     return model
+
+
+def _own_entry(model: Any) -> dict[str, Any]:
+    """Class and configuration of a model with a call() of its own; null where it says
+    no more than the graph around that call."""
+    config: Any = None
+    if is_own(type(model)) and type(model).get_config is not Model.get_config:
+        config = model.get_config()
+        config.pop("layers", None)
+    return {"class_name": type(model).__name__, "config": config}
+
+
+def _traced_classes(formulas: Field | None) -> dict[str, type]:
+    """Classes for the layers whose own are not given."""
+    found: dict[str, type] = {}
+    if formulas is None:
+        return found
+    if not isinstance(formulas.value, dict):
+        raise formulas.error("it must be an object")
+    for name, by_layer in formulas.value.items():
+        field = formulas.inner(name, by_layer)
+        if not name.isidentifier() or not isinstance(by_layer, dict):
+            raise field.error("it must hold the formulas of a class")
+        given = registry.known(name)
+        if given is None or issubclass(given, Model):
+            found[name] = class_of(name, by_layer)
+    return found
+
+
+def _own_from(entry: Field, traced: Any) -> Any:
+    """The model with a call() of its own, if its class is given; else the graph that
+    computes the same."""
+    fields = entry.table("class_name", "config")
+    cls, config = registry.known(fields["class_name"].text()), fields["config"].value
+    if not isinstance(cls, type) or not issubclass(cls, Model):
+        return traced
+
+    def made(_: Any) -> Any:
+        model = cls() if config is None else cls.from_config(config)
+        model._build_like(traced._network.structure.inputs)
+        model.set_weights(traced.get_weights())
+        model._network.trainable = traced._network.trainable
+        return model
+
+    return fields["config"].convert(made)
 
 
 def read_network(

@@ -1,0 +1,376 @@
+"""Layers of one's own as the operations that they compute, so that a file holds them
+without their code.
+
+A formula is plain data:
+
+    inputs     the shapes of one sample of each tensor that the layer was called with
+    weights    [name, shape, role] of each variable of the layer, in their order
+    constants  arrays that stand in the formula
+    operations each with its kind, the numbers of the values that it reads, the shape of
+               its result, its variables and its attributes
+    outputs    numbers of values, in the structure that `call` returned
+    losses     numbers of values that are added to the loss
+
+Values are numbered as in a plan: the inputs, then the result of each operation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from kurve import initializers
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.tensor import KerasTensor, leaves, replaced
+from kurve.kinds import OPERATIONS
+from kurve.layers.base import Layer, Variable, place_all
+from kurve.ops.elementwise import RULES
+from kurve.ops.tape import Instruction, Tape
+from kurve.plan import Op, Shape, VariableSpec
+
+MOST_CONSTANTS = 20_000
+"""Numbers of the constants of one formula."""
+
+MOST_OPERATIONS = 20_000
+
+MOST_PARTS = 60_000
+"""Of all formulas of a file: numbers, texts and names."""
+
+
+class Traced(Layer):
+    """Base class of the layers of a file whose own classes are not there. It computes
+    what theirs did, for samples of the same shapes.
+
+    Raises:
+        ValueError: a call with tensors of other shapes.
+    """
+
+    formulas: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The formula of each layer of this class, by the layer's name."""
+
+    def __init__(self, formula: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        super().__init__(name=given.get("name"))
+        if given.get("trainable") is False:
+            self.trainable = False
+        self._given = dict(given)
+        self._formula = _Formula(formula)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer with that name in the file."""
+        name = config.get("name")
+        if name not in cls.formulas:
+            raise ValueError(
+                f"[from_config] the layer {name!r} is of the class {cls.__name__}, "
+                "which must be passed in custom_objects. Received: no such class. "
+                f"Try custom_objects={{{cls.__name__!r}: {cls.__name__}}}."
+            )
+        return cls(cls.formulas[name], config)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**self._given, "name": self.name, "trainable": self.trainable}
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables that the file names."""
+        for name, shape, role in self._formula.weights:
+            self._variables.append(
+                Variable(name, shape, initializers.Zeros(), role, None, None)
+            )
+
+    @property
+    def own_variables(self) -> list[Variable]:
+        """In the order of the file."""
+        return list(self._variables)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The operations of the file, of the tensors among the arguments."""
+        graph = Graph.current
+        tensors = [t for t in leaves((args, kwargs)) if isinstance(t, Tensor)]
+        assert graph is not None
+        return self._formula.run(graph, tensors, self._variables, self.name)
+
+
+class _Formula:
+    """A formula that was read and checked."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        _expect(
+            given,
+            {"inputs", "weights", "constants", "operations", "outputs", "losses"},
+        )
+        self.inputs = [_shape(s) for s in _list(given["inputs"])]
+        self.weights: list[tuple[str, Shape, str]] = []
+        for name, shape, role in map(_list, _list(given["weights"])):
+            if not isinstance(name, str) or role not in (
+                "param",
+                "statistic",
+                "buffer",
+                "constant",
+            ):
+                raise ValueError(f"a weight is wrong: {name!r}, {role!r}")
+            self.weights.append((name, _shape(shape), role))
+        self.constants: list[np.ndarray] = []
+        for shape, numbers in map(_list, _list(given["constants"])):
+            size = math.prod(_shape(shape))
+            if size > MOST_CONSTANTS or len(_list(numbers)) != size:
+                raise ValueError("a constant has another number of elements")
+            array = np.array(numbers, np.float32).reshape(_shape(shape))
+            self.constants.append(array)
+        operations = _list(given["operations"])
+        if len(operations) > MOST_OPERATIONS:
+            raise ValueError(f"more than {MOST_OPERATIONS} operations")
+        known = len(self.inputs)
+        self.operations: list[tuple[Op, dict[str, Any], dict[str, Any]]] = []
+        for i, entry in enumerate(operations):
+            self.operations.append(self._operation(entry, known + i))
+        last = known + len(operations)
+        self.outputs, self.losses = given["outputs"], _list(given["losses"])
+        for number in (*leaves(self.outputs), *self.losses):
+            if type(number) is not int or not 0 <= number < last:
+                raise ValueError(f"there is no value {number!r}")
+
+    def _operation(
+        self, entry: Any, last: int
+    ) -> tuple[Op, dict[str, Any], dict[str, Any]]:
+        _expect(
+            entry,
+            {"kind", "reads", "shape", "params", "buffers", "attrs", "tape"},
+        )
+        kind, attrs = entry["kind"], entry["attrs"]
+        if kind not in OPERATIONS:
+            raise ValueError(f"there is no operation {kind!r}")
+        reads = tuple(_list(entry["reads"]))
+        if not reads or not all(type(r) is int and 0 <= r < last for r in reads):
+            raise ValueError(f"{kind} reads a value that is not there before it")
+        if not isinstance(attrs, dict) or not all(map(_is_attr, attrs.values())):
+            raise ValueError(f"{kind} has attributes of another kind")
+        attrs = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs.items()}
+        for role, limit in (("params", 0), ("buffers", len(self.constants))):
+            places = entry[role]
+            if not isinstance(places, dict) or not all(
+                type(n) is int and -limit <= n < len(self.weights)
+                for n in places.values()
+            ):
+                raise ValueError(f"{kind} names a variable that is not there")
+        tape = None if entry["tape"] is None else _tape(entry["tape"])
+        op = Op(
+            kind, "", (), _shape(entry["shape"]), attrs=attrs, tape=tape, inputs=reads
+        )
+        return op, dict(entry["params"]), dict(entry["buffers"])
+
+    def run(
+        self,
+        graph: Graph,
+        tensors: Sequence[Tensor],
+        variables: Sequence[Variable],
+        name: str,
+    ) -> Any:
+        """The outputs for these tensors."""
+        samples = [tensor.sample for tensor in tensors]
+        if samples != self.inputs:
+            raise ValueError(
+                f"[{name}] its formula, from a file, is for samples of shape "
+                f"{self.inputs}. Received: {samples}. Try custom_objects with its "
+                "class."
+            )
+
+        def spec(number: int) -> VariableSpec:
+            if number < 0:
+                return graph.constant(self.constants[-1 - number])
+            return graph.place(variables[number])
+
+        values = list(tensors)
+        streams: dict[Any, int] = {}
+        for op, params, buffers in self.operations:
+            attrs = dict(op.attrs)
+            if "stream" in attrs and "seed" not in attrs:
+                old = attrs["stream"]
+                streams.setdefault(old, graph.next_stream())
+                attrs["stream"] = streams[old]
+            values.append(
+                graph.op(
+                    op.kind,
+                    [values[i] for i in op.inputs],
+                    op.out_shape,
+                    {role: spec(number) for role, number in params.items()},
+                    {role: spec(number) for role, number in buffers.items()},
+                    attrs,
+                    op.tape,
+                    batched=True,
+                )
+            )
+        graph.losses += [values[number] for number in self.losses]
+        return replaced(self.outputs, lambda number: values[number])
+
+
+def _expect(given: Any, keys: set[str]) -> None:
+    if not isinstance(given, dict) or set(given) != keys:
+        raise ValueError(f"it must have {', '.join(sorted(keys))}, and nothing else")
+
+
+def _list(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"it must be a list. Received: {str(value)[:60]}")
+    return value
+
+
+def _shape(value: Any) -> Shape:
+    sizes = tuple(_list(value))
+    if len(sizes) > 16 or not all(type(n) is int and 0 < n < 2**48 for n in sizes):
+        raise ValueError(f"it must be a shape. Received: {str(value)[:60]}")
+    return sizes
+
+
+def _is_attr(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(type(n) is int for n in value)
+    return isinstance(value, (bool, int, float, str))
+
+
+def _tape(given: Any) -> Tape:
+    inputs, code, outputs = _list(given)
+    steps = tuple(
+        Instruction(str(name), tuple(_list(arguments)), float(value))
+        for name, arguments, value in map(_list, _list(code))
+    )
+    numbers = (inputs, *_list(outputs), *(a for step in steps for a in step.arguments))
+    if not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError("a tape names its registers by numbers")
+    tape = Tape(inputs, steps, tuple(outputs))
+    return tape.checked({name: rule.arity for name, rule in RULES.items()})
+
+
+# ---------------------------------------------------------------- writing
+
+
+def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
+    """The formula of a layer for a call with these symbolic tensors.
+
+    Returns:
+        None where a file cannot hold it: of unknown sizes, with regularizers or
+        constraints, with parts that are frozen alone, or with too many constants.
+    """
+    tensors = [t for t in leaves((args, kwargs)) if isinstance(t, KerasTensor)]
+    samples = [t.sample for t in tensors]
+    if any(None in s for s in samples) or len({id(t) for t in tensors}) < len(tensors):
+        return None
+    graph = Graph(samples)  # type: ignore[arg-type]
+    place_all(graph, [layer], True)
+    inputs = iter(graph.inputs)
+
+    def swap(leaf: Any) -> Any:
+        return next(inputs) if isinstance(leaf, KerasTensor) else leaf
+
+    out = layer.run(*replaced(args, swap), **replaced(kwargs, swap))
+    flat = list(leaves(out))
+    if not all(isinstance(tensor, Tensor) for tensor in flat):
+        return None
+    # As of a metric, that a loss depends on the whole batch is no fault.
+    plan = graph.finish(flat, metrics=[list(graph.losses)])
+    variables = layer.variables
+    if any(v.regularizer is not None or v.constraint is not None for v in variables):
+        return None
+    if len({spec.trainable for spec in plan.params}) > 1:
+        return None
+    if sum(np.size(array) for _, array in graph.constants) > MOST_CONSTANTS:
+        return None
+    numbers = {id(variable): i for i, variable in enumerate(variables)}
+    held = [id(spec) for spec, _ in graph.constants]
+    places: dict[bool, dict[int, int]] = {True: {}, False: {}}
+    for is_param, specs, own in (
+        (True, plan.params, graph.params),
+        (False, plan.buffers, graph.buffers),
+    ):
+        for spec, variable in zip(specs, own, strict=True):
+            if id(variable) in numbers:
+                places[is_param][spec.offset] = numbers[id(variable)]
+            elif id(spec) in held:
+                places[is_param][spec.offset] = -1 - held.index(id(spec))
+            else:
+                return None
+    found = iter([head.value for head in plan.heads])
+    return {
+        "inputs": [list(s) for s in samples],
+        "weights": [[v.name, list(v.shape), v.role] for v in variables],
+        "constants": [
+            [list(array.shape), np.ravel(array).tolist()]
+            for _, array in graph.constants
+        ],
+        "operations": [
+            {
+                "kind": op.kind,
+                "reads": list(plan.reads(i)),
+                "shape": list(op.out_shape),
+                "params": {k: places[True][v.offset] for k, v in op.params.items()},
+                "buffers": {k: places[False][v.offset] for k, v in op.buffers.items()},
+                "attrs": {
+                    key: list(value) if isinstance(value, tuple) else value
+                    for key, value in op.attrs.items()
+                },
+                "tape": None
+                if op.tape is None
+                else [
+                    op.tape.inputs,
+                    [[s.name, list(s.arguments), s.value] for s in op.tape.code],
+                    list(op.tape.outputs),
+                ],
+            }
+            for i, op in enumerate(plan.ops)
+        ],
+        "outputs": replaced(out, lambda _: next(found)),
+        "losses": [metric.rows for metric in plan.heads[0].metrics],
+    }
+
+
+def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
+    """The formulas of a network's layers of one's own that a file can hold: by class,
+    then by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for layer, args, kwargs in own_layers(network):
+        name = type(getattr(layer, "_model", None) or layer).__name__
+        if layer.name in found.get(name, ()):
+            continue
+        try:
+            formula = formula_of(layer, args, kwargs)
+        except Exception:  # of the user's code; its class is needed then
+            formula = None
+        if formula is not None:
+            found.setdefault(name, {})[layer.name] = formula
+    text = json.dumps(found)
+    return found if text.count(",") + text.count(":") < MOST_PARTS else {}
+
+
+def class_of(name: str, formulas: Mapping[str, Any]) -> type[Traced]:
+    """A class for the layers of that class in a file."""
+    return type(name, (Traced,), {"formulas": formulas, "__module__": "file"})
+
+
+def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """The layers of one's own of a network and of the models in it, with the arguments
+    of their first call."""
+    from kurve.layers import CLASSES
+
+    def is_own(layer: Any) -> bool:
+        return CLASSES.get(type(layer).__name__) is not type(layer)
+
+    if network.structure is None:
+        shape: Any = (None, *network.samples()[0])
+        for layer in network.layers:
+            if hasattr(layer, "_network"):
+                yield from own_layers(layer._network)
+            elif is_own(layer):
+                yield layer, (KerasTensor(shape),), {}
+            shape = layer.compute_output_shape(shape)
+            if not all(size is None or isinstance(size, int) for size in shape):
+                return  # several outputs
+        return
+    for node in network.structure.nodes:
+        layer = node.operation
+        if hasattr(layer, "_network"):
+            yield from own_layers(layer._network)
+        elif isinstance(layer, Layer) and not node.is_input and is_own(layer):
+            yield layer, node.args, node.kwargs

@@ -43,6 +43,7 @@ namespace {
 #include "depthwise.inl.h"
 #include "pooling.inl.h"
 #include "recurrent.inl.h"
+#include "recurrent_backward.inl.h"
 #include "reduce.inl.h"
 #include "resample.inl.h"
 #include "sparse.inl.h"

@@ -27,8 +27,8 @@ struct Recurrence {
   int64_t width() const { return gates() * H; }
   int64_t padded() const { return (H + 15) / 16 * 16; }
   int64_t outputs() const { return (states ? 2 : 1) * H; }  // of a step
-  // Vectors that forward keeps of each unit and step: lstm i f n o c' f(c); gru u r n h'
-  // and n of h U; gru_before u r n h'; simple h. Those behind an activation whose
+  // Vectors that forward keeps of each unit and step: lstm i f n o c' f(c); gru u r n
+  // h' and n of h U; gru_before u r n h'; simple h. Those behind an activation whose
   // derivative does not follow from its value are kept as they were before it.
   int64_t kept_vectors() const {
     return kind == CellKind::lstm     ? 6
@@ -44,8 +44,8 @@ struct Recurrence {
   float* local = nullptr;         // local_size(...) floats per sample
 
   float* y = nullptr;
-  // Null where there will be no backward pass: what is kept (B, T, kept_vectors, padded)
-  // and the h that was multiplied with U (B, T, padded).
+  // Null where there will be no backward pass: what is kept, (B, T, kept_vectors,
+  // padded), and the h that was multiplied with U, (B, T, padded).
   float *kept = nullptr, *h_in = nullptr;
 
   // Of backward: dz (B, T, G H) of x W and of h U, which are the same but for gru; of

@@ -206,7 +206,9 @@ struct CellRows {
   int64_t time(int64_t step) const { return p.reverse ? p.T - 1 - step : step; }
   // Number of a row's step among all.
   int64_t place(int64_t r, int64_t t) const { return (first + r) * p.T + t; }
-  bool counts(int64_t r, int64_t t) const { return !p.mask || p.mask[place(r, t)] != 0; }
+  bool counts(int64_t r, int64_t t) const {
+    return !p.mask || p.mask[place(r, t)] != 0;
+  }
   bool any_counts(int64_t t) const {
     for (int64_t r = 0; r < rows; r++)
       if (counts(r, t)) return true;
@@ -394,158 +396,6 @@ static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   }
 }
 
-// Gradients on the way back: of h, what goes around the product with U, and what comes
-// out of it; of c; dz of h U.
-struct CellGradients {
-  float *carry, *din, *dc, *dreset, *dz;
-  int64_t dz_row;
-};
-
-// din (rows, padded) = or += dz (rows, K) times the rows k.. of U^T.
-static void multiply_transposed(const CellRows& b, const CellGradients& g, int64_t k,
-                                int64_t K, float* din, Chain start) {
-  const Recurrence& p = b.p;
-  for (int64_t n = 0; n < p.H; n += panel_width) {
-    const float* panel = p.packed + n * p.width() + k * panel_width;
-    auto run = p.H - n <= L ? micro_rows<1> : micro_rows<2>;
-    in_tiles(b.rows, tile, [&](int64_t r0, int64_t count) {
-      for (int64_t from = 0; from < K; from += k_block)
-        run(int(count), g.dz + r0 * g.dz_row + k + from, g.dz_row, 1,
-            panel + from * panel_width, panel_width, din + r0 * b.P + n, b.P,
-            min(K - from, k_block), from ? Chain::accumulate : start);
-    });
-  }
-}
-
-// dz of a row, for the units from j on, and what stays in its place.
-template <CellKind kind, bool usual>
-INLINE void backward_cell(const CellRows& b, const CellFunctions<usual>& f,
-                          const CellGradients& g, const float* kept, vf dh, int64_t r,
-                          int64_t t, int64_t j) {
-  const Recurrence& p = b.p;
-  const int64_t n = p.H - j, at = r * b.P + j;
-  float* dz = g.dz + r * g.dz_row + j;
-  vf carry{};
-  if constexpr (kind == CellKind::lstm) {
-    const Activated i = f.dg(load(kept)), forget = f.dg(load(kept + L)),
-                    c = f.df(load(kept + 2 * L)), o = f.dg(load(kept + 3 * L)),
-                    out = f.df(load(kept + 5 * L));
-    const vf dc = load(g.dc + at) + dh * o.y * out.d;
-    store(dz, dc * c.y * i.d, n);
-    store(dz + p.H, dc * load(kept + 4 * L) * forget.d, n);
-    store(dz + 2 * p.H, dc * i.y * c.d, n);
-    store(dz + 3 * p.H, dh * out.y * o.d, n);
-    store(g.dc + at, dc * forget.y);
-  } else if constexpr (kind == CellKind::simple) {
-    store(dz, dh * f.df(load(kept)).d, n);
-  } else {
-    const Activated u = f.dg(load(kept)), c = f.df(load(kept + 2 * L));
-    const vf dn = dh * (1.0f - u.y) * c.d, du = dh * (load(kept + 3 * L) - c.y) * u.d;
-    carry = dh * u.y;
-    store(dz, du, n);
-    if constexpr (kind == CellKind::gru) {
-      const Activated reset = f.dg(load(kept + L));
-      const vf dr = dn * load(kept + 4 * L) * reset.d;
-      store(dz + p.H, dr, n);
-      store(dz + 2 * p.H, dn * reset.y, n);
-      float* dz_x = p.dz_x + b.place(r, t) * p.width() + j;
-      store(dz_x, du, n);
-      store(dz_x + p.H, dr, n);
-      store(dz_x + 2 * p.H, dn, n);
-    } else {
-      store(dz + 2 * p.H, dn, n);
-    }
-  }
-  store(g.carry + at, carry);
-}
-
-// gru_before: dr, from the gradient of what is behind the reset gate.
-template <bool usual>
-static void backward_reset(const CellRows& b, const CellFunctions<usual>& f,
-                           const CellGradients& g, int64_t t) {
-  const Recurrence& p = b.p;
-  for (int64_t r = 0; r < b.rows; r++) {
-    const float* kept = p.kept + b.place(r, t) * p.kept_vectors() * b.P;
-    const float* h_in = p.h_in + b.place(r, t) * b.P;
-    const bool counts = b.counts(r, t);
-    for (int64_t j = 0; j < p.H; j += L) {
-      const int64_t at = r * b.P + j;
-      const Activated reset = f.dg(load(kept + j * p.kept_vectors() + L));
-      const vf d = load(g.dreset + at), h = load(h_in + j), zero{};
-      store(g.din + at, counts ? d * reset.y : zero);
-      store(g.dz + r * g.dz_row + p.H + j, counts ? d * h * reset.d : zero, p.H - j);
-      store(p.reset + b.place(r, t) * b.P + j, counts ? reset.y * h : zero);
-    }
-  }
-}
-
-template <CellKind kind, bool usual>
-static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
-  const CellRows b{p, first, rows};
-  const CellFunctions<usual> f{p};
-  const int64_t P = b.P, all = rows * P, V = p.kept_vectors(), width = p.width();
-  float* local = p.local + first * cell_local_size(p, true);
-  CellGradients g{};
-  float** const parts[] = {&g.carry, &g.din, &g.dc, &g.dreset};
-  for (float** to : parts) {
-    *to = local;
-    zero_floats(local, all);
-    local += all;
-  }
-  g.dz = local, g.dz_row = (width + 15) / 16 * 16;
-  auto dh_at = [&](int64_t r, int64_t j) {
-    const int64_t at = r * P + j;
-    vf d = load(g.din + at);
-    if (p.factors) d *= load(b.factors(r) + j, p.H - j);
-    return load(g.carry + at) + d;
-  };
-  StopPoller poller;
-  for (int64_t step = p.T; step-- > 0;) {
-    const int64_t t = b.time(step);
-    if (poller.stop_requested(rows * p.H * width)) return;
-    for (int64_t r = 0; r < rows; r++) {
-      const float* dy = b.output(p.dy, r, step);
-      const float* kept = p.kept + b.place(r, t) * V * P;
-      const bool counts = b.counts(r, t);
-      if (!counts) zero_floats(g.dz + r * g.dz_row, width);
-      for (int64_t j = 0; j < p.H; j += L) {
-        vf dh = dh_at(r, j);
-        if (dy) dh += load(dy + j, p.H - j);
-        if (dy && p.states) {
-          float* dc = g.dc + r * P + j;
-          store(dc, load(dc) + load(dy + p.H + j, p.H - j));
-        }
-        if (counts)
-          backward_cell<kind>(b, f, g, kept + j * V, dh, r, t, j);
-        else
-          store(g.carry + r * P + j, dh);
-      }
-      if (!counts && kind == CellKind::gru)
-        zero_floats(p.dz_x + b.place(r, t) * width, width);
-    }
-    const bool any = b.any_counts(t);
-    if constexpr (kind == CellKind::gru_before) {
-      multiply_transposed(b, g, 2 * p.H, p.H, g.dreset, Chain::start);
-      backward_reset(b, f, g, t);
-    }
-    for (int64_t r = 0; r < rows; r++)
-      copy_floats(g.dz + r * g.dz_row, width, p.dz_h + b.place(r, t) * width);
-    if (!any)
-      zero_floats(g.din, all);
-    else if (step > 0 || p.dh0)
-      multiply_transposed(b, g, 0, kind == CellKind::gru_before ? 2 * p.H : width,
-                          g.din,
-                          kind == CellKind::gru_before ? Chain::accumulate
-                                                       : Chain::start);
-  }
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t j = 0; j < p.H; j += L) {
-      const int64_t to = (first + r) * p.H + j;
-      if (p.dh0) store(p.dh0 + to, dh_at(r, j), p.H - j);
-      if (p.dc0) store(p.dc0 + to, load(g.dc + r * P + j), p.H - j);
-    }
-}
-
 // The instance of a function template for the cell.
 #define BY_CELL(function, p, ...)                                                   \
   const bool usual = p.activation == Activation::tanh &&                            \
@@ -569,7 +419,3 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
 static void cell_forward(const Recurrence& p, int64_t first, int64_t rows) {
   BY_CELL(forward_rows, p, first, rows)
 }
-static void cell_backward(const Recurrence& p, int64_t first, int64_t rows) {
-  BY_CELL(backward_rows, p, first, rows)
-}
-#undef BY_CELL

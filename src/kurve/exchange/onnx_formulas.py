@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.exchange.onnx_graph import Arrays, Graph
+from kurve.exchange.onnx_recurrence import recurrent
 from kurve.plan import Op
 
 Inputs = Sequence[str]
@@ -227,4 +228,7 @@ GRAPH_OPS: dict[str, Callable[[Graph, Op, Arrays, Inputs], str]] = {
     "permute": permute,
     "slice": cut,
     "place": place,
+    "lstm": recurrent,
+    "gru": recurrent,
+    "simple_rnn": recurrent,
 }

@@ -200,10 +200,13 @@ def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
 
 
 def _network(graph: Builder, network: Network, x: str) -> str:
-    check_operations(network, OPS, "ONNX")
+    check_operations(network, {*OPS, *GRAPH_OPS}, "ONNX")
     for op, arrays in zip(network.ops, network.arrays, strict=True):
         graph.layer = op.layer
-        x = OPS[op.kind](graph, op, arrays, x)
+        if op.kind in OPS:
+            x = OPS[op.kind](graph, op, arrays, x)
+        else:
+            x = GRAPH_OPS[op.kind](graph, op, arrays, [x])
     return x
 
 

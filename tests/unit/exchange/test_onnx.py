@@ -11,11 +11,13 @@ import pytest
 
 from kurve import Input, Model
 from kurve.engines import get_engine
+from kurve.exchange.exported import ExportedModel, Network, SingleNetwork
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import elementwise, recorded
 from kurve.formulas.tensor import FunctionCall
 from kurve.layers import Add, Concatenate, Dense
 from kurve.ops.elementwise import RULES
+from tests.engines.recurrence import Recurrent
 from tests.unit.exchange import cases
 from tests.unit.exchange.cases import assert_close
 
@@ -252,3 +254,76 @@ def test_formulas(name: str, tmp_path: Path) -> None:
     given = {"x": values[0], "y": values[1]}
     found, expected = run_graph(model, given, tmp_path), of_kurve(model, given)
     np.testing.assert_allclose(found[0], expected[0], rtol=2e-5, atol=1e-6)
+
+
+def recurrent_onnx(made: Recurrent, folder: Path) -> str:
+    """A plan with a recurrent op as a file."""
+    from kurve.exchange import onnx_model
+
+    values, (op,) = made.state().params, made.plan.ops
+    arrays = {
+        role: values[v.offset : v.end].reshape(v.shape) for role, v in op.params.items()
+    }
+    names = [f"x{k}" for k in range(len(made.inputs))]
+    stack = made.plan.is_stack
+    exported = ExportedModel(
+        "Model",
+        op.in_shape,
+        {"output": op.out_shape},
+        None,
+        (Network((op,), (arrays,), None if stack else made.plan),),
+        SingleNetwork(),
+        None,
+        None,
+        lambda x: {},
+        None if stack else dict(zip(names, made.inputs, strict=True)),
+    )
+    path = folder / "recurrent.onnx"
+    path.write_bytes(onnx_model.serialized(exported, "recurrent"))
+    return str(path)
+
+
+@pytest.mark.parametrize("initial", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "gru before", "simple_rnn"])
+def test_recurrent(
+    kind: str,
+    bias: bool,
+    reverse: bool,
+    sequences: bool,
+    initial: bool,
+    tmp_path: Path,
+) -> None:
+    flags = {"initial": initial, "sequences": sequences, "reverse": reverse}
+    if kind.startswith("gru"):
+        flags["reset_after"] = kind == "gru"
+    made = Recurrent(kind.split()[0], (5, 3, 4), plain=True, bias=bias, **flags)
+    check_recurrent(made, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "elu", "softsign", "softplus", "sigmoid"]
+)
+@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
+def test_activations_of_recurrent_nodes(kind: str, name: str, tmp_path: Path) -> None:
+    own: dict[str, Any] = {"activation": name, "alpha": 0.3}
+    check_recurrent(Recurrent(kind, (3, 2, 4), plain=True, **own), tmp_path)
+
+
+def check_recurrent(made: Recurrent, folder: Path) -> None:
+    path, xs = recurrent_onnx(made, folder), made.xs(6)
+    session = runtime.InferenceSession(path, None, ["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    (found,) = session.run(None, dict(zip(names, xs, strict=True)))
+    program = get_engine("reference").compile(made.plan)
+    assert_close(found, program.predict(made.state(), xs if len(xs) > 1 else xs[0]))
+
+
+@pytest.mark.parametrize(
+    "flags", [{"masked": True}, {"states": True}, {"activation": "gelu"}]
+)
+def test_what_recurrent_nodes_lack(flags: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[export\] layer 'rnn' cannot be written"):
+        recurrent_onnx(Recurrent("lstm", plain=True, **flags), tmp_path)

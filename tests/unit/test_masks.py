@@ -147,7 +147,7 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask=np.ones((6, 3))),
             ValueError,
-            r"\[GlobalAveragePooling1D\] a mask must have the sizes",
+            r"\[GlobalAveragePooling1D\] the mask of layer .* must have the first two",
         ),
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask=np.ones((5, 4))),

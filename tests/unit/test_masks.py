@@ -322,9 +322,8 @@ def test_constants_in_formulas_are_traced() -> None:
         model.compile("sgd", "mse", engine=engine)
         before = model.get_weights()
         model.fit(X, X + 1.0, epochs=1, verbose=0)
-        assert all(
-            (a != b).any() for a, b in zip(before, model.get_weights(), strict=True)
-        )
+        after = model.get_weights()
+        assert all((a != b).any() for a, b in zip(before, after, strict=True))
         table, kernel, bias = after
         found = model.predict(X, verbose=0)
         np.testing.assert_allclose(found, X + table @ kernel + bias, 1e-5, 1e-6)

@@ -377,12 +377,48 @@ def test_a_wholly_masked_batch_and_weights_of_samples() -> None:
         assert a == {k: pytest.approx(v, rel=1e-4) for k, v in b.items()}
 
 
-@pytest.mark.parametrize("kind", ["stack", "model"])
+def encoder(lib: Any) -> Any:
+    """Words and places, a block of a transformer, the mean of the words."""
+    L, ops = lib.layers, lib.ops
+
+    class Words(L.Layer):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = L.Embedding(9, C, mask_zero=True)
+            self.places = L.Embedding(T, C)
+
+        def call(self, x: Any) -> Any:
+            return self.words(x) + self.places(ops.arange(ops.shape(x)[-1]))
+
+        def compute_mask(self, x: Any, mask: Any = None) -> Any:
+            return self.words.compute_mask(x)
+
+    class Block(L.Layer):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = L.MultiHeadAttention(2, 3)
+            self.inner = lib.models.Sequential([L.Dense(8, "relu"), L.Dense(C)])
+            self.first, self.second = L.LayerNormalization(), L.LayerNormalization()
+            self.supports_masking = True
+
+        def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:
+            seen = None if mask is None else ops.cast(mask[:, None, :], "int32")
+            h = self.first(x + self.attention(x, x, attention_mask=seen))
+            return self.second(h + self.inner(h))
+
+    x = lib.models.Input((T,))
+    h = L.GlobalAveragePooling1D()(Block()(Words()(x)))
+    return lib.models.Model(x, L.Dense(2)(h))
+
+
+@pytest.mark.parametrize("kind", ["stack", "model", "encoder"])
 def test_stacks_and_models_of_ones_own(kind: str) -> None:
     made = []
     for lib in LIBS:
         L = lib.layers
-        if kind == "stack":
+        if kind == "encoder":
+            model = encoder(lib)
+        elif kind == "stack":
             model = lib.models.Sequential(
                 [L.Embedding(9, C, mask_zero=True), own_layer(lib)(), L.Dense(1)]
             )

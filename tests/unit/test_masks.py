@@ -147,7 +147,7 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask=np.ones((6, 3))),
             ValueError,
-            r"\[GlobalAveragePooling1D\] a mask must have the sizes",
+            r"\[GlobalAveragePooling1D\] the mask of layer .* must have the first two",
         ),
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask=np.ones((5, 4))),
@@ -303,3 +303,27 @@ def test_a_mask_of_a_tensor_in_files(tmp_path: Any) -> None:
     )
     with pytest.raises(ValueError, match="a mask that was taken from a tensor"):
         model.save(tmp_path / "m.keras")
+
+
+def test_constants_in_formulas_are_traced() -> None:
+    """Weights that only constants are multiplied with are trained too."""
+
+    class Placed(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places = layers.Embedding(4, 3)
+            self.dense = layers.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return x + self.dense(self.places(ops.arange(4)))
+
+    for engine in ("native", "reference"):
+        model = Sequential([Input((4, 3)), Placed()])
+        model.compile("sgd", "mse", engine=engine)
+        before = model.get_weights()
+        model.fit(X, X + 1.0, epochs=1, verbose=0)
+        after = model.get_weights()
+        assert all((a != b).any() for a, b in zip(before, after, strict=True))
+        table, kernel, bias = after
+        found = model.predict(X, verbose=0)
+        np.testing.assert_allclose(found, X + table @ kernel + bias, 1e-5, 1e-6)

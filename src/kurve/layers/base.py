@@ -822,6 +822,10 @@ class Layer(Entrance):
                     named["training"] = training
                 return self.run(*args, **named)
         refuse_layers(where, x)
+        if Graph.current is not None:  # constants in the formula of another layer
+            args, named = _as_constants(args), _as_constants(named)
+            if any(isinstance(leaf, Tensor) for leaf in leaves((args, named))):
+                return self(*args, training=training, **named)
         if training is UNSAID:
             training = self.training_by_default
         training = training is not None and check_flag(where, "training", training)
@@ -1151,6 +1155,18 @@ def _holds_arrays(value: Any, layer: Layer) -> bool:
         and bool(parts)
         and all(isinstance(part, np.ndarray) and part.ndim for part in parts)
     )
+
+
+def _as_constants(value: Any) -> Any:
+    """Tensors of the formula that is being traced, in the place of arrays."""
+    graph = Graph.current
+    assert graph is not None
+
+    def tensor(leaf: Any) -> Any:
+        fits = isinstance(leaf, np.ndarray) and leaf.ndim
+        return graph.as_tensor(leaf) if fits else leaf
+
+    return replaced(value, tensor)
 
 
 def _is_plain(value: Any) -> bool:

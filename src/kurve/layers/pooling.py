@@ -239,6 +239,13 @@ class GlobalAveragePooling1D(_GlobalPooling):
 
     def call_masked(self, x: Any, mask: Any) -> Any:
         self.check_axes(x.sample)
+        if tuple(mask.shape) != tuple(x.shape[:2]):
+            raise ValueError(
+                f"[GlobalAveragePooling1D] the mask of layer {self.name!r} must have "
+                f"the first two axes of its input. Received: a mask of shape "
+                f"{tuple(mask.shape)} for an input of shape {x.shape}. "
+                f"Try a mask of shape {tuple(x.shape[:2])}."
+            )
         mask = fitted("GlobalAveragePooling1D", mask, x)
         total = ops.sum(ops.where(mask, x, 0.0), 1, self.keepdims)
         count = ops.sum(ops.cast(mask, "float32"), 1, self.keepdims)

@@ -116,6 +116,8 @@ class TimeDistributed(Wrapper):
         if type(self.layer) in (Dense, Activation):  # of the last axis, or elementwise
             return self.layer(x)
         takes = mask is not None and self.layer.takes_mask
+        if takes and len(mask.shape) == 2 and hasattr(self.layer, "_network"):
+            takes = False  # a model has no use for one value of each sample
         steps = []
         for t in range(x.shape[1]):
             own = {"mask": ops.get_item(mask, (slice(None), t))} if takes else {}

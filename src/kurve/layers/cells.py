@@ -176,8 +176,10 @@ class Cell(Layer):
         if training is False:
             return None, None
         count = self.gates if self.recurrent_dropout else 1
-        rates = ((x, self.dropout, self._dropping),)
-        rates += ((h, self.recurrent_dropout, self._recurrent_dropping),)
+        rates = (
+            (x, self.dropout, self._dropping),
+            (h, self.recurrent_dropout, self._recurrent_dropping),
+        )
         found = []
         for tensor, rate, dropping in rates:
             one = None
@@ -368,7 +370,7 @@ class StackedRNNCells(Layer):
     @property
     def state_size(self) -> list[Any]:
         """The sizes of each cell's states."""
-        return [cell.state_size for cell in self.cells]  # type: ignore[attr-defined]
+        return [cell.state_size for cell in self.cells]
 
     @property
     def output_size(self) -> int:
@@ -394,7 +396,7 @@ class StackedRNNCells(Layer):
         return True
 
     @property
-    def one_formula(self) -> bool:
+    def one_formula(self) -> bool:  # type: ignore[override]
         """Whether no cell has another formula in training."""
         return all(has_one_formula(cell) for cell in self.cells)
 

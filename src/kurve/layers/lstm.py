@@ -108,14 +108,16 @@ class _Recurrent(RNN):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
-        return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined, no-any-return]
+        return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined]
 
 
 _OF_CELLS = frozenset({*LSTMCell.arguments, *GRUCell.arguments})
 
 
 def _check_cudnn(where: str, use_cudnn: Any) -> Any:
-    if use_cudnn == "auto" or isinstance(use_cudnn, bool):
+    if isinstance(use_cudnn, bool) or (
+        isinstance(use_cudnn, str) and use_cudnn == "auto"
+    ):
         return use_cudnn
     raise ValueError(
         f"[{where}] use_cudnn must be 'auto', True or False, without effect. "
@@ -220,7 +222,7 @@ class LSTM(_Recurrent):
             stateful=stateful,
             unroll=unroll,
             activity_regularizer=activity_regularizer,
-            **common,
+            **common,  # type: ignore[misc]
         )
 
 
@@ -317,7 +319,7 @@ class GRU(_Recurrent):
             stateful=stateful,
             unroll=unroll,
             activity_regularizer=activity_regularizer,
-            **common,
+            **common,  # type: ignore[misc]
         )
 
 

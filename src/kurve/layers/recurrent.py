@@ -110,7 +110,7 @@ class RNN(Layer):
         )
         self.cell: Any = cell
         if not self.trainable:
-            cell.trainable = False
+            self.cell.trainable = False
 
     states = None
     """Those that stay from one batch to the next: there are none."""
@@ -193,7 +193,7 @@ class RNN(Layer):
         return True
 
     @property
-    def one_formula(self) -> bool:
+    def one_formula(self) -> bool:  # type: ignore[override]
         """Whether the cell's formula is the same in training."""
         return has_one_formula(self.cell)
 
@@ -269,7 +269,7 @@ class RNN(Layer):
             )
         batched = iter([self._batched(x, state) for state in found])
         like = self._initial(x) if len(found) == len(wanted) else states
-        return replaced(like, lambda _: next(batched))  # type: ignore[no-any-return]
+        return replaced(like, lambda _: next(batched))
 
     def _batched(self, x: Any, state: Any) -> Any:
         """A state for each sample."""
@@ -288,7 +288,7 @@ class RNN(Layer):
                 return loops.zeros(x, state.shape[1:])
             return self._batched(x, state)
 
-        return replaced(states, tensor)  # type: ignore[no-any-return]
+        return replaced(states, tensor)
 
     def _looped(
         self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None

@@ -218,7 +218,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         if "class_name" in value:
             config = dict(value["config"])
-            for key in ("dtype", "name", "seed"):
+            for key in ("dtype", "name", "seed", "input_axes", "output_axes"):
                 config.pop(key, None)
             return value["class_name"], plain(config)
         return {k: plain(v) for k, v in value.items()}
@@ -271,7 +271,16 @@ def test_what_is_dropped(cls: str, gates: bool) -> None:
     theirs, ours = (y[..., 0] for y in found)
     for moment in (np.mean, np.std):
         np.testing.assert_allclose(moment(ours, 0), moment(theirs, 0), rtol=0.08)
-    assert len(np.unique(ours[:, 0].round(5))) == len(np.unique(theirs[:, 0].round(5)))
+    for one, other in ((ours, theirs), (theirs, ours)):
+        near = np.abs(shares(one[:, 0], 0.03)[:, None] - shares(other[:, 0], 0.01))
+        assert near.min(1).max() < 1e-3
+
+
+def shares(values: np.ndarray, least: float) -> np.ndarray:
+    """The values that at least this share of rows has."""
+    found, counts = np.unique(values.round(4), return_counts=True)
+    chosen: np.ndarray = found[counts > least * len(values)]
+    return chosen
 
 
 def test_variable_lengths() -> None:

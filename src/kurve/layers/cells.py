@@ -135,6 +135,8 @@ class Cell(Layer):
                     constraint=getattr(self, f"{own}_constraint"),
                 )
                 setattr(self, name, weight)
+        for part in (self._dropping, self._recurrent_dropping):
+            part.build(input_shape)
 
     def _bias_shape(self) -> Shape:
         return (self.units * self.gates,)

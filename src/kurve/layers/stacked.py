@@ -13,7 +13,6 @@ from kurve.formulas.recurrence import zeros
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
 from kurve.layers.base import Layer, LayerArguments, takes
 from kurve.layers.cells import Cell
-from kurve.layers.core import Dropout
 from kurve.layers.wrapping import described, of_description
 from kurve.plan import Shape
 
@@ -156,7 +155,7 @@ def build_cell(cell: Layer, sample: Shape) -> None:
     if cell.built:
         return
     cell._build(sample, infer=False)
-    if all(part.built for part in cell.parts if not isinstance(part, Dropout)):
+    if all(part.built for part in cell.parts):
         return
     states = [
         KerasTensor((None, *np.shape(state)[1:]))

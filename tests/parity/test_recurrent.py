@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,9 +160,15 @@ def test_bidirectional(pattern: str) -> None:
         back = lib.GRU(2, "relu", go_backwards=True, **flags)
         return lib.Bidirectional(lib.GRU(2, **flags), mode, backward_layer=back)
 
-    every = itertools.product(
-        ("concat", "sum", "mul", "ave", None), (False, True), (False, True)
-    )
+    every: list[tuple[str | None, bool, bool]] = [
+        ("concat", False, False),
+        ("concat", True, True),
+        ("sum", True, False),
+        ("mul", False, True),
+        ("ave", True, True),
+        (None, False, True),
+        (None, True, False),
+    ]
     compare([lambda lib, a=a: made(lib, *a) for a in every], pattern)
 
 
@@ -211,7 +218,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         if "class_name" in value:
             config = dict(value["config"])
-            for key in ("dtype", "name", "seed"):
+            for key in ("dtype", "name", "seed", "input_axes", "output_axes"):
                 config.pop(key, None)
             return value["class_name"], plain(config)
         return {k: plain(v) for k, v in value.items()}
@@ -264,7 +271,16 @@ def test_what_is_dropped(cls: str, gates: bool) -> None:
     theirs, ours = (y[..., 0] for y in found)
     for moment in (np.mean, np.std):
         np.testing.assert_allclose(moment(ours, 0), moment(theirs, 0), rtol=0.08)
-    assert len(np.unique(ours[:, 0].round(5))) == len(np.unique(theirs[:, 0].round(5)))
+    for one, other in ((ours, theirs), (theirs, ours)):
+        near = np.abs(shares(one[:, 0], 0.03)[:, None] - shares(other[:, 0], 0.01))
+        assert near.min(1).max() < 1e-3
+
+
+def shares(values: np.ndarray, least: float) -> np.ndarray:
+    """The values that at least this share of rows has."""
+    found, counts = np.unique(values.round(4), return_counts=True)
+    chosen: np.ndarray = found[counts > least * len(values)]
+    return chosen
 
 
 def test_variable_lengths() -> None:
@@ -280,6 +296,83 @@ def test_variable_lengths() -> None:
         x = RNG.normal(size=(ROWS, length, FEATURES)).astype(np.float32)
         np.testing.assert_allclose(
             ours.predict(x, verbose=0), theirs.predict(x, verbose=0), 1e-4, 1e-5
+        )
+
+
+MODELS: dict[str, Callable[[Any], list[Any]]] = {
+    "plain": lambda lib: [
+        lib.LSTM(
+            4, return_sequences=True, dropout=0.1, recurrent_constraint="max_norm"
+        ),
+        lib.GRU(3, reset_after=False, return_sequences=True, recurrent_dropout=0.1),
+        lib.SimpleRNN(4, activation="relu", kernel_regularizer="l2"),
+    ],
+    "both ways": lambda lib: [
+        lib.Bidirectional(lib.LSTM(4, return_sequences=True)),
+        lib.Bidirectional(
+            lib.GRU(3),
+            merge_mode="sum",
+            backward_layer=lib.GRU(3, go_backwards=True, activation="relu"),
+        ),
+    ],
+    "cells": lambda lib: [
+        lib.RNN(lib.LSTMCell(4, unit_forget_bias=False), return_sequences=True),
+        lib.RNN([lib.GRUCell(4), lib.LSTMCell(2), lib.LSTMCell(3)]),
+    ],
+    "layers in layers": lambda lib: [lib.TimeDistributed(lib.Dense(4)), lib.LSTM(2)],
+}
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["Model", "Sequential"])
+@pytest.mark.parametrize("name", MODELS)
+def test_files(name: str, kind: str, ending: str, tmp_path: Path) -> None:
+    """Those of Keras load here, and ours there, trained on and with equal names."""
+    built = []
+    for lib, package in ((K, keras), (layers, kurve)):
+        stack = MODELS[name](lib)
+        if kind == "Sequential":
+            model = package.Sequential([package.Input((STEPS, FEATURES)), *stack])
+        else:
+            x = y = package.Input((STEPS, FEATURES))
+            for layer in stack:
+                y = layer(y)
+            model = package.Model(x, y)
+        model.compile("adam", "mse")
+        built.append(model)
+    theirs, ours = built
+    data = RNG.normal(size=(ROWS, STEPS, FEATURES)).astype(np.float32)
+    target = np.ones((ROWS, *theirs.output_shape[1:]), np.float32)
+    theirs.fit(data, target, verbose=0)
+    ours.fit(data, target, verbose=0)
+    theirs.save(tmp_path / f"theirs{ending}")
+    ours.save(tmp_path / f"ours{ending}")
+    pairs = (
+        (theirs, kurve.models.load_model(tmp_path / f"theirs{ending}")),
+        (ours, keras.models.load_model(tmp_path / f"ours{ending}")),
+    )
+    for one, again in pairs:
+        np.testing.assert_allclose(
+            again.predict(data, verbose=0), one.predict(data, verbose=0), 1e-5, 1e-6
+        )
+        assert again.count_params() == one.count_params()
+    if kind == "Model":
+        names = [w.path for w in theirs.weights]
+        assert [w.name for w in pairs[0][1].weights] == names
+
+
+def test_states_in_files(tmp_path: Path) -> None:
+    """An encoder whose states start a decoder."""
+    for lib, package, other in ((K, keras, kurve), (layers, kurve, keras)):
+        x, z = package.Input((None, FEATURES)), package.Input((None, 2))
+        _, *states = lib.LSTM(UNITS, return_state=True)(x)
+        y = lib.LSTM(UNITS, return_sequences=True)(z, initial_state=states)
+        model = package.Model([x, z], y)
+        data = [RNG.normal(size=(ROWS, 4, n)).astype(np.float32) for n in (FEATURES, 2)]
+        model.save(tmp_path / "m.keras")
+        again = other.models.load_model(tmp_path / "m.keras")
+        np.testing.assert_allclose(
+            again.predict(data, verbose=0), model.predict(data, verbose=0), 1e-5, 1e-6
         )
 
 

@@ -332,6 +332,11 @@ def test_masks_go_on() -> None:
             NotImplementedError,
             "the layer drops while the model is trained",
         ),
+        (
+            lambda: Sequential([Input((3, 2)), layers.GRU(2, return_state=True)]),
+            ValueError,
+            "each layer must have one output",
+        ),
         (lambda: layers.RNN(3), ValueError, "a cell must be a layer"),
         (lambda: layers.RNN(layers.Dense(3)), ValueError, "a cell must be a layer"),
         (lambda: layers.RNN(layers.Lambda(abs)), ValueError, "must have state_size"),

@@ -90,11 +90,11 @@ def _read_numbered(
                 raise HDF5Error(f"it has no weights of the model {part.name!r}")
             continue
         inside = dict(places_of(part.layer, place))
-        for inner, variables in inside.items():
-            weights = _weights_at(reader, group, inner)
+        for below, variables in inside.items():
+            weights = _weights_at(reader, group, below)
             if len(weights) != len(variables):
                 raise HDF5Error(
-                    f"{inner!r} has {len(weights)} weights, and the layer "
+                    f"{below!r} has {len(weights)} weights, and the layer "
                     f"{part.name!r} {len(variables)}"
                 )
             for dataset, variable in zip(weights, variables, strict=True):

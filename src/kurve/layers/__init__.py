@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kurve.layers.augmentation import RandomZoom as RandomZoom
     from kurve.layers.bidirectional import Bidirectional as Bidirectional
     from kurve.layers.cells import SimpleRNNCell as SimpleRNNCell
-    from kurve.layers.cells import StackedRNNCells as StackedRNNCells
     from kurve.layers.convolution import Conv1D as Conv1D
     from kurve.layers.convolution import Conv2D as Conv2D
     from kurve.layers.convolution import Conv3D as Conv3D
@@ -118,6 +117,7 @@ if TYPE_CHECKING:
     from kurve.layers.scaling import LayerNormalization as LayerNormalization
     from kurve.layers.scaling import Rescaling as Rescaling
     from kurve.layers.softmax import Softmax as Softmax
+    from kurve.layers.stacked import StackedRNNCells as StackedRNNCells
     from kurve.layers.text import TextVectorization as TextVectorization
     from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
     from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
@@ -149,7 +149,7 @@ _MODULES = {
     "attention": "AdditiveAttention Attention",
     "augmentation": "RandomFlip RandomRotation RandomTranslation RandomZoom",
     "bidirectional": "Bidirectional",
-    "cells": "SimpleRNNCell StackedRNNCells",
+    "cells": "SimpleRNNCell",
     "convolution": (
         "Conv1D Conv2D Conv3D Convolution1D=Conv1D Convolution2D=Conv2D "
         "Convolution3D=Conv3D"
@@ -200,6 +200,7 @@ _MODULES = {
     "resizing": "CenterCrop RandomBrightness RandomContrast RandomCrop Resizing",
     "scaling": "BatchNormalization LayerNormalization Rescaling",
     "softmax": "Softmax",
+    "stacked": "StackedRNNCells",
     "transposed": (
         "Conv1DTranspose Conv2DTranspose Convolution1DTranspose=Conv1DTranspose "
         "Convolution2DTranspose=Conv2DTranspose"

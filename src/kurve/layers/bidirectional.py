@@ -75,6 +75,7 @@ class Bidirectional(Layer):
             backward_layer = copied(layer, name=name, go_backwards=True)
         self.backward_layer: Any = backward_layer
         self._check_both()
+        part: Any
         for part in (self.forward_layer, self.backward_layer):
             part.zero_output_for_mask = part.return_sequences
             if not self.trainable:

@@ -1,22 +1,18 @@
-"""Cells of recurrent layers: what happens in one step. The simplest one, what all of
-Kurve's cells share, and stacks of cells."""
+"""Cells of recurrent layers: what happens in one step. What all of Kurve's cells share,
+and the simplest one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import activations, constraints, initializers, regularizers
 from kurve.core.arguments import MOST, check_flag, check_seed, is_count
 from kurve.formulas import functions as ops
-from kurve.formulas.calls import inferred
-from kurve.formulas.recurrence import zeros
-from kurve.formulas.tensor import KerasTensor, leaves, replaced
-from kurve.layers.base import Layer, LayerArguments, Variable, takes
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.core import Dropout, checked_rate
-from kurve.layers.wrapping import described, of_description
 from kurve.plan import Op, Shape
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -139,6 +135,8 @@ class Cell(Layer):
                     constraint=getattr(self, f"{own}_constraint"),
                 )
                 setattr(self, name, weight)
+        for part in (self._dropping, self._recurrent_dropping):
+            part.build(input_shape)
 
     def _bias_shape(self) -> Shape:
         return (self.units * self.gates,)
@@ -176,8 +174,10 @@ class Cell(Layer):
         if training is False:
             return None, None
         count = self.gates if self.recurrent_dropout else 1
-        rates = ((x, self.dropout, self._dropping),)
-        rates += ((h, self.recurrent_dropout, self._recurrent_dropping),)
+        rates = (
+            (x, self.dropout, self._dropping),
+            (h, self.recurrent_dropout, self._recurrent_dropping),
+        )
         found = []
         for tensor, rate, dropping in rates:
             one = None
@@ -328,192 +328,3 @@ class SimpleRNNCell(Cell):
         z = z + self.product(states[0], self.recurrent_kernel, factors[1])
         y = activate(self.activation, z)
         return y, [y]
-
-
-class StackedRNNCells(Layer):
-    """Cells as one: each one's output is the next one's input, in every step.
-
-    Source: defaults follow keras.layers.StackedRNNCells.
-
-    Args:
-        cells: a list of cells; its states are the list of theirs.
-        name, trainable, input_shape: see `Layer`.
-
-    Raises:
-        ValueError: something other than a cell.
-
-    Example:
-        >>> cells = [kurve.layers.LSTMCell(4), kurve.layers.LSTMCell(2)]
-        >>> layer = kurve.layers.RNN(kurve.layers.StackedRNNCells(cells))
-        >>> layer(np.ones((5, 6, 3))).shape
-        (5, 2)
-    """
-
-    parts_by_name = True
-
-    def __init__(
-        self, cells: Sequence[Layer], **common: Unpack[LayerArguments]
-    ) -> None:
-        where = type(self).__name__
-        if not isinstance(cells, (list, tuple)) or not cells:
-            raise ValueError(
-                f"[{where}] cells must be a list of cells. Received: cells={cells!r}. "
-                f"Try {where}([LSTMCell(8), LSTMCell(8)])."
-            )
-        for cell in cells:
-            check_cell(where, cell)
-        super().__init__(**common)
-        self.cells = list(cells)
-
-    @property
-    def state_size(self) -> list[Any]:
-        """The sizes of each cell's states."""
-        return [cell.state_size for cell in self.cells]  # type: ignore[attr-defined]
-
-    @property
-    def output_size(self) -> int:
-        """That of the last cell."""
-        return size_of_output(self.cells[-1])
-
-    def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
-        """The initial states of each cell."""
-        return [initial_state_of(cell, batch_size) for cell in self.cells]
-
-    def build(self, input_shape: Any) -> None:
-        """Build the cells."""
-        for cell in self.cells:
-            build_cell(cell, tuple(input_shape[1:]))
-            input_shape = (input_shape[0], size_of_output(cell))
-
-    def output_sample_shape(self, input_shape: Shape) -> Shape:
-        return (*input_shape[:-1], self.output_size)
-
-    @property
-    def _takes_any(self) -> bool:
-        """Whether it is called with any structure of tensors: with x and states."""
-        return True
-
-    @property
-    def one_formula(self) -> bool:
-        """Whether no cell has another formula in training."""
-        return all(has_one_formula(cell) for cell in self.cells)
-
-    def call(self, inputs: Any, states: Any, training: bool | None = None) -> Any:
-        """The output of the last cell, and the new states of all.
-
-        Args:
-            inputs: (B, F).
-            states: a list of each cell's.
-            training: False to drop nothing.
-        """
-        return step_of(self, inputs, states, training)(inputs, states)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
-        cells = [described(cell) for cell in self.cells]
-        return {**super().get_config(), "cells": cells}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The layer of a `get_config`."""
-        cells = [of_description(cell) for cell in config["cells"]]
-        return cls(**{**config, "cells": cells})
-
-
-# ---------------------------------------------------------------- any cell
-
-
-def check_cell(where: str, cell: Any) -> None:
-    """Refuse what is no cell."""
-    if not isinstance(cell, Layer) or not cell.has_formula:
-        raise ValueError(
-            f"[{where}] a cell must be a layer with call(inputs, states). "
-            f"Received: {cell!r}. Try LSTMCell(8)."
-        )
-    size = getattr(cell, "state_size", None)
-    sizes = [size] if is_count(size) else size
-    if not isinstance(sizes, (list, tuple)) or not all(map(is_count, leaves(sizes))):
-        raise ValueError(
-            f"[{where}] a cell must have state_size, an integer or a list of one for "
-            f"each state. Received: state_size={size!r} of {cell!r}. "
-            "Try self.state_size = 8 in its __init__."
-        )
-
-
-def size_of_output(cell: Any) -> int:
-    """`output_size`, or the size of the first state."""
-    size: int = getattr(cell, "output_size", None) or next(leaves([cell.state_size]))
-    return size
-
-
-def has_one_formula(cell: Layer) -> bool:
-    """Whether the cell's formula is the same in training."""
-    return getattr(cell, "one_formula", False) or not takes(cell.call, "training")
-
-
-def initial_state_of(cell: Any, batch_size: int | None = None) -> Any:
-    """The states before the first step: those that the cell says, or zeros."""
-    if hasattr(cell, "get_initial_state"):
-        return cell.get_initial_state(batch_size=batch_size or 1)
-    if is_count(cell.state_size):
-        return np.zeros((batch_size or 1, cell.state_size), np.float32)
-    return [np.zeros((batch_size or 1, s), np.float32) for s in cell.state_size]
-
-
-def build_cell(cell: Layer, sample: Shape) -> None:
-    """Build a cell for samples of this shape, and its parts by a step."""
-    if cell.built:
-        return
-    cell._build(sample, infer=False)
-    if all(part.built for part in cell.parts if not isinstance(part, Dropout)):
-        return
-    states = [
-        KerasTensor((None, *np.shape(state)[1:]))
-        for state in leaves([initial_state_of(cell)])
-    ]
-    inferred(cell.run, (KerasTensor((None, *sample)), _like(cell, states)), {})
-
-
-def _like(cell: Layer, states: list[Any]) -> Any:
-    """States in the structure that a cell's `call` gets."""
-    initial, rest = initial_state_of(cell), iter(states)
-    if not isinstance(initial, (list, tuple)):
-        initial = [initial]
-    return replaced(list(initial), lambda _: next(rest))
-
-
-def step_of(cell: Layer, x: Any, states: Any, training: bool | None) -> Step:
-    """The step of a cell.
-
-    Args:
-        x, states: of the first step, from which the shapes of what is dropped come. The
-            states are a list.
-    """
-    if isinstance(cell, StackedRNNCells) and _is_its_own(cell, StackedRNNCells):
-        steps: list[Step] = []
-        for inner, own in zip(cell.cells, states, strict=True):
-            steps.append(step_of(inner, x, _listed(own), training))
-            x = zeros(x, (size_of_output(inner),))
-
-        def all_steps(x: Any, states: Any) -> tuple[Any, Any]:
-            new = []
-            for step, own in zip(steps, states, strict=True):
-                x, after = step(x, _listed(own))
-                new.append(after)
-            return x, new
-
-        return all_steps
-    if isinstance(cell, Cell) and _is_its_own(cell, Cell):
-        known: Cell = cell
-        factors = known.factors(x, states[0], training)
-        return lambda x, states: known.step(x, list(states), factors)
-    named = {"training": training} if takes(cell.call, "training") else {}
-    return lambda x, states: cell(x, states, **named)
-
-
-def _listed(states: Any) -> list[Any]:
-    return list(states) if isinstance(states, (list, tuple)) else [states]
-
-
-def _is_its_own(cell: Layer, cls: type[Layer]) -> bool:
-    return type(cell).call is cls.call

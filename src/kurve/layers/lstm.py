@@ -1,7 +1,6 @@
 """The recurrent layers with a cell of their own: LSTM, GRU and SimpleRNN.
 
-Where engines know the cell's activations, a loop is one operation; else it is written
-out, as `RNN` does. Both give the same numbers.
+Their loops are those of `RNN` with this cell.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from typing import Any, Self, Unpack
 
 from kurve import activations, constraints, initializers, regularizers
 from kurve.core.arguments import TypedDict
-from kurve.formulas import functions as ops
-from kurve.formulas import recurrence as loops
 from kurve.layers.base import Layer
 from kurve.layers.cells import Cell, SimpleRNNCell
 from kurve.layers.gates import GRUCell, LSTMCell
@@ -53,51 +50,6 @@ class _Recurrent(RNN):
             "Received: a name that it does not know. Try dir(layer)."
         )
 
-    def _looped(
-        self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
-    ) -> tuple[Any, list[Any]]:
-        """The output and the last states, by one operation if engines have it."""
-        cell = self.cell
-        if not loops.is_operation(cell.kind):
-            return super()._looped(x, initial, mask, training)
-        start = loops.zeros(x, (cell.units,)) if initial is None else initial[0]
-        first = ops.get_item(x, (slice(None), 0))
-        factors = cell.factors(first, start, training)
-        loop = cell.loop_of(factors)
-        if loop is None:
-            return super()._looped(x, initial, mask, training)
-        of_x, of_h = factors
-        if of_x:
-            x = x * ops.expand_dims(of_x[0], 1)
-        carry = cell.states == 2 and self.return_state
-        y = loops.recurrence(
-            x=x,
-            mask=mask,
-            initial=initial,
-            factors=of_h[0] if of_h else None,
-            reverse=self.go_backwards,
-            sequences=self.return_sequences,
-            states=carry,
-            **loop,
-        )
-        last = ops.get_item(y, (slice(None), -1)) if self.return_sequences else y
-        states = [cell.gate(last, k) for k in range(1 + carry)] if carry else [last]
-        if carry:
-            y = ops.get_item(y, (Ellipsis, slice(0, cell.units)))
-        if mask is not None and (initial is not None or self.zero_output_for_mask):
-            y = self._without_masked(y, mask)
-        return y, states
-
-    def _without_masked(self, y: Any, mask: Any) -> Any:
-        """The outputs with zeros before the first step that counts, or in all steps
-        that do not."""
-        here = ops.flip(mask, 1) if self.go_backwards else mask
-        if not self.zero_output_for_mask:
-            here = ops.minimum(ops.cumsum(here, 1), 1.0)
-        if not self.return_sequences:
-            return ops.where(ops.get_item(here, (slice(None), slice(-1, None))), y, 0.0)
-        return ops.where(ops.expand_dims(here, -1), y, 0.0)
-
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
         config = Layer.get_config(self)
@@ -108,14 +60,16 @@ class _Recurrent(RNN):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
-        return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined, no-any-return]
+        return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined]
 
 
 _OF_CELLS = frozenset({*LSTMCell.arguments, *GRUCell.arguments})
 
 
 def _check_cudnn(where: str, use_cudnn: Any) -> Any:
-    if use_cudnn == "auto" or isinstance(use_cudnn, bool):
+    if isinstance(use_cudnn, bool) or (
+        isinstance(use_cudnn, str) and use_cudnn == "auto"
+    ):
         return use_cudnn
     raise ValueError(
         f"[{where}] use_cudnn must be 'auto', True or False, without effect. "
@@ -220,7 +174,7 @@ class LSTM(_Recurrent):
             stateful=stateful,
             unroll=unroll,
             activity_regularizer=activity_regularizer,
-            **common,
+            **common,  # type: ignore[misc]
         )
 
 
@@ -317,7 +271,7 @@ class GRU(_Recurrent):
             stateful=stateful,
             unroll=unroll,
             activity_regularizer=activity_regularizer,
-            **common,
+            **common,  # type: ignore[misc]
         )
 
 

@@ -1,4 +1,8 @@
-"""Layers that go through a sequence step by step: `RNN`, for any cell."""
+"""Layers that go through a sequence step by step: `RNN`, for any cell.
+
+Where engines know the cell and its activations, a loop is one operation; else it is
+written out. Both give the same numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ from kurve.formulas import functions as ops
 from kurve.formulas import recurrence as loops
 from kurve.formulas.tensor import leaves, replaced
 from kurve.layers.base import UNSAID, Layer, LayerArguments
-from kurve.layers.cells import (
-    Cell,
+from kurve.layers.cells import Cell
+from kurve.layers.stacked import (
     StackedRNNCells,
     build_cell,
     check_cell,
@@ -92,7 +96,7 @@ class RNN(Layer):
         where = type(self).__name__
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
-        check_cell(where, cell)
+        checked = check_cell(where, cell)
         super().__init__(**common)
         self.return_sequences = check_flag(where, "return_sequences", return_sequences)
         self.return_state = check_flag(where, "return_state", return_state)
@@ -108,9 +112,9 @@ class RNN(Layer):
         self.zero_output_for_mask = check_flag(
             where, "zero_output_for_mask", zero_output_for_mask
         )
-        self.cell: Any = cell
+        self.cell = checked
         if not self.trainable:
-            cell.trainable = False
+            self.cell.trainable = False
 
     states = None
     """Those that stay from one batch to the next: there are none."""
@@ -193,7 +197,7 @@ class RNN(Layer):
         return True
 
     @property
-    def one_formula(self) -> bool:
+    def one_formula(self) -> bool:  # type: ignore[override]
         """Whether the cell's formula is the same in training."""
         return has_one_formula(self.cell)
 
@@ -269,7 +273,7 @@ class RNN(Layer):
             )
         batched = iter([self._batched(x, state) for state in found])
         like = self._initial(x) if len(found) == len(wanted) else states
-        return replaced(like, lambda _: next(batched))  # type: ignore[no-any-return]
+        return replaced(like, lambda _: next(batched))
 
     def _batched(self, x: Any, state: Any) -> Any:
         """A state for each sample."""
@@ -288,9 +292,9 @@ class RNN(Layer):
                 return loops.zeros(x, state.shape[1:])
             return self._batched(x, state)
 
-        return replaced(states, tensor)  # type: ignore[no-any-return]
+        return replaced(states, tensor)
 
-    def _looped(
+    def _written_out(
         self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
     ) -> tuple[Any, list[Any]]:
         """The output and the last states, by a loop that is written out."""
@@ -307,6 +311,51 @@ class RNN(Layer):
             self.zero_output_for_mask,
         )
         return ops.stack(outputs, 1) if self.return_sequences else outputs[-1], states
+
+    def _looped(
+        self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
+    ) -> tuple[Any, list[Any]]:
+        """The output and the last states, by one operation if engines have it."""
+        cell = self.cell
+        if not isinstance(cell, Cell) or not loops.is_operation(cell.kind):
+            return self._written_out(x, initial, mask, training)
+        start = loops.zeros(x, (cell.units,)) if initial is None else initial[0]
+        first = ops.get_item(x, (slice(None), 0))
+        factors = cell.factors(first, start, training)
+        loop = cell.loop_of(factors)
+        if loop is None:
+            return self._written_out(x, initial, mask, training)
+        of_x, of_h = factors
+        if of_x:
+            x = x * ops.expand_dims(of_x[0], 1)
+        carry = cell.states == 2 and self.return_state
+        y = loops.recurrence(
+            x=x,
+            mask=mask,
+            initial=initial,
+            factors=of_h[0] if of_h else None,
+            reverse=self.go_backwards,
+            sequences=self.return_sequences,
+            states=carry,
+            **loop,
+        )
+        last = ops.get_item(y, (slice(None), -1)) if self.return_sequences else y
+        states = [cell.gate(last, k) for k in range(1 + carry)] if carry else [last]
+        if carry:
+            y = ops.get_item(y, (Ellipsis, slice(0, cell.units)))
+        if mask is not None and (initial is not None or self.zero_output_for_mask):
+            y = self._without_masked(y, mask)
+        return y, states
+
+    def _without_masked(self, y: Any, mask: Any) -> Any:
+        """The outputs with zeros before the first step that counts, or in all steps
+        that do not."""
+        here = ops.flip(mask, 1) if self.go_backwards else mask
+        if not self.zero_output_for_mask:
+            here = ops.minimum(ops.cumsum(here, 1), 1.0)
+        if not self.return_sequences:
+            return ops.where(ops.get_item(here, (slice(None), slice(-1, None))), y, 0.0)
+        return ops.where(ops.expand_dims(here, -1), y, 0.0)
 
     # ---------------------------------------------------------------- copies
 

@@ -211,6 +211,8 @@ class Layout:
                 inner.input_shape = inner.input_shape or tuple(shape)
                 inner.declare(inner.input_shape)
             _, *shape = layer.compute_output_shape((None, *shape))
+            if any(isinstance(part, (list, tuple)) for part in shape):
+                raise _several(layer)
 
     def _declare_masked(self, input_shape: Shape) -> None:
         x: Any = KerasTensor((None, *input_shape))
@@ -268,6 +270,8 @@ class Layout:
             return self.structure.run(tensors)
         for layer in self.layers:
             tensors = list(leaves(layer.run(*tensors)))
+            if len(tensors) > 1:
+                raise _several(layer)
         return tensors
 
     def samples(self, input_shape: Shape | None = None) -> list[Shape]:
@@ -450,3 +454,10 @@ class Layout:
 
     def _trainable_flags(self) -> list[bool]:
         return [self.trainable, *flags_of(self.layers)]
+
+
+def _several(layer: Any) -> ValueError:
+    return ValueError(
+        "[Sequential] each layer must have one output. Received: "
+        f"{layer!r}, which has several. Try Model(inputs, outputs)."
+    )

@@ -71,15 +71,8 @@ class Loaded:
             y = list(leaves(thing.predict(x, verbose=0)))
             assert [a.shape for a in y] == [(2, *head.shape) for head in plan.heads]
             if thing.optimizer is not None and thing.loss is not None:
-                targets: Any = [
-                    None
-                    if goal.rule is None
-                    else np.zeros((2, *goal.rule.target_shape(head.shape)))
-                    for goal, head in zip(thing._network.goals, plan.heads, strict=True)
-                ]
-                targets = targets[0] if len(targets) == 1 else targets
-                _said(lambda: thing.evaluate(x, targets, verbose=0))
-                _said(lambda: thing.train_on_batch(x, targets))
+                _said(lambda: thing.evaluate(x, _targets(thing), verbose=0))
+                _said(lambda: thing.train_on_batch(x, _targets(thing)))
                 _said(lambda: thing.compile(thing.optimizer, thing.loss))
         else:
             fitted = thing.fitted_
@@ -106,6 +99,18 @@ def _said(call: Callable[[], Any]) -> None:
     except Exception as error:
         if not str(error).startswith("["):
             raise
+
+
+def _targets(model: Any) -> Any:
+    """Zeros for each output of a model."""
+    network = model._network
+    found = [
+        None
+        if goal.rule is None
+        else np.zeros((2, *goal.rule.target_shape(head.shape)))
+        for goal, head in zip(network.goals, network.plan.heads, strict=True)
+    ]
+    return found[0] if len(found) == 1 else found
 
 
 def _of_model(model: Any) -> bytes:

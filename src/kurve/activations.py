@@ -443,6 +443,13 @@ def get(identifier: Any) -> Activation:
         own = registry.known(identifier)
         if own is not None:
             return get(own)
+        if identifier.startswith(registry.CUSTOM_PREFIX):
+            name = identifier.removeprefix(registry.CUSTOM_PREFIX)
+            raise ValueError(
+                f"[activations] the activation {name!r} is a custom function, so it "
+                "must be passed in custom_objects. Received: no such function. "
+                f"Try custom_objects={{{name!r}: {name}}}."
+            )
         raise unknown_name("activations", "activation", identifier, _TABLE)
     if isinstance(identifier, Mapping) and len(identifier) > 1 and "name" in identifier:
         arguments = {k: v for k, v in identifier.items() if k != "name"}

@@ -27,6 +27,7 @@ import kurve
 from kurve import Classifier, Regressor, layers, metrics, models, optimizers
 from kurve.estimators import load
 from kurve.formulas import functions
+from kurve.formulas.tensor import leaves
 from kurve.saving import ModelFileError
 from tests.faults.mutants import changed_bytes, retold
 
@@ -62,15 +63,16 @@ class Loaded:
             sizes = [np.prod(op.out_shape, dtype=float) for op in plan.ops]
             numbers = [v for op in plan.ops for v in op.attrs.values()]
             large = [abs(v) for v in numbers if type(v) is int]
-            if max([np.prod(plan.input_shape, dtype=float), *sizes, *large]) >= 1e4:
+            given = [np.prod(shape, dtype=float) for shape in plan.inputs]
+            if max([*given, *sizes, *large]) >= 1e4:
                 return
-            x = np.zeros((2, *plan.input_shape))
-            y = thing.predict(x, verbose=0)
-            assert y.shape == (2, *plan.output_shape)
+            x: Any = [np.zeros((2, *shape)) for shape in plan.inputs]
+            x = x[0] if len(x) == 1 else x
+            y = list(leaves(thing.predict(x, verbose=0)))
+            assert [a.shape for a in y] == [(2, *head.shape) for head in plan.heads]
             if thing.optimizer is not None and thing.loss is not None:
-                targets = np.zeros((2, *thing.loss.target_shape(plan.output_shape)))
-                _said(lambda: thing.evaluate(x, targets, verbose=0))
-                _said(lambda: thing.train_on_batch(x, targets))
+                _said(lambda: thing.evaluate(x, _targets(thing), verbose=0))
+                _said(lambda: thing.train_on_batch(x, _targets(thing)))
                 _said(lambda: thing.compile(thing.optimizer, thing.loss))
         else:
             fitted = thing.fitted_
@@ -99,14 +101,34 @@ def _said(call: Callable[[], Any]) -> None:
             raise
 
 
+def _targets(model: Any) -> Any:
+    """Zeros for each output of a model."""
+    network = model._network
+    found = [
+        None
+        if goal.rule is None
+        else np.zeros((2, *goal.rule.target_shape(head.shape)))
+        for goal, head in zip(network.goals, network.plan.heads, strict=True)
+    ]
+    return found[0] if len(found) == 1 else found
+
+
 def _of_model(model: Any) -> bytes:
     state = model._network.state
     history = None if model.history is None else repr(model.history.history)
     compiled = None
     if model.optimizer is not None:
-        (goal,) = model._network.goals
-        shown = [metrics.serialize(m) for m, _ in goal.metrics]
-        compiled = (model.optimizer.get_config(), model.loss.get_config(), shown)
+        compiled = (
+            model.optimizer.get_config(),
+            [
+                (
+                    goal.loss and goal.loss.get_config(),
+                    goal.weight,
+                    [(metrics.serialize(m), weighted) for m, weighted in goal.metrics],
+                )
+                for goal in model._network.goals
+            ],
+        )
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     text = repr((model.get_config(), state.seed, state.step, history, compiled))
     return text.encode() + b"".join(array.tobytes() for array in arrays)
@@ -162,6 +184,28 @@ def graph() -> kurve.Model:
     return model
 
 
+def heads() -> kurve.Model:
+    """Two inputs and three outputs, by name; one is trained without a loss."""
+    a, b = kurve.Input((3,), name="a"), kurve.Input((2,), name="b")
+    h = layers.Dense(3, "relu", name="h")(layers.Concatenate(name="c")([a, b]))
+    outputs = {
+        "y": layers.Dense(1, name="y")(h),
+        "p": layers.Dense(3, "softmax", name="p")(h),
+        "h": h,
+    }
+    model = kurve.Model({"a": a, "b": b}, outputs, name="heads")
+    model.compile(
+        optimizers.SGD(0.01, momentum=0.9),
+        {"y": "mse", "p": "sparse_categorical_crossentropy"},
+        loss_weights={"y": 0.5, "p": 2.0},
+        metrics={"y": ["mae"], "p": ["accuracy"]},
+        weighted_metrics={"y": ["mse"]},
+    )
+    x = {"a": X, "b": X[:, :2]}
+    model.fit(x, {"y": Y, "p": np.arange(60) % 3}, epochs=1, verbose=0)
+    return model
+
+
 def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any]]]:
     """Files to mutate, and how to load them."""
     kurve.set_engine("reference")
@@ -180,6 +224,7 @@ def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any]]]:
     model.save_weights(folder / "model.weights.kurve")
     pictures().save(folder / "pictures.kurve")
     graph().save(folder / "graph.kurve")
+    heads().save(folder / "heads.kurve")
     named = {"r": regressor, "f": folds, "c": classifier, "b": binary}
     for name, estimator in named.items():
         estimator.save(folder / f"{name}.kurve")
@@ -193,6 +238,7 @@ def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any]]]:
         ("model.weights.kurve", weights),
         *[("pictures.kurve", models.load_model)] * 2,
         *[("graph.kurve", models.load_model)] * 4,
+        *[("heads.kurve", models.load_model)] * 4,
         ("r.kurve", load),
         ("f.kurve", load),
         ("c.kurve", load),

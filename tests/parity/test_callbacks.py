@@ -171,3 +171,35 @@ def test_csv_logger(tmp_path: Path, engine: str) -> None:
     np.testing.assert_allclose(
         np.array(ours[1:], float), np.array(theirs[1:], float), RTOL
     )
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_the_average_in_the_place_of_the_weights(swap_on_epoch: bool) -> None:
+    """Validation, evaluation, what callbacks see at the ends of epochs, and the end."""
+    random = np.random.default_rng(4)
+    x = random.normal(size=(96, 3)).astype(np.float32)
+    y = x.sum(axis=1, keepdims=True) ** 2
+    start = [random.normal(size=(3, 1)).astype(np.float32), np.zeros(1, np.float32)]
+    found: list[Any] = []
+    for library in (kurve, keras):
+        model = library.Sequential([library.Input((3,)), library.layers.Dense(1)])
+        optimizer = library.optimizers.SGD(0.02, use_ema=True, ema_momentum=0.8)
+        model.compile(optimizer, "mse")
+        model.set_weights(start)
+        swap = library.callbacks.SwapEMAWeights(swap_on_epoch)
+        seen: list[np.ndarray] = []
+        watch = library.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs, model=model, seen=seen: seen.append(
+                np.asarray(model.get_weights()[0])
+            )
+        )
+        history = model.fit(
+            x, y, epochs=3, batch_size=16, shuffle=False, verbose=0,
+            validation_data=(x, y), callbacks=[swap, watch],
+        ).history  # fmt: skip
+        after = [np.asarray(w) for w in model.get_weights()]
+        losses = [*history["loss"], *history["val_loss"]]
+        losses.append(model.evaluate(x, y, verbose=0))
+        found.append((losses, *seen, *after))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6)

@@ -433,3 +433,23 @@ def test_checkpoints_of_all_kinds_of_weights(name: str, tmp_path: Path) -> None:
 def test_endings_of_checkpoints(name: str, weights: bool) -> None:
     with pytest.raises(ValueError, match=r"\[ModelCheckpoint\] filepath must end in "):
         callbacks.ModelCheckpoint(name, save_weights_only=weights)
+
+
+def test_what_is_monitored_needs_a_compiled_model() -> None:
+    callback = callbacks.EarlyStopping("loss", restore_best_weights=True)
+    callback.set_model(Sequential())
+    with pytest.raises(
+        RuntimeError, match=r"^\[EarlyStopping\] the model must be comp"
+    ):
+        callback.on_train_begin()
+
+
+def test_the_average_needs_an_optimizer_that_keeps_one() -> None:
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.zeros((4, 2))
+    swap = callbacks.SwapEMAWeights()
+    with pytest.raises(ValueError, match=r"Try SGD\(use_ema=True\)"):
+        model.evaluate(x, x[:, :1], callbacks=[swap], verbose=0)
+    with pytest.raises(TypeError, match="swap_on_epoch"):
+        callbacks.SwapEMAWeights("yes")  # type: ignore[arg-type]

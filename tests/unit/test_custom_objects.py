@@ -183,3 +183,16 @@ def test_estimators(tmp_path: Path) -> None:
         load(tmp_path / "m.kurve")
     again = load(tmp_path / "m.kurve", custom_objects=CUSTOM_OBJECTS)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_an_activation_that_is_not_passed_is_asked_for(tmp_path: Path) -> None:
+    def steep(x: Any) -> Any:
+        return 3.0 * x
+
+    model = Sequential([Input((2,)), layers.Dense(1, activation=steep)])
+    model.save(tmp_path / "m.kurve")
+    with pytest.raises(ModelFileError, match=r"Try custom_objects=\{'steep': steep\}"):
+        models.load_model(tmp_path / "m.kurve")
+    again = models.load_model(tmp_path / "m.kurve", custom_objects={"steep": steep})
+    expected = model.predict(X, verbose=0)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), expected)

@@ -340,3 +340,11 @@ def test_what_takes_one_output_says_so() -> None:
     ):
         with pytest.raises(ValueError, match=rf"\[{where}\] the model must have"):
             call()
+
+
+def test_the_text_of_a_model_is_shown_by_its_beginning() -> None:
+    text = kurve.Sequential([kurve.Input((3,)), kurve.layers.Dense(1)]).to_json()
+    with pytest.raises(ValueError, match=r"'\.\.\. \(\d+ signs\), but \["):
+        kurve.models.model_from_json(text.replace('"Dense"', '"Dens"'))
+    with pytest.raises(ValueError, match=r"Received: '\{\}', but it has"):
+        kurve.models.model_from_json("{}")

@@ -137,7 +137,7 @@ def test_arguments() -> None:
         callbacks.TensorBoard(histogram_freq=-1)
     with pytest.warns(UserWarning, match="profile_batch is not supported"):
         callbacks.TensorBoard(profile_batch=(2, 4))
-    for name in ("RemoteMonitor", "ProgbarLogger", "SwapEMAWeights"):
+    for name in ("RemoteMonitor", "ProgbarLogger"):
         with pytest.raises(AttributeError, match=f"{name} is not supported: .*Try"):
             getattr(callbacks, name)
 

@@ -21,14 +21,13 @@ from kurve.callbacks.rates import ReduceLROnPlateau as ReduceLROnPlateau
 from kurve.core.later import Later as _Later
 
 if _TYPE_CHECKING:
+    from kurve.callbacks.averages import SwapEMAWeights as SwapEMAWeights
     from kurve.callbacks.tensorboard import TensorBoard as TensorBoard
 
 _REFUSED = {
     "RemoteMonitor": "Kurve sends nothing over networks. Try a LambdaCallback of your "
     "own",
     "ProgbarLogger": "fit shows a bar by itself. Try fit(verbose=1)",
-    "SwapEMAWeights": "an optimizer with use_ema=True sets the weights to their "
-    "average at the end of fit. Try that",
     "OrbaxCheckpoint": "it is JAX's format. Try ModelCheckpoint or BackupAndRestore",
 }
 """Keras's callbacks that Kurve does not have, and what to do."""
@@ -42,5 +41,7 @@ def _refuse(name: str) -> None:
         )
 
 
-__getattr__ = _Later(__name__, {"tensorboard": "TensorBoard"}, _refuse)
+__getattr__ = _Later(
+    __name__, {"averages": "SwapEMAWeights", "tensorboard": "TensorBoard"}, _refuse
+)
 __dir__ = __getattr__.dir

@@ -86,6 +86,7 @@ class Monitor(Callback):
         if self.mode != "auto":
             return self.mode == "max"
         name, network = self.monitor.removeprefix("val_"), self.model._network
+        network.require_compiled(type(self).__name__)
         in_logs = network.goals.log_names
         for metric, its_name in zip(network.metrics, in_logs.metrics, strict=True):
             if its_name == name:

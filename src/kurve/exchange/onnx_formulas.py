@@ -145,9 +145,24 @@ def formula(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
             MICRO[step.name](graph, *[registers[a] for a in step.arguments])
         )
     y = registers[op.tape.outputs[0]]
-    if any(shape == op.out_shape for shape in op.in_shapes):
+    needed = set(op.tape.outputs)
+    for i in reversed(range(len(op.tape.code))):
+        if op.tape.inputs + i in needed:
+            needed.update(op.tape.code[i].arguments)
+    read = [shape for i, shape in enumerate(op.in_shapes) if i in needed]
+    if op.out_shape in read:
         return y
+    if not read:  # the same for every row
+        return graph.node("Expand", y, _size(graph, xs[0], op))
     return graph.node("Expand", y, graph.constant([1, *op.out_shape], np.int64))
+
+
+def _size(graph: Graph, x: str, op: Op) -> str:
+    """The shape of the output, with the rows of x."""
+    first = [graph.constant([i], np.int64) for i in (0, 1)]
+    rows = graph.node("Slice", graph.node("Shape", x), *first)
+    sample = graph.constant(list(op.out_shape), np.int64)
+    return graph.node("Concat", rows, sample, axis=0)
 
 
 def concatenate(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
@@ -220,6 +235,39 @@ def place(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
     return graph.node("Pad", *xs, graph.constant([*before, 0, *after], np.int64))
 
 
+def matmul(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
+    """Matrix by matrix; a transposed one with its last two axes exchanged."""
+    given = []
+    flags = op.attrs["transpose_a"], op.attrs["transpose_b"]
+    for x, sample, flag in zip(xs, op.in_shapes, flags, strict=True):
+        axes = list(range(1 + len(sample)))
+        if flag:
+            axes[-2:] = axes[:-3:-1]
+            x = graph.node("Transpose", x, perm=axes)
+        given.append(x)
+    return graph.node("MatMul", *given)
+
+
+def embedding(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
+    """Rows of a table; NaN where there is no such row."""
+    (table,) = arrays.values()
+    (x,) = xs
+    low, high = graph.constant(0.0), graph.constant(float(len(table)))
+    known = graph.node(
+        "And", graph.node("GreaterOrEqual", x, low), graph.node("Less", x, high)
+    )
+    rows = graph.node("Cast", graph.node("Where", known, x, low), to=7)
+    y = graph.node("Gather", graph.constant(table), rows)
+    each = _reshaped(graph, _number(graph, known), [-1, *op.in_shape, 1])
+    return graph.node("Where", _truth(graph, each), y, graph.constant(float("nan")))
+
+
+def variable(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
+    """An array of the model for every row."""
+    (array,) = arrays.values()
+    return graph.node("Expand", graph.constant(array[None]), _size(graph, xs[0], op))
+
+
 GRAPH_OPS: dict[str, Callable[[Graph, Op, Arrays, Inputs], str]] = {
     "map": formula,
     "concatenate": concatenate,
@@ -231,4 +279,7 @@ GRAPH_OPS: dict[str, Callable[[Graph, Op, Arrays, Inputs], str]] = {
     "lstm": recurrent,
     "gru": recurrent,
     "simple_rnn": recurrent,
+    "matmul": matmul,
+    "embedding": embedding,
+    "variable": variable,
 }

@@ -1,5 +1,6 @@
 """Losses by name. Names, defaults and formulas are Keras's; the formulas are in
-`kurve.engines.reference.losses` and `kurve.losses.formulas`."""
+`kurve.engines.reference.losses` and, of those in functions of `kurve.ops`, beside
+`kurve.losses.formulas`."""
 
 from __future__ import annotations
 
@@ -28,29 +29,26 @@ if TYPE_CHECKING:
     from kurve.losses.classes import (
         SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
     )
-    from kurve.losses.formulas import BinaryFocalCrossentropy as BinaryFocalCrossentropy
-    from kurve.losses.formulas import (
-        CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
-    )
-    from kurve.losses.formulas import (
-        CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
-    )
-    from kurve.losses.formulas import CategoricalHinge as CategoricalHinge
-    from kurve.losses.formulas import CosineSimilarity as CosineSimilarity
-    from kurve.losses.formulas import Dice as Dice
-    from kurve.losses.formulas import Formula as Formula
-    from kurve.losses.formulas import FunctionLoss as FunctionLoss
-    from kurve.losses.formulas import Hinge as Hinge
-    from kurve.losses.formulas import KLDivergence as KLDivergence
-    from kurve.losses.formulas import (
+    from kurve.losses.differences import CategoricalHinge as CategoricalHinge
+    from kurve.losses.differences import Hinge as Hinge
+    from kurve.losses.differences import KLDivergence as KLDivergence
+    from kurve.losses.differences import (
         MeanAbsolutePercentageError as MeanAbsolutePercentageError,
     )
-    from kurve.losses.formulas import (
+    from kurve.losses.differences import (
         MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
     )
-    from kurve.losses.formulas import Poisson as Poisson
-    from kurve.losses.formulas import SquaredHinge as SquaredHinge
-    from kurve.losses.formulas import Tversky as Tversky
+    from kurve.losses.differences import Poisson as Poisson
+    from kurve.losses.differences import SquaredHinge as SquaredHinge
+    from kurve.losses.focal import BinaryFocalCrossentropy as BinaryFocalCrossentropy
+    from kurve.losses.focal import (
+        CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
+    )
+    from kurve.losses.focal import (
+        CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
+    )
+    from kurve.losses.formulas import Formula as Formula
+    from kurve.losses.formulas import FunctionLoss as FunctionLoss
     from kurve.losses.functions import binary_crossentropy as binary_crossentropy
     from kurve.losses.functions import (
         categorical_crossentropy as categorical_crossentropy,
@@ -64,6 +62,9 @@ if TYPE_CHECKING:
     from kurve.losses.functions import (
         sparse_categorical_crossentropy as sparse_categorical_crossentropy,
     )
+    from kurve.losses.overlap import CosineSimilarity as CosineSimilarity
+    from kurve.losses.overlap import Dice as Dice
+    from kurve.losses.overlap import Tversky as Tversky
 
 REFUSED = {
     "CTC": "it sums over all alignments of two sequences step by step, which no "
@@ -90,22 +91,24 @@ __getattr__ = Later(
             "BinaryCrossentropy CategoricalCrossentropy GaussianNLL Huber LogCosh "
             "MeanAbsoluteError MeanSquaredError Pinball SparseCategoricalCrossentropy"
         ),
-        "formulas": (
-            "BinaryFocalCrossentropy CategoricalFocalCrossentropy "
-            "CategoricalGeneralizedCrossEntropy CategoricalHinge CosineSimilarity Dice "
-            "Formula FunctionLoss Hinge KLDivergence MeanAbsolutePercentageError "
-            "MeanSquaredLogarithmicError Poisson SquaredHinge Tversky "
-            "mean_absolute_percentage_error mean_squared_logarithmic_error "
-            "cosine_similarity poisson kl_divergence hinge squared_hinge "
-            "categorical_hinge binary_focal_crossentropy "
-            "categorical_focal_crossentropy categorical_generalized_cross_entropy dice "
-            "tversky"
+        "differences": (
+            "CategoricalHinge Hinge KLDivergence MeanAbsolutePercentageError "
+            "MeanSquaredLogarithmicError Poisson SquaredHinge "
+            "mean_absolute_percentage_error mean_squared_logarithmic_error poisson "
+            "kl_divergence hinge squared_hinge categorical_hinge"
         ),
+        "focal": (
+            "BinaryFocalCrossentropy CategoricalFocalCrossentropy "
+            "CategoricalGeneralizedCrossEntropy binary_focal_crossentropy "
+            "categorical_focal_crossentropy categorical_generalized_cross_entropy"
+        ),
+        "formulas": "Formula FunctionLoss",
         "functions": (
             "binary_crossentropy categorical_crossentropy gaussian_nll huber log_cosh "
             "mean_absolute_error mean_squared_error pinball "
             "sparse_categorical_crossentropy"
         ),
+        "overlap": "CosineSimilarity Dice Tversky cosine_similarity dice tversky",
     },
     _refused,
 )

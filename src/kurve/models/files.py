@@ -141,8 +141,14 @@ def model_from_json(
             reason = f"{error.field}: {error.reason}"
         raise ValueError(
             "[model_from_json] the text must be the configuration of a model. "
-            f"Received: {json_string[:60]!r}, but {reason}. Try model.to_json()."
+            f"Received: {_short(json_string)}, but {reason.rstrip('.')}. "
+            "Try model.to_json()."
         ) from error
+
+
+def _short(text: str) -> str:
+    """The text, or its beginning, marked as such."""
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}... ({len(text)} signs)"
 
 
 @entry

@@ -15,7 +15,16 @@ from kurve.exchange.exported import ExportedModel, Network, SingleNetwork
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import elementwise, recorded
 from kurve.formulas.tensor import FunctionCall
-from kurve.layers import Add, Concatenate, Dense
+from kurve.layers import (
+    Add,
+    Attention,
+    Concatenate,
+    Dense,
+    Dot,
+    Embedding,
+    Layer,
+    MultiHeadAttention,
+)
 from kurve.ops.elementwise import RULES
 from tests.engines.recurrence import Recurrent
 from tests.unit.exchange import cases
@@ -222,6 +231,46 @@ def test_graphs(tmp_path: Path) -> None:
     assert sum(list(c.dims) == [3, 3] for c in kernels) == 1, "shared weights once"
     with pytest.raises(ValueError, match="a C file holds a stack of layers"):
         model.export(tmp_path / "graph.c")
+
+
+class Placed(Layer):
+    """Adds to each row a table of its own, and the same table as further columns."""
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight(shape=shape[1:], initializer="glorot_uniform")
+
+    def call(self, x: Any) -> Any:
+        alone = ops.zeros_like(x) + self.table
+        return ops.concatenate([x + self.table, alone], axis=-1)
+
+
+def test_products_and_tables(tmp_path: Path) -> None:
+    """Attention over words with places, and products of two inputs."""
+    words, a, b = (
+        Input((6,), name="w"),
+        Input((3, 4), name="a"),
+        Input((3, 4), name="b"),
+    )
+    h = Placed()(Embedding(10, 4)(words))
+    h = MultiHeadAttention(2, 3)(h, h)
+    outputs = [
+        Dense(2, name="z")(ops.reshape(h, (-1, 48))),
+        Dot((2, 2))([a, b]),
+        Dot((1, 1))([a, b]),
+        ops.matmul(a, ops.transpose(b, (0, 2, 1))),
+        Attention()([a, b]),
+    ]
+    model = Model([words, a, b], outputs)
+    rng = np.random.default_rng(5)
+    given = {
+        "w": rng.integers(0, 10, (5, 6)).astype(np.float32),
+        "a": rng.normal(size=(5, 3, 4)).astype(np.float32),
+        "b": rng.normal(size=(5, 3, 4)).astype(np.float32),
+    }
+    expected = of_kurve(model, given)
+    for found, wanted in zip(run_graph(model, given, tmp_path), expected, strict=True):
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 
 FORMULAS = [name for name in RULES if name not in ("constant", "arctan2")]

@@ -41,6 +41,7 @@ if _typing.TYPE_CHECKING:
     from kurve.initializers import Initializer as Initializer
     from kurve.layers import Input as Input
     from kurve.layers.base import Layer as Layer
+    from kurve.layers.free import Variable as Variable
     from kurve.losses.base import Loss as Loss
     from kurve.metrics.base import Metric as Metric
     from kurve.models import Model as Model
@@ -67,6 +68,7 @@ _HOMES = {
     "Regressor": "kurve.estimators",
     "Regularizer": "kurve.regularizers",
     "Sequential": "kurve.models",
+    "Variable": "kurve.layers.free",
     "activations": "kurve.activations",
     "assessment": "kurve.assessment",
     "backend": "kurve.backend",

@@ -359,3 +359,34 @@ def test_variables_are_counted_up_and_down() -> None:
     bias.assign_add(np.array([2.0]))
     bias.assign_sub([0.5])
     assert bias.numpy() == 2.5
+
+
+def test_variables_of_ones_own() -> None:
+    w, b = kurve.Variable(np.zeros(3)), kurve.Variable(0.0, name="offset")
+    optimizer = kurve.optimizers.SGD(0.3)
+    target = A @ [1.0, -2.0, 0.5] + 3.0
+    for _ in range(800):
+        with GradientTape() as tape:
+            loss = ops.mean((ops.sum(A * w, axis=1) + b - target) ** 2)
+        optimizer.apply(tape.gradient(loss, [w, b]), [w, b])
+    assert float(loss) < 1e-3 and float(np.exp(b)) == pytest.approx(np.exp(float(b)))
+    frozen = kurve.Variable("ones", shape=(2,), trainable=False)
+    with GradientTape() as tape:
+        loss = ops.sum(frozen * 2.0) + b
+    assert tape.gradient(loss, [frozen, b])[0] is None
+    with pytest.raises(ValueError, match=r"\[Variable\] an initializer needs a shape"):
+        kurve.Variable("ones")
+
+    class Scale(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = kurve.Variable(2.0)
+
+        def call(self, x: Any) -> Any:
+            return x * self.factor
+
+    model = kurve.Sequential([kurve.Input((3,)), Scale()])
+    model.compile(kurve.optimizers.SGD(0.3), "mse")
+    model.fit(A, 4.0 * A, epochs=60, verbose=0)
+    (factor,) = model.trainable_weights
+    assert float(factor) == pytest.approx(4.0, abs=1e-3)

@@ -94,6 +94,24 @@ def test_own_steps_train_as_the_engine(cls: type, engine: str) -> None:
     assert one.test_on_batch(X, Y)[0] == pytest.approx(two.test_on_batch(X, Y)[0], 1e-4)
 
 
+def test_the_names_of_keras_2() -> None:
+    class Old(kurve.Model):
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, y = data
+            with kurve.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compiled_loss(y, y_pred, regularization_losses=self.losses)
+            variables = self.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+            self.compiled_metrics.update_state(y, y_pred)
+            return {m.name: m.result() for m in self.metrics}
+
+    one, two = make(Old), make(kurve.Model)
+    histories = [m.fit(X, Y, epochs=2, verbose=0).history for m in (one, two)]
+    for name, values in histories[1].items():
+        assert np.allclose(histories[0][name], values, rtol=1e-4), name
+
+
 def test_callbacks_are_called() -> None:
     class Recorder(kurve.callbacks.Callback):
         def __init__(self) -> None:

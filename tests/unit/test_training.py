@@ -10,7 +10,7 @@ import pytest
 from kurve import Input, Sequential, losses, optimizers, utils
 from kurve.callbacks import Callback, TerminateOnNaN
 from kurve.errors import NonFiniteError
-from kurve.layers import Dense
+from kurve.layers import BatchNormalization, Dense, Dropout
 
 RANDOM = np.random.default_rng(6)
 X, Y = RANDOM.normal(size=(30, 2)), RANDOM.normal(size=(30, 1))
@@ -454,11 +454,16 @@ def test_a_learning_rate_of_zero_changes_nothing(engine: str) -> None:
         assert all(map(np.array_equal, before, model.get_weights()))
 
 
-def test_a_model_called_as_in_training_is_refused() -> None:
+def test_a_model_called_as_in_training() -> None:
     model = model_of()
     assert np.array_equal(model(X, training=False), model(X))
-    with pytest.raises(NotImplementedError, match=r"training=True\. Try layer\(x"):
-        model(X, training=True)
+    assert np.allclose(model(X, training=True), model(X), atol=1e-6)
+    random = Sequential([Input((3,)), BatchNormalization(), Dropout(0.5)])
+    x = np.random.default_rng(0).normal(5.0, 2.0, (64, 3)).astype("float32")
+    one, two = random(x, training=True), random(x, training=True)
+    assert (one == 0.0).any() and (one != two).any()
+    assert random.get_weights()[2].min() > 0.05  # the moving mean has moved
+    assert np.array_equal(random(x), random(x, training=False))
 
 
 def test_reprs_show_values() -> None:

@@ -127,7 +127,11 @@ def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
             tape=build.finish(out),
         )  # fmt: skip
 
-    dxs = [summed_to(part(i), x.sample) for i, x in enumerate(xs)]
+    # A constant has an input only for the number of samples, of any shape.
+    dxs = [
+        summed_to(part(i), x.sample) if len(x.sample) <= len(op.out_shape) else None
+        for i, x in enumerate(xs)
+    ]
     dws = {}
     for i, (role, spec) in enumerate(op.params.items(), n):
         if spec.trainable:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from kurve.engines import State
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
 from kurve.gradients.formulas import RULES_OF_OPS, computed
-from kurve.gradients.segments import Segment
+from kurve.gradients.segments import CompiledSegment, Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
 from kurve.plan import Op, Plan
 
@@ -56,11 +57,80 @@ def _followed(segment: Segment, number: int, single: bool) -> TracedValues:
     return found
 
 
+class _Back(NamedTuple):
+    """The operations that compute the gradients of a piece.
+
+    params, buffers: the variables of the vectors; those of the piece come first
+    arrays:    position of an array of the piece, and number of its gradient
+    variables: a variable, and number of its gradient
+    """
+
+    plan: Plan
+    params: list[Any]
+    buffers: list[Any]
+    arrays: list[tuple[int, int]]
+    variables: list[tuple[Any, int]]
+
+
+_made: WeakKeyDictionary[Any, dict[Any, _Back]] = WeakKeyDictionary()
+"""Of models' programs: they are called again and again."""
+
+
 def _backward(
     segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
 ) -> tuple[Segment, list[tuple[int, int]], list[tuple[Any, int]]]:
     """The piece that computes the gradients; the numbers of its values that are those
     of the arrays and of the variables."""
+    back = _back_of(segment, seeds, by_weights)
+    plan, state = segment.plan, segment.state
+    params = np.zeros(back.plan.params_size, state.params.dtype)
+    for spec, new_spec in zip(plan.params, back.plan.params, strict=True):
+        params[new_spec.offset : new_spec.end] = state.params[spec.offset : spec.end]
+    kept = [state.buffers[s.offset : s.end] for s in plan.buffers]
+    kept += [np.ravel(v.value) for v in back.buffers[len(kept) :]]
+    buffers = np.zeros(back.plan.buffers_size, state.params.dtype)
+    for new_spec, array in zip(back.plan.buffers, kept, strict=True):
+        buffers[new_spec.offset : new_spec.end] = array
+    slots = np.zeros((0, len(params)))
+    new = State(params, buffers, slots, np.zeros(0), state.step, state.seed)
+    given = list(segment.arrays)
+    given += [segment.seed(number, single, plain(dy)) for number, single, dy in seeds]
+    if segment.whole:
+        given = [array[0] for array in given]
+    made = Segment(
+        back.plan, back.params, back.buffers, new, given, segment.training,
+        segment.whole,
+    )  # fmt: skip
+    made.singles = {plan.given + i: single for i, (_, single, _) in enumerate(seeds)}
+    arrays: list[tuple[int, int]] = []
+    for i, number in back.arrays:
+        key = segment.keys[i]
+        assert key is not None
+        arrays.append((key, number))
+    return made, arrays, back.variables
+
+
+def _back_of(
+    segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
+) -> _Back:
+    """What `_made` has of a piece, or a new one."""
+    if not isinstance(segment, CompiledSegment):
+        return _new_back(segment, seeds, by_weights)
+    known = _made.setdefault(segment.compiled, {})
+    key = (
+        tuple((number, single) for number, single, _ in seeds),
+        tuple(k is not None for k in segment.keys),
+        by_weights,
+        segment.training,
+    )
+    if key not in known:
+        known[key] = _new_back(segment, seeds, by_weights)
+    return known[key]
+
+
+def _new_back(
+    segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
+) -> _Back:
     plan = segment.plan
     shapes = [segment.shapes[number][1:] for number, _, _ in seeds]
     graph = Graph([*plan.inputs, *shapes])
@@ -77,8 +147,7 @@ def _backward(
     values: dict[int, Tensor] = dict(enumerate(graph.inputs[: plan.given]))
     for i, op in enumerate(ops):
         read = [values[v] for v in plan.reads(i)]
-        value = computed(graph, op, read, segment.training)
-        values[plan.given + i] = value
+        values[plan.given + i] = computed(graph, op, read, segment.training)
     slopes: dict[int, Tensor] = {}
     for (number, _, _), dy in zip(seeds, graph.inputs[plan.given :], strict=True):
         slopes[number] = slopes[number] + dy if number in slopes else dy
@@ -86,48 +155,17 @@ def _backward(
     # Operations that were taken apart have an order of their own: the walk goes over
     # all that the graph has, from the value of each output.
     _walk(graph, values, slopes, wanted, plan, of_variables)
-    arrays, variables = [], []
-    for i, key in enumerate(segment.keys):
-        if key is not None and i in slopes:
-            arrays.append((key, _as_op(graph, slopes[i])))
-    for variable, spec in zip(segment.params, plan.params, strict=True):
-        new = specs[id(spec)]
-        if by_weights and spec.trainable and id(new) in of_variables:
-            variables.append((variable, _as_op(graph, of_variables[id(new)])))
-    state = segment.state
-    later = [v for v in graph.buffers if id(v) not in {id(b) for b in segment.buffers}]
-    kept = [
-        *(state.buffers[s.offset : s.end] for s in plan.buffers),
-        *(np.ravel(v.value) for v in later),
+    arrays = [
+        (i, _as_op(graph, slopes[i]))
+        for i, key in enumerate(segment.keys)
+        if key is not None and i in slopes
     ]
-    back = Plan(
-        graph.input_shapes,
-        tuple(graph.ops),
-        tuple(graph._vectors[True]),
-        tuple(graph._vectors[False]),
-        (),
-    )
-    params = np.zeros(back.params_size, state.params.dtype)
-    for spec, new_spec in zip(plan.params, back.params, strict=True):
-        params[new_spec.offset : new_spec.end] = state.params[spec.offset : spec.end]
-    buffers = np.zeros(back.buffers_size, state.params.dtype)
-    for new_spec, array in zip(back.buffers, kept, strict=True):
-        buffers[new_spec.offset : new_spec.end] = array
-    new_state = State(
-        params, buffers, np.zeros((0, len(params))), np.zeros(0), state.step, state.seed
-    )
-    given = list(segment.arrays)
-    for (number, single, dy), shape in zip(seeds, shapes, strict=True):
-        given.append(segment.seed(number, single, plain(dy)))
-        assert given[-1].shape[1:] == shape
-    if segment.whole:
-        given = [array[0] for array in given]
-    made = Segment(
-        back, graph.params, graph.buffers, new_state, given, segment.training,
-        segment.whole,
-    )  # fmt: skip
-    made.singles = {plan.given + i: single for i, (_, single, _) in enumerate(seeds)}
-    return made, arrays, variables
+    variables = [
+        (variable, _as_op(graph, of_variables[id(specs[id(spec)])]))
+        for variable, spec in zip(segment.params, plan.params, strict=True)
+        if by_weights and spec.trainable and id(specs[id(spec)]) in of_variables
+    ]
+    return _Back(plan_of(graph), graph.params, graph.buffers, arrays, variables)
 
 
 def _walk(

@@ -36,6 +36,7 @@ from kurve.formulas.calls import TRIALS, graph_of, inferred, mask_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, Node, is_structure, leaves, replaced
+from kurve.layers.free import Variable as FreeVariable
 from kurve.layers.masks import (
     attach,
     check_rows,
@@ -670,7 +671,8 @@ class Layer(Entrance):
     @property
     def own_variables(self) -> list[Variable]:
         """The variables without those of its parts, trainable ones first."""
-        return sorted(self._variables, key=lambda v: v.role != "param")
+        free = [v for v in vars(self).values() if isinstance(v, FreeVariable)]
+        return sorted([*self._variables, *free], key=lambda v: v.role != "param")
 
     @property
     def variables(self) -> list[Variable]:

@@ -17,6 +17,7 @@ from kurve.models import Model, Sequential
 from kurve.models.cloning import clone
 from kurve.training.batching import Division, batch_bounds, check_count
 from kurve.training.inputs import check_data, count_rows
+from kurve.training.steps import refuse_own_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,6 +87,7 @@ def lr_find(
         )
     model._network.require_one_output("lr_find")
     model._network.require_compiled("lr_find")
+    refuse_own_steps("lr_find", model)
     check_count("lr_find", "steps", steps, 50)
     if not 0.0 < min_learning_rate < max_learning_rate < math.inf:
         raise ValueError(

@@ -101,7 +101,7 @@ class Applier:
         for gradient, variable in zip(gradients, variables, strict=True):
             if gradient is None:
                 continue
-            array = np.ascontiguousarray(gradient, np.float32)
+            array = np.asarray(gradient, np.float32)
             if array.shape != variable.shape:
                 raise ValueError(
                     f"[{where}] a gradient must have the shape of its variable. "
@@ -117,7 +117,7 @@ class Applier:
             shape = spec.shape or (1,)
             if array is None:
                 array = np.zeros(shape, np.float32)
-            inputs.append(array.reshape(1, *shape))
+            inputs.append(np.ascontiguousarray(array.reshape(1, *shape)))
             params[spec.offset : spec.end] = variable.value.ravel()
         engine = get_engine()
         program = self._program(optimizer, tuple(a is not None for a in found))

@@ -49,7 +49,7 @@ class Network(Layout):
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
         # For calls by hand: what a plan was made for, and `plan_by_hand`.
-        self._by_hand: list[tuple[Any, Any]] = []
+        self._by_hand: list[tuple[Plan, Any, Any]] = []
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 
@@ -234,10 +234,10 @@ class Network(Layout):
         """
         assert self.plan is not None
         engine = self.chosen_engine()
-        made_for = self.plan, self._trainable_flags(), engine.name, training
-        for known in self._by_hand:
-            if known[0] == made_for:
-                return known[1]
+        made_for = self._trainable_flags(), engine.name, training
+        for made_of, known, found in self._by_hand:
+            if made_of is self.plan and known == made_for:
+                return found
         plan, graph = self.lowered(self.plan.inputs, [None] * len(self.plan.heads))
         compiled = None
         facts = [OPERATIONS[op.kind] for op in plan.ops]
@@ -247,9 +247,9 @@ class Network(Layout):
             with contextlib.suppress(ValueError):
                 fixed = plan if training else plan.deterministic()
                 compiled = engine.compile(with_slopes(fixed))
-        found = plan, graph.params, graph.buffers, compiled
-        self._by_hand = [*self._by_hand[-3:], (made_for, found)]
-        return found
+        made = plan, graph.params, graph.buffers, compiled
+        self._by_hand = [*self._by_hand[-3:], (self.plan, made_for, made)]
+        return made
 
     # ---------------------------------------------------------------- training
 

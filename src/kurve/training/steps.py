@@ -91,20 +91,7 @@ def compute_loss(model: Trainer, y: Any, y_pred: Any, weights: Any) -> Any:
     """The losses of `compile`, weighted, and what layers and weights add."""
     from kurve.formulas import functions as ops
 
-    network, terms = model._network, []
-    if network.compilation is not None and network.compilation.loss is not None:
-        several = len(network.output_names) > 1
-        ys, preds = _split(network, y, y_pred)
-        per_output = isinstance(weights, (list, tuple, Mapping)) and several
-        given = (
-            network.outputs.split("compute_loss", "sample_weight", weights)
-            if per_output
-            else [weights] * len(preds)
-        )
-        for goal, one, pred, w in zip(network.goals, ys, preds, given, strict=True):
-            if goal.loss is not None:
-                term = goal.loss(one, pred, w)
-                terms.append(term if goal.weight == 1.0 else term * goal.weight)
+    terms = _losses(model, y, y_pred, weights)
     terms += [ops.sum(term) for term in model.losses]  # type: ignore[attr-defined]
     if not terms:
         raise ValueError(
@@ -115,6 +102,56 @@ def compute_loss(model: Trainer, y: Any, y_pred: Any, weights: Any) -> Any:
     for term in terms[1:]:
         total = total + term
     return total
+
+
+def _losses(model: Any, y: Any, y_pred: Any, weights: Any) -> list[Any]:
+    """The losses of `compile`, each with its weight."""
+    network, terms = model._network, []
+    if network.compilation is None or network.compilation.loss is None:
+        return []
+    several = len(network.output_names) > 1
+    ys, preds = _split(network, y, y_pred)
+    per_output = isinstance(weights, (list, tuple, Mapping)) and several
+    given = (
+        network.outputs.split("compute_loss", "sample_weight", weights)
+        if per_output
+        else [weights] * len(preds)
+    )
+    for goal, one, pred, w in zip(network.goals, ys, preds, given, strict=True):
+        if goal.loss is not None:
+            term = goal.loss(one, pred, w)
+            terms.append(term if goal.weight == 1.0 else term * goal.weight)
+    return terms
+
+
+class CompiledLoss:
+    """What Keras 2 has as `model.compiled_loss`: the losses of `compile`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        regularization_losses: Any = (),
+    ) -> Any:
+        losses = _losses(self._model, y_true, y_pred, sample_weight)
+        total = sum([*losses, *(regularization_losses or ())])
+        _track(self._model, y_pred, total)
+        return total
+
+
+class CompiledMetrics:
+    """What Keras 2 has as `model.compiled_metrics`: the metrics of `compile`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch."""
+        compute_metrics(self._model, y_true, y_pred, sample_weight)
 
 
 def compute_metrics(

@@ -520,6 +520,22 @@ class Trainer(Trainable):
 
         return steps.compute_metrics(self, y, y_pred, sample_weight)
 
+    @property
+    def compiled_loss(self) -> Any:
+        """Keras 2's: `compiled_loss(y, y_pred, regularization_losses=self.losses)` is
+        the loss of `compile`, and adds it to the mean of the loss."""
+        from kurve.training import steps
+
+        return steps.CompiledLoss(self)
+
+    @property
+    def compiled_metrics(self) -> Any:
+        """Keras 2's: `compiled_metrics.update_state(y, y_pred)` adds a batch to the
+        metrics of `compile`."""
+        from kurve.training import steps
+
+        return steps.CompiledMetrics(self)
+
     def get_metrics_result(self) -> dict[str, Any]:
         """The values of `metrics` by name."""
         from kurve.training import steps

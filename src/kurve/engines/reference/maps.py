@@ -42,8 +42,11 @@ def map_backward(
     inputs = _inputs(op, cache, state)
     wanted = range(len(inputs) - len(op.buffers))
     found = run(gradient(op.tape, RULES, wanted), RULES, [*inputs, dy])
+    # A constant has an input only for the number of samples, of any shape.
     parts = [
         unbroadcast(np.broadcast_to(g, dy.shape), a.shape)
+        if a.ndim <= dy.ndim
+        else np.zeros_like(a)
         for g, a in zip(found, inputs, strict=False)
     ]
     count = len(cache)

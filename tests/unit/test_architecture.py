@@ -17,7 +17,7 @@ import kurve
 
 FLOORS = (
     ("_core",),
-    ("core", "errors", "scores", "config", "legacy"),
+    ("core", "errors", "scores", "config"),
     ("ops",),
     ("kinds", "plan"),
     ("formulas",),
@@ -37,6 +37,7 @@ FLOORS = (
         "preprocessing",
         "random",
         "backend",
+        "legacy",
     ),
     ("training",),
     ("models", "saving"),
@@ -68,9 +69,9 @@ UPWARDS = {
 
 FACADES = {
     ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
-    ("kurve.legacy.arguments", "kurve.layers"): "kernels as in Keras 1",
-    ("kurve.legacy.arguments", "kurve.optimizers.schedules"): "decay= of optimizers",
-    ("kurve.legacy.calls", "kurve.layers"): "old layers, by today's",
+    ("kurve.core.entries", "kurve.legacy.arguments"): "old arguments",
+    ("kurve.core.later", "kurve.legacy.names"): "old names",
+    ("kurve.legacy.backend", "kurve.models"): "K.function",
     ("kurve.legacy.scikit_learn", "kurve.models"): "arguments of fit",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",

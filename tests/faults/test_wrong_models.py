@@ -188,8 +188,8 @@ KINDS: dict[str, Wrong] = {
     # --- compile
     "no loss": wrong(compiling(loss=None), ValueError, "compile", "loss=None", "mse"),
     "a number as optimizer": wrong(compiling(0.1), TypeError, "optimizers", "0.1"),
-    "metrics as text": wrong(
-        compiling(metrics="mae"), TypeError, "compile", "list", "metrics=['mae']"
+    "metrics as a number": wrong(
+        compiling(metrics=3), TypeError, "compile", "list", "metrics=[3]"
     ),
     "a number as metric": wrong(compiling(metrics=[3]), TypeError, "metrics", "3"),
     "an engine that is none": wrong(

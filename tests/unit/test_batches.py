@@ -385,24 +385,6 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "shape": (iter([(X, Y[:, :0])]), {}, ValueError, r"\[fit, batch 1 of x\] y must"),
     "rows": (iter([(X, Y[:3])]), {}, ValueError, r"\[fit, batch 1 of x\] x and y must"),
     "validation": (batches(X, Y), {"validation_data": iter([])}, ValueError, "valida"),
-    "Keras 2's": (
-        batches(X, Y),
-        {"workers": 2},
-        TypeError,
-        "unknown argument. Received: 'workers'",
-    ),
-    "processes": (
-        batches(X, Y),
-        {"use_multiprocessing": True},
-        TypeError,
-        "Received: 'use_multi",
-    ),
-    "queue": (
-        batches(X, Y),
-        {"max_queue_size": 3},
-        TypeError,
-        "Received: 'max_queue_size'",
-    ),
 }
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kurve.as_keras.importing import answering
+from kurve.as_keras.importing import answering, uninstall
+
+uninstall()  # the import has answered: other tests may want Keras itself
 
 SOURCES = Path(__file__).parent / "sources"
 

@@ -104,6 +104,16 @@ def test_a_notebook(program: Write, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("answered")
+def test_a_notebook_saved_as_a_program(
+    program: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = program("get_ipython().run_line_magic('matplotlib', 'inline')\nprint(1)\n")
+    assert run(path) == 0
+    out, err = capsys.readouterr()
+    assert out == "1\n" and err == "kurve: skipped: run_line_magic matplotlib inline\n"
+
+
+@pytest.mark.usefixtures("answered")
 def test_an_error_in_a_notebook_shows_the_cells_line(
     program: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +207,7 @@ def test_a_star_takes_the_public_names() -> None:
         ("import keras.applications.vgg16", "Kurve has no keras.applications"),
         ("import tensorflow.contrib.rnn", "sessions and placeholders"),
         ("import tensorflow as tf; tf.reduce_men", "Did you mean 'reduce_mean'"),
+        ("import keras; keras.Modell", "Did you mean 'Model'"),
         ("import tensorflow as tf; tf.strings.lower", "engines compute with numbers"),
         ("import tensorflow as tf; tf.saved_model.save", "a SavedModel holds"),
     ],

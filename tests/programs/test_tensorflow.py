@@ -108,6 +108,26 @@ def test_a_random_tensor_of_the_batch_in_a_layer(names: dict[str, Any]) -> None:
     assert abs(found.mean() - 10.0) < 0.2 and abs(found.std() - 1.0) < 0.1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("relu", "relu6", "elu", "selu", "softsign", "leaky_relu", "gelu", "silu"),
+        *("softplus", "sigmoid", "tanh", "softmax", "log_softmax", "l2_normalize"),
+    ],
+)
+def test_functions_of_networks_in_models(name: str, names: dict[str, Any]) -> None:
+    """Called in a layer, on the results of Input and on values they give the same."""
+    tf = names["tf"]
+    call = getattr(tf.math if name == "l2_normalize" else tf.nn, name)
+    given = {"axis": 1} if name == "l2_normalize" else {}
+    inputs = tf.keras.Input((5,))
+    inside = tf.keras.layers.Lambda(lambda t: call(t, **given))(inputs)
+    model = tf.keras.Model(inputs, [inside, call(inputs, **given)])
+    x = np.linspace(-7, 8, 30, dtype=np.float32).reshape(6, 5)
+    for found in model.predict(x, verbose=0):
+        np.testing.assert_allclose(found, call(x, **given), rtol=2e-5, atol=1e-6)
+
+
 def test_shuffle(names: dict[str, Any]) -> None:
     dataset = names["D"].range(100)
     passes = dataset.shuffle(100, seed=1)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from kurve import activations
 from kurve.as_keras.tensorflow import arrays, elementwise, nn, reductions
 from kurve.as_keras.tensorflow import random as numbers
 from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor, kind, tensor
@@ -124,12 +123,15 @@ def softmax(x: Any, axis: int = -1) -> Any:
 def relu(
     x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Any:
-    """max(x, 0), with the activation's arguments."""
-    if not alpha and max_value is None and not threshold:
-        return ops.relu(value(x))
-    return activations.relu(
-        value(x), negative_slope=alpha, max_value=max_value, threshold=threshold
-    )
+    """x from the threshold (0) on, at most max_value; alpha (x - threshold) below."""
+    x = value(x)
+    above = ops.where(ops.greater_equal(x, threshold), x, 0.0)
+    if max_value is not None:
+        above = ops.minimum(above, max_value)
+    if not alpha:
+        return above
+    below = ops.multiply(ops.minimum(ops.subtract(x, threshold), 0.0), alpha)
+    return ops.add(above, below)
 
 
 @eager

@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ def check(path: str) -> list[Finding]:
         OSError: no such file.
         ValueError: no program.
     """
-    with answering():
+    with answering(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old spellings, which run
         return _Program(path, os.path.dirname(os.path.abspath(path))).findings()
 
 

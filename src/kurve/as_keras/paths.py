@@ -45,7 +45,7 @@ _TF = f"{_OWN}tensorflow"
 
 KERAS: dict[str, str] = {
     "keras": "kurve",
-    "keras.backend": "kurve.backend kurve.as_keras.backend",
+    "keras.backend": "kurve.as_keras.backend kurve.backend",
     "keras.models": "kurve.models kurve:Input",
     "keras.random": "kurve.random kurve.as_keras.random",
     **{f"keras.optimizer_v2.{name}": "kurve.optimizers" for name in _OPTIMIZERS},

@@ -95,6 +95,17 @@ REASONS: dict[str, tuple[str, str]] = {
         "weights of large networks are not part of it",
         "a small network, or models.load_model of a file of your own",
     ),
+    "keras.preprocessing.image": _FILES,
+    "keras.preprocessing.text": _TEXT,
+    **{
+        f"keras.utils.{name}": _FILES
+        for name in (
+            *("array_to_img", "audio_dataset_from_directory", "img_to_array"),
+            *("image_dataset_from_directory", "load_img", "save_img"),
+        )
+    },
+    "keras.utils.get_file": _DOWNLOADS,
+    "keras.utils.text_dataset_from_directory": _TEXT,
     "keras.mixed_precision": (
         "Kurve computes in float32",
         "the program without it",

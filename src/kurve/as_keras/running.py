@@ -42,6 +42,7 @@ def run(path: str, arguments: Sequence[str] = ()) -> int:
     main = ModuleType("__main__")
     main.__file__ = path
     vars(main)["__builtins__"] = builtins
+    vars(main)["get_ipython"] = _Shell
     if path.endswith(".ipynb"):
         vars(main)["display"] = print
     before = sys.argv, sys.modules.get("__main__")
@@ -64,6 +65,18 @@ def run(path: str, arguments: Sequence[str] = ()) -> int:
         if before[1] is not None:
             sys.modules["__main__"] = before[1]
     return 0
+
+
+class _Shell:
+    """What a notebook that was saved as a program asks for its commands: each is
+    skipped, with a line that says so."""
+
+    def __getattr__(self, name: str) -> Any:
+        def skip(*words: Any) -> None:
+            text = " ".join(map(str, words))
+            print(f"kurve: skipped: {name} {text}".rstrip(), file=sys.stderr)
+
+        return skip
 
 
 def _execute(cell: Cell, names: dict[str, Any]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from kurve import activations
 from kurve.as_keras.tensorflow.arrays import gather
 from kurve.as_keras.tensorflow.elementwise import sigmoid as sigmoid  # type: ignore[attr-defined]
 from kurve.as_keras.tensorflow.elementwise import softplus as softplus  # type: ignore[attr-defined]
@@ -27,18 +25,37 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _activation(name: str, own: str) -> Callable[..., Any]:
-    def call(features: Any, name: Any = None) -> Any:
-        return getattr(activations, own)(value(features))
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"The activation {own}."
-    return eager(call)
+@eager
+def relu(features: Any, name: Any = None) -> Any:
+    """max(x, 0)."""
+    return ops.relu(value(features))
 
 
-relu, relu6 = _activation("relu", "relu"), _activation("relu6", "relu6")
-elu, selu = _activation("elu", "elu"), _activation("selu", "selu")
-softsign = _activation("softsign", "softsign")
+@eager
+def relu6(features: Any, name: Any = None) -> Any:
+    """x, within 0 and 6."""
+    return ops.minimum(ops.relu(value(features)), 6.0)
+
+
+@eager
+def elu(features: Any, name: Any = None, alpha: float = 1.0) -> Any:
+    """x where it is positive, alpha (exp(x) - 1) elsewhere."""
+    x = value(features)
+    below = ops.multiply(ops.expm1(ops.minimum(x, 0.0)), alpha)
+    return ops.add(ops.relu(x), below)
+
+
+@eager
+def selu(features: Any, name: Any = None) -> Any:
+    """elu, scaled so that mean 0 and variance 1 stay (Klambauer et al. 2017)."""
+    return ops.multiply(elu(features, alpha=1.6732632423543772), 1.0507009873554805)
+
+
+@eager
+def softsign(features: Any, name: Any = None) -> Any:
+    """x / (1 + |x|)."""
+    x = value(features)
+    return ops.divide(x, ops.add(ops.absolute(x), 1.0))
 
 
 @eager
@@ -50,8 +67,14 @@ def leaky_relu(features: Any, alpha: float = 0.2, name: Any = None) -> Any:
 
 @eager
 def gelu(features: Any, approximate: Any = False, name: Any = None) -> Any:
-    """x times the normal distribution function."""
-    return activations.gelu(value(features), approximate=bool(approximate))
+    """x times the normal distribution function, or the approximation by tanh."""
+    x = value(features)
+    if approximate:
+        cubic = ops.add(x, ops.multiply(ops.power(x, 3), 0.044715))
+        share = ops.tanh(ops.multiply(cubic, 0.7978845608028654))
+    else:
+        share = ops.erf(ops.multiply(x, 0.7071067811865476))
+    return ops.multiply(ops.multiply(x, 0.5), ops.add(share, 1.0))
 
 
 @eager

@@ -1,4 +1,4 @@
-"""Files hold what layers and models of one's own compute: they load without the code."""
+"""Files hold what layers and models of one's own compute, and load without code."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ class Layer(Entrance):
             else:
                 ends = [self._output_sample(samples)]
             for shape in ends:
-                check_size(type(self), "output", shape)  # type: ignore[arg-type]
+                check_size(type(self), "output", shape)
         self.built_shape = samples
 
     def _make_variables(self, samples: Any) -> None:

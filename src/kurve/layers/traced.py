@@ -56,13 +56,13 @@ class Traced(Layer):
         super().__init__(name=given.get("name"))
         if given.get("trainable") is False:
             self.trainable = False
-        self._given = dict(given)
+        self._config = dict(given)
         self._formula = _Formula(formula)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer with that name in the file."""
-        name = config.get("name")
+        name = str(config.get("name"))
         if name not in cls.formulas:
             raise ValueError(
                 f"[from_config] the layer {name!r} is of the class {cls.__name__}, "
@@ -72,7 +72,7 @@ class Traced(Layer):
         return cls(cls.formulas[name], config)
 
     def get_config(self) -> dict[str, Any]:
-        return {**self._given, "name": self.name, "trainable": self.trainable}
+        return {**self._config, "name": self.name, "trainable": self.trainable}
 
     def build(self, input_shape: Any) -> None:
         """Make the variables that the file names."""

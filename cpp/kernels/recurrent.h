@@ -3,6 +3,8 @@
 
 #include "table.h"
 
+#define ALWAYS inline __attribute__((always_inline))
+
 namespace kurve {
 
 bool stop_requested(int64_t work);  // see stop_token.h
@@ -21,16 +23,18 @@ struct Recurrence {
   Activation recurrent_activation = Activation::linear;
   float alpha = 0, recurrent_alpha = 0;
 
-  int64_t gates() const {
+  // Inlined everywhere: as functions of their own they would be those of one of the
+  // instruction sets.
+  ALWAYS int64_t gates() const {
     return kind == CellKind::lstm ? 4 : kind == CellKind::simple ? 1 : 3;
   }
-  int64_t width() const { return gates() * H; }
-  int64_t padded() const { return (H + 15) / 16 * 16; }
-  int64_t outputs() const { return (states ? 2 : 1) * H; }  // of a step
+  ALWAYS int64_t width() const { return gates() * H; }
+  ALWAYS int64_t padded() const { return (H + 15) / 16 * 16; }
+  ALWAYS int64_t outputs() const { return (states ? 2 : 1) * H; }  // of a step
   // Vectors that forward keeps of each unit and step: lstm i f n o c' f(c); gru u r n
   // h' and n of h U; gru_before u r n h'; simple h. Those behind an activation whose
   // derivative does not follow from its value are kept as they were before it.
-  int64_t kept_vectors() const {
+  ALWAYS int64_t kept_vectors() const {
     return kind == CellKind::lstm     ? 6
            : kind == CellKind::gru    ? 5
            : kind == CellKind::simple ? 1
@@ -71,3 +75,5 @@ struct RecurrentKernels {
 };
 
 }  // namespace kurve
+
+#undef ALWAYS

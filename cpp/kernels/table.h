@@ -13,7 +13,7 @@
 namespace kurve {
 
 // Whether the derivative does not follow from the output, so that forward must save it.
-inline bool saves_derivative(Activation kind, float alpha) {
+static inline bool saves_derivative(Activation kind, float alpha) {
   switch (kind) {
     case Activation::gelu:
     case Activation::silu:
@@ -204,7 +204,7 @@ struct Kernels {
   void (*add64)(double* y, double factor, const double* x, int64_t n);
   void (*add_row)(double* y, double factor, const float* x, int64_t n);
 
-  const ImageKernels* images;        // see images.h
+  const ImageKernels* images;         // see images.h
   const RecurrentKernels* recurrent;  // see recurrent.h
 };
 

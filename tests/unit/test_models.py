@@ -489,7 +489,7 @@ def test_errors_of_kinds_that_keras_has_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fix"), [("abc.pkl", "abc.kurve"), ("run.2", "run.2.kurve")]
+    ("name", "fix"), [("abc.pkl", "abc.kurve"), ("abc.txt", "abc.kurve")]
 )
 def test_the_name_of_a_file_that_save_proposes(name: str, fix: str) -> None:
     with pytest.raises(ValueError, match=rf"Try '{fix}'"):

@@ -85,8 +85,11 @@ def test_files_and_copies(tmp_path: Path) -> None:
     assert (again.predict(X, verbose=0) == expected).all()
     with pytest.raises(ModelFileError, match="soft"):
         kurve.models.load_model(tmp_path / "m.kurve")
-    with pytest.raises(ValueError, match="function of yours"):
-        one.save(tmp_path / "m.keras")
+    one.save(tmp_path / "m.keras")
+    again = kurve.models.load_model(tmp_path / "m.keras", {"soft": soft})
+    np.testing.assert_allclose(again.predict(X, verbose=0), expected, 1e-6)
+    with pytest.raises(ModelFileError, match="soft"):
+        kurve.models.load_model(tmp_path / "m.keras")
 
 
 def test_what_is_no_activation() -> None:

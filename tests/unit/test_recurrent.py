@@ -309,7 +309,11 @@ def test_masks_go_on() -> None:
         (lambda: layers.GRU(2, use_cudnn=3), ValueError, "use_cudnn must be 'auto'"),
         (lambda: layers.LSTM(2, implementation=3), ValueError, "can only be"),
         (lambda: layers.LSTM(2, stateful=True), NotImplementedError, "do not stay"),
-        (lambda: layers.LSTM(2, time_major=True), TypeError, "time_major"),
+        (
+            lambda: layers.LSTM(2, time_major=True),
+            ValueError,
+            "batch axis is the first",
+        ),
         (lambda: layers.LSTM(2)(X[:, 0]), ValueError, "shape (steps, features)"),
         (lambda: layers.LSTM(2)(X[None]), ValueError, "shape (steps, features)"),
         (

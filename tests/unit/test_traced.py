@@ -165,15 +165,9 @@ def test_wrong_formulas_are_refused() -> None:
                 layer: Traced = class_of("Gated2", broken).from_config({"name": name})
                 i = Input((4,))
                 Model(i, layer(i)).predict(rng.normal(size=(2, 4)), verbose=0)
-            except (
-                LookupError,
-                ValueError,
-                TypeError,
-                NotImplementedError,
-                MemoryError,
-            ):
+            except (ValueError, TypeError, NotImplementedError):
                 refused += 1
-    assert refused > 5 * len(places)
+    assert refused > 4 * len(places)
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Any:

@@ -40,6 +40,7 @@ class Monitor(Callback):
             ValueError: neither the loss nor a metric, with mode="auto".
         """
         network = self.model._network
+        network.require_compiled(type(self).__name__)
         names = network.goals.log_names.in_order
         if self.monitor.removeprefix("val_") not in names:
             from kurve.legacy import logs

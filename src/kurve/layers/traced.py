@@ -37,6 +37,9 @@ MOST_CONSTANTS = 20_000
 
 MOST_OPERATIONS = 20_000
 
+MOST_TRIED = 1 << 22
+"""Numbers in the values and weights of a formula that is tried when it is read."""
+
 MOST_PARTS = 60_000
 """Of all formulas of a file: numbers, texts and names."""
 
@@ -69,7 +72,17 @@ class Traced(Layer):
                 "which must be passed in custom_objects. Received: no such class. "
                 f"Try custom_objects={{{cls.__name__!r}: {cls.__name__}}}."
             )
-        return cls(cls.formulas[name], config)
+        layer = cls(cls.formulas[name], config)
+        if layer._formula.size <= MOST_TRIED:
+            zeros = [np.zeros((1, *s), np.float32) for s in layer._formula.inputs]
+            try:
+                cls(cls.formulas[name], {"name": name})(*zeros)
+            except Exception as error:
+                raise ValueError(
+                    "its operations do not fit each other "
+                    f"({type(error).__name__}: {error})"
+                ) from error
+        return layer
 
     def get_config(self) -> dict[str, Any]:
         return {**self._config, "name": self.name, "trainable": self.trainable}
@@ -105,7 +118,7 @@ class _Formula:
         self.inputs = [_shape(s) for s in _list(given["inputs"])]
         self.weights: list[tuple[str, Shape, str]] = []
         for name, shape, role in map(_list, _list(given["weights"])):
-            if not isinstance(name, str) or role not in (
+            if not isinstance(name, str) or str(role) not in (
                 "param",
                 "statistic",
                 "buffer",
@@ -133,6 +146,13 @@ class _Formula:
             if type(number) is not int or not 0 <= number < last:
                 raise ValueError(f"there is no value {number!r}")
 
+    @property
+    def size(self) -> int:
+        """Number of elements of all weights and of all values of one sample."""
+        shapes = [*self.inputs, *(shape for _, shape, _ in self.weights)]
+        shapes += [op.out_shape for op, *_ in self.operations]
+        return sum(map(math.prod, shapes))
+
     def _operation(
         self, entry: Any, last: int
     ) -> tuple[Op, dict[str, Any], dict[str, Any]]:
@@ -141,7 +161,7 @@ class _Formula:
             {"kind", "reads", "shape", "params", "buffers", "attrs", "tape"},
         )
         kind, attrs = entry["kind"], entry["attrs"]
-        if kind not in OPERATIONS:
+        if not isinstance(kind, str) or kind not in OPERATIONS:
             raise ValueError(f"there is no operation {kind!r}")
         reads = tuple(_list(entry["reads"]))
         if not reads or not all(type(r) is int and 0 <= r < last for r in reads):

@@ -77,7 +77,7 @@ def _only(*values: Any, because: str) -> Callable[[Given, Any], None]:
     def put(given: Given, value: Any) -> None:
         if not any(type(value) is type(one) and value == one for one in values):
             raise ValueError(
-                f"[kurve.legacy] {because}. Received: {value!r}. Try "
+                f"[old argument] {because}. Received: {value!r}. Try "
                 f"{' or '.join(map(repr, values))}."
             )
 
@@ -111,7 +111,6 @@ LAYER = {
         "unit_forget_bias", {"one": True, "ones": True, "zero": False, "zeros": False}
     ),
     "gamma_init": Old("gamma_initializer"),
-    "implementation": UNUSED,
     "init": Old("kernel_initializer"),
     "inner_activation": Old("recurrent_activation"),
     "inner_init": Old("recurrent_initializer"),

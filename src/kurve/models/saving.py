@@ -208,7 +208,7 @@ def _traced_classes(formulas: Field | None) -> dict[str, type]:
         if not name.isidentifier() or not isinstance(by_layer, dict):
             raise field.error("it must hold the formulas of a class")
         given = registry.known(name)
-        if given is None or issubclass(given, Model):
+        if given is None or (isinstance(given, type) and issubclass(given, Model)):
             found[name] = class_of(name, by_layer)
     return found
 

@@ -858,7 +858,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"must end in '.weights.h5'.*Try '.*m.weights.h5'"
     ):
-        model.save_weights(tmp_path / "m.h5")
+        model.save_weights(tmp_path / "m.keras")
     other = Sequential([Input((3,)), Dense(2)])
     before = other.get_weights()
     with pytest.raises(

@@ -48,6 +48,7 @@ MODULES = {
     "math": "erf erfc erfinv in_top_k logdet logsumexp rsqrt segment_max segment_min "
     "segment_prod segment_sum top_k",
     "linalg": "cholesky det inv norm pinv solve solve_triangular",
+    "image": "crop_images extract_patches pad_images resize",
     "nn": "average_pool binary_crossentropy categorical_crossentropy celu conv "
     "conv_transpose depthwise_conv dot_product_attention elu gelu glu hard_shrink "
     "hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid log_softmax max_pool "
@@ -61,10 +62,28 @@ CALLED = frozenset(
     {
         *("x", "x1", "x2", "xs", "condition", "indices", "key", "operands"),
         *("constant_values", "fill_value", "target", "output", "inputs", "variable"),
+        *("weights", "kernel", "depthwise_kernel", "pointwise_kernel", "a", "images"),
+        *("query", "value", "bias", "mask", "scale", "targets", "predictions"),
+        *("rtol", "atol", "condlist", "choicelist", "default"),
+        *("start_indices", "updates"),
     }
 )
 """Parameters of functions that are arguments of the call in Keras; the others are in
 the configuration of the operation."""
+
+
+BY_NAME = frozenset(
+    {"constant_values", "weights", "bias", "mask", "scale", "rtol", "atol", "default"}
+)
+"""Those of them that come after others which may be left out."""
+
+NO_OPERATIONS = frozenset(
+    {
+        *("batch_normalization", "layer_normalization", "rms_normalization"),
+        *("categorical", "dropout", "shuffle", "mask_of", "rgb_to_grayscale"),
+    }
+)
+"""Functions whose calls are no operations of Keras's with the same arguments."""
 
 
 def class_of(function: str) -> tuple[str, str]:
@@ -262,7 +281,7 @@ def _function(
     cls: str, arguments: dict[str, Any], what: str
 ) -> tuple[str, dict[str, Any]]:
     """Name of the function of an operation, and the arguments of its configuration."""
-    names = {class_of(name)[1]: name for name in FUNCTIONS}
+    names = {class_of(n)[1]: n for n in FUNCTIONS if n not in NO_OPERATIONS}
     if cls not in names:
         raise ValueError(f"{what} is the operation {cls}, which Kurve does not have")
     function = names[cls]
@@ -475,6 +494,8 @@ def _function_entry(
             "the model has a mask that was taken from a tensor, by _keras_mask, in the "
             "place of layer.compute_mask(x)"
         )
+    if function in NO_OPERATIONS:
+        raise not_in_keras(f"{function} is no operation in a graph of Keras's")
     module, cls = class_of(function)
     config: dict[str, Any] = {"name": operation.name}
     signature = inspect.signature(operation.function)
@@ -491,7 +512,7 @@ def _function_entry(
                 config[name] = value
             elif signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
                 args += value
-            elif name in ("constant_values",):
+            elif name in BY_NAME:
                 kwargs[name] = value
             else:
                 args.append(value)

@@ -46,7 +46,10 @@ FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
 INNER_LAYERS = ("layer", "backward_layer", "cell", "cells")
 """Arguments of layers that are layers."""
 
-OTHER_ATTRIBUTES = {("Bidirectional", "layer"): "forward_layer"}
+OTHER_ATTRIBUTES = {
+    ("Bidirectional", "layer"): "forward_layer",
+    ("MultiHeadAttention", "output_shape"): "output_sizes",
+}
 """Attributes that have not the name of the argument."""
 
 # ------------------------------------------------------ arguments without effect

@@ -38,6 +38,7 @@ if _typing.TYPE_CHECKING:
     from kurve.estimators import Regressor as Regressor
     from kurve.formulas.tensor import KerasTensor as KerasTensor
     from kurve.gradients import GradientTape as GradientTape
+    from kurve.gradients import function as function
     from kurve.initializers import Initializer as Initializer
     from kurve.layers import Input as Input
     from kurve.layers.base import Layer as Layer
@@ -81,6 +82,7 @@ _HOMES = {
     "ensemble": "kurve.models.ensembles",
     "errors": "kurve.errors",
     "estimators": "kurve.estimators",
+    "function": "kurve.gradients",
     "get_engine": "kurve.engines",
     "get_threads": "kurve.engines",
     "initializers": "kurve.initializers",

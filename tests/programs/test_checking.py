@@ -66,12 +66,7 @@ def test_every_missing_name_with_its_line(program: Write) -> None:
 
 @pytest.mark.parametrize("path", sorted(SOURCES.glob("*.py")), ids=lambda p: p.name)
 def test_programs_that_run_have_none(path: object) -> None:
-    import kurve
-
-    found = check(str(path))
-    if not hasattr(kurve, "function"):
-        found = [f for f in found if f.name not in ("tf.GradientTape", "tf.function")]
-    assert found == []
+    assert check(str(path)) == []
 
 
 def test_modules_of_the_program_are_read_too(program: Write) -> None:

@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+from kurve.gradients.functions import function as function
 from kurve.gradients.tape import GradientTape as GradientTape

@@ -117,15 +117,15 @@ def test_random_numbers_of_layers_stay_apart(tmp_path: Path) -> None:
 
 
 def test_what_no_formula_holds_needs_its_class(tmp_path: Path) -> None:
-    class Twice(layers.Layer):
+    class Doubled(layers.Layer):
         def call(self, x: Any) -> Any:
             return 2.0 * x
 
     i = Input((None, 3))
-    Model(i, Twice()(i)).save(tmp_path / "m.kurve")
+    Model(i, Doubled()(i)).save(tmp_path / "m.kurve")
     with pytest.raises(ModelFileError, match="custom_objects"):
         models.load_model(tmp_path / "m.kurve")
-    found = models.load_model(tmp_path / "m.kurve", custom_objects={"Twice": Twice})
+    found = models.load_model(tmp_path / "m.kurve", custom_objects={"Doubled": Doubled})
     assert found.predict(np.ones((1, 4, 3)), verbose=0).shape == (1, 4, 3)
 
 

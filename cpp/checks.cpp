@@ -51,11 +51,20 @@ void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
 
 // Whether samples must have axes: of the others some are single numbers.
 bool needs_axes(const std::string& kind) {
-  static const char* const kinds[] = {
-      "dense",       "softmax",        "normalization",       "scale",
-      "conv",        "pool",           "batch_normalization", "pad",
-      "global_pool", "conv_transpose", "layer_normalization", "upsample",
-      "affine_image", "masked_batch_normalization"};
+  static const char* const kinds[] = {"dense",
+                                      "softmax",
+                                      "normalization",
+                                      "scale",
+                                      "conv",
+                                      "pool",
+                                      "batch_normalization",
+                                      "pad",
+                                      "global_pool",
+                                      "conv_transpose",
+                                      "layer_normalization",
+                                      "upsample",
+                                      "affine_image",
+                                      "masked_batch_normalization"};
   return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 

@@ -81,9 +81,8 @@ class Recurrent : public Op {
       kernels.pack(p, ctx.params + W_.offset, ctx.params + U_.offset,
                    b_.slot < 0 ? nullptr : ctx.params + b_.offset, packed, task);
     });
-    in_blocks(ctx, [&](int64_t first, int64_t count) {
-      kernels.forward(p, first, count);
-    });
+    in_blocks(ctx,
+              [&](int64_t first, int64_t count) { kernels.forward(p, first, count); });
   }
 
   int64_t scratch(const Kernels& table, int64_t batch, bool training) const override {
@@ -173,8 +172,8 @@ class Recurrent : public Op {
       if (steps > longest_product)
         sums = allot(scratch_for_parts(std::max(c.F, c.H) * c.width()));
     }
-    float *transposed, *local, *dz, *dz_x = nullptr, *reset = nullptr,
-                                    *gates = nullptr, *sums = nullptr;
+    float *transposed, *local, *dz, *dz_x = nullptr, *reset = nullptr, *gates = nullptr,
+                                    *sums = nullptr;
     int64_t size = 0;
   };
 
@@ -285,9 +284,8 @@ class Recurrent : public Op {
     parallel(kernels.transpose_tasks(p), p.H * p.width() * 4, [&](int64_t task) {
       kernels.transpose(p, ctx.params + U_.offset, parts.transposed, task);
     });
-    in_blocks(ctx, [&](int64_t first, int64_t count) {
-      kernels.backward(p, first, count);
-    });
+    in_blocks(ctx,
+              [&](int64_t first, int64_t count) { kernels.backward(p, first, count); });
   }
 
   void run_backward(const ExecContext& ctx, const float* x, const float* y,

@@ -106,9 +106,7 @@ INLINE void add_part(vf (&acc)[rows][4], const float* a, int64_t a_row, const fl
 template <CellKind kind, int rows>
 static void gate_tile(const Recurrence& p, const float* x, const float* h,
                       const float* panel, float* z) {
-  constexpr int x_count = kind == CellKind::lstm     ? 4
-                          : kind == CellKind::simple ? 2
-                                                     : 3;
+  constexpr int x_count = kind == CellKind::lstm ? 4 : kind == CellKind::simple ? 2 : 3;
   constexpr int h_count = kind == CellKind::lstm ? 4 : kind == CellKind::gru ? 3 : 2;
   constexpr int h_last = kind == CellKind::gru ? 3 : h_count - 1;
   constexpr int used = kind == CellKind::gru ? 4 : x_count;
@@ -130,8 +128,8 @@ template <CellKind kind>
 static void gate_rows(const Recurrence& p, int64_t rows, const float* x, const float* h,
                       const float* panel, float* z) {
   switch (rows) {
-#define CASE(n)                                                              \
-  case n:                                                                    \
+#define CASE(n)                                                          \
+  case n:                                                                \
     if constexpr (n <= cell_rows) gate_tile<kind, n>(p, x, h, panel, z); \
     return;
     CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -157,9 +155,9 @@ static __attribute__((noinline)) Activated differentiated_vector(Activation kind
                                                                  float alpha, vf x) {
   const bool from_x = saves_derivative(kind, alpha);
   switch (kind) {
-#define CASE(name)                                                              \
-  case Activation::name:                                                        \
-    if (from_x) return activated<Activation::name>(x, alpha);                   \
+#define CASE(name)                                            \
+  case Activation::name:                                      \
+    if (from_x) return activated<Activation::name>(x, alpha); \
     return {x, derivative_from_output<Activation::name>(x, alpha)};
     KURVE_ACTIVATIONS(CASE)
 #undef CASE
@@ -397,23 +395,23 @@ static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
 }
 
 // The instance of a function template for the cell.
-#define BY_CELL(function, p, ...)                                                   \
-  const bool usual = p.activation == Activation::tanh &&                            \
-                     (p.kind == CellKind::simple ||                                 \
-                      p.recurrent_activation == Activation::sigmoid);               \
-  switch (p.kind) {                                                                 \
-    case CellKind::lstm:                                                            \
-      return usual ? function<CellKind::lstm, true>(p, __VA_ARGS__)                 \
-                   : function<CellKind::lstm, false>(p, __VA_ARGS__);               \
-    case CellKind::gru:                                                             \
-      return usual ? function<CellKind::gru, true>(p, __VA_ARGS__)                  \
-                   : function<CellKind::gru, false>(p, __VA_ARGS__);                \
-    case CellKind::gru_before:                                                      \
-      return usual ? function<CellKind::gru_before, true>(p, __VA_ARGS__)           \
-                   : function<CellKind::gru_before, false>(p, __VA_ARGS__);         \
-    case CellKind::simple:                                                          \
-      return usual ? function<CellKind::simple, true>(p, __VA_ARGS__)               \
-                   : function<CellKind::simple, false>(p, __VA_ARGS__);             \
+#define BY_CELL(function, p, ...)                                                    \
+  const bool usual =                                                                 \
+      p.activation == Activation::tanh &&                                            \
+      (p.kind == CellKind::simple || p.recurrent_activation == Activation::sigmoid); \
+  switch (p.kind) {                                                                  \
+    case CellKind::lstm:                                                             \
+      return usual ? function<CellKind::lstm, true>(p, __VA_ARGS__)                  \
+                   : function<CellKind::lstm, false>(p, __VA_ARGS__);                \
+    case CellKind::gru:                                                              \
+      return usual ? function<CellKind::gru, true>(p, __VA_ARGS__)                   \
+                   : function<CellKind::gru, false>(p, __VA_ARGS__);                 \
+    case CellKind::gru_before:                                                       \
+      return usual ? function<CellKind::gru_before, true>(p, __VA_ARGS__)            \
+                   : function<CellKind::gru_before, false>(p, __VA_ARGS__);          \
+    case CellKind::simple:                                                           \
+      return usual ? function<CellKind::simple, true>(p, __VA_ARGS__)                \
+                   : function<CellKind::simple, false>(p, __VA_ARGS__);              \
   }
 
 static void cell_forward(const Recurrence& p, int64_t first, int64_t rows) {

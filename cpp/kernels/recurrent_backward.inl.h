@@ -141,10 +141,9 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
     if (!any)
       zero_floats(g.din, all);
     else if (step > 0 || p.dh0)
-      multiply_transposed(b, g, 0, kind == CellKind::gru_before ? 2 * p.H : width,
-                          g.din,
-                          kind == CellKind::gru_before ? Chain::accumulate
-                                                       : Chain::start);
+      multiply_transposed(
+          b, g, 0, kind == CellKind::gru_before ? 2 * p.H : width, g.din,
+          kind == CellKind::gru_before ? Chain::accumulate : Chain::start);
   }
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < p.H; j += L) {

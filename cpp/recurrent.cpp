@@ -140,6 +140,19 @@ class Recurrent : public Op {
   struct Aux {
     float *kept, *h_in, *mask, *factors;
   };
+  // A few items, which take no memory that might not be there: a step that fails in its
+  // middle would leave a changed model.
+  template <class T, int most>
+  struct Few {
+    void push_back(const T& item) { items[n++] = item; }
+    void clear() { n = 0; }
+    const T* begin() const { return items; }
+    const T* end() const { return items + n; }
+    size_t size() const { return size_t(n); }
+    const T& operator[](size_t i) const { return items[i]; }
+    T items[most];
+    int n = 0;
+  };
   // A sum over all rows: a part of the gradient of a variable.
   struct Sum {
     Product product;
@@ -212,8 +225,8 @@ class Recurrent : public Op {
       if (at.kind == CellKind::gru)
         columns.push_back({at.dz_h, gradient + op.b_.offset + width});
     }
-    std::vector<Sum> products;
-    std::vector<Column> columns;
+    Few<Sum, 3> products;
+    Few<Column, 2> columns;
     float* gates = nullptr;  // of gru_before: dU (H, 2 H) of z and r, then (H, H) of n
   };
 

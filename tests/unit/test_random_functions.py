@@ -69,6 +69,20 @@ def test_calls_in_one_layer_draw_other_numbers_and_engines_the_same() -> None:
         np.testing.assert_allclose(ours, theirs, 1e-5, 1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_many_calls_of_old_names_in_one_layer_draw_other_numbers() -> None:
+    """The sum of 30 has the deviation of independent ones."""
+    normal = kurve.backend.random_normal
+
+    def total(x: Any) -> Any:
+        drawn = [normal(shape=(ops.shape(x)[0], 1)) for _ in range(30)]
+        return sum(drawn) + 0.0 * x
+
+    model = Sequential([Input((1,)), layers.Lambda(total)])
+    y = model.predict(np.zeros((20_000, 1)), verbose=0)
+    assert y.std() == pytest.approx(math.sqrt(30.0), rel=0.03)
+
+
 def test_each_step_draws_others(engine: str) -> None:
     seen: list[float] = []
 

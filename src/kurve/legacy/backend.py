@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from kurve.formulas import functions as ops
-from kurve.formulas.graph import STREAM_OF_CALL, Graph, Tensor, is_variable
+from kurve.formulas import nn
+from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.tensor import KerasTensor
 
 EPSILON = 1e-7
-
-MOST_CALLS = 1 << 12
-"""Calls of a layer in a model whose streams come before those of formulas."""
 
 SAME = (
     *("abs", "all", "any", "arange", "cos", "cumsum", "equal", "exp", "greater"),
@@ -109,7 +107,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 @_k
 def softsign(x: Any) -> Any:
     """x / (1 + |x|): today kurve.activations.softsign"""
-    return ops.divide(x, ops.add(ops.abs(x), 1.0))
+    return nn.softsign(x)
 
 
 @_k
@@ -300,11 +298,7 @@ def _random(
                 f" Received: shape={shape!r} outside of one. Try layers.Lambda(f)(x), "
                 "where f calls it."
             )
-        number = 1 + sum(op.kind == "random" for op in graph.ops)
-        stream = graph.stream + STREAM_OF_CALL * MOST_CALLS * number
-        attrs = {"distribution": distribution, "stream": stream}
-        y = graph.op("random", graph.inputs[:1], sizes[1:], attrs=attrs)
-        return change(y)
+        return change(graph.random(distribution, sizes, None))
     draw = np.random.default_rng(seed)
     numbers = (
         draw.normal(size=sizes) if distribution == "normal" else draw.random(sizes)
@@ -480,12 +474,7 @@ def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:
     """For each row: today losses.categorical_crossentropy"""
-    if from_logits:
-        logs = ops.log_softmax(output, axis)
-    else:
-        p = ops.divide(output, ops.sum(output, axis, True))
-        logs = ops.log(ops.clip(p, EPSILON, 1.0 - EPSILON))
-    return ops.negative(ops.sum(ops.multiply(target, logs), axis))
+    return nn.categorical_crossentropy(target, output, from_logits, axis)
 
 
 @_k

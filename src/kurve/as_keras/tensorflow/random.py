@@ -10,7 +10,7 @@ from kurve.as_keras.tensorflow.arrays import sizes
 from kurve.as_keras.tensorflow.values import concrete, eager, kind, tensor
 from kurve.core import rng
 from kurve.formulas import functions as ops
-from kurve.formulas.graph import STREAM_OF_CALL, Graph
+from kurve.formulas.graph import Graph
 
 __all__ = [
     *("Generator", "categorical", "get_global_generator", "normal", "poisson"),
@@ -63,14 +63,7 @@ def _in_model(distribution: str, shape: Any) -> Any:
     graph, axes = Graph.current, sizes(shape)
     if graph is None or not axes or axes[0] is not None or None in axes[1:]:
         return None
-    number = 1 + sum(op.kind == "random" for op in graph.ops)
-    stream = graph.stream + STREAM_OF_CALL * MOST_CALLS * number
-    attrs = {"distribution": distribution, "stream": stream}
-    return graph.op("random", graph.inputs[:1], axes[1:], attrs=attrs)
-
-
-MOST_CALLS = 64
-"""Calls of a layer in a model whose streams come before those of `_in_model`."""
+    return graph.random(distribution, axes, None)
 
 
 def normal(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kurve import Input, Model, Sequential, layers
+from kurve import ops as kurve_ops
 from kurve.formulas import functions as ops
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import MOST_LIVE, Builder, gradient
@@ -146,3 +147,11 @@ def test_a_kernel_of_several_axes(engine: str) -> None:
     )
     kinds = [op.kind for op in plan_of(model).ops if op.kind != "reshape"]
     assert kinds == ["dense", "dense"]
+
+
+def test_as_many_as_there_are() -> None:
+    for x in (X, Input((4,))):
+        assert len(kurve_ops.top_k(x, 4)) == 2
+        for k in (0, 5):
+            with pytest.raises(ValueError, match=r"^\[top_k\] k must be from 1 to 4"):
+                kurve_ops.top_k(x, k)

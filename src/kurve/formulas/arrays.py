@@ -344,12 +344,21 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 @function
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
-    """The k largest elements along the last axis, and their positions."""
+    """The k largest elements along the last axis, and their positions.
+
+    Raises:
+        ValueError: k is below 1, or larger than the axis.
+    """
+    size = ops.shape(x)[-1]
+    if not 1 <= k <= size:
+        raise ValueError(
+            f"[top_k] k must be from 1 to {size}, the size of the last axis. "
+            f"Received: k={k}. Try k=1."
+        )
     if graph_of(x) is None:
         array = np.asarray(as_array(x))
         order = np.argsort(-array, axis=-1, kind="stable")[..., :k]
         return np.take_along_axis(array, order, -1), order.astype(np.int32)
-    size = ops.shape(x)[-1]
     values, places, rest = [], [], x
     for _ in range(k):
         values.append(ops.max(rest, -1, keepdims=True))

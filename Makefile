@@ -44,10 +44,9 @@ demo: $(VENV)/installed
 	@mkdir -p demo
 	@cd demo && ../$(PY) ../examples/sine.py
 
-# Tests of faults measure times, so they have the machine to themselves.
 test: $(VENV)/installed
-	$(PY) -m pytest $(PYTEST_FLAGS) -n auto --ignore=tests/faults
-	$(PY) -m pytest $(PYTEST_FLAGS) tests/faults
+	$(PY) -m pytest $(PYTEST_FLAGS) -n auto -m 'not alone'
+	$(PY) -m pytest $(PYTEST_FLAGS) -m alone
 
 soak: $(VENV)/installed
 	$(PY) -m pytest $(PYTEST_FLAGS) -s --soak --reliability docs/reliability.md tests/faults

@@ -14,6 +14,8 @@ from kurve.layers import Dense
 from kurve.training.inputs import check_data
 from tests.faults.conftest import Promise
 
+pytestmark = pytest.mark.alone
+
 
 def seconds(call: Callable[[], Any], times: int) -> float:
     """The median."""

@@ -21,6 +21,8 @@ from tests.faults.graphs import GRAPHS, data
 from tests.faults.test_interrupt import ENDLESS, limit, slowest_end
 from tests.faults.test_threads import at_once
 
+pytestmark = pytest.mark.alone
+
 ROWS = 203
 
 

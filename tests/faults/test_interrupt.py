@@ -40,7 +40,7 @@ from tests.engines.recurrence import Recurrent
 from tests.faults.conftest import Promise
 from tests.native.plans import article, batches_of, copy_of, state_of
 
-pytestmark = pytest.mark.usefixtures("native")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("native")]
 ENDLESS = 10**9
 
 

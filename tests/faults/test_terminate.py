@@ -18,6 +18,8 @@ from kurve import Input, Sequential, callbacks, layers, saving, utils
 from tests.faults.conftest import Promise
 from tests.faults.test_kill import ENGINES, PROGRAM, errors, result, run_new
 
+pytestmark = pytest.mark.alone
+
 PATIENCE = 2.0
 
 

@@ -24,6 +24,8 @@ from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults.conftest import Promise
 from tests.native.neighbours import hold
 
+pytestmark = pytest.mark.alone
+
 X = np.random.default_rng(0).normal(size=(256, 7)).astype(np.float32)
 Y = np.sin(X.sum(axis=1))
 

@@ -185,6 +185,9 @@ class Contest:
         self._each(times, train)
         if checked != case:
             self._each(times, lambda name: self.ask(name, "prepare", case))
+        if not answers:
+            reasons = {name: record.failure for name, record in times.items()}
+            raise RuntimeError(f"no contender could be measured: {reasons}")
         expected = next(iter(answers.values()))
         for name, answer in answers.items():
             record = times[name]

@@ -62,6 +62,9 @@ check: $(VENV)/check-tools $(VENV)/installed
 
 bench: $(BENCH)/rivals $(BENCH)/installed
 	$(BENCH)/bin/python -m bench
+	for page in two_heads skips recurrence; do \
+	    $(BENCH)/bin/python -m bench.$$page --write || exit; \
+	done
 
 bench-quick: $(BENCH)/quick-rivals $(BENCH)/installed
 	$(BENCH)/bin/python -m bench --quick

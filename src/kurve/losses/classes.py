@@ -16,8 +16,6 @@ from kurve.losses.base import Loss
 from kurve.plan import Attr, Shape
 
 LARGEST = float(np.finfo(np.float32).max)
-EPSILON = 1e-7
-"""Keras's fuzz factor."""
 
 
 def checked_axis(where: str, axis: Any) -> int:
@@ -243,14 +241,11 @@ class BinaryCrossentropy(_CrossEntropy):
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         from kurve.formulas import functions as ops
+        from kurve.formulas import nn
 
-        s, p = self.label_smoothing, y_pred
-        y = y_true * (1.0 - s) + 0.5 * s if s else y_true
-        if self.from_logits:
-            least = ops.log(1.0 + ops.exp(-ops.absolute(p)))
-            return ops.mean(ops.maximum(p, 0.0) - p * y + least, axis=self.axis)
-        p = ops.clip(p, EPSILON, 1.0 - EPSILON)
-        entropy = -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
+        s, y = self.label_smoothing, y_true
+        y = y * (1.0 - s) + 0.5 * s if s else y
+        entropy = nn.binary_crossentropy(y, y_pred, self.from_logits)
         return ops.mean(entropy, axis=self.axis)
 
 
@@ -281,12 +276,11 @@ class CategoricalCrossentropy(_CrossEntropy):
     kind = "categorical_crossentropy"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
+        from kurve.formulas import nn
 
         s, y = self.label_smoothing, y_true
         y = y * (1.0 - s) + s / y.shape[-1] if s else y
-        logs = _log_probabilities(y_pred, self.axis, self.from_logits)
-        return -ops.sum(y * logs, axis=self.axis)
+        return nn.categorical_crossentropy(y, y_pred, self.from_logits, self.axis)
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         super().check_targets(where, y, output_shape)
@@ -405,14 +399,14 @@ class SparseCategoricalCrossentropy(Loss):
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         from kurve.formulas import functions as ops
+        from kurve.formulas import nn
 
         axis = self._class_axis(len(y_pred.shape))
         classes, known, p = y_pred.shape[axis], self.known(y_true, y_pred), y_pred
         if known is not None:  # so that nothing of other rows reaches a gradient
             p = ops.where(ops.expand_dims(known, axis) > 0.0, p, 1.0 / classes)
-        logs = _log_probabilities(p, axis, self.from_logits)
         right = ops.one_hot(y_true, classes, axis=axis)
-        values = -ops.sum(right * logs, axis=axis)
+        values = nn.categorical_crossentropy(right, p, self.from_logits, axis)
         return values if known is None else values * known
 
     def known(self, y_true: Any, y_pred: Any) -> Any:
@@ -442,15 +436,6 @@ class SparseCategoricalCrossentropy(Loss):
                 f"because the model has {classes} outputs. Received: "
                 f"y[{', '.join(map(str, position))}] = {value:g}. {fix}."
             )
-
-
-def _log_probabilities(p: Any, axis: int, from_logits: bool) -> Any:
-    from kurve.formulas import functions as ops
-
-    if from_logits:
-        return ops.log_softmax(p, axis)
-    p = p / ops.sum(p, axis=axis, keepdims=True)
-    return ops.log(ops.clip(p, EPSILON, 1.0 - EPSILON))
 
 
 class GaussianNLL(Loss):

@@ -194,11 +194,11 @@ class Activation:
         return tape_of(self.name, tuple(sorted({**known, **given}.items())))
 
     @entry
-    def __call__(self, x: Any, *values: Any, **arguments: Any) -> np.ndarray:
+    def __call__(self, x: Any, *values: Any, **arguments: Any) -> Any:
         """The activation of every element of x; softmax goes over the last axis.
 
         Args:
-            x: numbers.
+            x: numbers, or a symbolic tensor, such as layers of one's own have.
             values, arguments: those of Keras's function, for this call.
         """
         if values or arguments:
@@ -211,6 +211,8 @@ class Activation:
             given = {**dict(zip(names, values, strict=False)), **arguments}
             result: np.ndarray = self.having(**given)(x)
             return result
+        if _is_followed(x):
+            return self._formula(x)
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)
@@ -225,6 +227,21 @@ class Activation:
 
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             return np.asarray(run(self.checked(), RULES, [z])[0])
+
+    def _formula(self, x: Any) -> Any:
+        """Of symbolic tensors, and of what gradient tapes follow."""
+        from kurve.formulas.public import FUNCTIONS
+        from kurve.layers import Activation as ActivationLayer
+
+        arguments = dict(self.arguments)
+        if self.name == "linear":
+            return x
+        if self.name == "leaky_relu":
+            arguments = {"negative_slope": self.alpha}
+        name = "exp" if self.name == "exponential" else self.name
+        if name in FUNCTIONS and not (name == "relu" and arguments):
+            return FUNCTIONS[name](x, **arguments)
+        return ActivationLayer(self)(x)
 
 
 class FunctionActivation(Activation):
@@ -268,6 +285,14 @@ class FunctionActivation(Activation):
     def __call__(self, x: Any, *values: Any, **arguments: Any) -> Any:
         """The function of x."""
         return self.function(x, *values, **arguments)
+
+
+def _is_followed(x: Any) -> bool:
+    """Whether x is a symbolic tensor, or a gradient tape follows it."""
+    from kurve.formulas.operators import Symbolic
+    from kurve.formulas.recording import is_followed
+
+    return isinstance(x, Symbolic) or is_followed(x)
 
 
 def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
@@ -451,6 +476,10 @@ def get(identifier: Any) -> Activation:
                 f"Try custom_objects={{{name!r}: {name}}}."
             )
         raise unknown_name("activations", "activation", identifier, _TABLE)
+    if isinstance(identifier, Mapping) and "class_name" in identifier:
+        from kurve.exchange.keras_parts import activation_from
+
+        return activation_from(identifier, "the activation")
     if isinstance(identifier, Mapping) and len(identifier) > 1 and "name" in identifier:
         arguments = {k: v for k, v in identifier.items() if k != "name"}
         return get(identifier["name"]).having(**arguments)

@@ -211,13 +211,17 @@ def get(identifier: Any) -> Constraint | None:
     )
 
 
-def serialize(constraint: Constraint) -> dict[str, Any]:
-    """Class and configuration of a constraint."""
+def serialize(constraint: Constraint | None) -> Any:
+    """Class and configuration of a constraint; None of None."""
     return registry.entry(constraint, CLASSES)
 
 
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint of a `serialize`."""
+    if "module" in config:  # as Keras writes it
+        from kurve.exchange.keras_parts import constraint_from
+
+        return constraint_from(config, "the constraint")  # type: ignore[return-value]
     name = config["class_name"]
     cls = registry.find("constraints", "constraint", name, _TABLE, Constraint)
     constraint: Constraint = cls.from_config(config.get("config") or {})

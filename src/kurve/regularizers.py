@@ -264,13 +264,17 @@ def get(identifier: str | Mapping[str, Any] | Regularizer | None) -> Regularizer
     )
 
 
-def serialize(regularizer: Regularizer) -> dict[str, Any]:
-    """Class and configuration of a regularizer."""
+def serialize(regularizer: Regularizer | None) -> Any:
+    """Class and configuration of a regularizer; None of None."""
     return registry.entry(regularizer, CLASSES)
 
 
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer of a `serialize`."""
+    if "module" in config:  # as Keras writes it
+        from kurve.exchange.keras_parts import regularizer_from
+
+        return regularizer_from(config, "the regularizer")  # type: ignore[return-value]
     cls = registry.find(
         "regularizers", "regularizer", config["class_name"], CLASSES, Regularizer
     )

@@ -183,12 +183,16 @@ def test_weights_in_files(tmp_path: Path) -> None:
     assert (other(X) == expected).all()
 
 
-def test_keras_files_hold_no_code(tmp_path: Path) -> None:
+def test_keras_files_name_the_class(tmp_path: Path) -> None:
     model = Mixer()
-    model(X)
-    with pytest.raises((NotImplementedError, ValueError), match="mixer"):
-        model.save(tmp_path / "m.keras")
-    assert not list(tmp_path.iterdir())
+    expected = model(X)
+    model.save(tmp_path / "m.keras")
+    again = kurve.models.load_model(tmp_path / "m.keras", {"Mixer": Mixer})
+    assert type(again) is Mixer and (again(X) == expected).all()
+    with pytest.raises(kurve.saving.ModelFileError, match="Try custom_objects="):
+        kurve.models.load_model(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"which \.h5 files cannot hold"):
+        model.save(tmp_path / "m.h5")
 
 
 def test_copies(tmp_path: Path) -> None:

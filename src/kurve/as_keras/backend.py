@@ -26,38 +26,119 @@ from kurve.legacy import backend as old
 value = reductions.value
 
 _ONE = {
-    "abs": "abs", "cos": "cos", "exp": "exp", "log": "log", "round": "round",
-    "sigmoid": "sigmoid", "sign": "sign", "sin": "sin", "softplus": "softplus",
-    "square": "square", "stop_gradient": "stop_gradient", "tanh": "tanh",
-}  # fmt: skip
+    "abs": "abs",
+    "cos": "cos",
+    "exp": "exp",
+    "log": "log",
+    "round": "round",
+    "sigmoid": "sigmoid",
+    "sign": "sign",
+    "sin": "sin",
+    "softplus": "softplus",
+    "square": "square",
+    "stop_gradient": "stop_gradient",
+    "tanh": "tanh",
+}
 _TWO = {
-    "equal": "equal", "greater": "greater", "greater_equal": "greater_equal",
-    "less": "less", "less_equal": "less_equal", "maximum": "maximum",
-    "minimum": "minimum", "not_equal": "not_equal", "pow": "pow",
-}  # fmt: skip
+    "equal": "equal",
+    "greater": "greater",
+    "greater_equal": "greater_equal",
+    "less": "less",
+    "less_equal": "less_equal",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "not_equal": "not_equal",
+    "pow": "pow",
+}
 _REDUCTIONS = {
-    "all": "all", "any": "any", "logsumexp": "logsumexp", "max": "max",
-    "mean": "mean", "min": "min", "prod": "prod", "std": "std", "sum": "sum",
+    "all": "all",
+    "any": "any",
+    "logsumexp": "logsumexp",
+    "max": "max",
+    "mean": "mean",
+    "min": "min",
+    "prod": "prod",
+    "std": "std",
+    "sum": "sum",
     "var": "var",
-}  # fmt: skip
+}
 
 __all__ = [
-    *_ONE, *_TWO, *_REDUCTIONS,
-    *("arange", "argmax", "argmin", "batch_dot", "batch_flatten", "batch_get_value"),
-    *("batch_set_value", "binary_crossentropy", "cast", "cast_to_floatx"),
-    *("categorical_crossentropy", "clip", "concatenate", "constant", "count_params"),
-    *("cumsum", "dot", "dropout", "dtype", "elu", "eval", "expand_dims", "eye"),
-    *("flatten", "function", "gather", "get_value", "hard_sigmoid", "identity"),
-    *("image_dim_ordering", "set_image_dim_ordering"),
-    *("in_top_k", "int_shape", "is_keras_tensor", "l2_normalize", "learning_phase"),
-    *("ndim", "one_hot", "ones", "ones_like", "permute_dimensions", "print_tensor"),
-    *("random_normal", "random_uniform", "random_normal_variable", "relu", "repeat"),
-    *("random_uniform_variable", "repeat_elements", "reset_uids", "reshape", "reverse"),
-    *("set_learning_phase", "set_value", "shape", "softmax", "softsign", "squeeze"),
-    *("sparse_categorical_crossentropy", "sqrt", "stack", "switch", "tile"),
-    *("transpose", "truncated_normal", "update", "update_add", "update_sub"),
-    *("variable", "zeros", "zeros_like"),
-]  # fmt: skip
+    *_ONE,
+    *_TWO,
+    *_REDUCTIONS,
+    "arange",
+    "argmax",
+    "argmin",
+    "batch_dot",
+    "batch_flatten",
+    "batch_get_value",
+    "batch_set_value",
+    "binary_crossentropy",
+    "cast",
+    "cast_to_floatx",
+    "categorical_crossentropy",
+    "clip",
+    "concatenate",
+    "constant",
+    "count_params",
+    "cumsum",
+    "dot",
+    "dropout",
+    "dtype",
+    "elu",
+    "eval",
+    "expand_dims",
+    "eye",
+    "flatten",
+    "function",
+    "gather",
+    "get_value",
+    "hard_sigmoid",
+    "identity",
+    "image_dim_ordering",
+    "set_image_dim_ordering",
+    "in_top_k",
+    "int_shape",
+    "is_keras_tensor",
+    "l2_normalize",
+    "learning_phase",
+    "ndim",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "permute_dimensions",
+    "print_tensor",
+    "random_normal",
+    "random_uniform",
+    "random_normal_variable",
+    "relu",
+    "repeat",
+    "random_uniform_variable",
+    "repeat_elements",
+    "reset_uids",
+    "reshape",
+    "reverse",
+    "set_learning_phase",
+    "set_value",
+    "shape",
+    "softmax",
+    "softsign",
+    "squeeze",
+    "sparse_categorical_crossentropy",
+    "sqrt",
+    "stack",
+    "switch",
+    "tile",
+    "transpose",
+    "truncated_normal",
+    "update",
+    "update_add",
+    "update_sub",
+    "variable",
+    "zeros",
+    "zeros_like",
+]
 
 
 def _reduction(name: str, own: str) -> Callable[..., Any]:
@@ -255,9 +336,12 @@ def random_normal(
 
 
 def random_uniform(
-    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None,
+    shape: Any,
+    minval: float = 0.0,
+    maxval: float = 1.0,
+    dtype: Any = None,
     seed: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Uniform numbers; in a model new ones in each step."""
     return numbers.uniform(shape, minval, maxval, dtype or "float32", seed)
 
@@ -274,17 +358,25 @@ def truncated_normal(
 
 
 def random_normal_variable(
-    shape: Any, mean: float, scale: float, dtype: Any = None, name: Any = None,
+    shape: Any,
+    mean: float,
+    scale: float,
+    dtype: Any = None,
+    name: Any = None,
     seed: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """A variable of normal numbers."""
     return Variable(random_normal(shape, mean, scale, dtype, seed), name=name)
 
 
 def random_uniform_variable(
-    shape: Any, low: float, high: float, dtype: Any = None, name: Any = None,
+    shape: Any,
+    low: float,
+    high: float,
+    dtype: Any = None,
+    name: Any = None,
     seed: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """A variable of uniform numbers."""
     return Variable(random_uniform(shape, low, high, dtype, seed), name=name)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from kurve.core import registry
+from kurve.core.entries import entry
 
 T = TypeVar("T")
 
@@ -139,3 +140,54 @@ def get_registered_object(
         if table and name in table:
             return table[name]
     return None
+
+
+@entry
+def serialize_keras_object(obj: Any) -> Any:
+    """An object as plain data, for `get_config`: a layer, model, loss, metric,
+    optimizer, schedule, initializer, regularizer, constraint, activation or function;
+    lists, tuples and dictionaries of them; numbers, texts and arrays.
+
+    Args:
+        obj: the object.
+
+    Raises:
+        TypeError: another object.
+
+    Example:
+        >>> config = kurve.saving.serialize_keras_object(kurve.layers.Dense(2))
+        >>> kurve.saving.deserialize_keras_object(config).units
+        2
+    """
+    from kurve.exchange.keras_objects import serialized
+
+    return serialized(obj)
+
+
+@entry
+def deserialize_keras_object(
+    config: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+) -> Any:
+    """The object of a `serialize_keras_object`, of Kurve or of Keras.
+
+    Args:
+        config: the plain data.
+        custom_objects: classes and functions of one's own by name, beside those that
+            are registered.
+        safe_mode: True or False; no code in a configuration is ever run.
+
+    Raises:
+        ValueError: it is no such configuration, or has a class that is not known.
+
+    Example:
+        >>> config = {"module": "keras.initializers", "class_name": "Zeros",
+        ...           "config": {}, "registered_name": None}
+        >>> kurve.saving.deserialize_keras_object(config)((2,))
+        array([0., 0.], dtype=float32)
+    """
+    from kurve.exchange.keras_objects import deserialized
+
+    with registry.custom_objects(custom_objects):
+        return deserialized(config)

@@ -58,12 +58,14 @@ def collect_custom() -> Iterator[dict[str, type]]:
         _collected.reset(token)
 
 
-def entry(value: Any, table: Mapping[str, type]) -> dict[str, Any]:
-    """Class and configuration of an object.
+def entry(value: Any, table: Mapping[str, type]) -> Any:
+    """Class and configuration of an object; None of None, as in Keras.
 
     Raises:
         ValueError: two custom classes have the same name.
     """
+    if value is None:
+        return None
     cls = type(value)
     name = cls.__name__
     if table.get(name) is not cls:
@@ -104,10 +106,8 @@ def known(name: str) -> Any:
 
 
 def _all() -> Mapping[str, Any]:
-    if not REGISTERED:
-        return _given.get()
-    short = {name.rpartition(">")[2]: value for name, value in REGISTERED.items()}
-    return {**short, **REGISTERED, **_given.get()}
+    every = {**REGISTERED, **_given.get()}
+    return {**{name.rpartition(">")[2]: v for name, v in every.items()}, **every}
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:

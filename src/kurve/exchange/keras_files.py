@@ -57,6 +57,11 @@ MAX_CONSTANTS = 1 << 20
 """Constants that layers get from the configuration, at most: there is no array in the
 file to check their number against."""
 
+NO_SHAPE = (
+    "it does not have the shape of a sample. "
+    "Try saving it with an Input(shape=...) as its first layer."
+)
+
 _CORRUPTION = (
     ArithmeticError,
     AssertionError,
@@ -121,6 +126,8 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 def _renamed(tree: list[Part], value: Any) -> list[Part]:
     """The layers of a model with the classes that they have in a file of the same
     layers, which may be others: `Activation` can be a ReLU."""
+    if any(part.whole for part in tree):
+        return tree
     given = [
         entry
         for entry in layers_of(parts.opened(value, "the model")[1])
@@ -177,6 +184,8 @@ def _described(config: Any, field: str) -> Any:
         try:
             return model_of(config) if needs_graph(config) else model_from(config)
         except (LookupError, TypeError, ValueError) as error:
+            if " Try " in str(error):
+                raise
             raise ValueError(
                 f"{_sentence(error)} Try building a Sequential of Kurve's layers, "
                 "and its load_weights(path)."
@@ -248,12 +257,15 @@ def _model_of(described: Any, reader: Reader, place: str) -> Sequential:
         model, tree = _stack_of(described, reader, group)
     if not model._network.layers:
         return model
+    if model._network.input_shape is None:
+        raise ValueError(NO_SHAPE)
     constants = [v for v in model.variables if v.role == "constant"]
     if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
         raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
     with _reading("weights"):
         found = read_weights(reader, group, tree)
-        model._network.lay_out(values=False)
+        if model._network.plan is None:
+            model._network.lay_out(values=False)
         for variable in model.weights:
             variable.assign(found[id(variable)])
     return model
@@ -270,10 +282,7 @@ def _stack_of(
             model._network.input_shape = _known(described.input_shape)
         return model, []
     if described.input_shape is None:
-        raise ValueError(
-            "it does not have the shape of a sample. "
-            "Try saving it with an Input(shape=...) as its first layer."
-        )
+        raise ValueError(NO_SHAPE)
     shape = described.input_shape
     if None in shape and isinstance(layers[0], Normalization):
         # adapt(x) leaves sizes open that only the shape of the mean has.

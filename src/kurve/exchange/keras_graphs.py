@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from kurve import layers as kurve_layers
+from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import (
@@ -32,11 +33,12 @@ from kurve.exchange.keras_models import (
     shape_of_input,
     stack_of,
 )
+from kurve.exchange.keras_own import class_entry, made
 from kurve.formulas.public import FUNCTIONS
-from kurve.formulas.tensor import FunctionCall, leaves, replaced
+from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.base import Layer, Variable
 from kurve.layers.core import InputLayer
-from kurve.models import configs
+from kurve.models import Model, configs
 from kurve.models.fields import Field
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -60,12 +62,40 @@ MODULES = {
 
 CALLED = frozenset(
     {
-        *("x", "x1", "x2", "xs", "condition", "indices", "key", "operands"),
-        *("constant_values", "fill_value", "target", "output", "inputs", "variable"),
-        *("weights", "kernel", "depthwise_kernel", "pointwise_kernel", "a", "images"),
-        *("query", "value", "bias", "mask", "scale", "targets", "predictions"),
-        *("rtol", "atol", "condlist", "choicelist", "default"),
-        *("start_indices", "updates"),
+        "x",
+        "x1",
+        "x2",
+        "xs",
+        "condition",
+        "indices",
+        "key",
+        "operands",
+        "constant_values",
+        "fill_value",
+        "target",
+        "output",
+        "inputs",
+        "variable",
+        "weights",
+        "kernel",
+        "depthwise_kernel",
+        "pointwise_kernel",
+        "a",
+        "images",
+        "query",
+        "value",
+        "bias",
+        "mask",
+        "scale",
+        "targets",
+        "predictions",
+        "rtol",
+        "atol",
+        "condlist",
+        "choicelist",
+        "default",
+        "start_indices",
+        "updates",
     }
 )
 """Parameters of functions that are arguments of the call in Keras; the others are in
@@ -79,8 +109,14 @@ BY_NAME = frozenset(
 
 NO_OPERATIONS = frozenset(
     {
-        *("batch_normalization", "layer_normalization", "rms_normalization"),
-        *("categorical", "dropout", "shuffle", "mask_of", "rgb_to_grayscale"),
+        "batch_normalization",
+        "layer_normalization",
+        "rms_normalization",
+        "categorical",
+        "dropout",
+        "shuffle",
+        "mask_of",
+        "rgb_to_grayscale",
     }
 )
 """Functions whose calls are no operations of Keras's with the same arguments."""
@@ -100,12 +136,14 @@ class Part:
     cls:    Keras's class
     inside: the layers of a model
     layer:  the layer itself, once there is one
+    whole:  whether it is the model itself, one with a call() of its own
     """
 
     cls: str
     name: str
     inside: list[Part] | None = None
     layer: Any = None
+    whole: bool = False
 
     def variables(self) -> list[Variable]:
         """The weights of a plain layer: those with gradients, then the others."""
@@ -115,6 +153,11 @@ class Part:
 def keras_order(layer: Layer) -> list[Variable]:
     """A layer's weights in Keras's order: those with gradients, then the others."""
     return sorted(layer.weights, key=lambda variable: variable.role != "param")
+
+
+def is_own_model(layer: Any) -> bool:
+    """Whether it is a model with a call() of its own."""
+    return hasattr(layer, "_network") and layer._network.build_for is not None
 
 
 def old_order(part: Part) -> list[Variable]:
@@ -141,6 +184,8 @@ def old_order(part: Part) -> list[Variable]:
 def tree_of(model: Any) -> list[Part]:
     """The layers of a model, in Keras's order."""
     network = model._network
+    if is_own_model(model):
+        return [Part(type(model).__name__, model.name, None, model, whole=True)]
     operations = network.layers
     if network.structure is not None:
         operations = network.structure.operations
@@ -150,7 +195,7 @@ def tree_of(model: Any) -> list[Part]:
             continue
         cls, inside = type(operation).__name__, None
         inner = getattr(operation, "_network", None)
-        if inner is not None:
+        if inner is not None and not is_own_model(operation):
             cls = "Sequential" if inner.structure is None else "Functional"
             inside = tree_of(operation)
         tree.append(Part(cls, operation.name, inside, operation))
@@ -182,6 +227,9 @@ def model_of(value: Any) -> tuple[Any, list[Part]]:
             not have; the message names it.
     """
     kind, config = parts.opened(value, "the model")
+    found = parts.own(value)
+    if found is not None:
+        return _own_model(found, value)
     if kind not in MODELS:
         raise ValueError(f"the model is a {kind}, a class that Kurve does not have")
     described, tree = _model_config(kind, config, "the model", 0)
@@ -190,6 +238,32 @@ def model_of(value: Any) -> tuple[Any, list[Part]]:
     except ModelFileError as error:
         raise ValueError(f"{error.field}: {error.reason}") from error
     return model, attach(tree, model)
+
+
+def _own_model(found: Any, value: Mapping[str, Any]) -> tuple[Any, list[Part]]:
+    """A model with a call() of its own, for inputs of the shapes in the file."""
+    built = value.get("build_config")
+    shapes = built.get("input_shape") if isinstance(built, Mapping) else None
+    if shapes is None:
+        raise ValueError(
+            "the file does not have the shapes of the model's inputs. Try saving it "
+            "after a call, or load_weights(path) on a model that was called"
+        )
+    config = {k: v for k, v in parts.opened(value, "it")[1].items() if k != "dtype"}
+    model = made(found, {"config": config}, "the model", Model)
+    if not is_own_model(model):
+        return model, tree_of(model)
+    model._build_like(_shapes(shapes))
+    return model, tree_of(model)
+
+
+def _shapes(value: Any) -> Any:
+    """Shapes of batches as symbolic tensors, in their structure."""
+    if isinstance(value, Mapping):
+        return {str(name): _shapes(shape) for name, shape in value.items()}
+    if isinstance(value, list) and any(isinstance(v, (list, Mapping)) for v in value):
+        return [_shapes(shape) for shape in value]
+    return KerasTensor((None, *(sample_shape(value) or ())))
 
 
 def _model_config(
@@ -216,23 +290,29 @@ def _stack(
     for i, entry in enumerate(layers_of(config)):
         inner = f"layers[{i}] of {what}"
         cls, arguments = parts.opened(entry, inner)
-        if cls == "InputLayer" and i == 0:
+        found = parts.own(entry)
+        if cls == "InputLayer" and found is None and i == 0:
             shape = merged(shape_of_input(arguments, inner), shape)
             continue
         if not entries:
             shape = merged(shape_of_first(entry, arguments), shape)
-        described, part = _layer(cls, arguments, inner, depth)
+        described, part = _layer(cls, arguments, inner, depth, found)
         entries.append(described)
         tree.append(part)
-    if shape is None or None in shape:
+    if shape is not None and None in shape:
         raise ValueError(f"{what} does not have the shape of a sample, but {shape}")
-    return {"input_shape": list(shape), "layers": entries}, tree
+    given = None if shape is None else list(shape)
+    return {"input_shape": given, "layers": entries}, tree
 
 
 def _layer(
-    cls: str, arguments: dict[str, Any], what: str, depth: int
+    cls: str, arguments: dict[str, Any], what: str, depth: int, found: Any
 ) -> tuple[dict[str, Any], Part]:
     """Kurve's configuration of a layer or model, and the layer in the file."""
+    if found is not None:
+        mine = layer_from(cls, arguments, f"{what} ({cls})", found)
+        described = {"class_name": registry.note(cls, found), "config": mine}
+        return described, Part(cls, mine.name)
     if cls in MODELS:
         config, inside = _model_config(cls, arguments, what, depth + 1)
         kind = "Sequential" if cls == "Sequential" else "Functional"
@@ -251,22 +331,25 @@ def _graph(
     for i, entry in enumerate(layers_of(config)):
         inner = f"layers[{i}] of {what}"
         cls, arguments = parts.opened(entry, inner)
+        found = parts.own(entry)
         name, nodes = entry.get("name"), entry.get("inbound_nodes")
         if not isinstance(name, str) or not isinstance(nodes, list):
             raise ValueError(f"{inner} has no name or no inbound_nodes")
         options: dict[str, Any] = {}
         called = ""
-        if cls == "InputLayer":
+        if cls == "InputLayer" and found is None:
             shape = shape_of_input(arguments, inner, scalars=True)
             described: dict[str, Any] = {"name": name, "shape": list(shape)}
             described = {"class_name": cls, "config": {**described, "dtype": "float32"}}
             tree.append(Part(cls, name))
-        elif is_function(entry):
+        elif found is None and is_function(entry):
             called, options = _function(cls, arguments, inner)
             described = {"class_name": "Function", "config": {"function": called}}
         else:
-            described, part = _layer(cls, arguments, inner, depth)
+            described, part = _layer(cls, arguments, inner, depth, found)
             tree.append(part)
+            if found is not None:  # whose configuration may have no name
+                described["config"].name = part.name = name
         old = old or any(not isinstance(node, Mapping) for node in nodes)
         calls = [_call(node, called, options, inner) for node in nodes]
         entries.append({**described, "name": name, "inbound_nodes": calls})
@@ -413,6 +496,8 @@ def model_entry(model: Any) -> dict[str, Any]:
         ValueError: something that Keras does not have; the message names it.
     """
     check_name("the model", model.name)
+    if is_own_model(model):
+        return _own_model_entry(model)
     if model._network.structure is not None:
         return _graph_entry(model)
     shape = list(model.input_shape)
@@ -440,6 +525,22 @@ def model_entry(model: Any) -> dict[str, Any]:
         **parts.entry("keras", "Sequential", config),
         "build_config": {"input_shape": shape},
     }
+
+
+def _own_model_entry(model: Any) -> dict[str, Any]:
+    """A model with a call() of its own: its class, and the shapes of its inputs."""
+    config = dict(model.get_config())
+    if type(model).get_config is Model.get_config:
+        config.pop("trainable")
+    try:
+        entry = class_entry(type(model), type(model).__name__, config)
+    except ValueError as error:
+        raise not_in_keras(f"the model has a configuration in which {error}") from error
+    structure = model._network.structure
+    if structure is None:
+        return entry
+    shapes = replaced(structure.inputs, lambda tensor: tensor.shape)
+    return {**entry, "build_config": {"input_shape": parts.to_json(shapes)}}
 
 
 def _graph_entry(model: Any) -> dict[str, Any]:
@@ -544,12 +645,16 @@ def _plain(value: Any) -> Any:
 def needs_graph(value: Any) -> bool:
     """Whether a configuration is of more than one stack of plain layers."""
     kind, config = parts.opened(value, "the model")
+    if parts.own(value) is not None:
+        return True
     if kind not in MODELS:
         return False
     entries = layers_of(config)
     for entry in entries:
         if isinstance(entry, Mapping) and (
-            entry.get("class_name") in MODELS or is_function(entry)
+            entry.get("class_name") in MODELS
+            or is_function(entry)
+            or parts.own(entry) is not None
         ):
             return True
     return kind != "Sequential" and not is_stack(config)

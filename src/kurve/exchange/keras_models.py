@@ -24,6 +24,7 @@ from kurve.exchange.keras_names import (
     NOT_WRITTEN,
     OTHER_ATTRIBUTES,
 )
+from kurve.exchange.keras_own import class_entry, made
 from kurve.layers import Layer
 
 MAX_LAYERS = 10_000
@@ -66,12 +67,13 @@ def model_from(value: Any) -> Described:
         what = f"layers[{i}] ({_class_of(entry)} {name!r})"
         cls, arguments = parts.opened(entry, what)
         classes.append(cls)
-        if cls == "InputLayer" and i == 0:
+        found = parts.own(entry)
+        if cls == "InputLayer" and found is None and i == 0:
             shape = merged(shape_of_input(arguments, what), shape)
             continue
         if not layers:
             shape = merged(shape_of_first(entry, arguments), shape)
-        layers.append(layer_from(cls, arguments, what))
+        layers.append(layer_from(cls, arguments, what, found))
     name = config.get("name", "sequential")
     if not isinstance(name, str):
         raise ValueError("the model's name is not text")
@@ -102,9 +104,18 @@ def merged(a: SampleShape | None, b: SampleShape | None) -> SampleShape | None:
     return tuple(y if x is None else x for x, y in zip(a, b, strict=True))
 
 
-def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
-    """One layer. Changes `arguments`."""
+def layer_from(
+    cls: str, arguments: dict[str, Any], what: str, found: Any = None
+) -> Layer:
+    """One layer. Changes `arguments`.
+
+    Args:
+        found: what `custom_objects` have for it.
+    """
     _check_dtype(arguments.pop("dtype", None), what)
+    if found is not None:
+        mine: Layer = made(found, {"config": arguments}, what, Layer)
+        return mine
     common = {
         "name": arguments.pop("name", None),
         "trainable": arguments.pop("trainable", True),
@@ -141,8 +152,8 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
         return parts.constraint_from(value, what)
     if key in INNER_LAYERS and value is not None:
         if isinstance(value, list):
-            return [_inner_layer(part, what) for part in value]
-        return _inner_layer(value, what)
+            return [inner_layer(part, what) for part in value]
+        return inner_layer(value, what)
     value = parts.unwrapped(value)
     if isinstance(value, Mapping):
         raise ValueError(f"{what} is an object, not a number or text")
@@ -151,14 +162,15 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
     return _tuples(value)
 
 
-def _inner_layer(value: Any, what: str) -> Any:
+def inner_layer(value: Any, what: str) -> Any:
     """The layer or model in a layer."""
     from kurve.exchange.keras_graphs import MODELS, model_of
 
     cls, arguments = parts.opened(value, what)
-    if cls in MODELS:
+    found = parts.own(value)
+    if cls in MODELS and found is None:
         return model_of(value)[0]
-    return layer_from(cls, arguments, what)
+    return layer_from(cls, arguments, what, found)
 
 
 def _tuples(value: Any) -> Any:
@@ -304,11 +316,17 @@ def _class_of(entry: Any) -> Any:
 
 def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
     """The configuration of a built layer, for Keras; `shape` is that of its input, or a
-    list of those of several."""
+    list of those of several.
+
+    Raises:
+        ValueError: it is one that Keras does not have, or holds one.
+    """
     cls, what = type(layer).__name__, f"the layer {layer.name!r}"
     check_name("the layer", layer.name)
-    if cls in KURVE_LAYERS or kurve_layers.CLASSES.get(cls) is not type(layer):
+    if cls in KURVE_LAYERS and kurve_layers.CLASSES.get(cls) is type(layer):
         raise not_in_keras(f"{what} is a {cls}")
+    if kurve_layers.CLASSES.get(cls) is not type(layer):
+        return _own_layer_entry(layer, what)
     left_out = ("input_shape", *NOT_WRITTEN.get(cls, ()))
     config = {k: v for k, v in layer.get_config().items() if k not in left_out}
     if cls == "UpSampling1D":  # a number in Keras, a list of one here
@@ -323,6 +341,15 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
         **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
         "build_config": {"input_shape": list(shape)},
     }
+
+
+def _own_layer_entry(layer: Layer, what: str) -> dict[str, Any]:
+    """A layer of one's own. Its call builds it, so that the shape is not needed."""
+    config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
+    try:
+        return class_entry(type(layer), type(layer).__name__, config)
+    except ValueError as error:
+        raise not_in_keras(f"{what} has a configuration in which {error}") from error
 
 
 def check_name(what: str, name: str) -> None:
@@ -347,19 +374,19 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
         return parts.constraint_entry(value, what)
     if key in INNER_LAYERS and config[key] is not None:
         if isinstance(config[key], list):
-            return [_inner_entry(part) for part in value]
-        return _inner_entry(value)
+            return [inner_entry(part) for part in value]
+        return inner_entry(value)
     return config[key]
 
 
-def _inner_entry(layer: Any) -> dict[str, Any]:
+def inner_entry(layer: Any) -> dict[str, Any]:
     """The configuration of a layer or model in a layer."""
     from kurve.exchange.keras_graphs import model_entry
 
     if hasattr(layer, "_network"):
         return model_entry(layer)
     entry = layer_entry(layer, ())
-    del entry["build_config"]
+    entry.pop("build_config", None)
     return entry
 
 

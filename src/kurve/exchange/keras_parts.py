@@ -22,6 +22,7 @@ from kurve.exchange.keras_names import (
     KURVE_ACTIVATIONS,
     KURVE_INITIALIZERS,
 )
+from kurve.exchange.keras_own import function_entry, made, own_entry
 
 
 def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,10 +45,11 @@ def to_json(value: Any) -> Any:
 
 
 def opened(value: Any, what: str) -> tuple[str, dict[str, Any]]:
-    """Class name and configuration of an object of Keras.
+    """Class name and configuration of an object of Keras, or of a class that
+    `custom_objects` have.
 
     Raises:
-        ValueError: it is corrupt, or of a class that is not Keras's.
+        ValueError: it is corrupt, or of another class.
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} is {_short(value)}, not an object of Keras")
@@ -57,12 +59,15 @@ def opened(value: Any, what: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise ValueError(f"{what} has no class name and configuration")
     module, registered = value.get("module"), value.get("registered_name")
-    if not isinstance(module, str | None) or (
-        module is not None and module.split(".")[0] not in ("keras", "tf_keras")
-    ):
-        raise ValueError(f"{what} is {name} of {_short(module)}, a custom class")
-    if registered not in (None, name):
-        raise ValueError(f"{what} is {_short(registered)}, a custom class")
+    is_custom = "module" in value and (
+        not isinstance(module, str) or module.split(".")[0] not in ("keras", "tf_keras")
+    )
+    if (is_custom or registered not in (None, name)) and own(value) is None:
+        shown = f"{name} of {_short(module)}" if is_custom else _short(registered)
+        raise ValueError(
+            f"{what} is {shown}, a custom class that custom_objects do not have. "
+            f"Try custom_objects={{{name[:80]!r}: {name[:80]}}}"
+        )
     return name, dict(config)
 
 
@@ -100,24 +105,6 @@ def own(value: Any) -> Any:
     return None
 
 
-def made(found: Any, value: Mapping[str, Any], what: str, *bases: type) -> Any:
-    """The object of a class among `custom_objects`.
-
-    Raises:
-        ValueError: it is of another kind, or does not take the configuration.
-    """
-    config = value.get("config")
-    if not isinstance(found, type) or not issubclass(found, bases):
-        kinds = " or ".join(base.__name__ for base in bases)
-        raise ValueError(f"{what} must be a {kinds}, and custom_objects have {found!r}")
-    if not isinstance(config, Mapping):
-        raise ValueError(f"{what} has no configuration")
-    try:
-        return found(**config)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: {error}") from error
-
-
 def refuse_unknown_function(value: Any, name: str, what: str) -> None:
     """Refuse a function that is not among `custom_objects`."""
     if isinstance(value, Mapping):
@@ -125,23 +112,6 @@ def refuse_unknown_function(value: Any, name: str, what: str) -> None:
         raise ValueError(
             f"{what} is the function {name!r}, which custom_objects do not have"
         )
-
-
-def own_entry(value: Any) -> dict[str, Any]:
-    """An object or function of the user's as Keras writes it, whose `load_model` looks
-    for the name in its custom_objects."""
-    if hasattr(value, "get_config"):
-        name = type(value).__name__
-        return {**entry("", name, value.get_config()), "module": None} | {
-            "registered_name": name
-        }
-    name = str(getattr(value, "__name__", type(value).__name__))
-    return {
-        "module": "builtins",
-        "class_name": "function",
-        "config": name,
-        "registered_name": "function",
-    }
 
 
 def drop_defaults(
@@ -243,7 +213,7 @@ def activation_entry(activation: activations.Activation, what: str) -> Any:
     """The configuration of an activation, for Keras: a name or, with arguments, a layer
     that is equal."""
     if isinstance(activation, activations.FunctionActivation):
-        return own_entry(activation.function)
+        return function_entry(activation.function)
     if activation.name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} has the activation {activation.name!r}")
     if not activation.arguments:
@@ -264,9 +234,17 @@ def initializer_from(value: Any, what: str) -> initializers.Initializer:
     """Kurve's initializer for a name or an object of Keras."""
     name = function_name(value)
     if name is not None:
-        return initializers.of_weight(name)
+        return initializers.of_weight(own(value) or name)
     if value is None:
         return initializers.of_weight(None)
+    found = own(value)
+    if found is not None:
+        if not isinstance(found, type):
+            return initializers.of_weight(found)
+        mine: initializers.Initializer = made(
+            found, value, what, initializers.Initializer
+        )
+        return mine
     name, config = opened(value, what)
     if name in KURVE_INITIALIZERS or name not in initializers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
@@ -287,9 +265,11 @@ def initializer_entry(
 ) -> dict[str, Any]:
     """The configuration of an initializer, for Keras."""
     name = type(initializer).__name__
-    if initializers.CLASSES.get(name) is not type(initializer) or (
-        name in KURVE_INITIALIZERS
-    ):
+    if initializer.function is not None:
+        return function_entry(initializer.function)
+    if initializers.CLASSES.get(name) is not type(initializer):
+        return own_entry(initializer)
+    if name in KURVE_INITIALIZERS:
         raise ValueError(f"{what} has the initializer {name}")
     return entry("keras.initializers", name, initializer.get_config())
 
@@ -326,7 +306,7 @@ def regularizer_entry(
         return None
     name = type(regularizer).__name__
     if regularizers.CLASSES.get(name) is not type(regularizer):
-        raise ValueError(f"{what} has the regularizer {name}")
+        return own_entry(regularizer)
     return entry("keras.regularizers", name, regularizer.get_config())
 
 
@@ -360,7 +340,7 @@ def constraint_entry(
         return None
     name = type(constraint).__name__
     if constraints.CLASSES.get(name) is not type(constraint):
-        raise ValueError(f"{what} has the constraint {name}")
+        return own_entry(constraint)
     return entry("keras.constraints", name, constraint.get_config())
 
 

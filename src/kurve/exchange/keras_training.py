@@ -21,6 +21,7 @@ from kurve.exchange.keras_names import (
     LOSS_NAMES,
     METRIC_OF_LOSS,
 )
+from kurve.exchange.keras_own import function_entry, made, own_entry
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
@@ -175,7 +176,7 @@ def loss_from(entry: Any, what: str) -> losses.Loss:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
         return loss
     if found is not None:
-        own: losses.Loss = parts.made(found, entry, what, losses.Loss)
+        own: losses.Loss = made(found, entry, what, losses.Loss)
         return own
     name, config = parts.opened(entry, what)
     return _loss_of(name, config, what)
@@ -223,7 +224,7 @@ def metric_from(entry: Any, what: str) -> Metric:
         return _metric_of_function(entry, name, what)
     found = parts.own(entry)
     if found is not None:
-        own = parts.made(found, entry, what, Metric, losses.Loss)
+        own = made(found, entry, what, Metric, losses.Loss)
         return metrics.as_metric(own)
     name, config = parts.opened(entry, what)
     fn = config.pop("fn", None) if name in FUNCTION_WRAPPERS else None
@@ -316,11 +317,11 @@ def loss_entry(loss: losses.Loss) -> dict[str, Any]:
     if isinstance(loss, losses.FunctionLoss):
         if loss.reduction != "sum_over_batch_size":
             raise not_in_keras(f"the loss is a function, with {loss.reduction!r}")
-        return parts.own_entry(loss.function)
+        return function_entry(loss.function)
     if name in KURVE_LOSSES and losses.CLASSES.get(name) is type(loss):
         raise not_in_keras(f"the loss is a {name}")
     if losses.CLASSES.get(name) is not type(loss):
-        return parts.own_entry(loss)
+        return own_entry(loss)
     config = {"reduction": loss.reduction, **loss.get_config()}
     return parts.entry("keras.losses", name, config)
 
@@ -335,11 +336,11 @@ def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
         own, name = metric._loss, type(metric._loss).__name__
         config = {**own.get_config(), "name": metric.name}
         if isinstance(own, losses.FunctionLoss):
-            return _wrapper_entry(metric, parts.own_entry(own.function))
+            return _wrapper_entry(metric, function_entry(own.function))
         if name in METRIC_OF_LOSS and not metric.of_batch:
             return parts.entry("keras.metrics", METRIC_OF_LOSS[name], config)
         if losses.CLASSES.get(name) is not type(own):
-            return parts.own_entry(own)
+            return own_entry(own)
         if name in KURVE_LOSSES:
             raise not_in_keras(f"the metric {metric.name!r} is a {name}")
         if not metric.of_batch and own.reduction not in (None, "none"):
@@ -348,11 +349,11 @@ def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
             if changed:
                 raise not_in_keras(f"the metric {metric.name!r} is a {own!r} of rows")
             function = getattr(losses, own.kind)
-            return _wrapper_entry(metric, parts.own_entry(function))
+            return _wrapper_entry(metric, own_entry(function))
         return parts.entry("keras.losses", name, config)
     name = type(metric).__name__
     if metrics.CLASSES.get(name) is not type(metric):
-        return parts.own_entry(metric)
+        return own_entry(metric)
     return parts.entry("keras.metrics", name, metric.get_config())
 
 

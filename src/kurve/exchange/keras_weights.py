@@ -9,19 +9,23 @@ is read only after its shape in the file was found to be the same.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.overrides import is_own
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_graphs import Part, old_order, tree_of
+from kurve.exchange.keras_graphs import Part, is_own_model, old_order, tree_of
 from kurve.layers.base import Layer, Variable
+from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
 from kurve.optimizers.values import slot_views
 from kurve.plan import Plan
+from kurve.random import SeedGenerator
 
 if TYPE_CHECKING:
     import h5py
@@ -77,19 +81,20 @@ def _read_numbered(
     """Read the weights of a model in the layout of Keras 3. A layer that is in several
     models is where it comes first."""
     tree = [part for part in tree if part.cls != "InputLayer"]
-    places = _places(reader, group, [part.cls for part in tree])
+    whole = any(part.whole for part in tree)
+    places = [""] if whole else _places(reader, group, [part.cls for part in tree])
     for part, place in zip(tree, places, strict=True):
         if id(part.layer) in seen:
             continue
-        seen.add(id(part.layer))
         if part.inside is not None:
+            seen.add(id(part.layer))
             if reader.has(place, group):
                 inner = reader.group(place, group)
                 _read_numbered(reader, inner, part.inside, found, seen)
             elif any(True for _ in _weights_of(part)):
                 raise HDF5Error(f"it has no weights of the model {part.name!r}")
             continue
-        inside = dict(places_of(part.layer, place))
+        inside = dict(places_of(part.layer, place, seen))
         for below, variables in inside.items():
             weights = _weights_at(reader, group, below)
             if len(weights) != len(variables):
@@ -99,7 +104,10 @@ def _read_numbered(
                 )
             for dataset, variable in zip(weights, variables, strict=True):
                 found[id(variable)] = reader.array(dataset, variable.shape)
-        _refuse_others(reader, group, list(inside), part.name)
+        if not whole:  # the weights of its metrics and optimizer are there too
+            _refuse_others(reader, group, list(inside), part)
+    if whole:
+        return
     above = places[0].partition("/")[0] if places else "layers"
     there = reader.group(above, group).members if reader.has(above, group) else {}
     for name in there:
@@ -109,45 +117,91 @@ def _read_numbered(
             raise HDF5Error(f"the model has no layer for the weights of {name!r}")
 
 
-def places_of(layer: Any, place: str) -> Iterator[tuple[str, list[Variable]]]:
+def places_of(
+    layer: Any, place: str, seen: set[int]
+) -> Iterator[tuple[str, list[Variable]]]:
     """Where a layer's own weights are, and those of its parts: each in a group that is
-    called like the attribute, those of a list like their classes."""
-    if hasattr(layer, "_network"):
+    called like the attribute, those of a list like their classes. A layer that is in
+    several places is where it comes first.
+
+    Args:
+        place: the group of the layer; "" for the root.
+        seen: ids of the layers that have had their place.
+    """
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    if hasattr(layer, "_network") and not is_own_model(layer):
         tree = tree_of(layer)
         for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
-            yield from places_of(part.layer, f"{place}/layers/{name}")
+            yield from places_of(part.layer, _under(place, f"layers/{name}"), seen)
         return
-    own = [v for v in layer.own_variables if v.role != "constant"]
-    yield place, own
-    for name, value in layer.attributes:
-        yield from _in_attribute(value, f"{place}/{name.lstrip('_')}")
+    yield place, [v for v in layer.own_variables if v.role != "constant"]
+    for name, value in _attributes(layer):
+        yield from _in_attribute(value, _under(place, name), seen)
 
 
-def _in_attribute(value: Any, place: str) -> Iterator[tuple[str, list[Variable]]]:
+def _under(place: str, name: str) -> str:
+    return f"{place}/{name}" if place else name
+
+
+def _attributes(layer: Any) -> list[tuple[str, Any]]:
+    """Names and values of what may hold layers. Keras's own classes have the same
+    attributes, in its order; those of the user's are visited by name, private ones
+    last, properties too."""
+    if not is_own(type(layer)):
+        return [(name.lstrip("_"), value) for name, value in layer.attributes]
+    found = dict(layer.attributes)
+    for cls in type(layer).__mro__:
+        if not is_own(cls):
+            break
+        for name, member in vars(cls).items():
+            if isinstance(member, property):
+                with contextlib.suppress(Exception):  # the user's code
+                    found.setdefault(name, getattr(layer, name))
+    if is_own_model(layer):
+        found["layers"] = layer.layers
+        found.pop("_body", None)
+    return sorted(found.items(), key=lambda item: (item[0][:1] == "_", item[0]))
+
+
+def _in_attribute(
+    value: Any, place: str, seen: set[int]
+) -> Iterator[tuple[str, list[Variable]]]:
     if isinstance(value, Layer):
-        yield from places_of(value, place)
+        yield from places_of(value, place, seen)
     elif isinstance(value, (list, tuple, Mapping)):
         parts = list(value.values()) if isinstance(value, Mapping) else list(value)
         inside = [p for p in parts if isinstance(p, (Layer, list, tuple, Mapping))]
-        classes = [type(p).__name__ if isinstance(p, Layer) else "" for p in inside]
+        classes = [_class_of(p) if isinstance(p, Layer) else "" for p in inside]
         for part, name in zip(
             inside, group_names([cls or "Container" for cls in classes]), strict=True
         ):
-            yield from _in_attribute(part, f"{place}/{name}")
+            yield from _in_attribute(part, f"{place}/{name}", seen)
+
+
+def _class_of(layer: Any) -> str:
+    """Keras's class of a layer or model."""
+    if not hasattr(layer, "_network") or is_own(type(layer)):
+        return type(layer).__name__
+    return "Sequential" if layer._network.structure is None else "Functional"
 
 
 def _refuse_others(
-    reader: Reader, group: Group, places: Sequence[str], name: str
+    reader: Reader, group: Group, places: Sequence[str], part: Part
 ) -> None:
-    """Refuse weights of parts that a layer does not have; those of random numbers do
-    not count."""
+    """Refuse weights of parts that a layer does not have; those of random numbers and
+    of metrics do not count."""
     for place in places:
         for below in reader.groups(place, group):
             inner = f"{place}/{below}"
             if below in ("vars", "seed_generator") or inner in places:
                 continue
+            held = getattr(part.layer, below, None) if place == places[0] else None
+            if isinstance(held, (Metric, SeedGenerator)):
+                continue
             if _weights_at(reader, group, inner):
-                raise HDF5Error(f"the layer {name!r} has no part for {inner!r}")
+                raise HDF5Error(f"the layer {part.name!r} has no part for {inner!r}")
 
 
 def _weights_of(part: Part) -> Iterator[Variable]:
@@ -175,9 +229,10 @@ def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
 
 def _weights_at(reader: Reader, group: Group, place: str) -> list[Dataset]:
     """The weights of the layer in that group, in their order."""
-    if not reader.has(f"{place}/vars", group):
+    place = _under(place, "vars")
+    if not reader.has(place, group):
         return []
-    where = reader.group(f"{place}/vars", group)
+    where = reader.group(place, group)
     return [reader.dataset(where, str(i)) for i in range(len(where.members))]
 
 
@@ -236,15 +291,16 @@ def _write_numbered(file: h5py.Group, tree: Sequence[Part], seen: set[int]) -> N
     for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
         if id(part.layer) in seen:  # in another model too: it is where it comes first
             continue
-        seen.add(id(part.layer))
-        group = file.create_group(f"layers/{name}/vars")
+        above = "" if part.whole else f"layers/{name}"
+        group = file.require_group(_under(above, "vars"))
         group.attrs["name"] = part.name
         if part.inside is not None:
-            _write_numbered(file[f"layers/{name}"], part.inside, seen)
+            seen.add(id(part.layer))
+            _write_numbered(file[above], part.inside, seen)
             continue
-        for place, variables in places_of(part.layer, f"layers/{name}"):
+        for place, variables in places_of(part.layer, above, seen):
             if variables:
-                group = file.require_group(f"{place}/vars")
+                group = file.require_group(_under(place, "vars"))
             for i, variable in enumerate(variables):
                 group.create_dataset(str(i), data=_as_keras(variable))
 

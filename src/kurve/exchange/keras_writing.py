@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kurve.core.files import replacing
 from kurve.exchange.hdf5 import Reader
-from kurve.exchange.keras_graphs import model_entry, tree_of
+from kurve.exchange.keras_graphs import is_own_model, model_entry, tree_of
 from kurve.exchange.keras_names import MEMBERS
 from kurve.exchange.keras_training import compile_entry
 from kurve.exchange.keras_weights import (
@@ -78,6 +79,11 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             f"[save] {path!r} is the name of a file of weights. "
             "Try save_weights, or a name such as 'm.keras'."
         )
+    if is_own_model(model):
+        raise ValueError(
+            f"[save] the model {model.name!r} has a call() of its own, which .h5 files "
+            "cannot hold. Try a name that ends in '.keras', or save_weights."
+        )
     if _has_functions(model):
         raise ValueError(
             f"[save] the model {model.name!r} calls a function, which .h5 files cannot "
@@ -107,7 +113,8 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
         )
     model._network.require_built("save_weights")
-    model_entry(model)  # refuses what Keras does not have
+    with contextlib.suppress(NotImplementedError):  # layers without a configuration
+        model_entry(model)  # refuses what Keras does not have
     raw = _hdf5(lambda file: _write_layers(file, model))
     with replacing(path) as target:
         target.write(raw)
@@ -136,7 +143,7 @@ def _hdf5(
 
 
 def _write_layers(file: h5py.Group, model: Sequential) -> None:
-    file.create_group("vars").attrs["name"] = model.name
+    file.require_group("vars").attrs["name"] = model.name
     write_weights(file, tree_of(model))
     if model.optimizer is not None:
         write_optimizer(file, model.optimizer.name, _optimizer_of(model))

@@ -13,6 +13,7 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import UNRECORDED, active
 from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
 from kurve.ops.elementwise import RULES
+from kurve.ops.formula import Symbol
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -146,7 +147,7 @@ def as_array(x: Any) -> Any:
         return x.value
     if isinstance(x, np.ndarray):
         return x if type(x) is np.ndarray else x.view(np.ndarray)
-    return x if isinstance(x, (int, float, np.generic)) else np.asarray(x)
+    return x if isinstance(x, (int, float, np.generic, Symbol)) else np.asarray(x)
 
 
 def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
@@ -154,6 +155,9 @@ def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
     if graph is not None:
         return graph.elementwise(name, *operands, dtype=dtype)
     arrays = [as_array(x) for x in operands]
+    for x in arrays:
+        if isinstance(x, Symbol):  # of a constraint or a penalty of one's own
+            return x.op(name, *arrays)
     with np.errstate(all="ignore"):
         if name in INEXACT:
             arrays = [
@@ -167,8 +171,30 @@ def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
 
 
 INEXACT = frozenset(RULES) - {
-    "add", "sub", "mul", "neg", "square", "abs", "sign", "max", "min", "mod", "pow",
-    "relu", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
-    "isfinite", "isnan", "stop_gradient",
-}  # fmt: skip
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "square",
+    "abs",
+    "sign",
+    "max",
+    "min",
+    "mod",
+    "pow",
+    "relu",
+    "where",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "not",
+    "isfinite",
+    "isnan",
+    "stop_gradient",
+}
 """Operations whose result is no integer, whatever their arguments are."""

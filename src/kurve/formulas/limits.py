@@ -34,3 +34,8 @@ def spend(operations: int = 0, elements: int = 0) -> None:
     left[1] -= elements
     if min(left) < 0:
         raise ValueError("[model] it has more operations or constants than allowed")
+
+
+def is_limited() -> bool:
+    """Whether a model from a file is being made."""
+    return _left.get() is not None

@@ -101,13 +101,17 @@ def of_weight(identifier: Any) -> Initializer:
     return get(identifier) or GlorotUniform()
 
 
-def serialize(initializer: Initializer) -> dict[str, Any]:
-    """Class and configuration of an initializer."""
+def serialize(initializer: Initializer | None) -> Any:
+    """Class and configuration of an initializer; None of None."""
     return registry.entry(initializer, CLASSES)
 
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
     """The initializer of a `serialize`."""
+    if "module" in config:  # as Keras writes it
+        from kurve.exchange.keras_parts import initializer_from
+
+        return initializer_from(config, "the initializer")
     cls = registry.find(
         "initializers", "initializer", config["class_name"], _TABLE, Initializer
     )

@@ -27,6 +27,9 @@ class Initializer(Entrance):
 
     seed: int | None = None
 
+    function: Callable[..., Any] | None = None
+    """That it was made of, see `of_function`."""
+
     def __init__(self) -> None:
         """Takes no arguments; those of a subclass are its own."""
 
@@ -94,7 +97,10 @@ class Initializer(Entrance):
             _of_functions[function] = type(
                 name if name.isidentifier() else "initializer",
                 (Initializer,),
-                {"__call__": lambda self, shape: function(shape, **given)},
+                {
+                    "__call__": lambda self, shape: function(shape, **given),
+                    "function": staticmethod(function),
+                },
             )
         return _of_functions[function]
 

@@ -231,6 +231,11 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 def deserialize(config: Mapping[str, Any]) -> Layer:
     """The layer of a `serialize`, not built."""
+    if "module" in config:  # as Keras writes it
+        from kurve.exchange.keras_models import inner_layer
+
+        found: Layer = inner_layer(config, "the layer")
+        return found
     name = config["class_name"]
     cls = registry.find("from_config", "layer", name, CLASSES, Layer)
     layer: Layer = cls.from_config(config["config"])

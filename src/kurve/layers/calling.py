@@ -227,9 +227,13 @@ class LayerCalls(LayerBuilding):
             flat += [flat[i].mask for i in masked]
             plan = graph.finish(flat, penalized=True)
             state = state_of(
-                plan, graph.params, graph.buffers, np.float32, self.drawn,
+                plan,
+                graph.params,
+                graph.buffers,
+                np.float32,
+                self.drawn,
                 rng.next_seed(),
-            )  # fmt: skip
+            )
             self.drawn += training
             segment = Segment(
                 plan, graph.params, graph.buffers, state, arrays, training

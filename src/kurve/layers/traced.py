@@ -55,6 +55,9 @@ class Traced(Layer):
     formulas: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """The formula of each layer of this class, by the layer's name."""
 
+    given: ClassVar[Any] = None
+    """The class of the model whose call() it is, if that is known."""
+
     def __init__(self, formula: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         super().__init__(name=given.get("name"))
         if given.get("trainable") is False:
@@ -364,9 +367,14 @@ def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
     return found if text.count(",") + text.count(":") < MOST_PARTS else {}
 
 
-def class_of(name: str, formulas: Mapping[str, Any]) -> type[Traced]:
-    """A class for the layers of that class in a file."""
-    return type(name, (Traced,), {"formulas": formulas, "__module__": "file"})
+def class_of(name: str, formulas: Mapping[str, Any], given: Any = None) -> type[Traced]:
+    """A class for the layers of that class in a file.
+
+    Args:
+        given: the class itself, of a model whose call() is the layer.
+    """
+    members = {"formulas": formulas, "given": given, "__module__": "file"}
+    return type(name, (Traced,), members)
 
 
 def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:

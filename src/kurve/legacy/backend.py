@@ -18,12 +18,51 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.tensor import KerasTensor
 
 SAME = (
-    *("abs", "all", "any", "arange", "cos", "cumsum", "equal", "exp", "greater"),
-    *("greater_equal", "less", "less_equal", "log", "logsumexp", "max", "maximum"),
-    *("mean", "min", "minimum", "ndim", "not_equal", "one_hot", "ones_like", "prod"),
-    *("round", "shape", "sigmoid", "sign", "sin", "softmax", "softplus", "square"),
-    *("squeeze", "stack", "std", "stop_gradient", "sum", "tanh", "tile", "transpose"),
-    *("var", "zeros_like", "eye", "reshape", "cast"),
+    "abs",
+    "all",
+    "any",
+    "arange",
+    "cos",
+    "cumsum",
+    "equal",
+    "exp",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "logsumexp",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "ndim",
+    "not_equal",
+    "one_hot",
+    "ones_like",
+    "prod",
+    "round",
+    "shape",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "softplus",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "stop_gradient",
+    "sum",
+    "tanh",
+    "tile",
+    "transpose",
+    "var",
+    "zeros_like",
+    "eye",
+    "reshape",
+    "cast",
 )
 """Functions of `kurve.ops` of the same name."""
 
@@ -416,9 +455,12 @@ def set_session(session: Any) -> None:
 
 @_k
 def placeholder(
-    shape: Any = None, ndim: int | None = None, dtype: Any = None, name: Any = None,
+    shape: Any = None,
+    ndim: int | None = None,
+    dtype: Any = None,
+    name: Any = None,
     sparse: bool = False,
-) -> Any:  # fmt: skip
+) -> Any:
     """An input: today kurve.Input"""
     from kurve.layers import Input
 

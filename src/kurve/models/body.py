@@ -41,6 +41,18 @@ class Body(Layer):
         return [part for part in found if part is not self]
 
     @property
+    def attributes(self) -> list[tuple[str, Any]]:
+        """Those of the model, after which weights are called."""
+        return [] if self._model is None else list(self._model.attributes)
+
+    @property
+    def own_variables(self) -> list[Any]:
+        """The weights that are the model's own, and not those of its layers."""
+        if self._model is None:
+            return []
+        return Layer.own_variables.fget(self._model)  # type: ignore[attr-defined, no-any-return]
+
+    @property
     def _takes_any(self) -> bool:
         return True
 

@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING, Any
 from kurve import layers as layer_classes
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
+from kurve.core.overrides import is_own
 from kurve.formulas.calls import recorded
 from kurve.formulas.limits import limited
 from kurve.formulas.public import FUNCTIONS
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
+from kurve.layers.base import Layer
 from kurve.layers.core import InputLayer
 from kurve.models.body import Body
 from kurve.models.fields import Field
@@ -65,7 +67,7 @@ def functional_config(model: Model) -> dict[str, Any]:
 
     def written(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
-            return _argument(leaf)
+            return written_argument(leaf)
         config = {
             "shape": list(leaf.shape),
             "dtype": leaf.dtype,
@@ -123,7 +125,7 @@ def calls_of(structure: Structure) -> tuple[dict[int, int], dict[int, list[Any]]
     return numbers, calls
 
 
-def _argument(value: Any) -> Any:
+def written_argument(value: Any) -> Any:
     """An argument of a call in the types of JSON."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -160,10 +162,48 @@ def serialize_operation(operation: Any) -> dict[str, Any]:
         name = registry.note(own.__name__, own)
         return {"class_name": name, "config": {"name": operation.name}}
     network = getattr(operation, "_network", None)
-    if network is not None:
-        name = "Sequential" if network.structure is None else "Functional"
-        return {"class_name": name, "config": operation.get_config()}
-    return layer_classes.serialize(operation)
+    if network is None:
+        return layer_classes.serialize(operation)
+    name = "Sequential" if network.structure is None else "Functional"
+    if network.build_for is not None and network.structure is not None:
+        config = functional_config(operation)
+        return {"class_name": name, "config": config, "own": own_entry(operation)}
+    return {"class_name": name, "config": operation.get_config()}
+
+
+def own_entry(model: Any) -> dict[str, Any]:
+    """Class and configuration of a model with a call() of its own; null where it says
+    no more than the graph around that call."""
+    from kurve.models.model import Model
+
+    config: Any = None
+    if is_own(type(model)) and type(model).get_config is not Model.get_config:
+        config = model.get_config()
+        config.pop("layers", None)
+    return {"class_name": type(model).__name__, "config": config}
+
+
+def own_model(entry: Field, traced: Any) -> Any:
+    """The model with a call() of its own, if its class is given; else the graph that
+    computes the same, `traced`."""
+    from kurve.models.model import Model
+
+    fields = entry.table("class_name", "config")
+    cls, config = registry.known(fields["class_name"].text()), fields["config"].value
+    cls = getattr(cls, "given", None) or cls
+    if not isinstance(cls, type) or not issubclass(cls, Model):
+        return traced
+
+    def made(_: Any) -> Any:
+        model = cls() if config is None else cls.from_config(config)
+        model.name = traced.name
+        model._build_like(traced._network.structure.inputs)
+        if model.layers and traced._network.plan is not None:
+            model.set_weights(traced.get_weights())
+        model._network.trainable = traced._network.trainable
+        return model
+
+    return fields["config"].convert(made)
 
 
 # ---------------------------------------------------------------- reading
@@ -255,13 +295,15 @@ def sample_shape(field: Field) -> tuple[int | None, ...]:
 
 def _operation(entry: Field, depth: int, seed: int | None) -> Any:
     """The layer, model or function of {"class_name", "config"}."""
-    fields = entry.table("class_name", "config")
+    fields = entry.table("class_name", "config", optional=("own",))
     name, config = fields["class_name"].value, fields["config"]
+    if isinstance(config.value, Layer):  # of a class of one's own, from Keras's file
+        return config.value
     if name in ("Functional", "Sequential"):
         model = model_from(config, depth + 1, seed)
         if (name == "Sequential") != (model._network.structure is None):
             raise fields["class_name"].error("the configuration is of another class")
-        return model
+        return own_model(fields["own"], model) if "own" in fields else model
     return entry.object(layer_classes.deserialize, layer_classes.serialize)
 
 
@@ -288,7 +330,9 @@ def _functional(config: Field, depth: int, seed: int | None) -> Model:
     calls: list[_Call] = []
     made: dict[tuple[str, int, int], KerasTensor] = {}
     for entry in fields["layers"].items():
-        parts = entry.table("class_name", "config", "name", "inbound_nodes")
+        parts = entry.table(
+            "class_name", "config", "name", "inbound_nodes", optional=("own",)
+        )
         name = parts["name"].text()
         operation = _named_operation(entry, parts, depth, seed)
         if operation.name != name or name in operations:
@@ -339,7 +383,11 @@ def _named_operation(
         given["name"].text()
         shape: Any = sample_shape(given["shape"])
         return config.convert(lambda c: InputLayer(shape, name=c["name"]))
-    bare = {"class_name": name, "config": config.value}
+    bare = {
+        key: part.value
+        for key, part in parts.items()
+        if key in ("class_name", "config", "own")
+    }
     return _operation(Field(entry.path, entry.name, bare), depth, seed)
 
 

@@ -150,6 +150,7 @@ class Model(Facade, Layer):
         else:
             self.name = check_name(where, name)
         self._inbound_nodes = []
+        self._variables = []
         self.given_input_shape = None
 
     # ---------------------------------------------------------------- structure

@@ -33,11 +33,10 @@ from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.core.container.reading import Reader, opened
 from kurve.core.container.writing import write
-from kurve.core.overrides import is_own
 from kurve.errors import path_name
 from kurve.layers.base import Variable
 from kurve.layers.traced import class_of, formulas_of
-from kurve.models.configs import functional_config, model_from
+from kurve.models.configs import functional_config, model_from, own_entry, own_model
 from kurve.models.fields import Field, difference
 from kurve.models.model import Model
 from kurve.training.compilation import Goal
@@ -147,7 +146,7 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "compile": compile_entry(model),
         }
         if own:
-            info["own"] = _own_entry(model)
+            info["own"] = own_entry(model)
     if formulas := formulas_of(model._network):
         info["formulas"] = formulas
     if info["compile"] is not None and len(state.slots) + len(state.scalars):
@@ -168,7 +167,7 @@ def unpacked(top: Field, file: Reader) -> Sequential:
     with registry.custom_objects(_traced_classes(fields.get("formulas"))):
         model = read_network(fields["model"], file)
     if "own" in fields:
-        model = _own_from(fields["own"], model)
+        model = own_model(fields["own"], model)
     if fields["compile"].value is not None:
         compile_from(fields["compile"], model)
         read_training(file, model, "optimizer/")
@@ -186,16 +185,6 @@ def unpacked(top: Field, file: Reader) -> Sequential:
     return model
 
 
-def _own_entry(model: Any) -> dict[str, Any]:
-    """Class and configuration of a model with a call() of its own; null where it says
-    no more than the graph around that call."""
-    config: Any = None
-    if is_own(type(model)) and type(model).get_config is not Model.get_config:
-        config = model.get_config()
-        config.pop("layers", None)
-    return {"class_name": type(model).__name__, "config": config}
-
-
 def _traced_classes(formulas: Field | None) -> dict[str, type]:
     """Classes for the layers whose own are not given."""
     found: dict[str, type] = {}
@@ -209,26 +198,8 @@ def _traced_classes(formulas: Field | None) -> dict[str, type]:
             raise field.error("it must hold the formulas of a class")
         given = registry.known(name)
         if given is None or (isinstance(given, type) and issubclass(given, Model)):
-            found[name] = class_of(name, by_layer)
+            found[name] = class_of(name, by_layer, given)
     return found
-
-
-def _own_from(entry: Field, traced: Any) -> Any:
-    """The model with a call() of its own, if its class is given; else the graph that
-    computes the same."""
-    fields = entry.table("class_name", "config")
-    cls, config = registry.known(fields["class_name"].text()), fields["config"].value
-    if not isinstance(cls, type) or not issubclass(cls, Model):
-        return traced
-
-    def made(_: Any) -> Any:
-        model = cls() if config is None else cls.from_config(config)
-        model._build_like(traced._network.structure.inputs)
-        model.set_weights(traced.get_weights())
-        model._network.trainable = traced._network.trainable
-        return model
-
-    return fields["config"].convert(made)
 
 
 def read_network(
@@ -287,10 +258,11 @@ def compile_from(field: Field, model: Sequential) -> None:
         loss = fields["loss"].object(losses.deserialize, losses.serialize)
         goals = [Goal(loss, 1.0, _metrics_from(fields["metrics"]))]
     by_weighting: dict[bool, list[list[metrics.Metric]]] = {
-        wanted: [[m for m, weighted in goal.metrics if weighted is wanted]
-                 for goal in goals]
+        wanted: [
+            [m for m, weighted in goal.metrics if weighted is wanted] for goal in goals
+        ]
         for wanted in (False, True)
-    }  # fmt: skip
+    }
     field.convert(
         lambda _: model.compile(
             optimizer,

@@ -237,9 +237,10 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         self, function: Any, types: Any, args: Any, more: Any
     ) -> Symbol:
         known: dict[Any, Callable[..., Symbol]] = {
-            np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
-            np.mean: lambda x, axis=None, keepdims=False: x.mean(axis, keepdims),
+            np.sum: lambda x, axis=None, keepdims=False, **_: x.sum(axis, keepdims),
+            np.mean: lambda x, axis=None, keepdims=False, **_: x.mean(axis, keepdims),
             np.reshape: lambda x, shape: x.reshape(shape),
+            np.transpose: lambda x, axes=None: _transposed(x, axes),
             np.where: lambda c, a, b: self.op("where", c, a, b),
             np.clip: lambda x, low, high: self.op("min", self.op("max", x, low), high),
         }
@@ -268,6 +269,15 @@ class _Transposed:
 
     def __matmul__(self, other: Any) -> Symbol:
         return _matmul(self, other)
+
+
+def _transposed(x: Any, axes: Any) -> Any:
+    if x.ndim != 2 or (axes is not None and tuple(axes) != (1, 0)):
+        raise TypeError(
+            "[formula] the axes of a matrix may change places, and no others. "
+            f"Received: axes={axes} for shape {x.shape}."
+        )
+    return x.T
 
 
 def _matmul(a: Any, b: Any) -> Symbol:

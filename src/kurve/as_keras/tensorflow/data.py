@@ -37,8 +37,14 @@ from kurve.as_keras.tensorflow.transformations import Transformations
 from kurve.as_keras.tensorflow.values import TensorSpec, as_dtype, tensor
 
 __all__ = [
-    *("AUTOTUNE", "Dataset", "INFINITE_CARDINALITY", "Options", "UNKNOWN_CARDINALITY"),
-    *("cardinality", "prefetch_to_device", "unbatch"),
+    "AUTOTUNE",
+    "INFINITE_CARDINALITY",
+    "UNKNOWN_CARDINALITY",
+    "Dataset",
+    "Options",
+    "cardinality",
+    "prefetch_to_device",
+    "unbatch",
 ]
 
 

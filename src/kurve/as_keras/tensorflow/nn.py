@@ -17,13 +17,35 @@ from kurve.formulas import functions as ops
 from kurve.formulas import nn
 
 __all__ = [
-    *("avg_pool", "avg_pool2d", "bias_add", "conv1d", "conv2d", "dropout", "elu"),
-    *("embedding_lookup", "gelu", "l2_loss", "leaky_relu", "max_pool", "max_pool2d"),
-    *("moments", "relu", "relu6", "selu", "sigmoid"),
-    *("sigmoid_cross_entropy_with_logits", "silu", "softmax_cross_entropy_with_logits"),
-    *("softmax_cross_entropy_with_logits_v2", "softplus", "softsign", "tanh"),
-    *("sparse_softmax_cross_entropy_with_logits", "swish", "batch_normalization"),
-]  # fmt: skip
+    "avg_pool",
+    "avg_pool2d",
+    "batch_normalization",
+    "bias_add",
+    "conv1d",
+    "conv2d",
+    "dropout",
+    "elu",
+    "embedding_lookup",
+    "gelu",
+    "l2_loss",
+    "leaky_relu",
+    "max_pool",
+    "max_pool2d",
+    "moments",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "sigmoid_cross_entropy_with_logits",
+    "silu",
+    "softmax_cross_entropy_with_logits",
+    "softmax_cross_entropy_with_logits_v2",
+    "softplus",
+    "softsign",
+    "sparse_softmax_cross_entropy_with_logits",
+    "swish",
+    "tanh",
+]
 
 
 @eager
@@ -182,8 +204,13 @@ def _pairs(values: Any) -> tuple[int, int]:
     return (given[1], given[2]) if len(given) == 4 else (given[0], given[1])
 
 
-def _windows(x: np.ndarray, size: tuple[int, int], strides: tuple[int, int],
-             padding: str, fill: float) -> np.ndarray:  # fmt: skip
+def _windows(
+    x: np.ndarray,
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    padding: str,
+    fill: float,
+) -> np.ndarray:
     """Windows of images (B, H, W, C): (B, rows, columns, C, h, w)."""
     if padding.upper() == "SAME":
         margins = []

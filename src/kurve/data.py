@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arrays import as_numbers
+from kurve.core.entries import warn
 from kurve.losses import Loss, Rowwise
 from kurve.plan import Shape
 
@@ -102,6 +103,8 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
         array = array[..., 0]
     if array.ndim == 1 and target == (1,):
         array = array[:, None]
+    if not loss.sparse and array.ndim and array.shape[1:] != target:
+        array = _of_rank(where, array, target)
     if array.ndim == 0 or array.shape[1:] != target:
         shape = ", ".join(["n", *map(str, target)])
         raise ValueError(
@@ -116,6 +119,33 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
             "Try at least one row."
         )
     return _allowed(where, _cast(array, FLOAT32), array, loss, output_shape)
+
+
+broadcasting: list[bool] = [False]
+"""Whether a target of a sample stands for all of its outputs, as in Keras: in programs
+that were written for it."""
+
+
+def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
+    """Targets with or without a last axis of one element, as predictions have it."""
+    given = array.shape
+    if given[1:] == (*target, 1):
+        return array[..., 0]
+    if len(target) > 1 and (*given[1:], 1) == target:
+        return array[..., None]
+    of_samples = given[1:] in ((), (1,))
+    spread = len(target) == 1 or (len(target) == 2 and target[-1] == 1)
+    if broadcasting[0] and of_samples and spread and len(array):
+        shape = ", ".join(["n", *map(str, target)])
+        warn(
+            f"[{where}] y has one value for each sample, and the model's output has "
+            f"{math.prod(target)}: each of them is trained on that value. "
+            f"Received: y.shape={given}. Try y of shape ({shape}), or a model with one "
+            "output, such as LSTM without return_sequences=True."
+        )
+        array = array.reshape(-1, *(1 for _ in target))
+        return np.ascontiguousarray(np.broadcast_to(array, (len(array), *target)))
+    return array
 
 
 def _allowed(

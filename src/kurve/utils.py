@@ -458,6 +458,7 @@ _HOMES = {
     "image_dataset_from_directory": "preprocessing.directories",
     "img_to_array": "preprocessing.images",
     "load_img": "preprocessing.images",
+    "model_to_dot": "plots.pictures",
     "register_keras_serializable": "core.registration",
     "save_img": "preprocessing.images",
     "text_dataset_from_directory": "preprocessing.directories",
@@ -470,8 +471,6 @@ _REFUSED = {
     "which scales and encodes columns, or StringLookup and CategoryEncoding",
     "audio_dataset_from_directory": "Kurve reads no sound. Try scipy.io.wavfile",
     "bounding_boxes": "there are no layers for boxes. Try NumPy",
-    "model_to_dot": "models are drawn without Graphviz, so there is no dot of one. Try "
-    "plot_model(model, 'model.svg')",
 }
 """Names of Keras's that are not here, and what to do; without the full stop."""
 

@@ -12,6 +12,7 @@ random numbers, settings. Tensors are arrays with the method `numpy`.
 
 importing.py   finds and makes the modules
 paths.py       which module of Kurve answers for which path
+manners.py     what Kurve's own objects do differently in such programs
 reasons.py     why a name is not there, and what to use
 programs.py    reads programs and notebooks
 running.py     runs one

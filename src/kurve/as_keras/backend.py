@@ -18,6 +18,7 @@ from kurve.as_keras.tensorflow import arrays, elementwise, nn, reductions
 from kurve.as_keras.tensorflow import random as numbers
 from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor, kind, tensor
 from kurve.as_keras.tensorflow.variables import Variable
+from kurve.core.entries import warn
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import is_variable
 from kurve.formulas.tensor import KerasTensor
@@ -97,6 +98,7 @@ __all__ = [
     "hard_sigmoid",
     "identity",
     "image_dim_ordering",
+    "set_floatx",
     "set_image_dim_ordering",
     "in_top_k",
     "int_shape",
@@ -447,3 +449,12 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
 def dropout(x: Any, level: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """x with a share of its elements set to 0, the others scaled up."""
     return nn.dropout(x, level, noise_shape, seed)
+
+
+def set_floatx(dtype: Any) -> None:
+    """Go on in float32, with a warning for another type."""
+    if kind(dtype) != "float32":
+        warn(
+            "[set_floatx] engines compute in float32, and so does this program. "
+            f"Received: {dtype!r}. Try set_floatx('float32')."
+        )

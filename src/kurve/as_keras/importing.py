@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from kurve.as_keras import paths, shapes
+from kurve.as_keras import manners, paths
 from kurve.as_keras.reasons import why
 from kurve.core.entries import shown
 
@@ -127,7 +127,7 @@ def install() -> None:
                 f"{getattr(module, '__file__', None)!r}. "
                 "Try import kurve.as_keras as the first line of the program."
             )
-    shapes.install()
+    manners.install()
     if not any(isinstance(finder, Answers) for finder in sys.meta_path):
         sys.meta_path.insert(0, Answers())
 
@@ -146,6 +146,7 @@ def answering() -> Iterator[None]:
 
 def uninstall() -> None:
     """Answer no imports any more, and forget the modules that were made."""
+    manners.uninstall()
     sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, Answers)]
     for name, module in list(sys.modules.items()):
         if isinstance(module, Answer):

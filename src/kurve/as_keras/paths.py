@@ -55,6 +55,7 @@ _TF = f"{_OWN}tensorflow"
 
 KERAS: dict[str, str] = {
     "keras": "kurve",
+    "keras.config": "kurve.as_keras.backend:set_floatx kurve.config",
     "keras.backend": "kurve.as_keras.backend kurve.backend",
     "keras.models": "kurve.models kurve:Input",
     "keras.random": "kurve.random kurve.as_keras.random",
@@ -66,7 +67,6 @@ KERAS: dict[str, str] = {
         for name in (
             "activations",
             "callbacks",
-            "config",
             "constraints",
             "datasets",
             "initializers",

@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from kurve.core.results import Values
-
 
 class TensorShape(tuple[Any, ...]):
     """The lengths of a tensor's axes, None for an unknown one: a tuple that also has
@@ -32,17 +28,3 @@ class TensorShape(tuple[Any, ...]):
 
     def is_fully_defined(self) -> bool:
         return None not in self
-
-
-def install() -> None:
-    """Give values of Kurve such shapes."""
-
-    def shape(values: Any) -> TensorShape:
-        return TensorShape(np.ndarray.shape.__get__(values))
-
-    def set_shape(values: Any, shape: Any) -> None:
-        np.ndarray.shape.__set__(values, shape)  # type: ignore[attr-defined]
-
-    manners: Any = Values
-    manners.shape = property(shape, set_shape)
-    manners.get_shape = shape

@@ -28,7 +28,7 @@ Shape = Sequence[int | None]
 
 
 def _shape(where: str, shape: Any) -> tuple[int | None, ...]:
-    axes = (shape,) if is_integer(shape) else tuple(shape)
+    axes = (shape,) if is_integer(shape) else tuple(map(_plain, shape))
     if not all(
         (size is None and i == 0) or (is_integer(size) and size >= 0)
         for i, size in enumerate(axes)
@@ -39,6 +39,11 @@ def _shape(where: str, shape: Any) -> tuple[int | None, ...]:
             f"Try {where}(ops.shape(x))."
         )
     return tuple(None if size is None else int(size) for size in axes)
+
+
+def _plain(size: Any) -> Any:
+    """The number in an array without axes, such as one of `ops.shape(x)`."""
+    return size.item() if isinstance(size, np.ndarray) and size.ndim == 0 else size
 
 
 def _sizes(where: str, shape: Any) -> list[int]:

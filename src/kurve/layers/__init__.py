@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from kurve.layers.scaling import LayerNormalization as LayerNormalization
     from kurve.layers.scaling import Rescaling as Rescaling
     from kurve.layers.softmax import Softmax as Softmax
+    from kurve.layers.specs import InputSpec as InputSpec
     from kurve.layers.stacked import StackedRNNCells as StackedRNNCells
     from kurve.layers.text import TextVectorization as TextVectorization
     from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
@@ -200,6 +201,7 @@ _MODULES = {
     "resizing": "CenterCrop RandomBrightness RandomContrast RandomCrop Resizing",
     "scaling": "BatchNormalization LayerNormalization Rescaling",
     "softmax": "Softmax",
+    "specs": "InputSpec",
     "stacked": "StackedRNNCells",
     "transposed": (
         "Conv1DTranspose Conv2DTranspose Convolution1DTranspose=Conv1DTranspose "
@@ -219,7 +221,8 @@ __all__ = [*__getattr__.homes, "Layer", "Variable"]
 
 _OF_ARRAYS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 CLASSES: Classes[Layer] = Classes(
-    __name__, __getattr__.classes(["Input", "InputLayer", "Wrapper", *_OF_ARRAYS])
+    __name__,
+    __getattr__.classes(["Input", "InputLayer", "InputSpec", "Wrapper", *_OF_ARRAYS]),
 )
 """The layers by name: those that files may hold."""
 

@@ -21,7 +21,6 @@ WHY: dict[str, str] = {
         ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),
         "engines cannot run other libraries. Try a subclass of Layer with call()",
     ),
-    "InputSpec": "shapes are checked by build and call. Try an error in build()",
 }
 """By name; each sentence ends without its full stop."""
 

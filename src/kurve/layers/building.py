@@ -222,6 +222,10 @@ class LayerBuilding(LayerLosses):
         samples = samples_in(first)
         if samples is None:
             return
+        if getattr(self, "input_spec", None) is not None:
+            from kurve.layers.specs import check_inputs
+
+            check_inputs(self, samples)
         # A formula that reads the mask cannot be tried without it.
         single = len(args) + len(named) == 1 and not is_masked(first)
         if self.built or type(self).build is LayerBuilding.build:

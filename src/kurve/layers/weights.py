@@ -171,7 +171,7 @@ class LayerWeights(LayerFormula):
         """
         where = f"{type(self).__name__}.add_weight"
         if isinstance(shape, str):
-            raise ValueError(
+            raise TypeError(
                 f"[{where}] the shape comes first, and the name is given by name. "
                 f"Received: add_weight({shape!r}, ...). "
                 f"Try add_weight(shape, name={shape!r})."

@@ -218,6 +218,7 @@ ARGUMENTS: dict[str, dict[str, Old]] = {
     },
     "save_weights": {"save_format": Old(text="the ending of the file's name")},
     "to_categorical": {"nb_classes": Old("num_classes"), "y": Old("x")},
+    "image_dataset_from_directory": {"smart_resize": Old("crop_to_aspect_ratio")},
     "get_file": {"md5_hash": Old("file_hash"), "untar": Old("extract")},
 }
 """By class, function or method, and by old name."""
@@ -251,6 +252,8 @@ def renewed(
         ValueError: an old value that has no like today.
     """
     where = call.__name__
+    if where == "add_weight" and len(args) > 1 and isinstance(args[1], str):
+        return _named(args, kwargs)
     scopes = [where]
     if where == "__init__":
         where = type(args[0]).__name__
@@ -296,6 +299,16 @@ def renewed(
     verb = "is a spelling" if len(old) == 1 else "are spellings"
     say(where, f"{', '.join(old)} {verb} of Keras 1 or 2", received, fix)
     return args, todays
+
+
+def _named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """`add_weight("kernel", shape)` with the name by name."""
+    old = ("name", "shape", "dtype", "initializer", "regularizer", "trainable")
+    given = {**dict(zip(old, args[1:], strict=False)), **kwargs}
+    where = f"{type(args[0]).__name__}.add_weight"
+    rule = "the name stood first in Keras 2"
+    say(where, rule, shown(args[1]), f"add_weight(shape, name={args[1]!r})")
+    return args[:1], given
 
 
 def _row(

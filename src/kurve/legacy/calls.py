@@ -155,6 +155,13 @@ def attribute(thing: Any, name: str, today: str) -> Any:
 # ---------------------------------------------------------------- layers
 
 
+def add_variable(
+    layer: Any, name: str | None = None, shape: Any = None, **common: Any
+) -> Any:
+    """A layer's weight: today layer.add_weight(shape, name=...)."""
+    return layer.add_weight(shape, name=name, **common)
+
+
 def merge(
     inputs: Sequence[Any],
     mode: Any = "sum",

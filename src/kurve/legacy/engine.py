@@ -8,6 +8,7 @@ from typing import Any
 HOMES = {
     "Input": "layers",
     "InputLayer": "layers",
+    "InputSpec": "layers",
     "Layer": "layers",
     "Merge": "legacy.calls",
     "Model": "models",

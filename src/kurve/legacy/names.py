@@ -58,7 +58,7 @@ MODULES = {f"layers.{old}": new for old, new in MODULES.items()} | {
     "engine.sequential": "legacy.engine",
     "engine.topology": "legacy.engine",
     "engine.training": "legacy.engine",
-    "initializations": "initializers",
+    "initializations": "legacy.initializations",
     "legacy.layers": "layers",
     "losses_utils": "losses",
     "objectives": "losses",
@@ -128,6 +128,10 @@ NAMES: dict[str, dict[str, str]] = {
         **FUNCTIONS,
         "cosine": "losses:cosine_similarity",
         "cosine_proximity": "losses:cosine_similarity",
+    },
+    "initializers": {
+        name: f"legacy.initializations:{name}"
+        for name in ("normal", "one", "uniform", "zero")
     },
     "regularizers": {
         "WeightRegularizer": "regularizers:L1L2",

@@ -39,6 +39,9 @@ class Pictures(PyDataset):
         batch_size, shuffle, seed: see `ImageDataGenerator.flow`.
     """
 
+    writing: tuple[Any, str, str] = (None, "", "png")
+    """The folder that pictures are written to, and how names of files begin and end."""
+
     def __init__(
         self,
         generator: ImageDataGenerator,
@@ -97,7 +100,17 @@ class Pictures(PyDataset):
             self.on_epoch_end()
         assert self._order is not None
         size = self.batch_size
-        return self._batch(self._order[size * index : size * (index + 1)])
+        rows = self._order[size * index : size * (index + 1)]
+        batch = self._batch(rows)
+        if self.writing[0] is not None:
+            self._write(batch[0] if isinstance(batch, tuple) else batch, rows)
+        return batch
+
+    def _write(self, pictures: np.ndarray, rows: np.ndarray) -> None:
+        folder, prefix, ending = self.writing
+        for picture, row in zip(pictures, rows, strict=True):
+            name = f"{prefix}_{row}_{np.random.randint(10**7)}.{ending}"  # noqa: NPY002
+            save_img(os.path.join(os.fspath(folder), name), picture)
 
     def _batch(self, rows: np.ndarray) -> Any:
         raise NotImplementedError
@@ -280,7 +293,7 @@ class ImageDataGenerator(Entrance):
         shuffle: bool = True,
         sample_weight: Any = None,
         seed: int | None = None,
-        save_to_dir: None = None,
+        save_to_dir: str | os.PathLike[str] | None = None,
         save_prefix: str = "",
         save_format: str = "png",
         ignore_class_split: bool = False,
@@ -295,7 +308,8 @@ class ImageDataGenerator(Entrance):
             shuffle: whether in a new order in each pass.
             sample_weight: (n,).
             seed: of the order and the changes.
-            save_to_dir, save_prefix, save_format: not used: nothing is written.
+            save_to_dir: a folder that the changed pictures are written to as well.
+            save_prefix, save_format: begin and end the names of their files.
             ignore_class_split: accepted.
             subset: "training" or "validation", the first rows.
 
@@ -315,11 +329,12 @@ class ImageDataGenerator(Entrance):
                     "[flow] x, y and sample_weight must have the same number of rows. "
                     f"Received: {len(pictures)} and {len(column)}. Try equal ones."
                 )
-        self._refuse_writing("flow", save_to_dir)
         part = self._part("flow", len(pictures), subset)
         kept = [None if c is None else c[part] for c in columns]
         _check_size("flow", batch_size)
-        return _Arrays(self, pictures[part], *kept, batch_size, shuffle, seed)
+        batches = _Arrays(self, pictures[part], *kept, batch_size, shuffle, seed)
+        batches.writing = save_to_dir, save_prefix, save_format
+        return batches
 
     def flow_from_directory(
         self,
@@ -331,7 +346,7 @@ class ImageDataGenerator(Entrance):
         batch_size: int = 32,
         shuffle: bool = True,
         seed: int | None = None,
-        save_to_dir: None = None,
+        save_to_dir: str | os.PathLike[str] | None = None,
         save_prefix: str = "",
         save_format: str = "png",
         follow_links: bool = False,
@@ -349,7 +364,8 @@ class ImageDataGenerator(Entrance):
             class_mode: y is "categorical" (one-hot), "binary" or "sparse" (numbers),
                 "input" (the pictures), or None for x alone.
             batch_size, shuffle, seed: see `flow`.
-            save_to_dir, save_prefix, save_format: not used: nothing is written.
+            save_to_dir: a folder that the changed pictures are written to as well.
+            save_prefix, save_format: begin and end the names of their files.
             follow_links: whether to enter folders that links point to.
             subset: "training" or "validation", the first files of each class.
             interpolation, keep_aspect_ratio: see `load_img`.
@@ -366,7 +382,6 @@ class ImageDataGenerator(Entrance):
         if class_mode is not None:
             modes = [mode for mode in MODES if mode]
             lookup(where, "class_mode", class_mode, dict.fromkeys(modes))
-        self._refuse_writing(where, save_to_dir)
         _check_size(where, batch_size)
         endings = (*PICTURES, ".ppm", ".tif", ".tiff")
         files = Files(
@@ -392,16 +407,11 @@ class ImageDataGenerator(Entrance):
             picture = load_img(path, color_mode, size, interpolation, keep_aspect_ratio)
             return img_to_array(picture)
 
-        return _Directory(
+        batches = _Directory(
             self, files, rows, class_mode, read, batch_size, shuffle, seed
         )
-
-    def _refuse_writing(self, where: str, save_to_dir: Any) -> None:
-        if save_to_dir is not None:
-            raise ValueError(
-                f"[{where}] changed pictures are not written. Received: save_to_dir="
-                f"{save_to_dir!r}. Try utils.save_img of the pictures of a batch."
-            )
+        batches.writing = save_to_dir, save_prefix, save_format
+        return batches
 
     def _part(self, where: str, count: int, subset: str | None) -> slice:
         """The rows of a subset."""

@@ -248,8 +248,12 @@ def conv1d(
 def max_pool2d(
     input: Any, ksize: Any, strides: Any, padding: str, *_: Any, **__: Any
 ) -> Any:
-    """The maximum of each window."""
+    """The maximum of each window; of channels, with ksize=(1, 1, 1, k)."""
     x = concrete("nn.max_pool2d", input)
+    if np.ndim(ksize) and len(ksize) == 4 and ksize[3] > 1:
+        rows = np.asarray(x).reshape(-1, x.shape[-1], 1, 1)
+        found = max_pool2d(rows, (ksize[3], 1), (strides[3], 1), padding)
+        return np.asarray(found).reshape(*x.shape[:-1], -1)
     return _windows(x, _pairs(ksize), _pairs(strides), padding, -np.inf).max((-2, -1))
 
 

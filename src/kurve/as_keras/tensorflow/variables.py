@@ -10,6 +10,7 @@ from kurve import initializers
 from kurve.as_keras.shapes import TensorShape
 from kurve.as_keras.tensorflow.values import kind, tensor
 from kurve.core.naming import unique_name
+from kurve.core.results import Values
 from kurve.formulas.graph import is_variable
 from kurve.layers.variable import Variable as _Weight
 
@@ -61,6 +62,19 @@ class Variable(_Weight):
     @property
     def dtype(self) -> str:
         return self.value.dtype.name
+
+    def __getitem__(self, key: Any) -> Any:
+        """A part of the value; `assign` of it changes that part of the variable."""
+        part: Any = super().__getitem__(key)
+        if isinstance(part, Values):
+
+            def assign(value: Any, *_: Any, **__: Any) -> Any:
+                whole = self.value.copy()
+                whole[tuple(key) if isinstance(key, list) else key] = np.asarray(value)
+                return self.assign(whole)
+
+            part.assign = assign  # type: ignore[attr-defined]
+        return part
 
     def get_shape(self) -> TensorShape:
         return TensorShape(self.shape)

@@ -1,0 +1,60 @@
+"""What Kurve's own objects do in programs for Keras and TensorFlow, and not elsewhere:
+shapes of tensors have TensorFlow's methods, layers have older ones, and targets of a
+sample stand for all of its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kurve import data
+from kurve.as_keras.shapes import TensorShape
+from kurve.core.results import Values
+from kurve.formulas.graph import Tensor
+from kurve.formulas.tensor import KerasTensor
+from kurve.layers.base import Layer
+from kurve.legacy.calls import add_variable
+
+_plain: Any = vars(Tensor)["shape"].fget
+
+
+def install() -> None:
+    """Take on these manners."""
+    data.broadcasting[0] = True
+    values: Any = Values
+    values.shape = property(_shape, _set_shape)
+    values.get_shape = _shape
+    symbolic: Any = KerasTensor
+    symbolic.shape = symbolic._keras_shape = property(_lengths, _set_lengths)
+    symbolic.get_shape = _lengths
+    traced: Any = Tensor
+    traced.shape = property(_traced)
+    traced.get_shape = _traced
+    layer: Any = Layer
+    layer.add_variable = add_variable
+
+
+def uninstall() -> None:
+    """Give up what changes the answers of calls."""
+    data.broadcasting[0] = False
+
+
+def _shape(values: Any) -> TensorShape:
+    return TensorShape(np.ndarray.shape.__get__(values))
+
+
+def _set_shape(values: Any, shape: Any) -> None:
+    np.ndarray.shape.__set__(values, shape)  # type: ignore[attr-defined]
+
+
+def _lengths(tensor: Any) -> TensorShape:
+    return TensorShape(vars(tensor)["shape"])
+
+
+def _set_lengths(tensor: Any, shape: Any) -> None:
+    vars(tensor)["shape"] = shape
+
+
+def _traced(tensor: Any) -> TensorShape:
+    return TensorShape(_plain(tensor))

@@ -1,0 +1,100 @@
+"""What a layer of one's own asks of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class InputSpec:
+    """What a layer takes, as its attribute `input_spec`: calls with other inputs are
+    refused.
+
+    Args:
+        dtype: accepted; inputs are converted.
+        shape: with the batch axis; None for any length.
+        ndim, max_ndim, min_ndim: the number of axes, with the batch axis.
+        axes: from axis to length.
+        allow_last_axis_squeeze: whether a last axis of length 1 may be absent or more
+            than in `shape`.
+        optional: whether the input may be None.
+
+    Example:
+        >>> layer = kurve.layers.Dense(2)
+        >>> layer.input_spec = kurve.layers.InputSpec(ndim=2, axes={-1: 3})
+        >>> layer(kurve.Input((3,))).shape
+        (None, 2)
+    """
+
+    def __init__(
+        self,
+        dtype: Any = None,
+        shape: Sequence[int | None] | None = None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
+        axes: Mapping[int, int] | None = None,
+        allow_last_axis_squeeze: bool = False,
+        optional: bool = False,
+    ) -> None:
+        self.dtype, self.shape = dtype, None if shape is None else tuple(shape)
+        self.ndim = ndim if self.shape is None else len(self.shape)
+        self.max_ndim, self.min_ndim = max_ndim, min_ndim
+        self.axes = dict(axes or {})
+        self.allow_last_axis_squeeze, self.optional = allow_last_axis_squeeze, optional
+
+    def __repr__(self) -> str:
+        said = [
+            f"{k}={v!r}" for k, v in vars(self).items() if v not in (None, {}, False)
+        ]
+        return f"InputSpec({', '.join(said)})"
+
+    def check(self, layer: Any, shape: Sequence[int | None]) -> None:
+        """Refuse an input.
+
+        Args:
+            layer: that takes it.
+            shape: with the batch axis.
+
+        Raises:
+            ValueError: another number of axes, or another length of one.
+        """
+        given, wanted = tuple(shape), self.shape
+        if self.allow_last_axis_squeeze and wanted is not None:
+            if given == (*wanted, 1):
+                given = given[:-1]
+            elif (*given, 1) == wanted:
+                given = (*given, 1)
+        count = len(given)
+        fits = (
+            (self.ndim is None or count == self.ndim)
+            and (self.max_ndim is None or count <= self.max_ndim)
+            and (self.min_ndim is None or count >= self.min_ndim)
+        )
+        lengths = [*enumerate(wanted or ()), *self.axes.items()]
+        for axis, length in lengths if fits else ():
+            there = -count <= axis < count
+            known = given[axis] if there else -1
+            fits = fits and (length is None or known is None or known == length)
+        if not fits:
+            raise ValueError(
+                f"[{type(layer).__name__}] layer {layer.name!r} takes inputs of "
+                f"{self!r}. Received: an input of shape {tuple(shape)}. "
+                "Try layers.Reshape before it."
+            )
+
+
+def check_inputs(layer: Any, shapes: Any) -> None:
+    """Refuse inputs of samples' shapes that the layer's `input_spec` does not allow.
+
+    Raises:
+        ValueError: one of them.
+    """
+    specs = layer.input_spec
+    many = isinstance(specs, (list, tuple))
+    if isinstance(shapes, Mapping) or (not many and isinstance(shapes, list)):
+        return
+    one_by_one = zip(specs, shapes, strict=False) if many else [(specs, shapes)]
+    for spec, sample in one_by_one:
+        if isinstance(spec, InputSpec) and sample is not None:
+            spec.check(layer, (None, *sample))

@@ -274,15 +274,23 @@ def test_generators() -> None:
     model, twin = classifier(), classifier()
     history = old(
         lambda: model.fit_generator(
-            batches(), samples_per_epoch=16, nb_epoch=2, verbose=0,
-            validation_data=batches(), nb_val_samples=16,
+            batches(),
+            samples_per_epoch=16,
+            nb_epoch=2,
+            verbose=0,
+            validation_data=batches(),
+            nb_val_samples=16,
         ),
         "Try fit.",
-    )  # fmt: skip
+    )
     same = twin.fit(
-        batches(), steps_per_epoch=2, epochs=2, verbose=0,
-        validation_data=batches(), validation_steps=2,
-    )  # fmt: skip
+        batches(),
+        steps_per_epoch=2,
+        epochs=2,
+        verbose=0,
+        validation_data=batches(),
+        validation_steps=2,
+    )
     assert history.history == same.history
     found = old(lambda: model.evaluate_generator(batches(), 2), "Try evaluate.")
     assert found == twin.evaluate(X, Y, batch_size=8, verbose=0)

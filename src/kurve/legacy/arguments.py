@@ -138,8 +138,12 @@ RATE = {
 }
 QUEUES = dict.fromkeys(
     (
-        *("max_q_size", "max_queue_size", "nb_worker", "pickle_safe"),
-        *("use_multiprocessing", "workers"),
+        "max_q_size",
+        "max_queue_size",
+        "nb_worker",
+        "pickle_safe",
+        "use_multiprocessing",
+        "workers",
     ),
     UNUSED,
 )
@@ -357,9 +361,19 @@ def _square(args: tuple[Any, ...], old: Mapping[str, Old], given: Given) -> Any:
 
 
 KERAS_1 = {
-    *("W_constraint", "W_regularizer", "b_constraint", "b_regularizer", "bias"),
-    *("border_mode", "dim_ordering", "init", "nb_filter", "subsample", "atrous_rate"),
-    *("nb_row", "nb_col"),
+    "W_constraint",
+    "W_regularizer",
+    "b_constraint",
+    "b_regularizer",
+    "bias",
+    "border_mode",
+    "dim_ordering",
+    "init",
+    "nb_filter",
+    "subsample",
+    "atrous_rate",
+    "nb_row",
+    "nb_col",
 }
 """Arguments that no program for Keras 2 has."""
 

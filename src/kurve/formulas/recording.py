@@ -15,7 +15,7 @@ from typing import Any
 class _Active(threading.local):
     """
     tapes: those that record, the innermost last
-    step:  the graph of a step that is being traced, see `kurve.gradients.steps`
+    step:  the graph of a step that is being traced, see `kurve.training.tracing.steps`
     """
 
     tapes: tuple[Any, ...] = ()

@@ -13,7 +13,7 @@ from kurve.core.results import Values
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import leaves, replaced
-from kurve.gradients.outside import Outside
+from kurve.training.tracing.outside import Outside
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,8 +141,8 @@ class Function:
         """The programs of the step; or, as text, why there are none."""
         if len(self._traces) >= MOST_TRACES:
             return f"it was traced {MOST_TRACES} times, each for other arguments"
-        from kurve.gradients.stages import Compiled
-        from kurve.gradients.steps import StepGraph
+        from kurve.training.tracing.stages import Compiled
+        from kurve.training.tracing.steps import StepGraph
 
         assert self._outside is not None
         if self._outside.prints:
@@ -174,7 +174,8 @@ class Function:
 
 def _place(error: BaseException) -> str:
     """The line of the user's code that an error comes from."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = os.path.join("training", "tracing", os.path.basename(__file__))
+    package = os.path.abspath(__file__).removesuffix(own)
     found = ""
     trace = error.__traceback__
     while trace is not None:

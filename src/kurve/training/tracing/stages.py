@@ -23,12 +23,18 @@ from kurve.engines import (
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
-from kurve.gradients.steps import CAPTURED, MetricCall, Result, StepGraph, Untraceable
-from kurve.gradients.steps import Update as Update
 from kurve.kinds import OPERATIONS
 from kurve.metrics import RowMetric
 from kurve.optimizers.applying import Applier, applier_of
 from kurve.plan import Op, Plan, VariableSpec
+from kurve.training.tracing.steps import (
+    CAPTURED,
+    MetricCall,
+    Result,
+    StepGraph,
+    Untraceable,
+)
+from kurve.training.tracing.steps import Update as Update
 
 Arrays = dict[int, np.ndarray]
 

@@ -38,7 +38,6 @@ if _typing.TYPE_CHECKING:
     from kurve.estimators import Regressor as Regressor
     from kurve.formulas.tensor import KerasTensor as KerasTensor
     from kurve.gradients import GradientTape as GradientTape
-    from kurve.gradients import function as function
     from kurve.initializers import Initializer as Initializer
     from kurve.layers import Input as Input
     from kurve.layers.base import Layer as Layer
@@ -52,6 +51,7 @@ if _typing.TYPE_CHECKING:
     from kurve.optimizers.base import Optimizer as Optimizer
     from kurve.regularizers import Regularizer as Regularizer
     from kurve.solvers import curve_fit as curve_fit
+    from kurve.training.tracing import function as function
 
 __version__ = "0.1.0"
 
@@ -82,7 +82,7 @@ _HOMES = {
     "ensemble": "kurve.models.ensembles",
     "errors": "kurve.errors",
     "estimators": "kurve.estimators",
-    "function": "kurve.gradients",
+    "function": "kurve.training.tracing",
     "get_engine": "kurve.engines",
     "get_threads": "kurve.engines",
     "initializers": "kurve.initializers",

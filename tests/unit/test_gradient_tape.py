@@ -401,13 +401,3 @@ def test_variables_of_ones_own() -> None:
     model.fit(A, 4.0 * A, epochs=60, verbose=0)
     (factor,) = model.trainable_weights
     assert float(factor) == pytest.approx(4.0, abs=1e-3)
-
-
-def test_function_changes_nothing() -> None:
-    def double(x: float) -> float:
-        return 2.0 * x
-
-    assert kurve.function(double) is double
-    assert kurve.function(jit_compile=True)(double) is double
-    with pytest.raises(TypeError, match="decorates a function"):
-        kurve.function(3)  # type: ignore[call-overload]

@@ -66,7 +66,7 @@ class Tensor(Symbolic):
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        return (None, *self.sample) if self.batched else self.sample
+        return (self.graph.rows, *self.sample) if self.batched else self.sample
 
     @property
     def ndim(self) -> int:
@@ -115,6 +115,9 @@ class Graph:
 
     current: Graph | None = None
     """The graph that is being traced: variables in formulas are values of it."""
+
+    rows: int | None = None
+    """The size of the batch, if it is known."""
 
     def __init__(
         self,
@@ -455,6 +458,10 @@ class Graph:
                 "Try one with a larger shape."
             )
         return self.stream + draw * STREAM_OF_DRAW
+
+    def called(self, model: Any, training: Any, run: Callable[[], Any]) -> Any:
+        """The outputs of a model: `training` is the outer model's affair."""
+        return run()
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:
         """Append the operations of a layer that has `lower`."""

@@ -21,6 +21,7 @@ from kurve.core.results import result
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import function, graph_of
 from kurve.formulas.graph import Graph
+from kurve.formulas.recording import active
 
 VALUES = 5  # purpose: numbers of a call outside of formulas
 
@@ -66,16 +67,24 @@ def _seed(where: str, seed: Any) -> int:
 
 def _drawn(where: str, distribution: str, shape: Any, seed: Any) -> Any:
     axes = _shape(where, shape)
+    if active.step is not None:  # the numbers of a call outside of formulas
+        sizes = _sizes(where, tuple(s if s is None else int(s) for s in shape))
+        return active.step.captured(
+            lambda: _numbers(where, distribution, sizes, seed), tuple(sizes)
+        )
     graph = Graph.current
     if graph is not None:
         own = seed.initial_seed if hasattr(seed, "initial_seed") else seed
         given = check_seed(where, own)
         key = None if given is None else int(given) & rng.LARGEST_SEED
         return graph.random(distribution, axes, key)
-    sizes = _sizes(where, shape)
+    return result(_numbers(where, distribution, _sizes(where, shape), seed))
+
+
+def _numbers(where: str, distribution: str, sizes: list[int], seed: Any) -> np.ndarray:
     draw: Callable[..., np.ndarray] = getattr(rng, distribution)
     numbers = draw(_seed(where, seed), VALUES, 0, math.prod(sizes))
-    return result(numbers.reshape(sizes).astype(np.float32))
+    return numbers.reshape(sizes).astype(np.float32)
 
 
 def normal(

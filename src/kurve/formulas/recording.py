@@ -13,9 +13,13 @@ from typing import Any
 
 
 class _Active(threading.local):
-    """tapes: those that record, the innermost last."""
+    """
+    tapes: those that record, the innermost last
+    step:  the graph of a step that is being traced, see `kurve.training.tracing.steps`
+    """
 
     tapes: tuple[Any, ...] = ()
+    step: Any = None
 
 
 active = _Active()
@@ -36,4 +40,6 @@ def recording(tapes: Sequence[Any]) -> Iterator[None]:
 
 def is_followed(*values: Any) -> bool:
     """Whether a tape that records follows one of these values."""
+    if active.step is not None:
+        return True
     return any(tape.follows(value) for tape in active.tapes for value in values)

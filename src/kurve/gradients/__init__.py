@@ -2,5 +2,4 @@
 
 from __future__ import annotations
 
-from kurve.gradients.functions import function as function
 from kurve.gradients.tape import GradientTape as GradientTape

@@ -60,16 +60,25 @@ class GradientTape:
         self._segments: list[Any] = []
         self._tracked: set[int] = set()
         self._watched: dict[int, Any] = {}
+        # Of a step that is traced: the operations that this tape saw.
+        self._spans: tuple[tuple[int, int], ...] = ()
+        self._opened = 0
 
     def __enter__(self) -> Self:
+        if active.step is not None:
+            self._opened = len(active.step.ops)
         active.tapes = (*active.tapes, self)
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if active.step is not None:
+            self._spans += ((self._opened, len(active.step.ops)),)
         active.tapes = tuple(tape for tape in active.tapes if tape is not self)
 
     def stop_recording(self) -> AbstractContextManager[None]:
         """A context in which this tape remembers nothing."""
+        if active.step is not None:
+            raise NotImplementedError("[GradientTape.stop_recording] in a traced step")
         return recording([tape for tape in active.tapes if tape is not self])
 
     def watch(self, tensor: Any) -> None:
@@ -85,6 +94,8 @@ class GradientTape:
         for leaf in leaves(tensor):
             if is_variable(leaf):
                 self._watched[id(leaf)] = leaf
+            elif isinstance(leaf, Tensor):
+                pass  # of a step: its graph has all of them
             elif isinstance(leaf, Values):
                 if not is_float(leaf.dtype):
                     raise TypeError(
@@ -178,12 +189,14 @@ class GradientTape:
                 "second call. Try GradientTape(persistent=True)."
             )
         for source in leaves(sources):
-            if not is_variable(source) and not isinstance(source, Values):
+            if not is_variable(source) and not isinstance(source, (Tensor, Values)):
                 raise TypeError(
                     "[GradientTape.gradient] sources must be variables or tensors. "
                     f"Received: an object of type {type(source).__name__}. Try "
                     "model.trainable_weights, or x = ops.convert_to_tensor(x)."
                 )
+        if active.step is not None:
+            return self._in_step(target, sources, output_gradients, unconnected)
         others = [tape for tape in active.tapes if tape is not self]
         if self._persistent and self in active.tapes:
             others = list(active.tapes)
@@ -205,6 +218,26 @@ class GradientTape:
             return slope if isinstance(slope, TracedValues) else result(slope)
 
         return replaced(sources, found)
+
+    def _in_step(
+        self, target: Any, sources: Any, output_gradients: Any, unconnected: str
+    ) -> Any:
+        """The gradients in a step that is traced."""
+        graph, spans = active.step, self._spans
+        if output_gradients is not None or not self._watches_all:
+            raise NotImplementedError("[GradientTape] in a traced step")
+        if self in active.tapes:
+            spans += ((self._opened, len(graph.ops)),)
+        self._used = not self._persistent
+        flat = list(leaves(sources))
+        found = graph.gradients(target, flat, spans)
+        if unconnected == "zero":
+            found = [
+                np.zeros(s.shape, np.float32) if f is None else f
+                for f, s in zip(found, flat, strict=True)
+            ]
+        results = iter(found)
+        return replaced(sources, lambda _: next(results))
 
     def _seeds(self, target: Any, output_gradients: Any) -> dict[Any, Any]:
         slopes: dict[Any, Any] = {}
@@ -293,6 +326,8 @@ def recorded_call(
 ) -> Any:
     """The result of a function, on the tapes that record: it is traced, each array a
     sample as a whole, so that all axes are alike."""
+    if active.step is not None:
+        return call(*args, **kwargs)
     if getattr(call, "__name__", "") == "get_item":
         picked = _picked(*args, **kwargs)
         if picked is not UNRECORDED:

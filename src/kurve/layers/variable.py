@@ -94,6 +94,13 @@ class Variable(Operators):
         self._views.sort(key=lambda item: item[0] is not None and item[0]() is owner)
 
     @property
+    def owner(self) -> Any:
+        """The network whose vector it lies in, if it lies in one only."""
+        if len(self._views) != 1 or self._views[0][0] is None:
+            return None
+        return self._views[0][0]()
+
+    @property
     def is_shared(self) -> bool:
         """Whether several models have it."""
         return len(self._views) > 1

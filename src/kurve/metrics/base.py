@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,23 @@ from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import refuse_overrides
 from kurve.core.results import result
+from kurve.formulas.recording import active
 from kurve.plan import Attr, MetricSpec, Shape
 
 if TYPE_CHECKING:
     from kurve.metrics.variables import MetricVariable
+
+
+def _in_steps(method: Any) -> Any:
+    """A method that is remembered, and not called, where a step is traced."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if active.step is not None:
+            return active.step.metric_call(self, method.__name__, args, kwargs)
+        return method(self, *args, **kwargs)
+
+    return call
 
 
 class Metric(Entrance):
@@ -53,6 +67,12 @@ class Metric(Entrance):
     direction = "down"
     ignored = ("update_state", "result", "reset_state")
     instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("update_state", "result", "reset_state"):
+            if name in vars(cls):
+                setattr(cls, name, _in_steps(vars(cls)[name]))
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         where = type(self).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -294,7 +295,8 @@ class Model(Facade, Layer):
                     return self._symbolic_call((x,), named)
                 if isinstance(leaf, Tensor):
                     self._build_like(x)
-                    return self.run(x, **named)
+                    run = functools.partial(self.run, x, **named)
+                    return leaf.graph.called(self, training, run)
         if mask is not None:
             raise TypeError(
                 f"[{type(self).__name__}] a model is called with a mask only in "

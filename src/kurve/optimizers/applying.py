@@ -26,7 +26,7 @@ from kurve.engines import (
 from kurve.errors import NonFiniteError
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, is_variable
-from kurve.formulas.recording import recording
+from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import leaves
 from kurve.plan import Plan, Spec
 
@@ -40,11 +40,14 @@ class Applier:
     """What an optimizer remembers of variables that a loop of the user's updates.
 
     variables: in order
+    others:    that lie behind them, and are not updated: what steps read besides
     state:     their values as of the last update, the optimizer's vectors, the step
     """
 
     def __init__(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
-        self.variables = list(variables)
+        self.variables, self.others = list(variables), list[Any]()
+        # What lies in a model's vector, which is that of the state.
+        self._views: list[tuple[Any, np.ndarray]] = []
         self._places = {id(v): i for i, v in enumerate(self.variables)}
         self._programs: dict[tuple[Any, ...], Program] = {}
         self.plan = self._plan()
@@ -67,6 +70,8 @@ class Applier:
                     weight = ops.reshape(weight, (1,))
                 axes = list(range(1, tensor.ndim))
                 total = ops.sum(tensor * weight, axes) + total
+            for variable in self.others:
+                graph.place(variable, False)
         plan = graph.finish([total], [total])
         # The loss is not the user's: penalties of weights are no part of it.
         params = {v: replace(v, l1=0.0, l2=0.0, penalty=None) for v in plan.params}
@@ -75,6 +80,53 @@ class Applier:
             for op in plan.ops
         ]
         return replace(plan, ops=tuple(new), params=tuple(params.values()))
+
+    def widen(self, others: Sequence[Any]) -> None:
+        """Make place for more variables that are not updated."""
+        known = {id(v) for v in (*self.variables, *self.others)}
+        new = [v for v in others if id(v) not in known]
+        if not new:
+            return
+        self.others += new
+        old, (count, size) = self.state, self.state.slots.shape
+        self.plan = self._plan()
+        self._programs.clear()
+        slots = aligned_zeros((count, self.plan.params_size))
+        slots[:, :size] = old.slots
+        params = aligned_zeros((self.plan.params_size,))
+        self.state = replace(old, params=params, slots=slots)
+
+    def lie_in(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Let the vector of values be that of the model which has all variables, at the
+        places that they have here: nothing is copied then.
+
+        Args:
+            pairs: the place and the variable, for each one.
+        """
+        if self._views:
+            self._views, self.state.params = [], self.state.params.copy()
+        views = [variable.value for _, variable in pairs]
+        owner = pairs[0][1].owner
+        if owner is None or owner.state is None:
+            return
+        vector = owner.state.params
+        if vector.shape != self.state.params.shape:
+            return
+        first = vector.ctypes.data
+        for (spec, _), view in zip(pairs, views, strict=True):
+            if view.ctypes.data != first + 4 * spec.offset:
+                return
+        self.state.params = vector
+        self._views = [(v, view) for (_, v), view in zip(pairs, views, strict=True)]
+
+    def is_shared(self) -> bool:
+        """Whether the vector of values is that of the model, still."""
+        for variable, view in self._views:
+            if len(variable._views) != 1 or variable._views[0][1] is not view:
+                self._views = []
+                self.state.params = self.state.params.copy()
+                return False
+        return bool(self._views)
 
     def index(self, where: str, variable: Any) -> int:
         """The place of a variable.
@@ -112,7 +164,7 @@ class Applier:
         state, params = self.state, self.state.params
         inputs = []
         for spec, variable, array in zip(
-            self.plan.params, self.variables, found, strict=True
+            self.plan.params, self.variables, found, strict=False
         ):
             shape = spec.shape or (1,)
             if array is None:
@@ -144,9 +196,10 @@ class Applier:
         engine = get_engine()
         key = chosen, engine.name
         if key not in self._programs:
+            flags = (*chosen, *(False for _ in self.others))
             specs = {
                 spec: replace(spec, trainable=flag)
-                for spec, flag in zip(self.plan.params, chosen, strict=True)
+                for spec, flag in zip(self.plan.params, flags, strict=True)
             }
             ops = tuple(
                 replace(op, params={role: specs[v] for role, v in op.params.items()})
@@ -165,7 +218,7 @@ class Applier:
         while True:
             try:
                 for spec, variable, array in zip(
-                    self.plan.params, self.variables, found, strict=True
+                    self.plan.params, self.variables, found, strict=False
                 ):
                     if array is not None:
                         new = self.state.params[spec.offset : spec.end]
@@ -204,6 +257,12 @@ def apply(
     """One update: see `Optimizer.apply`."""
     where = type(optimizer).__name__
     gradients = list(leaves(gradients))
+    if active.step is not None:
+        known_ones = None if optimizer._applier is None else applier_of(optimizer, None)
+        if variables is None and known_ones is not None:
+            variables = known_ones.variables
+        active.step.update(optimizer, gradients, list(leaves(variables)))
+        return
     if variables is not None:
         variables = list(leaves(variables))
     elif optimizer._applier is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kurve.core.entries import warn
 from kurve.core.overrides import is_own
-from kurve.formulas.recording import recording
+from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import leaves
 
 if TYPE_CHECKING:
@@ -241,7 +241,8 @@ def as_logs(where: str, logs: Any) -> dict[str, float]:
 def _track(model: Trainer, x: Any, loss: Any) -> None:
     with recording(()):
         rows = next((np.shape(a)[0] for a in leaves(x) if np.ndim(a)), 1)
-        model.loss_tracker_.update_state(np.asarray(loss), sample_weight=float(rows))
+        value = loss if active.step is not None else np.asarray(loss)
+        model.loss_tracker_.update_state(value, sample_weight=float(rows))
 
 
 def _split(network: Any, y: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:

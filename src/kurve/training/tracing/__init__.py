@@ -1,0 +1,5 @@
+"""Steps of a loop as programs: `kurve.function`."""
+
+from __future__ import annotations
+
+from kurve.training.tracing.functions import function as function

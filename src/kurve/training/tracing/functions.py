@@ -1,0 +1,221 @@
+"""`function`: a step of a loop, compiled as a whole where its body can be traced."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, overload
+
+import numpy as np
+
+from kurve.core.results import Values
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.recording import active
+from kurve.formulas.tensor import leaves, replaced
+from kurve.training.tracing.outside import Outside
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MOST_TRACES = 16
+"""Of one function: beyond, it runs as it is written."""
+
+
+@overload
+def function(func: Callable[P, R]) -> Callable[P, R]: ...
+
+
+@overload
+def function(
+    func: None = None,
+    input_signature: Any = None,
+    autograph: bool = True,
+    jit_compile: bool | None = None,
+    reduce_retracing: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def function(
+    func: Callable[P, R] | None = None,
+    input_signature: Any = None,
+    autograph: bool = True,
+    jit_compile: bool | None = None,
+    reduce_retracing: bool = False,
+) -> Any:
+    """Decorator of a step of a loop, which compiles it.
+
+    The first call runs as it is written. From the second on, a step that can be traced
+    is traced once for each combination of shapes: models, losses, gradients and updates
+    become programs, each of which goes forward, back and updates in one call of the
+    engine. Python itself then runs only in that trace: what it prints it prints once.
+
+    A step that cannot be traced runs as it is written, with the same numbers: where it
+    asks for values (`if loss > 1:`, `float(loss)`), changes Python's numbers and lists,
+    draws NumPy's random numbers, or calls another library. `why_not` of the function
+    then says so.
+
+    Args:
+        func: to be called with arrays, all with as many rows.
+        input_signature, autograph, jit_compile, reduce_retracing: TensorFlow's, which
+            change nothing.
+
+    Raises:
+        TypeError: `func` cannot be called.
+
+    Example:
+        >>> layer, optimizer = kurve.layers.Dense(1), kurve.optimizers.SGD(0.1)
+        >>> @kurve.function
+        ... def step(x, y):
+        ...     with kurve.GradientTape() as tape:
+        ...         loss = kurve.ops.mean((layer(x) - y) ** 2)
+        ...     weights = layer.trainable_weights
+        ...     optimizer.apply(tape.gradient(loss, weights), weights)
+        ...     return loss
+        >>> for _ in range(50):
+        ...     loss = step(np.ones((4, 2)), np.ones((4, 1)))
+        >>> bool(loss < 1e-6), step.why_not
+        (True, None)
+    """
+    if func is None:
+        return functools.partial(function)
+    if not callable(func):
+        raise TypeError(
+            "[function] it decorates a function. "
+            f"Received: {func!r}. Try @kurve.function before a def."
+        )
+    return Function(func)
+
+
+class Function:
+    """A function that is compiled where it can be traced: see `function`.
+
+    why_not: why the last call ran as it is written; None where it ran compiled
+    """
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, func)
+        self._func, self._owner = func, getattr(func, "__self__", None)
+        self._traces: dict[Any, Any] = {}
+        self._outside: Outside | None = None
+        self._has_run = False
+        self.why_not: str | None = "it has not run twice yet"
+
+    @property
+    def python_function(self) -> Callable[..., Any]:
+        """The function as it is written."""
+        return self._func
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        name = f"_function_{id(self)}"
+        bound = vars(instance).get(name)
+        if bound is None:
+            bound = Function(self._func.__get__(instance))
+            vars(instance)[name] = bound
+        return bound
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if active.tapes or active.step is not None or Graph.current is not None:
+            return self._func(*args, **kwargs)
+        arrays: list[np.ndarray] = []
+        key: Any = _signature(args, kwargs, arrays)
+        if self._outside is None:
+            self._outside = Outside(self._func)
+        key = *key, self._outside.now()
+        known = self._traces.get(key)
+        if known is None:
+            if not self._has_run or not arrays:
+                self._has_run = bool(arrays)
+                return self._func(*args, **kwargs)
+            known = self._traced(args, kwargs, arrays)
+            self._traces[key] = known
+        if isinstance(known, str):
+            self.why_not = known
+            return self._func(*args, **kwargs)
+        self.why_not = None
+        return known.run(arrays)
+
+    def _traced(self, args: Any, kwargs: Any, arrays: list[np.ndarray]) -> Any:
+        """The programs of the step; or, as text, why there are none."""
+        if len(self._traces) >= MOST_TRACES:
+            return f"it was traced {MOST_TRACES} times, each for other arguments"
+        from kurve.training.tracing.stages import Compiled
+        from kurve.training.tracing.steps import StepGraph
+
+        assert self._outside is not None
+        if self._outside.prints:
+            return "it prints"
+        rows = next((len(a) for a in arrays if a.ndim), 0)
+        if not rows or any(a.ndim and len(a) != rows for a in arrays):
+            return "its arrays have not equally many rows"
+        graph = StepGraph(rows, [a.shape[1:] for a in arrays])
+        tensors = iter(
+            Tensor(graph, i, a.shape[1:], bool(a.ndim), _kind(a))
+            for i, a in enumerate(arrays)
+        )
+
+        def swap(leaf: Any) -> Any:
+            return next(tensors) if isinstance(leaf, np.ndarray) else leaf
+
+        before = self._outside.state()
+        try:
+            with graph.step():
+                out = self._func(*replaced(args, swap), **replaced(dict(kwargs), swap))
+            if not self._outside.state().differs(before):
+                return Compiled(graph, out)
+            why = "it changes numbers or lists of Python, or draws NumPy's numbers"
+        except Exception as error:
+            why = _place(error) + (str(error) or type(error).__name__)
+        self._outside.restore(before)
+        return why
+
+
+def _place(error: BaseException) -> str:
+    """The line of the user's code that an error comes from."""
+    own = os.path.join("training", "tracing", os.path.basename(__file__))
+    package = os.path.abspath(__file__).removesuffix(own)
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not os.path.abspath(name).startswith(package):
+            found = f"line {trace.tb_lineno} of {os.path.basename(name)}: "
+        trace = trace.tb_next
+    return found
+
+
+def _kind(array: np.ndarray) -> str:
+    return {"b": "bool", "f": "float32"}.get(array.dtype.kind, "int32")
+
+
+def _signature(args: Any, kwargs: Any, arrays: list[np.ndarray]) -> tuple[Any, ...]:
+    """What a trace depends on: shapes, types, and all that is no array.
+
+    Args:
+        arrays: to which the arrays are added.
+    """
+    found: list[Any] = []
+
+    def look(part: Any) -> None:
+        if isinstance(part, np.ndarray):
+            arrays.append(part.view(np.ndarray) if isinstance(part, Values) else part)
+            found.append((np.ndarray.shape.__get__(part), part.dtype.char))
+        elif isinstance(part, (tuple, list)):
+            found.append((type(part), len(part)))
+            for item in part:
+                look(item)
+        elif isinstance(part, dict):
+            found.append(tuple(part))
+            for leaf in leaves(part):
+                look(leaf)
+        elif part is None or isinstance(part, (bool, int, float, str)):
+            found.append((type(part), part))
+        else:
+            found.append(id(part))
+
+    look(args)
+    if kwargs:
+        look(kwargs)
+    return tuple(found)

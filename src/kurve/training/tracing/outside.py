@@ -1,0 +1,162 @@
+"""What a function reads and changes besides its arguments."""
+
+from __future__ import annotations
+
+import random
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SMALL = 4096
+"""Bytes of arrays that are compared before each call."""
+
+KEPT = frozenset(
+    {
+        "drawn", "history", "name", "stop_training", "stop_evaluating", "trainable",
+        "built_shape", "_losses", "_resolved", "_tracker", "_inbound_nodes",
+        "_warned_of_mask",
+    }
+)  # fmt: skip
+"""Attributes of models that are no part of a user's formula."""
+
+
+class State(NamedTuple):
+    """What a trace might change."""
+
+    owners: list[dict[str, Any]]
+    values: list[Any]
+    generators: list[Any]
+    numpy: Any
+    python: Any
+
+    def differs(self, other: State) -> bool:
+        """Whether something has changed."""
+        names = [{n for n in owner if n not in KEPT} for owner in self.owners]
+        others = [{n for n in owner if n not in KEPT} for owner in other.owners]
+        return (
+            names != others
+            or self.values != other.values
+            or repr(self.generators) != repr(other.generators)
+            or repr(self.numpy) != repr(other.numpy)
+            or self.numpy[1].tobytes() != other.numpy[1].tobytes()
+            or self.python != other.python
+        )
+
+
+class Outside:
+    """The Python values that a function reads or changes besides its arguments: of the
+    object it belongs to, of functions around it and of its module."""
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self._places: list[tuple[dict[str, Any], str]] = []
+        self._cells: list[Any] = []
+        self._owners: list[dict[str, Any]] = []
+        self.prints = False
+        self._found: set[int] = set()
+        owner = getattr(func, "__self__", None)
+        if owner is not None and hasattr(owner, "__dict__"):
+            self._owners.append(vars(owner))
+        self._look(getattr(func, "__func__", func), 0)
+
+    def _look(self, func: Any, depth: int) -> None:
+        if not isinstance(func, types.FunctionType) or depth > 3:
+            return
+        if id(func) in self._found or func.__module__.partition(".")[0] == "kurve":
+            return
+        self._found.add(id(func))
+        self._cells += func.__closure__ or ()
+        for cell in func.__closure__ or ():
+            self._object(_content(cell), depth)
+        for name in set(_names(func.__code__)):
+            self.prints |= name == "print"
+            if name in func.__globals__:
+                self._places.append((func.__globals__, name))
+                self._object(func.__globals__[name], depth)
+
+    def _object(self, value: Any, depth: int) -> None:
+        if isinstance(value, types.FunctionType):
+            self._look(value, depth + 1)
+            return
+        known = type(value).__module__.partition(".")[0] in ("kurve", "builtins")
+        if known or isinstance(value, (type, types.ModuleType, np.ndarray)):
+            return
+        own = getattr(value, "__dict__", None)
+        if isinstance(own, dict):
+            self._owners.append(own)
+
+    def _values(self) -> Iterator[Any]:
+        for owner in self._owners:
+            for name, value in owner.items():
+                if name not in KEPT and not name.startswith("_function_"):
+                    yield value
+        for place, name in self._places:
+            yield place.get(name)
+        for cell in self._cells:
+            yield _content(cell)
+
+    def now(self) -> tuple[Any, ...]:
+        """What a trace has taken for constant."""
+        return tuple(_simple(value) for value in self._values())
+
+    def state(self) -> Any:
+        """All that a trace might change."""
+        values = list(self._values())
+        generators = [
+            (v.bit_generator, v.bit_generator.state)
+            for v in values
+            if isinstance(v, np.random.Generator)
+        ]
+        return State(
+            [dict(owner) for owner in self._owners],
+            [_simple(v) for v in values],
+            generators,
+            np.random.get_state(),  # noqa: NPY002
+            random.getstate(),
+        )
+
+    def restore(self, before: Any) -> None:
+        """Undo what a trace has changed: attributes, what lists have got, and random
+        numbers."""
+        np.random.set_state(before.numpy)  # noqa: NPY002
+        random.setstate(before.python)
+        for generator, known in before.generators:
+            generator.state = known
+        for owner, old in zip(self._owners, before.owners, strict=True):
+            for name in list(owner):
+                if name not in old:
+                    del owner[name]
+            owner.update(old)
+        for value, old in zip(list(self._values()), before.values, strict=False):
+            if isinstance(value, list) and isinstance(old, tuple):
+                del value[old[1] :]
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _names(inner)
+
+
+def _simple(value: Any, depth: int = 0) -> Any:
+    """What a trace sees of a value."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        small = value.nbytes <= SMALL and value.dtype != object
+        return id(value), value.tobytes() if small else b""
+    if isinstance(value, (list, tuple)) and depth < 2:
+        inside = tuple(_simple(v, depth + 1) for v in value[:64])
+        return list if isinstance(value, list) else tuple, len(value), inside
+    if isinstance(value, dict) and depth < 2:
+        return dict, len(value), tuple(_simple(v, depth + 1) for v in value.values())
+    return id(value)

@@ -1,0 +1,374 @@
+"""A step of a user's loop as a graph: what it computes, and what it changes.
+
+The step runs once on tensors without values. Functions, layers, models and losses
+append operations; `tape.gradient` gives tensors that stand for gradients;
+`optimizer.apply` and the metrics are remembered, with what they get. `stages` makes
+programs of all that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kurve.formulas import functions as ops
+from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.recording import active
+from kurve.formulas.tensor import leaves
+from kurve.gradients.formulas import RULES_OF_OPS
+from kurve.kinds import OPERATIONS
+from kurve.plan import Op, Shape
+
+CAPTURED = "captured"
+"""Kind of what stands for an array that is none of the arguments."""
+
+
+class Untraceable(Exception):
+    """A step that no engine can run as a whole: it runs as it is written."""
+
+
+class Rows(int):
+    """The number of rows of a batch: an integer for who computes with it, and None,
+    the axis that stays as it is, for functions that get it in a shape."""
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or int(self) == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = int.__hash__
+
+
+class Gradient(Tensor):
+    """The gradient of a target by a variable. As long as nobody computes with it, no
+    operation does either: an engine's own way back gives it.
+
+    targets: what is differentiated, the sum of all elements
+    spans:   the operations that the tape saw, each a first and a last number
+    """
+
+    def __init__(
+        self,
+        graph: StepGraph,
+        targets: tuple[Tensor, ...],
+        variable: Any,
+        spans: tuple[tuple[int, int], ...],
+    ) -> None:
+        self.graph, self.targets, self.variable = graph, targets, variable
+        self.sample, self.batched, self.dtype = variable.shape, False, "float32"
+        self.spans, self._index = spans, -1
+
+    @property
+    def index(self) -> int:  # type: ignore[override]
+        if self._index < 0:
+            graph: Any = self.graph
+            (found,) = graph.slopes(self.targets, [self.variable], self.spans)
+            self._index = found.index
+        return self._index
+
+
+@dataclass
+class Update:
+    """A call of `optimizer.apply`.
+
+    loss: what is differentiated
+    spans: of the tape, or None where the loss was made for this update
+    before: how many operations there were
+    """
+
+    optimizer: Any
+    variables: list[Any]
+    loss: tuple[Tensor, ...]
+    spans: tuple[tuple[int, int], ...] | None
+    before: int
+
+
+@dataclass
+class MetricCall:
+    """A call of a metric's method."""
+
+    metric: Any
+    method: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class Result:
+    """Stands for what a method of a metric gives, once the step has run."""
+
+    def __init__(self, call: MetricCall) -> None:
+        self.call = call
+
+    def numpy(self) -> Any:
+        raise Untraceable("a metric's value is asked for in the step")
+
+    __float__ = __bool__ = __array__ = __int__ = numpy
+
+
+class StepGraph(Graph):
+    """The graph of a step.
+
+    rows, count: of its batch
+    arrays:  makes each captured array, in the order of their values
+    updates: in order
+    calls:   of metrics, in order
+    tensors: what operations gave, by number
+    models:  that were called
+    """
+
+    def __init__(self, rows: int, inputs: Sequence[Shape]) -> None:
+        super().__init__(inputs)
+        self.rows, self.count = Rows(rows), rows
+        self.arrays: dict[int, Callable[[], Any]] = {}
+        self.updates: list[Update] = []
+        self.calls: list[MetricCall] = []
+        self.tensors: dict[int, Tensor] = {}
+        self.models: list[Any] = []
+        self._kept: dict[int, tuple[Any, Tensor]] = {}
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A context in which the step runs."""
+        active.step = self
+        try:
+            with self.tracing():
+                yield
+        finally:
+            active.step = None
+
+    # ---------------------------------------------------------------- values
+
+    def _append(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
+        if op.kind != CAPTURED and self.training is None:
+            facts = OPERATIONS[op.kind]
+            if facts.training_only or facts.updates_buffers or op.kind == "random":
+                raise Untraceable(
+                    f"the layer {op.layer!r} is called outside of a model, and acts in "
+                    "another way in training"
+                )
+        tensor = super()._append(op, batched, dtype)
+        self.tensors[tensor.index] = tensor
+        return tensor
+
+    def captured(
+        self, make: Callable[[], Any], shape: Shape, dtype: str = "float32"
+    ) -> Tensor:
+        """An array that is made, or looked up, each time the step runs."""
+        batched = bool(shape) and self.rows == shape[0]
+        sample = tuple(shape[1:]) if batched else tuple(shape)
+        x = self._source()
+        op = Op(CAPTURED, CAPTURED, x.sample, sample, inputs=(x.index,))
+        tensor = self._append(op, batched, dtype)
+        self.arrays[tensor.index] = make
+        return tensor
+
+    def _array(self, operand: Any) -> Any:
+        """An operand; of an array with a row for each of the batch, what stands for
+        it."""
+        if not isinstance(operand, np.ndarray) or not operand.ndim:
+            return operand
+        if self.rows == 1 or len(operand) != self.count:
+            return operand
+        if id(operand) not in self._kept:
+            kind = "bool" if operand.dtype.kind == "b" else "float32"
+            tensor = self.captured(lambda: operand, operand.shape, kind)
+            self._kept[id(operand)] = operand, tensor
+        return self._kept[id(operand)][1]
+
+    def as_tensor(self, operand: Any) -> Tensor:
+        return super().as_tensor(self._array(operand))
+
+    def map(self, operands: Sequence[Any], *args: Any, **kwargs: Any) -> Tensor:
+        return super().map([self._array(o) for o in operands], *args, **kwargs)
+
+    def called(self, model: Any, training: Any, run: Callable[[], Any]) -> Any:
+        """The outputs of a model, whose layers act as in training, or as in
+        prediction, in this call."""
+        if model._network.plan is None:
+            raise Untraceable("the model is not built")
+        self.models.append(model)
+        before, self.training = self.training, True
+        first = len(self.ops)
+        losses = len(self.losses)
+        try:
+            out = run()
+        finally:
+            self.training = before
+        for i in range(first, len(self.ops)):
+            op = self.ops[i]
+            facts = OPERATIONS.get(op.kind)
+            if training or facts is None:
+                continue
+            if facts.training_only:
+                self.ops[i] = replace(op, kind="reshape", attrs={})
+            elif facts.updates_buffers:
+                self.ops[i] = replace(op, attrs={**op.attrs, "frozen": True})
+        model._losses = [ops.mean(term) for term in self.losses[losses:]]
+        for part in model.parts:
+            part._losses = []
+        return out
+
+    # ---------------------------------------------------------------- effects
+
+    def update(
+        self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]
+    ) -> None:
+        """Remember a call of `optimizer.apply`."""
+        pairs = [
+            (g, v) for g, v in zip(gradients, variables, strict=True) if g is not None
+        ]
+        if not pairs:
+            raise Untraceable("no variable has a gradient")
+        chosen = [v for _, v in pairs]
+        first = pairs[0][0]
+        same = all(
+            isinstance(g, Gradient)
+            and g.variable is v
+            and g.targets == first.targets
+            and g.spans == first.spans
+            for g, v in pairs
+        )
+        if same:
+            loss, spans = first.targets, first.spans
+        else:
+            terms = [ops.sum(ops.stop_gradient(g) * v) for g, v in pairs]
+            loss, spans = tuple(terms), None
+        update = Update(optimizer, chosen, loss, spans, len(self.ops))
+        self.updates.append(update)
+
+    def metric_call(self, metric: Any, method: str, args: Any, kwargs: Any) -> Any:
+        """Remember a call of a metric's method."""
+        call = MetricCall(metric, method, args, kwargs)
+        self.calls.append(call)
+        return Result(call) if method == "result" else None
+
+    # ---------------------------------------------------------------- gradients
+
+    def gradients(self, targets: Any, sources: Any, spans: Any) -> list[Any]:
+        """What stands for the gradient of the targets by each source; None where they
+        do not depend on it."""
+        tensors = tuple(t for t in leaves(targets) if isinstance(t, Tensor))
+        if not tensors:
+            return [None] * len(sources)
+        reached = self._ancestors(tensors, spans)
+        specs = {
+            spec
+            for i in reached
+            if i >= self.given
+            for spec in self.ops[i - self.given].params.values()
+        }
+        by_spec = dict(zip(self._vectors[True], self._variables[True], strict=True))
+        used = {id(by_spec[spec]) for spec in specs}
+        found: list[Any] = []
+        wanted = []
+        for source in sources:
+            if is_variable(source):
+                there = id(source) in used
+                found.append(Gradient(self, tensors, source, spans) if there else None)
+                continue
+            there = source.index in reached or any(
+                source.index == t.index for t in tensors
+            )
+            found.append(source if there else None)
+            wanted += [source] if there else []
+        slopes = iter(self.slopes(tensors, wanted, spans) if wanted else ())
+        return [
+            next(slopes) if f is not None and not isinstance(f, Gradient) else f
+            for f in found
+        ]
+
+    def _ancestors(
+        self, tensors: Sequence[Tensor], spans: Sequence[tuple[int, int]]
+    ) -> set[int]:
+        """The values that a tape follows from the targets back."""
+        reached = set()
+        wanted = {t.index for t in tensors}
+        for i in reversed(range(len(self.ops))):
+            value = self.given + i
+            if value in wanted and any(a <= i < b for a, b in spans):
+                reached.add(value)
+                wanted.update(self.ops[i].inputs)
+        return reached | wanted
+
+    def slopes(
+        self,
+        targets: Sequence[Tensor],
+        sources: Sequence[Any],
+        spans: Sequence[tuple[int, int]],
+    ) -> list[Tensor]:
+        """The gradients as values of this graph, by the chain rule of each operation.
+
+        A value without a batch axis is the same in each row: its gradient, too, is the
+        sum over rows.
+        """
+        count = len(self.ops)
+        slopes: dict[int, Tensor] = {}
+        for target in targets:
+            one = ops.ones_like(target)
+            one.batched = True
+            if not target.batched:
+                one = one / float(self.count)
+            slopes[target.index] = _added(slopes.get(target.index), one)
+        place = {id(v): self.place(v) for v in sources if is_variable(v)}
+        names = {place[id(v)]: v for v in sources if is_variable(v)}
+        of_variables: dict[int, Tensor] = {}
+        stops = {s.index for s in sources if isinstance(s, Tensor)}
+        known: dict[int, Tensor] = {}
+        reached = self._descendants(count, stops, set(names))
+        for i in reversed(range(count)):
+            here, op = self.given + i, self.ops[i]
+            if here not in slopes or here not in reached:
+                continue
+            if here in stops:
+                known[here] = slopes[here]
+            dy = slopes.pop(here)
+            if not any(a <= i < b for a, b in spans):
+                continue
+            xs = [Tensor(self, v, self._shapes[v]) for v in op.inputs]
+            y = Tensor(self, here, op.out_shape)
+            if op.kind not in RULES_OF_OPS:
+                raise Untraceable(f"{op.kind!r} has no gradient that is a formula")
+            dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
+            for v, dx in zip(op.inputs, dxs, strict=True):
+                if dx is not None and (v in reached or v in stops):
+                    slopes[v] = _added(slopes.get(v), dx)
+            for role, part in parts.items():
+                if op.params[role] in names:
+                    if part is None:
+                        raise Untraceable(f"{op.kind!r} has no second derivative")
+                    variable = id(names[op.params[role]])
+                    of_variables[variable] = _added(of_variables.get(variable), part)
+        known.update({v: dy for v, dy in slopes.items() if v in stops})
+        found = []
+        for source in sources:
+            if is_variable(source):
+                slope = of_variables[id(source)]
+                batched = False
+            else:
+                slope, batched = known[source.index], source.batched
+                if not batched:
+                    slope = self.op(
+                        "batch_reduce", [slope], slope.sample, attrs={"mode": "sum"}
+                    )
+            found.append(Tensor(self, slope.index, slope.sample, batched))
+        return found
+
+    def _descendants(self, count: int, stops: set[int], specs: set[Any]) -> set[int]:
+        """The values that depend on the sources."""
+        reached = set(stops)
+        for i in range(count):
+            op = self.ops[i]
+            if reached.intersection(op.inputs) or specs.intersection(
+                op.params.values()
+            ):
+                reached.add(self.given + i)
+        return reached
+
+
+def _added(old: Tensor | None, new: Tensor) -> Tensor:
+    return new if old is None else old + new

@@ -9,15 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
-from kurve.gradients.formulas import reshaped, slot_value
+from kurve.gradients.formulas import OF_OUTPUT, reshaped, slot_value
 from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder
 from kurve.plan import Op, Shape
-
-OF_OUTPUT = frozenset({"linear", "relu", "sigmoid", "tanh"})
-"""Activations whose derivative is a formula of the output, so that the operation before
-them may keep them."""
 
 
 def _softmax(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Builder, gradient
+from kurve.ops.tape import Builder, Tape, gradient
 from kurve.plan import Op, Shape
 
 Found = tuple[list[Any], dict[str, Any]]
@@ -27,31 +27,61 @@ write them where they are wanted, or None where there is no formula."""
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-def _gauss(z: Any) -> Any:
-    return ops.exp(-0.5 * ops.square(z)) / math.sqrt(2.0 * math.pi)
+def _elu_slope(b: Builder, z: int, alpha: float) -> int:
+    below = b.op("mul", alpha, b.op("exp", b.op("min", z, 0.0)))
+    return b.op("where", b.op("gt", z, 0.0), 1.0, below)
 
 
-def _elu_slope(z: Any, alpha: float) -> Any:
-    return ops.where(z > 0.0, 1.0, alpha * ops.exp(ops.minimum(z, 0.0)))
+def _silu_slope(b: Builder, z: int, alpha: float) -> int:
+    rest = b.op("mul", z, b.op("sigmoid", b.op("neg", z)))
+    return b.op("mul", b.op("sigmoid", z), b.op("add", 1.0, rest))
 
 
-SLOPES: dict[str, Callable[[Any, Any, float], Any]] = {
-    "linear": lambda z, y, a: ops.ones_like(y),
-    "relu": lambda z, y, a: ops.cast(y > 0.0, "float32"),
-    "sigmoid": lambda z, y, a: y * (1.0 - y),
-    "tanh": lambda z, y, a: 1.0 - ops.square(y),
-    "leaky_relu": lambda z, y, a: ops.where(z > 0.0, ops.ones_like(z), a),
-    "elu": lambda z, y, a: _elu_slope(z, a),
-    "selu": lambda z, y, a: SELU_SCALE * _elu_slope(z, SELU_ALPHA),
-    "silu": lambda z, y, a: ops.sigmoid(z) * (1.0 + z * ops.sigmoid(-z)),
-    "gelu": lambda z, y, a: 0.5 * (1.0 + ops.erf(z / math.sqrt(2.0))) + z * _gauss(z),
-    "softplus": lambda z, y, a: ops.sigmoid(z),
-    "softsign": lambda z, y, a: 1.0 / ops.square(1.0 + ops.absolute(z)),
-    "sin": lambda z, y, a: ops.cos(z),
-    "snake": lambda z, y, a: 1.0 + ops.sin(2.0 * a * z),
+def _gelu_slope(b: Builder, z: int, alpha: float) -> int:
+    """P(Z <= z) + z p(z) of a standard normal Z."""
+    share = b.op("add", 1.0, b.op("erf", b.op("mul", z, math.sqrt(0.5))))
+    density = b.op("exp", b.op("mul", -0.5, b.op("square", z)))
+    density = b.op("mul", 1.0 / math.sqrt(2.0 * math.pi), density)
+    return b.op("add", b.op("mul", 0.5, share), b.op("mul", z, density))
+
+
+def _softsign_slope(b: Builder, z: int, alpha: float) -> int:
+    return b.op("reciprocal", b.op("square", b.op("add", 1.0, b.op("abs", z))))
+
+
+OF_OUTPUT: dict[str, Callable[[Builder, int, float], int]] = {
+    "linear": lambda b, y, a: b.constant(1.0),
+    "relu": lambda b, y, a: b.op("gt", y, 0.0),
+    "sigmoid": lambda b, y, a: b.op("mul", y, b.op("sub", 1.0, y)),
+    "tanh": lambda b, y, a: b.op("sub", 1.0, b.op("square", y)),
 }
-"""Derivatives of the activations that engines have fused, from their input z and output
-y. The first four read y alone."""
+"""Derivatives of the activations that engines have fused, as formulas of the output, so
+that the operation before them may keep them; and the others, as formulas of the
+input."""
+
+OF_INPUT: dict[str, Callable[[Builder, int, float], int]] = {
+    "leaky_relu": lambda b, z, a: b.op("where", b.op("gt", z, 0.0), 1.0, float(a)),
+    "elu": _elu_slope,
+    "selu": lambda b, z, a: b.op("mul", SELU_SCALE, _elu_slope(b, z, SELU_ALPHA)),
+    "silu": _silu_slope,
+    "gelu": _gelu_slope,
+    "softplus": lambda b, z, a: b.op("sigmoid", z),
+    "softsign": _softsign_slope,
+    "sin": lambda b, z, a: b.op("cos", z),
+    "snake": lambda b, z, a: b.op("add", 1.0, b.op("sin", b.op("mul", 2.0 * a, z))),
+}
+
+
+def times_slope(op: Op, z: Tensor | None, y: Tensor, dy: Tensor) -> Tensor:
+    """dy f'(z) of an operation with an activation, from its output or from its input:
+    its gradient before the activation, or its tangent behind it."""
+    name, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
+    if name == "linear":
+        return dy
+    source, slope = (y, OF_OUTPUT[name]) if name in OF_OUTPUT else (z, OF_INPUT[name])
+    return y.graph.map(
+        [source, dy], lambda b, r: b.op("mul", slope(b, r[0], alpha), r[1])
+    )
 
 
 def over_batch(x: Tensor) -> Tensor:
@@ -85,15 +115,6 @@ def slot_value(x: Tensor, spec: Any) -> Tensor:
     return graph.op("variable", [x], spec.shape, params, buffers, batched=True)
 
 
-def before_activation(op: Op, y: Tensor, dy: Tensor) -> Tensor:
-    """The gradient before an operation's activation, whose derivative is a formula of
-    the output."""
-    name = str(op.attrs["activation"])
-    if name == "linear":
-        return dy
-    return dy * SLOPES[name](None, y, float(op.attrs["alpha"]))
-
-
 def product(op: Op, x: Tensor, back: bool = False) -> Tensor:
     """What a dense operation multiplies x with, without bias and activation; or the way
     back through it, from its output to its input."""
@@ -108,7 +129,7 @@ def _dense(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     (x,) = xs
     inside, outside = op.in_shape[-1], op.out_shape[-1]
     rows = math.prod(op.in_shape[:-1])
-    dz = before_activation(op, y, dy)
+    dz = times_slope(op, None, y, dy)
 
     def kernel() -> Tensor:
         pair = [reshaped(x, (rows, inside)), reshaped(dz, (rows, outside))]
@@ -127,21 +148,45 @@ def _dense(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     return [product(op, dz, True)], {role: found[role] for role in op.params}
 
 
+def written(op: Op, values: list[Tensor], places: Sequence[int], tape: Tape) -> Tensor:
+    """A tape as an operation, of values and of the variables of another operation.
+
+    Args:
+        values: those that it may read; those that it does not are left out, but for
+            one.
+        places: for each input of the tape, the number of its value; those of variables
+            follow them.
+    """
+    first, more = len(values), len(op.params) + len(op.buffers)
+    build = Builder(RULES, first + more)
+    out = build.inline(tape, places)
+    read = {a for step in build.finish(out).code for a in step.arguments} | {*out}
+    kept: list[int] = []  # positions of the values that it reads, each once
+    place: dict[int, int] = {}
+    for k in range(first):
+        if k in read:
+            same = [i for i, j in enumerate(kept) if values[j].index == values[k].index]
+            place[k] = same[0] if same else len(kept)
+            kept += [] if same else [k]
+    kept = kept or [0]
+    inputs = [place.get(k, 0) for k in range(first)]
+    inputs += range(len(kept), len(kept) + more)
+    own = Builder(RULES, len(kept) + more)
+    moved = own.finish(own.inline(tape, [inputs[p] for p in places]))
+    return values[0].graph.op(
+        "map", [values[k] for k in kept], op.out_shape, op.params, op.buffers,
+        tape=moved, batched=True,
+    )  # fmt: skip
+
+
 def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     assert op.tape is not None
-    graph, n = xs[0].graph, len(xs)
-    more = len(op.params) + len(op.buffers)
+    n, more = len(xs), len(op.params) + len(op.buffers)
 
     def part(i: int) -> Tensor:
         """dL/d of one input of the tape, before it is summed."""
         tape = gradient(op.tape, RULES, [i])  # type: ignore[arg-type]
-        build = Builder(RULES, n + 1 + more)
-        places = [*range(n), *range(n + 1, n + 1 + more), n]
-        out = build.inline(tape, places)
-        return graph.op(
-            "map", [*xs, dy], op.out_shape, op.params, op.buffers,
-            tape=build.finish(out),
-        )  # fmt: skip
+        return written(op, [*xs, dy], [*range(n), *range(n + 1, n + 1 + more), n], tape)
 
     # A constant has an input only for the number of samples, of any shape.
     dxs = [
@@ -163,8 +208,7 @@ def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 
 def _activation(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
-    name, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
-    return [dy * SLOPES[name](xs[0], y, alpha)], {}
+    return [times_slope(op, xs[0], y, dy)], {}
 
 
 def _reshape(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
@@ -292,7 +336,7 @@ def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     """dx is the transposed convolution of dz with the same kernel."""
     if int(op.attrs.get("groups", 1)) != 1:
         raise KeyError("conv")
-    dz = before_activation(op, y, dy)
+    dz = times_slope(op, None, y, dy)
     a = op.attrs
     sizes = _plane(op.out_shape)[:2]
     whole = [
@@ -311,7 +355,7 @@ def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 def _conv_transpose(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     """dx is the convolution of dz with the same kernel."""
-    dz = before_activation(op, y, dy)
+    dz = times_slope(op, None, y, dy)
     attrs = {**op.attrs, "activation": "linear", "alpha": 0.0, "groups": 1}
     if min(int(attrs[f"pad_{side}"]) for side in ("bottom", "right")) < 0:
         raise KeyError("conv_transpose")

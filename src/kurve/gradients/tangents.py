@@ -14,13 +14,13 @@ from typing import Any
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Tensor
 from kurve.gradients.formulas import (
-    SLOPES,
-    before_activation,
     product,
     reshaped,
+    times_slope,
+    written,
 )
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Builder, tangent
+from kurve.ops.tape import tangent
 from kurve.plan import Op
 
 Tangents = Sequence[Any]
@@ -36,14 +36,14 @@ def _same(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
 
 def _dense(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
     (dx,) = dxs
-    return before_activation(op, y, product(op, dx))
+    return times_slope(op, None, y, product(op, dx))
 
 
 def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
     plain = {**op.attrs, "activation": "linear", "alpha": 0.0}
     kernel = {"kernel": op.params["kernel"]}
     dz = y.graph.op(op.kind, list(dxs), op.out_shape, kernel, attrs=plain)
-    return before_activation(op, y, dz)
+    return times_slope(op, None, y, dz)
 
 
 def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
@@ -51,17 +51,12 @@ def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
     moving = [i for i, dx in enumerate(dxs) if dx is not None]
     n, more = len(xs), len(op.params) + len(op.buffers)
     tape = tangent(op.tape, RULES, moving)
+    if _is_zero(tape):
+        return None
     # Values come first: the inputs, the output, the tangents; then the variables.
     values = [*xs, y, *(dx for dx in dxs if dx is not None)]
-    place = [*range(n), *range(len(values), len(values) + more), *range(n, len(values))]
-    build = Builder(RULES, len(place))
-    moved = build.finish(build.inline(tape, place))
-    if _is_zero(moved):
-        return None
-    return y.graph.op(
-        "map", values, op.out_shape, op.params, op.buffers, tape=moved,
-        batched=y.batched,
-    )  # fmt: skip
+    places = [*range(n), *range(len(values), len(values) + more)]
+    return written(op, values, [*places, *range(n, len(values))], tape)
 
 
 def _is_zero(tape: Any) -> bool:
@@ -71,9 +66,7 @@ def _is_zero(tape: Any) -> bool:
 
 
 def _activation(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
-    name, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
-    (dx,) = dxs
-    return dx if name == "linear" else dx * SLOPES[name](xs[0], y, alpha)
+    return times_slope(op, xs[0], y, dxs[0])
 
 
 def _noise(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:

@@ -10,18 +10,21 @@ namespace {
 
 // y = f(x W + b) on R = B x leading axes rows.
 // dW = x^T dz, db = sum of dz over rows, dx = dz W^T.
+// Transposed: y = f(x W^T + b), dW = dz^T x, dx = dz W.
 class Dense : public Op {
  public:
   Dense(const OpSpec& spec, const std::vector<VariableSpec>& params)
       : activation_(spec.attrs) {
     kernel_ = variable_index(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
+    transposed_ = 
+        spec.attrs.count("transposed") && number(spec.attrs, "transposed") != 0;
     // The kernel's axes may be several for I, or for O: of 1 x 1 convolutions, say.
     I_ = spec.in_shape.empty() ? 0 : spec.in_shape.back();
-    int64_t leading = 1;
-    for (size_t k = 0; k < kernel.shape.size() && leading != I_; k++)
+    int64_t leading = 1, first = transposed_ && I_ ? kernel.size() / I_ : I_;
+    for (size_t k = 0; k < kernel.shape.size() && leading != first; k++)
       leading *= kernel.shape[k];
-    if (leading != I_) refuse_shapes(spec, "its kernel");
+    if (leading != first) refuse_shapes(spec, "its kernel");
     O_ = kernel.size() / I_;
     kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
@@ -46,8 +49,8 @@ class Dense : public Op {
               .a_row = I_,
               .a_step = 1,
               .b = ctx.params + kernel_offset_,
-              .b_row = O_,
-              .b_transposed = false,
+              .b_row = transposed_ ? I_ : O_,
+              .b_transposed = transposed_,
               .c = y,
               .M = ctx.batch * rows,
               .N = O_,
@@ -79,8 +82,8 @@ class Dense : public Op {
               .a_row = O_,
               .a_step = 1,
               .b = ctx.params + kernel_offset_,
-              .b_row = O_,
-              .b_transposed = true,
+              .b_row = transposed_ ? I_ : O_,
+              .b_transposed = !transposed_,
               .c = dx,
               .M = R,
               .N = I_,
@@ -132,8 +135,16 @@ class Dense : public Op {
       for (int64_t b = task * size; b < end; b++) {
         float* dkernel = train_kernel_ ? to + b * stride + kernel_offset_ : nullptr;
         float* dbias = train_bias_ ? to + b * stride + bias_offset_ : nullptr;
-        for (int64_t r = b * rows; r < (b + 1) * rows; r++)
-          add_row(x + r * I_, dz + r * O_, dkernel, dbias, r == b * rows);
+        for (int64_t r = b * rows; r < (b + 1) * rows; r++) {
+          const float *from = x + r * I_, *slope = dz + r * O_;
+          bool is_first = r == b * rows;
+          if (transposed_)
+            add_outer(slope, O_, from, I_, dkernel, is_first);
+          else
+            add_outer(from, I_, slope, O_, dkernel, is_first);
+          for (int64_t o = 0; dbias && o < O_; o++)
+            dbias[o] = is_first ? slope[o] : dbias[o] + slope[o];
+        }
       }
     });
   }
@@ -141,18 +152,16 @@ class Dense : public Op {
  private:
   static constexpr int64_t bias_piece = 128;
 
-  // dkernel (I, O) and dbias (O,) of one row: set by the first, added to by the others.
-  void add_row(const float* x, const float* dz, float* dkernel, float* dbias,
-               bool first) const {
-    for (int64_t i = 0; dkernel && i < I_; i++) {
-      float *row = dkernel + i * O_, xi = x[i];
+  // dkernel = a^T b of one row: set by the first, added to by the others.
+  static void add_outer(const float* a, int64_t na, const float* b, int64_t nb,
+                        float* dkernel, bool first) {
+    for (int64_t i = 0; dkernel && i < na; i++) {
+      float *row = dkernel + i * nb, ai = a[i];
       if (first)
-        for (int64_t o = 0; o < O_; o++) row[o] = xi * dz[o];
+        for (int64_t o = 0; o < nb; o++) row[o] = ai * b[o];
       else
-        for (int64_t o = 0; o < O_; o++) row[o] += xi * dz[o];
+        for (int64_t o = 0; o < nb; o++) row[o] += ai * b[o];
     }
-    for (int64_t o = 0; dbias && o < O_; o++)
-      dbias[o] = first ? dz[o] : dbias[o] + dz[o];
   }
 
   int64_t kernel_tasks(const ExecContext& ctx) const {
@@ -161,19 +170,22 @@ class Dense : public Op {
     return ctx.kernels.product_tasks(kernel_product(ctx, nullptr, nullptr, R));
   }
 
-  // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory.
+  // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory, and
+  // so is dW (O, I) = dz^T x if transposed.
   Product kernel_product(const ExecContext& ctx, const float* x, const float* dz,
                          int64_t R) const {
-    bool is_row = O_ == 1;
-    Product p{.a = is_row ? dz : x,
+    bool turned = transposed_ || O_ == 1;
+    if (transposed_ && I_ == 1) turned = false;
+    int64_t M = turned ? O_ : I_, N = turned ? I_ : O_;
+    Product p{.a = turned ? dz : x,
               .a_row = 1,
-              .a_step = is_row ? 1 : I_,
-              .b = is_row ? x : dz,
-              .b_row = is_row ? I_ : O_,
+              .a_step = M,
+              .b = turned ? x : dz,
+              .b_row = N,
               .b_transposed = false,
               .c = (ctx.update ? ctx.update->params : ctx.gradient) + kernel_offset_,
-              .M = is_row ? 1 : I_,
-              .N = is_row ? I_ : O_,
+              .M = M,
+              .N = N,
               .K = R,
               .after = ctx.update ? Product::update : Product::check};
     if (ctx.update) {
@@ -201,7 +213,7 @@ class Dense : public Op {
   OutputActivation activation_;
   int kernel_ = -1, bias_ = -1;
   int64_t I_, O_, kernel_offset_ = 0, bias_offset_ = 0;
-  bool train_kernel_ = false, train_bias_ = false;
+  bool train_kernel_ = false, train_bias_ = false, transposed_ = false;
 };
 
 }  // namespace

@@ -67,7 +67,8 @@ class Op:
 
     kind           params / buffers           attrs
     -------------  -------------------------  ----------------------------------------
-    dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused)
+    dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused),
+                                              transposed? (then the kernel is (O, I))
     activation                                activation, alpha  (elementwise)
     softmax                                   (over the last axis)
     map            any / any                  (a tape: elementwise, of its inputs, then

@@ -83,6 +83,7 @@ FACADES = {
     ("kurve.models.files", "kurve.exchange.keras_files"): "load_model of Keras's files",
     ("kurve.models.files", "kurve.exchange.keras_graphs"): "model_from_json of Keras",
     ("kurve.ops", "kurve.formulas.public"): "the functions of kurve.ops",
+    ("kurve.ops", "kurve.gradients.inputs"): "ops.grad and its kin",
     ("kurve.utils", "kurve.plots.graphs"): "plot_model",
     ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
     ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",

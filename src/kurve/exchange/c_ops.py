@@ -30,9 +30,8 @@ def dense(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     ]
     if result != "y[j]":
         body.append(f"for (j = 0; j < {outputs}; j++) y[j] = {result};")
-    weights = [("kernel", arrays["kernel"])] + (
-        [("bias", arrays["bias"])] if bias else []
-    )
+    kernel = constants.matrix(op, arrays)
+    weights = [("kernel", kernel)] + ([("bias", arrays["bias"])] if bias else [])
     return CFunction(tuple(weights), repeated(body, rows, inputs, outputs))
 
 

@@ -20,6 +20,14 @@ def normalization(op: Op, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     return arrays["mean"], np.maximum(np.sqrt(arrays["variance"]), epsilon)
 
 
+def matrix(op: Op, arrays: Arrays) -> np.ndarray:
+    """The kernel (I, O) of a dense operation."""
+    if op.attrs.get("transposed"):
+        turned = arrays["kernel"].reshape(op.out_shape[-1], op.in_shape[-1]).T
+        return np.ascontiguousarray(turned)
+    return arrays["kernel"].reshape(op.in_shape[-1], op.out_shape[-1])
+
+
 def batch_normalization(op: Op, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Mean and factor of `BatchNormalization`: y = (x - mean) * factor + beta, where
     factor = gamma / sqrt(variance + epsilon)."""

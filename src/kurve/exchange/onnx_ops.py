@@ -19,7 +19,11 @@ def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
             array if array.ndim == len(shape) else array.reshape(shape)
         )
 
-    z = graph.node("MatMul", x, constant("kernel", op.in_shape[-1], op.out_shape[-1]))
+    if op.attrs.get("transposed"):
+        kernel = graph.constant(constants.matrix(op, arrays))
+    else:
+        kernel = constant("kernel", op.in_shape[-1], op.out_shape[-1])
+    z = graph.node("MatMul", x, kernel)
     if "bias" in arrays:
         z = graph.node("Add", z, constant("bias", op.out_shape[-1]))
     return activated(graph, op, z)

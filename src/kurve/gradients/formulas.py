@@ -7,8 +7,9 @@ Operations without a rule here that are made of others are taken apart first.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,39 +17,71 @@ import numpy as np
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Builder, gradient
+from kurve.ops.tape import Builder, Tape, gradient
 from kurve.plan import Op, Shape
 
 Found = tuple[list[Any], dict[str, Any]]
-"""Gradients of the inputs (None: zero), and of the variables by role."""
+"""Gradients of the inputs (None: zero), and of the variables by role: functions that
+write them where they are wanted, or None where there is no formula."""
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-def _gauss(z: Any) -> Any:
-    return ops.exp(-0.5 * ops.square(z)) / math.sqrt(2.0 * math.pi)
+def _elu_slope(b: Builder, z: int, alpha: float) -> int:
+    below = b.op("mul", alpha, b.op("exp", b.op("min", z, 0.0)))
+    return b.op("where", b.op("gt", z, 0.0), 1.0, below)
 
 
-def _elu_slope(z: Any, alpha: float) -> Any:
-    return ops.where(z > 0.0, 1.0, alpha * ops.exp(ops.minimum(z, 0.0)))
+def _silu_slope(b: Builder, z: int, alpha: float) -> int:
+    rest = b.op("mul", z, b.op("sigmoid", b.op("neg", z)))
+    return b.op("mul", b.op("sigmoid", z), b.op("add", 1.0, rest))
 
 
-SLOPES: dict[str, Callable[[Any, float], Any]] = {
-    "linear": lambda z, a: ops.ones_like(z),
-    "relu": lambda z, a: ops.cast(z > 0.0, "float32"),
-    "leaky_relu": lambda z, a: ops.where(z > 0.0, ops.ones_like(z), a),
-    "elu": _elu_slope,
-    "selu": lambda z, a: SELU_SCALE * _elu_slope(z, SELU_ALPHA),
-    "sigmoid": lambda z, a: ops.sigmoid(z) * ops.sigmoid(-z),
-    "tanh": lambda z, a: 1.0 - ops.square(ops.tanh(z)),
-    "silu": lambda z, a: ops.sigmoid(z) * (1.0 + z * ops.sigmoid(-z)),
-    "gelu": lambda z, a: 0.5 * (1.0 + ops.erf(z / math.sqrt(2.0))) + z * _gauss(z),
-    "softplus": lambda z, a: ops.sigmoid(z),
-    "softsign": lambda z, a: 1.0 / ops.square(1.0 + ops.absolute(z)),
-    "sin": lambda z, a: ops.cos(z),
-    "snake": lambda z, a: 1.0 + ops.sin(2.0 * a * z),
+def _gelu_slope(b: Builder, z: int, alpha: float) -> int:
+    """P(Z <= z) + z p(z) of a standard normal Z."""
+    share = b.op("add", 1.0, b.op("erf", b.op("mul", z, math.sqrt(0.5))))
+    density = b.op("exp", b.op("mul", -0.5, b.op("square", z)))
+    density = b.op("mul", 1.0 / math.sqrt(2.0 * math.pi), density)
+    return b.op("add", b.op("mul", 0.5, share), b.op("mul", z, density))
+
+
+def _softsign_slope(b: Builder, z: int, alpha: float) -> int:
+    return b.op("reciprocal", b.op("square", b.op("add", 1.0, b.op("abs", z))))
+
+
+OF_OUTPUT: dict[str, Callable[[Builder, int, float], int]] = {
+    "linear": lambda b, y, a: b.constant(1.0),
+    "relu": lambda b, y, a: b.op("gt", y, 0.0),
+    "sigmoid": lambda b, y, a: b.op("mul", y, b.op("sub", 1.0, y)),
+    "tanh": lambda b, y, a: b.op("sub", 1.0, b.op("square", y)),
 }
-"""Derivatives of the activations that engines have fused."""
+"""Derivatives of the activations that engines have fused, as formulas of the output, so
+that the operation before them may keep them; and the others, as formulas of the
+input."""
+
+OF_INPUT: dict[str, Callable[[Builder, int, float], int]] = {
+    "leaky_relu": lambda b, z, a: b.op("where", b.op("gt", z, 0.0), 1.0, float(a)),
+    "elu": _elu_slope,
+    "selu": lambda b, z, a: b.op("mul", SELU_SCALE, _elu_slope(b, z, SELU_ALPHA)),
+    "silu": _silu_slope,
+    "gelu": _gelu_slope,
+    "softplus": lambda b, z, a: b.op("sigmoid", z),
+    "softsign": _softsign_slope,
+    "sin": lambda b, z, a: b.op("cos", z),
+    "snake": lambda b, z, a: b.op("add", 1.0, b.op("sin", b.op("mul", 2.0 * a, z))),
+}
+
+
+def times_slope(op: Op, z: Tensor | None, y: Tensor, dy: Tensor) -> Tensor:
+    """dy f'(z) of an operation with an activation, from its output or from its input:
+    its gradient before the activation, or its tangent behind it."""
+    name, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
+    if name == "linear":
+        return dy
+    source, slope = (y, OF_OUTPUT[name]) if name in OF_OUTPUT else (z, OF_INPUT[name])
+    return y.graph.map(
+        [source, dy], lambda b, r: b.op("mul", slope(b, r[0], alpha), r[1])
+    )
 
 
 def over_batch(x: Tensor) -> Tensor:
@@ -82,74 +115,100 @@ def slot_value(x: Tensor, spec: Any) -> Tensor:
     return graph.op("variable", [x], spec.shape, params, buffers, batched=True)
 
 
-def before_activation(op: Op, x: Tensor, dy: Tensor) -> Tensor:
-    """The gradient before an operation's activation."""
-    name, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
-    if name == "linear":
-        return dy
-    attrs = {**op.attrs, "activation": "linear", "alpha": 0.0}
-    z = x.graph.op(op.kind, [x], op.out_shape, op.params, op.buffers, attrs)
-    return dy * SLOPES[name](z, alpha)
+def product(op: Op, x: Tensor, back: bool = False) -> Tensor:
+    """What a dense operation multiplies x with, without bias and activation; or the way
+    back through it, from its output to its input."""
+    attrs: dict[str, Any] = {"activation": "linear", "alpha": 0.0}
+    if back != bool(op.attrs.get("transposed")):
+        attrs["transposed"] = True
+    shape = op.in_shape if back else op.out_shape
+    return x.graph.op("dense", [x], shape, {"kernel": op.params["kernel"]}, attrs=attrs)
 
 
 def _dense(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     (x,) = xs
-    graph, kernel = x.graph, op.params["kernel"]
     inside, outside = op.in_shape[-1], op.out_shape[-1]
     rows = math.prod(op.in_shape[:-1])
-    dz = reshaped(before_activation(op, x, dy), (rows, outside))
-    matrix = reshaped(slot_value(x, kernel), (inside, outside))
-    turned = {"transpose_a": False, "transpose_b": True}
-    dx = graph.op("matmul", [dz, matrix], (rows, inside), attrs=turned)
-    turned = {"transpose_a": True, "transpose_b": False}
-    flat = reshaped(x, (rows, inside))
-    dw = graph.op("matmul", [flat, dz], (inside, outside), attrs=turned)
-    found = {"kernel": reshaped(over_batch(dw), kernel.shape)}
-    if "bias" in op.params:
-        db = over_batch(ops.sum(dz, 1))
-        found["bias"] = reshaped(db, op.params["bias"].shape)
-    return [reshaped(dx, op.in_shape)], found
+    dz = times_slope(op, None, y, dy)
+
+    def kernel() -> Tensor:
+        pair = [reshaped(x, (rows, inside)), reshaped(dz, (rows, outside))]
+        shape = inside, outside
+        if op.attrs.get("transposed"):
+            pair, shape = pair[::-1], shape[::-1]
+        attrs = {"transpose_a": True, "transpose_b": False}
+        dw = x.graph.op("matmul", pair, shape, attrs=attrs)
+        return reshaped(over_batch(dw), op.params["kernel"].shape)
+
+    def bias() -> Tensor:
+        db = over_batch(ops.sum(reshaped(dz, (rows, outside)), 1))
+        return reshaped(db, op.params["bias"].shape)
+
+    found = {"kernel": kernel, "bias": bias}
+    return [product(op, dz, True)], {role: found[role] for role in op.params}
+
+
+def written(op: Op, values: list[Tensor], places: Sequence[int], tape: Tape) -> Tensor:
+    """A tape as an operation, of values and of the variables of another operation.
+
+    Args:
+        values: those that it may read; those that it does not are left out, but for
+            one.
+        places: for each input of the tape, the number of its value; those of variables
+            follow them.
+    """
+    first, more = len(values), len(op.params) + len(op.buffers)
+    build = Builder(RULES, first + more)
+    out = build.inline(tape, places)
+    read = {a for step in build.finish(out).code for a in step.arguments} | {*out}
+    kept: list[int] = []  # positions of the values that it reads, each once
+    place: dict[int, int] = {}
+    for k in range(first):
+        if k in read:
+            same = [i for i, j in enumerate(kept) if values[j].index == values[k].index]
+            place[k] = same[0] if same else len(kept)
+            kept += [] if same else [k]
+    kept = kept or [0]
+    inputs = [place.get(k, 0) for k in range(first)]
+    inputs += range(len(kept), len(kept) + more)
+    own = Builder(RULES, len(kept) + more)
+    moved = own.finish(own.inline(tape, [inputs[p] for p in places]))
+    return values[0].graph.op(
+        "map", [values[k] for k in kept], op.out_shape, op.params, op.buffers,
+        tape=moved, batched=True,
+    )  # fmt: skip
 
 
 def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     assert op.tape is not None
-    graph, n = xs[0].graph, len(xs)
-    more = len(op.params) + len(op.buffers)
+    n, more = len(xs), len(op.params) + len(op.buffers)
 
     def part(i: int) -> Tensor:
         """dL/d of one input of the tape, before it is summed."""
         tape = gradient(op.tape, RULES, [i])  # type: ignore[arg-type]
-        build = Builder(RULES, n + 1 + more)
-        places = [*range(n), *range(n + 1, n + 1 + more), n]
-        out = build.inline(tape, places)
-        return graph.op(
-            "map",
-            [*xs, dy],
-            op.out_shape,
-            op.params,
-            op.buffers,
-            tape=build.finish(out),
-        )
+        return written(op, [*xs, dy], [*range(n), *range(n + 1, n + 1 + more), n], tape)
 
     # A constant has an input only for the number of samples, of any shape.
     dxs = [
         summed_to(part(i), x.sample) if len(x.sample) <= len(op.out_shape) else None
         for i, x in enumerate(xs)
     ]
-    dws = {}
-    for i, (role, spec) in enumerate(op.params.items(), n):
-        if spec.trainable:
-            whole = over_batch(part(i))
-            shape = spec.shape
-            if len(shape) > len(op.out_shape):  # its first axis stood for the batch
-                shape = shape[1:]
-            dws[role] = reshaped(summed_to(whole, shape), spec.shape)
-    return dxs, dws
+
+    def weight(i: int, spec: Any) -> Tensor:
+        whole = over_batch(part(i))
+        shape = spec.shape
+        if len(shape) > len(op.out_shape):  # its first axis stood for the batch
+            shape = shape[1:]
+        return reshaped(summed_to(whole, shape), spec.shape)
+
+    return dxs, {
+        role: functools.partial(weight, i, spec)
+        for i, (role, spec) in enumerate(op.params.items(), n)
+    }
 
 
 def _activation(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
-    slope = SLOPES[str(op.attrs["activation"])](xs[0], float(op.attrs["alpha"]))
-    return [dy * slope], {}
+    return [times_slope(op, xs[0], y, dy)], {}
 
 
 def _reshape(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
@@ -218,8 +277,7 @@ def _matmul(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 
 def _variable(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
-    found = {r: over_batch(dy) for r, spec in op.params.items() if spec.trainable}
-    return [None], found
+    return [None], {role: lambda: over_batch(dy) for role in op.params}
 
 
 def _batch_reduce(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
@@ -243,6 +301,15 @@ def _cumsum(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     return [y.graph.op("cumsum", [dy], op.in_shape, attrs=attrs)], {}
 
 
+def _pad(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
+    names = ("top", "left") if len(op.in_shape) > 2 else ("left",)
+    if len(op.in_shape) > 3:
+        names = ("front", *names)
+    starts = (*(int(op.attrs[f"pad_{name}"]) for name in names), 0)
+    attrs = {"starts": starts, "sizes": op.in_shape, "steps": (1,) * len(starts)}
+    return [y.graph.op("slice", [dy], op.in_shape, attrs=attrs)], {}
+
+
 def _pads(op: Op, back: Sequence[int], whole: Sequence[int]) -> dict[str, int]:
     """The pad_* of the operation that turns a convolution around: `back` are the sizes
     that it must give, `whole` those without any cropping."""
@@ -260,11 +327,16 @@ def _plane(shape: Shape) -> Shape:
     return (*(1,) * (3 - len(shape)), *shape)
 
 
+def _bias(op: Op, dz: Tensor) -> Tensor:
+    axes = list(range(1, len(op.out_shape)))
+    return over_batch(ops.sum(dz, axes) if axes else dz)
+
+
 def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     """dx is the transposed convolution of dz with the same kernel."""
     if int(op.attrs.get("groups", 1)) != 1:
         raise KeyError("conv")
-    dz = before_activation(op, xs[0], dy)
+    dz = times_slope(op, None, y, dy)
     a = op.attrs
     sizes = _plane(op.out_shape)[:2]
     whole = [
@@ -278,26 +350,18 @@ def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     attrs |= _pads(op, _plane(op.in_shape)[:2], whole)
     kernel = {"kernel": op.params["kernel"]}
     dx = y.graph.op("conv_transpose", [dz], op.in_shape, kernel, attrs=attrs)
-    found: dict[str, Any] = {"kernel": None}
-    if "bias" in op.params:
-        axes = list(range(1, len(op.out_shape)))
-        found["bias"] = over_batch(ops.sum(dz, axes))
-    return [dx], found
+    return [dx], {"kernel": None, "bias": lambda: _bias(op, dz)}
 
 
 def _conv_transpose(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     """dx is the convolution of dz with the same kernel."""
-    dz = before_activation(op, xs[0], dy)
+    dz = times_slope(op, None, y, dy)
     attrs = {**op.attrs, "activation": "linear", "alpha": 0.0, "groups": 1}
     if min(int(attrs[f"pad_{side}"]) for side in ("bottom", "right")) < 0:
         raise KeyError("conv_transpose")
     kernel = {"kernel": op.params["kernel"]}
     dx = y.graph.op("conv", [dz], op.in_shape, kernel, attrs=attrs)
-    found: dict[str, Any] = {"kernel": None}
-    if "bias" in op.params:
-        axes = list(range(1, len(op.out_shape)))
-        found["bias"] = over_batch(ops.sum(dz, axes))
-    return [dx], found
+    return [dx], {"kernel": None, "bias": lambda: _bias(op, dz)}
 
 
 def _nothing(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
@@ -324,6 +388,7 @@ RULES_OF_OPS: Mapping[str, Callable[..., Found]] = {
     "dropout": _same,
     "gaussian_noise": _same,
     "cumsum": _cumsum,
+    "pad": _pad,
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "random": _nothing,
@@ -332,75 +397,58 @@ RULES_OF_OPS: Mapping[str, Callable[..., Found]] = {
 """By kind. A KeyError says that there is none."""
 
 
-# ---------------------------------------------------------------- taken apart
+def reached(graph: Graph, wanted: Container[int]) -> list[bool]:
+    """Of each value, whether it depends on what is wanted: numbers of values, and ids
+    of variables."""
+    found = [v in wanted for v in range(graph.given + len(graph.ops))]
+    for i, op in enumerate(graph.ops):
+        found[graph.given + i] |= any(found[v] for v in op.inputs) or any(
+            id(spec) in wanted for spec in op.params.values()
+        )
+    return found
 
 
-def _softmax(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
-    e = ops.exp(x - ops.stop_gradient(ops.max(x, -1, True)))
-    y: Tensor = e / ops.sum(e, -1, True)
-    return y
+def back_through(
+    graph: Graph,
+    slopes: Mapping[int, Tensor],
+    wanted: Container[int],
+    of_variables: dict[int, Tensor] | None = None,
+) -> dict[int, Tensor]:
+    """The chain rule, backwards through all operations that a graph has.
 
+    Args:
+        slopes: gradients of values, by their numbers.
+        wanted: numbers of values and ids of variables whose gradients are wanted. Ids
+            are large, numbers small.
+        of_variables: gets the gradients of variables, by the ids of their places.
 
-def _affine(op: Op, x: Tensor, channels: Shape) -> Tensor:
-    for role, operate in (("gamma", ops.multiply), ("beta", ops.add)):
-        if role in op.params:
-            x = operate(x, reshaped(slot_value(x, op.params[role]), channels))
-    return x
+    Returns:
+        The gradients of wanted values that the slopes depend on.
 
-
-def _layer_normalization(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
-    size, epsilon = int(op.attrs["size"]), float(op.attrs["epsilon"])
-    rows = math.prod(op.in_shape) // size
-    x = reshaped(x, (rows, size))
-    centred = x - ops.mean(x, -1, True)
-    variance = ops.mean(ops.square(centred), -1, True)
-    y = _affine(op, centred * ops.rsqrt(variance + epsilon), (1, size))
-    return reshaped(y, op.out_shape)
-
-
-def _batch_normalization(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
-    if training and not op.attrs["frozen"]:
-        raise KeyError(op.kind)
-    channels = op.in_shape[-1]
-    x = reshaped(x, (math.prod(op.in_shape) // channels, channels))
-    mean = reshaped(slot_value(x, op.buffers["moving_mean"]), (1, channels))
-    variance = reshaped(slot_value(x, op.buffers["moving_variance"]), (1, channels))
-    standard = (x - mean) * ops.rsqrt(variance + float(op.attrs["epsilon"]))
-    return reshaped(_affine(op, standard, (1, channels)), op.out_shape)
-
-
-def _global_pool(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
-    if op.attrs["mode"] != "average":
-        raise KeyError(op.kind)
-    channels = op.in_shape[-1]
-    x = reshaped(x, (math.prod(op.in_shape) // channels, channels))
-    return reshaped(ops.mean(x, 1), op.out_shape)
-
-
-def _logsumexp(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
-    axis, count = int(op.attrs["axis"]), int(op.attrs["count"])
-    axes = [1 + axis + i for i in range(count)]
-    most = ops.stop_gradient(ops.max(x, axes, True))
-    y = ops.log(ops.sum(ops.exp(x - most), axes, True)) + most
-    return reshaped(y, op.out_shape)
-
-
-APART: Mapping[str, Callable[[Graph, Op, Tensor, bool], Tensor]] = {
-    "softmax": _softmax,
-    "layer_normalization": _layer_normalization,
-    "batch_normalization": _batch_normalization,
-    "global_pool": _global_pool,
-}
-
-
-def computed(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tensor:
-    """The value of an operation, made of those that have a rule."""
-    if op.kind in APART:
-        return APART[op.kind](graph, op, xs[0], training)
-    if op.kind == "reduce" and op.attrs["mode"] == "logsumexp":
-        return _logsumexp(graph, op, xs[0], training)
-    if op.kind == "reduce" and op.attrs["mode"] == "prod":
-        raise KeyError("prod")
-    return graph.op(
-        op.kind, xs, op.out_shape, op.params, op.buffers, op.attrs, op.tape, True
-    )
+    Raises:
+        KeyError: with the kind of an operation that has no rule.
+    """
+    found, given, forward = dict(slopes), graph.given, list(graph.ops)
+    depends = reached(graph, wanted)
+    for i in reversed(range(len(forward))):
+        here, op = given + i, forward[i]
+        if here not in found or not depends[here]:
+            continue
+        dy = found[here] if here in wanted else found.pop(here)
+        dy = Tensor(graph, dy.index, dy.sample)  # each sample has its own
+        if here in wanted and not any(depends[v] for v in op.inputs):
+            continue
+        xs = [Tensor(graph, v, graph._shapes[v]) for v in op.inputs]
+        y = Tensor(graph, here, op.out_shape)
+        dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
+        for v, dx in zip(op.inputs, dxs, strict=True):
+            if dx is not None and depends[v]:
+                found[v] = found[v] + dx if v in found else dx
+        for role, spec in op.params.items():
+            if of_variables is None or id(spec) not in wanted or role not in parts:
+                continue
+            if parts[role] is None:
+                raise KeyError(op.kind)
+            part, old = parts[role](), of_variables.get(id(spec))
+            of_variables[id(spec)] = part if old is None else old + part
+    return {v: dy for v, dy in found.items() if v in wanted}

@@ -13,7 +13,8 @@ import numpy as np
 from kurve.engines import State
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
-from kurve.gradients.formulas import RULES_OF_OPS, computed
+from kurve.gradients.apart import computed
+from kurve.gradients.formulas import back_through
 from kurve.gradients.segments import CompiledSegment, Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
 from kurve.plan import Op, Plan
@@ -188,40 +189,8 @@ def _walk(
         place = values[number].index
         found[place] = found[place] + dy if place in found else dy
     slopes.clear()
-    given = graph.given
-    forward = list(graph.ops)
-    reached = _reached(graph, forward, wanted)
-    for i in reversed(range(len(forward))):
-        here, op = given + i, forward[i]
-        if here not in found or here not in reached:
-            continue
-        dy = found.pop(here)
-        xs = [Tensor(graph, v, graph._shapes[v]) for v in op.inputs]
-        y = Tensor(graph, here, op.out_shape)
-        dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
-        for v, dx in zip(op.inputs, dxs, strict=True):
-            if dx is not None and v in reached:
-                found[v] = found[v] + dx if v in found else dx
-        for role, part in parts.items():
-            spec = op.params[role]
-            if not spec.trainable or id(spec) not in wanted:
-                continue
-            if part is None:
-                raise KeyError(op.kind)
-            old = of_variables.get(id(spec))
-            of_variables[id(spec)] = part if old is None else old + part
+    found = back_through(graph, found, wanted, of_variables)
     slopes.update({v: dy for v, dy in found.items() if v < plan.given})
-
-
-def _reached(graph: Graph, ops: Sequence[Op], wanted: set[int]) -> set[int]:
-    """The values that depend on what is wanted."""
-    reached = {v for v in range(graph.given) if v in wanted}
-    for i, op in enumerate(ops):
-        if reached.intersection(op.inputs) or any(
-            id(spec) in wanted for spec in op.params.values()
-        ):
-            reached.add(graph.given + i)
-    return reached
 
 
 def _wanted(segment: Segment, ops: Sequence[Op], by_weights: bool) -> set[int]:

@@ -19,6 +19,9 @@ from typing import Any
 _SAME = ("linalg", "nn", "numpy")
 """Modules of `keras.ops` whose names are all in `keras.ops` too."""
 
+_DERIVATIVES = ("derivatives", "grad", "hessian", "jacobian")
+"""What a function is differentiated with."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _SAME:
@@ -30,14 +33,18 @@ def __getattr__(name: str) -> Any:
         found = SimpleNamespace(**public.IMAGE)
     elif name in public.PUBLIC:
         found = public.PUBLIC[name]
+    elif name in _DERIVATIVES:
+        from kurve.gradients import inputs
+
+        found = inputs.PUBLIC[name]
     else:
         from kurve.errors import no_attribute
 
-        raise no_attribute("kurve.ops", name, public.PUBLIC)
+        raise no_attribute("kurve.ops", name, [*public.PUBLIC, *_DERIVATIVES])
     return globals().setdefault(name, found)
 
 
 def __dir__() -> list[str]:
     from kurve.formulas import public
 
-    return sorted([*public.PUBLIC, "image", *_SAME])
+    return sorted([*public.PUBLIC, *_DERIVATIVES, "image", *_SAME])

@@ -277,6 +277,46 @@ def gradient(tape: Tape, rules: Mapping[str, Rule], wanted: Sequence[int]) -> Ta
     return build.finish(outputs)
 
 
+def tangent(tape: Tape, rules: Mapping[str, Rule], moving: Sequence[int]) -> Tape:
+    """How fast the output changes where inputs do: the chain rule, forwards.
+
+    Args:
+        tape: of one output.
+        moving: inputs that change.
+
+    Returns:
+        A tape whose inputs are those of `tape`, then its output (which it need not
+        compute again), then the tangent of each input of `moving`, and whose output is
+        the tangent of the output.
+    """
+    n = tape.inputs
+    build = Builder(rules, n + 1 + len(moving))
+    tangents = {k: n + 1 + i for i, k in enumerate(moving)}
+    registers = list(range(n))
+    (output,) = tape.outputs
+    for i, step in enumerate(tape.code):
+        arguments = [registers[a] for a in step.arguments]
+        if n + i == output:
+            registers.append(n)
+        elif step.name == "constant":
+            registers.append(build.constant(step.value))
+        else:
+            registers.append(build.op(step.name, *arguments))
+        if not any(a in tangents for a in step.arguments):
+            continue
+        one = build.constant(1.0)
+        slopes = rules[step.name].gradient(build, one, registers[-1], *arguments)
+        found: int | None = None
+        for a, slope in zip(step.arguments, slopes, strict=True):
+            if slope is not None and a in tangents:
+                part = build.op("mul", slope, tangents[a])
+                found = part if found is None else build.op("add", found, part)
+        if found is not None:
+            tangents[n + i] = found
+    zero = build.constant(0.0)
+    return build.finish([tangents.get(output, zero)])
+
+
 def run(tape: Tape, rules: Mapping[str, Rule], inputs: Sequence[Any]) -> list[Any]:
     """The outputs for arrays that broadcast against each other."""
     registers = list(inputs)

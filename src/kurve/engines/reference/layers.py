@@ -55,13 +55,21 @@ def dense_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
     """y = f(z) with z = x @ kernel + bias; x (B, I), kernel (I, O), bias (O,), both of
-    any axes whose sizes multiply to these."""
+    any axes whose sizes multiply to these. `transposed`: kernel (O, I), z = x @
+    kernel^T + bias."""
     activation, _ = ACTIVATIONS[str(op.attrs["activation"])]
-    kernel = view(state.params, op.params["kernel"]).reshape(x.shape[-1], -1)
-    z = x @ kernel
+    z = x @ _matrix(op, state)
     if "bias" in op.params:
         z = z + view(state.params, op.params["bias"]).reshape(-1)
     return activation(z, float(op.attrs["alpha"])), (x, z)
+
+
+def _matrix(op: Op, state: State) -> np.ndarray:
+    """The kernel (I, O) of a dense operation."""
+    inside, kernel = op.in_shape[-1], view(state.params, op.params["kernel"])
+    if op.attrs.get("transposed"):
+        return kernel.reshape(-1, inside).T
+    return kernel.reshape(inside, -1)
 
 
 def dense_backward(
@@ -73,14 +81,14 @@ def dense_backward(
     """
     x, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
-    kernel = view(state.params, op.params["kernel"]).reshape(x.shape[-1], -1)
     dz = dy * derivative(z, float(op.attrs["alpha"]))
     rows_x, rows_dz = x.reshape(-1, x.shape[-1]), dz.reshape(-1, dz.shape[-1])
-    gradients = {"kernel": rows_x.T @ rows_dz}
+    transposed = bool(op.attrs.get("transposed"))
+    gradients = {"kernel": rows_dz.T @ rows_x if transposed else rows_x.T @ rows_dz}
     if "bias" in op.params:
         gradients["bias"] = total(rows_dz, axis=0)
     gradients = {k: g.reshape(op.params[k].shape) for k, g in gradients.items()}
-    return dz @ kernel.T, gradients
+    return dz @ _matrix(op, state).T, gradients
 
 
 def activation_forward(

@@ -117,7 +117,7 @@ def places_of(layer: Any, place: str) -> Iterator[tuple[str, list[Variable]]]:
         for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
             yield from places_of(part.layer, f"{place}/layers/{name}")
         return
-    own = [v for v in layer.own_variables if v.role != "constant"]
+    own = [v for v in layer.own_variables if v.is_weight]
     yield place, own
     for name, value in layer.attributes:
         yield from _in_attribute(value, f"{place}/{name.lstrip('_')}")

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kurve.core.results import Number, TensorShape, Values
+from kurve.as_keras.shapes import TensorShape
+from kurve.core.results import Number, Values
 from kurve.formulas.calls import as_array
 from kurve.formulas.graph import Tensor as Traced
 from kurve.formulas.graph import is_variable

@@ -183,6 +183,4 @@ def test_old_spellings() -> None:
     assert not np.allclose(model.predict(X, batch_size=ROWS, verbose=0), first)
     with pytest.warns(FutureWarning, match="reset_states"):
         model.reset_states()
-    np.testing.assert_array_equal(
-        model.predict(X, batch_size=ROWS, verbose=0), first
-    )
+    np.testing.assert_array_equal(model.predict(X, batch_size=ROWS, verbose=0), first)

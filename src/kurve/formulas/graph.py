@@ -416,9 +416,7 @@ class Graph:
         back must be called with each of its results."""
         self._kept[id(layer)] = states
         news = list(leaves(states))
-        buffers = {
-            f"state_{k}": self.place(v) for k, v in enumerate(leaves(variables))
-        }
+        buffers = {f"state_{k}": self.place(v) for k, v in enumerate(leaves(variables))}
         return lambda y: self.op("keep_states", [y, *news], y.sample, buffers=buffers)
 
     # ---------------------------------------------------------------- layers

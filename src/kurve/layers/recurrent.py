@@ -13,10 +13,10 @@ import numpy as np
 
 from kurve.core.arguments import check_flag, is_count
 from kurve.core.registry import collect_custom, custom_objects
-from kurve.initializers import Zeros
 from kurve.formulas import functions as ops
 from kurve.formulas import recurrence as loops
 from kurve.formulas.tensor import leaves, replaced
+from kurve.initializers import Zeros
 from kurve.layers.base import UNSAID, Layer, LayerArguments, Variable
 from kurve.layers.cells import Cell
 from kurve.layers.stacked import (

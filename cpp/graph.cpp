@@ -144,7 +144,7 @@ class GraphBuilder {
         node.widths.push_back(widths[size_t(v)]);
       }
       // Only the number of samples matters, which any input has.
-      if (spec.kind == "variable" || spec.kind == "random") {
+      if (spec.kind == "variable" || spec.kind == "random" || spec.kind == "states") {
         node.inputs = {-1};
         node.widths = {widths[0]};
       }

@@ -136,6 +136,8 @@ struct ExecContext {
   bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
   int64_t first = 0;  // in prediction: number of the batch's first row in all of x
+  // Outside training: the buffers, where forward writes states for the next batch.
+  float* states = nullptr;
 
   // Where set, backward leaves the gradients of variables to weight_task, and sets
   // `may_overflow` if its numbers are so large that such a gradient might overflow.
@@ -198,6 +200,7 @@ class Op {
   int64_t in = 0, out = 0;  // floats per sample
   int64_t rows = 1;         // rows per sample of the products with its variables
   int64_t work = 0;         // multiply-adds per sample
+  int64_t fixed_rows = 0;   // of each batch; 0: any number
   // Floats behind y, per sample and per batch, that forward fills for backward where
   // ctx.saves.
   int64_t aux_per_sample = 0, aux_per_batch = 0;

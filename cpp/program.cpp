@@ -50,6 +50,11 @@ Program::Program(const Description& d)
     widest_ = std::max(widest_, node.op->out);
     for (int64_t width : node.widths) widest_ = std::max(widest_, width);
     rows = std::max(rows, node.op->rows);
+    if (int64_t fixed = node.op->fixed_rows) {
+      if (fixed_rows_ && fixed != fixed_rows_)
+        throw std::invalid_argument("[native] all states must have as many rows.");
+      fixed_rows_ = fixed;
+    }
   }
   bool penalties = false;
   for (const Head& head : d.heads) {
@@ -144,6 +149,16 @@ int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
   return largest;
 }
 
+void Program::check_rows(int64_t rows) const {
+  if (!fixed_rows_ || rows == fixed_rows_) return;
+  std::string n = std::to_string(fixed_rows_);
+  throw std::invalid_argument(
+      "[states] a batch must have as many rows as the states that go from one batch to "
+      "the next. Received: " +
+      std::to_string(rows) + " rows, and states of " + n + ". Try batch_size=" + n +
+      ", and rows that it divides.");
+}
+
 namespace {
 
 constexpr int64_t large_sample = 1 << 18;  // floats of a sample
@@ -194,6 +209,7 @@ void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
 // used where they are; other rows are copied together.
 int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
   int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
+  check_rows(batch);
   if (!b.order) {
     use_inputs(b.x.data(), first, batch, ws);
     for (size_t h = 0; h < heads(); h++) {
@@ -489,6 +505,7 @@ void Program::run_weight_tasks(const ExecContext& ctx, Workspace& ws) const {
 
 void Program::predict(const State& state, const Inputs* x, int64_t n,
                       float* const* y) const {
+  check_rows(n);
   // Blocks of rows whose activations stay in the second cache. A thread takes a block
   // through all ops; a lone block is shared by the threads op by op.
   int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
@@ -501,6 +518,7 @@ void Program::predict(const State& state, const Inputs* x, int64_t n,
     for (size_t h = 0; h < heads(); h++) outputs[h] = y[h] + first * output_size(h);
     ExecContext p = context(state, rows, *ws);
     p.first = first;
+    p.states = state.buffers;
     forward(p, *ws, outputs);
   });
 }
@@ -512,6 +530,7 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
   for (int64_t s = 0; s < batches.steps; s++) {
     ExecContext p = context(state, gather(batches, s, *ws), *ws);
     if (stop_requested(work_of(p.batch))) return;
+    p.states = state.buffers;
     forward(p, *ws, nullptr);
     if (stopped()) return;
     add_totals(p, *ws, losses(p, *ws, false) + penalties, totals);
@@ -536,6 +555,7 @@ void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
   int64_t outputs = output_size(), stride = outputs * params_size_;
   size_t head = size_t(graph_->heads[0]);
+  check_rows(n);
   WorkspaceLease ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
     ExecContext p = context(state, std::min(block, n - first), *ws);

@@ -123,6 +123,7 @@ class Program {
 
  private:
   class WorkspaceLease;
+  void check_rows(int64_t rows) const;
   enum class UpdateMode : int;
   int64_t gather(const Batches&, int64_t step, Workspace&) const;
   void use_inputs(const Inputs*, int64_t first, int64_t n, Workspace&) const;
@@ -154,6 +155,7 @@ class Program {
   int64_t widest_ = 0;       // of any op's input or output
   int64_t work_ = 0;         // multiply-adds per sample
   int64_t fused_batch_ = 0;  // largest batch whose products update the variables
+  int64_t fixed_rows_ = 0;   // of each batch, where states go to the next; 0: any number
   std::vector<Objective> objectives_;  // of each head
   std::vector<float> loss_weights_;
   std::vector<std::string> head_names_;

@@ -61,6 +61,8 @@ OPERATIONS: dict[str, OperationFacts] = {
     "lstm": OperationFacts(),
     "gru": OperationFacts(),
     "simple_rnn": OperationFacts(),
+    "states": OperationFacts(affine=True),
+    "keep_states": OperationFacts(affine=True, updates_buffers=True),
     "embedding": OperationFacts(),
     "variable": OperationFacts(affine=True),
     "batch_reduce": OperationFacts(mixes_rows=True),

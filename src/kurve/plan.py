@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kurve.kinds import OPERATIONS
@@ -117,6 +118,9 @@ class Op:
     simple_rnn     kernel (F, H),             the same as lstm, but for states and
                    recurrent_kernel (H, H),   recurrent_activation
                    bias (H,)?
+    states         / state (B, ...)           (row b of it for sample b of a batch)
+    keep_states    / state_0 (B, ...), ...    (the first of its values; the others
+                                              become the states)
     embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
     variable       any (one) / or any         (the same for each sample)
     batch_reduce                              mode: "mean", "sum", "max"  (over all
@@ -145,6 +149,9 @@ class Op:
     else (H,), or as wide as h and c with states. Gates are in Keras's order: i f c o; z
     r h. gru's bias is (2, 3 H) with reset_after. An alpha that is not given is 0, and a
     flag off.
+
+    States go from one batch to the next: `keep_states` writes them after each batch of
+    training, of a test and of a prediction, which has B samples each time.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`; an op with a seed takes that in the place of the
@@ -345,6 +352,26 @@ class Plan:
             and self.heads[0].value == self.heads[0].loss_value == len(self.ops)
             and all(self.reads(i) == (i,) for i in range(len(self.ops)))
         )
+
+    @cached_property
+    def rows(self) -> int | None:
+        """The number of samples of each batch, where states go from one to the next;
+        None where any number will do."""
+        kept = (op for op in self.ops if op.kind == "keep_states")
+        return next((s.shape[0] for op in kept for s in op.buffers.values()), None)
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse a batch of another number of samples than the states have.
+
+        Raises:
+            ValueError: it has.
+        """
+        if self.rows not in (None, rows):
+            raise ValueError(
+                "[states] a batch must have as many rows as the states that go from "
+                f"one batch to the next. Received: {rows} rows, and states of "
+                f"{self.rows}. Try batch_size={self.rows}, and rows that it divides."
+            )
 
     @property
     def input_shape(self) -> Shape:

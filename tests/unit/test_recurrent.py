@@ -308,7 +308,11 @@ def test_masks_go_on() -> None:
         (lambda: layers.GRU(2, dropout=1.5), ValueError, "dropout must be in [0, 1]"),
         (lambda: layers.GRU(2, use_cudnn=3), ValueError, "use_cudnn must be 'auto'"),
         (lambda: layers.LSTM(2, implementation=3), ValueError, "can only be"),
-        (lambda: layers.LSTM(2, stateful=True), NotImplementedError, "do not stay"),
+        (
+            lambda: Sequential([Input((4, 1)), layers.LSTM(2, stateful=True)]),
+            ValueError,
+            "[LSTM] with stateful=True it must be known how many rows",
+        ),
         (
             lambda: layers.LSTM(2, time_major=True),
             ValueError,

@@ -11,7 +11,7 @@ options], ...].
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,12 @@ from kurve.exchange.keras_models import (
     layers_of,
     merged,
     not_in_keras,
+    rows_of,
     sample_shape,
     shape_of_first,
     shape_of_input,
     stack_of,
+    with_rows,
 )
 from kurve.exchange.keras_own import class_entry, made
 from kurve.formulas.public import FUNCTIONS
@@ -285,6 +287,7 @@ def _stack(
     config: dict[str, Any], what: str, depth: int
 ) -> tuple[dict[str, Any], list[Part]]:
     shape = sample_shape(config.get("build_input_shape"))
+    rows: int | None = None
     entries: list[Any] = []
     tree: list[Part] = []
     for i, entry in enumerate(layers_of(config)):
@@ -293,10 +296,12 @@ def _stack(
         found = parts.own(entry)
         if cls == "InputLayer" and found is None and i == 0:
             shape = merged(shape_of_input(arguments, inner), shape)
+            rows = rows_of(arguments)
             continue
         if not entries:
             shape = merged(shape_of_first(entry, arguments), shape)
-        described, part = _layer(cls, arguments, inner, depth, found)
+            rows = rows or rows_of(arguments)
+        described, part = _layer(cls, arguments, inner, depth, found, rows)
         entries.append(described)
         tree.append(part)
     if shape is not None and None in shape:
@@ -306,7 +311,12 @@ def _stack(
 
 
 def _layer(
-    cls: str, arguments: dict[str, Any], what: str, depth: int, found: Any
+    cls: str,
+    arguments: dict[str, Any],
+    what: str,
+    depth: int,
+    found: Any,
+    rows: int | None = None,
 ) -> tuple[dict[str, Any], Part]:
     """Kurve's configuration of a layer or model, and the layer in the file."""
     if found is not None:
@@ -318,7 +328,7 @@ def _layer(
         kind = "Sequential" if cls == "Sequential" else "Functional"
         part = Part(kind, config["name"], inside)
         return {"class_name": kind, "config": config}, part
-    layer = layer_from(cls, arguments, what)
+    layer = with_rows(layer_from(cls, arguments, what), rows)
     return kurve_layers.serialize(layer), Part(cls, layer.name)
 
 
@@ -328,6 +338,7 @@ def _graph(
     entries: list[dict[str, Any]] = []
     tree: list[Part] = []
     old = False
+    rows: int | None = None
     for i, entry in enumerate(layers_of(config)):
         inner = f"layers[{i}] of {what}"
         cls, arguments = parts.opened(entry, inner)
@@ -339,6 +350,7 @@ def _graph(
         called = ""
         if cls == "InputLayer" and found is None:
             shape = shape_of_input(arguments, inner, scalars=True)
+            rows = rows or rows_of(arguments)
             described: dict[str, Any] = {"name": name, "shape": list(shape)}
             described = {"class_name": cls, "config": {**described, "dtype": "float32"}}
             tree.append(Part(cls, name))
@@ -346,7 +358,7 @@ def _graph(
             called, options = _function(cls, arguments, inner)
             described = {"class_name": "Function", "config": {"function": called}}
         else:
-            described, part = _layer(cls, arguments, inner, depth, found)
+            described, part = _layer(cls, arguments, inner, depth, found, rows)
             tree.append(part)
             if found is not None:  # whose configuration may have no name
                 described["config"].name = part.name = name
@@ -500,14 +512,14 @@ def model_entry(model: Any) -> dict[str, Any]:
         return _own_model_entry(model)
     if model._network.structure is not None:
         return _graph_entry(model)
-    shape = list(model.input_shape)
+    shape = [model._network.rows, *model.input_shape[1:]]
     taken = {layer.name for layer in model.layers}
     name, number = "input_layer", 0
     while name in taken:
         name, number = f"input_{number}", number + 1
     batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
-    input_shape = model.input_shape
+    input_shape = tuple(shape)
     for layer in model.layers:
         if hasattr(layer, "_network"):
             entries.append(model_entry(layer))
@@ -543,10 +555,31 @@ def _own_model_entry(model: Any) -> dict[str, Any]:
     return {**entry, "build_config": {"input_shape": parts.to_json(shapes)}}
 
 
+ATTENTION = ("MultiHeadAttention", "GroupQueryAttention")
+"""Layers that Keras builds for the shapes of several arguments."""
+
+
+def _shapes_of(node: Any, shape_of: Callable[[Any], Any]) -> dict[str, Any]:
+    """Keras's name for the shape of each tensor of a call, and the shape."""
+    call = inspect.signature(node.operation.call)
+    given = call.bind_partial(*node.args, **node.kwargs).arguments
+    return {
+        f"{name}_shape": list(shape_of(given[name]))
+        for name in ("query", "value", "key")
+        if given.get(name) is not None
+    }
+
+
 def _graph_entry(model: Any) -> dict[str, Any]:
     structure = model._network.structure
     own = configs.functional_config(model)
     _, calls = configs.calls_of(structure)
+    rows = model._network.rows
+
+    def shape_of(tensor: Any) -> Any:
+        shape = getattr(tensor, "shape", None)
+        return shape if shape is None or rows is None else (rows, *shape[1:])
+
     entries = []
     for operation, described in zip(structure.operations, own["layers"], strict=True):
         nodes = [node for node in calls.get(id(operation), []) if not node.is_input]
@@ -558,16 +591,17 @@ def _graph_entry(model: Any) -> dict[str, Any]:
             entry = _function_entry(operation, described, inbound)
         elif isinstance(operation, InputLayer):
             check_name("the input", operation.name)
-            batch = {"batch_shape": list(operation.output.shape), "sparse": False}
+            shape = list(shape_of(operation.output))
+            batch = {"batch_shape": shape, "sparse": False}
             batch |= {"dtype": operation.output.dtype, "name": operation.name}
             entry = parts.entry("keras.layers", "InputLayer", batch)
         elif hasattr(operation, "_network"):
             entry = model_entry(operation)
         else:
             (args, *_) = nodes[0].args
-            entry = layer_entry(
-                operation, replaced(args, lambda tensor: getattr(tensor, "shape", None))
-            )
+            entry = layer_entry(operation, replaced(args, shape_of))
+            if entry["class_name"] in ATTENTION:
+                entry["build_config"] = {"shapes_dict": _shapes_of(nodes[0], shape_of)}
         entries.append({**entry, "name": operation.name, "inbound_nodes": inbound})
     config = {
         "name": model.name,

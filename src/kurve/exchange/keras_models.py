@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kurve import layers as kurve_layers
-from kurve.core.arguments import has_lone_surrogate
+from kurve.core.arguments import has_lone_surrogate, is_count
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_names import (
     IGNORED_OF_LAYER,
@@ -60,6 +60,7 @@ def model_from(value: Any) -> Described:
     """
     config, entries = _entries(value)
     shape = sample_shape(config.get("build_input_shape"))
+    rows: int | None = None
     layers: list[Layer] = []
     classes: list[str] = []
     for i, entry in enumerate(entries):
@@ -70,10 +71,12 @@ def model_from(value: Any) -> Described:
         found = parts.own(entry)
         if cls == "InputLayer" and found is None and i == 0:
             shape = merged(shape_of_input(arguments, what), shape)
+            rows = rows_of(arguments)
             continue
         if not layers:
             shape = merged(shape_of_first(entry, arguments), shape)
-        layers.append(layer_from(cls, arguments, what, found))
+            rows = rows or rows_of(arguments)
+        layers.append(with_rows(layer_from(cls, arguments, what, found), rows))
     name = config.get("name", "sequential")
     if not isinstance(name, str):
         raise ValueError("the model's name is not text")
@@ -102,6 +105,23 @@ def merged(a: SampleShape | None, b: SampleShape | None) -> SampleShape | None:
     if a is None or b is None or len(a) != len(b):
         return b if a is None else a
     return tuple(y if x is None else x for x, y in zip(a, b, strict=True))
+
+
+def rows_of(arguments: Mapping[str, Any]) -> int | None:
+    """How many rows a batch has, as an input or the first layer says; None for any."""
+    for key in ("batch_shape", "batch_input_shape"):
+        shape = arguments.get(key)
+        if isinstance(shape, list) and shape and is_count(shape[0]):
+            return int(shape[0])
+    return None
+
+
+def with_rows(layer: Layer, rows: int | None) -> Layer:
+    """The layer, which knows how many rows a batch has if states of it stay."""
+    if rows is not None and getattr(layer, "stateful", False):
+        for part in (layer, *layer.parts):
+            part.given_batch_size = rows
+    return layer
 
 
 def layer_from(
@@ -327,7 +347,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
         raise not_in_keras(f"{what} is a {cls}")
     if kurve_layers.CLASSES.get(cls) is not type(layer):
         return _own_layer_entry(layer, what)
-    left_out = ("input_shape", *NOT_WRITTEN.get(cls, ()))
+    left_out = ("input_shape", "batch_size", *NOT_WRITTEN.get(cls, ()))
     config = {k: v for k, v in layer.get_config().items() if k not in left_out}
     if cls == "UpSampling1D":  # a number in Keras, a list of one here
         config["size"] = config["size"][0]

@@ -136,7 +136,7 @@ def places_of(
         for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
             yield from places_of(part.layer, _under(place, f"layers/{name}"), seen)
         return
-    yield place, [v for v in layer.own_variables if v.role != "constant"]
+    yield place, [v for v in layer.own_variables if v.is_weight]
     for name, value in _attributes(layer):
         yield from _in_attribute(value, _under(place, name), seen)
 

@@ -19,6 +19,7 @@ import numpy as np
 from kurve.formulas.joining import joined
 from kurve.formulas.limits import spend
 from kurve.formulas.operators import Symbolic
+from kurve.formulas.tensor import leaves, replaced
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
 from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
@@ -139,6 +140,7 @@ class Graph:
         self.training: bool | None = None
         self.stream = NO_LAYER  # of random numbers, of the layer that is being called
         self._draws: dict[int, int] = {}
+        self._kept: dict[int, Any] = {}  # id of a layer -> its newest states
 
     # ---------------------------------------------------------------- values
 
@@ -393,6 +395,33 @@ class Graph:
     def buffers(self) -> list[Any]:
         return self._variables[False]
 
+    # ---------------------------------------------------------------- states
+
+    def kept(self, layer: Any, states: Any) -> Any:
+        """The states of a layer that the batch before has left, or the layer's call
+        before.
+
+        Args:
+            states: variables, a row for each sample of a batch, in any structure.
+        """
+
+        def read(variable: Any) -> Tensor:
+            shape = variable.shape[1:]
+            buffers = {"state": self.place(variable)}
+            return self.op("states", [self._source()], shape, buffers=buffers)
+
+        return self._kept.get(id(layer)) or replaced(states, read)
+
+    def keep(
+        self, layer: Any, variables: Any, states: Any
+    ) -> Callable[[Tensor], Tensor]:
+        """Leave states of a layer to the next batch. What gives a tensor of the layer's
+        back must be called with each of its results."""
+        self._kept[id(layer)] = states
+        news = list(leaves(states))
+        buffers = {f"state_{k}": self.place(v) for k, v in enumerate(leaves(variables))}
+        return lambda y: self.op("keep_states", [y, *news], y.sample, buffers=buffers)
+
     # ---------------------------------------------------------------- layers
 
     @contextmanager
@@ -505,11 +534,11 @@ class Graph:
 
     def mark(self) -> Any:
         """Where the graph stands."""
-        return len(self.ops), dict(self._calls), len(self.losses)
+        return len(self.ops), dict(self._calls), len(self.losses), dict(self._kept)
 
     def back_to(self, mark: Any) -> None:
         """Forget the operations since a mark."""
-        count, self._calls, losses = mark
+        count, self._calls, losses, self._kept = mark
         del self.ops[count:], self.losses[losses:]
         del self._shapes[self.given + count :]
 

@@ -255,12 +255,14 @@ def gathered(
     return vector
 
 
-def statistics_of(segment: Segment) -> list[tuple[Any, np.ndarray]]:
-    """The variables that a call in training writes (moving averages), and their new
-    values."""
+def statistics_of(
+    segment: Segment, training: bool = True
+) -> list[tuple[Any, np.ndarray]]:
+    """The variables that a call writes, and their new values: states that stay, and in
+    training moving averages."""
     found: dict[int, np.ndarray] = {}
     for op, cache in zip(segment.plan.ops, segment.caches, strict=True):
-        if op.kind in STATISTICS:
+        if op.kind == "keep_states" or (training and op.kind in STATISTICS):
             moved = STATISTICS[op.kind](op, cache, segment.state)
             found |= {op.buffers[role].offset: v for role, v in moved.items()}
     pairs = zip(segment.plan.buffers, segment.buffers, strict=True)

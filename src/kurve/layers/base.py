@@ -64,7 +64,8 @@ class Layer(LayerCalls):
             output, averaged over the samples of a batch, that is added to the loss.
         input_dim: n for input_shape=(n,).
         batch_input_shape: input_shape with the batch axis before it: (None, 3).
-        batch_size: None or a positive integer; batches of any size fit.
+        batch_size: None or the number of rows of a batch: layers whose states stay (see
+            `RNN`) need it, and batches of any size fit the others.
         dtype: None or "float32", in which engines compute. Another floating-point type
             changes nothing and gets a warning.
         autocast: True or False; no type is ever changed.
@@ -146,6 +147,8 @@ class Layer(LayerCalls):
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
         self.activity_regularizer = penalty_of(where, activity_regularizer)
+        rows = None if batch_input_shape is None else batch_input_shape[0]
+        self.given_batch_size: int | None = batch_size if rows is None else rows
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )

@@ -114,15 +114,34 @@ class Bidirectional(Layer):
         """That of both layers."""
         return bool(self.forward_layer.stateful)
 
-    states = None
-    """Those that stay from one batch to the next: there are none."""
+    @property
+    def states(self) -> tuple[Any, Any] | None:
+        """Those that stay from one batch to the next, of both layers; None where there
+        are none."""
+        there, back = self.forward_layer.states, self.backward_layer.states
+        return None if there is None or back is None else (there, back)
 
     def reset_state(self) -> None:
-        """Refused, as in Keras: no state stays."""
-        raise AttributeError(
-            f"[{type(self).__name__}] the layer must be stateful to have states that "
-            "stay. Received: stateful=False. Try initial_state of the call."
-        )
+        """Set the states that stay to zeros.
+
+        Raises:
+            AttributeError: the layers are not stateful.
+        """
+        if not self.stateful:
+            raise AttributeError(
+                f"[{type(self).__name__}] the layer must be stateful to have states "
+                "that stay. Received: stateful=False. Try initial_state of the call."
+            )
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    def _eager_call(self, args: Any, named: dict[str, Any], training: bool) -> Any:
+        """The output for arrays."""
+        args, named = self.forward_layer._apart(args, named)
+        for layer in (self.forward_layer, self.backward_layer):
+            if layer.stateful:
+                layer.keep_states(len(args[0]) if args else None)
+        return super()._eager_call(args, named, training)
 
     reset_states = reset_state
 

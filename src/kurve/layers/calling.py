@@ -238,7 +238,7 @@ class LayerCalls(LayerBuilding):
             segment = Segment(
                 plan, graph.params, graph.buffers, state, arrays, training
             )
-            for variable, value in statistics_of(segment) if training else ():
+            for variable, value in statistics_of(segment, training):
                 variable.assign(value)
         numbers = [head.value for head in plan.heads]
         for part in self.parts:

@@ -90,6 +90,7 @@ class InputLayer(Layer):
         self.batch_size = check_batch_size("Input", size)
         super().__init__(input_shape=check_shape(type(self), value), **common)
         self.dtype = check_input_dtype(dtype)
+        self.given_batch_size = self.batch_size
         self.built_shape = self.given_input_shape
         Node(self, (), {}, KerasTensor(self.shape, str(self.dtype), name=self.name))
 

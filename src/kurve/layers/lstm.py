@@ -68,7 +68,7 @@ class _Recurrent(RNN):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
-        config = Layer.get_config(self)
+        config = {**Layer.get_config(self), **self._rows()}
         config.setdefault("activity_regularizer", None)
         own = self.cell.get_config()
         return {**config, **{k: v for k, v in own.items() if k in _OF_CELLS}}

@@ -16,7 +16,8 @@ from kurve.core.registry import collect_custom, custom_objects
 from kurve.formulas import functions as ops
 from kurve.formulas import recurrence as loops
 from kurve.formulas.tensor import leaves, replaced
-from kurve.layers.base import UNSAID, Layer, LayerArguments
+from kurve.initializers import Zeros
+from kurve.layers.base import UNSAID, Layer, LayerArguments, Variable
 from kurve.layers.cells import Cell
 from kurve.layers.stacked import (
     StackedRNNCells,
@@ -51,15 +52,18 @@ class RNN(Layer):
         return_state: whether to give the last states as well, behind the output.
         go_backwards: whether to begin with the last step; outputs are in the order in
             which they are computed.
-        stateful: False. States that stay from one batch to the next are refused.
+        stateful: whether the last states of row b of a batch are the first ones of row
+            b of the next batch, in `fit`, `evaluate`, `predict` and calls, until
+            `reset_state`. All batches then have one number of rows, which `Input` says:
+            batch_shape=(32, None, 8).
         unroll: True or False, without effect.
         zero_output_for_mask: whether the outputs of steps that a mask leaves out are 0.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: something other than a cell; samples of less than two axes; when
-            called: initial states that do not fit the cell.
-        NotImplementedError: stateful.
+            called: initial states that do not fit the cell; stateful in a model that
+            does not say how many rows a batch has.
 
     Example:
         >>> class Sum(kurve.layers.Layer):
@@ -102,12 +106,7 @@ class RNN(Layer):
         self.return_state = check_flag(where, "return_state", return_state)
         self.go_backwards = check_flag(where, "go_backwards", go_backwards)
         self.stateful = check_flag(where, "stateful", stateful)
-        if self.stateful:
-            raise NotImplementedError(
-                f"[{where}] states do not stay from one batch to the next. Received: "
-                "stateful=True. Try return_state=True, and initial_state of the next "
-                "call."
-            )
+        self._kept: list[Any] | None = None
         self.unroll = check_flag(where, "unroll", unroll)
         self.zero_output_for_mask = check_flag(
             where, "zero_output_for_mask", zero_output_for_mask
@@ -116,8 +115,69 @@ class RNN(Layer):
         if not self.trainable:
             self.cell.trainable = False
 
-    states = None
-    """Those that stay from one batch to the next: there are none."""
+    # ---------------------------------------------------------------- states that stay
+
+    @property
+    def states(self) -> list[Any] | None:
+        """Those that stay from one batch to the next, variables (B, size) each; None
+        where there are none, or as long as B is not known."""
+        return self._kept
+
+    def reset_state(self) -> None:
+        """Set the states that stay to zeros."""
+        for state in leaves(self._kept or []):
+            state.write(np.zeros(state.shape, np.float32))
+
+    reset_states = reset_state
+
+    def keep_states(self, rows: int | None) -> None:
+        """Make the states that stay, for batches of so many rows.
+
+        Raises:
+            ValueError: it is not known how many, or the states have others.
+        """
+        where = type(self).__name__
+        if self._kept is None:
+            rows = self.given_batch_size or rows
+            if rows is None:
+                raise ValueError(
+                    f"[{where}] with stateful=True it must be known how many rows a "
+                    f"batch has. Received: layer {self.name!r} in a model that takes "
+                    "any number. Try Input(batch_shape=(32, None, 8)) for 32 rows."
+                )
+            self._kept = replaced(self._first_states(), lambda s: self._state(s, rows))
+        have = next(leaves(self._kept)).shape[0]
+        if rows not in (None, have):
+            raise ValueError(
+                f"[{where}] batches must have as many rows as the states that stay. "
+                f"Received: {rows} rows, and states of {have} in layer {self.name!r}. "
+                f"Try batches of {have} rows, or a new layer with the same weights."
+            )
+
+    def _state(self, first: Any, rows: int | None) -> Variable:
+        """A state of that many rows."""
+        shape = (int(rows or 0), *np.shape(first)[1:])
+        state = Variable(f"{self.name}/rnn_state", shape, Zeros(), "state")
+        if np.any(first):
+            state.write(np.broadcast_to(np.asarray(first, np.float32), shape))
+        return state
+
+    @property
+    def own_variables(self) -> list[Variable]:
+        """The variables without those of its parts: the states that stay."""
+        return [*super().own_variables, *leaves(self._kept or [])]
+
+    def unbuild(self) -> None:
+        """Drop the variables, after the model could not be built."""
+        super().unbuild()
+        self._kept = None
+
+    def _eager_call(self, args: Any, named: dict[str, Any], training: bool) -> Any:
+        """The output for arrays."""
+        if self.stateful:
+            args, named = self._apart(args, named)
+            self.keep_states(len(args[0]) if args else None)
+        return super()._eager_call(args, named, training)
 
     @property
     def state_size(self) -> list[Any]:
@@ -129,11 +189,6 @@ class RNN(Layer):
     def single_state(self) -> bool:
         """Whether the cell has one state."""
         return is_count(self.cell.state_size)
-
-    def reset_state(self) -> None:
-        """Nothing: no state stays."""
-
-    reset_states = reset_state
 
     # ---------------------------------------------------------------- shapes
 
@@ -242,7 +297,12 @@ class RNN(Layer):
         mask = next(leaves(mask), None)
         mask = None if mask is None else self._checked_mask(x, mask)
         initial = None if given is None else self._checked_states(x, given)
+        if initial is None and self._kept is not None:
+            initial = x.graph.kept(self, self._kept)
         y, states = self._looped(x, initial, mask, training)
+        if self._kept is not None:
+            keep = x.graph.keep(self, self._kept, states)
+            y, states = keep(y), replaced(states, keep) if self.return_state else states
         return (y, *states) if self.return_state else y
 
     def _checked_mask(self, x: Any, mask: Any) -> Any:
@@ -284,15 +344,18 @@ class RNN(Layer):
 
     def _initial(self, x: Any) -> list[Any]:
         """The states before the first step."""
-        states = initial_state_of(self.cell)
-        states = list(states) if isinstance(states, (list, tuple)) else [states]
 
         def tensor(state: Any) -> Any:
             if isinstance(state, np.ndarray) and not state.any():
                 return loops.zeros(x, state.shape[1:])
             return self._batched(x, state)
 
-        return replaced(states, tensor)
+        return replaced(self._first_states(), tensor)
+
+    def _first_states(self) -> list[Any]:
+        """What the cell says that the first states are, (1, size) each."""
+        states = initial_state_of(self.cell)
+        return list(states) if isinstance(states, (list, tuple)) else [states]
 
     def _written_out(
         self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
@@ -328,7 +391,7 @@ class RNN(Layer):
         of_x, of_h = factors
         if of_x:
             x = x * ops.expand_dims(of_x[0], 1)
-        carry = cell.states == 2 and self.return_state
+        carry = cell.states == 2 and (self.return_state or self._kept is not None)
         y = loops.recurrence(
             x=x,
             mask=mask,
@@ -361,7 +424,14 @@ class RNN(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
-        return {**super().get_config(), "cell": described(self.cell)}
+        return {**super().get_config(), **self._rows(), "cell": described(self.cell)}
+
+    def _rows(self) -> dict[str, int]:
+        """How many rows a batch has, where states stay."""
+        rows = self.given_batch_size
+        if self._kept:
+            rows = next(leaves(self._kept)).shape[0]
+        return {"batch_size": rows} if self.stateful and rows else {}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -26,8 +26,9 @@ class Variable(Operators):
     last, and the others copy it before they use it.
 
     role: "param" (has a gradient), "statistic" (training writes it, such as the moving
-    mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer that is an
-    argument of the layer, not one of its weights).
+    mean of `BatchNormalization`), "buffer" (neither), "constant" (a buffer that is an
+    argument of the layer, not one of its weights) or "state" (what goes from one batch
+    to the next, no weight either).
     lock: of the last model that has trained it, where several have it
     """
 
@@ -108,7 +109,12 @@ class Variable(Operators):
     @property
     def learned(self) -> bool:
         """Whether training changes it."""
-        return self.role in ("param", "statistic")
+        return self.role in ("param", "statistic", "state")
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it is one of a layer's weights."""
+        return self.role not in ("constant", "state")
 
     @property
     def value(self) -> np.ndarray:

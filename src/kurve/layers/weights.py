@@ -104,7 +104,7 @@ class LayerWeights(LayerFormula):
 
     @property
     def weights(self) -> list[Variable]:
-        return [v for v in self.variables if v.role != "constant"]
+        return [v for v in self.variables if v.is_weight]
 
     @property
     def trainable_weights(self) -> list[Variable]:

@@ -33,6 +33,15 @@ def predict_proba(
     return model.predict(x, batch_size=batch_size, verbose=verbose)
 
 
+def reset_states(model: Any) -> None:
+    """`reset_states` of each recurrent layer whose states stay."""
+    for layer in (layer for layer in model.layers if hasattr(layer, "_network")):
+        reset_states(layer)
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            layer.reset_states()
+
+
 def fit_generator(
     model: Any,
     generator: Any,
@@ -142,6 +151,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "predict_classes": predict_classes,
     "predict_generator": predict_generator,
     "predict_proba": predict_proba,
+    "reset_states": reset_states,
 }
 
 

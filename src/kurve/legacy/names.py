@@ -185,6 +185,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "predict_classes": "numpy.argmax(model.predict(x), axis=-1)",
         "predict_generator": "predict",
         "predict_proba": "predict",
+        "reset_states": "layer.reset_states()",
         "_make_predict_function": "predict",
         "_make_train_function": "fit",
         "to_yaml": "",

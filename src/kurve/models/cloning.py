@@ -262,6 +262,9 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):
         if shape is not None and not layer.built:
             layer._build(shape)
+        for part in (layer, *layer.parts):
+            if hasattr(part, "keep_states") and part.given_batch_size is not None:
+                part.keep_states(None)
         for variable, value in zip(layer.variables, values, strict=True):
             if value is not None:
                 variable.assign(value)

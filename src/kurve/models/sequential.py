@@ -137,6 +137,7 @@ class Sequential(Model):
                     "it."
                 )
             network.input_shape = layer.given_input_shape
+            network.given_batch_size = layer.batch_size
             return
         if any(layer.name == other.name for other in network.layers):
             raise ValueError(

@@ -60,11 +60,18 @@ class Division:
 
 
 def pass_bounds(
-    rows: int, batch_size: int | None, steps_per_epoch: int | None
+    rows: int,
+    batch_size: int | None,
+    steps_per_epoch: int | None,
+    fixed: int | None = None,
 ) -> np.ndarray:
-    """Bounds of the batches of one pass of `fit` over the rows."""
+    """Bounds of the batches of one pass of `fit` over the rows.
+
+    Args:
+        fixed: the number of rows that each batch must have; None for any.
+    """
     if steps_per_epoch is None or batch_size is not None:
-        return batch_bounds(rows, batch_size)
+        return _fixed("fit", batch_bounds(rows, batch_size or fixed), fixed)
     if steps_per_epoch > rows:
         raise ValueError(
             "[fit] steps_per_epoch must not exceed the number of rows, because the "
@@ -76,7 +83,20 @@ def pass_bounds(
     # The sizes of numpy.array_split: the first rows % steps batches have one more row.
     index = np.arange(steps_per_epoch + 1, dtype=np.int64)
     size, more = divmod(rows, steps_per_epoch)
-    return index * size + np.minimum(index, more)
+    return _fixed("fit", index * size + np.minimum(index, more), fixed)
+
+
+def _fixed(where: str, bounds: np.ndarray, rows: int | None) -> np.ndarray:
+    """The bounds; refuses them if a batch has not this number of rows."""
+    sizes = np.diff(bounds)
+    if rows is None or (sizes == rows).all():
+        return bounds
+    raise ValueError(
+        f"[{where}] each batch must have {rows} rows, because states of the model go "
+        f"from row to row of the next batch. Received: {int(bounds[-1])} rows in "
+        f"batches of {int(sizes.max())}, the last one of {int(sizes[-1])}. "
+        f"Try batch_size={rows}, and a multiple of {rows} rows."
+    )
 
 
 def batch_bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
@@ -87,15 +107,25 @@ def batch_bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.nd
 
 
 def evaluation_bounds(
-    rows: int, batch_size: int | None, steps: int | None, where: str
+    rows: int,
+    batch_size: int | None,
+    steps: int | None,
+    where: str,
+    fixed: int | None = None,
 ) -> np.ndarray:
     """Bounds of the batches of `evaluate` and the others: all batches of batch_size
-    rows, or the first `steps`; without batch_size, `steps` batches hold all rows."""
+    rows, or the first `steps`; without batch_size, `steps` batches hold all rows.
+
+    Args:
+        fixed: the number of rows that each batch must have; None for any.
+    """
+    if batch_size is None:
+        batch_size = fixed
     if steps is None:
-        return batch_bounds(rows, batch_size, where)
+        return _fixed(where, batch_bounds(rows, batch_size, where), fixed)
     check_count(where, "steps", steps, 1)
     size = -(-rows // steps) if batch_size is None else batch_size
-    return batch_bounds(rows, size, where)[: steps + 1]
+    return _fixed(where, batch_bounds(rows, size, where)[: steps + 1], fixed)
 
 
 def check_count(where: str, name: str, value: Any, low: int) -> None:

@@ -54,7 +54,8 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
             else CompiledSegment(compiled, *given_all)
         )
         model.drawn += 1
-        moved = statistics_of(segment) if training and compiled is None else []
+        plan.check_rows(len(floats[0]))
+        moved = [] if compiled is not None else statistics_of(segment, training)
         for variable, value in moved:
             variable.assign(value)
     penalty = plan.penalty

@@ -206,7 +206,7 @@ class _Given:
             if self.class_weight is not None:  # class weights are for training only
                 held_out = held_out._replace(weights=None)
             data = data.part(0, count)
-        bounds = pass_bounds(data.rows, self.batch_size, steps)
+        bounds = pass_bounds(data.rows, self.batch_size, steps, self.network.rows)
         steps = steps or len(bounds) - 1
         division = Division(data.rows, bounds, steps, self.shuffle, 0, 0)
         return ArrayFeed(Batches(*data, None, bounds), division), data.shapes, held_out
@@ -235,7 +235,7 @@ class _Given:
         if held_out is None:
             return None
         size = batch_size or self.batch_size
-        bounds = evaluation_bounds(held_out.rows, size, steps, "fit")
+        bounds = evaluation_bounds(held_out.rows, size, steps, "fit", self.network.rows)
         return ArrayFeed(Batches(*held_out, None, bounds))
 
     def _first_shapes(

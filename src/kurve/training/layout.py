@@ -39,6 +39,7 @@ class Layout:
     layers, trainable: layers and models; `trainable=False` freezes all weights
     structure:         None for a stack
     input_shape:       of one sample of the first input; None while it is unknown
+    given_batch_size:  of a stack, the number of rows of a batch that its Input says
     plan, state:       None until the network is built
     shares_variables:  whether a layer is in another model too
 
@@ -55,6 +56,7 @@ class Layout:
         self.build_for: Callable[[Any], None] | None = None
         self.trainable = trainable
         self.input_shape: Shape | None = None
+        self.given_batch_size: int | None = None
         self.plan: Plan | None = None
         self.shares_variables = False
         self._state: State | None = None
@@ -112,6 +114,22 @@ class Layout:
     def variables(self) -> list[Variable]:
         """All variables, constants included, layer after layer, each once."""
         return [v for layer in all_layers(self.layers) for v in layer.variables]
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of rows of a batch, if the model's inputs say it."""
+        if self.structure is not None:
+            inputs = [t._keras_history.operation for t in self.structure.flat_inputs]
+        else:
+            inputs = [self, *self.layers[:1]]
+        sizes = (getattr(one, "given_batch_size", None) for one in inputs)
+        return next((size for size in sizes if size is not None), None)
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows that each batch must have, because states go from one to
+        the next; None where any number will do."""
+        return None if self.plan is None else self.plan.rows
 
     @property
     def draws(self) -> bool:
@@ -249,6 +267,7 @@ class Layout:
                 head.shape if rule is None else rule.target_shape(head.shape)
                 for rule, head in zip(rules, self.plan.heads, strict=True)
             ]
+        self._keep_states(self.layers)
         graph = Graph(samples, targets, streams_of(self.layers))
         place_all(graph, self.layers, self.trainable)
         outputs = self.trace(graph.inputs)
@@ -263,6 +282,13 @@ class Layout:
         self.penalized = bool(graph.losses)
         self.masked = [tensor.mask is not None for tensor in outputs]
         return graph.finish(outputs, rows, bool(losses), values), graph
+
+    def _keep_states(self, layers: Sequence[Any]) -> None:
+        """Let layers make the states that stay from one batch to the next."""
+        for layer in all_layers(layers):
+            if getattr(layer, "stateful", False) and hasattr(layer, "keep_states"):
+                layer.keep_states(self.batch_size)
+            self._keep_states(layer.parts)
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction."""

@@ -153,6 +153,8 @@ class TrainingLoop:
         state, step = self.state, self.state.step
         if step == self.first_step or self.progress.non_finite:
             return
+        if self.program.plan.rows is not None:  # states would move
+            return
         rows = data.probe(MOST_CHECKED)
         if not isinstance(rows, tuple):
             rows = np.ascontiguousarray(rows)

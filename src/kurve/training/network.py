@@ -162,6 +162,8 @@ class Network(Layout):
         heads = tuple(Head(v, s) for v, s in zip(needed, shapes, strict=True))
         if heads:
             program = self.chosen_engine().compile(replace(plan, heads=heads))
+            if plan.rows is not None:  # which this call is not to change
+                state = replace(state, buffers=state.buffers.copy())
             x: Any = inputs if len(inputs) > 1 else inputs[0]
             y: Any = program.predict(state, x)
             found.update(zip(needed, y if len(heads) > 1 else [y], strict=True))
@@ -241,7 +243,8 @@ class Network(Layout):
         plan, graph = self.lowered(self.plan.inputs, [None] * len(self.plan.heads))
         compiled = None
         facts = [OPERATIONS[op.kind] for op in plan.ops]
-        if not training or not any(f.training_only or f.updates_buffers for f in facts):
+        differs = any(f.training_only or f.updates_buffers for f in facts)
+        if plan.rows is None and not (training and differs):
             from kurve.gradients.segments import with_slopes
 
             with contextlib.suppress(ValueError):

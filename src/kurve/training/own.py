@@ -175,7 +175,9 @@ def fit(
             count = _split(rows.rows, validation_split)
             validation = rows.part(count, rows.rows)
             rows = rows.part(0, count)
-        bounds = pass_bounds(rows.rows, batch_size, steps_per_epoch)
+        bounds = pass_bounds(
+            rows.rows, batch_size, steps_per_epoch, model._network.rows
+        )
         steps = steps_per_epoch or len(bounds) - 1
         optimizer: Any = model.optimizer
         first = int(optimizer.iterations) if optimizer is not None else 0

@@ -31,10 +31,12 @@ def predict_rows(
     callbacks: Callbacks,
 ) -> Any:
     """The outputs for checked x. Without hooks for each batch it is one call."""
-    bounds = evaluation_bounds(count_rows(x), batch_size, steps, "predict").tolist()
+    rows = model._network.rows
+    found = evaluation_bounds(count_rows(x), batch_size, steps, "predict", rows)
+    bounds = found.tolist()
     count = len(bounds) - 1
     hooks = CallbackList(as_list(callbacks, "predict"), model, {"steps": count})
-    if "predict" not in hooks.per_batch:
+    if "predict" not in hooks.per_batch and rows is None:
         bounds = [0, bounds[-1]]
     pieces = (take(x, slice(*pair)) for pair in pairwise(bounds))
     return _predicted(model, pieces, count, verbose, hooks)

@@ -254,7 +254,9 @@ class Trainer(Trainable):
                 feed.peek()  # an empty one is refused
         else:
             data = check_data("evaluate", network, x, y, sample_weight)
-            bounds = evaluation_bounds(data.rows, batch_size, steps, "evaluate")
+            bounds = evaluation_bounds(
+                data.rows, batch_size, steps, "evaluate", network.rows
+            )
             self._build_for(data.x)
             feed = ArrayFeed(Batches(*data, None, bounds))
         network.update_trainable()
@@ -331,7 +333,8 @@ class Trainer(Trainable):
                 x = as_samples("predict", "x", x, plan.inputs[0], keep_bytes=True)
             else:
                 x = check_inputs("predict", network, x)
-            if not verbose and not callbacks and batch_size is None and steps is None:
+            in_one = not (verbose or callbacks or batch_size or steps)
+            if in_one and (plan := network.plan) is not None and plan.rows is None:
                 assert network.state is not None
                 y = self._ready_program().predict(network.state, x)
             else:

@@ -12,6 +12,7 @@ gradients against finite differences.
 * `scaling`: standardization by batch and by sample.
 * `maps`, `joining`, `products`: formulas, several values side by side, matrices.
 * `recurrence`: sequences, step by step.
+* `states`: what goes from one batch to the next.
 * `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
@@ -53,9 +54,10 @@ class ReferenceProgram:
         for step in range(batches.steps):
             xs, targets = self._rows(state, batches, step)
             given = self._given(xs, targets)
-            values, _ = self._forward(state, given, training=False)
+            values, caches = self._forward(state, given, training=False)
             loss, losses, _ = self._loss(state, targets, values)
             self._count(loss, losses, targets, values, totals)
+            self._keep_states(state, caches)
 
     @np.errstate(all="ignore")
     def predict(self, state: State, x: Any) -> Any:
@@ -66,10 +68,12 @@ class ReferenceProgram:
         dtype, xs = state.params.dtype, x if isinstance(x, tuple) else (x,)
         heads = self.plan.heads
         outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
+        self.plan.check_rows(len(xs[0]))
         drawn = self._drawn(state, len(xs[0]))
         for i in range(len(xs[0])):
             row = [x[i : i + 1].astype(dtype) for x in xs]
-            values, _ = self._forward(state, row, False, _row(drawn, i))
+            values, caches = self._forward(state, row, False, _row(drawn, i))
+            self._keep_states(state, caches, slice(i, i + 1))
             for out, head in zip(outs, heads, strict=True):
                 out[i : i + 1] = values[head.value]
         return outs[0] if len(outs) == 1 else tuple(outs)
@@ -93,6 +97,7 @@ class ReferenceProgram:
         (head,) = self.plan.heads
         y = np.empty((len(xs[0]), *head.shape), dtype)
         jacobian = np.empty((y.size, len(state.params)), state.params.dtype)
+        self.plan.check_rows(len(y))
         rows, drawn = iter(jacobian), self._drawn(state, len(y))
         for i in range(len(y)):
             row = [a[i : i + 1] for a in xs]
@@ -117,7 +122,7 @@ class ReferenceProgram:
             )
             after = self._updated(state, gradient, learning_rate)
             for slot, value in statistics:
-                view(after.buffers, slot)[...] = value
+                view(after.buffers, slot)[...] = value.reshape(slot.shape)
             _commit(state, after, totals, counted)
 
     def _rows(
@@ -125,6 +130,7 @@ class ReferenceProgram:
     ) -> tuple[list[np.ndarray], list[Target]]:
         """The inputs of one step's batch, and y and weights of each head."""
         rows, dtype = batches.rows(step), state.params.dtype
+        self.plan.check_rows(int(batches.bounds[step + 1] - batches.bounds[step]))
         xs = [x[rows].astype(dtype) for x in batches.inputs]
         targets: list[Target] = []
         for y, weights in batches.targets:
@@ -142,10 +148,24 @@ class ReferenceProgram:
         return given
 
     def _drawn(self, state: State, rows: int) -> dict[int, np.ndarray]:
-        """What the random ops draw for that many rows."""
-        x, forward = np.zeros(rows, state.params.dtype), OPS["random"][0]
-        ops = enumerate(self.plan.ops)
-        return {i: forward(o, x, state, False)[0] for i, o in ops if o.kind == "random"}
+        """What the ops give, for that many rows, that do not read them: random numbers,
+        and states from the batch before."""
+        x = np.zeros(rows, state.params.dtype)
+        return {
+            i: OPS[op.kind][0](op, x, state, False)[0]
+            for i, op in enumerate(self.plan.ops)
+            if op.kind in ("random", "states")
+        }
+
+    def _keep_states(
+        self, state: State, caches: list[Cache], rows: slice = slice(None)
+    ) -> None:
+        """Write the states that go to the next batch, of all rows or of these."""
+        for op, cache in zip(self.plan.ops, caches, strict=True):
+            if op.kind == "keep_states":
+                for role, value in STATISTICS[op.kind](op, cache, state).items():
+                    to = view(state.buffers, op.buffers[role])
+                    to[rows] = value.reshape(-1, *to.shape[1:])
 
     def _forward(
         self,

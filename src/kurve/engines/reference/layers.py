@@ -28,6 +28,7 @@ from kurve.engines.reference import (
     recurrence,
     reducing,
     scaling,
+    states,
     tables,
     transposed,
 )
@@ -247,6 +248,7 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "variable": (tables.variable_forward, tables.variable_backward),
     "batch_reduce": (batch.reduce_forward, batch.reduce_backward),
     "random": (batch.random_forward, batch.random_backward),
+    "states": (states.read_forward, states.read_backward),
 }
 
 OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
@@ -257,11 +259,13 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "gru": (recurrence.gru_forward, recurrence.gru_backward),
     "simple_rnn": recurrence.SIMPLE_RNN,
     "masked_batch_normalization": (scaling.masked_forward, scaling.masked_backward),
+    "keep_states": (states.keep_forward, states.keep_backward),
 }
 """Those that take any number of inputs."""
 
 STATISTICS: dict[str, Statistics] = {
     "batch_normalization": scaling.batch_statistics,
     "masked_batch_normalization": scaling.batch_statistics,
+    "keep_states": states.kept,
 }
 """The new values of the buffers that a training step writes, by kind of op."""

@@ -219,7 +219,6 @@ ARGUMENTS: dict[str, dict[str, Old]] = {
     "save_weights": {"save_format": Old(text="the ending of the file's name")},
     "to_categorical": {"nb_classes": Old("num_classes"), "y": Old("x")},
     "image_dataset_from_directory": {"smart_resize": Old("crop_to_aspect_ratio")},
-    "get_file": {"md5_hash": Old("file_hash"), "untar": Old("extract")},
 }
 """By class, function or method, and by old name."""
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from kurve import layers as kurve_layers
 from kurve.core.container.errors import ModelFileError
+from kurve.core.inside import inner_network, is_model, network_of
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import (
     check_name,
@@ -174,7 +175,7 @@ def old_order(part: Part) -> list[Variable]:
 
 def tree_of(model: Any) -> list[Part]:
     """The layers of a model, in Keras's order."""
-    network = model._network
+    network = network_of(model)
     operations = network.layers
     if network.structure is not None:
         operations = network.structure.operations
@@ -183,7 +184,7 @@ def tree_of(model: Any) -> list[Part]:
         if isinstance(operation, FunctionCall):
             continue
         cls, inside = type(operation).__name__, None
-        inner = getattr(operation, "_network", None)
+        inner = inner_network(operation)
         if inner is not None:
             cls = "Sequential" if inner.structure is None else "Functional"
             inside = tree_of(operation)
@@ -447,7 +448,7 @@ def model_entry(model: Any) -> dict[str, Any]:
         ValueError: something that Keras does not have; the message names it.
     """
     check_name("the model", model.name)
-    if model._network.structure is not None:
+    if network_of(model).structure is not None:
         return _graph_entry(model)
     shape = list(model.input_shape)
     taken = {layer.name for layer in model.layers}
@@ -458,7 +459,7 @@ def model_entry(model: Any) -> dict[str, Any]:
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
     input_shape = model.input_shape
     for layer in model.layers:
-        if hasattr(layer, "_network"):
+        if is_model(layer):
             entries.append(model_entry(layer))
         else:
             entries.append(layer_entry(layer, input_shape))
@@ -477,7 +478,8 @@ def model_entry(model: Any) -> dict[str, Any]:
 
 
 def _graph_entry(model: Any) -> dict[str, Any]:
-    structure = model._network.structure
+    structure = network_of(model).structure
+    assert structure is not None
     own = configs.functional_config(model)
     _, calls = configs.calls_of(structure)
     entries = []
@@ -494,7 +496,7 @@ def _graph_entry(model: Any) -> dict[str, Any]:
             batch = {"batch_shape": list(operation.output.shape), "sparse": False}
             batch |= {"dtype": operation.output.dtype, "name": operation.name}
             entry = parts.entry("keras.layers", "InputLayer", batch)
-        elif hasattr(operation, "_network"):
+        elif is_model(operation):
             entry = model_entry(operation)
         else:
             (args, *_) = nodes[0].args

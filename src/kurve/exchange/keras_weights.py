@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.inside import is_model
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
 from kurve.exchange.keras_graphs import Part, old_order, tree_of
@@ -112,7 +113,7 @@ def _read_numbered(
 def places_of(layer: Any, place: str) -> Iterator[tuple[str, list[Variable]]]:
     """Where a layer's own weights are, and those of its parts: each in a group that is
     called like the attribute, those of a list like their classes."""
-    if hasattr(layer, "_network"):
+    if is_model(layer):
         tree = tree_of(layer)
         for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
             yield from places_of(part.layer, f"{place}/layers/{name}")

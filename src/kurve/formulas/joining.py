@@ -211,7 +211,7 @@ class _Chain:
         """Be what it was before the last operation."""
         self.end = self.before
         for step in self.build.code[self.end.steps :]:
-            del self.build._known[step]
+            del self.build.known[step]
         del self.build.code[self.end.steps :], self.operands[self.end.operands :]
 
     def _take(self, other: _Chain) -> int:

@@ -196,7 +196,7 @@ def _walk(
         if here not in found or here not in reached:
             continue
         dy = found.pop(here)
-        xs = [Tensor(graph, v, graph._shapes[v]) for v in op.inputs]
+        xs = [Tensor(graph, v, graph.shapes[v]) for v in op.inputs]
         y = Tensor(graph, here, op.out_shape)
         dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
         for v, dx in zip(op.inputs, dxs, strict=True):

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from kurve import initializers
+from kurve.core.inside import is_model, network_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
 from kurve.kinds import OPERATIONS
@@ -380,8 +381,8 @@ def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
     if network.structure is None:
         shape: Any = (None, *network.samples()[0])
         for layer in network.layers:
-            if hasattr(layer, "_network"):
-                yield from own_layers(layer._network)
+            if is_model(layer):
+                yield from own_layers(network_of(layer))
             elif is_own(layer):
                 yield layer, (KerasTensor(shape),), {}
             shape = layer.compute_output_shape(shape)
@@ -390,7 +391,7 @@ def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
         return
     for node in network.structure.nodes:
         layer = node.operation
-        if hasattr(layer, "_network"):
-            yield from own_layers(layer._network)
+        if is_model(layer):
+            yield from own_layers(network_of(layer))
         elif isinstance(layer, Layer) and not node.is_input and is_own(layer):
             yield layer, node.args, node.kwargs

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kurve.core.arguments import unpacked
+from kurve.core.inside import network_of
 from kurve.legacy.saying import say, shown
 
 Given = dict[str, Any]
@@ -338,7 +339,7 @@ def _finished(
 
 def _show_accuracy(model: Any) -> None:
     """Compile once more, with accuracy, a model that has not been trained yet."""
-    compilation = model._network.compilation
+    compilation = network_of(model).compilation
     if compilation is not None and not compilation.metrics and not model.iterations:
         model.compile(compilation.optimizer, compilation.loss, metrics=["accuracy"])
 

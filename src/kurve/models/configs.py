@@ -60,7 +60,7 @@ def functional_config(model: Model) -> dict[str, Any]:
     numbers, calls = calls_of(structure)
 
     def history(tensor: KerasTensor) -> list[Any]:
-        made = tensor._keras_history
+        made = tensor.history
         return [made.operation.name, numbers[id(made.node)], made.tensor_index]
 
     def written(leaf: Any) -> Any:
@@ -119,7 +119,7 @@ def calls_of(structure: Structure) -> tuple[dict[int, int], dict[int, list[Any]]
         numbers[id(node)] = len(own)
         own.append(node)
     for tensor in structure.flat_inputs:  # inputs that no output needs
-        numbers.setdefault(id(tensor._keras_history.node), 0)
+        numbers.setdefault(id(tensor.history.node), 0)
     return numbers, calls
 
 

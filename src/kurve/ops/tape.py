@@ -191,10 +191,10 @@ class Builder:
         return None
 
     def _add(self, step: Instruction) -> int:
-        if step not in self._known:
-            self._known[step] = self.inputs + len(self.code)
+        if step not in self.known:
+            self.known[step] = self.inputs + len(self.code)
             self.code.append(step)
-        return self._known[step]
+        return self.known[step]
 
     def inline(self, tape: Tape, arguments: Sequence[int]) -> tuple[int, ...]:
         """A tape's instructions with its inputs replaced; the registers of its
@@ -203,7 +203,7 @@ class Builder:
         if not self.code and registers == list(range(self.inputs)):
             # The first tape stays as it is: a chain is joined in linear time.
             self.code = list(tape.code)
-            self._known = {s: i for i, s in enumerate(self.code, self.inputs)}
+            self.known = {s: i for i, s in enumerate(self.code, self.inputs)}
             return tape.outputs
         for step in tape.code:
             registers.append(

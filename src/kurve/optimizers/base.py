@@ -180,7 +180,7 @@ class Optimizer(Entrance):
         self.excluded_names: frozenset[str] = frozenset()
         self.excluded_patterns: tuple[str, ...] = ()
         self._network: Any = None
-        self._applier: Any = None
+        self.applier: Any = None
 
     # ---------------------------------------------------------------- by hand
 
@@ -246,8 +246,8 @@ class Optimizer(Entrance):
         Args:
             var_list: the variables.
         """
-        if self.use_ema and self._applier is not None:
-            self._applier.use_average(self, var_list)
+        if self.use_ema and self.applier is not None:
+            self.applier.use_average(self, var_list)
 
     # ---------------------------------------------------------------- the formula
 
@@ -374,8 +374,8 @@ class Optimizer(Entrance):
         return None if self._network is None else self._network()
 
     def _state(self) -> Any:
-        if self._applier is not None:
-            return self._applier.state
+        if self.applier is not None:
+            return self.applier.state
         network = self._owner()
         return None if network is None else network.state
 
@@ -395,7 +395,7 @@ class Optimizer(Entrance):
         found: list[Any] = [Iterations(self, 1)]
         if isinstance(self._learning_rate, float):
             found.append(self.learning_rate)
-        network, state = self._applier or self._owner(), self._state()
+        network, state = self.applier or self._owner(), self._state()
         if state is None or len(state.slots) != len(self.slot_starts):
             return found
         arrays = slot_views(self, network.plan.params, state.slots)
@@ -406,7 +406,7 @@ class Optimizer(Entrance):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles belong to no model yet."""
-        return {**vars(self), "_network": None, "_applier": None}
+        return {**vars(self), "_network": None, "applier": None}
 
     @property
     def learning_rate(self) -> Any:

@@ -256,8 +256,8 @@ def _epochs(
             training.warn_ran_out()
             break
     optimizer = model.optimizer
-    if optimizer is not None and optimizer._applier is not None:
-        optimizer.finalize_variable_values(optimizer._applier.variables)
+    if optimizer is not None and optimizer.applier is not None:
+        optimizer.finalize_variable_values(optimizer.applier.variables)
     hooks.call("on_train_end", logs)
 
 

@@ -137,7 +137,7 @@ class Builder:
     rules: Mapping[str, Rule]
     inputs: int
     code: list[Instruction] = field(default_factory=list)
-    _known: dict[Instruction, int] = field(default_factory=dict)
+    known: dict[Instruction, int] = field(default_factory=dict)
 
     def constant(self, value: float) -> int:
         return self._add(Instruction("constant", (), float(np.float32(value))))

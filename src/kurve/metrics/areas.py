@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.core.arguments import check_flag, is_count
 from kurve.core.arrays import as_numbers
 from kurve.errors import lookup
@@ -18,9 +19,6 @@ from kurve.metrics.counts import (
     ratio,
 )
 from kurve.plan import Attr, Shape
-
-EPSILON = 1e-7
-"""How far the first and the last threshold are outside [0, 1]."""
 
 _CURVES = {"ROC": "ROC", "roc": "ROC", "PR": "PR", "pr": "PR"} | {
     "PRGAIN": "PRGAIN",

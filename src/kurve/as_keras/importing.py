@@ -145,7 +145,7 @@ def answering() -> Iterator[None]:
 
 
 def uninstall() -> None:
-    """Answer no imports any more, and forget the modules that were made."""
+    """Stop answering imports, and forget the modules that were made."""
     sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, Answers)]
     for name, module in list(sys.modules.items()):
         if isinstance(module, Answer):

@@ -11,7 +11,7 @@ from kurve.core.inside import network_of
 
 class SwapEMAWeights(Callback):
     """Evaluates, and with `swap_on_epoch` saves, the moving average that an optimizer
-    with use_ema=True keeps, while the training of the weights goes on.
+    with use_ema=True keeps, while the weights are trained.
 
     The average and the weights change places before an evaluation (also that of the
     validation data) or a prediction, and again behind it. An evaluation that ends with

@@ -305,7 +305,7 @@ class Context:
     @property
     def of_distribution(self) -> bool:
         """Whether the outputs are parameters of a distribution; a loss that is a
-        formula of one's own does not say."""
+        custom formula does not say."""
         return self.loss is not None and facts_of_loss(self.loss.kind).distribution
 
     @property

@@ -1,4 +1,4 @@
-"""Layers of one's own as the operations that they compute, so that a file holds them
+"""Custom layers as the operations that they compute, so that a file holds them
 without their code.
 
 A formula is plain data:
@@ -348,7 +348,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
 
 
 def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
-    """The formulas of a network's layers of one's own that a file can hold: by class,
+    """The formulas of a network's custom layers that a file can hold: by class,
     then by name."""
     found: dict[str, dict[str, Any]] = {}
     for layer, args, kwargs in own_layers(network):
@@ -371,7 +371,7 @@ def class_of(name: str, formulas: Mapping[str, Any]) -> type[Traced]:
 
 
 def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """The layers of one's own of a network and of the models in it, with the arguments
+    """The custom layers of a network and of the models in it, with the arguments
     of their first call."""
     from kurve.layers import CLASSES
 

@@ -73,7 +73,7 @@ def _decay(given: Given, value: Any) -> None:
 
 
 def _only(*values: Any, because: str) -> Callable[[Given, Any], None]:
-    """An argument without effect, but for values that cannot be had any more."""
+    """An argument without effect, but for values that are no longer supported."""
 
     def put(given: Given, value: Any) -> None:
         if not any(type(value) is type(one) and value == one for one in values):
@@ -248,7 +248,7 @@ def renewed(
 
     Raises:
         TypeError: an argument in both spellings.
-        ValueError: an old value that has no like today.
+        ValueError: an old value without an equivalent today.
     """
     where = call.__name__
     scopes = [where]

@@ -33,7 +33,7 @@ _SUMS = {
 
 class AUC(ThresholdMetric):
     """The area under the ROC or the precision-recall curve, from the counts at
-    thresholds: so many trapezoids or rectangles.
+    thresholds: the number of trapezoids or rectangles.
 
     Source: Davis & Goadrich 2006 for the interpolation of PR, between whose points tp
     and fp, not the precision, vary linearly; Flach & Kull 2015 for PRGAIN.

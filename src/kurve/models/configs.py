@@ -180,7 +180,7 @@ def model_from(
 
     Raises:
         ModelFileError: it is no configuration of a model: a class or function that is
-            not among these, a tensor that nobody makes, a cycle, shapes that do not
+            not among these, a tensor that no node makes, a cycle, shapes that do not
             fit. Of a configuration that is in no file, the error of the layer, or a
             ValueError.
     """
@@ -390,7 +390,7 @@ def _make(
         there((name, call.number, -1))
     if finished < len(calls):
         stuck = next(call for call in calls if call.needs)
-        raise stuck.args.error("a tensor is needed that nobody makes before")
+        raise stuck.args.error("a tensor is needed before it is made")
 
 
 def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -411,7 +411,7 @@ def _history(field: Field) -> tuple[str, int, int]:
 def _tensor(field: Field, made: Mapping[Any, KerasTensor]) -> KerasTensor:
     place = _history(field)
     if place not in made:
-        raise field.error("nobody makes this tensor")
+        raise field.error("no node makes this tensor")
     return made[place]
 
 

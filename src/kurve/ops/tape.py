@@ -93,7 +93,7 @@ class Tape:
 
     def scratch(self) -> int:
         """The most registers in use at one time that are neither inputs nor outputs: a
-        result may lie where an argument that nobody reads any more did."""
+        result may lie where an argument that is no longer read did."""
         last, most, now = self._last_reads(), 0, 0
         outside = {*range(self.inputs), *self.outputs}
         for i, step in enumerate(self.code):

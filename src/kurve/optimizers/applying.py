@@ -1,4 +1,4 @@
-"""Updates from gradients that are given: `optimizer.apply` in loops of one's own.
+"""Updates from gradients that are given: `optimizer.apply` in custom loops.
 
 The variables' values, the gradients and the optimizer's vectors go to an engine as a
 plan whose loss is the sum of weight x gradient, so that its gradient is the one given;

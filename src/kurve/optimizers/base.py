@@ -201,7 +201,7 @@ class Optimizer(Entrance):
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:
-        """Update variables from gradients, in a loop of one's own.
+        """Update variables from gradients, in a custom loop.
 
         Args:
             grads: of the variables, in their order, as `GradientTape.gradient` gives
@@ -461,8 +461,8 @@ class Optimizer(Entrance):
         except TypeError as error:
             raise TypeError(
                 f"[{type(self).__name__}] a function as learning_rate must take no "
-                f"arguments. Received: {_name(function)}{signature}. Try a schedule of "
-                "one's own: a kurve.optimizers.schedules.LearningRateSchedule."
+                f"arguments. Received: {_name(function)}{signature}. Try a custom "
+                "schedule: a kurve.optimizers.schedules.LearningRateSchedule."
             ) from error
 
     def learning_rates(self, first: int, count: int) -> np.ndarray:

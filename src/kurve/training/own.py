@@ -50,7 +50,7 @@ class RowsInMemory:
         lengths = {len(a) for part in self.parts for a in leaves(part) if a is not None}
         if len(lengths) != 1:
             raise ValueError(
-                f"[{where}] x, y and sample_weight must have equally many rows. "
+                f"[{where}] x, y and sample_weight must have the same number of rows. "
                 f"Received: {', '.join(map(str, sorted(lengths))) or 'no x'}. "
                 "Try arrays of one length."
             )

@@ -17,7 +17,7 @@ class Structure:
     has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
                      weights: by the distance from the outputs, the farthest first, then
-                     as they are met on the way back from the outputs
+                     as they are met on the way from the outputs from the outputs
 
     Raises:
         TypeError: something that is no symbolic tensor.
@@ -57,7 +57,7 @@ class Structure:
 
     def _visited(self) -> tuple[list[Node], dict[int, int]]:
         """The calls, each after those that it needs; and when each operation was first
-        met on the way back, by its id."""
+        met on the way from the outputs, by its id."""
         known = {id(tensor) for tensor in self.flat_inputs}
         nodes: list[Node] = []
         done: set[int] = set()

@@ -452,7 +452,7 @@ class Chosen:
 @entry
 def get(identifier: Any) -> Activation:
     """The activation with that name, of a `to_config`, or of a layer that is one, such
-    as `layers.ReLU(max_value=6.0)`; a function of one's own; None is linear.
+    as `layers.ReLU(max_value=6.0)`; a custom function; None is linear.
 
     Raises:
         ValueError: an unknown name.

@@ -257,7 +257,7 @@ def assess_classes(
 
 
 def number(value: float, digits: int = 4) -> str:
-    """The value with so many significant digits: "0.01235", "12,346", "1.234e-07"."""
+    """The value with that many significant digits: "0.01235", "12,346", "1.234e-07"."""
     value = float(value)
     if not math.isfinite(value):
         return str(value)

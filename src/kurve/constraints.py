@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.core import registry
 from kurve.core.arguments import is_integer, is_number
 from kurve.core.arrays import as_numbers
@@ -16,9 +17,6 @@ from kurve.errors import lookup
 
 if TYPE_CHECKING:
     from kurve.ops.formula import Formula
-
-EPSILON = 1e-7
-"""Keeps norms that divide away from 0."""
 
 
 class Constraint(Entrance):

@@ -16,6 +16,7 @@ from kurve import scores
 from kurve.core.arguments import has_lone_surrogate
 from kurve.core.arrays import as_array, as_numbers, scalar
 from kurve.core.entries import entry
+from kurve.core.inside import is_model, network_of
 from kurve.predictions import as_matrix, takes
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -389,8 +390,8 @@ class _Inputs:
                 f"[{where}] model must have a method {method}. Received: an object of "
                 f"type {type(model).__name__}. Try a fitted model."
             )
-        if hasattr(model, "_network"):
-            model._network.require_one_output(where)
+        if is_model(model):
+            network_of(model).require_one_output(where)
         self._where = where
         self._call = call
         self._quiet = {"verbose": 0} if takes(call, "verbose") else {}

@@ -298,7 +298,7 @@ HOSTILE: dict[str, Callable[[], dict[str, Any]]] = {
     "a layer that reads itself": lambda: keras_graph(
         keras_layer("Dense", "a", keras_tensor("a"), **DENSE)
     ),
-    "a tensor that nobody makes": lambda: keras_graph(
+    "a tensor that no node makes": lambda: keras_graph(
         keras_layer("Dense", "a", keras_tensor("y"), **DENSE)
     ),
     "an output that nobody makes": lambda: keras_graph(

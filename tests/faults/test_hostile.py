@@ -237,7 +237,7 @@ STORIES: dict[str, Callable[[], bytes]] = {
         function("add", 0, X0, tensor("f1", [None, 3])),
         function("tanh", 1, tensor("f0", [None, 3])),
     ),
-    "a tensor that nobody makes": lambda: graph(function("tanh", 0, tensor("y", [3]))),
+    "a tensor that no node makes": lambda: graph(function("tanh", 0, tensor("y", [3]))),
     "an output that nobody makes": lambda: graph(function("tanh", 0, X0), output="f1"),
     "an unknown function": lambda: graph(function("system", 0, "ls")),
     "a function of no tensor": lambda: graph(function("repeat", 0, 1.0, 10**12)),

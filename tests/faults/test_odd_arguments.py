@@ -156,7 +156,7 @@ def use_schedule(schedule: Any) -> None:
 USES: list[tuple[dict[str, Any], Callable[[Any], Any]]] = [
     ({**layers.CLASSES, "Input": Input, "InputLayer": layers.InputLayer}, use_layer),
     (dict(losses.CLASSES), use_loss),
-    # A function of one's own may raise anything.
+    # A custom function may raise anything.
     (
         {n: c for n, c in metrics.CLASSES.items() if n != "MeanMetricWrapper"},
         use_metric,

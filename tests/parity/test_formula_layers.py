@@ -29,7 +29,7 @@ def itself(layer: Any, x: Any) -> Any:
 
 
 def own(lib: Any) -> Any:
-    """A layer of one's own: weights, layers in a list, a penalty, two modes."""
+    """A custom layer: weights, layers in a list, a penalty, two modes."""
     ops = functions if lib is kurve.layers else keras.ops
 
     class Own(lib.Layer):  # type: ignore[misc]

@@ -234,7 +234,7 @@ def test_of_arrays(name: str, arguments: Any) -> None:
 
 
 def test_gradients_of_a_convolution_by_ops() -> None:
-    """Trained for 10 steps, with the kernel a weight of one's own layer."""
+    """Trained for 10 steps, with the kernel as the weight of a custom layer."""
 
     def layer_of(library: Any) -> Any:
         class Conv(library.layers.Layer):

@@ -177,7 +177,7 @@ def test_models_take_data_sets(names: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        ("D.from_tensor_slices(([1, 2], [1]))", "equally many rows"),
+        ("D.from_tensor_slices(([1, 2], [1]))", "the same number of rows"),
         ("D.range(3).batch(0)", "batch_size must be at least 1"),
         ("len(D.range(3).repeat())", "has no end"),
         ("len(D.range(3).filter(lambda x: True))", "is not known"),

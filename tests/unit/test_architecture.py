@@ -9,6 +9,7 @@ TYPE_CHECKING it is a hint for type checkers and never runs.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -179,6 +180,72 @@ def test_modules_import_in_no_circle() -> None:
     except CycleError as error:
         raise AssertionError(" -> ".join(reversed(error.args[1]))) from None
     assert set(order) >= {"kurve", "kurve.engines", "kurve._core"}
+
+
+PRIVATE = {
+    ("kurve.core.inside", "_network"): "the one way to the network of a model",
+    (
+        "kurve.core.locks",
+        "_shared_variables",
+    ): "of a protocol: only some models have it",
+    ("kurve.formulas.tensor", "_fields"): "of Python's named tuples",
+    ("kurve.layers.base", "_symbolic"): "a stack is asked for its graph",
+    ("kurve.layers.calling", "_keras_mask"): "Keras's name on arrays",
+    ("kurve.layers.traced", "_model"): "the model of a layer read from a file",
+    ("kurve.models.cloning", "_build"): "layers of a snapshot",
+}
+"""Underscored members that another room reads, and why."""
+
+
+def underscored(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """The underscored names that a module defines, and those that it reads of objects
+    other than `self`, `cls` and `super()`."""
+    defined, read = set[str](), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value)
+            if owner not in ("self", "cls", "super()"):
+                read.add(node.attr)
+            elif isinstance(node.ctx, ast.Store):
+                defined.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and str(node.module)[:6] == "kurve.":
+            read |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Call) and len(node.args) > 1:
+            name = node.args[1]
+            asked = ast.unparse(node.func) in ("getattr", "hasattr", "setattr")
+            if asked and isinstance(name, ast.Constant):
+                read.add(str(name.value))
+    ours = re.compile(r"_[a-z]\w*").fullmatch
+    return {n for n in defined if ours(n)}, {n for n in read if ours(n)}
+
+
+def test_rooms_leave_each_others_private_members_alone() -> None:
+    found, homes = {}, dict[str, set[str]]()
+    for module, path in MODULES.items():
+        defined, found[module] = underscored(ast.parse(path.read_text("utf-8")))
+        for name in defined:
+            homes.setdefault(name, set()).add(room(module))
+    across = {
+        (module, name)
+        for module, names in found.items()
+        for name in names
+        if homes.get(name) and room(module) not in homes[name]
+    }
+    assert across == set(PRIVATE)
+
+
+def test_lists_are_broken_by_the_formatter() -> None:
+    """No starred tuples within a display, and no `# fmt: skip`."""
+    for path in MODULES.values():
+        text = path.read_text(encoding="utf-8")
+        assert "fmt: skip" not in text, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Starred):
+                assert not isinstance(node.value, ast.Tuple), (path, node.lineno)
 
 
 def test_an_import_is_found_wherever_it_stands() -> None:

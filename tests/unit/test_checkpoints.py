@@ -1,4 +1,4 @@
-"""ModelCheckpoint: when it saves, under which name, and that training goes on."""
+"""ModelCheckpoint: when it saves, under which name, and that training runs."""
 
 from __future__ import annotations
 

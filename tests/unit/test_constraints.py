@@ -158,7 +158,7 @@ def test_attention_hands_them_to_its_parts(engine: str) -> None:
 
 
 class Weighing(layers.Layer):
-    """A layer of one's own, with a constraint of its weight."""
+    """A custom layer, with a constraint of its weight."""
 
     def build(self, input_shape: Any) -> None:
         self.w = self.add_weight(

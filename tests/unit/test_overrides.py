@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
         "Resetting.reset_state",
         lambda: compiled(weighted_metrics=[Resetting()]),
     ),
-    "metric of one's own": (
+    "custom metric": (
         "Counting.update_state",
         lambda: compiled(metrics=[Counting()]),
     ),

@@ -1,4 +1,4 @@
-"""Layers of one's own, and what layers of formulas refuse."""
+"""Custom layers, and what layers of formulas refuse."""
 
 from __future__ import annotations
 

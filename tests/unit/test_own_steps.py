@@ -251,7 +251,7 @@ def test_a_model_without_a_call() -> None:
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda m: m.fit(X, Y[:5], verbose=0), "equally many rows"),
+        (lambda m: m.fit(X, Y[:5], verbose=0), "the same number of rows"),
         (lambda m: m.fit(np.array(["a"]), Y, verbose=0), "must hold numbers"),
         (lambda m: m.fit(X, Y, checkpoint="c", verbose=0), "checkpoints need"),
         (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "engine's own step"),

@@ -59,7 +59,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
 def binomial(
     shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
 ) -> Any:
-    """How often, of so many times, what has a probability happens."""
+    """Random counts of successes in that many trials."""
     drawn = numbers._source(seed).binomial(counts, probabilities, tuple(shape))
     return drawn.astype(dtype or "float32")
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from kurve.callbacks.base import Callback, Logs
 from kurve.core.arguments import check_flag
+from kurve.core.inside import network_of
 
 
 class SwapEMAWeights(Callback):
     """Evaluates, and with `swap_on_epoch` saves, the moving average that an optimizer
-    with use_ema=True keeps, while the training of the weights goes on.
+    with use_ema=True keeps, while the weights are trained.
 
     The average and the weights change places before an evaluation (also that of the
     validation data) or a prediction, and again behind it. An evaluation that ends with
@@ -56,7 +57,7 @@ class SwapEMAWeights(Callback):
 
     def _pairs(self) -> Any:
         """Each trained weight and its average; none before the first step."""
-        network = self.model._network
+        network = network_of(self.model)
         optimizer = network.require_compiled("SwapEMAWeights").optimizer
         if not optimizer.use_ema:
             raise ValueError(
@@ -67,6 +68,7 @@ class SwapEMAWeights(Callback):
         state, row = network.state, optimizer.slot_names.index("average")
         if state is None or not state.step or len(state.slots) <= row:
             return []
+        assert network.plan is not None
         parts = [slice(v.offset, v.end) for v in network.plan.params if v.trainable]
         return [(state.params[part], state.slots[row][part]) for part in parts]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from kurve.callbacks.base import Callback, Logs
 from kurve.core.arguments import check_flag
+from kurve.core.inside import network_of
 from kurve.core.stopping import improves
 from kurve.errors import lookup, unknown_name
 
@@ -40,7 +41,7 @@ class Monitor(Callback):
         Raises:
             ValueError: neither the loss nor a metric, with mode="auto".
         """
-        network = self.model._network
+        network = network_of(self.model)
         network.require_compiled(type(self).__name__)
         names = network.goals.log_names.in_order
         if self.monitor.removeprefix("val_") not in names:
@@ -83,7 +84,7 @@ class Monitor(Callback):
     def _upwards(self) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
-        name, network = self.monitor.removeprefix("val_"), self.model._network
+        name, network = self.monitor.removeprefix("val_"), network_of(self.model)
         network.require_compiled(type(self).__name__)
         in_logs = network.goals.log_names
         for metric, its_name in zip(network.metrics, in_logs.metrics, strict=True):

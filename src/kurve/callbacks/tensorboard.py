@@ -24,7 +24,8 @@ class TensorBoard(Callback):
 
     Args:
         log_dir: the folder; made if it does not exist.
-        histogram_freq: every so many epochs histograms of all weights; 0 is never.
+        histogram_freq: how many epochs lie between histograms of all weights; 0 for
+            none.
         write_graph: whether to write the model's configuration.
         write_steps_per_second: whether to write the speed, by epoch and by batch.
         update_freq: "epoch"; or "batch" or a number of batches, to write values as

@@ -1,4 +1,4 @@
-"""Classes and functions of one's own that files may name: those that the program itself
+"""Custom classes and functions that files may name: those that the program itself
 has registered, or given for a while. No file adds to them."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _names: dict[int, str] = {}
 
 
 class CustomObjectScope:
-    """A context in which classes and functions of one's own are known by name.
+    """A context in which custom classes and functions are known by name.
 
     Args:
         custom_objects: {"MyLayer": MyLayer}.

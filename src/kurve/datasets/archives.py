@@ -34,7 +34,7 @@ def find(
         where: for messages.
         path: the user's; a bare name is looked for in the folders too.
         names: under which it may lie there.
-        origin: where the file can be had.
+        origin: the address of the file.
         folder: whether a folder is wanted, or an archive.
 
     Raises:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kurve.core.entries import entry
+from kurve.core.inside import network_of
 from kurve.diagnosis.report import Diagnosis as Diagnosis
 from kurve.diagnosis.report import Finding as Finding
 
@@ -65,7 +66,7 @@ def diagnose(
     from kurve.diagnosis import data, fit, network, training
     from kurve.diagnosis.context import Context
 
-    model._network.require_one_output("diagnose")
+    network_of(model).require_one_output("diagnose")
     context = Context(model, x, y, validation_data, columns)
     checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
     findings = [finding for check in checks for finding in check(context)]

@@ -12,6 +12,7 @@ import numpy as np
 from kurve import data, initializers
 from kurve.core import rng
 from kurve.core.arrays import as_numbers
+from kurve.core.inside import network_of
 from kurve.diagnosis.ops import activation_of
 from kurve.diagnosis.rows import (
     Rows,
@@ -66,7 +67,7 @@ class Context:
         columns: Sequence[str] | None,
     ) -> None:
         self.model, self.loss = model, model.loss
-        plan = model._network.plan
+        plan = network_of(model).plan
         sample = None if plan is None else plan.input_shape
         samples = data.as_samples("diagnose", "x", x, sample)
         self.plan = plan or self._plan_of_clone(samples)
@@ -92,7 +93,7 @@ class Context:
             return None
         unbuilt = clone(self.model, seed=0)
         unbuilt.build((None, *samples.shape[1:]))
-        return unbuilt._network.plan
+        return network_of(unbuilt).plan
 
     def _rows(self, where: str, x: Any, samples: np.ndarray, y: Any) -> Rows:
         """The data and, if the model is built, its predictions."""
@@ -114,7 +115,7 @@ class Context:
         elif self.task == "one_hot":
             rows.labels = table.argmax(axis=1)
         if self.built:
-            output = self.model._network.program().predict(self.state, samples)
+            output = network_of(self.model).program().predict(self.state, samples)
             rows.output = output.reshape(len(samples), -1).astype(np.float64)
             self._set_predictions(rows)
         return rows
@@ -234,8 +235,9 @@ class Context:
 
     @property
     def state(self) -> State:
-        assert self.model._network.state is not None
-        return self.model._network.state
+        state = network_of(self.model).state
+        assert state is not None
+        return state
 
     @functools.cached_property
     def path(self) -> list[int]:
@@ -277,7 +279,7 @@ class Context:
             for i in self.path
             if self.plan.ops[i].kind not in TRAINING_ONLY
         ]
-        values = self.model._network.values(numbers, (x,))
+        values = network_of(self.model).values(numbers, (x,))
         return [values[v] for v in numbers]
 
     @property
@@ -303,7 +305,7 @@ class Context:
     @property
     def of_distribution(self) -> bool:
         """Whether the outputs are parameters of a distribution; a loss that is a
-        formula of one's own does not say."""
+        custom formula does not say."""
         return self.loss is not None and facts_of_loss(self.loss.kind).distribution
 
     @property
@@ -370,7 +372,8 @@ class Context:
             slots=_aligned_copy(slots),
             scalars=scalars.copy(),
         )
-        program, engine = self.model._network.program(), self.model._network.engine
+        network = network_of(self.model)
+        program, engine = network.program(), network.engine
         assert engine is not None
         n, steps = len(self.rows), self.steps_per_epoch
         bounds = pass_bounds(n, None, steps)
@@ -391,7 +394,7 @@ class Context:
         return losses
 
     def _loss_of(self, state: State, rows: Rows) -> float:
-        program = self.model._network.program()
+        program = network_of(self.model).program()
         totals = np.zeros(program.plan.totals_size)
         bounds = np.array([0, len(rows)])
         program.test(state, Batches(rows.x, rows.y, None, None, bounds), totals)

@@ -31,6 +31,7 @@ from kurve.core import registry
 from kurve.core.container import writing
 from kurve.core.container.reading import Reader, opened
 from kurve.core.entries import entry
+from kurve.core.inside import network_of
 from kurve.errors import path_name
 from kurve.estimators import defaults
 from kurve.estimators.arguments import from_plain, plain
@@ -177,7 +178,7 @@ def _described(
         "outputs": fitted.targets,
         "target_names": fitted.target_names,
         "seeds": [
-            network._network.seed for network in [*fitted.members, *fitted.folds]
+            network_of(network).seed for network in [*fitted.members, *fitted.folds]
         ],
         "training": training,
     }
@@ -205,7 +206,7 @@ def _training(
 ) -> dict[str, Any]:
     """What the next call of `partial_fit` continues from."""
     for number, network in enumerate(networks):
-        _, state = network._network.require_built("save")
+        _, state = network_of(network).require_built("save")
         tensors[f"training/{number}/slots"] = state.slots
         tensors[f"training/{number}/scalars"] = state.scalars
     return {
@@ -437,7 +438,7 @@ def _networks(
         network = models.read_network(fields["model"], arrays.file, names)
         if network.input_shape != (None, width):
             raise fields["model"].error("it does not fit the columns")
-        network._network.seed = seed
+        network_of(network).seed = seed
         networks.append(network)
     return networks
 
@@ -451,7 +452,7 @@ def _read_training(field: Field, file: Reader, networks: Sequence[Sequential]) -
     for number, (network, step) in enumerate(zip(networks, steps, strict=True)):
         models.compile_from(fields["compile"], network)
         models.read_training(file, network, f"training/{number}/")
-        _, state = network._network.require_built("load")
+        _, state = network_of(network).require_built("load")
         state.step = step
 
 

@@ -1,5 +1,5 @@
 """A fit in progress: from a table to trained models, kept apart from the estimator
-until nothing can fail any more."""
+until nothing can fail."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Split:
 
 class FitSession:
     """A fit in progress: everything it learns, kept apart from the estimator until
-    nothing can fail any more.
+    nothing can fail.
 
     Args:
         estimator: that is fitted.

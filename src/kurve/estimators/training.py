@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve import optimizers, regularizers
 from kurve.callbacks import Callback, EarlyStopping, History
+from kurve.core.inside import network_of
 from kurve.estimators import defaults
 from kurve.estimators.defaults import Hyperparameters
 from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
@@ -110,7 +111,7 @@ class TrainingSetup:
             while any(name == layer.name for layer in model.layers):
                 name += "_"
             model.add(Dense(units, kernel_regularizer=self._penalty(), name=name))
-            model._network.seed = seed
+            network_of(model).seed = seed
             model.build((None, inputs))
             models.append(model)
         return models
@@ -270,12 +271,11 @@ class TrainingSetup:
                     break
                 # A full-batch method has no noise to escape from a plateau.
                 units = model.output_shape[-1] if model.built else 1
-                restart = self.build(x.shape[1], units or 1, [model._network.seed + 1])[
-                    0
-                ]
+                seeds = [network_of(model).seed + 1]
+                (restart,) = self.build(x.shape[1], units or 1, seeds)
                 restart.compile(loss=loss, engine=self.engine)
                 restarted = solve(restart, x, y, weight, **arguments)
-                model._network.seed = restart._network.seed
+                network_of(model).seed = network_of(restart).seed
                 if restarted.loss < result.loss:
                     model.set_weights(restart.get_weights())
                     result = restarted

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.entries import warn
+from kurve.core.inside import network_of
 from kurve.engines.reference.common import view
 from kurve.models import Model
 from kurve.models.ensembles import Ensemble
@@ -179,7 +180,7 @@ def describe(model: Any) -> ExportedModel:
         ValueError: columns of text, or numbers beyond float32.
     """
     if isinstance(model, Model):
-        plan, _ = model._network.require_built("export")
+        plan, _ = network_of(model).require_built("export")
         return _of_sequential(model) if plan.is_stack else _of_graph(model)
     if isinstance(model, Ensemble):
         return _of_ensemble(model)
@@ -198,11 +199,11 @@ def describe(model: Any) -> ExportedModel:
 def _of_graph(model: Any) -> ExportedModel:
     """A model whose layers do not simply follow each other."""
     network = _network(model, graph=True)
-    plan, state = model._network.require_built("export")
+    plan, state = network_of(model).require_built("export")
     names = model.output_names
 
     def expected(x: Any) -> dict[str, np.ndarray]:
-        program = model._network.chosen_engine().compile(plan)
+        program = network_of(model).chosen_engine().compile(plan)
         y = program.predict(state, x)
         return dict(zip(names, y if isinstance(y, tuple) else (y,), strict=True))
 
@@ -222,7 +223,7 @@ def _of_graph(model: Any) -> ExportedModel:
 
 def _of_sequential(model: Any) -> ExportedModel:
     network = _network(model)
-    plan, _ = model._network.require_built("export")
+    plan, _ = network_of(model).require_built("export")
     return ExportedModel(
         "Sequential",
         plan.input_shape,
@@ -326,7 +327,7 @@ def _of_estimator(
 
 
 def _network(model: Any, graph: bool = False) -> Network:
-    plan, state = model._network.require_built("export")
+    plan, state = network_of(model).require_built("export")
     if not plan.is_stack and not graph:
         raise ValueError(
             "[export] the networks of an ensemble must be stacks of layers. "

@@ -26,6 +26,7 @@ from kurve.core.container import safe_json
 from kurve.core.container.errors import MAX_TEXT, ModelFileError
 from kurve.core.container.reading import opened_file
 from kurve.core.entries import warn
+from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.hdf5 import MAGIC, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
@@ -105,7 +106,7 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Read the weights of a .weights.h5, .keras or .h5 file into a built model of the
     same layers, all or none."""
     path = os.fspath(filepath)
-    model._network.require_built("load_weights")
+    network_of(model).require_built("load_weights")
     with _opened("load_weights", path) as (file, size, magic):
         tree = tree_of(model)
         if magic.startswith(ZIP_MAGIC):
@@ -255,17 +256,17 @@ def _model_of(described: Any, reader: Reader, place: str) -> Sequential:
         model, tree = described
     else:
         model, tree = _stack_of(described, reader, group)
-    if not model._network.layers:
+    if not network_of(model).layers:
         return model
-    if model._network.input_shape is None:
+    if network_of(model).input_shape is None:
         raise ValueError(NO_SHAPE)
     constants = [v for v in model.variables if v.role == "constant"]
     if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
         raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
     with _reading("weights"):
         found = read_weights(reader, group, tree)
-        if model._network.plan is None:
-            model._network.lay_out(values=False)
+        if network_of(model).plan is None:
+            network_of(model).lay_out(values=False)
         for variable in model.weights:
             variable.assign(found[id(variable)])
     return model
@@ -279,7 +280,7 @@ def _stack_of(
     layers = described.layers
     if not layers:
         if described.input_shape is not None:
-            model._network.input_shape = _known(described.input_shape)
+            network_of(model).input_shape = _known(described.input_shape)
         return model, []
     if described.input_shape is None:
         raise ValueError(NO_SHAPE)
@@ -290,8 +291,8 @@ def _stack_of(
         leading = (None,) * (len(described.input_shape) - len(mean))
         shape = merged(described.input_shape, (*leading, *mean)) or ()
     sample = _known(shape)
-    model._network.put(sample, layers)
-    model._network.declare(sample)
+    network_of(model).put(sample, layers)
+    network_of(model).declare(sample)
     classes = [cls for cls in described.classes if cls != "InputLayer"]
     tree = [
         Part(cls, layer.name, None, layer)
@@ -331,7 +332,7 @@ def _trained(
         seed = added["seed"]
         if type(seed) is not int or not 0 <= seed < 2**64:
             raise ValueError(f"the seed is {seed!r}")
-        model._network.seed = seed
+        network_of(model).seed = seed
     if compiled is None or not model.built:
         return model
     with _reading("compile_config"), _without_compile():

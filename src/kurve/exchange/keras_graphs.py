@@ -20,6 +20,7 @@ import numpy as np
 from kurve import layers as kurve_layers
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
+from kurve.core.inside import inner_network, is_model, network_of
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import (
     check_name,
@@ -159,7 +160,7 @@ def keras_order(layer: Layer) -> list[Variable]:
 
 def is_own_model(layer: Any) -> bool:
     """Whether it is a model with a call() of its own."""
-    return hasattr(layer, "_network") and layer._network.build_for is not None
+    return is_model(layer) and network_of(layer).build_for is not None
 
 
 def old_order(part: Part) -> list[Variable]:
@@ -185,7 +186,7 @@ def old_order(part: Part) -> list[Variable]:
 
 def tree_of(model: Any) -> list[Part]:
     """The layers of a model, in Keras's order."""
-    network = model._network
+    network = network_of(model)
     if is_own_model(model):
         return [Part(type(model).__name__, model.name, None, model, whole=True)]
     operations = network.layers
@@ -196,7 +197,7 @@ def tree_of(model: Any) -> list[Part]:
         if isinstance(operation, FunctionCall):
             continue
         cls, inside = type(operation).__name__, None
-        inner = getattr(operation, "_network", None)
+        inner = inner_network(operation)
         if inner is not None and not is_own_model(operation):
             cls = "Sequential" if inner.structure is None else "Functional"
             inside = tree_of(operation)
@@ -510,9 +511,9 @@ def model_entry(model: Any) -> dict[str, Any]:
     check_name("the model", model.name)
     if is_own_model(model):
         return _own_model_entry(model)
-    if model._network.structure is not None:
+    if network_of(model).structure is not None:
         return _graph_entry(model)
-    shape = [model._network.rows, *model.input_shape[1:]]
+    shape = [network_of(model).rows, *model.input_shape[1:]]
     taken = {layer.name for layer in model.layers}
     name, number = "input_layer", 0
     while name in taken:
@@ -521,7 +522,7 @@ def model_entry(model: Any) -> dict[str, Any]:
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
     input_shape = tuple(shape)
     for layer in model.layers:
-        if hasattr(layer, "_network"):
+        if is_model(layer):
             entries.append(model_entry(layer))
         else:
             entries.append(layer_entry(layer, input_shape))
@@ -548,7 +549,7 @@ def _own_model_entry(model: Any) -> dict[str, Any]:
         entry = class_entry(type(model), type(model).__name__, config)
     except ValueError as error:
         raise not_in_keras(f"the model has a configuration in which {error}") from error
-    structure = model._network.structure
+    structure = network_of(model).structure
     if structure is None:
         return entry
     shapes = replaced(structure.inputs, lambda tensor: tensor.shape)
@@ -571,10 +572,11 @@ def _shapes_of(node: Any, shape_of: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def _graph_entry(model: Any) -> dict[str, Any]:
-    structure = model._network.structure
+    structure = network_of(model).structure
+    assert structure is not None
     own = configs.functional_config(model)
     _, calls = configs.calls_of(structure)
-    rows = model._network.rows
+    rows = network_of(model).rows
 
     def shape_of(tensor: Any) -> Any:
         shape = getattr(tensor, "shape", None)
@@ -595,7 +597,7 @@ def _graph_entry(model: Any) -> dict[str, Any]:
             batch = {"batch_shape": shape, "sparse": False}
             batch |= {"dtype": operation.output.dtype, "name": operation.name}
             entry = parts.entry("keras.layers", "InputLayer", batch)
-        elif hasattr(operation, "_network"):
+        elif is_model(operation):
             entry = model_entry(operation)
         else:
             (args, *_) = nodes[0].args

@@ -14,6 +14,7 @@ from typing import Any
 
 from kurve import layers as kurve_layers
 from kurve.core.arguments import has_lone_surrogate, is_count
+from kurve.core.inside import is_model
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_names import (
     IGNORED_OF_LAYER,
@@ -403,7 +404,7 @@ def inner_entry(layer: Any) -> dict[str, Any]:
     """The configuration of a layer or model in a layer."""
     from kurve.exchange.keras_graphs import model_entry
 
-    if hasattr(layer, "_network"):
+    if is_model(layer):
         return model_entry(layer)
     entry = layer_entry(layer, ())
     entry.pop("build_config", None)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kurve.core.inside import network_of
 from kurve.exchange.hdf5 import Dataset, Reader
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
@@ -55,7 +56,7 @@ def restore(
         StateError: they do not fit. The step is set if the file has it; the vectors
             are left as before the first step.
     """
-    plan, state = model._network.require_built("load_model")
+    plan, state = network_of(model).require_built("load_model")
     optimizer = model.optimizer
     assert optimizer is not None
     numbers = {name: reader.array(d, ()) for name, d in named if d.shape == ()}
@@ -75,7 +76,7 @@ def restore(
         if not np.isfinite(value).all():
             raise StateError(f"{name!r} is not finite")
     product = [_product(optimizer, named, numbers, state.step)]
-    state = model._network.training_state()
+    state = network_of(model).training_state()
     for (k, slot, shape), value in zip(order, values, strict=True):
         end = slot.offset + math.prod(shape)
         state.slots[k, slot.offset : end] = value.ravel()

@@ -10,6 +10,7 @@ from typing import Any
 
 from kurve import losses, metrics, optimizers
 from kurve.core.entries import warn
+from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import check_name, not_in_keras
 from kurve.exchange.keras_names import (
@@ -265,11 +266,11 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    compilation = model._network.compilation
+    compilation = network_of(model).compilation
     if compilation is None:
         return None
-    goals, labels = model._network.goals, model._network.outputs.labels
-    shapes = [head.shape for head in model._network.require_built("save")[0].heads]
+    goals, labels = network_of(model).goals, network_of(model).outputs.labels
+    shapes = [head.shape for head in network_of(model).require_built("save")[0].heads]
     loss, listed = [], dict[bool, list[Any]]({False: [], True: []})
     for goal, shape in zip(goals, shapes, strict=True):
         loss.append(None if goal.loss is None else loss_entry(goal.loss))

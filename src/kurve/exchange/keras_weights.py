@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.inside import is_model, network_of
 from kurve.core.overrides import is_own
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
@@ -131,7 +132,7 @@ def places_of(
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    if hasattr(layer, "_network") and not is_own_model(layer):
+    if is_model(layer) and not is_own_model(layer):
         tree = tree_of(layer)
         for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
             yield from places_of(part.layer, _under(place, f"layers/{name}"), seen)
@@ -182,9 +183,9 @@ def _in_attribute(
 
 def _class_of(layer: Any) -> str:
     """Keras's class of a layer or model."""
-    if not hasattr(layer, "_network") or is_own(type(layer)):
+    if not is_model(layer) or is_own(type(layer)):
         return type(layer).__name__
-    return "Sequential" if layer._network.structure is None else "Functional"
+    return "Sequential" if network_of(layer).structure is None else "Functional"
 
 
 def _refuse_others(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kurve.core.files import replacing
+from kurve.core.inside import is_model, network_of
 from kurve.exchange.hdf5 import Reader
 from kurve.exchange.keras_graphs import is_own_model, model_entry, tree_of
 from kurve.exchange.keras_names import MEMBERS
@@ -55,7 +56,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         ImportError: h5py is not installed.
     """
     path = os.fspath(filepath)
-    _, state = model._network.require_built("save")
+    _, state = network_of(model).require_built("save")
     entry = model_entry(model)
     compiled = compile_entry(model)
     added = {"seed": state.seed}
@@ -96,10 +97,10 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 
 def _has_functions(model: Any) -> bool:
     """Whether a graph has calls of functions, in models inside it too."""
-    structure = model._network.structure
+    structure = network_of(model).structure
     operations = model.layers if structure is None else structure.operations
     return any(
-        isinstance(o, FunctionCall) or (hasattr(o, "_network") and _has_functions(o))
+        isinstance(o, FunctionCall) or (is_model(o) and _has_functions(o))
         for o in operations
     )
 
@@ -112,7 +113,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             "[save_weights] the file's name must end in '.weights.h5'. "
             f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
         )
-    model._network.require_built("save_weights")
+    network_of(model).require_built("save_weights")
     with contextlib.suppress(NotImplementedError):  # layers without a configuration
         model_entry(model)  # refuses what Keras does not have
     raw = _hdf5(lambda file: _write_layers(file, model))
@@ -167,10 +168,10 @@ def _write_whole(
 
 def _optimizer_of(model: Sequential) -> list[Any]:
     """The optimizer's arrays; before the first step, their initial values."""
-    plan, state = model._network.require_built("save")
+    plan, state = network_of(model).require_built("save")
     assert model.optimizer is not None
     if len(state.slots) == 0:
-        state = model._network.training_state()
+        state = network_of(model).training_state()
     return optimizer_arrays(
         model.optimizer, plan, state.step, state.slots, state.scalars
     )

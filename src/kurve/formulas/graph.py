@@ -128,10 +128,10 @@ class Graph:
     ) -> None:
         self.input_shapes, self.target_shapes = tuple(inputs), tuple(targets)
         self.ops: list[Op] = []
-        self._shapes: list[Shape] = [*self.input_shapes, *self.target_shapes]
+        self.shapes: list[Shape] = [*self.input_shapes, *self.target_shapes]
         self._specs: dict[int, VariableSpec] = {}
         self._variables: dict[bool, list[Any]] = {True: [], False: []}
-        self._vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
+        self.vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
         self._layers: list[Any] = []
         self._streams = dict(streams or {})  # id of a layer -> its number
         self._calls: dict[int, int] = {}
@@ -197,8 +197,8 @@ class Graph:
                 f"{shape[:20]}. Try smaller sizes."
             )
         self.ops.append(op)
-        self._shapes.append(op.out_shape)
-        return Tensor(self, len(self._shapes) - 1, op.out_shape, batched, dtype)
+        self.shapes.append(op.out_shape)
+        return Tensor(self, len(self.shapes) - 1, op.out_shape, batched, dtype)
 
     def elementwise(self, name: str, *operands: Any, dtype: str = "float32") -> Tensor:
         """An elementwise operation on tensors, variables, arrays and numbers."""
@@ -327,7 +327,7 @@ class Graph:
 
     def _source(self) -> Tensor:
         """A value that tells the batch's size."""
-        return Tensor(self, 0, self._shapes[0])
+        return Tensor(self, 0, self.shapes[0])
 
     def filled(self, sample: Shape, value: float) -> Tensor:
         """One number everywhere, for each sample."""
@@ -353,7 +353,7 @@ class Graph:
         spec = self._specs.get(id(variable))
         if spec is None:
             is_param = variable.role == "param"
-            vector = self._vectors[is_param]
+            vector = self.vectors[is_param]
             penalty, rule = variable.regularizer, variable.constraint
             shape = variable.shape
             l1, l2, other = (
@@ -540,7 +540,7 @@ class Graph:
         """Forget the operations since a mark."""
         count, self._calls, losses, self._kept = mark
         del self.ops[count:], self.losses[losses:]
-        del self._shapes[self.given + count :]
+        del self.shapes[self.given + count :]
 
     @property
     def given(self) -> int:
@@ -601,8 +601,8 @@ class Graph:
         return Plan(
             self.input_shapes,
             tuple(ops),
-            tuple(self._vectors[True]),
-            tuple(self._vectors[False]),
+            tuple(self.vectors[True]),
+            tuple(self.vectors[False]),
             tuple(heads),
             targets=self.target_shapes,
             penalty=value,

@@ -25,7 +25,7 @@ costs little beside them."""
 def joined(
     ops: Sequence[Op], outside: int, heads: Sequence[Head]
 ) -> tuple[list[Op], list[Head]]:
-    """The same plan without values that nobody reads, and with each chain of maps of
+    """The same plan without values that are not read, and with each chain of maps of
     one shape as a single one.
 
     Args:
@@ -211,13 +211,13 @@ class _Chain:
         """Be what it was before the last operation."""
         self.end = self.before
         for step in self.build.code[self.end.steps :]:
-            del self.build._known[step]
+            del self.build.known[step]
         del self.build.code[self.end.steps :], self.operands[self.end.operands :]
 
     def _take(self, other: _Chain) -> int:
         """Write another chain's instructions; the register of its result."""
         registers = [self._operand(*operand) for operand in other.operands]
-        registers += [0] * (MOST_INPUTS - len(registers))  # nobody reads them
+        registers += [0] * (MOST_INPUTS - len(registers))  # never read
         end = other.end
         tape = other.build.finish([end.register])
         self.end = self.end._replace(

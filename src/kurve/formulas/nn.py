@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.graph import is_variable
@@ -163,7 +164,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     """-t log(p) - (1 - t) log(1 - p), element by element; p is kept 1e-7 inside."""
     if from_logits:
         return ops.relu(output) - output * target + ops.softplus(-ops.absolute(output))
-    p = ops.clip(output, 1e-7, 1.0 - 1e-7)
+    p = ops.clip(output, EPSILON, 1.0 - EPSILON)
     return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
 
 
@@ -176,7 +177,7 @@ def categorical_crossentropy(
         logs = ops.log_softmax(output, axis)
     else:
         p = output / ops.sum(output, axis, keepdims=True)
-        logs = ops.log(ops.clip(p, 1e-7, 1.0 - 1e-7))
+        logs = ops.log(ops.clip(p, EPSILON, 1.0 - EPSILON))
     return -ops.sum(target * logs, axis)
 
 
@@ -237,7 +238,7 @@ def layer_normalization(
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) gamma + beta, over these axes."""
     mean, variance = ops.mean(x, axis, True), ops.var(x, axis, True)
-    y = (x - mean) * ops.rsqrt(variance + (1e-7 if epsilon is None else epsilon))
+    y = (x - mean) * ops.rsqrt(variance + (EPSILON if epsilon is None else epsilon))
     y = y if gamma is None else y * gamma
     return y if beta is None else y + beta
 
@@ -250,7 +251,7 @@ def rms_normalization(
     epsilon: float | None = None,
 ) -> Any:
     """x / sqrt(mean(x^2) + epsilon) scale, over these axes."""
-    small = 1e-7 if epsilon is None else epsilon
+    small = EPSILON if epsilon is None else epsilon
     return x * ops.rsqrt(ops.mean(ops.square(x), axis, True) + small) * scale
 
 

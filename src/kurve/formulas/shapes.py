@@ -54,7 +54,7 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
     out = tuple(total // max(known, 1) if a in (-1, None) else int(a) for a in sample)
     if math.prod(out) != total or sum(a in (-1, None) for a in sample) > 1:
         raise ValueError(
-            f"[reshape] the shapes must have equally many elements. Received: "
+            f"[reshape] the shapes must have the same number of elements. Received: "
             f"{x.shape} and {axes}. Try -1 for one axis."
         )
     if out == x.sample:

@@ -41,12 +41,18 @@ class KerasTensor(Symbolic):
         name: made up if None.
     """
 
-    _keras_history: History
+    history: History
+    """The call that gave it."""
 
     mask_sample: tuple[int | None, ...] | None = None
     """The shape of one sample of its mask; None without one."""
 
     _mask: KerasTensor | None = None
+
+    @property
+    def _keras_history(self) -> History:
+        """Keras's name of it."""
+        return self.history
 
     def __init__(
         self,
@@ -102,7 +108,7 @@ class Node:
         index = len(operation._inbound_nodes)
         operation._inbound_nodes.append(self)
         for i, tensor in enumerate(tensors_in(out)):
-            tensor._keras_history = History(operation, index, i)
+            tensor.history = History(operation, index, i)
 
     @property
     def is_input(self) -> bool:
@@ -111,7 +117,7 @@ class Node:
     @property
     def parents(self) -> list[Node]:
         """The nodes that made its input tensors."""
-        return [tensor._keras_history.node for tensor in self.input_tensors]
+        return [tensor.history.node for tensor in self.input_tensors]
 
 
 class FunctionCall:

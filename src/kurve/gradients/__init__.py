@@ -1,4 +1,4 @@
-"""Derivatives of what is computed by hand: `GradientTape`, for loops of one's own."""
+"""Derivatives of what is computed by hand: `GradientTape`, for custom loops."""
 
 from __future__ import annotations
 

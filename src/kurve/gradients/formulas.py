@@ -110,7 +110,7 @@ def summed_to(x: Tensor, sample: Shape) -> Tensor:
 def slot_value(x: Tensor, spec: Any) -> Tensor:
     """A variable's value, the same for each sample of x."""
     graph = x.graph
-    params = {"value": spec} if spec in graph._vectors[True] else {}
+    params = {"value": spec} if spec in graph.vectors[True] else {}
     buffers = {} if params else {"value": spec}
     return graph.op("variable", [x], spec.shape, params, buffers, batched=True)
 

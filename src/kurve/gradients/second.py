@@ -1,5 +1,5 @@
-"""Gradients that are differentiated again: the way back through a piece of a tape, as a
-piece of the tapes that are recording."""
+"""Gradients that are differentiated again: the backward pass through a piece of
+a tape, as a piece of the tapes that are recording."""
 
 from __future__ import annotations
 

@@ -222,8 +222,8 @@ def plan_of(graph: Graph) -> Plan:
     return Plan(
         graph.input_shapes,
         tuple(graph.ops),
-        tuple(graph._vectors[True]),
-        tuple(graph._vectors[False]),
+        tuple(graph.vectors[True]),
+        tuple(graph.vectors[False]),
         (),
     )
 

@@ -89,7 +89,7 @@ class GradientTape:
                 variable; or a list of them.
 
         Raises:
-            TypeError: a plain NumPy array, whose operators nobody sees.
+            TypeError: a plain NumPy array, whose operators are not seen.
         """
         for leaf in leaves(tensor):
             if is_variable(leaf):
@@ -445,7 +445,7 @@ class _Picked:
 
 
 class _Placed:
-    """Elements that were added up at places: the way back through `_Picked`."""
+    """Elements that were added up at places: the backward pass through `_Picked`."""
 
     params: tuple[Any, ...] = ()
 

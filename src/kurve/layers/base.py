@@ -51,7 +51,7 @@ from kurve.regularizers import L1L2, Regularizer
 class Layer(LayerCalls):
     """Base class of the layers: arguments, variables, shapes and operations.
 
-    A layer of one's own has `call`, a formula in functions of `kurve.ops` and in other
+    A custom layer has `call`, a formula in functions of `kurve.ops` and in other
     layers, which may be its attributes; and, if it has weights, `build`, which makes
     them by `add_weight`. `call` runs once for each model, on tensors without values:
     it cannot ask for numbers.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kurve.core.entries import entries
+from kurve.core.inside import is_model
 from kurve.core.overrides import is_own
 from kurve.formulas.calls import TRIALS, inferred
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
@@ -76,7 +77,7 @@ class LayerBuilding(LayerLosses):
             except (TypeError, ValueError):
                 self.built_shape, self._variables = None, []
                 for part in new:
-                    if not hasattr(part, "_network"):
+                    if not is_model(part):
                         part.unbuild()
                 raise
         if isinstance(samples, tuple) and None not in samples and not shapes and infer:
@@ -132,7 +133,7 @@ class LayerBuilding(LayerLosses):
         """Drop the variables, after the model could not be built."""
         self.built_shape, self._variables = None, []
         for part in self.parts:
-            if not hasattr(part, "_network"):
+            if not is_model(part):
                 part.unbuild()
 
     def make_variables(self, input_shape: Shape) -> None:

@@ -267,7 +267,7 @@ class _Place:
 
 
 def _holds_arrays(value: Any, layer: LayerWeights) -> bool:
-    """Whether a structure, given to a layer of one's own, is one of arrays."""
+    """Whether a structure, given to a custom layer, is one of arrays."""
     parts = list(leaves(value))
     return (
         (layer._takes_any or isinstance(value, Mapping))

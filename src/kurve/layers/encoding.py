@@ -221,7 +221,7 @@ class Discretization(Encoding):
     """Numbers as the numbers of the bins that they lie in.
 
     y = how many boundaries are at most x. `adapt` finds boundaries between bins of
-    about equally many numbers, from a summary with relative error epsilon.
+    about the same number of numbers, from a summary with relative error epsilon.
 
     Source: arguments and values follow keras.layers.Discretization.
 

@@ -15,7 +15,7 @@ from kurve.plan import Shape
 
 
 class Variable(variable.Variable):
-    """A number or an array that a loop of one's own trains, as a model's weights are:
+    """A number or an array that a custom loop trains, as a model's weights are:
     `GradientTape` follows it and optimizers update it.
 
     Args:

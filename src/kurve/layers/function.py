@@ -12,7 +12,7 @@ from kurve.layers.base import Layer, LayerArguments
 class Lambda(Layer):
     """y = function(x), a formula in functions of `kurve.ops` and operators.
 
-    A file cannot hold a function. A layer of one's own, a subclass of `Layer` with
+    A file cannot hold a function. A custom layer, a subclass of `Layer` with
     `call`, can be saved.
 
     Args:

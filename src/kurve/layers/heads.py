@@ -270,8 +270,8 @@ class MultiHeadAttention(_Heads):
         rank = len(query_shape)
         if len(value_shape) != rank or value_shape[1:-1] != key_shape[1:-1]:
             raise ValueError(
-                "[MultiHeadAttention] query, value and key must have equally many axes,"
-                " and value and key the same ones but the last. Received: "
+                "[MultiHeadAttention] query, value and key must have the same number "
+                "of axes, and value and key the same ones but the last. Received: "
                 f"{query_shape}, {value_shape}, {key_shape}. Try key=value."
             )
         free = "abcdefgh"[: rank - 1]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arrays import as_numbers
+from kurve.core.inside import inner_network
 from kurve.formulas.graph import Graph, Tensor
 from kurve.layers.variable import Variable
 from kurve.plan import Plan, Shape
@@ -38,7 +39,7 @@ def all_layers(layers: Iterable[Any]) -> list[Any]:
     """The layers, with those of models in the place of these; each once."""
     found: dict[int, Any] = {}
     for layer in layers:
-        inner = getattr(layer, "_network", None)
+        inner = inner_network(layer)
         for part in [layer] if inner is None else all_layers(inner.layers):
             found.setdefault(id(part), part)
     return list(found.values())
@@ -60,7 +61,7 @@ def placements(
 ) -> Iterator[tuple[Variable, bool]]:
     """The variables of layers, models and their parts, and whether they are trained."""
     for layer in layers:
-        inner = getattr(layer, "_network", None)
+        inner = inner_network(layer)
         if inner is not None:
             yield from placements(inner.layers, trainable and inner.trainable)
             continue
@@ -74,7 +75,7 @@ def flags_of(layers: Iterable[Any]) -> list[bool]:
     """The `trainable` flags of layers, models and their parts."""
     flags: list[bool] = []
     for layer in layers:
-        inner = getattr(layer, "_network", None)
+        inner = inner_network(layer)
         if inner is not None:
             flags += [inner.trainable, *flags_of(inner.layers)]
         else:

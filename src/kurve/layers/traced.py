@@ -1,4 +1,4 @@
-"""Layers of one's own as the operations that they compute, so that a file holds them
+"""Custom layers as the operations that they compute, so that a file holds them
 without their code.
 
 A formula is plain data:
@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from kurve import initializers
+from kurve.core.inside import is_model, network_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
 from kurve.kinds import OPERATIONS
@@ -350,7 +351,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
 
 
 def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
-    """The formulas of a network's layers of one's own that a file can hold: by class,
+    """The formulas of a network's custom layers that a file can hold: by class,
     then by name."""
     found: dict[str, dict[str, Any]] = {}
     for layer, args, kwargs in own_layers(network):
@@ -378,7 +379,7 @@ def class_of(name: str, formulas: Mapping[str, Any], given: Any = None) -> type[
 
 
 def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """The layers of one's own of a network and of the models in it, with the arguments
+    """The custom layers of a network and of the models in it, with the arguments
     of their first call."""
     from kurve.layers import CLASSES
 
@@ -388,8 +389,8 @@ def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
     if network.structure is None:
         shape: Any = (None, *network.samples()[0])
         for layer in network.layers:
-            if hasattr(layer, "_network"):
-                yield from own_layers(layer._network)
+            if is_model(layer):
+                yield from own_layers(network_of(layer))
             elif is_own(layer):
                 yield layer, (KerasTensor(shape),), {}
             shape = layer.compute_output_shape(shape)
@@ -398,7 +399,7 @@ def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
         return
     for node in network.structure.nodes:
         layer = node.operation
-        if hasattr(layer, "_network"):
-            yield from own_layers(layer._network)
+        if is_model(layer):
+            yield from own_layers(network_of(layer))
         elif isinstance(layer, Layer) and not node.is_input and is_own(layer):
             yield layer, node.args, node.kwargs

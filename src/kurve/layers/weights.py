@@ -27,7 +27,7 @@ from kurve.layers.variable import Variable
 from kurve.plan import Shape
 
 running: list[LayerWeights] = []
-"""The layers of one's own whose `build` or `call` is running: their names come before
+"""The custom layers whose `build` or `call` is running: their names come before
 those of weights that are made there."""
 
 

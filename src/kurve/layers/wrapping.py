@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self, Unpack
 
+from kurve.core.inside import is_model
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import Activation
@@ -116,7 +117,7 @@ class TimeDistributed(Wrapper):
         if type(self.layer) in (Dense, Activation):  # of the last axis, or elementwise
             return self.layer(x)
         takes = mask is not None and self.layer.takes_mask
-        if takes and len(mask.shape) == 2 and hasattr(self.layer, "_network"):
+        if takes and len(mask.shape) == 2 and is_model(self.layer):
             takes = False  # a model has no use for one value of each sample
         steps = []
         for t in range(x.shape[1]):

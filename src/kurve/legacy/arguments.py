@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kurve.core.arguments import unpacked
+from kurve.core.inside import network_of
 from kurve.legacy.saying import say, shown
 
 Given = dict[str, Any]
@@ -72,7 +73,7 @@ def _decay(given: Given, value: Any) -> None:
 
 
 def _only(*values: Any, because: str) -> Callable[[Given, Any], None]:
-    """An argument without effect, but for values that cannot be had any more."""
+    """An argument without effect, but for values that are no longer supported."""
 
     def put(given: Given, value: Any) -> None:
         if not any(type(value) is type(one) and value == one for one in values):
@@ -248,7 +249,7 @@ def renewed(
 
     Raises:
         TypeError: an argument in both spellings.
-        ValueError: an old value that has no like today.
+        ValueError: an old value without an equivalent today.
     """
     where = call.__name__
     if where == "add_weight" and len(args) > 1 and isinstance(args[1], str):
@@ -351,7 +352,7 @@ def _finished(
 
 def _show_accuracy(model: Any) -> None:
     """Compile once more, with accuracy, a model that has not been trained yet."""
-    compilation = model._network.compilation
+    compilation = network_of(model).compilation
     if compilation is not None and not compilation.metrics and not model.iterations:
         model.compile(compilation.optimizer, compilation.loss, metrics=["accuracy"])
 

@@ -210,8 +210,7 @@ def of_module(module: str, name: str) -> Any:
     short = module.partition(".")[2]
     if name in REFUSED:
         raise AttributeError(
-            f"[{module}] there is no {name} any more: {REFUSED[name]}. "
-            f"Received: {name!r}."
+            f"[{module}] {name} no longer exists: {REFUSED[name]}. Received: {name!r}."
         )
     if short == "backend" and f"backend.{name}" not in MODULES:
         from kurve.legacy import backend
@@ -257,7 +256,7 @@ def of_object(thing: Any, name: str) -> Any:
         where = type(thing).__name__
         if not today:
             raise AttributeError(
-                f"[{where}] there is no {name} any more: {calls.WHY[name]}. "
+                f"[{where}] {name} no longer exists: {calls.WHY[name]}. "
                 f"Received: {name!r}."
             )
         say(where, f"{name} is a spelling of Keras 1 or 2", repr(name), today)

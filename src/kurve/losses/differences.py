@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from kurve.config import EPSILON
 from kurve.formulas import functions as ops
 from kurve.losses.base import PlainLoss
-from kurve.losses.formulas import EPSILON, Formula, row_function
+from kurve.losses.formulas import Formula, row_function
 
 
 class _Plain(PlainLoss, Formula):

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.core.arguments import check_flag, is_number
 from kurve.formulas import functions as ops
-from kurve.losses.formulas import EPSILON, Formula, axis_of, number, row_function
+from kurve.losses.formulas import Formula, axis_of, number, row_function
 from kurve.plan import Attr
 
 

@@ -15,9 +15,6 @@ from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss
 
-EPSILON = 1e-7
-"""Keras's fuzz factor."""
-
 
 class Formula(Loss):
     """Base class: `rows` is the formula, in functions of `kurve.ops`.

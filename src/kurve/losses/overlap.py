@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kurve.config import EPSILON
 from kurve.formulas import functions as ops
-from kurve.losses.formulas import EPSILON, Formula, axis_of, number, row_function
+from kurve.losses.formulas import Formula, axis_of, number, row_function
 from kurve.plan import Attr
 
 

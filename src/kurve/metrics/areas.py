@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.core.arguments import check_flag, is_count
 from kurve.core.arrays import as_numbers
 from kurve.errors import lookup
@@ -18,9 +19,6 @@ from kurve.metrics.counts import (
     ratio,
 )
 from kurve.plan import Attr, Shape
-
-EPSILON = 1e-7
-"""How far the first and the last threshold are outside [0, 1]."""
 
 _CURVES = {"ROC": "ROC", "roc": "ROC", "PR": "PR", "pr": "PR"} | {
     "PRGAIN": "PRGAIN",
@@ -35,7 +33,7 @@ _SUMS = {
 
 class AUC(ThresholdMetric):
     """The area under the ROC or the precision-recall curve, from the counts at
-    thresholds: so many trapezoids or rectangles.
+    thresholds: the number of trapezoids or rectangles.
 
     Source: Davis & Goadrich 2006 for the interpolation of PR, between whose points tp
     and fp, not the precision, vary linearly; Flach & Kull 2015 for PRGAIN.

@@ -150,7 +150,7 @@ class Metric(Entrance):
     def _without(self, method: str) -> str:
         where = type(self).__name__
         return (
-            f"[{where}] a metric of one's own needs update_state and result. Received: "
+            f"[{where}] a custom metric needs update_state and result. Received: "
             f"a {where} without {method}. Try def {method}(self, ...)."
         )
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.core.arguments import is_number
 from kurve.metrics.base import RowMetric
 from kurve.plan import Attr, Shape
-
-EPSILON = 1e-7
-"""Added to denominators, as in Keras."""
 
 
 class FBetaScore(RowMetric):

@@ -1,4 +1,4 @@
-"""What metrics of one's own accumulate in."""
+"""What custom metrics accumulate in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kurve.plan import Shape
 
 
 class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that a metric of one's own accumulates in, see `Metric.add_variable`.
+    """An array that a custom metric accumulates in, see `Metric.add_variable`.
 
     Arithmetic with it gives arrays; `assign`, `assign_add` and `assign_sub` change it.
 

@@ -62,7 +62,7 @@ def functional_config(model: Model) -> dict[str, Any]:
     numbers, calls = calls_of(structure)
 
     def history(tensor: KerasTensor) -> list[Any]:
-        made = tensor._keras_history
+        made = tensor.history
         return [made.operation.name, numbers[id(made.node)], made.tensor_index]
 
     def written(leaf: Any) -> Any:
@@ -121,7 +121,7 @@ def calls_of(structure: Structure) -> tuple[dict[int, int], dict[int, list[Any]]
         numbers[id(node)] = len(own)
         own.append(node)
     for tensor in structure.flat_inputs:  # inputs that no output needs
-        numbers.setdefault(id(tensor._keras_history.node), 0)
+        numbers.setdefault(id(tensor.history.node), 0)
     return numbers, calls
 
 
@@ -220,7 +220,7 @@ def model_from(
 
     Raises:
         ModelFileError: it is no configuration of a model: a class or function that is
-            not among these, a tensor that nobody makes, a cycle, shapes that do not
+            not among these, a tensor that no node makes, a cycle, shapes that do not
             fit. Of a configuration that is in no file, the error of the layer, or a
             ValueError.
     """
@@ -438,7 +438,7 @@ def _make(
         there((name, call.number, -1))
     if finished < len(calls):
         stuck = next(call for call in calls if call.needs)
-        raise stuck.args.error("a tensor is needed that nobody makes before")
+        raise stuck.args.error("a tensor is needed before it is made")
 
 
 def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -459,7 +459,7 @@ def _history(field: Field) -> tuple[str, int, int]:
 def _tensor(field: Field, made: Mapping[Any, KerasTensor]) -> KerasTensor:
     place = _history(field)
     if place not in made:
-        raise field.error("nobody makes this tensor")
+        raise field.error("no node makes this tensor")
     return made[place]
 
 

@@ -4,7 +4,7 @@ kind      "model", or "weights" for these alone
 model     model.get_config(), see `kurve.models.configs`
 seed      key of all random streams of the model
 step      number of updates done
-formulas  where layers are of one's own: what they compute, by class and name of the
+formulas  where layers are custom ones: what they compute, by class and name of the
           layer, see `kurve.layers.traced`
 own       of a model with a call() of its own: its class and configuration; "model" is
           the graph of inputs and outputs around that call

@@ -121,7 +121,7 @@ class Sequential(Model):
         """
         check_unlocked(self, "add")
         if isinstance(layer, KerasTensor):
-            layer = layer._keras_history.operation
+            layer = layer.history.operation
         if not isinstance(layer, Layer):
             raise WrongKindError(
                 "[Sequential] only layers can be added. "

@@ -286,7 +286,7 @@ def _connected(structure: Any) -> list[tuple[Any, Any, str]]:
         nodes = calls.get(id(operation)) or [operation._inbound_nodes[0]]
         shapes = replaced(nodes[-1].outputs, lambda tensor: tensor.shape)
         made = [
-            tensor._keras_history
+            tensor.history
             for node in nodes
             if given.isdisjoint(map(id, leaves(node.outputs)))
             for tensor in node.input_tensors

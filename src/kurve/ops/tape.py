@@ -93,7 +93,7 @@ class Tape:
 
     def scratch(self) -> int:
         """The most registers in use at one time that are neither inputs nor outputs: a
-        result may lie where an argument that nobody reads any more did."""
+        result may lie where an argument that is no longer read did."""
         last, most, now = self._last_reads(), 0, 0
         outside = {*range(self.inputs), *self.outputs}
         for i, step in enumerate(self.code):
@@ -137,7 +137,7 @@ class Builder:
     rules: Mapping[str, Rule]
     inputs: int
     code: list[Instruction] = field(default_factory=list)
-    _known: dict[Instruction, int] = field(default_factory=dict)
+    known: dict[Instruction, int] = field(default_factory=dict)
 
     def constant(self, value: float) -> int:
         return self._add(Instruction("constant", (), float(np.float32(value))))
@@ -191,10 +191,10 @@ class Builder:
         return None
 
     def _add(self, step: Instruction) -> int:
-        if step not in self._known:
-            self._known[step] = self.inputs + len(self.code)
+        if step not in self.known:
+            self.known[step] = self.inputs + len(self.code)
             self.code.append(step)
-        return self._known[step]
+        return self.known[step]
 
     def inline(self, tape: Tape, arguments: Sequence[int]) -> tuple[int, ...]:
         """A tape's instructions with its inputs replaced; the registers of its
@@ -203,7 +203,7 @@ class Builder:
         if not self.code and registers == list(range(self.inputs)):
             # The first tape stays as it is: a chain is joined in linear time.
             self.code = list(tape.code)
-            self._known = {s: i for i, s in enumerate(self.code, self.inputs)}
+            self.known = {s: i for i, s in enumerate(self.code, self.inputs)}
             return tape.outputs
         for step in tape.code:
             registers.append(

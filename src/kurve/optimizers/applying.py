@@ -1,4 +1,4 @@
-"""Updates from gradients that are given: `optimizer.apply` in loops of one's own.
+"""Updates from gradients that are given: `optimizer.apply` in custom loops.
 
 The variables' values, the gradients and the optimizer's vectors go to an engine as a
 plan whose loss is the sum of weight x gradient, so that its gradient is the one given;
@@ -233,7 +233,7 @@ class Applier:
 def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier:
     """That of an optimizer; the first variables that it gets make it."""
     where = type(optimizer).__name__
-    if optimizer._applier is None:
+    if optimizer.applier is None:
         if not variables:
             raise ValueError(
                 f"[{where}] the variables must be given with the first gradients. "
@@ -246,8 +246,8 @@ def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier
                     f"object of type {type(variable).__name__}. "
                     "Try model.trainable_weights."
                 )
-        optimizer._applier = Applier(optimizer, variables)
-    found: Applier = optimizer._applier
+        optimizer.applier = Applier(optimizer, variables)
+    found: Applier = optimizer.applier
     return found
 
 
@@ -265,8 +265,8 @@ def apply(
         return
     if variables is not None:
         variables = list(leaves(variables))
-    elif optimizer._applier is not None:
-        variables = optimizer._applier.variables
+    elif optimizer.applier is not None:
+        variables = optimizer.applier.variables
     if variables is not None and len(gradients) != len(variables):
         raise ValueError(
             f"[{where}] there must be a gradient for each variable. Received: "

@@ -180,7 +180,7 @@ class Optimizer(Entrance):
         self.excluded_names: frozenset[str] = frozenset()
         self.excluded_patterns: tuple[str, ...] = ()
         self._network: Any = None
-        self._applier: Any = None
+        self.applier: Any = None
 
     # ---------------------------------------------------------------- by hand
 
@@ -201,7 +201,7 @@ class Optimizer(Entrance):
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:
-        """Update variables from gradients, in a loop of one's own.
+        """Update variables from gradients, in a custom loop.
 
         Args:
             grads: of the variables, in their order, as `GradientTape.gradient` gives
@@ -246,8 +246,8 @@ class Optimizer(Entrance):
         Args:
             var_list: the variables.
         """
-        if self.use_ema and self._applier is not None:
-            self._applier.use_average(self, var_list)
+        if self.use_ema and self.applier is not None:
+            self.applier.use_average(self, var_list)
 
     # ---------------------------------------------------------------- the formula
 
@@ -374,8 +374,8 @@ class Optimizer(Entrance):
         return None if self._network is None else self._network()
 
     def _state(self) -> Any:
-        if self._applier is not None:
-            return self._applier.state
+        if self.applier is not None:
+            return self.applier.state
         network = self._owner()
         return None if network is None else network.state
 
@@ -395,7 +395,7 @@ class Optimizer(Entrance):
         found: list[Any] = [Iterations(self, 1)]
         if isinstance(self._learning_rate, float):
             found.append(self.learning_rate)
-        network, state = self._applier or self._owner(), self._state()
+        network, state = self.applier or self._owner(), self._state()
         if state is None or len(state.slots) != len(self.slot_starts):
             return found
         arrays = slot_views(self, network.plan.params, state.slots)
@@ -406,7 +406,7 @@ class Optimizer(Entrance):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles belong to no model yet."""
-        return {**vars(self), "_network": None, "_applier": None}
+        return {**vars(self), "_network": None, "applier": None}
 
     @property
     def learning_rate(self) -> Any:
@@ -461,8 +461,8 @@ class Optimizer(Entrance):
         except TypeError as error:
             raise TypeError(
                 f"[{type(self).__name__}] a function as learning_rate must take no "
-                f"arguments. Received: {_name(function)}{signature}. Try a schedule of "
-                "one's own: a kurve.optimizers.schedules.LearningRateSchedule."
+                f"arguments. Received: {_name(function)}{signature}. Try a custom "
+                "schedule: a kurve.optimizers.schedules.LearningRateSchedule."
             ) from error
 
     def learning_rates(self, first: int, count: int) -> np.ndarray:

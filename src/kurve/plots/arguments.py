@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arrays import as_numbers, is_frame, refuse_equal_names
+from kurve.core.inside import inner_network
 
 
 def check_model(where: str, model: Any) -> None:
@@ -17,7 +18,7 @@ def check_model(where: str, model: Any) -> None:
             f"[{where}] model must have a predict method. Received: an object of type "
             f"{type(model).__name__}. Try {where}(model, x, y)."
         )
-    network = getattr(model, "_network", None)
+    network = inner_network(model)
     if network is not None:
         network.require_one_output(where)
 

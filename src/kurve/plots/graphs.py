@@ -12,6 +12,7 @@ from typing import Any
 
 from kurve.core.arguments import check_flag, is_number
 from kurve.core.files import replacing
+from kurve.core.inside import is_model, network_of
 from kurve.errors import path_name
 from kurve.formulas.tensor import FunctionCall, leaves, replaced
 from kurve.layers.core import InputLayer
@@ -102,7 +103,7 @@ def plot_model(
             "[plot_model] dpi must be a number from 10 to 2000. "
             f"Received: dpi={dpi!r}. Try dpi=200."
         )
-    if not hasattr(model, "_network"):
+    if not is_model(model):
         raise TypeError(
             f"[plot_model] model must be a model. Received: {model!r}. "
             "Try plot_model(Model(x, y))."
@@ -175,12 +176,12 @@ def _draw(
     Args:
         first: the rank of its inputs.
     """
-    structure = model._network.structure
+    structure = network_of(model).structure
     if structure is None:
         return _draw_stack(model, shown, drawing, first, frames)
     ends: dict[int, tuple[list[int], list[int]]] = {}  # of each operation
     for tensor in structure.flat_inputs:
-        operation = tensor._keras_history.operation
+        operation = tensor.history.operation
         box = Box(_text(operation, shown, None, tensor), "input", first, frames)
         ends[id(tensor)] = ([_added(drawing, box)],) * 2
     for node in structure.nodes:
@@ -190,9 +191,7 @@ def _draw(
         sources = [
             box
             for tensor in node.input_tensors
-            for box in ends.get(
-                id(tensor), ends.get(id(tensor._keras_history.operation))
-            )[1]  # type: ignore[index]
+            for box in ends.get(id(tensor), ends.get(id(tensor.history.operation)))[1]  # type: ignore[index]
         ]
         key = id(node.operation)
         if key not in ends:
@@ -203,7 +202,7 @@ def _draw(
                 drawing.edges[source, target] = None
     outputs: list[int] = []
     for tensor in structure.flat_outputs:
-        key = id(tensor._keras_history.operation)
+        key = id(tensor.history.operation)
         outputs += ends.get(id(tensor), ends.get(key))[1]  # type: ignore[index]
     inputs = [ends[id(tensor)][0][0] for tensor in structure.flat_inputs]
     return inputs, outputs
@@ -248,12 +247,12 @@ def _placed_operation(
     shapes: Any,
 ) -> tuple[list[int], list[int]]:
     """Add a layer, or what is inside a model."""
-    if shown.expand_nested and hasattr(operation, "_network"):
+    if shown.expand_nested and is_model(operation):
         drawing.frames.append(operation.name)
         inner = (*frames, len(drawing.frames) - 1)
         return _draw(operation, shown, drawing, rank, inner)
     kind = "function" if isinstance(operation, FunctionCall) else "layer"
-    if hasattr(operation, "_network"):
+    if is_model(operation):
         kind = "model"
     box = Box(_lines(operation, shown, given, shapes), kind, rank, frames)
     return ([_added(drawing, box)],) * 2
@@ -273,7 +272,7 @@ def _lines(operation: Any, shown: Shown, given: Any, shapes: Any) -> list[str]:
     cls = type(operation).__name__
     if isinstance(operation, FunctionCall):
         cls = operation.function.__name__
-    elif hasattr(operation, "_network") and cls == "Model":
+    elif is_model(operation) and cls == "Model":
         cls = "Functional"
     lines = [f"{operation.name} ({cls})" if shown.show_layer_names else cls]
     activation = getattr(operation, "activation", None)

@@ -124,8 +124,8 @@ def _check_names(columns: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of up to ten bins of an input with equally many rows, and the mean error
-    (bins, outputs) in each."""
+    """Centres of up to ten bins of an input with the same number of rows, and the
+    mean error (bins, outputs) in each."""
     order = np.argsort(values, kind="stable")
     parts = np.array_split(order, min(BINS, len(order)))
     middles = np.array([values[part].mean() for part in parts])

@@ -260,7 +260,7 @@ def image_dataset_from_directory(
 ) -> Any:
     """Batches of the pictures in a folder: x (B, H, W, C) float32, 0 to 255, and y.
 
-    The pictures are read while training goes on. Their folders give the classes.
+    The pictures are read while training runs. Their folders give the classes.
 
     Args:
         directory: the folder, with a folder for each class.

@@ -41,7 +41,7 @@ def get_file(
     Args:
         fname: the file's name, by default that in `origin`; a path of a file is taken
             as it is.
-        origin: where the file can be had; a file:// address is copied from.
+        origin: the address of the file; a file:// address is copied from.
         untar: the older name of `extract`.
         md5_hash: the older name of `file_hash`.
         file_hash: of the file, as hexadecimal digits.

@@ -1,4 +1,4 @@
-"""Pictures that are changed at random while training goes on: Keras's older
+"""Pictures that are changed at random while training runs: Keras's older
 `ImageDataGenerator`, and the helpers that lie beside it."""
 
 from __future__ import annotations

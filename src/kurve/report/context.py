@@ -10,6 +10,7 @@ import numpy as np
 
 from kurve.assessment import Assessment, assess_predictions
 from kurve.core.arrays import as_array
+from kurve.core.inside import is_model, network_of
 from kurve.predictions import Predictions, as_matrix, columns_of
 
 
@@ -59,8 +60,8 @@ def gather(
             "[make_report] model must have a method predict. Received: an object of "
             f"type {type(model).__name__}. Try write_report(path, model, x, y)."
         )
-    if hasattr(model, "_network"):
-        model._network.require_one_output("make_report")
+    if is_model(model):
+        network_of(model).require_one_output("make_report")
     held_out = test_x is not None
     if not held_out:
         test_x, test_y = x, y

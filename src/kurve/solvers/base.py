@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from kurve import data, losses
+from kurve.core.inside import network_of
 from kurve.core.stopping import Patience
 from kurve.engines import Batches, Program, State
 from kurve.plan import VariableSpec
@@ -122,9 +123,9 @@ def prepare(
             f"[{where}] model must be a kurve.Sequential. Received: {model!r}. "
             "Try kurve.Sequential([kurve.layers.Dense(1)])."
         )
-    model._network.require_one_output(where)
+    network_of(model).require_one_output(where)
     loss = model.loss or losses.MeanSquaredError()
-    plan = model._network.plan
+    plan = network_of(model).plan
     x, y, weights = _checked(
         where, model, loss, x, y, sample_weight, plan.input_shape if plan else None
     )
@@ -134,7 +135,7 @@ def prepare(
         validation = _one_step(
             *_checked(f"{where}, validation_data", model, loss, *pair, x.shape[1:])
         )
-    with model._network.unbuilt_on_error():
+    with network_of(model).unbuilt_on_error():
         if plan is None:
             model.build((None, *x.shape[1:]))
         problem = _problem(where, model, loss, x, y, weights, validation)
@@ -152,7 +153,7 @@ def _problem(
     weights: np.ndarray | None,
     validation: Batches | None,
 ) -> FitProblem:
-    network = model._network
+    network = network_of(model)
     network.update_trainable()
     _, state = network.require_built(where)
     # Without dropout: the loss must be a function of the parameters alone.

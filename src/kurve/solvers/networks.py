@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.entries import entry
+from kurve.core.inside import network_of
 from kurve.core.locks import exclusive
 from kurve.errors import lookup
 from kurve.losses import MeanSquaredError
@@ -142,12 +143,12 @@ def _check(fit: FitProblem) -> None:
             f"solves least-squares problems. Received: {fit.loss.name}. "
             "Try kurve.solvers.lbfgs, which takes any loss."
         )
-    if fit.model._network.penalized:
+    if network_of(fit.model).penalized:
         raise ValueError(
             f"[{where}] penalties must be on weights. Received: a layer that adds to "
             "the loss, such as by activity_regularizer. Try kurve.solvers.lbfgs."
         )
-    if any(fit.model._network.masked):
+    if any(network_of(fit.model).masked):
         raise ValueError(
             f"[{where}] all steps of the output must count, because the method takes "
             "the residual of each. Received: an output with a mask. Try "

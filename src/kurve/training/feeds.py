@@ -22,7 +22,7 @@ class Feed:
 
     steps:     of an epoch; None if unknown
     ended:     whether no batches are left for another epoch
-    resumable: whether any batch can be had again, by its number
+    resumable: whether any batch can be asked for again, by its number
     """
 
     steps: int | None
@@ -51,7 +51,7 @@ class Feed:
         """Called after the last batch of an epoch."""
 
     def close(self) -> None:
-        """Called when nothing will be taken any more, also after errors."""
+        """Called when no more batches are taken, also after errors."""
 
     def permuted_from(self, first_step: int, seed: int) -> None:
         """Set what keys the order of the rows, see `Division`."""

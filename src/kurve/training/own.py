@@ -50,7 +50,7 @@ class RowsInMemory:
         lengths = {len(a) for part in self.parts for a in leaves(part) if a is not None}
         if len(lengths) != 1:
             raise ValueError(
-                f"[{where}] x, y and sample_weight must have equally many rows. "
+                f"[{where}] x, y and sample_weight must have the same number of rows. "
                 f"Received: {', '.join(map(str, sorted(lengths))) or 'no x'}. "
                 "Try arrays of one length."
             )
@@ -258,8 +258,8 @@ def _epochs(
             training.warn_ran_out()
             break
     optimizer = model.optimizer
-    if optimizer is not None and optimizer._applier is not None:
-        optimizer.finalize_variable_values(optimizer._applier.variables)
+    if optimizer is not None and optimizer.applier is not None:
+        optimizer.finalize_variable_values(optimizer.applier.variables)
     hooks.call("on_train_end", logs)
 
 

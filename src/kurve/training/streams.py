@@ -139,7 +139,7 @@ class StreamFeed(Feed):
             if module.partition(".")[0] not in ("kurve", "keras")
         ]
         if not self.resumable:
-            what = f"a {kind.__name__}, whose batches cannot be had again by number"
+            what = f"a {kind.__name__}, whose batches cannot be made again by number"
         elif hooks:
             what = f"a {kind.__name__} with its own {hooks[0]}"
         if what is not None:
@@ -219,9 +219,9 @@ class StreamFeed(Feed):
         return batch
 
     def _put_together(self, batch: Any, most: int) -> list[int]:
-        """Copy at most so many batches, of which this is the first, to the room; return
-        their bounds. Each is copied before the next is asked for: a source may fill the
-        same arrays again."""
+        """Copy at most that many batches, of which this is the first, to the room;
+        return their bounds. Each is copied before the next is asked for: a source may
+        fill the same arrays again."""
         bounds, room = [0], self._room
         if room is None or not room.put(batch, bounds):
             self._room = room = Room.for_batches_like(batch)

@@ -17,7 +17,7 @@ class Structure:
     has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
                      weights: by the distance from the outputs, the farthest first, then
-                     as they are met on the way back from the outputs
+                     as they are met on the way from the outputs from the outputs
 
     Raises:
         TypeError: something that is no symbolic tensor.
@@ -57,7 +57,7 @@ class Structure:
 
     def _visited(self) -> tuple[list[Node], dict[int, int]]:
         """The calls, each after those that it needs; and when each operation was first
-        met on the way back, by its id."""
+        met on the way from the outputs, by its id."""
         known = {id(tensor) for tensor in self.flat_inputs}
         nodes: list[Node] = []
         done: set[int] = set()
@@ -68,7 +68,7 @@ class Structure:
             stack = [(output, False)]
             while stack:
                 tensor, after = stack.pop()
-                node = tensor._keras_history.node
+                node = tensor.history.node
                 if id(node) in done:
                     continue
                 if after:
@@ -82,7 +82,7 @@ class Structure:
                         "[Model] an output needs an input that is not among the "
                         f"model's inputs. Received: the input "
                         f"{node.operation.name!r} is missing from inputs="
-                        f"{[t._keras_history.operation.name for t in self.flat_inputs]}"
+                        f"{[t.history.operation.name for t in self.flat_inputs]}"
                         f". Try it there."
                     )
                 first_met.setdefault(id(node.operation), len(first_met))
@@ -106,9 +106,9 @@ class Structure:
                         depth + 1, node_depth.get(id(parent), 0)
                     )
         for tensor in self.flat_inputs:
-            operation, key = tensor._keras_history.operation, 0
+            operation, key = tensor.history.operation, 0
             key = id(operation)
-            if key not in by_id and tensor._keras_history.node.is_input:
+            if key not in by_id and tensor.history.node.is_input:
                 by_id[key], depth_of[key], first_met[key] = operation, 0, -1
         order = sorted(by_id, key=lambda key: (-depth_of[key], first_met[key]))
         return [by_id[key] for key in order]
@@ -131,12 +131,12 @@ class Structure:
 
     @property
     def input_names(self) -> list[str]:
-        return [tensor._keras_history.operation.name for tensor in self.flat_inputs]
+        return [tensor.history.operation.name for tensor in self.flat_inputs]
 
     @property
     def output_names(self) -> list[str]:
         """Of the operations that give the outputs; numbered where one gives several."""
-        names = [tensor._keras_history.operation.name for tensor in self.flat_outputs]
+        names = [tensor.history.operation.name for tensor in self.flat_outputs]
         return [
             f"{name}_{names[:i].count(name)}" if names.index(name) < i else name
             for i, name in enumerate(names)

@@ -63,7 +63,7 @@ class Trainable:
     @property
     def iterations(self) -> int:
         """Number of updates done since `compile`."""
-        if self.optimizer is not None and self.optimizer._applier is not None:
+        if self.optimizer is not None and self.optimizer.applier is not None:
             return int(self.optimizer.iterations)
         state = self._network.state
         return state.step if state is not None else 0

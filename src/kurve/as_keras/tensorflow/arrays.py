@@ -325,13 +325,13 @@ def split(
 
 @eager
 def tile(input: Any, multiples: Any, name: Any = None) -> Any:
-    """Side by side with itself, so many times along each axis."""
+    """Side by side with itself, repeated along each axis."""
     return ops.tile(value(input), sizes(multiples))
 
 
 @eager
 def repeat(input: Any, repeats: Any, axis: Any = None, name: Any = None) -> Any:
-    """Each element of an axis so many times, one after the other."""
+    """Each element of an axis repeated, one after the other."""
     if np.ndim(repeats) == 0:
         return ops.repeat(value(input), int(repeats), axis)
     return np.repeat(concrete("repeat", input), np.asarray(repeats), axis)

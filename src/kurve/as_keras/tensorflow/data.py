@@ -103,7 +103,7 @@ class Dataset(Transformations):
         rows = {len(part) for part in leaves(whole)}
         if len(rows) != 1:
             raise ValueError(
-                "[from_tensor_slices] all arrays must have equally many rows. "
+                "[from_tensor_slices] all arrays must have the same number of rows. "
                 f"Received: {sorted(rows)} rows. Try x[:len(y)]."
             )
         (count,) = rows

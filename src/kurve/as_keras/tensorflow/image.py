@@ -123,13 +123,13 @@ def _by_chance(image: Any, seed: Any, flipped: Any) -> Any:
 
 @eager
 def random_flip_left_right(image: Any, seed: Any = None) -> Any:
-    """Mirrored or not, by chance."""
+    """Mirrored at random."""
     return _by_chance(image, seed, lambda x: np.flip(x, -2))
 
 
 @eager
 def random_flip_up_down(image: Any, seed: Any = None) -> Any:
-    """Upside down or not, by chance."""
+    """Turned upside down at random."""
     return _by_chance(image, seed, lambda x: np.flip(x, -3))
 
 
@@ -240,7 +240,7 @@ def resize_with_crop_or_pad(image: Any, target_height: int, target_width: int) -
 
 @eager
 def random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> Any:
-    """A window of this shape at a place by chance."""
+    """A window of this shape at a random place."""
     x, source = concrete("image.random_crop", value), _source(seed)
     starts = [
         int(source.integers(have - int(want) + 1))

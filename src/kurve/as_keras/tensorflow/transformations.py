@@ -36,8 +36,8 @@ class Transformations(Passes):
         reshuffle_each_iteration: Any = True,
         name: Any = None,
     ) -> Self:
-        """The elements by chance: each is drawn from the next `buffer_size`. Another
-        order in each pass, unless `reshuffle_each_iteration` is False."""
+        """The elements in random order: each is drawn from the next `buffer_size`.
+        Another order in each pass, unless `reshuffle_each_iteration` is False."""
         size = self._count_of("shuffle", "buffer_size", buffer_size)
         first = rng.next_seed() if seed is None else int(seed) % 2**63
         passes = itertools.count()
@@ -60,7 +60,7 @@ class Transformations(Passes):
         return type(self)(make, self._size, self._batched)
 
     def repeat(self, count: Any = None, name: Any = None) -> Self:
-        """So many passes one after the other; endless without a number."""
+        """That many passes one after the other; endless without a number."""
         times = -1 if count is None else int(count)
 
         def make() -> Iterator[Structure]:
@@ -102,7 +102,7 @@ class Transformations(Passes):
         )
 
     def shard(self, num_shards: int, index: int, name: Any = None) -> Self:
-        """Every so manieth element, from number `index`."""
+        """Every element whose number is `index` plus a multiple of `num_shards`."""
         size = self._size
         if size >= 0:
             size = len(builtins.range(int(index), size, int(num_shards)))
@@ -137,7 +137,7 @@ class Transformations(Passes):
         deterministic: Any = None,
         name: Any = None,
     ) -> Self:
-        """So many elements as one, along a new first axis; fewer in the last one,
+        """That many elements as one, along a new first axis; fewer in the last one,
         unless it is dropped."""
         count = self._count_of("batch", "batch_size", batch_size)
         drop = bool(drop_remainder)
@@ -212,7 +212,7 @@ class Transformations(Passes):
         drop_remainder: Any = False,
         name: Any = None,
     ) -> Self:
-        """Data sets of so many elements, each `shift` elements after the one before;
+        """Data sets of that many elements, each `shift` elements after the one before;
         of tuples and dictionaries a data set for each part."""
         length, step = int(size), int(stride)
         move = length if shift is None else int(shift)

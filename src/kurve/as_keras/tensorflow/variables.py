@@ -1,4 +1,4 @@
-"""`tf.Variable`: a weight of one's own, outside layers."""
+"""`tf.Variable`: a custom weight, outside layers."""
 
 from __future__ import annotations
 

@@ -22,14 +22,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.engines.reference.activations import sigmoid, softplus
 
 Result = tuple[np.ndarray, np.ndarray]
 Attrs = Mapping[str, float | int | str | bool]
-
-EPSILON = 1e-7
-"""Probabilities are clipped to this distance from 0 and 1 before a logarithm, as in
-Keras."""
 
 MIN_VARIANCE = 1e-6
 """Keeps the variance of `gaussian_nll` above 0."""

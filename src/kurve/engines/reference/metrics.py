@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.engines.reference.activations import sigmoid
-from kurve.engines.reference.losses import EPSILON, LOSSES, Attrs, mean_squared_error
+from kurve.engines.reference.losses import LOSSES, Attrs, mean_squared_error
 
 
 def accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:

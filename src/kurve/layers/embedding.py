@@ -44,7 +44,7 @@ class Embedding(Layer):
         mask_zero: whether the number 0 stands for no step at all: the output's mask is
             x != 0.
         weights: the embeddings, or a list that holds them, or None.
-        input_length: an older argument without effect.
+        input_length: of Keras 2: n, or the sizes of several axes, for input_shape.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -84,6 +84,8 @@ class Embedding(Layer):
                     f"[Embedding] {name} must be an integer from 1 to {MOST}. "
                     f"Received: {name}={value!r}. Try Embedding(1000, 16)."
                 )
+        if input_length is not None and "input_shape" not in common:
+            common["input_shape"] = input_length
         super().__init__(**common)
         self.input_dim, self.output_dim = int(input_dim), int(output_dim)
         self.embeddings_initializer = initializers.of_weight(embeddings_initializer)

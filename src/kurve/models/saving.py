@@ -255,7 +255,7 @@ def compile_from(field: Field, model: Sequential) -> None:
     if several:
         goals = [_goal_from(item) for item in fields["outputs"].items()]
     else:
-        loss = fields["loss"].object(losses.deserialize, losses.serialize)
+        loss = _loss_from(fields["loss"])
         goals = [Goal(loss, 1.0, _metrics_from(fields["metrics"]))]
     by_weighting: dict[bool, list[list[metrics.Metric]]] = {
         wanted: [
@@ -266,7 +266,7 @@ def compile_from(field: Field, model: Sequential) -> None:
     field.convert(
         lambda _: model.compile(
             optimizer,
-            [goal.loss for goal in goals],
+            None if all(g.loss is None for g in goals) else [g.loss for g in goals],
             loss_weights=[goal.weight for goal in goals],
             metrics=by_weighting[False],
             weighted_metrics=by_weighting[True],
@@ -277,11 +277,14 @@ def compile_from(field: Field, model: Sequential) -> None:
 
 def _goal_from(field: Field) -> Goal:
     fields = field.table("loss", "weight", "metrics")
-    loss = None
-    if fields["loss"].value is not None:
-        loss = fields["loss"].object(losses.deserialize, losses.serialize)
     weight = fields["weight"].number()
-    return Goal(loss, weight, _metrics_from(fields["metrics"]))
+    return Goal(_loss_from(fields["loss"]), weight, _metrics_from(fields["metrics"]))
+
+
+def _loss_from(field: Field) -> losses.Loss | None:
+    if field.value is None:
+        return None
+    return field.object(losses.deserialize, losses.serialize)
 
 
 def _metrics_from(field: Field) -> Any:

@@ -19,6 +19,12 @@ from typing import Any
 _SAME = ("linalg", "nn", "numpy")
 """Modules of `keras.ops` whose names are all in `keras.ops` too."""
 
+_REFUSED = {
+    "ctc_loss": "it sums over all alignments of two sequences, step by step",
+    "ctc_decode": "it searches the alignments of two sequences, step by step",
+}
+"""Functions of Keras's that no operation of a plan computes, and why."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _SAME:
@@ -33,6 +39,12 @@ def __getattr__(name: str) -> Any:
     else:
         from kurve.errors import no_attribute
 
+        if name in _REFUSED:
+            raise AttributeError(
+                f"[kurve.ops] {name} is not supported, because {_REFUSED[name]}, which "
+                f"no operation of a plan does. Received: {name!r}. Try "
+                "categorical_crossentropy of sequences that are aligned."
+            )
         raise no_attribute("kurve.ops", name, public.PUBLIC)
     return globals().setdefault(name, found)
 

@@ -25,7 +25,6 @@ def always(make: Any, sample: tuple[int, ...] = (3, 400)) -> Any:
 @pytest.mark.parametrize("seed", [None, 4])
 def test_dropout_in_prediction(seed: int | None, engine: str, tmp_path: Path) -> None:
     """Monte Carlo dropout: other elements in each call, in files too."""
-    kurve.set_engine(engine)
     model = always(layers.Dropout(0.25, seed=seed))
     model.compile("sgd", "mse")
     ones = np.ones((5, 3, 400), np.float32)
@@ -56,7 +55,6 @@ def test_dropout_in_prediction(seed: int | None, engine: str, tmp_path: Path) ->
 def test_other_noise_in_prediction(
     make: Any, mean: float, deviation: float, engine: str
 ) -> None:
-    kurve.set_engine(engine)
     model = always(make, (3, 4))
     y = model.predict(np.ones((2000, 3, 4), np.float32), verbose=0)[:, 0, 0]
     assert abs(y.mean() - mean) < 0.1 and abs(y.std() - deviation) < 0.1
@@ -81,7 +79,6 @@ def test_what_mixes_samples_is_refused_in_prediction() -> None:
 @pytest.mark.parametrize("name", ["relu", "gelu", "softmax", "exponential", "mish"])
 def test_activations_of_tensors(name: str, engine: str) -> None:
     """In layers of one's own, on symbolic tensors and under a tape."""
-    kurve.set_engine(engine)
     activation = kurve.activations.get(name)
 
     class Mine(layers.Layer):
@@ -108,7 +105,6 @@ def test_arguments_of_activations_of_tensors() -> None:
 
 
 def test_own_penalties_and_constraints_in_functions_of_ops(engine: str) -> None:
-    kurve.set_engine(engine)
 
     class Near(kurve.regularizers.Regularizer):
         def __call__(self, w: Any) -> Any:
@@ -146,7 +142,6 @@ class Penalized(layers.Layer):
 
 
 def test_layers_give_the_loss(engine: str, tmp_path: Path) -> None:
-    kurve.set_engine(engine)
     model = kurve.Sequential([kurve.Input((4,)), layers.Dense(2), Penalized()])
     model.compile("adam")
     losses = model.fit(X, epochs=3, verbose=0).history["loss"]

@@ -233,15 +233,17 @@ class Activation:
         from kurve.formulas.public import FUNCTIONS
         from kurve.layers import Activation as ActivationLayer
 
-        arguments = dict(self.arguments)
+        arguments = {**ARGUMENTS.get(self.name, {}), **dict(self.arguments)}
         if self.name == "linear":
             return x
         if self.name == "leaky_relu":
             arguments = {"negative_slope": self.alpha}
         name = "exp" if self.name == "exponential" else self.name
-        if name in FUNCTIONS and not (name == "relu" and arguments):
+        if name == "relu":
+            arguments = {}
+        if name in FUNCTIONS and (name != "relu" or not self.arguments):
             return FUNCTIONS[name](x, **arguments)
-        return ActivationLayer(self)(x)
+        return ActivationLayer(self)(x + 0.0)  # of a variable, its value
 
 
 class FunctionActivation(Activation):
@@ -288,11 +290,11 @@ class FunctionActivation(Activation):
 
 
 def _is_followed(x: Any) -> bool:
-    """Whether x is a symbolic tensor, or a gradient tape follows it."""
+    """Whether x is a symbolic tensor, or gradient tapes record."""
     from kurve.formulas.operators import Symbolic
-    from kurve.formulas.recording import is_followed
+    from kurve.formulas.recording import active
 
-    return isinstance(x, Symbolic) or is_followed(x)
+    return isinstance(x, Symbolic) or bool(active.tapes)
 
 
 def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
@@ -477,9 +479,9 @@ def get(identifier: Any) -> Activation:
             )
         raise unknown_name("activations", "activation", identifier, _TABLE)
     if isinstance(identifier, Mapping) and "class_name" in identifier:
-        from kurve.exchange.keras_parts import activation_from
+        from kurve.core.registration import deserialize_keras_object
 
-        return activation_from(identifier, "the activation")
+        return get(deserialize_keras_object(identifier))
     if isinstance(identifier, Mapping) and len(identifier) > 1 and "name" in identifier:
         arguments = {k: v for k, v in identifier.items() if k != "name"}
         return get(identifier["name"]).having(**arguments)

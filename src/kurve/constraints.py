@@ -217,9 +217,9 @@ def serialize(constraint: Constraint | None) -> Any:
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint of a `serialize`."""
     if "module" in config:  # as Keras writes it
-        from kurve.exchange.keras_parts import constraint_from
+        from kurve.core.registration import deserialize_keras_object
 
-        return constraint_from(config, "the constraint")  # type: ignore[return-value]
+        return get(deserialize_keras_object(config))  # type: ignore[return-value]
     name = config["class_name"]
     cls = registry.find("constraints", "constraint", name, _TABLE, Constraint)
     constraint: Constraint = cls.from_config(config.get("config") or {})

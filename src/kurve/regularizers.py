@@ -272,9 +272,9 @@ def serialize(regularizer: Regularizer | None) -> Any:
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer of a `serialize`."""
     if "module" in config:  # as Keras writes it
-        from kurve.exchange.keras_parts import regularizer_from
+        from kurve.core.registration import deserialize_keras_object
 
-        return regularizer_from(config, "the regularizer")  # type: ignore[return-value]
+        return get(deserialize_keras_object(config))  # type: ignore[return-value]
     cls = registry.find(
         "regularizers", "regularizer", config["class_name"], CLASSES, Regularizer
     )

@@ -76,6 +76,7 @@ FACADES = {
     ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
     ("kurve.core.entries", "kurve.legacy.arguments"): "old arguments",
     ("kurve.core.later", "kurve.legacy.names"): "old names",
+    ("kurve.core.registration", "kurve.exchange.keras_objects"): "plain data",
     ("kurve.legacy.backend", "kurve.models"): "K.function",
     ("kurve.legacy.scikit_learn", "kurve.models"): "arguments of fit",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",

@@ -4,6 +4,7 @@ crash."""
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class ModelCheckpoint(Monitor):
         monitor, mode: what to watch with save_best_only; see EarlyStopping.
         save_best_only: save only when the value is the best so far.
         save_weights_only: save no configuration and no optimizer.
-        save_freq: "epoch", or a number of batches.
+        save_freq: "epoch", "5 epochs", or a number of batches.
         initial_value_threshold: the value to beat for the first save.
         verbose: 1 prints what happens.
 
@@ -47,7 +48,7 @@ class ModelCheckpoint(Monitor):
         (None, 1)
     """
 
-    _remembered = ("best", "_batches", "_epoch")
+    _remembered = ("best", "_batches", "_epoch", "_epochs")
 
     def __init__(
         self,
@@ -72,6 +73,9 @@ class ModelCheckpoint(Monitor):
         self.best = initial_value_threshold
         self._batches = 0
         self._epoch = 0
+        self._epochs = 0  # since the last save
+        every = re.fullmatch(r"([1-9]\d{0,8}) epochs?", str(save_freq))
+        self._every = int(every[1]) if every else 1
         only_weights = self.filepath.endswith(WEIGHTS_ENDINGS)
         fits = self.filepath.endswith(endings) and only_weights == save_weights_only
         if not fits and not only_weights and _is_old(self.filepath, save_weights_only):
@@ -83,8 +87,10 @@ class ModelCheckpoint(Monitor):
                 f"save_weights_only={save_weights_only}. Received: {self.filepath!r}. "
                 f"Try {os.path.splitext(self.filepath)[0] + ending!r}."
             )
-        if save_freq != "epoch" and (
-            not isinstance(save_freq, int) or save_freq is True or save_freq < 1
+        if (
+            save_freq != "epoch"
+            and every is None
+            and (not isinstance(save_freq, int) or save_freq is True or save_freq < 1)
         ):
             raise ValueError(
                 "[ModelCheckpoint] save_freq must be 'epoch' or a number of batches. "
@@ -92,7 +98,7 @@ class ModelCheckpoint(Monitor):
             )
 
     def has_batch_hooks(self, kind: str) -> bool:
-        return kind == "train" and self.save_freq != "epoch"
+        return kind == "train" and not isinstance(self.save_freq, str)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self.save_best_only:
@@ -102,7 +108,7 @@ class ModelCheckpoint(Monitor):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
+        if isinstance(self.save_freq, str):
             return
         self._batches += 1
         if self._batches >= int(self.save_freq):
@@ -110,8 +116,11 @@ class ModelCheckpoint(Monitor):
             self._save({**(logs or {}), "batch": batch + 1})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
-            self._save(logs or {})
+        if isinstance(self.save_freq, str):
+            self._epochs += 1
+            if self._epochs >= self._every:
+                self._epochs = 0
+                self._save(logs or {})
 
     def _save(self, logs: Logs) -> None:
         if self.save_best_only:

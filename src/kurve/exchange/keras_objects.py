@@ -191,7 +191,7 @@ def deserialized(value: Any) -> Any:
     if name.startswith("__"):
         return _special(name, value["config"])
     try:
-        return _object(name, value)
+        return _object(name, parts.to_json(value))  # with lists in place of tuples
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             "[deserialize_keras_object] config must be that of a known object. "

@@ -12,7 +12,7 @@ changes: all `deserialize` and `get` of Kurve read both forms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kurve import constraints, initializers, regularizers
@@ -48,10 +48,12 @@ def class_entry(cls: Any, name: str, config: Mapping[str, Any]) -> dict[str, Any
 
 def function_entry(function: Any) -> dict[str, Any]:
     """A function of the user's, or of a name."""
-    name = function
-    if not isinstance(function, str):
-        name = str(getattr(function, "__name__", type(function).__name__))
-        name = get_registered_name(function) if hasattr(function, "__name__") else name
+    if isinstance(function, str):
+        name = function
+    elif hasattr(function, "__name__"):
+        name = get_registered_name(function)
+    else:
+        name = type(function).__name__
     return {
         "module": "builtins",
         "class_name": "function",
@@ -97,7 +99,7 @@ def _object_entry(name: str, value: Mapping[str, Any], key: str) -> dict[str, An
     if name.startswith(registry.CUSTOM_PREFIX):
         name = name.removeprefix(registry.CUSTOM_PREFIX)
         return class_entry(registry.known(name), name, config)
-    tables = {
+    tables: dict[str, tuple[Mapping[str, Any], Sequence[str]]] = {
         "keras.initializers": (initializers.CLASSES, KURVE_INITIALIZERS),
         "keras.regularizers": (regularizers.CLASSES, ()),
         "keras.constraints": (constraints.CLASSES, ()),
@@ -109,10 +111,10 @@ def _object_entry(name: str, value: Mapping[str, Any], key: str) -> dict[str, An
         from kurve.exchange.keras_models import inner_entry
 
         return inner_entry(layers.deserialize(value))
-    for module, (table, lacking) in tables.items():
+    for home, (table, lacking) in tables.items():
         if name in table and name not in lacking:
             return {
-                "module": module,
+                "module": home,
                 "class_name": name,
                 "config": to_keras(config),
                 "registered_name": None,

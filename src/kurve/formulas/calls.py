@@ -13,7 +13,7 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import UNRECORDED, active
 from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
 from kurve.ops.elementwise import RULES
-from kurve.ops.formula import Symbol
+from kurve.ops.formula import SYMBOLS, Symbol
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -147,7 +147,7 @@ def as_array(x: Any) -> Any:
         return x.value
     if isinstance(x, np.ndarray):
         return x if type(x) is np.ndarray else x.view(np.ndarray)
-    return x if isinstance(x, (int, float, np.generic, Symbol)) else np.asarray(x)
+    return x if isinstance(x, (int, float, np.generic, *SYMBOLS)) else np.asarray(x)
 
 
 def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:

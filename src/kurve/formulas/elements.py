@@ -184,7 +184,8 @@ def cast(x: Any, dtype: str) -> Any:
     name = dtype_name(dtype)
     graph = graph_of(x)
     if graph is None:
-        return np.asarray(as_array(x)).astype(name)
+        value = as_array(x)
+        return (np.asarray(value) if np.isscalar(value) else value).astype(name)
     x = graph.as_tensor(x)
     if name == "bool":
         return x if x.dtype == "bool" else elementwise("ne", x, 0.0, dtype="bool")

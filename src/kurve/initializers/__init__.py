@@ -109,9 +109,9 @@ def serialize(initializer: Initializer | None) -> Any:
 def deserialize(config: Mapping[str, Any]) -> Initializer:
     """The initializer of a `serialize`."""
     if "module" in config:  # as Keras writes it
-        from kurve.exchange.keras_parts import initializer_from
+        from kurve.core.registration import deserialize_keras_object
 
-        return initializer_from(config, "the initializer")
+        return get(deserialize_keras_object(config))  # type: ignore[return-value]
     cls = registry.find(
         "initializers", "initializer", config["class_name"], _TABLE, Initializer
     )

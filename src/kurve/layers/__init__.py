@@ -235,9 +235,9 @@ def serialize(layer: Layer) -> dict[str, Any]:
 def deserialize(config: Mapping[str, Any]) -> Layer:
     """The layer of a `serialize`, not built."""
     if "module" in config:  # as Keras writes it
-        from kurve.exchange.keras_models import inner_layer
+        from kurve.core.registration import deserialize_keras_object
 
-        found: Layer = inner_layer(config, "the layer")
+        found: Layer = deserialize_keras_object(config)
         return found
     name = config["class_name"]
     cls = registry.find("from_config", "layer", name, CLASSES, Layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,55 @@ class LayerCalls(LayerBuilding):
         training = training is not None and check_flag(where, "training", training)
         return self._eager_call(args, named, training)
 
+    def stateless_call(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """A call with other values of the weights, which stay as they are.
+
+        Args:
+            trainable_variables, non_trainable_variables: the values, in the order of
+                the properties of that name.
+            args, kwargs: of the call.
+            return_losses: whether to return also what the call adds to the loss.
+
+        Returns:
+            The outputs, and the values of the other variables after the call; with
+            return_losses also `losses`.
+
+        Raises:
+            ValueError: another number of values, or another shape.
+        """
+        groups = list(self.trainable_variables), list(self.non_trainable_variables)
+        variables = [*groups[0], *groups[1]]
+        before = [variable.numpy() for variable in variables]
+        values = [
+            np.asarray(getattr(value, "value", value), np.float32)
+            for value in (*trainable_variables, *non_trainable_variables)
+        ]
+        fits = len(trainable_variables) == len(groups[0])
+        if not fits or [v.shape for v in values] != [v.shape for v in before]:
+            raise ValueError(
+                f"[{type(self).__name__}] stateless_call needs a value for each "
+                f"variable, {len(groups[0])} trainable and {len(groups[1])} others. "
+                f"Received: values of shapes {[v.shape for v in values]} for "
+                f"{[v.shape for v in before]}. Try layer.trainable_variables."
+            )
+        try:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+            out = self(*args, **kwargs)
+            after = [result(variable.numpy()) for variable in groups[1]]
+            losses = list(self.losses)
+        finally:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+        return (out, after, losses) if return_losses else (out, after)
+
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The output for tensors of a plan under construction, to which the layer's
         operations are appended."""
@@ -115,12 +164,12 @@ class LayerCalls(LayerBuilding):
         if not self.has_formula:
             if self._variables:
                 self.check_input(args[0].sample)
-            first = len(graph.ops)
+            mode, first = kwargs.get("training"), graph.mark()
             y = self.call(*args, **kwargs)
-            if kwargs.get("training") is not None:
+            if mode is not None:
                 from kurve.layers.modes import set_mode
 
-                set_mode(graph, first, bool(kwargs["training"]), self)
+                y = set_mode(graph, first, bool(mode), self, args[0], y)
             activation = getattr(self, "activation", None)
             if isinstance(activation, activations.FunctionActivation):
                 with graph.within(self):

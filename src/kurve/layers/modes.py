@@ -6,12 +6,15 @@ is 1 in prediction and 0 in training chooses one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from kurve.formulas import functions as ops
+from kurve.formulas import randomness as random
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.nn import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
 from kurve.plan import Op
@@ -65,24 +68,32 @@ def in_both_modes(
     return replaced(trained, chosen)
 
 
-def set_mode(graph: Graph, first: int, training: bool, layer: Any) -> None:
-    """Let operations that act in one way in training, and in another in prediction, act
-    in one way always.
+def set_mode(
+    graph: Graph, first: Any, training: bool, layer: Any, x: Tensor, y: Any
+) -> Any:
+    """The output of operations that act in one way in training, and in another in
+    prediction, when they are to act in one way always.
 
     Args:
-        first: the first of them: all behind it belong to the layer.
+        first: mark before the first of them: all behind it belong to the layer.
         training: the way.
+        x, y: their input and output.
 
     Raises:
-        NotImplementedError: always as in training.
+        NotImplementedError: always as in training, of a layer whose outputs then depend
+            on other samples, or which moves images.
     """
     if training is graph.training:
-        return
-    for i in range(first, len(graph.ops)):
+        return y
+    for i in range(first[0], len(graph.ops)):
         op = graph.ops[i]
         facts = OPERATIONS[op.kind]
         if not facts.training_only and not facts.updates_buffers:
             continue
+        if training and op.kind in _ALWAYS and i == first[0] == len(graph.ops) - 1:
+            graph.back_to(first)
+            with graph.within(layer):
+                return _ALWAYS[op.kind](x, op.attrs)
         if training:
             raise NotImplementedError(
                 f"[{type(layer).__name__}] in a model, the layer acts as in training "
@@ -93,6 +104,34 @@ def set_mode(graph: Graph, first: int, training: bool, layer: Any) -> None:
             graph.ops[i] = replace(op, kind="reshape", attrs={})
         else:
             graph.ops[i] = replace(op, attrs={**op.attrs, "frozen": True})
+    return y
+
+
+def _always_dropped(x: Tensor, attrs: Mapping[str, Any]) -> Any:
+    """Dropout in prediction too; see `Dropout` and `AlphaDropout`."""
+    rate, shared = attrs["rate"], attrs.get("shared", 1)
+    channels = attrs.get("channels", math.prod(x.sample) // shared)
+    rows = math.prod(x.sample) // (shared * channels)
+    u = random.uniform((None, rows, 1, channels), seed=attrs.get("seed"))
+    kept = ops.cast(ops.greater_equal(u, rate), "float32")
+    wide = ops.reshape(x, (-1, rows, shared, channels))
+    if attrs.get("alpha"):
+        low = -SELU_SCALE * SELU_ALPHA
+        scale = ((1.0 - rate) * (1.0 + rate * low**2)) ** -0.5
+        y = scale * (wide * kept + low * (1.0 - kept) - low * rate)
+    else:
+        y = wide * (kept / (1.0 - rate) if rate < 1.0 else 0.0 * kept)
+    return ops.reshape(y, (-1, *x.sample))
+
+
+def _always_noisy(x: Tensor, attrs: Mapping[str, Any]) -> Any:
+    """Noise in prediction too; see `GaussianNoise` and `GaussianDropout`."""
+    z = random.normal((None, *x.sample), seed=attrs.get("seed"))
+    noise = attrs["stddev"] * z
+    return x * (1.0 + noise) if attrs.get("multiply") else x + noise
+
+
+_ALWAYS = {"dropout": _always_dropped, "gaussian_noise": _always_noisy}
 
 
 def _batched(leaf: Any) -> bool:

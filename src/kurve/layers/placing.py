@@ -67,7 +67,7 @@ def placements(
             continue
         flag = trainable and layer.trainable
         for variable in layer.own_variables:
-            yield variable, flag
+            yield variable, flag and not getattr(variable, "frozen", False)
         yield from placements(layer.parts, flag)
 
 

@@ -4,7 +4,9 @@ without their code.
 A formula is plain data:
 
     inputs     the shapes of one sample of each tensor that the layer was called with
-    weights    [name, shape, role] of each variable of the layer, in their order
+    weights    [name, shape, role, rules] of each variable of the layer, in their order;
+               the rules, which may be missing, are its "regularizer", its "constraint"
+               and "frozen", where a part of the layer is
     constants  arrays that stand in the formula
     operations each with its kind, the numbers of the values that it reads, the shape of
                its result, its variables and its attributes
@@ -23,7 +25,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from kurve import initializers
+from kurve import constraints, initializers, regularizers
 from kurve.core.inside import is_model, network_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
@@ -93,10 +95,17 @@ class Traced(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Make the variables that the file names."""
-        for name, shape, role in self._formula.weights:
-            self._variables.append(
-                Variable(name, shape, initializers.Zeros(), role, None, None)
+        for name, shape, role, rules in self._formula.weights:
+            variable = Variable(
+                name,
+                shape,
+                initializers.Zeros(),
+                role,
+                regularizers.get(rules.get("regularizer")),
+                constraints.get(rules.get("constraint")),
             )
+            variable.frozen = rules.get("frozen", False)
+            self._variables.append(variable)
 
     @property
     def own_variables(self) -> list[Variable]:
@@ -120,8 +129,8 @@ class _Formula:
             {"inputs", "weights", "constants", "operations", "outputs", "losses"},
         )
         self.inputs = [_shape(s) for s in _list(given["inputs"])]
-        self.weights: list[tuple[str, Shape, str]] = []
-        for name, shape, role in map(_list, _list(given["weights"])):
+        self.weights: list[tuple[str, Shape, str, dict[str, Any]]] = []
+        for name, shape, role, *more in map(_list, _list(given["weights"])):
             if not isinstance(name, str) or str(role) not in (
                 "param",
                 "statistic",
@@ -129,7 +138,7 @@ class _Formula:
                 "constant",
             ):
                 raise ValueError(f"a weight is wrong: {name!r}, {role!r}")
-            self.weights.append((name, _shape(shape), role))
+            self.weights.append((name, _shape(shape), role, _rules(more)))
         self.constants: list[np.ndarray] = []
         for shape, numbers in map(_list, _list(given["constants"])):
             size = math.prod(_shape(shape))
@@ -153,7 +162,7 @@ class _Formula:
     @property
     def size(self) -> int:
         """Number of elements of all weights and of all values of one sample."""
-        shapes = [*self.inputs, *(shape for _, shape, _ in self.weights)]
+        shapes = [*self.inputs, *(shape for _, shape, *_ in self.weights)]
         shapes += [op.out_shape for op, *_ in self.operations]
         return sum(map(math.prod, shapes))
 
@@ -242,6 +251,20 @@ def _list(value: Any) -> Any:
     return value
 
 
+def _rules(more: list[Any]) -> dict[str, Any]:
+    """What a weight has beside its name, shape and role."""
+    rules = more[0] if len(more) == 1 else {} if not more else None
+    known = {"regularizer", "constraint", "frozen"}
+    if not isinstance(rules, dict) or not set(rules) <= known:
+        raise ValueError(f"the rules of a weight are wrong: {str(more)[:60]}")
+    if rules.get("frozen", True) is not True:
+        raise ValueError("a weight is frozen, or does not say so")
+    for key, kind in (("regularizer", regularizers), ("constraint", constraints)):
+        if key in rules:
+            kind.deserialize(rules[key])
+    return rules
+
+
 def _shape(value: Any) -> Shape:
     sizes = tuple(_list(value))
     if len(sizes) > 16 or not all(type(n) is int and 0 < n < 2**48 for n in sizes):
@@ -276,7 +299,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
 
     Returns:
         None where a file cannot hold it: of unknown sizes, with regularizers or
-        constraints, with parts that are frozen alone, or with too many constants.
+        constraints of one's own, or with too many constants.
     """
     tensors = [t for t in leaves((args, kwargs)) if isinstance(t, KerasTensor)]
     samples = [t.sample for t in tensors]
@@ -296,9 +319,12 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
     # As of a metric, that a loss depends on the whole batch is no fault.
     plan = graph.finish(flat, metrics=[list(graph.losses)])
     variables = layer.variables
-    if any(v.regularizer is not None or v.constraint is not None for v in variables):
-        return None
+    frozen: set[int] = set()
     if len({spec.trainable for spec in plan.params}) > 1:
+        pairs = zip(plan.params, graph.params, strict=True)
+        frozen = {id(variable) for spec, variable in pairs if not spec.trainable}
+    rules = [_rules_of(v, id(v) in frozen) for v in variables]
+    if None in rules:
         return None
     if sum(np.size(array) for _, array in graph.constants) > MOST_CONSTANTS:
         return None
@@ -319,7 +345,10 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
     found = iter([head.value for head in plan.heads])
     return {
         "inputs": [list(s) for s in samples],
-        "weights": [[v.name, list(v.shape), v.role] for v in variables],
+        "weights": [
+            [v.name, list(v.shape), v.role, *([own] if own else [])]
+            for v, own in zip(variables, rules, strict=True)
+        ],
         "constants": [
             [list(array.shape), np.ravel(array).tolist()]
             for _, array in graph.constants
@@ -348,6 +377,18 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
         "outputs": replaced(out, lambda _: next(found)),
         "losses": [metric.rows for metric in plan.heads[0].metrics],
     }
+
+
+def _rules_of(variable: Variable, frozen: bool) -> dict[str, Any] | None:
+    """See `_rules`; None where one is of a class of one's own."""
+    rules: dict[str, Any] = {"frozen": True} if frozen else {}
+    for key, kind in (("regularizer", regularizers), ("constraint", constraints)):
+        value = getattr(variable, key)
+        if value is not None and kind.CLASSES.get(type(value).__name__) is type(value):
+            rules[key] = kind.serialize(value)
+        elif value is not None:
+            return None
+    return rules
 
 
 def formulas_of(network: Any) -> dict[str, dict[str, Any]]:

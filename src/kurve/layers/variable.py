@@ -34,6 +34,10 @@ class Variable(Operators):
 
     lock = UNLOCKED
 
+    frozen = False
+    """Whether training leaves it alone, whatever its layer says: of a part that was
+    frozen, of a layer of which a file has the formula only."""
+
     def __init__(
         self,
         name: str,

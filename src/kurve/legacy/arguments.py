@@ -72,6 +72,11 @@ def _decay(given: Given, value: Any) -> None:
     given["_decay"] = value
 
 
+def _every_epochs(given: Given, value: Any) -> None:
+    """So many epochs from one save to the next."""
+    given["save_freq"] = "epoch" if value == 1 else f"{value} epochs"
+
+
 def _only(*values: Any, because: str) -> Callable[[Given, Any], None]:
     """An argument without effect, but for values that are no longer supported."""
 
@@ -187,8 +192,8 @@ ARGUMENTS: dict[str, dict[str, Old]] = {
     "ModelCheckpoint": {
         "period": Old(
             "save_freq",
-            put=_only(1, because="models are saved after epochs or batches"),
-            text="`save_freq`, in batches",
+            put=_every_epochs,
+            text='`save_freq="2 epochs"`',
         )
     },
     "ReduceLROnPlateau": {"epsilon": Old("min_delta")},

@@ -50,7 +50,7 @@ class Body(Layer):
         """The weights that are the model's own, and not those of its layers."""
         if self._model is None:
             return []
-        return Layer.own_variables.fget(self._model)  # type: ignore[attr-defined, no-any-return]
+        return Layer.own_variables.fget(self._model)  # type: ignore[attr-defined]
 
     @property
     def _takes_any(self) -> bool:

@@ -66,10 +66,7 @@ def _read(
             return keras_files.load_model(filepath, compile)
     from kurve import saving
 
-    model = saving.load_model(filepath, custom_objects)
-    if not compile:
-        model._network.forget_compile()
-    return model
+    return saving.load_model(filepath, custom_objects, compile)
 
 
 @entry

@@ -30,7 +30,7 @@ import numpy as np
 
 from kurve import losses, metrics, optimizers
 from kurve.core import registry
-from kurve.core.container.errors import ModelFileError
+from kurve.core.container.errors import ModelFileError, damaged
 from kurve.core.container.reading import Reader, opened
 from kurve.core.container.writing import write
 from kurve.errors import path_name
@@ -62,11 +62,12 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
+    compile: bool = True,
 ) -> Sequential:
     """The model in a file, ready to predict and to continue training."""
     path = path_name("load_model", "filepath", filepath, "model.kurve")
     with registry.custom_objects(custom_objects), opened(path) as file:
-        model = unpacked(description(file, "model"), file)
+        model = unpacked(description(file, "model"), file, compile)
         file.expect_all_claimed()
         return model
 
@@ -158,8 +159,13 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return info, tensors
 
 
-def unpacked(top: Field, file: Reader) -> Sequential:
-    """The model of a description and the arrays of its file."""
+def unpacked(top: Field, file: Reader, compile: bool = True) -> Sequential:
+    """The model of a description and the arrays of its file.
+
+    Args:
+        compile: False leaves out the arguments of `compile` and the optimizer's
+            vectors, whatever they are.
+    """
     fields = top.table(
         "kind", "model", "seed", "step", "compile", optional=("formulas", "own")
     )
@@ -168,12 +174,23 @@ def unpacked(top: Field, file: Reader) -> Sequential:
         model = read_network(fields["model"], file)
     if "own" in fields:
         model = own_model(fields["own"], model)
-    if fields["compile"].value is not None:
-        compile_from(fields["compile"], model)
+    if not compile:
+        for name in file.entries:
+            if name.startswith("optimizer/"):
+                entry = file.entries[name]
+                file.claim(name, entry.shape, entry.dtype.newbyteorder("="))
+    elif fields["compile"].value is not None:
+        try:
+            compile_from(fields["compile"], model)
+        except ModelFileError as error:
+            if "Try custom_objects=" not in error.reason:
+                raise
+            what = f"{error.reason.rstrip('.')}, or load_model(path, compile=False)"
+            raise damaged(file.path, error.field, what) from error
         read_training(file, model, "optimizer/")
     _, state = model._network.require_built("load_model")
     model._network.seed = seed
-    state.step = step
+    state.step = step if compile else 0
     if "epochs" in file.entries:
         from kurve.callbacks import History
 
@@ -255,7 +272,7 @@ def compile_from(field: Field, model: Sequential) -> None:
     if several:
         goals = [_goal_from(item) for item in fields["outputs"].items()]
     else:
-        loss = fields["loss"].object(losses.deserialize, losses.serialize)
+        loss = _loss_from(fields["loss"])
         goals = [Goal(loss, 1.0, _metrics_from(fields["metrics"]))]
     by_weighting: dict[bool, list[list[metrics.Metric]]] = {
         wanted: [
@@ -266,7 +283,7 @@ def compile_from(field: Field, model: Sequential) -> None:
     field.convert(
         lambda _: model.compile(
             optimizer,
-            [goal.loss for goal in goals],
+            None if all(g.loss is None for g in goals) else [g.loss for g in goals],
             loss_weights=[goal.weight for goal in goals],
             metrics=by_weighting[False],
             weighted_metrics=by_weighting[True],
@@ -277,11 +294,14 @@ def compile_from(field: Field, model: Sequential) -> None:
 
 def _goal_from(field: Field) -> Goal:
     fields = field.table("loss", "weight", "metrics")
-    loss = None
-    if fields["loss"].value is not None:
-        loss = fields["loss"].object(losses.deserialize, losses.serialize)
     weight = fields["weight"].number()
-    return Goal(loss, weight, _metrics_from(fields["metrics"]))
+    return Goal(_loss_from(fields["loss"]), weight, _metrics_from(fields["metrics"]))
+
+
+def _loss_from(field: Field) -> losses.Loss | None:
+    if field.value is None:
+        return None
+    return field.object(losses.deserialize, losses.serialize)
 
 
 def _metrics_from(field: Field) -> Any:

@@ -189,6 +189,10 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         shapes = [getattr(a, "shape", ()) for a in arguments]
         return self.step(name, arguments, np.broadcast_shapes(*shapes))
 
+    def astype(self, dtype: Any) -> Symbol:
+        """Itself: a formula has one type."""
+        return self
+
     def reshape(self, *shape: Any) -> Symbol:
         """The same elements in another shape."""
         given = shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape
@@ -269,6 +273,10 @@ class _Transposed:
 
     def __matmul__(self, other: Any) -> Symbol:
         return _matmul(self, other)
+
+
+SYMBOLS = (Symbol, _Transposed)
+"""What functions of arrays leave as it is."""
 
 
 def _transposed(x: Any, axes: Any) -> Any:

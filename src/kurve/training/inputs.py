@@ -203,10 +203,13 @@ class DataCheck:
         goals, outputs = self.goals, self.outputs
         rows = len(x[0]) if isinstance(x, tuple) else len(x)
         if self.network.plan is not None:
+            self.network.require_loss(where)
             shapes = [head.shape for head in self.network.plan.heads]
         else:
             shapes = [self.network.output_shape_for(x.shape[1:])]
-        if len(goals) == 1:
+        if len(goals) == 1 and goals[0].rule is None:
+            y = (None,)
+        elif len(goals) == 1:
             y = self._target(where, y, goals[0], shapes[0], rows)
             if len(y) != rows:
                 data.check_lengths(where, {"x": rows, "y": len(y)})

@@ -68,6 +68,7 @@ class Layout:
         # The `trainable` flags of the plan.
         self._planned_flags: list[bool] = []
         self._trained_flags: list[bool] | None = None
+        self._draws: tuple[Plan | None, bool] | None = None
         # Plans and programs for other sizes of unknown axes, the newest last.
         self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
         if structure is not None:
@@ -135,7 +136,10 @@ class Layout:
     def draws(self) -> bool:
         """Whether a formula draws random numbers in prediction too."""
         plan = self.plan
-        return plan is not None and any(op.kind == "random" for op in plan.ops)
+        if self._draws is None or self._draws[0] is not plan:
+            ops = () if plan is None else plan.ops
+            self._draws = plan, any(op.kind == "random" for op in ops)
+        return self._draws[1]
 
     @property
     def input_names(self) -> list[str]:

@@ -127,6 +127,20 @@ class Network(Layout):
             )
         return self.compilation
 
+    def require_loss(self, where: str) -> None:
+        """Refuse a built model that nothing is to be minimized of.
+
+        Raises:
+            ValueError: no output has a loss, and no layer adds to it.
+        """
+        if self.penalized or any(goal.loss is not None for goal in self.goals):
+            return
+        raise ValueError(
+            f"[{where}] a loss is needed, of an output or by add_loss in a layer. "
+            "Received: a model that was compiled with loss=None. "
+            "Try compile(optimizer='adam', loss='mse')."
+        )
+
     def require_one_output(self, where: str) -> None:
         """Refuse several inputs or outputs.
 
@@ -261,6 +275,7 @@ class Network(Layout):
         needed."""
         _, state = self.require_built(where)
         assert self.compilation is not None
+        self.require_loss(where)
         flags = self._trainable_flags()
         if flags != self._trained_flags:
             self.check_trainable(where)

@@ -165,7 +165,8 @@ class Trainable:
             optimizer: name or object of `kurve.optimizers`.
             loss: name or object of `kurve.losses`, for all outputs; or losses by
                 output, None for an output without one. A model with a `train_step` or
-                `compute_loss` of its own needs none.
+                `compute_loss` of its own needs none, nor one whose layers add to the
+                loss.
             loss_weights: what each loss is multiplied with in the sum: by output, or a
                 number for all.
             metrics: names or objects of `kurve.metrics`; each row has weight 1. Of
@@ -183,15 +184,7 @@ class Trainable:
                 that do not fit the outputs.
             ModelBusyError: during training.
         """
-        from kurve.training.steps import has_own_steps
-
         check_unlocked(self, "compile")
-        own = has_own_steps(self)
-        if loss is None and not own:
-            raise ValueError(
-                "[compile] a loss is needed. Received: loss=None. "
-                "Try compile(optimizer='adam', loss='mse')."
-            )
         check_unused(
             "compile",
             run_eagerly=run_eagerly,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Never
 
 import numpy as np
@@ -27,7 +28,7 @@ from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
 from kurve.core.results import result
 from kurve.data import as_samples
-from kurve.engines import Batches, Job, Program, run_job
+from kurve.engines import Batches, Job, Program, State, run_job
 from kurve.errors import unknown_argument
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import replaced
@@ -335,8 +336,7 @@ class Trainer(Trainable):
                 x = check_inputs("predict", network, x)
             in_one = not (verbose or callbacks or batch_size or steps)
             if in_one and (plan := network.plan) is not None and plan.rows is None:
-                assert network.state is not None
-                y = self._ready_program().predict(network.state, x)
+                y = self._ready_program().predict(self._state_to_predict(), x)
             else:
                 y = predict_rows(self, x, batch_size, steps, verbose, callbacks)
             check_still_readable(self, "predict", lock)
@@ -347,9 +347,19 @@ class Trainer(Trainable):
     def _outputs(self, x: Any) -> Any:
         """The outputs for checked x, as the engine gives them."""
         self._build_for(x)
+        return self._ready_program().predict(self._state_to_predict(), x)
+
+    drawn: int
+    """How often it has drawn random numbers."""
+
+    def _state_to_predict(self) -> State:
+        """The state; where formulas draw random numbers, those of this call."""
         state = self._network.state
         assert state is not None
-        return self._ready_program().predict(state, x)
+        if not self._network.draws:
+            return state
+        self.drawn += 1
+        return replace(state, step=self.drawn - 1)
 
     @entry
     def train_on_batch(

@@ -22,6 +22,9 @@ def damaged(path: str, field: str, what: str) -> ModelFileError:
     """The error for an invalid file."""
     if len(what) > MAX_TEXT:
         what = f"{what[:MAX_TEXT]}..."
+    if "Try custom_objects=" in what:  # nothing is wrong with the file
+        text = f"[load] {path!r} needs code of your own: {field}: {what.rstrip('.')}."
+        return ModelFileError(text, field, what)
     return ModelFileError(
         f"[load] {path!r} is corrupt or not a Kurve file: {field}: {what}. "
         "Try an earlier copy.",

@@ -187,6 +187,10 @@ class Trainable:
 
         check_unlocked(self, "compile")
         own = has_own_steps(self)
+        if loss is None and not own and self._network.penalized:
+            from kurve.losses.nothing import Nothing
+
+            loss = Nothing()  # the layers say all of it
         if loss is None and not own:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "

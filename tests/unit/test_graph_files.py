@@ -250,8 +250,9 @@ def test_wrong_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises((TypeError, ValueError), match=message):
             kurve.utils.plot_model(**{"model": model, "to_file": path, **arguments})
     assert not path.exists()
-    with pytest.raises(AttributeError, match="without Graphviz"):
-        _ = kurve.utils.model_to_dot  # type: ignore[attr-defined]
+    picture = kurve.utils.model_to_dot(model, show_shapes=True)
+    assert picture.create(prog="dot", format="svg").startswith(b"<svg")
+    assert picture.write_svg(path) and path.read_bytes() == picture.create_svg()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"Try to_file='model\.svg'"):
         kurve.utils.plot_model(model, tmp_path / "m.png")

@@ -269,7 +269,7 @@ def test_folders_of_texts() -> None:
     assert texts.tolist() == ["so d", "so f"] and y.tolist() == [0, 1]
 
 
-def test_changed_pictures(pets: Path) -> None:
+def test_changed_pictures(pets: Path, tmp_path: Path) -> None:
     from kurve.preprocessing.image import ImageDataGenerator
 
     x = NUMBERS.uniform(0, 255, (10, 6, 6, 3)).astype("float32")
@@ -312,8 +312,30 @@ def test_changed_pictures(pets: Path) -> None:
     for bad in ({"fill_mode": "best"}, {"zoom_range": (1, 2, 3)}):
         with pytest.raises(ValueError, match=r"^\[ImageDataGenerator\]"):
             ImageDataGenerator(**bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="changed pictures are not written"):
-        plain.flow(x, save_to_dir="out")  # type: ignore[arg-type]
+    plain.flow(x, None, 5, save_to_dir=tmp_path, save_prefix="a", save_format="jpeg")[0]
+    written = list(tmp_path.glob("a_*.jpeg"))
+    assert {p.name.split("_")[1] for p in written} <= {*map(str, range(len(x)))}
+    assert len(written) == min(5, len(x))
+
+
+# ------------------------------------------------------------ pairs of words
+
+
+def test_skipgrams() -> None:
+    from kurve.preprocessing.sequence import make_sampling_table, skipgrams
+
+    # Keras 2.15 gives these numbers.
+    table = make_sampling_table(10)
+    assert table[[0, 1, 4, 9]] == pytest.approx(
+        [0.00315225, 0.00315225, 0.00912817, 0.0159558], rel=1e-5
+    )
+    pairs, labels = skipgrams([3, 0, 1, 2], 4, window_size=2, negative_samples=0.5)
+    real = {tuple(p) for p, label in zip(pairs, labels, strict=True) if label}
+    assert real == {(3, 1), (1, 3), (1, 2), (2, 1)}
+    assert labels.count(0) == 2 and all(1 <= p[1] <= 3 for p in pairs)
+    assert skipgrams([1, 2], 3, seed=1, categorical=True)[1].count([0, 1]) == 2
+    with pytest.raises(ValueError, match="size must be"):
+        make_sampling_table(0)
 
 
 # ------------------------------------------------------------ windows
@@ -393,7 +415,7 @@ def test_functions_by_name() -> None:
     assert model.evaluate([1.0], [5.0], verbose=0) == 3.0
 
 
-@pytest.mark.parametrize("name", ["FeatureSpace", "model_to_dot"])
+@pytest.mark.parametrize("name", ["FeatureSpace", "bounding_boxes"])
 def test_what_is_not_there(name: str) -> None:
     with pytest.raises(AttributeError, match=rf"there is no {name}: .* Try "):
         getattr(utils, name)

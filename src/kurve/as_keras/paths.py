@@ -56,7 +56,7 @@ _TF = f"{_OWN}tensorflow"
 KERAS: dict[str, str] = {
     "keras": "kurve",
     "keras.config": "kurve.as_keras.backend:set_floatx kurve.config",
-    "keras.backend": "kurve.as_keras.backend kurve.backend",
+    "keras.backend": "kurve.as_keras.backend kurve.as_keras.windows kurve.backend",
     "keras.models": "kurve.models kurve:Input",
     "keras.random": "kurve.random kurve.as_keras.random",
     **{f"keras.optimizer_v2.{name}": "kurve.optimizers" for name in _OPTIMIZERS},
@@ -106,7 +106,7 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.losses": "kurve.losses",
     "tensorflow.math": f"{_TF}.elementwise {_TF}.reductions {_TF}.products",
     "tensorflow.metrics": "kurve.metrics",
-    "tensorflow.nn": f"{_TF}.nn {_TF}.reductions",
+    "tensorflow.nn": f"{_TF}.nn {_TF}.windows {_TF}.reductions",
     "tensorflow.optimizers": "kurve.optimizers",
     "tensorflow.python": "",
     "tensorflow.random": f"{_TF}.random",

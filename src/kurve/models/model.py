@@ -11,7 +11,7 @@ import numpy as np
 from kurve.core import registry, rng
 from kurve.core.arguments import check_flag, check_name, is_integer
 from kurve.core.entries import entries
-from kurve.core.locks import modifies, reads
+from kurve.core.locks import check_unlocked, modifies, reads
 from kurve.core.naming import auto_name, unique_name
 from kurve.core.overrides import is_own
 from kurve.errors import lookup
@@ -155,6 +155,25 @@ class Model(Facade, Layer):
         self.given_input_shape = None
 
     # ---------------------------------------------------------------- structure
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss: see `Layer.add_loss`. Of a model of inputs and
+        outputs it may be a symbolic tensor that depends on its inputs.
+
+        Args:
+            loss: a tensor; its elements are summed.
+        """
+        network = self._network
+        terms = [leaf for leaf in leaves(loss) if isinstance(leaf, KerasTensor)]
+        if not terms or network.structure is None:
+            super().add_loss(loss)
+            return
+        check_unlocked(self, "add_loss")
+        old, compilation = network.structure, network.compilation
+        terms = [*old.losses, *terms]
+        network.use(Structure(old.inputs, old.outputs, terms))
+        network.lay_out()
+        network.set_compilation(compilation)
 
     @property
     def layers(self) -> list[Layer]:

@@ -239,6 +239,8 @@ class DataCheck:
     ) -> np.ndarray:
         """y of one output."""
         assert goal.rule is not None
+        if y is None and goal.rule.name == "nothing":
+            return np.zeros((rows, *shape), np.float32)
         if type(y) is not np.ndarray:
             names = self.outputs.names
             if isinstance(y, Mapping) and len(names) == 1 and set(y) == {*names}:
@@ -252,6 +254,10 @@ class DataCheck:
         """y of each of several outputs; None where nothing needs it."""
         where, outputs = self.where, self.outputs
         unused = [goal.rule is None for goal in self.goals]
+        if y is None and all(
+            goal.rule.name == "nothing" for goal in self.goals if goal.rule
+        ):
+            y = [None] * len(unused)
         given = outputs.split(where, "y", _without_layers(where, y), unused)
         found = [
             None if goal.rule is None else self._target(place, one, goal, shape, rows)

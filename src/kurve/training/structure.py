@@ -13,6 +13,7 @@ class Structure:
     """Calls in an order in which they can be run.
 
     inputs, outputs: nested structures of symbolic tensors
+    losses:          tensors that are added to the loss
     nodes:           the calls, inputs first
     has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
@@ -25,8 +26,8 @@ class Structure:
             an input that is given twice.
     """
 
-    def __init__(self, inputs: Any, outputs: Any) -> None:
-        self.inputs, self.outputs = inputs, outputs
+    def __init__(self, inputs: Any, outputs: Any, losses: Sequence[Any] = ()) -> None:
+        self.inputs, self.outputs, self.losses = inputs, outputs, list(losses)
         for what, structure in (("inputs", inputs), ("outputs", outputs)):
             parts = list(leaves(structure))
             if not parts or not all(isinstance(part, KerasTensor) for part in parts):
@@ -44,8 +45,11 @@ class Structure:
                 "[Model] each input must be given once. "
                 f"Received: inputs={inputs!r}. Try one Input for each."
             )
-        self.nodes, first_met = self._visited()
+        self.nodes, first_met = self._visited(self.flat_outputs)
         self.operations = self._ordered(first_met)
+        if losses:
+            self.nodes, _ = self._visited([*self.flat_outputs, *losses])
+            self.operations += self._only_for_losses()
         names: set[str] = set()
         for operation in self.operations:
             if operation.name in names:
@@ -55,16 +59,28 @@ class Structure:
                 )
             names.add(operation.name)
 
-    def _visited(self) -> tuple[list[Node], dict[int, int]]:
-        """The calls, each after those that it needs; and when each operation was first
-        met on the way from the outputs, by its id."""
+    def _only_for_losses(self) -> list[Any]:
+        """Layers of other weights than those that the outputs depend on."""
+        known = {id(v) for o in self.operations for v in getattr(o, "variables", ())}
+        found: dict[int, Any] = {}
+        for node in self.nodes:
+            own = {id(v) for v in getattr(node.operation, "variables", ())}
+            if not own <= known:
+                found[id(node.operation)] = node.operation
+        return list(found.values())
+
+    def _visited(
+        self, tensors: Sequence[KerasTensor]
+    ) -> tuple[list[Node], dict[int, int]]:
+        """The calls that these tensors depend on, each after those that it needs; and
+        when each operation was first met on the way back, by its id."""
         known = {id(tensor) for tensor in self.flat_inputs}
         nodes: list[Node] = []
         done: set[int] = set()
         first_met: dict[int, int] = {}
         # Depth first, without recursion: models may be deep. An entry is a node, and
         # whether its parents have been visited.
-        for output in self.flat_outputs:
+        for output in tensors:
             stack = [(output, False)]
             while stack:
                 tensor, after = stack.pop()
@@ -127,6 +143,8 @@ class Structure:
             out = node.operation.run(*args, **kwargs)
             for k, t in zip(leaves(node.outputs), leaves(out), strict=True):
                 values.setdefault(id(k), t)
+        for loss in self.losses:
+            tensors[0].graph.add_loss(values[id(loss)])
         return [values[id(tensor)] for tensor in self.flat_outputs]
 
     @property

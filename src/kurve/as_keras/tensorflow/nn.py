@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from kurve.as_keras.tensorflow.arrays import gather
 from kurve.as_keras.tensorflow.elementwise import sigmoid as sigmoid  # type: ignore[attr-defined]
 from kurve.as_keras.tensorflow.elementwise import softplus as softplus  # type: ignore[attr-defined]
 from kurve.as_keras.tensorflow.elementwise import tanh as tanh  # type: ignore[attr-defined]
 from kurve.as_keras.tensorflow.random import _source
 from kurve.as_keras.tensorflow.reductions import value
-from kurve.as_keras.tensorflow.values import concrete, eager, is_symbolic_tensor
+from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor
 from kurve.formulas import functions as ops
 from kurve.formulas import nn
 
 __all__ = [
-    "avg_pool",
-    "avg_pool2d",
     "batch_normalization",
     "bias_add",
-    "conv1d",
-    "conv2d",
     "dropout",
     "elu",
     "embedding_lookup",
     "gelu",
     "l2_loss",
     "leaky_relu",
-    "max_pool",
-    "max_pool2d",
     "moments",
     "relu",
     "relu6",
@@ -189,84 +181,3 @@ def sigmoid_cross_entropy_with_logits(
 ) -> Any:
     """max(z, 0) - z y + log(1 + exp(-|z|)), for logits z and labels y."""
     return nn.binary_crossentropy(value(labels), value(logits), True)
-
-
-# ---------------------------------------------------------------- images
-
-
-def _pairs(values: Any) -> tuple[int, int]:
-    """The two lengths of rows and columns in TensorFlow's lists of 1, 2 or 4."""
-    if isinstance(values, int):
-        return values, values
-    given = [int(v) for v in values]
-    if len(given) == 1:
-        return given[0], given[0]
-    return (given[1], given[2]) if len(given) == 4 else (given[0], given[1])
-
-
-def _windows(
-    x: np.ndarray,
-    size: tuple[int, int],
-    strides: tuple[int, int],
-    padding: str,
-    fill: float,
-) -> np.ndarray:
-    """Windows of images (B, H, W, C): (B, rows, columns, C, h, w)."""
-    if padding.upper() == "SAME":
-        margins = []
-        for length, window, step in zip(x.shape[1:3], size, strides, strict=True):
-            missing = max((-(-length // step) - 1) * step + window - length, 0)
-            margins.append((missing // 2, missing - missing // 2))
-        x = np.pad(x, [(0, 0), *margins, (0, 0)], constant_values=fill)
-    view = np.lib.stride_tricks.sliding_window_view(x, size, (1, 2))
-    return view[:, :: strides[0], :: strides[1]]
-
-
-@eager
-def conv2d(
-    input: Any, filters: Any, strides: Any, padding: str, *_: Any, **__: Any
-) -> Any:
-    """The convolution of images (B, H, W, C) with filters (h, w, C, F)."""
-    x, kernel = concrete("nn.conv2d", input, filters)
-    windows = _windows(x, kernel.shape[:2], _pairs(strides), padding, 0.0)
-    return np.einsum("bijchw,hwcf->bijf", windows, kernel).astype(x.dtype)
-
-
-@eager
-def conv1d(
-    input: Any, filters: Any, stride: Any, padding: str, *_: Any, **__: Any
-) -> Any:
-    """The convolution of sequences (B, T, C) with filters (t, C, F)."""
-    x, kernel = concrete("nn.conv1d", input, filters)
-    step = stride if isinstance(stride, int) else max(stride)
-    images = x[:, :, None, :]
-    windows = _windows(images, (kernel.shape[0], 1), (step, 1), padding, 0.0)
-    return np.einsum("bijchw,hcf->bif", windows, kernel).astype(x.dtype)
-
-
-@eager
-def max_pool2d(
-    input: Any, ksize: Any, strides: Any, padding: str, *_: Any, **__: Any
-) -> Any:
-    """The maximum of each window; of channels, with ksize=(1, 1, 1, k)."""
-    x = concrete("nn.max_pool2d", input)
-    if np.ndim(ksize) and len(ksize) == 4 and ksize[3] > 1:
-        rows = np.asarray(x).reshape(-1, x.shape[-1], 1, 1)
-        found = max_pool2d(rows, (ksize[3], 1), (strides[3], 1), padding)
-        return np.asarray(found).reshape(*x.shape[:-1], -1)
-    return _windows(x, _pairs(ksize), _pairs(strides), padding, -np.inf).max((-2, -1))
-
-
-@eager
-def avg_pool2d(
-    input: Any, ksize: Any, strides: Any, padding: str, *_: Any, **__: Any
-) -> Any:
-    """The mean of each window, of what lies inside the image."""
-    x = concrete("nn.avg_pool2d", input)
-    size, steps = _pairs(ksize), _pairs(strides)
-    total = _windows(x, size, steps, padding, 0.0).sum((-2, -1))
-    count = _windows(np.ones_like(x), size, steps, padding, 0.0).sum((-2, -1))
-    return total / count
-
-
-max_pool, avg_pool = max_pool2d, avg_pool2d

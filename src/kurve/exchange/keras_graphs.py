@@ -217,7 +217,7 @@ def _stack(
         inner = f"layers[{i}] of {what}"
         cls, arguments = parts.opened(entry, inner)
         if cls == "InputLayer" and i == 0:
-            shape = merged(shape_of_input(arguments, inner), shape)
+            shape = merged(shape_of_input(arguments, inner, scalars=True), shape)
             continue
         if not entries:
             shape = merged(shape_of_first(entry, arguments), shape)
@@ -257,9 +257,11 @@ def _graph(
         options: dict[str, Any] = {}
         called = ""
         if cls == "InputLayer":
+            texts = arguments.get("dtype") == "string"
             shape = shape_of_input(arguments, inner, scalars=True)
             described: dict[str, Any] = {"name": name, "shape": list(shape)}
-            described = {"class_name": cls, "config": {**described, "dtype": "float32"}}
+            dtype = "string" if texts else "float32"
+            described = {"class_name": cls, "config": {**described, "dtype": dtype}}
             tree.append(Part(cls, name))
         elif is_function(entry):
             called, options = _function(cls, arguments, inner)
@@ -421,6 +423,8 @@ def model_entry(model: Any) -> dict[str, Any]:
     while name in taken:
         name, number = f"input_{number}", number + 1
     batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
+    if model._network.encodes:
+        batch["dtype"] = "string"
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
     input_shape = model.input_shape
     for layer in model.layers:

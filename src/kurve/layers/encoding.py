@@ -61,7 +61,7 @@ class Encoding(Layer):
         """Whether x is a tensor of a model."""
         return any(isinstance(leaf, (KerasTensor, Tensor)) for leaf in leaves(x))
 
-    def __call__(self, x: Any, **named: Any) -> Any:
+    def __call__(self, x: Any, **named: Any) -> Any:  # type: ignore[override]
         """Of a tensor of a model: by the formula, if there is one and x are numbers;
         else before the engine."""
         tensors = list(leaves(x))

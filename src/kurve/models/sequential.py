@@ -183,7 +183,7 @@ class Sequential(Model):
         network = self._network
         sample = network.input_shape
         if input_shape is not None:
-            sample = tuple(input_shape)[1:]
+            sample = tuple(input_shape)[1:]  # type: ignore[assignment]
             if sample or not network.encodes:  # a text may have no axis of its own
                 sample = check_shape(Sequential, sample)
             if network.input_shape not in (None, sample):

@@ -48,8 +48,10 @@ def of_modules() -> Iterator[tuple[str, str]]:
     for old, new in names.MODULES.items():
         homes.setdefault(new, []).append(f"`{old}`")
     for new, olds in homes.items():
-        shown = {"legacy.engine": "Layer`, `Model`, `Input", "legacy.scikit_learn":
-                 "Classifier`, `kurve.Regressor"}.get(new, new)  # fmt: skip
+        shown = {
+            "legacy.engine": "Layer`, `Model`, `Input",
+            "legacy.scikit_learn": "Classifier`, `kurve.Regressor",
+        }.get(new, new)
         yield ", ".join(olds), f"`kurve.{shown}`"
 
 

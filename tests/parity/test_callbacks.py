@@ -194,9 +194,15 @@ def test_the_average_in_the_place_of_the_weights(swap_on_epoch: bool) -> None:
             )
         )
         history = model.fit(
-            x, y, epochs=3, batch_size=16, shuffle=False, verbose=0,
-            validation_data=(x, y), callbacks=[swap, watch],
-        ).history  # fmt: skip
+            x,
+            y,
+            epochs=3,
+            batch_size=16,
+            shuffle=False,
+            verbose=0,
+            validation_data=(x, y),
+            callbacks=[swap, watch],
+        ).history
         after = [np.asarray(w) for w in model.get_weights()]
         losses = [*history["loss"], *history["val_loss"]]
         losses.append(model.evaluate(x, y, verbose=0))

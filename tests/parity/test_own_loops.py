@@ -69,9 +69,15 @@ def test_fit_with_a_train_step(optimizer: str, loss: str) -> None:
     for model in (theirs, ours):
         model.compile(optimizer=optimizer, loss=loss, metrics=["mae"])
         history = model.fit(
-            X, Y, sample_weight=W, batch_size=20, epochs=4, shuffle=False, verbose=0,
+            X,
+            Y,
+            sample_weight=W,
+            batch_size=20,
+            epochs=4,
+            shuffle=False,
+            verbose=0,
             validation_data=(X, Y),
-        ).history  # fmt: skip
+        ).history
         histories.append(history)
     assert sorted(histories[1]) == sorted(histories[0])
     for name, values in histories[0].items():

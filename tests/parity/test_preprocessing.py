@@ -188,7 +188,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return str(folder / fname)
 
     for name in (
-        *("boston_housing", "california_housing", "cifar10", "cifar100", "imdb"),
+        "boston_housing",
+        "california_housing",
+        "cifar10",
+        "cifar100",
+        "imdb",
         "reuters",
     ):
         module = __import__(f"keras.src.datasets.{name}", fromlist=["get_file"])

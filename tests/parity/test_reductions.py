@@ -40,15 +40,35 @@ CASES: list[tuple[str, dict[str, Any], Any, tuple[int, ...], str]] = [
 ]
 ALONG: list[tuple[str, dict[str, Any], Any, tuple[int, ...], str]] = [
     ("SparseCategoricalCrossentropy", {"ignore_class": 2}, CLASSES, (4,), "softmax"),
-    ("SparseCategoricalCrossentropy", {"ignore_class": -1, "from_logits": True},
-     CLASSES - 1, (4,), "linear"),
-    ("CategoricalCrossentropy", {"axis": 1, "from_logits": True}, WIDE > 0, (3, 2),
-     "linear"),
-    ("CategoricalCrossentropy", {"axis": 1, "label_smoothing": 0.1}, WIDE > 0, (3, 2),
-     "sigmoid"),
-    ("BinaryCrossentropy", {"axis": 1, "from_logits": True}, WIDE > 0, (3, 2),
-     "linear"),
-]  # fmt: skip
+    (
+        "SparseCategoricalCrossentropy",
+        {"ignore_class": -1, "from_logits": True},
+        CLASSES - 1,
+        (4,),
+        "linear",
+    ),
+    (
+        "CategoricalCrossentropy",
+        {"axis": 1, "from_logits": True},
+        WIDE > 0,
+        (3, 2),
+        "linear",
+    ),
+    (
+        "CategoricalCrossentropy",
+        {"axis": 1, "label_smoothing": 0.1},
+        WIDE > 0,
+        (3, 2),
+        "sigmoid",
+    ),
+    (
+        "BinaryCrossentropy",
+        {"axis": 1, "from_logits": True},
+        WIDE > 0,
+        (3, 2),
+        "linear",
+    ),
+]
 
 
 def twins(

@@ -171,17 +171,25 @@ def test_importing_kurve_answers_nothing() -> None:
         ("import tensorflow as t; it = t.compat.v2.keras.layers.Dense", "layers.Dense"),
         ("import tensorflow.keras as k; it = k.Model", "Model"),
         ("from tensorflow import keras; it = keras.Sequential", "Sequential"),
-        ("from keras.optimizers.schedules import CosineDecay as it",
-         "optimizers.schedules.CosineDecay"),
-        ("from tensorflow.python.keras.optimizer_v2.adam import Adam as it",
-         "optimizers.Adam"),
+        (
+            "from keras.optimizers.schedules import CosineDecay as it",
+            "optimizers.schedules.CosineDecay",
+        ),
+        (
+            "from tensorflow.python.keras.optimizer_v2.adam import Adam as it",
+            "optimizers.Adam",
+        ),
         ("import tensorflow as tf; it = tf.optimizers.SGD", "optimizers.SGD"),
-        ("from keras.preprocessing.sequence import pad_sequences as it",
-         "utils.pad_sequences"),
-        ("from keras_preprocessing.sequence import pad_sequences as it",
-         "utils.pad_sequences"),
+        (
+            "from keras.preprocessing.sequence import pad_sequences as it",
+            "utils.pad_sequences",
+        ),
+        (
+            "from keras_preprocessing.sequence import pad_sequences as it",
+            "utils.pad_sequences",
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_path_of_a_name_is_kurves(statement: str, own: str) -> None:
     names: dict[str, object] = {}
     exec(statement, names)

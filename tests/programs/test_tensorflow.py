@@ -111,8 +111,20 @@ def test_a_random_tensor_of_the_batch_in_a_layer(names: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("relu", "relu6", "elu", "selu", "softsign", "leaky_relu", "gelu", "silu"),
-        *("softplus", "sigmoid", "tanh", "softmax", "log_softmax", "l2_normalize"),
+        "relu",
+        "relu6",
+        "elu",
+        "selu",
+        "softsign",
+        "leaky_relu",
+        "gelu",
+        "silu",
+        "softplus",
+        "sigmoid",
+        "tanh",
+        "softmax",
+        "log_softmax",
+        "l2_normalize",
     ],
 )
 def test_functions_of_networks_in_models(name: str, names: dict[str, Any]) -> None:

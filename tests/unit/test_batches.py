@@ -99,8 +99,9 @@ SOURCES = {
 def test_batches_train_as_arrays_do(engine: str, name: str, built: bool) -> None:
     model, source = model_of(built), SOURCES[name]()
     again = isinstance(source, Iterator)
-    history = model.fit(source, epochs=3, steps_per_epoch=STEPS if again else None,
-                        **QUIET)  # fmt: skip
+    history = model.fit(
+        source, epochs=3, steps_per_epoch=STEPS if again else None, **QUIET
+    )
     if built:
         assert same(model, history.history, expected(3))
     assert history.epoch == [0, 1, 2] and model.iterations == 3 * STEPS
@@ -292,8 +293,10 @@ def test_validation_with_batches() -> None:
     given: dict[str, Any] = {"epochs": 2, "batch_size": SIZE, **QUIET}
     wanted = model_of().fit(X, Y, validation_data=(X, Y), **given).history
     for source, steps in (
-        (Numbered(), None), (Iterable(), None), (batches(X, Y, passes=2), STEPS)
-    ):  # fmt: skip
+        (Numbered(), None),
+        (Iterable(), None),
+        (batches(X, Y, passes=2), STEPS),
+    ):
         found = model_of().fit(
             X, Y, validation_data=source, validation_steps=steps, **given
         )
@@ -394,8 +397,9 @@ def test_batches_that_do_not_fit_change_nothing(name: str) -> None:
     for built in (True, False):
         model = model_of(built)
         before = model.get_weights() if built else []
-        first, source = itertools.tee(source) if isinstance(source, Iterator) else (
-            source, source)  # fmt: skip
+        first, source = (
+            itertools.tee(source) if isinstance(source, Iterator) else (source, source)
+        )
         with pytest.raises(kind, match=message):
             model.fit(first, **{**QUIET, **given})
         assert model.built is built and model.iterations == 0

@@ -287,11 +287,22 @@ def refused(kind: str) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "assigned", "pooled twice", "twice", "arrays", "whole numbers", "sources",
-        "unconnected", "outputs", "fewer", "shapes", "none", "no variables",
-        "no such variable", "infinite",
+        "assigned",
+        "pooled twice",
+        "twice",
+        "arrays",
+        "whole numbers",
+        "sources",
+        "unconnected",
+        "outputs",
+        "fewer",
+        "shapes",
+        "none",
+        "no variables",
+        "no such variable",
+        "infinite",
     ],
-)  # fmt: skip
+)
 def test_refusals_say_what_to_do(kind: str) -> None:
     with pytest.raises(
         (

@@ -126,22 +126,38 @@ WRONG_DATA = {
     "one array": ((A, T), {}, TypeError, r"\[fit\] x must have one value for each of"),
     "one y": ((X, Z), {}, TypeError, r"\[fit\] y must .* outputs 'z', 'y'. .*ndarray"),
     "too few": (([A], T), {}, ValueError, r"2 inputs 'a', 'b'. Received: 1 values"),
-    "names": (({"a": A, "c": B, "d": B}, T), {}, ValueError,
-              r"Received: 'b' missing and 'c', 'd' unknown. Try x=\{'a': \.\.\., 'b'"),
+    "names": (
+        ({"a": A, "c": B, "d": B}, T),
+        {},
+        ValueError,
+        r"Received: 'b' missing and 'c', 'd' unknown. Try x=\{'a': \.\.\., 'b'",
+    ),
     "y's name": ((X, {"z": Z}), {}, ValueError, r"Received: 'y' missing. Try y="),
     "rows of x": (([A, B[:4]], T), {}, ValueError, r"x\['b'\]\)=4.*leaving the same"),
     "rows of y": ((X, [Z, Y[:3]]), {}, ValueError, r"len\(x\)=24.*y\['y'\]\)=3"),
     "columns": (([B, A], T), {}, ValueError, r"\[fit, input 'a'\] x must have shape"),
     "shape of y": ((X, [Y, Z]), {}, ValueError, r"\[fit, output 'z'\] y must have sh"),
     "NaN": (([A * np.nan, B], T), {}, ValueError, r"\[fit, input 'a'\] x must be fin"),
-    "class_weight": ((X, T), {"class_weight": {0: 1.0}}, ValueError,
-                     r"\[fit\] class_weight is for models of one output"),
+    "class_weight": (
+        (X, T),
+        {"class_weight": {0: 1.0}},
+        ValueError,
+        r"\[fit\] class_weight is for models of one output",
+    ),
     "weights": ((X, T), {"sample_weight": {"z": Z[:, 0]}}, ValueError, "'y' missing"),
-    "short weights": ((X, T), {"sample_weight": [Z[:3, 0], None]}, ValueError,
-                      r"\[fit, output 'z'\] sample_weight must have shape \(24,\)"),
-    "validation": ((X, T), {"validation_data": (X, Z)}, TypeError,
-                   r"\[fit, validation_data\] y must have one value"),
-}  # fmt: skip
+    "short weights": (
+        (X, T),
+        {"sample_weight": [Z[:3, 0], None]},
+        ValueError,
+        r"\[fit, output 'z'\] sample_weight must have shape \(24,\)",
+    ),
+    "validation": (
+        (X, T),
+        {"validation_data": (X, Z)},
+        TypeError,
+        r"\[fit, validation_data\] y must have one value",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRONG_DATA)

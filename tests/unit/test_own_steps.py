@@ -137,13 +137,24 @@ def test_callbacks_are_called() -> None:
     recorder = Recorder()
     model = make()
     history = model.fit(
-        X, Y, batch_size=40, epochs=5, callbacks=recorder, verbose=0,
-        validation_data=(X, Y), validation_freq=2,
-    )  # fmt: skip
+        X,
+        Y,
+        batch_size=40,
+        epochs=5,
+        callbacks=recorder,
+        verbose=0,
+        validation_data=(X, Y),
+        validation_freq=2,
+    )
     batch = ["batch 0 ['loss', 'mae']", "batch 1 ['loss', 'mae']"]
     assert recorder.calls == [
-        *("train", "epoch 0", *batch, "end ['loss', 'mae']"),
-        *("epoch 1", *batch, "tested"),
+        "train",
+        "epoch 0",
+        *batch,
+        "end ['loss', 'mae']",
+        "epoch 1",
+        *batch,
+        "tested",
         "end ['loss', 'mae', 'val_loss', 'val_mae']",
     ]
     assert history.epoch == [0, 1] and model.history is history
@@ -227,8 +238,10 @@ def test_a_model_without_a_call() -> None:
     assert len(model.trainable_weights) == 2 and model.count_params() == 4
     history = model.fit(X, Y, epochs=20, verbose=0).history
     assert history["loss"][-1] < 1e-3
-    assert all((a == b).all() for a, b in zip(
-        model.get_weights(), model.net.get_weights(), strict=True))  # fmt: skip
+    assert all(
+        (a == b).all()
+        for a, b in zip(model.get_weights(), model.net.get_weights(), strict=True)
+    )
     with pytest.raises(NotImplementedError, match=r"\[Parts\] the model has no call"):
         model(X)
     model.trainable = False

@@ -283,10 +283,15 @@ def test_changed_pictures(pets: Path) -> None:
     assert held.flow(x, subset="validation").n == 2
     assert held.flow(x, subset="training").n == 8
     changing = ImageDataGenerator(
-        rotation_range=30, zoom_range=0.2, width_shift_range=0.2, shear_range=5,
-        horizontal_flip=True, vertical_flip=True, channel_shift_range=9.0,
+        rotation_range=30,
+        zoom_range=0.2,
+        width_shift_range=0.2,
+        shear_range=5,
+        horizontal_flip=True,
+        vertical_flip=True,
+        channel_shift_range=9.0,
         brightness_range=(0.5, 1.5),
-    )  # fmt: skip
+    )
     one, two = (changing.flow(x, y, 10, seed=5)[0] for _ in range(2))
     np.testing.assert_array_equal(one[0], two[0])
     assert (one[0] != x[one[1]]).any()

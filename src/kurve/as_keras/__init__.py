@@ -16,6 +16,7 @@ reasons.py     why a name is not there, and what to use
 programs.py    reads programs and notebooks
 running.py     runs one
 checking.py    lists what is missing in one, without running it
+shapes.py      shapes with the methods of TensorFlow's
 tensorflow/    the functions of TensorFlow
 """
 

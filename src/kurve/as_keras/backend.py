@@ -6,6 +6,8 @@ They are functions of tensors under older names, for arrays and in models. House
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,42 +21,124 @@ from kurve.as_keras.tensorflow.variables import Variable
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import is_variable
 from kurve.formulas.tensor import KerasTensor
+from kurve.legacy import backend as old
 
 value = reductions.value
 
 _ONE = {
-    "abs": "abs", "cos": "cos", "exp": "exp", "log": "log", "round": "round",
-    "sigmoid": "sigmoid", "sign": "sign", "sin": "sin", "softplus": "softplus",
-    "square": "square", "stop_gradient": "stop_gradient", "tanh": "tanh",
-}  # fmt: skip
+    "abs": "abs",
+    "cos": "cos",
+    "exp": "exp",
+    "log": "log",
+    "round": "round",
+    "sigmoid": "sigmoid",
+    "sign": "sign",
+    "sin": "sin",
+    "softplus": "softplus",
+    "square": "square",
+    "stop_gradient": "stop_gradient",
+    "tanh": "tanh",
+}
 _TWO = {
-    "equal": "equal", "greater": "greater", "greater_equal": "greater_equal",
-    "less": "less", "less_equal": "less_equal", "maximum": "maximum",
-    "minimum": "minimum", "not_equal": "not_equal", "pow": "pow",
-}  # fmt: skip
+    "equal": "equal",
+    "greater": "greater",
+    "greater_equal": "greater_equal",
+    "less": "less",
+    "less_equal": "less_equal",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "not_equal": "not_equal",
+    "pow": "pow",
+}
 _REDUCTIONS = {
-    "all": "all", "any": "any", "logsumexp": "logsumexp", "max": "max",
-    "mean": "mean", "min": "min", "prod": "prod", "std": "std", "sum": "sum",
+    "all": "all",
+    "any": "any",
+    "logsumexp": "logsumexp",
+    "max": "max",
+    "mean": "mean",
+    "min": "min",
+    "prod": "prod",
+    "std": "std",
+    "sum": "sum",
     "var": "var",
-}  # fmt: skip
+}
 
 __all__ = [
-    *_ONE, *_TWO, *_REDUCTIONS,
-    *("arange", "argmax", "argmin", "batch_dot", "batch_flatten", "batch_get_value"),
-    *("batch_set_value", "binary_crossentropy", "cast", "cast_to_floatx"),
-    *("categorical_crossentropy", "clip", "concatenate", "constant", "count_params"),
-    *("cumsum", "dot", "dropout", "dtype", "elu", "eval", "expand_dims", "eye"),
-    *("flatten", "function", "gather", "get_value", "hard_sigmoid", "identity"),
-    *("image_dim_ordering", "set_image_dim_ordering"),
-    *("in_top_k", "int_shape", "is_keras_tensor", "l2_normalize", "learning_phase"),
-    *("ndim", "one_hot", "ones", "ones_like", "permute_dimensions", "print_tensor"),
-    *("random_normal", "random_uniform", "random_normal_variable", "relu", "repeat"),
-    *("random_uniform_variable", "repeat_elements", "reset_uids", "reshape", "reverse"),
-    *("set_learning_phase", "set_value", "shape", "softmax", "softsign", "squeeze"),
-    *("sparse_categorical_crossentropy", "sqrt", "stack", "switch", "tile"),
-    *("transpose", "truncated_normal", "update", "update_add", "update_sub"),
-    *("variable", "zeros", "zeros_like"),
-]  # fmt: skip
+    *_ONE,
+    *_TWO,
+    *_REDUCTIONS,
+    "arange",
+    "argmax",
+    "argmin",
+    "batch_dot",
+    "batch_flatten",
+    "batch_get_value",
+    "batch_set_value",
+    "binary_crossentropy",
+    "cast",
+    "cast_to_floatx",
+    "categorical_crossentropy",
+    "clip",
+    "concatenate",
+    "constant",
+    "count_params",
+    "cumsum",
+    "dot",
+    "dropout",
+    "dtype",
+    "elu",
+    "eval",
+    "expand_dims",
+    "eye",
+    "flatten",
+    "function",
+    "gather",
+    "get_value",
+    "hard_sigmoid",
+    "identity",
+    "image_dim_ordering",
+    "set_image_dim_ordering",
+    "in_top_k",
+    "int_shape",
+    "is_keras_tensor",
+    "l2_normalize",
+    "learning_phase",
+    "ndim",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "permute_dimensions",
+    "print_tensor",
+    "random_normal",
+    "random_uniform",
+    "random_normal_variable",
+    "relu",
+    "repeat",
+    "random_uniform_variable",
+    "repeat_elements",
+    "reset_uids",
+    "reshape",
+    "reverse",
+    "set_learning_phase",
+    "set_value",
+    "shape",
+    "softmax",
+    "softsign",
+    "squeeze",
+    "sparse_categorical_crossentropy",
+    "sqrt",
+    "stack",
+    "switch",
+    "tile",
+    "transpose",
+    "truncated_normal",
+    "update",
+    "update_add",
+    "update_sub",
+    "variable",
+    "zeros",
+    "zeros_like",
+]
 
 
 def _reduction(name: str, own: str) -> Callable[..., Any]:
@@ -75,36 +159,54 @@ for _table in (_ONE, _TWO):
 for _name, _own in _REDUCTIONS.items():
     setattr(sys.modules[__name__], _name, _reduction(_name, _own))
 
+
+def _old(name: str, tensors: int = 0) -> Any:
+    """The function of `kurve.legacy.backend`, whose first arguments are tensors."""
+    call = getattr(old, name)
+    first = list(inspect.signature(call).parameters)[:tensors]
+
+    @functools.wraps(call)
+    def of_tensors(*args: Any, **kwargs: Any) -> Any:
+        args = (*map(value, args[:tensors]), *args[tensors:])
+        given = {k: value(v) if k in first else v for k, v in kwargs.items()}
+        return call(*args, **given)
+
+    of_tensors.__doc__ = str(call.__doc__).partition(": today ")[0] + "."
+    return eager(of_tensors) if tensors else of_tensors
+
+
+sqrt = _old("sqrt", 1)
+clip = _old("clip", 1)
+argmax = _old("argmax", 1)
+argmin = _old("argmin", 1)
+relu = _old("relu", 1)
+hard_sigmoid = _old("hard_sigmoid", 1)
+int_shape = _old("int_shape", 1)
+count_params = _old("count_params", 1)
+batch_flatten = _old("batch_flatten", 1)
+expand_dims = _old("expand_dims", 1)
+permute_dimensions = _old("permute_dimensions", 1)
+repeat = _old("repeat", 1)
+repeat_elements = _old("repeat_elements", 1)
+dot = _old("dot", 2)
+batch_dot = _old("batch_dot", 2)
+binary_crossentropy = _old("binary_crossentropy", 2)
+categorical_crossentropy = _old("categorical_crossentropy", 2)
+sparse_categorical_crossentropy = _old("sparse_categorical_crossentropy", 2)
+dtype = _old("dtype")
+get_value = _old("get_value")
+set_value = _old("set_value")
+batch_get_value = _old("batch_get_value")
+batch_set_value = _old("batch_set_value")
+learning_phase = _old("learning_phase")
+set_learning_phase = _old("set_learning_phase")
+reset_uids = _old("reset_uids")
+function = _old("function")
+
 cast, reverse, stack = arrays.cast, arrays.reverse, arrays.stack
 gather, identity, eye = arrays.gather, arrays.identity, arrays.eye
 cumsum, in_top_k = reductions.cumsum, reductions.in_top_k
 elu, softsign = nn.elu, nn.softsign
-
-
-@eager
-def sqrt(x: Any) -> Any:
-    """The square root of x, of 0 where x is below."""
-    return ops.sqrt(ops.maximum(value(x), 0.0))
-
-
-@eager
-def clip(x: Any, min_value: Any = None, max_value: Any = None) -> Any:
-    """x where it is between the bounds, else the nearer one."""
-    low = -np.inf if min_value is None else min_value
-    high = np.inf if max_value is None else max_value
-    return ops.clip(value(x), low, high)
-
-
-@eager
-def argmax(x: Any, axis: int = -1) -> Any:
-    """The position of the first maximum along an axis."""
-    return ops.argmax(value(x), axis)
-
-
-@eager
-def argmin(x: Any, axis: int = -1) -> Any:
-    """The position of the first minimum along an axis."""
-    return ops.argmin(value(x), axis)
 
 
 @eager
@@ -119,59 +221,6 @@ def softmax(x: Any, axis: int = -1) -> Any:
     return ops.softmax(value(x), axis)
 
 
-@eager
-def relu(
-    x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> Any:
-    """x from the threshold (0) on, at most max_value; alpha (x - threshold) below."""
-    x = value(x)
-    above = ops.where(ops.greater_equal(x, threshold), x, 0.0)
-    if max_value is not None:
-        above = ops.minimum(above, max_value)
-    if not alpha:
-        return above
-    below = ops.multiply(ops.minimum(ops.subtract(x, threshold), 0.0), alpha)
-    return ops.add(above, below)
-
-
-@eager
-def hard_sigmoid(x: Any) -> Any:
-    """Keras 2's: 0.2 x + 0.5, within 0 and 1."""
-    return ops.clip(ops.add(ops.multiply(value(x), 0.2), 0.5), 0.0, 1.0)
-
-
-# ---------------------------------------------------------------- products
-
-
-@eager
-def dot(x: Any, y: Any) -> Any:
-    """The product of matrices; of more axes, of the last of x and the one before the
-    last of y."""
-    x, y = value(x), value(y)
-    axes = len(ops.shape(y))
-    if axes <= 2 or len(ops.shape(x)) <= 2:
-        return ops.matmul(x, y)
-    return ops.tensordot(x, y, [[len(ops.shape(x)) - 1], [axes - 2]])
-
-
-@eager
-def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
-    """The product of the samples of two batches, along these axes."""
-    x, y = value(x), value(y)
-    n, m = len(ops.shape(x)), len(ops.shape(y))
-    if axes is None:
-        axes = (n - 1, m - 2 if m > 2 else m - 1)
-    first, second = (axes, axes) if isinstance(axes, int) else axes
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    one, two = list(letters[:n]), list(letters[n : n + m])
-    two[0] = one[0]
-    two[second % m] = one[first % n]
-    out = one[: first % n] + one[first % n + 1 :]
-    out += [c for i, c in enumerate(two) if i not in (0, second % m)]
-    y_ = ops.einsum(f"{''.join(one)},{''.join(two)}->{''.join(out)}", x, y)
-    return ops.expand_dims(y_, 1) if len(out) == 1 else y_
-
-
 # ---------------------------------------------------------------- shapes
 
 
@@ -180,24 +229,9 @@ def shape(x: Any) -> Any:
     return arrays.shape(x)
 
 
-def int_shape(x: Any) -> Any:
-    """The lengths of the axes as a tuple."""
-    return tuple(ops.shape(value(x)))
-
-
 def ndim(x: Any) -> int:
     """The number of axes."""
     return len(ops.shape(value(x)))
-
-
-def dtype(x: Any) -> str:
-    """The name of the type of the numbers."""
-    return str(getattr(x.dtype, "name", x.dtype))
-
-
-def count_params(x: Any) -> int:
-    """The number of elements."""
-    return int(np.prod(int_shape(x)))
 
 
 @eager
@@ -214,28 +248,9 @@ def flatten(x: Any) -> Any:
 
 
 @eager
-def batch_flatten(x: Any) -> Any:
-    """The elements of each sample along one axis."""
-    x = value(x)
-    return ops.reshape(x, (-1, int(np.prod(ops.shape(x)[1:]))))
-
-
-@eager
-def expand_dims(x: Any, axis: int = -1) -> Any:
-    """With a new axis of length 1."""
-    return ops.expand_dims(value(x), axis)
-
-
-@eager
 def squeeze(x: Any, axis: int) -> Any:
     """Without an axis of length 1."""
     return ops.squeeze(value(x), axis)
-
-
-@eager
-def permute_dimensions(x: Any, pattern: Any) -> Any:
-    """With the axes in another order."""
-    return ops.transpose(value(x), tuple(pattern))
 
 
 @eager
@@ -248,18 +263,6 @@ def transpose(x: Any) -> Any:
 def concatenate(tensors: Any, axis: int = -1) -> Any:
     """Tensors one after the other along an axis."""
     return ops.concatenate([value(t) for t in tensors], axis)
-
-
-@eager
-def repeat(x: Any, n: int) -> Any:
-    """(B, F) as (B, n, F)."""
-    return ops.repeat(ops.expand_dims(value(x), 1), n, 1)
-
-
-@eager
-def repeat_elements(x: Any, rep: int, axis: int) -> Any:
-    """Each element of an axis so many times."""
-    return ops.repeat(value(x), rep, axis)
 
 
 @eager
@@ -333,9 +336,12 @@ def random_normal(
 
 
 def random_uniform(
-    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None,
+    shape: Any,
+    minval: float = 0.0,
+    maxval: float = 1.0,
+    dtype: Any = None,
     seed: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Uniform numbers; in a model new ones in each step."""
     return numbers.uniform(shape, minval, maxval, dtype or "float32", seed)
 
@@ -352,43 +358,30 @@ def truncated_normal(
 
 
 def random_normal_variable(
-    shape: Any, mean: float, scale: float, dtype: Any = None, name: Any = None,
+    shape: Any,
+    mean: float,
+    scale: float,
+    dtype: Any = None,
+    name: Any = None,
     seed: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """A variable of normal numbers."""
     return Variable(random_normal(shape, mean, scale, dtype, seed), name=name)
 
 
 def random_uniform_variable(
-    shape: Any, low: float, high: float, dtype: Any = None, name: Any = None,
+    shape: Any,
+    low: float,
+    high: float,
+    dtype: Any = None,
+    name: Any = None,
     seed: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """A variable of uniform numbers."""
     return Variable(random_uniform(shape, low, high, dtype, seed), name=name)
 
 
 # ---------------------------------------------------------------- values
-
-
-def get_value(x: Any) -> Any:
-    """The value of a variable, a tensor or a number."""
-    return x.numpy() if hasattr(x, "numpy") else x
-
-
-def set_value(x: Any, value: Any) -> None:
-    """Set a variable."""
-    x.assign(value)
-
-
-def batch_get_value(tensors: Any) -> list[Any]:
-    """The values of several."""
-    return [get_value(x) for x in tensors]
-
-
-def batch_set_value(tuples: Any) -> None:
-    """Set several variables: pairs of a variable and its value."""
-    for x, value_ in tuples:
-        x.assign(value_)
 
 
 def eval(x: Any) -> Any:
@@ -423,24 +416,6 @@ def is_keras_tensor(x: Any) -> bool:
     return isinstance(x, KerasTensor)
 
 
-def learning_phase() -> int:
-    """0: calls by hand predict."""
-    return 0
-
-
-def set_learning_phase(value: Any) -> None:
-    """Accept 0; training is an argument of calls.
-
-    Raises:
-        ValueError: 1.
-    """
-    if value:
-        raise ValueError(
-            "[set_learning_phase] training is an argument of each call. "
-            f"Received: {value!r}. Try model(x, training=True)."
-        )
-
-
 def image_dim_ordering() -> str:
     """Keras 1's name of channels last."""
     return "tf"
@@ -458,83 +433,17 @@ def set_image_dim_ordering(dim_ordering: str) -> None:
         set_image_data_format("channels_first")
 
 
-def reset_uids() -> None:
-    """Let names of layers begin again."""
-    from kurve.utils import clear_session
-
-    clear_session()
-
-
-def function(inputs: Any, outputs: Any, updates: Any = None, **_: Any) -> Any:
-    """A function of lists of arrays, which computes outputs of a model's graph from
-    inputs of it, as in prediction."""
-    from kurve.models import Model
-
-    given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    given = [x for x in given if isinstance(x, KerasTensor)]
-    several = isinstance(outputs, (list, tuple))
-    model = Model(given, list(outputs) if several else [outputs])
-
-    def call(values: Any) -> Any:
-        arrays_ = values if isinstance(values, (list, tuple)) else [values]
-        arrays_ = [np.asarray(a) for a in arrays_[: len(given)]]
-        found = model(arrays_ if len(given) > 1 else arrays_[0])
-        parts = found if isinstance(found, (list, tuple)) else [found]
-        parts = [np.asarray(part) for part in parts]
-        return parts if several else parts[0]
-
-    return call
-
-
 @eager
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     """The first where the condition holds, the second elsewhere."""
-    one, other = (
-        e() if callable(e) and not is_variable(e) else e
-        for e in (then_expression, else_expression)
-    )
-    return ops.where(value(condition), value(one), value(other))
+    parts = [
+        part if callable(part) and not is_variable(part) else value(part)
+        for part in (then_expression, else_expression)
+    ]
+    return old.switch(value(condition), *parts)
 
 
 @eager
 def dropout(x: Any, level: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """x with a share of its elements set to 0, the others scaled up."""
     return nn.dropout(x, level, noise_shape, seed)
-
-
-# ---------------------------------------------------------------- losses
-
-EPSILON = 1e-7
-
-
-@eager
-def binary_crossentropy(target: Any, output: Any, from_logits: Any = False) -> Any:
-    """-y log(p) - (1 - y) log(1 - p), for each element."""
-    if from_logits:
-        return nn.sigmoid_cross_entropy_with_logits(target, output)
-    y, p = value(target), ops.clip(value(output), EPSILON, 1.0 - EPSILON)
-    positive = ops.multiply(y, ops.log(p))
-    negative = ops.multiply(ops.subtract(1.0, y), ops.log(ops.subtract(1.0, p)))
-    return ops.negative(ops.add(positive, negative))
-
-
-@eager
-def categorical_crossentropy(
-    target: Any, output: Any, from_logits: Any = False, axis: int = -1
-) -> Any:
-    """-sum(y log(p)) along an axis, with p made to sum to 1."""
-    if from_logits:
-        return nn.softmax_cross_entropy_with_logits(target, output, axis)
-    p = value(output)
-    p = ops.divide(p, ops.sum(p, axis, True))
-    p = ops.clip(p, EPSILON, 1.0 - EPSILON)
-    return ops.negative(ops.sum(ops.multiply(value(target), ops.log(p)), axis))
-
-
-@eager
-def sparse_categorical_crossentropy(
-    target: Any, output: Any, from_logits: Any = False, axis: int = -1
-) -> Any:
-    """The same for class numbers."""
-    y = ops.one_hot(value(target), ops.shape(value(output))[-1])
-    return categorical_crossentropy(y, output, from_logits)

@@ -354,7 +354,7 @@ class _Reader(ast.NodeVisitor):
         if isinstance(call, Made):
             return None
         made = getattr(call, "__annotations__", {}).get("return")
-        return Made(_dataset()) if made == "Dataset" else None
+        return Made(_dataset()) if made in ("Dataset", "Self") else None
 
     def _owner(self, node: ast.Attribute) -> Any:
         """What a method is called of, without what is missing in it once more."""

@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from kurve.as_keras import paths
+from kurve.as_keras import paths, shapes
 from kurve.as_keras.reasons import why
 from kurve.core.entries import shown
 
@@ -127,6 +127,7 @@ def install() -> None:
                 f"{getattr(module, '__file__', None)!r}. "
                 "Try import kurve.as_keras as the first line of the program."
             )
+    shapes.install()
     if not any(isinstance(finder, Answers) for finder in sys.meta_path):
         sys.meta_path.insert(0, Answers())
 

@@ -34,8 +34,18 @@ PLAIN = {
 }
 """Other beginnings of paths; what replaces one may begin another."""
 
-_OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "ftrl", "gradient_descent",
-               "legacy", "nadam", "optimizer_v2", "rmsprop")  # fmt: skip
+_OPTIMIZERS = (
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "ftrl",
+    "gradient_descent",
+    "legacy",
+    "nadam",
+    "optimizer_v2",
+    "rmsprop",
+)
 
 _PUBLIC = ("datasets", "optimizers", "preprocessing")
 """Packages of Kurve whose modules are public."""
@@ -54,10 +64,21 @@ KERAS: dict[str, str] = {
     **{
         f"keras.{name}": f"kurve.{name}"
         for name in (
-            *("activations", "callbacks", "config", "constraints"),
-            *("datasets", "initializers", "layers", "losses", "metrics"),
-            *("ops", "optimizers", "preprocessing", "regularizers"),
-            *("saving", "utils"),
+            "activations",
+            "callbacks",
+            "config",
+            "constraints",
+            "datasets",
+            "initializers",
+            "layers",
+            "losses",
+            "metrics",
+            "ops",
+            "optimizers",
+            "preprocessing",
+            "regularizers",
+            "saving",
+            "utils",
         )
     },
 }

@@ -13,8 +13,15 @@ from kurve.as_keras.tensorflow.random import truncated_normal as truncated_norma
 from kurve.as_keras.tensorflow.values import concrete, eager
 
 __all__ = [
-    *("binomial", "categorical", "dropout", "gamma", "normal", "randint", "shuffle"),
-    *("truncated_normal", "uniform"),
+    "binomial",
+    "categorical",
+    "dropout",
+    "gamma",
+    "normal",
+    "randint",
+    "shuffle",
+    "truncated_normal",
+    "uniform",
 ]
 
 

@@ -31,13 +31,31 @@ REASONS: dict[str, tuple[str, str]] = {
     **{
         f"tensorflow.{name}": _SESSIONS
         for name in (
-            *("Session", "InteractiveSession", "placeholder", "get_default_graph"),
-            *("global_variables_initializer", "initialize_all_variables", "Graph"),
-            *("local_variables_initializer", "variables_initializer", "get_variable"),
-            *("reset_default_graph", "get_collection", "GraphKeys", "variable_scope"),
-            *("ConfigProto", "GPUOptions", "get_default_session", "layers", "assign"),
-            *("gradients", "placeholder_with_default"),
-            *("trainable_variables", "global_variables", "contrib", "FIFOQueue"),
+            "Session",
+            "InteractiveSession",
+            "placeholder",
+            "get_default_graph",
+            "global_variables_initializer",
+            "initialize_all_variables",
+            "Graph",
+            "local_variables_initializer",
+            "variables_initializer",
+            "get_variable",
+            "reset_default_graph",
+            "get_collection",
+            "GraphKeys",
+            "variable_scope",
+            "ConfigProto",
+            "GPUOptions",
+            "get_default_session",
+            "layers",
+            "assign",
+            "gradients",
+            "placeholder_with_default",
+            "trainable_variables",
+            "global_variables",
+            "contrib",
+            "FIFOQueue",
         )
     },
     "keras.backend.get_session": _SESSIONS,
@@ -100,8 +118,12 @@ REASONS: dict[str, tuple[str, str]] = {
     **{
         f"keras.utils.{name}": _FILES
         for name in (
-            *("array_to_img", "audio_dataset_from_directory", "img_to_array"),
-            *("image_dataset_from_directory", "load_img", "save_img"),
+            "array_to_img",
+            "audio_dataset_from_directory",
+            "img_to_array",
+            "image_dataset_from_directory",
+            "load_img",
+            "save_img",
         )
     },
     "keras.utils.get_file": _DOWNLOADS,

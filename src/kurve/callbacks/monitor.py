@@ -11,6 +11,7 @@ import numpy as np
 
 from kurve.callbacks.base import Callback, Logs
 from kurve.core.arguments import check_flag
+from kurve.core.stopping import improves
 from kurve.errors import lookup, unknown_name
 
 
@@ -75,13 +76,9 @@ class Monitor(Callback):
     def improves(self, value: float, reference: float | None) -> bool:
         """Whether value is better than reference by more than min_delta; a value that
         is not finite never is."""
-        if not math.isfinite(value):
-            return False
-        if reference is None:
-            return True
-        if self._upwards():
-            return value - self.min_delta > reference
-        return value + self.min_delta < reference
+        comparable = math.isfinite(value) and reference is not None
+        upwards = comparable and self._upwards()
+        return improves(value, reference, self.min_delta, upwards)
 
     def _upwards(self) -> bool:
         if self.mode != "auto":

@@ -3,34 +3,9 @@ also have the method `numpy` of Keras's tensors."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
-
-
-class TensorShape(tuple[Any, ...]):
-    """The lengths of a tensor's axes, None for an unknown one: a tuple that also has
-    the methods of TensorFlow's shapes."""
-
-    __slots__ = ()
-
-    @property
-    def rank(self) -> int:
-        return len(self)
-
-    @property
-    def ndims(self) -> int:
-        return len(self)
-
-    def as_list(self) -> list[Any]:
-        return list(self)
-
-    def num_elements(self) -> int | None:
-        return None if None in self else math.prod(self)
-
-    def is_fully_defined(self) -> bool:
-        return None not in self
 
 
 class Values(np.ndarray):
@@ -44,17 +19,6 @@ class Values(np.ndarray):
 
     _keras_mask: Any = None
     """Which of its steps count, if a layer says so."""
-
-    @property
-    def shape(self) -> TensorShape:
-        return TensorShape(np.ndarray.shape.__get__(self))
-
-    @shape.setter
-    def shape(self, shape: Any) -> None:
-        np.ndarray.shape.__set__(self, shape)  # type: ignore[attr-defined]
-
-    def get_shape(self) -> TensorShape:
-        return self.shape
 
     def numpy(self) -> Any:
         return self.view(np.ndarray)[()]

@@ -16,6 +16,7 @@ import numpy as np
 from kurve import data
 from kurve.core.arrays import as_array, is_frame, is_series
 from kurve.core.progress import ProgressBar
+from kurve.core.stopping import Patience
 from kurve.estimators import defaults
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.fitting import FitSession, Sample, Split
@@ -254,15 +255,11 @@ def _encoded(session: FitSession, batch: Batch, mean_weight: float) -> Sample:
 
 @dataclass
 class _Member:
-    """A model in training, with its weights at the lowest validation loss.
-
-    wait: epochs without improvement
-    """
+    """A model in training, with its weights at the lowest validation loss."""
 
     model: Sequential
-    best: float = np.inf
+    patience: Patience
     weights: list[np.ndarray] | None = None
-    wait: int = 0
 
     def validate(self, rows: Rows) -> float:
         """The loss of these rows, after an epoch."""
@@ -270,9 +267,8 @@ class _Member:
         loss = float(
             self.model.evaluate(x, y, batch_size=8192, sample_weight=weights, verbose=0)
         )
-        self.wait += 1
-        if loss < self.best:
-            self.best, self.weights, self.wait = loss, self.model.get_weights(), 0
+        if self.patience.add(loss):
+            self.weights = self.model.get_weights()
         return loss
 
 
@@ -284,13 +280,13 @@ def _train(
     """Epochs over all batches, until no member improves on the validation rows; the
     history."""
     hyper, progress = session.setup.hyperparameters, progress_callback.get()
-    members = [_Member(model) for model in session.models]
+    members = [_Member(m, Patience(hyper.patience)) for m in session.models]
     history: dict[str, list[float]] = {"loss": []}
     logs: dict[str, float] = {}
     bar = ProgressBar(hyper.epochs, verbose=session.setup.verbose)
     try:
         for epoch in range(hyper.epochs):
-            active = [m for m in members if m.wait <= hyper.patience]
+            active = [m for m in members if not m.patience.is_over]
             loss = _epoch([m.model for m in active], rows(), hyper.batch_size)
             history["loss"].append(loss)
             logs = {"loss": loss}
@@ -302,7 +298,7 @@ def _train(
                 progress(epoch + 1, hyper.epochs, logs)
             if bar.wants_updates:
                 bar.update(epoch + 1, logs)
-            if validation is not None and all(m.wait > hyper.patience for m in members):
+            if all(m.patience.is_over for m in members):
                 break
         bar.finish(logs)
     finally:

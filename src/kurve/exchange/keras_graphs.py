@@ -60,12 +60,40 @@ MODULES = {
 
 CALLED = frozenset(
     {
-        *("x", "x1", "x2", "xs", "condition", "indices", "key", "operands"),
-        *("constant_values", "fill_value", "target", "output", "inputs", "variable"),
-        *("weights", "kernel", "depthwise_kernel", "pointwise_kernel", "a", "images"),
-        *("query", "value", "bias", "mask", "scale", "targets", "predictions"),
-        *("rtol", "atol", "condlist", "choicelist", "default"),
-        *("start_indices", "updates"),
+        "x",
+        "x1",
+        "x2",
+        "xs",
+        "condition",
+        "indices",
+        "key",
+        "operands",
+        "constant_values",
+        "fill_value",
+        "target",
+        "output",
+        "inputs",
+        "variable",
+        "weights",
+        "kernel",
+        "depthwise_kernel",
+        "pointwise_kernel",
+        "a",
+        "images",
+        "query",
+        "value",
+        "bias",
+        "mask",
+        "scale",
+        "targets",
+        "predictions",
+        "rtol",
+        "atol",
+        "condlist",
+        "choicelist",
+        "default",
+        "start_indices",
+        "updates",
     }
 )
 """Parameters of functions that are arguments of the call in Keras; the others are in
@@ -79,8 +107,14 @@ BY_NAME = frozenset(
 
 NO_OPERATIONS = frozenset(
     {
-        *("batch_normalization", "layer_normalization", "rms_normalization"),
-        *("categorical", "dropout", "shuffle", "mask_of", "rgb_to_grayscale"),
+        "batch_normalization",
+        "layer_normalization",
+        "rms_normalization",
+        "categorical",
+        "dropout",
+        "shuffle",
+        "mask_of",
+        "rgb_to_grayscale",
     }
 )
 """Functions whose calls are no operations of Keras's with the same arguments."""

@@ -167,8 +167,30 @@ def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
 
 
 INEXACT = frozenset(RULES) - {
-    "add", "sub", "mul", "neg", "square", "abs", "sign", "max", "min", "mod", "pow",
-    "relu", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
-    "isfinite", "isnan", "stop_gradient",
-}  # fmt: skip
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "square",
+    "abs",
+    "sign",
+    "max",
+    "min",
+    "mod",
+    "pow",
+    "relu",
+    "where",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "not",
+    "isfinite",
+    "isnan",
+    "stop_gradient",
+}
 """Operations whose result is no integer, whatever their arguments are."""

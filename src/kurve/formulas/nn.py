@@ -358,9 +358,15 @@ def conv(
         from kurve import layers
 
         layer = (layers.Conv1D if len(sizes) == 1 else layers.Conv2D)(
-            outputs, tuple(sizes), strides, padding, dilation_rate=dilation_rate,
-            groups=groups, use_bias=False, name="conv",
-        )  # fmt: skip
+            outputs,
+            tuple(sizes),
+            strides,
+            padding,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            use_bias=False,
+            name="conv",
+        )
         slots = {"kernel": graph.place(kernel)}
         return graph.chain(layer.lower(inputs.sample, slots, 0), inputs)
     windows = _windows(inputs, sizes, strides, padding, dilation_rate)

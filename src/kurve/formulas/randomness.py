@@ -326,7 +326,15 @@ def _typed(x: Any, dtype: str | None) -> Any:
 
 
 PUBLIC = (
-    "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint",
-    "shuffle", "truncated_normal", "uniform",
-)  # fmt: skip
+    "beta",
+    "binomial",
+    "categorical",
+    "dropout",
+    "gamma",
+    "normal",
+    "randint",
+    "shuffle",
+    "truncated_normal",
+    "uniform",
+)
 """The names in `kurve.random`, beside `SeedGenerator`."""

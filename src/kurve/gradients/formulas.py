@@ -123,9 +123,13 @@ def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
         places = [*range(n), *range(n + 1, n + 1 + more), n]
         out = build.inline(tape, places)
         return graph.op(
-            "map", [*xs, dy], op.out_shape, op.params, op.buffers,
+            "map",
+            [*xs, dy],
+            op.out_shape,
+            op.params,
+            op.buffers,
             tape=build.finish(out),
-        )  # fmt: skip
+        )
 
     # A constant has an input only for the number of samples, of any shape.
     dxs = [

@@ -98,9 +98,14 @@ def _backward(
     if segment.whole:
         given = [array[0] for array in given]
     made = Segment(
-        back.plan, back.params, back.buffers, new, given, segment.training,
+        back.plan,
+        back.params,
+        back.buffers,
+        new,
+        given,
+        segment.training,
         segment.whole,
-    )  # fmt: skip
+    )
     made.singles = {plan.given + i: single for i, (_, single, _) in enumerate(seeds)}
     arrays: list[tuple[int, int]] = []
     for i, number in back.arrays:

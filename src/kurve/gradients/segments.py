@@ -186,16 +186,25 @@ def with_slopes(plan: Plan) -> Plan:
     for k, (value, shape) in enumerate(heads):
         ops.append(
             Op(
-                "map", "gradient", shape, shape, tape=PRODUCT,
-                inputs=(moved(value), first + k), more_shapes=(shape,),
+                "map",
+                "gradient",
+                shape,
+                shape,
+                tape=PRODUCT,
+                inputs=(moved(value), first + k),
+                more_shapes=(shape,),
             )
-        )  # fmt: skip
+        )
         rows = first + count + len(ops) - 1
         made.append(Head(moved(value), shape, Spec("rows"), rows=rows, reduction="sum"))
     changed = Plan(
-        plan.inputs, tuple(ops), tuple(specs.values()), plan.buffers, tuple(made),
+        plan.inputs,
+        tuple(ops),
+        tuple(specs.values()),
+        plan.buffers,
+        tuple(made),
         targets=tuple(shape for _, shape in heads),
-    )  # fmt: skip
+    )
     changed.predicting()  # refuses what depends on other samples
     return changed
 

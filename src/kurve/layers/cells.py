@@ -3,7 +3,7 @@ and the simplest one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import numpy as np
@@ -64,38 +64,30 @@ class Cell(Layer):
 
     activation = activations.Chosen()
 
-    def _start(
-        self,
-        units: int,
-        activation: Any,
-        use_bias: bool,
-        initial: Sequence[Any],
-        penalties: Sequence[Any],
-        rules: Sequence[Any],
-        dropout: float,
-        recurrent_dropout: float,
-        seed: Any,
-    ) -> None:
-        """Take the arguments. Initializers, penalties and rules are those of kernel,
-        recurrent kernel and bias."""
+    def _start(self, given: Mapping[str, Any]) -> None:
+        """Take the arguments that all cells have, by their names in the constructor."""
         where = type(self).__name__
+        units = given["units"]
         if not is_count(units):
             raise ValueError(
                 f"[{where}] units must be an integer from 1 to {MOST}. "
                 f"Received: units={units!r}. Try units=32."
             )
         self.units = int(units)
-        self.activation = activation
-        self.use_bias = check_flag(where, "use_bias", use_bias)
-        for name, given, penalty, rule in zip(
-            ("kernel", "recurrent", "bias"), initial, penalties, rules, strict=True
-        ):
-            setattr(self, f"{name}_initializer", initializers.of_weight(given))
-            setattr(self, f"{name}_regularizer", regularizers.get(penalty))
-            setattr(self, f"{name}_constraint", constraints.get(rule))
-        self.dropout = _share(where, "dropout", dropout)
-        self.recurrent_dropout = _share(where, "recurrent_dropout", recurrent_dropout)
-        self.seed = check_seed(where, seed)
+        self.activation = given["activation"]
+        self.use_bias = check_flag(where, "use_bias", given["use_bias"])
+        for weight in ("kernel", "recurrent", "bias"):
+            for what, of in (
+                ("initializer", initializers.of_weight),
+                ("regularizer", regularizers.get),
+                ("constraint", constraints.get),
+            ):
+                name = f"{weight}_{what}"
+                setattr(self, name, of(given[name]))
+        self.dropout = _share(where, "dropout", given["dropout"])
+        share = given["recurrent_dropout"]
+        self.recurrent_dropout = _share(where, "recurrent_dropout", share)
+        self.seed = check_seed(where, given["seed"])
         other = None if self.seed is None else self.seed + 1
         self._dropping = Dropout(self.dropout, seed=self.seed)
         self._recurrent_dropping = Dropout(self.recurrent_dropout, seed=other)
@@ -308,17 +300,7 @@ class SimpleRNNCell(Cell):
         **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**common)
-        self._start(
-            units,
-            activation,
-            use_bias,
-            (kernel_initializer, recurrent_initializer, bias_initializer),
-            (kernel_regularizer, recurrent_regularizer, bias_regularizer),
-            (kernel_constraint, recurrent_constraint, bias_constraint),
-            dropout,
-            recurrent_dropout,
-            seed,
-        )
+        self._start(locals())
 
     def step(self, x: Any, states: list[Any], factors: Any) -> tuple[Any, list[Any]]:
         """The output and the new state."""

@@ -99,17 +99,7 @@ class LSTMCell(_Gated):
         **common: Unpack[CellArguments],
     ) -> None:
         super().__init__(**common)
-        self._start(
-            units,
-            activation,
-            use_bias,
-            (kernel_initializer, recurrent_initializer, bias_initializer),
-            (kernel_regularizer, recurrent_regularizer, bias_regularizer),
-            (kernel_constraint, recurrent_constraint, bias_constraint),
-            dropout,
-            recurrent_dropout,
-            seed,
-        )
+        self._start(locals())
         self.recurrent_activation = recurrent_activation
         where = type(self).__name__
         self.unit_forget_bias = check_flag(where, "unit_forget_bias", unit_forget_bias)
@@ -205,17 +195,7 @@ class GRUCell(_Gated):
         **common: Unpack[CellArguments],
     ) -> None:
         super().__init__(**common)
-        self._start(
-            units,
-            activation,
-            use_bias,
-            (kernel_initializer, recurrent_initializer, bias_initializer),
-            (kernel_regularizer, recurrent_regularizer, bias_regularizer),
-            (kernel_constraint, recurrent_constraint, bias_constraint),
-            dropout,
-            recurrent_dropout,
-            seed,
-        )
+        self._start(locals())
         self.recurrent_activation = recurrent_activation
         self.reset_after = check_flag(type(self).__name__, "reset_after", reset_after)
 

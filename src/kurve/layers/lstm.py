@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 
 from kurve import activations, constraints, initializers, regularizers
 from kurve.core.arguments import TypedDict
+from kurve.core.naming import snake_case
 from kurve.layers.base import Layer
 from kurve.layers.cells import Cell, SimpleRNNCell
 from kurve.layers.gates import GRUCell, LSTMCell
@@ -40,6 +41,21 @@ class _Recurrent(RNN):
     """What the three layers share: the arguments of their cell are theirs."""
 
     cell: Cell
+
+    def _start(self, cell: type[Cell], given: dict[str, Any]) -> None:
+        """Make the cell of those of the arguments that are its own, and the loop of the
+        others.
+
+        Args:
+            given: all arguments, by their names in the constructor.
+        """
+        own = {name: given[name] for name in cell.arguments}
+        names = [n for n in (*RNN.arguments, "activity_regularizer") if n in given]
+        super().__init__(
+            cell(**own, name=snake_case(cell.__name__)),
+            **{name: given[name] for name in names},
+            **given["common"],
+        )
 
     def __getattr__(self, name: str) -> Any:
         """An argument of the cell."""
@@ -144,38 +160,8 @@ class LSTM(_Recurrent):
         use_cudnn: bool | str = "auto",
         **common: Unpack[GatedArguments],
     ) -> None:
-        where = type(self).__name__
-        self.use_cudnn = _check_cudnn(where, use_cudnn)
-        cell = LSTMCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            name="lstm_cell",
-        )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            activity_regularizer=activity_regularizer,
-            **common,  # type: ignore[misc]
-        )
+        self.use_cudnn = _check_cudnn(type(self).__name__, use_cudnn)
+        self._start(LSTMCell, locals())
 
 
 class GRU(_Recurrent):
@@ -241,38 +227,8 @@ class GRU(_Recurrent):
         use_cudnn: bool | str = "auto",
         **common: Unpack[GatedArguments],
     ) -> None:
-        where = type(self).__name__
-        self.use_cudnn = _check_cudnn(where, use_cudnn)
-        cell = GRUCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            reset_after=reset_after,
-            name="gru_cell",
-        )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            activity_regularizer=activity_regularizer,
-            **common,  # type: ignore[misc]
-        )
+        self.use_cudnn = _check_cudnn(type(self).__name__, use_cudnn)
+        self._start(GRUCell, locals())
 
 
 class SimpleRNN(_Recurrent):
@@ -331,34 +287,7 @@ class SimpleRNN(_Recurrent):
         seed: int | None = None,
         **common: Unpack[CommonArguments],
     ) -> None:
-        cell = SimpleRNNCell(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            name="simple_rnn_cell",
-        )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            activity_regularizer=activity_regularizer,
-            **common,
-        )
+        self._start(SimpleRNNCell, locals())
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer; Keras's has no seed in it."""

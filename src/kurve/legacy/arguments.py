@@ -138,8 +138,12 @@ RATE = {
 }
 QUEUES = dict.fromkeys(
     (
-        *("max_q_size", "max_queue_size", "nb_worker", "pickle_safe"),
-        *("use_multiprocessing", "workers"),
+        "max_q_size",
+        "max_queue_size",
+        "nb_worker",
+        "pickle_safe",
+        "use_multiprocessing",
+        "workers",
     ),
     UNUSED,
 )
@@ -214,7 +218,6 @@ ARGUMENTS: dict[str, dict[str, Old]] = {
     },
     "save_weights": {"save_format": Old(text="the ending of the file's name")},
     "to_categorical": {"nb_classes": Old("num_classes"), "y": Old("x")},
-    "get_file": {"md5_hash": Old("file_hash"), "untar": Old("extract")},
 }
 """By class, function or method, and by old name."""
 
@@ -357,9 +360,19 @@ def _square(args: tuple[Any, ...], old: Mapping[str, Old], given: Given) -> Any:
 
 
 KERAS_1 = {
-    *("W_constraint", "W_regularizer", "b_constraint", "b_regularizer", "bias"),
-    *("border_mode", "dim_ordering", "init", "nb_filter", "subsample", "atrous_rate"),
-    *("nb_row", "nb_col"),
+    "W_constraint",
+    "W_regularizer",
+    "b_constraint",
+    "b_regularizer",
+    "bias",
+    "border_mode",
+    "dim_ordering",
+    "init",
+    "nb_filter",
+    "subsample",
+    "atrous_rate",
+    "nb_row",
+    "nb_col",
 }
 """Arguments that no program for Keras 2 has."""
 

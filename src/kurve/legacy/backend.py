@@ -17,15 +17,52 @@ from kurve.formulas import nn
 from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.tensor import KerasTensor
 
-EPSILON = 1e-7
-
 SAME = (
-    *("abs", "all", "any", "arange", "cos", "cumsum", "equal", "exp", "greater"),
-    *("greater_equal", "less", "less_equal", "log", "logsumexp", "max", "maximum"),
-    *("mean", "min", "minimum", "ndim", "not_equal", "one_hot", "ones_like", "prod"),
-    *("round", "shape", "sigmoid", "sign", "sin", "softmax", "softplus", "square"),
-    *("squeeze", "stack", "std", "stop_gradient", "sum", "tanh", "tile", "transpose"),
-    *("var", "zeros_like", "eye", "reshape", "cast"),
+    "abs",
+    "all",
+    "any",
+    "arange",
+    "cos",
+    "cumsum",
+    "equal",
+    "exp",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "logsumexp",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "ndim",
+    "not_equal",
+    "one_hot",
+    "ones_like",
+    "prod",
+    "round",
+    "shape",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "softplus",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "stop_gradient",
+    "sum",
+    "tanh",
+    "tile",
+    "transpose",
+    "var",
+    "zeros_like",
+    "eye",
+    "reshape",
+    "cast",
 )
 """Functions of `kurve.ops` of the same name."""
 
@@ -100,8 +137,7 @@ def relu(
 @_k
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """alpha (e^x - 1) below 0: today kurve.activations.elu"""
-    below = ops.multiply(ops.expm1(ops.minimum(x, 0.0)), alpha)
-    return ops.where(ops.greater(x, 0.0), x, below)
+    return nn.elu(x, alpha)
 
 
 @_k
@@ -419,9 +455,12 @@ def set_session(session: Any) -> None:
 
 @_k
 def placeholder(
-    shape: Any = None, ndim: int | None = None, dtype: Any = None, name: Any = None,
+    shape: Any = None,
+    ndim: int | None = None,
+    dtype: Any = None,
+    name: Any = None,
     sparse: bool = False,
-) -> Any:  # fmt: skip
+) -> Any:
     """An input: today kurve.Input"""
     from kurve.layers import Input
 
@@ -462,11 +501,7 @@ def _listed(value: Any) -> Any:
 @_k
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
     """For each element: today losses.binary_crossentropy"""
-    p = ops.sigmoid(output) if from_logits else output
-    p = ops.clip(p, EPSILON, 1.0 - EPSILON)
-    one = ops.multiply(target, ops.log(p))
-    other = ops.multiply(ops.subtract(1.0, target), ops.log(ops.subtract(1.0, p)))
-    return ops.negative(ops.add(one, other))
+    return nn.binary_crossentropy(target, output, from_logits)
 
 
 @_k
@@ -482,6 +517,4 @@ def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:
     """For each row: today losses.sparse_categorical_crossentropy"""
-    numbers = ops.cast(target, "int32")
-    one_hot = ops.one_hot(numbers, int(ops.shape(output)[axis]))
-    return categorical_crossentropy(one_hot, output, from_logits, axis)
+    return nn.sparse_categorical_crossentropy(target, output, from_logits, axis)

@@ -18,15 +18,17 @@ from kurve.losses.base import Rowwise as Rowwise
 from kurve.losses.base import weights_for as weights_for
 
 if TYPE_CHECKING:
-    from kurve.losses.classes import BinaryCrossentropy as BinaryCrossentropy
-    from kurve.losses.classes import CategoricalCrossentropy as CategoricalCrossentropy
     from kurve.losses.classes import GaussianNLL as GaussianNLL
     from kurve.losses.classes import Huber as Huber
     from kurve.losses.classes import LogCosh as LogCosh
     from kurve.losses.classes import MeanAbsoluteError as MeanAbsoluteError
     from kurve.losses.classes import MeanSquaredError as MeanSquaredError
     from kurve.losses.classes import Pinball as Pinball
-    from kurve.losses.classes import (
+    from kurve.losses.crossentropies import BinaryCrossentropy as BinaryCrossentropy
+    from kurve.losses.crossentropies import (
+        CategoricalCrossentropy as CategoricalCrossentropy,
+    )
+    from kurve.losses.crossentropies import (
         SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
     )
     from kurve.losses.differences import CategoricalHinge as CategoricalHinge
@@ -88,8 +90,10 @@ __getattr__ = Later(
     __name__,
     {
         "classes": (
-            "BinaryCrossentropy CategoricalCrossentropy GaussianNLL Huber LogCosh "
-            "MeanAbsoluteError MeanSquaredError Pinball SparseCategoricalCrossentropy"
+            "GaussianNLL Huber LogCosh MeanAbsoluteError MeanSquaredError Pinball"
+        ),
+        "crossentropies": (
+            "BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy"
         ),
         "differences": (
             "CategoricalHinge Hinge KLDivergence MeanAbsolutePercentageError "

@@ -1,4 +1,5 @@
-"""The losses. The formulas are in `kurve.engines.reference.losses`."""
+"""Losses of numbers, whose formulas are also in `kurve.engines.reference.losses`:
+engines compute them as one operation."""
 
 from __future__ import annotations
 
@@ -9,44 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import MOST, check_flag, is_integer, is_number
-from kurve.core.arrays import as_numbers
-from kurve.core.entries import warn
-from kurve.losses.base import Loss
-from kurve.plan import Attr, Shape
+from kurve.core.arguments import is_number
+from kurve.losses.base import Loss, PlainLoss
+from kurve.plan import Attr
 
 LARGEST = float(np.finfo(np.float32).max)
-EPSILON = 1e-7
-"""Keras's fuzz factor."""
 
 
-def checked_axis(where: str, axis: Any) -> int:
-    """The axis that a cross-entropy sums over, counted with the batch axis.
-
-    Raises:
-        ValueError: not an integer.
-    """
-    if is_integer(axis) and axis != 0:
-        return int(axis)
-    raise ValueError(
-        f"[{where}] axis must be an integer other than 0, the axis of the samples. "
-        f"Received: axis={axis!r}. Try axis=-1."
-    )
-
-
-class _Plain(Loss):
-    """A loss without parameters."""
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-
-
-class MeanSquaredError(_Plain):
+class MeanSquaredError(PlainLoss):
     """mean (y - p)^2 over the outputs of a row.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
@@ -70,7 +41,7 @@ class MeanSquaredError(_Plain):
         return ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
-class MeanAbsoluteError(_Plain):
+class MeanAbsoluteError(PlainLoss):
     """mean |y - p| over the outputs of a row.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
@@ -140,7 +111,7 @@ class Huber(Loss):
         return ops.mean(ops.where(e <= self.delta, 0.5 * e * e, beyond), axis=-1)
 
 
-class LogCosh(_Plain):
+class LogCosh(PlainLoss):
     """mean log(cosh(y - p)) over the outputs of a row.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
@@ -164,293 +135,6 @@ class LogCosh(_Plain):
         e = ops.absolute(y_true - y_pred)
         cosh = e + ops.log(1.0 + ops.exp(-2.0 * e)) - float(np.log(2.0))
         return ops.mean(cosh, axis=-1)
-
-
-class _CrossEntropy(Loss):
-    """Cross-entropies, from probabilities or, more accurately, from logits. Along
-    another axis than the last, operations compute them."""
-
-    _warned = False
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-        self.axis = checked_axis(type(self).__name__, axis)
-        if not is_number(label_smoothing) or not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(
-                f"[{type(self).__name__}] label_smoothing must be in [0, 1]. "
-                f"Received: {label_smoothing!r}. Try label_smoothing=0.1."
-            )
-        self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
-        self.label_smoothing = float(label_smoothing)
-
-    @property
-    def by_ops(self) -> bool:
-        return super().by_ops or self.axis != -1
-
-    def attrs(self) -> dict[str, Attr]:
-        along = {} if self.axis == -1 else {"axis": self.axis}
-        return {
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            **along,
-        }
-
-    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        """Warns of targets outside [0, 1], once."""
-        if self._warned or (y.min() >= 0.0 and y.max() <= 1.0):
-            return
-        self._warned = True
-        position = tuple(int(i) for i in np.argwhere((y < 0) | (y > 1))[0])
-        warn(
-            f"[{where}] {self.kind} has targets outside [0, 1], which are no "
-            "probabilities: its formula is taken as it is, with -y log p, as policy "
-            "gradients want it, and has no lowest value. Received: "
-            f"y[{', '.join(map(str, position))}] = {y[position]:g}. Try loss='mse' "
-            "for numbers, or 'sparse_categorical_crossentropy' for class numbers."
-        )
-
-
-class BinaryCrossentropy(_CrossEntropy):
-    """mean of -y log p - (1 - y) log(1 - p) over the outputs of a row.
-
-    Shapes: y_true and y_pred (B, ..., O) -> one number.
-
-    Args:
-        from_logits: whether p holds logits rather than probabilities.
-        label_smoothing: in [0, 1]; how far targets are moved towards equal
-            probabilities.
-        axis: over which the mean is taken, counted with the batch axis.
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: label_smoothing out of range.
-        UserWarning: targets outside [0, 1].
-
-    Example:
-        >>> round(kurve.losses.BinaryCrossentropy()([[1.0]], [[0.5]]), 4)
-        0.6931
-    """
-
-    kind = "binary_crossentropy"
-
-    def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
-        s, p = self.label_smoothing, y_pred
-        y = y_true * (1.0 - s) + 0.5 * s if s else y_true
-        if self.from_logits:
-            least = ops.log(1.0 + ops.exp(-ops.absolute(p)))
-            return ops.mean(ops.maximum(p, 0.0) - p * y + least, axis=self.axis)
-        p = ops.clip(p, EPSILON, 1.0 - EPSILON)
-        entropy = -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
-        return ops.mean(entropy, axis=self.axis)
-
-
-class CategoricalCrossentropy(_CrossEntropy):
-    """-sum_i y_i log p_i; y one-hot or probabilities of the classes.
-
-    Warns where there is only one class, whose probability is always 1.
-
-    Shapes: y_true and y_pred (B, ..., O) -> one number.
-
-    Args:
-        from_logits: whether p holds logits rather than probabilities.
-        label_smoothing: in [0, 1]; how far targets are moved towards equal
-            probabilities.
-        axis: that of the classes, counted with the batch axis.
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: label_smoothing out of range.
-        UserWarning: targets outside [0, 1].
-
-    Example:
-        >>> loss = kurve.losses.CategoricalCrossentropy()
-        >>> round(loss([[0.0, 1.0]], [[0.5, 0.5]]), 4)
-        0.6931
-    """
-
-    kind = "categorical_crossentropy"
-
-    def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
-        s, y = self.label_smoothing, y_true
-        y = y * (1.0 - s) + s / y.shape[-1] if s else y
-        logs = _log_probabilities(y_pred, self.axis, self.from_logits)
-        return -ops.sum(y * logs, axis=self.axis)
-
-    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        super().check_targets(where, y, output_shape)
-        self._warn_of_one_class(where, output_shape)
-
-    def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-        self._warn_of_one_class(type(self).__name__, np.shape(y_pred))
-        return super().paired(y_true, y_pred)
-
-    def _warn_of_one_class(self, where: str, output_shape: Shape) -> None:
-        if output_shape and output_shape[-1] == 1:
-            warn(
-                f"[{where}] {self.kind} needs more than one class to tell apart. "
-                f"Received: an output of shape {output_shape}. Try "
-                "'binary_crossentropy' for two classes and one output.",
-            )
-
-
-class SparseCategoricalCrossentropy(Loss):
-    """-log p_y with the class number y, 0 to O - 1.
-
-    Shapes: y_true (B, ...), y_pred (B, ..., O) -> one number.
-
-    Args:
-        from_logits: whether p holds logits rather than probabilities.
-        ignore_class: rows of this class do not count: their value is 0, and the mean
-            is over the others.
-        axis: that of the classes, counted with the batch axis.
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: targets that are not class numbers below O.
-
-    Example:
-        >>> loss = kurve.losses.SparseCategoricalCrossentropy()
-        >>> round(loss([1], [[0.5, 0.5]]), 4)
-        0.6931
-    """
-
-    kind = "sparse_categorical_crossentropy"
-    sparse = True
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        axis: int = -1,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-        where = type(self).__name__
-        self.axis = checked_axis(where, axis)
-        is_class = is_integer(ignore_class) and abs(ignore_class) <= MOST  # type: ignore[arg-type]
-        if ignore_class is not None and not is_class:
-            raise ValueError(
-                f"[{where}] ignore_class must be a class number or None. "
-                f"Received: ignore_class={ignore_class!r}. Try ignore_class=0."
-            )
-        self.ignore_class = None if ignore_class is None else int(ignore_class)
-        self.from_logits = check_flag(where, "from_logits", from_logits)
-        if ignore_class is not None and reduction == "mean_with_sample_weight":
-            raise ValueError(
-                f"[{where}] ignore_class does not go with the reduction "
-                "'mean_with_sample_weight': engines do not know the sum of the weights "
-                "of the rows that count. Received: both. Try a sample_weight of 0 for "
-                "samples to ignore."
-            )
-
-    @property
-    def by_ops(self) -> bool:
-        return super().by_ops or self.axis != -1 or self.ignore_class is not None
-
-    def attrs(self) -> dict[str, Attr]:
-        more: dict[str, Attr] = {}
-        if self.ignore_class is not None:
-            more["ignore_class"] = self.ignore_class
-        if self.axis != -1:
-            more["axis"] = self.axis
-        return {"from_logits": self.from_logits, **more}
-
-    def _class_axis(self, ndim: int) -> int:
-        """The axis of the classes, counted from the end, of outputs with so many axes,
-        the batch's included."""
-        axis = self.axis if self.axis < 0 else self.axis - ndim
-        if not -ndim < axis < 0:
-            raise ValueError(
-                f"[{type(self).__name__}] axis must be one of the outputs. Received: "
-                f"axis={self.axis} for outputs of {ndim} axes. Try axis=-1."
-            )
-        return axis
-
-    def target_shape(self, output_shape: Shape) -> Shape:
-        """That of the outputs without the axis of the classes."""
-        axis = len(output_shape) + self._class_axis(len(output_shape) + 1)
-        return (*output_shape[:axis], *output_shape[axis + 1 :])
-
-    def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-        if self.axis == -1:
-            return super().paired(y_true, y_pred)
-        where = type(self).__name__
-        y = as_numbers(where, "y_true", y_true, np.float32)
-        p = as_numbers(where, "y_pred", y_pred, np.float32)
-        axis = self._class_axis(p.ndim)
-        if y.ndim == p.ndim and y.shape[axis] == 1:
-            y = np.squeeze(y, axis)
-        expected = np.moveaxis(p, axis, -1).shape[:-1]
-        if y.shape != expected:
-            raise ValueError(
-                f"[{where}] y_true must have shape {expected} to fit y_pred. Received: "
-                f"y_true.shape={y.shape}, y_pred.shape={p.shape}. Try "
-                f"y_true.reshape{expected}."
-            )
-        return y, p
-
-    def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
-        axis = self._class_axis(len(y_pred.shape))
-        classes, known, p = y_pred.shape[axis], self.known(y_true, y_pred), y_pred
-        if known is not None:  # so that nothing of other rows reaches a gradient
-            p = ops.where(ops.expand_dims(known, axis) > 0.0, p, 1.0 / classes)
-        logs = _log_probabilities(p, axis, self.from_logits)
-        right = ops.one_hot(y_true, classes, axis=axis)
-        values = -ops.sum(right * logs, axis=axis)
-        return values if known is None else values * known
-
-    def known(self, y_true: Any, y_pred: Any) -> Any:
-        if self.ignore_class is None:
-            return None
-        from kurve.formulas import functions as ops
-
-        return ops.cast(ops.not_equal(y_true, float(self.ignore_class)), "float32")
-
-    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        # Of one sample or of all: targets lack the axis of the classes alone.
-        ndim = len(output_shape) + (len(output_shape) == y.ndim)
-        classes = output_shape[self._class_axis(ndim)]
-        bad = (y < 0) | (y >= classes) | (y != np.floor(y))
-        if self.ignore_class is not None:
-            bad &= y != self.ignore_class
-        if bad.any():
-            position = tuple(int(i) for i in np.argwhere(bad)[0])
-            value = float(y[position])
-            fix = "Try loss='mse' if y holds measurements, not classes"
-            if value >= classes and value.is_integer():
-                from_one = y.min() == 1 and y.max() == classes
-                fix = f"Try {'y - 1, or ' if from_one else ''}a last layer of "
-                fix += f"{int(y.max()) + 1} units"
-            raise ValueError(
-                f"[{where}] {self.kind} needs class numbers 0 to {classes - 1}, "
-                f"because the model has {classes} outputs. Received: "
-                f"y[{', '.join(map(str, position))}] = {value:g}. {fix}."
-            )
-
-
-def _log_probabilities(p: Any, axis: int, from_logits: bool) -> Any:
-    from kurve.formulas import functions as ops
-
-    if from_logits:
-        return ops.log_softmax(p, axis)
-    p = p / ops.sum(p, axis=axis, keepdims=True)
-    return ops.log(ops.clip(p, EPSILON, 1.0 - EPSILON))
 
 
 class GaussianNLL(Loss):

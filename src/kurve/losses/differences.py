@@ -5,19 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from kurve.formulas import functions as ops
+from kurve.losses.base import PlainLoss
 from kurve.losses.formulas import EPSILON, Formula, row_function
 
 
-class _Plain(Formula):
+class _Plain(PlainLoss, Formula):
     """A formula without parameters."""
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 class MeanAbsolutePercentageError(_Plain):

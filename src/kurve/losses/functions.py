@@ -13,14 +13,16 @@ import numpy as np
 from kurve.core.entries import entry
 from kurve.losses.base import Loss
 from kurve.losses.classes import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
     GaussianNLL,
     Huber,
     LogCosh,
     MeanAbsoluteError,
     MeanSquaredError,
     Pinball,
+)
+from kurve.losses.crossentropies import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from kurve import losses
 from kurve.formulas import functions as ops
-from kurve.losses.base import mask_of_rows
+from kurve.losses.rows import mask_of_rows
 from kurve.metrics.base import LossMetric, RowMetric
 from kurve.plan import MetricSpec, Shape
 

@@ -287,10 +287,11 @@ def compile_from(field: Field, model: Sequential) -> None:
         loss = fields["loss"].object(losses.deserialize, losses.serialize)
         goals = [Goal(loss, 1.0, _metrics_from(fields["metrics"]))]
     by_weighting: dict[bool, list[list[metrics.Metric]]] = {
-        wanted: [[m for m, weighted in goal.metrics if weighted is wanted]
-                 for goal in goals]
+        wanted: [
+            [m for m, weighted in goal.metrics if weighted is wanted] for goal in goals
+        ]
         for wanted in (False, True)
-    }  # fmt: skip
+    }
     field.convert(
         lambda _: model.compile(
             optimizer,

@@ -526,32 +526,59 @@ def png(picture: Picture, dpi: float) -> bytes:
     for name, x, y, w, h in picture.frames:
         axes.add_patch(
             FancyBboxPatch(
-                (x, y), w, h, rounded, fill=False, edgecolor=FRAME, linestyle="--",
+                (x, y),
+                w,
+                h,
+                rounded,
+                fill=False,
+                edgecolor=FRAME,
+                linestyle="--",
                 linewidth=0.75,
             )
-        )  # fmt: skip
+        )
         axes.text(x + 5, y + 9, name, fontsize=6.5, color=LINES, family="monospace")
     for points in picture.lines:
         *_, before, end = points
         axes.plot(*zip(*points, strict=True), color=LINES, linewidth=0.8)
         axes.annotate(
-            "", end, before, arrowprops={"arrowstyle": "-|>", "color": LINES, "lw": 0.8,
-                                         "shrinkA": 0, "shrinkB": 0},
-        )  # fmt: skip
+            "",
+            end,
+            before,
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": LINES,
+                "lw": 0.8,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
     for box in picture.boxes:
         left, top = box.x - box.width / 2, box.y - box.height / 2
         axes.add_patch(
             FancyBboxPatch(
-                (left, top), box.width, box.height, rounded,
-                facecolor=FILLS[box.kind], edgecolor=INK, linewidth=0.75, zorder=3,
+                (left, top),
+                box.width,
+                box.height,
+                rounded,
+                facecolor=FILLS[box.kind],
+                edgecolor=INK,
+                linewidth=0.75,
+                zorder=3,
             )
-        )  # fmt: skip
+        )
         for i, line in enumerate(box.lines):
             axes.text(
-                box.x, top + MARGIN / 2 + (i + 0.5) * LINE, line, ha="center",
-                va="center", fontsize=8.6, color=INK, family="monospace", zorder=4,
+                box.x,
+                top + MARGIN / 2 + (i + 0.5) * LINE,
+                line,
+                ha="center",
+                va="center",
+                fontsize=8.6,
+                color=INK,
+                family="monospace",
+                zorder=4,
                 weight="bold" if i == 0 else "normal",
-            )  # fmt: skip
+            )
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=dpi)
     return memory.getvalue()

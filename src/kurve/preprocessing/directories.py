@@ -306,9 +306,16 @@ def image_dataset_from_directory(
     check_flag(where, "shuffle", shuffle)
     seed = check_seed(where, seed)
     files = Files(
-        where, directory, labels, label_mode, class_names, PICTURES, shuffle,
-        seed, follow_links,
-    )  # fmt: skip
+        where,
+        directory,
+        labels,
+        label_mode,
+        class_names,
+        PICTURES,
+        shuffle,
+        seed,
+        follow_links,
+    )
     files.say(verbose)
 
     def read(paths: list[str]) -> np.ndarray:
@@ -383,9 +390,16 @@ def text_dataset_from_directory(
     check_flag(where, "shuffle", shuffle)
     seed = check_seed(where, seed)
     files = Files(
-        where, directory, labels, label_mode, class_names, (".txt",), shuffle,
-        seed, follow_links,
-    )  # fmt: skip
+        where,
+        directory,
+        labels,
+        label_mode,
+        class_names,
+        (".txt",),
+        shuffle,
+        seed,
+        follow_links,
+    )
     files.say(verbose)
 
     def read(paths: list[str]) -> np.ndarray:

@@ -122,9 +122,14 @@ class _Arrays(Pictures):
 
 class _Directory(Pictures):
     def __init__(
-        self, generator: Any, files: Any, rows: np.ndarray, mode: Any, read: Any,
+        self,
+        generator: Any,
+        files: Any,
+        rows: np.ndarray,
+        mode: Any,
+        read: Any,
         *common: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._files, self._rows, self.class_mode, self._read = files, rows, mode, read
         self.filepaths = [files.paths[i] for i in rows]
         self.classes = self.labels = files.classes[rows]
@@ -365,9 +370,16 @@ class ImageDataGenerator(Entrance):
         _check_size(where, batch_size)
         endings = (*PICTURES, ".ppm", ".tif", ".tiff")
         files = Files(
-            where, directory, "inferred", "int", classes, endings, False, None,
+            where,
+            directory,
+            "inferred",
+            "int",
+            classes,
+            endings,
+            False,
+            None,
             follow_links,
-        )  # fmt: skip
+        )
         rows = np.arange(len(files.paths))
         if subset is not None:
             groups = [rows[files.classes == c] for c in range(files.classes.max() + 1)]

@@ -310,8 +310,11 @@ class Tokenizer(Entrance):
         tables = {
             name: json.dumps(getattr(self, name))
             for name in (
-                *("word_counts", "word_docs", "index_docs"),
-                *("index_word", "word_index"),
+                "word_counts",
+                "word_docs",
+                "index_docs",
+                "index_word",
+                "word_index",
             )
         }
         return {

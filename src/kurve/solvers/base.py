@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from kurve import data, losses
+from kurve.core.stopping import Patience
 from kurve.engines import Batches, Program, State
 from kurve.plan import VariableSpec
 from kurve.solvers.least_squares import StopReason
@@ -238,7 +239,7 @@ class FitMonitor:
                 f"[{where}] callback must be a function (iteration, logs). "
                 f"Received: {callback!r}. Try lambda iteration, logs: print(logs)."
             )
-        self.max_iterations, self.patience = max_iterations, patience
+        self.max_iterations, self.patience = max_iterations, Patience(patience)
         self.callback, self.verbose = callback, verbose
         self.history: dict[str, list[float]] = {"loss": []}
         self.best_iteration = 0
@@ -283,9 +284,7 @@ class FitMonitor:
             logs["val_loss"] = problem.validation_loss(state)
         for name, value in logs.items():
             self.history[name].append(value)
-        monitored = self.history["val_loss" if "val_loss" in logs else "loss"]
-        improved = not monitored[-1] >= min(monitored[:-1], default=np.inf)
-        if improved or "val_loss" not in logs:
+        if "val_loss" not in logs or self.patience.add(logs["val_loss"]):
             self.best, self.best_iteration = state.params.copy(), self.iterations
         problem.state.params[:] = state.params  # one copy, which no signal interrupts
         if self.verbose:
@@ -293,8 +292,8 @@ class FitMonitor:
             print(f"Iteration {self.iterations}/{self.max_iterations} - {shown}")
         if self.callback is not None and self.callback(self.iterations, logs):
             return StopReason(False, "the callback stopped the training")
-        if self.patience and self.iterations - self.best_iteration >= self.patience:
-            message = f"val_loss has not improved for {self.patience} iterations"
+        if self.patience.is_over:
+            message = f"val_loss has not improved for {self.patience.limit} iterations"
             return StopReason(False, message)
         if self.iterations >= self.max_iterations:
             return StopReason(False, "max_iterations was reached")

@@ -80,9 +80,12 @@ def fit_steps(
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
     given = _Given(network, class_weight, batch_size, bool(shuffle))
     training, shapes, held_out = given.to_train(
-        x, y, sample_weight, validation_split if validation_data is None else 0.0,
+        x,
+        y,
+        sample_weight,
+        validation_split if validation_data is None else 0.0,
         steps_per_epoch,
-    )  # fmt: skip
+    )
     validation = given.to_validate(
         held_out, validation_data, shapes, validation_batch_size, validation_steps
     )

@@ -199,9 +199,14 @@ def fit(
     model.history, model.stop_training = history, False
     try:
         _epochs(
-            model, hooks, training, validation, range(initial_epoch, epochs),
-            validation_freq, verbose,
-        )  # fmt: skip
+            model,
+            hooks,
+            training,
+            validation,
+            range(initial_epoch, epochs),
+            validation_freq,
+            verbose,
+        )
     finally:
         training.close()
         if validation is not None:

@@ -150,8 +150,11 @@ class Parts:
         ]
         unknown = [name for name in value if name not in labels]
         if missing or unknown:
-            problem = [f"{', '.join(map(repr, names))} {what}" for names, what in (
-                (missing, "missing"), (unknown, "unknown")) if names]  # fmt: skip
+            problem = [
+                f"{', '.join(map(repr, names))} {what}"
+                for names, what in ((missing, "missing"), (unknown, "unknown"))
+                if names
+            ]
             raise ValueError(
                 f"[{where}] {argument} must have one value for each of the "
                 f"{self.what}s {self._listed}. Received: {' and '.join(problem)}. "

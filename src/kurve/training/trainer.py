@@ -150,11 +150,25 @@ class Trainer(Trainable):
             from kurve.training.own import fit
 
             return fit(
-                self, x, y, batch_size, epochs, verbose, callbacks, validation_split,
-                validation_data, shuffle, class_weight, sample_weight, initial_epoch,
-                steps_per_epoch, validation_steps, validation_batch_size,
-                validation_freq, checkpoint,
-            )  # fmt: skip
+                self,
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                shuffle,
+                class_weight,
+                sample_weight,
+                initial_epoch,
+                steps_per_epoch,
+                validation_steps,
+                validation_batch_size,
+                validation_freq,
+                checkpoint,
+            )
         run = fit_steps(
             self,
             x,
@@ -208,9 +222,16 @@ class Trainer(Trainable):
             from kurve.training.own import evaluate
 
             return evaluate(
-                self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
+                self,
+                x,
+                y,
+                batch_size,
+                verbose,
+                sample_weight,
+                steps,
+                callbacks,
                 return_dict,
-            )  # fmt: skip
+            )
         verbose = check_verbose(verbose, "evaluate")
         network = self._network
         feed: Feed

@@ -10,9 +10,16 @@ import numpy as np
 from kurve.as_keras.tensorflow.values import concrete
 
 __all__ = [
-    *("assert_all_finite", "assert_equal", "assert_greater", "assert_less"),
-    *("assert_near", "assert_non_negative", "assert_positive", "assert_shapes"),
-    *("check_numerics", "set_log_device_placement"),
+    "assert_all_finite",
+    "assert_equal",
+    "assert_greater",
+    "assert_less",
+    "assert_near",
+    "assert_non_negative",
+    "assert_positive",
+    "assert_shapes",
+    "check_numerics",
+    "set_log_device_placement",
 ]
 
 

@@ -7,17 +7,30 @@ from typing import Any, NamedTuple
 from kurve.engines import get_threads, set_threads
 
 __all__ = [
-    *("LogicalDevice", "LogicalDeviceConfiguration", "PhysicalDevice"),
-    *("VirtualDeviceConfiguration", "enable_op_determinism"),
-    *("functions_run_eagerly", "get_inter_op_parallelism_threads"),
-    *("get_intra_op_parallelism_threads", "get_memory_growth", "get_visible_devices"),
-    *("gpu_device_name", "is_built_with_cuda", "is_gpu_available"),
-    *("list_logical_devices", "list_physical_devices", "run_functions_eagerly"),
-    *("set_inter_op_parallelism_threads", "set_intra_op_parallelism_threads"),
-    *("set_logical_device_configuration", "set_memory_growth"),
-    *("set_soft_device_placement", "set_visible_devices"),
+    "LogicalDevice",
+    "LogicalDeviceConfiguration",
+    "PhysicalDevice",
+    "VirtualDeviceConfiguration",
+    "enable_op_determinism",
+    "functions_run_eagerly",
+    "get_inter_op_parallelism_threads",
+    "get_intra_op_parallelism_threads",
+    "get_memory_growth",
+    "get_visible_devices",
+    "gpu_device_name",
+    "is_built_with_cuda",
+    "is_gpu_available",
+    "list_logical_devices",
+    "list_physical_devices",
+    "run_functions_eagerly",
+    "set_inter_op_parallelism_threads",
+    "set_intra_op_parallelism_threads",
+    "set_logical_device_configuration",
+    "set_memory_growth",
+    "set_soft_device_placement",
     "set_virtual_device_configuration",
-]  # fmt: skip
+    "set_visible_devices",
+]
 
 
 class PhysicalDevice(NamedTuple):

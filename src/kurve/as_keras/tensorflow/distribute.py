@@ -7,8 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    *("CentralStorageStrategy", "MirroredStrategy", "OneDeviceStrategy", "Strategy"),
-    *("get_strategy", "has_strategy"),
+    "CentralStorageStrategy",
+    "MirroredStrategy",
+    "OneDeviceStrategy",
+    "Strategy",
+    "get_strategy",
+    "has_strategy",
 ]
 
 

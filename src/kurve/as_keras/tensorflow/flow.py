@@ -16,10 +16,25 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import is_variable
 
 __all__ = [
-    *("Module", "case", "cond", "control_dependencies", "device", "do_not_convert"),
-    *("executing_eagerly", "group", "init_scope", "map_fn", "name_scope", "no_op"),
-    *("numpy_function", "print", "py_function", "recompute_grad", "timestamp"),
-    *("vectorized_map", "while_loop"),
+    "Module",
+    "case",
+    "cond",
+    "control_dependencies",
+    "device",
+    "do_not_convert",
+    "executing_eagerly",
+    "group",
+    "init_scope",
+    "map_fn",
+    "name_scope",
+    "no_op",
+    "numpy_function",
+    "print",
+    "py_function",
+    "recompute_grad",
+    "timestamp",
+    "vectorized_map",
+    "while_loop",
 ]
 
 
@@ -120,8 +135,9 @@ def _typed(found: Any, types: Any) -> Any:
     return None if found is None else tensor(found, types)
 
 
-def print(*inputs: Any, output_stream: Any = None, end: str = "\n", sep: str = " ",
-          **_: Any) -> None:  # fmt: skip
+def print(
+    *inputs: Any, output_stream: Any = None, end: str = "\n", sep: str = " ", **_: Any
+) -> None:
     """Prints the values, on standard error."""
     builtins.print(
         *(np.asarray(x) if isinstance(x, np.ndarray) else x for x in inputs),

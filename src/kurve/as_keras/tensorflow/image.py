@@ -13,12 +13,26 @@ from kurve.formulas import functions as ops
 from kurve.layers.resizing import resized
 
 __all__ = [
-    *("ResizeMethod", "adjust_brightness", "adjust_contrast", "central_crop"),
-    *("convert_image_dtype", "crop_to_bounding_box", "flip_left_right", "flip_up_down"),
-    *("grayscale_to_rgb", "pad_to_bounding_box", "per_image_standardization"),
-    *("random_brightness", "random_contrast", "random_crop", "random_flip_left_right"),
-    *("random_flip_up_down", "resize", "resize_with_crop_or_pad", "rgb_to_grayscale"),
-    *("rot90",),
+    "ResizeMethod",
+    "adjust_brightness",
+    "adjust_contrast",
+    "central_crop",
+    "convert_image_dtype",
+    "crop_to_bounding_box",
+    "flip_left_right",
+    "flip_up_down",
+    "grayscale_to_rgb",
+    "pad_to_bounding_box",
+    "per_image_standardization",
+    "random_brightness",
+    "random_contrast",
+    "random_crop",
+    "random_flip_left_right",
+    "random_flip_up_down",
+    "resize",
+    "resize_with_crop_or_pad",
+    "rgb_to_grayscale",
+    "rot90",
 ]
 
 
@@ -163,9 +177,12 @@ def per_image_standardization(image: Any) -> Any:
 
 @eager
 def crop_to_bounding_box(
-    image: Any, offset_height: int, offset_width: int, target_height: int,
+    image: Any,
+    offset_height: int,
+    offset_width: int,
+    target_height: int,
     target_width: int,
-) -> Any:  # fmt: skip
+) -> Any:
     """A window of an image."""
     rows = slice(offset_height, offset_height + target_height)
     columns = slice(offset_width, offset_width + target_width)
@@ -174,9 +191,12 @@ def crop_to_bounding_box(
 
 @eager
 def pad_to_bounding_box(
-    image: Any, offset_height: int, offset_width: int, target_height: int,
+    image: Any,
+    offset_height: int,
+    offset_width: int,
+    target_height: int,
     target_width: int,
-) -> Any:  # fmt: skip
+) -> Any:
     """An image inside a larger one of zeros."""
     x = value(image)
     height, width = x.shape[-3:-1]

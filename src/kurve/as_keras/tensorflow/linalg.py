@@ -13,9 +13,27 @@ from kurve.as_keras.tensorflow.values import concrete, eager
 from kurve.formulas import functions as ops
 
 __all__ = [
-    *("band_part", "cholesky", "det", "diag", "diag_part", "eigh", "eigvalsh", "eye"),
-    *("inv", "l2_normalize", "lstsq", "matrix_rank", "matrix_transpose", "pinv", "qr"),
-    *("set_diag", "slogdet", "solve", "svd", "tensor_diag", "trace"),
+    "band_part",
+    "cholesky",
+    "det",
+    "diag",
+    "diag_part",
+    "eigh",
+    "eigvalsh",
+    "eye",
+    "inv",
+    "l2_normalize",
+    "lstsq",
+    "matrix_rank",
+    "matrix_transpose",
+    "pinv",
+    "qr",
+    "set_diag",
+    "slogdet",
+    "solve",
+    "svd",
+    "tensor_diag",
+    "trace",
 ]
 
 

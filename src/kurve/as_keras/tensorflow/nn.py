@@ -14,15 +14,38 @@ from kurve.as_keras.tensorflow.random import _source
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import concrete, eager, is_symbolic_tensor
 from kurve.formulas import functions as ops
+from kurve.formulas import nn
 
 __all__ = [
-    *("avg_pool", "avg_pool2d", "bias_add", "conv1d", "conv2d", "dropout", "elu"),
-    *("embedding_lookup", "gelu", "l2_loss", "leaky_relu", "max_pool", "max_pool2d"),
-    *("moments", "relu", "relu6", "selu", "sigmoid"),
-    *("sigmoid_cross_entropy_with_logits", "silu", "softmax_cross_entropy_with_logits"),
-    *("softmax_cross_entropy_with_logits_v2", "softplus", "softsign", "tanh"),
-    *("sparse_softmax_cross_entropy_with_logits", "swish", "batch_normalization"),
-]  # fmt: skip
+    "avg_pool",
+    "avg_pool2d",
+    "batch_normalization",
+    "bias_add",
+    "conv1d",
+    "conv2d",
+    "dropout",
+    "elu",
+    "embedding_lookup",
+    "gelu",
+    "l2_loss",
+    "leaky_relu",
+    "max_pool",
+    "max_pool2d",
+    "moments",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "sigmoid_cross_entropy_with_logits",
+    "silu",
+    "softmax_cross_entropy_with_logits",
+    "softmax_cross_entropy_with_logits_v2",
+    "softplus",
+    "softsign",
+    "sparse_softmax_cross_entropy_with_logits",
+    "swish",
+    "tanh",
+]
 
 
 @eager
@@ -34,47 +57,37 @@ def relu(features: Any, name: Any = None) -> Any:
 @eager
 def relu6(features: Any, name: Any = None) -> Any:
     """x, within 0 and 6."""
-    return ops.minimum(ops.relu(value(features)), 6.0)
+    return nn.relu6(value(features))
 
 
 @eager
 def elu(features: Any, name: Any = None, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha (exp(x) - 1) elsewhere."""
-    x = value(features)
-    below = ops.multiply(ops.expm1(ops.minimum(x, 0.0)), alpha)
-    return ops.add(ops.relu(x), below)
+    return nn.elu(value(features), alpha)
 
 
 @eager
 def selu(features: Any, name: Any = None) -> Any:
     """elu, scaled so that mean 0 and variance 1 stay (Klambauer et al. 2017)."""
-    return ops.multiply(elu(features, alpha=1.6732632423543772), 1.0507009873554805)
+    return nn.selu(value(features))
 
 
 @eager
 def softsign(features: Any, name: Any = None) -> Any:
     """x / (1 + |x|)."""
-    x = value(features)
-    return ops.divide(x, ops.add(ops.absolute(x), 1.0))
+    return nn.softsign(value(features))
 
 
 @eager
 def leaky_relu(features: Any, alpha: float = 0.2, name: Any = None) -> Any:
     """x where it is positive, alpha x elsewhere."""
-    x = value(features)
-    return ops.maximum(x, ops.multiply(x, alpha))
+    return nn.leaky_relu(value(features), alpha)
 
 
 @eager
 def gelu(features: Any, approximate: Any = False, name: Any = None) -> Any:
     """x times the normal distribution function, or the approximation by tanh."""
-    x = value(features)
-    if approximate:
-        cubic = ops.add(x, ops.multiply(ops.power(x, 3), 0.044715))
-        share = ops.tanh(ops.multiply(cubic, 0.7978845608028654))
-    else:
-        share = ops.erf(ops.multiply(x, 0.7071067811865476))
-    return ops.multiply(ops.multiply(x, 0.5), ops.add(share, 1.0))
+    return nn.gelu(value(features), bool(approximate))
 
 
 @eager
@@ -104,8 +117,8 @@ def moments(
     x: Any, axes: Any, shift: Any = None, keepdims: Any = False, name: Any = None
 ) -> Any:
     """Mean and variance over axes."""
-    x, axes = value(x), [axes] if isinstance(axes, int) else list(axes)
-    return ops.mean(x, axes, bool(keepdims)), ops.var(x, axes, bool(keepdims))
+    axes = [axes] if isinstance(axes, int) else list(axes)
+    return nn.moments(value(x), axes, bool(keepdims))
 
 
 @eager
@@ -156,8 +169,7 @@ def softmax_cross_entropy_with_logits(
 ) -> Any:
     """-sum(labels log(softmax(logits))) along an axis."""
     axis = axis if dim is None else dim
-    logs = ops.log_softmax(value(logits), axis)
-    return ops.negative(ops.sum(ops.multiply(value(labels), logs), axis))
+    return nn.categorical_crossentropy(value(labels), value(logits), True, axis)
 
 
 softmax_cross_entropy_with_logits_v2 = softmax_cross_entropy_with_logits
@@ -168,9 +180,7 @@ def sparse_softmax_cross_entropy_with_logits(
     labels: Any, logits: Any, name: Any = None
 ) -> Any:
     """-log(softmax(logits)) of each row's class."""
-    z = value(logits)
-    classes = ops.one_hot(value(labels), z.shape[-1])
-    return ops.negative(ops.sum(ops.multiply(classes, ops.log_softmax(z)), -1))
+    return nn.sparse_categorical_crossentropy(value(labels), value(logits), True)
 
 
 @eager
@@ -178,9 +188,7 @@ def sigmoid_cross_entropy_with_logits(
     labels: Any = None, logits: Any = None, name: Any = None
 ) -> Any:
     """max(z, 0) - z y + log(1 + exp(-|z|)), for logits z and labels y."""
-    z, y = value(logits), value(labels)
-    smooth = ops.softplus(ops.negative(ops.absolute(z)))
-    return ops.add(ops.subtract(ops.relu(z), ops.multiply(z, y)), smooth)
+    return nn.binary_crossentropy(value(labels), value(logits), True)
 
 
 # ---------------------------------------------------------------- images
@@ -196,8 +204,13 @@ def _pairs(values: Any) -> tuple[int, int]:
     return (given[1], given[2]) if len(given) == 4 else (given[0], given[1])
 
 
-def _windows(x: np.ndarray, size: tuple[int, int], strides: tuple[int, int],
-             padding: str, fill: float) -> np.ndarray:  # fmt: skip
+def _windows(
+    x: np.ndarray,
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    padding: str,
+    fill: float,
+) -> np.ndarray:
     """Windows of images (B, H, W, C): (B, rows, columns, C, h, w)."""
     if padding.upper() == "SAME":
         margins = []

@@ -13,16 +13,21 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph
 
 __all__ = [
-    *("Generator", "categorical", "get_global_generator", "normal", "poisson"),
-    *(
-        "random_normal",
-        "random_shuffle",
-        "random_uniform",
-        "set_random_seed",
-        "set_seed",
-        "shuffle",
-    ),
-    *("stateless_normal", "stateless_uniform", "truncated_normal", "uniform"),
+    "Generator",
+    "categorical",
+    "get_global_generator",
+    "normal",
+    "poisson",
+    "random_normal",
+    "random_shuffle",
+    "random_uniform",
+    "set_random_seed",
+    "set_seed",
+    "shuffle",
+    "stateless_normal",
+    "stateless_uniform",
+    "truncated_normal",
+    "uniform",
 ]
 
 

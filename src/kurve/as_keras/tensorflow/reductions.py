@@ -19,18 +19,37 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import is_variable
 
 _REDUCTIONS = {
-    "reduce_all": "all", "reduce_any": "any", "reduce_logsumexp": "logsumexp",
-    "reduce_max": "max", "reduce_mean": "mean", "reduce_min": "min",
-    "reduce_prod": "prod", "reduce_std": "std", "reduce_sum": "sum",
+    "reduce_all": "all",
+    "reduce_any": "any",
+    "reduce_logsumexp": "logsumexp",
+    "reduce_max": "max",
+    "reduce_mean": "mean",
+    "reduce_min": "min",
+    "reduce_prod": "prod",
+    "reduce_std": "std",
+    "reduce_sum": "sum",
     "reduce_variance": "var",
-}  # fmt: skip
+}
 
 __all__ = [
     *_REDUCTIONS,
-    *("argmax", "argmin", "arg_max", "bincount", "clip_by_global_norm"),
-    *("clip_by_norm", "confusion_matrix", "count_nonzero", "global_norm"),
-    *("cumprod", "cumsum", "in_top_k", "l2_normalize", "log_softmax", "softmax"),
-    *("top_k", "zero_fraction"),
+    "argmax",
+    "argmin",
+    "arg_max",
+    "bincount",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "confusion_matrix",
+    "count_nonzero",
+    "global_norm",
+    "cumprod",
+    "cumsum",
+    "in_top_k",
+    "l2_normalize",
+    "log_softmax",
+    "softmax",
+    "top_k",
+    "zero_fraction",
 ]
 
 
@@ -216,8 +235,11 @@ def confusion_matrix(
     true, found = concrete("math.confusion_matrix", labels, predictions)
     size = int(num_classes or max(true.max(initial=-1), found.max(initial=-1)) + 1)
     matrix = np.zeros((size, size), kind(dtype))
-    np.add.at(matrix, (true.astype(int), found.astype(int)), 1 if weights is None
-              else np.asarray(weights))  # fmt: skip
+    np.add.at(
+        matrix,
+        (true.astype(int), found.astype(int)),
+        1 if weights is None else np.asarray(weights),
+    )
     return matrix
 
 

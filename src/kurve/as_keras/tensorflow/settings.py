@@ -8,9 +8,19 @@ from typing import Any
 from kurve.as_keras.tensorflow.random import set_random_seed as set_random_seed
 
 __all__ = [
-    *("DEBUG", "ERROR", "FATAL", "INFO", "WARN", "disable_eager_execution"),
-    *("disable_resource_variables", "disable_v2_behavior", "enable_eager_execution"),
-    *("enable_v2_behavior", "get_logger", "set_random_seed", "set_verbosity"),
+    "DEBUG",
+    "ERROR",
+    "FATAL",
+    "INFO",
+    "WARN",
+    "disable_eager_execution",
+    "disable_resource_variables",
+    "disable_v2_behavior",
+    "enable_eager_execution",
+    "enable_v2_behavior",
+    "get_logger",
+    "set_random_seed",
+    "set_verbosity",
 ]
 
 DEBUG, INFO, WARN, ERROR, FATAL = 10, 20, 30, 40, 50

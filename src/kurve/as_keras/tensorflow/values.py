@@ -8,18 +8,41 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kurve.core.results import Number, TensorShape, Values
+from kurve.as_keras.shapes import TensorShape
+from kurve.core.results import Number, Values
 from kurve.formulas.calls import as_array
 from kurve.formulas.graph import Tensor as Traced
 from kurve.formulas.graph import is_variable
 from kurve.formulas.tensor import KerasTensor, leaves
 
 __all__ = [
-    *("DType", "Tensor", "TensorShape", "TensorSpec", "as_dtype", "bfloat16", "bool"),
-    *("complex128", "complex64", "double", "float16", "float32", "float64", "half"),
-    *("int16", "int32", "int64", "int8", "is_symbolic_tensor", "is_tensor"),
-    *("is_tf_type", "newaxis"),
-    *("string", "uint16", "uint32", "uint64", "uint8"),
+    "DType",
+    "Tensor",
+    "TensorShape",
+    "TensorSpec",
+    "as_dtype",
+    "bfloat16",
+    "bool",
+    "complex64",
+    "complex128",
+    "double",
+    "float16",
+    "float32",
+    "float64",
+    "half",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_symbolic_tensor",
+    "is_tensor",
+    "is_tf_type",
+    "newaxis",
+    "string",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
 ]
 
 

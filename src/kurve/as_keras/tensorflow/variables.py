@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers
+from kurve.as_keras.shapes import TensorShape
 from kurve.as_keras.tensorflow.values import kind, tensor
 from kurve.core.naming import unique_name
-from kurve.core.results import TensorShape
 from kurve.formulas.graph import is_variable
 from kurve.layers.variable import Variable as _Weight
 

@@ -1,0 +1,128 @@
+"""Structures of tensors, and the data sets that may be leaves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve.as_keras.tensorflow.values import tensor
+
+AUTOTUNE = INFINITE_CARDINALITY = -1
+UNKNOWN_CARDINALITY = -2
+
+Structure = Any
+"""A tensor, or a tuple or dictionary of structures."""
+
+
+class Passes:
+    """What gives elements, in each pass anew.
+
+    Args:
+        make: starts a pass.
+        size: number of elements, -1 for a data set without end, -2 if it is not known.
+        batched: whether the last element may have fewer rows than the others.
+    """
+
+    def __init__(
+        self, make: Callable[[], Iterator[Structure]], size: int, batched: bool = False
+    ) -> None:
+        self._make, self._size, self._batched = make, size, batched
+
+
+def structure_of(value: Any) -> Structure:
+    """Tuples and dictionaries as they are; lists are arrays, data sets are leaves."""
+    if isinstance(value, Mapping):
+        return {key: structure_of(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(structure_of(part) for part in value)
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a table of pandas
+        return np.asarray(value)
+    if isinstance(value, list) and value and isinstance(value[0], Passes):
+        return tuple(value)
+    return value
+
+
+def leaves(structure: Structure) -> Iterator[Any]:
+    if isinstance(structure, Mapping):
+        for part in structure.values():
+            yield from leaves(part)
+    elif isinstance(structure, tuple):
+        for part in structure:
+            yield from leaves(part)
+    else:
+        yield structure
+
+
+def mapped(function: Callable[[Any], Any], structure: Structure) -> Structure:
+    """A structure of the same form."""
+    if isinstance(structure, Mapping):
+        return {key: mapped(function, part) for key, part in structure.items()}
+    if isinstance(structure, tuple):
+        return tuple(mapped(function, part) for part in structure)
+    return function(structure)
+
+
+def row_of(structure: Structure, number: int) -> Structure:
+    """A row of each tensor."""
+    return mapped(lambda part: tensor(part[number]), structure)
+
+
+def filled(structure: Structure, given: Iterator[Any]) -> Structure:
+    """A structure of this form, with other leaves."""
+    return mapped(lambda _: next(given), structure)
+
+
+def as_element(value: Any) -> Structure:
+    """What a function of the user's gives: tensors, or data sets."""
+    return mapped(
+        lambda part: part if isinstance(part, Passes) else tensor(part),
+        structure_of(value),
+    )
+
+
+def as_types(element: Any, types: Any) -> Structure:
+    """An element of a generator with types given for its parts."""
+    if isinstance(types, (tuple, list)):
+        parts = zip(element, types, strict=True)
+        return tuple(as_types(part, kind) for part, kind in parts)
+    if isinstance(types, Mapping):
+        return {key: as_types(element[key], kind) for key, kind in types.items()}
+    return tensor(element, types)
+
+
+def called(function: Callable[..., Any], element: Structure) -> Any:
+    return function(*element) if isinstance(element, tuple) else function(element)
+
+
+def stacked(parts: list[Any]) -> Any:
+    if isinstance(parts[0], Passes):
+        raise TypeError(
+            "[Dataset.batch] data sets cannot be a batch. Received: elements of a "
+            "window. Try flat_map(lambda window: window.batch(n))."
+        )
+    return tensor(np.stack(parts))
+
+
+def joined(
+    join: Callable[..., Any], rows: list[Structure], *along: Structure
+) -> Structure:
+    """One structure of what `join` makes of the parts of several; what is given beside
+    them has the same form, or is one value for all."""
+    first = rows[0]
+    if isinstance(first, Mapping):
+        return {
+            key: joined(join, [r[key] for r in rows], *(part(a, key) for a in along))
+            for key in first
+        }
+    if isinstance(first, tuple):
+        return tuple(
+            joined(join, [r[i] for r in rows], *(part(a, i) for a in along))
+            for i in range(len(first))
+        )
+    return join(rows, *along)
+
+
+def part(given: Any, key: Any) -> Any:
+    return given[key] if isinstance(given, (tuple, Mapping)) and given else given

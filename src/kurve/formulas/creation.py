@@ -1,0 +1,73 @@
+"""Functions of `kurve.ops` that make arrays and convert them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.core.results import Values, result
+from kurve.formulas.axes import dtype_name
+from kurve.formulas.calls import as_array
+from kurve.formulas.elements import cast
+from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.tensor import KerasTensor
+
+
+def convert_to_tensor(x: Any, dtype: Any = None) -> Any:
+    """x as an array, or as it is if it is symbolic."""
+    if isinstance(x, (Tensor, KerasTensor, Values)) or is_variable(x):
+        return x if dtype is None else cast(x, dtype)
+    return result(np.asarray(x, None if dtype is None else dtype_name(dtype)))
+
+
+def convert_to_numpy(x: Any) -> np.ndarray:
+    """x as a NumPy array."""
+    return np.asarray(as_array(x))
+
+
+def zeros(shape: Sequence[int | None], dtype: str = "float32") -> Any:
+    """An array of 0; in a layer or a loss the first size may be None, for the batch."""
+    return full(shape, 0, dtype)
+
+
+def ones(shape: Sequence[int | None], dtype: str = "float32") -> Any:
+    """An array of 1; in a layer or a loss the first size may be None, for the batch."""
+    return full(shape, 1, dtype)
+
+
+def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32") -> Any:
+    """An array of one number; in a layer or a loss the first size may be None, for the
+    batch."""
+    graph = Graph.current
+    axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if graph is not None and axes and axes[0] is None:
+        sample = tuple(size for size in axes if size is not None)
+        return cast(graph.filled(sample, float(fill_value)), dtype)
+    sizes: Any = axes
+    return result(np.full(sizes, fill_value, dtype_name(dtype)))
+
+
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: Any = None
+) -> Any:
+    """Numbers from start up to, not including, stop."""
+    first, last = (0, start) if stop is None else (start, stop)
+    y = np.arange(first, last, step)
+    kind = "int32" if y.dtype.kind == "i" else "float32"
+    return result(y.astype(dtype_name(dtype) if dtype else kind))
+
+
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Any:
+    """Numbers at equal distances."""
+    return result(np.linspace(start, stop, num, endpoint).astype(np.float32))
+
+
+def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> Any:
+    """1 on a diagonal, 0 elsewhere."""
+    return result(np.eye(N, M, k, dtype_name(dtype)))
+
+
+OTHERS = (arange, convert_to_numpy, convert_to_tensor, eye, full, linspace, ones, zeros)
+"""Functions that are no call in a model."""

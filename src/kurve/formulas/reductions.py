@@ -1,0 +1,214 @@
+"""Functions of `kurve.ops` along axes: reductions, norms, softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kurve.formulas.axes import axis_of, no_batch, sample_axis
+from kurve.formulas.calls import as_array, elementwise, function, graph_of
+from kurve.formulas.elements import (
+    absolute,
+    cast,
+    divide,
+    maximum,
+    multiply,
+    negative,
+    rsqrt,
+    sqrt,
+    square,
+    subtract,
+)
+from kurve.formulas.shapes import moveaxis, reshape, transpose
+
+
+def _reduced(
+    mode: str, x: Any, axis: Any, keepdims: bool, dtype: str = "float32"
+) -> Any:
+    """A reduction over some axes, or over all."""
+    graph = graph_of(x)
+    assert graph is not None
+    x = graph.as_tensor(x)
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    drop = sorted({axis_of(a, x.ndim) for a in axes})
+    over_batch = bool(x.batched and drop and drop[0] == 0)
+    if over_batch:
+        drop = drop[1:]
+    own = [a - x.batched for a in drop]
+    stay = [a for a in range(len(x.sample)) if a not in own]
+    kept = tuple(1 if a in own else s for a, s in enumerate(x.sample))
+    result = x
+    if own:
+        if own != list(range(own[0], own[-1] + 1)):
+            order = [a + x.batched for a in (*stay, *own)]
+            x = transpose(x, ([0] if x.batched else []) + order)
+            own = list(range(len(stay), len(x.sample)))
+        first, count = own[0], len(own)
+        out = x.sample[:first] + x.sample[first + count :]
+        attrs: dict[str, Any] = {"mode": mode, "axis": first, "count": count}
+        result = graph.op("reduce", [x], out, attrs=attrs, dtype=dtype)
+    if over_batch and mode == "min":
+        flipped = elementwise("neg", result)
+        largest = graph.op(
+            "batch_reduce",
+            [flipped],
+            result.sample,
+            attrs={"mode": "max"},
+            batched=False,
+        )
+        result = elementwise("neg", largest)
+    elif over_batch:
+        if mode not in ("mean", "sum", "max"):
+            raise NotImplementedError(
+                f"[{mode}] only sums, means, maxima and minima are taken over the "
+                f"batch axis. Received: a tensor of shape {x.shape}. Try one of "
+                "the other axes."
+            )
+        result = graph.op(
+            "batch_reduce", [result], result.sample, attrs={"mode": mode}, batched=False
+        )
+    if keepdims:
+        target = (1, *kept) if not result.batched and over_batch else kept
+        result = reshape(result, (-1, *kept) if result.batched else target)
+    return result
+
+
+def _reduction(name: str, mode: str, doc: str) -> Callable[..., Any]:
+    def call(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        if graph_of(x) is None:
+            return getattr(np, name)(as_array(x), axis=_tuple(axis), keepdims=keepdims)
+        return _reduced(mode, x, axis, keepdims)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    return function(call)
+
+
+def _tuple(axis: Any) -> Any:
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+sum = _reduction("sum", "sum", "The sum over these axes, or over all.")
+mean = _reduction("mean", "mean", "The mean over these axes, or over all.")
+max = _reduction("max", "max", "The maximum over these axes, or over all.")
+min = _reduction("min", "min", "The minimum over these axes, or over all.")
+prod = _reduction("prod", "prod", "The product over these axes, or over all.")
+amax, amin = max, min
+
+
+@function
+def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean squared distance from the mean."""
+    if graph_of(x) is None:
+        return np.var(as_array(x), axis=_tuple(axis), keepdims=keepdims)
+    return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
+
+
+@function
+def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The square root of the variance."""
+    return sqrt(var(x, axis, keepdims))
+
+
+@function
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether one of them is true."""
+    if graph_of(x) is None:
+        return np.any(as_array(x), axis=_tuple(axis), keepdims=keepdims)
+    return cast(max(cast(cast(x, "bool"), "float32"), axis, keepdims), "bool")
+
+
+@function
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether all of them are true."""
+    if graph_of(x) is None:
+        return np.all(as_array(x), axis=_tuple(axis), keepdims=keepdims)
+    return cast(min(cast(cast(x, "bool"), "float32"), axis, keepdims), "bool")
+
+
+@function
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x)))."""
+    if graph_of(x) is not None:
+        return _reduced("logsumexp", x, axis, keepdims)
+    x = np.asarray(as_array(x))
+    most = np.max(x, axis=_tuple(axis), keepdims=True)
+    most = np.where(np.isfinite(most), most, 0.0).astype(x.dtype)
+    y = np.log(np.sum(np.exp(x - most), axis=_tuple(axis), keepdims=True)) + most
+    return y if keepdims else np.squeeze(y, axis=_tuple(axis))
+
+
+@function
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The position of the first maximum."""
+    if graph_of(x) is None:
+        return np.argmax(as_array(x), axis=axis, keepdims=keepdims).astype(np.int32)
+    return _reduced("argmax", x, axis, keepdims, "int32")
+
+
+@function
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The position of the first minimum."""
+    return argmax(negative(x), axis, keepdims)
+
+
+@function
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """The sums of the first 1, 2, 3, ... elements of an axis."""
+    graph = graph_of(x)
+    if graph is None:
+        return np.cumsum(as_array(x), axis=axis)
+    x = graph.as_tensor(x)
+    along = sample_axis(x, axis if axis is not None else 0)
+    if along < 0:
+        raise no_batch("cumsum", x)
+    return graph.op("cumsum", [x], x.sample, attrs={"axis": along, "reverse": False})
+
+
+@function
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The Euclidean norm, or with ord=1 or inf the sum or the maximum of |x|."""
+    if ord in (None, 2, "fro", "euclidean"):
+        return sqrt(sum(square(x), axis, keepdims))
+    if ord == 1:
+        return sum(absolute(x), axis, keepdims)
+    if ord in (math.inf, np.inf):
+        return max(absolute(x), axis, keepdims)
+    raise NotImplementedError(
+        f"[norm] ord must be None, 1, 2 or inf. Received: ord={ord!r}. Try ord=2."
+    )
+
+
+@function
+def normalize(
+    x: Any, axis: int = -1, order: Any = 2, epsilon: float | None = None
+) -> Any:
+    """x over its norm along an axis, which counts as at least epsilon (1e-12)."""
+    least = 1e-12 if epsilon is None else epsilon
+    if order == 2:
+        squares = sum(square(x), axis, True)
+        return multiply(x, rsqrt(maximum(squares, least**2)))
+    return divide(x, maximum(norm(x, order, axis, True), least))
+
+
+@function
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) over its sum along an axis."""
+    graph = graph_of(x)
+    if graph is None:
+        x = np.asarray(as_array(x))
+        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        return e / np.sum(e, axis=axis, keepdims=True)
+    x = graph.as_tensor(x)
+    if sample_axis(x, axis) == len(x.sample) - 1:
+        return graph.op("softmax", [x], x.sample)
+    return moveaxis(softmax(moveaxis(x, axis, -1)), -1, axis)
+
+
+@function
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - log(sum(exp(x))) along an axis."""
+    return subtract(x, logsumexp(x, axis, True))

@@ -1,0 +1,203 @@
+"""Functions of `kurve.ops` that take parts of tensors and join them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.formulas.axes import axis_of, no_batch, sample_axis
+from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.elements import cast, equal
+from kurve.formulas.graph import Tensor, is_variable
+from kurve.formulas.limits import spend
+from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
+
+MOST_JOINED = 64
+"""Inputs of one operation, in all engines; more are joined in steps."""
+
+
+@function
+def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """x in reverse order along these axes."""
+    count = len(shape(x))
+    axes = range(count) if axis is None else [axis] if isinstance(axis, int) else axis
+    index = [slice(None)] * count
+    for a in axes:
+        index[axis_of(a, count)] = slice(None, None, -1)
+    return get_item(x, tuple(index))
+
+
+@function
+def get_item(x: Any, key: Any) -> Any:
+    """x[key], for integers, slices, None and `...`."""
+    graph = graph_of(x)
+    if graph is None:
+        return as_array(x)[key]
+    x = graph.as_tensor(x)
+    keys = list(key) if isinstance(key, tuple) else [key]
+    named = sum(k is not None and k is not Ellipsis for k in keys)
+    if Ellipsis in [k for k in keys if k is None or k is Ellipsis]:
+        at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+        keys[at : at + 1] = [slice(None)] * (x.ndim - named)
+    else:
+        keys += [slice(None)] * (x.ndim - named)
+    starts, sizes, steps, out, axis = [], [], [], [], 0
+    for k in keys:
+        if k is None:
+            out.append(1)
+            continue
+        if axis >= x.ndim:
+            raise ValueError(
+                f"[tensor] there are more indices than axes. Received: {key!r} for "
+                f"shape {x.shape}. Try fewer."
+            )
+        if axis == 0 and x.batched:
+            if k != slice(None):
+                raise no_batch("tensor", x)
+            out.append(-1)
+            axis += 1
+            continue
+        whole = x.shape[axis]
+        assert whole is not None
+        if isinstance(k, slice):
+            first, stop, step = k.indices(whole)
+            count = len(range(first, stop, step))
+            if not count:
+                raise ValueError(
+                    f"[tensor] a slice must not be empty. Received: {key!r} for shape "
+                    f"{x.shape}. Try other bounds."
+                )
+            out.append(count)
+        elif isinstance(k, (int, np.integer)):
+            first, count, step = axis_of(int(k), whole), 1, 1
+        else:
+            raise TypeError(
+                "[tensor] an index must be an integer, a slice, None or `...`. "
+                f"Received: {k!r}. Try ops.take."
+            )
+        starts.append(first)
+        sizes.append(count)
+        steps.append(step)
+        axis += 1
+    y = x
+    if tuple(sizes) != x.sample or any(step != 1 for step in steps):
+        attrs = {"starts": tuple(starts), "sizes": tuple(sizes), "steps": tuple(steps)}
+        y = graph.op("slice", [x], tuple(sizes), attrs=attrs, dtype=x.dtype)
+    return reshape(y, out)
+
+
+@function
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
+    """The tensors side by side along an axis."""
+    graph = graph_of(xs)
+    if graph is None:
+        return np.concatenate([as_array(x) for x in xs], axis=axis)
+    tensors = [graph.as_tensor(x) for x in xs]
+    if len(tensors) == 1:
+        return tensors[0]
+    batched = next((t for t in tensors if t.batched), tensors[0])
+    along = sample_axis(batched, axis)
+    if along < 0:
+        raise no_batch("concatenate", batched)
+    for tensor in tensors:
+        other = [s for i, s in enumerate(tensor.sample) if i != along]
+        if len(tensor.sample) != len(batched.sample) or other != [
+            s for i, s in enumerate(batched.sample) if i != along
+        ]:
+            raise ValueError(
+                "[concatenate] the shapes must agree in all axes but the one along "
+                f"which they are joined. Received: {[t.shape for t in tensors]}, "
+                f"axis={axis}. Try ops.reshape, or another axis."
+            )
+    while len(tensors) > MOST_JOINED:
+        tensors = [
+            _side_by_side(tensors[i : i + MOST_JOINED], along)
+            for i in range(0, len(tensors), MOST_JOINED)
+        ]
+    return _side_by_side(tensors, along)
+
+
+def _side_by_side(tensors: Sequence[Any], along: int) -> Any:
+    """The tensors along an axis of a sample, as one operation."""
+    first = tensors[0]
+    if len(tensors) == 1:
+        return first
+    out = list(first.sample)
+    out[along] = sum(t.sample[along] for t in tensors)
+    return first.graph.op("concatenate", tensors, tuple(out), attrs={"axis": along})
+
+
+@function
+def stack(x: Sequence[Any], axis: int = 0) -> Any:
+    """The tensors along a new axis."""
+    return concatenate([expand_dims(part, axis) for part in x], axis)
+
+
+@function
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
+    """x in equal parts, or cut at these positions."""
+    count = len(shape(x))
+    along = axis_of(axis, count)
+    whole = shape(x)[along]
+    if isinstance(indices_or_sections, int):
+        if whole is None or whole % indices_or_sections:
+            raise ValueError(
+                "[split] the parts must be equal. Received: "
+                f"{indices_or_sections} parts of an axis of {whole}. Try positions."
+            )
+        spend(indices_or_sections)
+        step = whole // indices_or_sections
+        cuts = list(range(step, whole, step))
+    else:
+        cuts = list(indices_or_sections)
+    edges = [0, *cuts, whole]
+    parts = []
+    for first, last in itertools.pairwise(edges):
+        index = [slice(None)] * count
+        index[along] = slice(first, last)
+        parts.append(get_item(x, tuple(index)))
+    return parts
+
+
+@function
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str | None = None) -> Any:
+    """1 at the place of each class number, 0 elsewhere."""
+    spend(elements=num_classes)
+    classes = np.arange(num_classes)
+    y = cast(equal(expand_dims(x, -1), classes.astype(np.float32)), dtype or "float32")
+    return y if axis in (-1, len(shape(y)) - 1) else moveaxis(y, -1, axis)
+
+
+@function
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The rows of x with these numbers: of a table, for indices that are a tensor; or
+    of any axis, for a list of integers."""
+    if graph_of(x, indices) is None:
+        return np.take(
+            as_array(x), np.asarray(as_array(indices)).astype(np.int64), axis
+        )
+    if isinstance(indices, Tensor):
+        if axis not in (0, None) or not is_variable(x):
+            raise NotImplementedError(
+                "[take] indices that are computed choose rows of a weight: axis=0. "
+                f"Received: axis={axis} of {x!r}. Try ops.one_hot and ops.matmul."
+            )
+        graph = indices.graph
+        out = (*indices.sample, *x.shape[1:])
+        return graph.op("embedding", [indices], out, {"embeddings": graph.place(x)})
+    numbers = np.asarray(indices)
+    parts = [
+        get_item(
+            x,
+            (
+                *[slice(None)] * axis_of(axis or 0, len(shape(x))),
+                slice(int(i), int(i) + 1 or None),
+            ),
+        )
+        for i in numbers.ravel()
+    ]
+    y = concatenate(parts, axis or 0)
+    return y if numbers.ndim else squeeze(y, axis or 0)

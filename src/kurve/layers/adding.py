@@ -1,0 +1,72 @@
+"""What layers add to the loss of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kurve.core.entries import entries
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.recording import active
+from kurve.formulas.tensor import leaves
+from kurve.layers.variable import Variable
+from kurve.layers.weights import LayerWeights
+from kurve.regularizers import L1L2
+
+
+@entries
+class LayerLosses(LayerWeights):
+    """What a layer adds to the loss."""
+
+    activity_regularizer: L1L2 | None
+
+    _losses: list[Any] = []  # noqa: RUF012 - replaced, never changed
+    """What the last call by hand has added to the loss."""
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss of models that hold this layer, in `call`.
+
+        Args:
+            loss: a tensor; its elements are summed.
+
+        In a formula that is being traced it becomes a part of the formula. Outside, a
+        number is kept until the next call, in `losses`.
+        """
+        graph = Graph.current
+        if graph is None:
+            self._losses = [*self._losses, *leaves(loss)]
+            return
+        for part in leaves(loss):
+            graph.add_loss(graph.as_tensor(part))
+
+    @property
+    def losses(self) -> list[Any]:
+        """What the layer and its parts add to the loss: in the last call by hand
+        (`add_loss` and penalties of outputs, in one number), and by the penalty of each
+        trained weight that has one."""
+        owners = [self, *self.parts]
+        return [
+            *(term for owner in owners for term in owner._losses),
+            *(_penalty(w) for w in self.trainable_weights if w.regularizer is not None),
+        ]
+
+    def penalize(self, graph: Graph, y: Any) -> None:
+        """Add the penalty of the output to the loss."""
+        if self.activity_regularizer is not None:
+            for leaf in leaves(y):
+                if isinstance(leaf, Tensor):
+                    penalty = self.activity_regularizer
+                    graph.penalize(leaf, penalty.l1, penalty.l2)
+
+
+def _penalty(weight: Variable) -> Any:
+    """The penalty of a weight; a value on the tapes that record, if there are any."""
+    from kurve.formulas import functions as ops
+
+    rule = weight.regularizer
+    assert rule is not None
+    if not active.tapes:
+        return float(rule(weight.value))
+    if not isinstance(rule, L1L2):
+        return rule(ops.add(weight, 0.0))
+    terms: Any = rule.l1 * ops.sum(ops.absolute(weight)) if rule.l1 else 0.0
+    return terms + rule.l2 * ops.sum(ops.square(weight)) if rule.l2 else terms

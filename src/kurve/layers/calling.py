@@ -1,0 +1,298 @@
+"""Calls of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve import activations
+from kurve.core import rng
+from kurve.core.arguments import check_flag
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import entries, entry
+from kurve.core.overrides import refuse_overrides
+from kurve.core.results import result
+from kurve.errors import unknown_argument
+from kurve.formulas.calls import graph_of, inferred, mask_of
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.recording import active, recording
+from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.layers.arguments import UNSAID, check_shape, takes
+from kurve.layers.building import LayerBuilding
+from kurve.layers.masks import attach, check_rows, hand_over, is_for_all
+from kurve.layers.modes import in_both_modes
+from kurve.layers.placing import place_all
+from kurve.layers.weights import LayerWeights, running
+
+
+@entries
+class LayerCalls(LayerBuilding):
+    """Calls: on arrays, on symbolic tensors, and while a plan is built."""
+
+    drawn = 0
+    """How often a call by hand has drawn random numbers: their step."""
+
+    @entry
+    def __call__(
+        self,
+        x: Any = UNSAID,
+        *others: Any,
+        training: bool | None = UNSAID,
+        mask: Any = None,
+        **named: Any,
+    ) -> Any:
+        """The layer's output for a batch x (B, ...), by the reference engine; or, for a
+        symbolic tensor, the symbolic output.
+
+        Args:
+            x: (B, ...), or a `KerasTensor`, such as `Input` gives; a list of them for
+                layers of several inputs.
+            others, named: further inputs and arguments, for layers that take them.
+            mask: which steps of x count, True or False, mostly (B, T), for layers whose
+                `call` has this argument; by default what the layers before x say.
+            training: whether the layer acts as in training; None is False. The default
+                is True for layers that move images, and False for the others.
+
+        Raises:
+            TypeError: arguments that the layer does not take.
+        """
+        where = type(self).__name__
+        refuse_overrides(where, self)
+        for name in named:
+            if not takes(self.call, name) or not self.has_formula:
+                raise unknown_argument(type(self).call, name, where)
+        if others and not self.has_formula:
+            raise TypeError(
+                f"[{where}] a layer is called with x alone and, by name, training. "
+                f"Received: {1 + len(others)} arguments. Try layer(x, training=True)."
+            )
+        if mask is not None:
+            if not self.takes_mask:
+                raise TypeError(
+                    f"[{where}] the layer takes all steps of its input as they are, "
+                    "and has no argument for a mask. Received: a mask. Try it in a "
+                    "layer that reduces the steps."
+                )
+            named["mask"] = mask
+        args = others if x is UNSAID else (x, *others)
+        if not args and not named:
+            raise TypeError(
+                f"[{where}] a layer is called with x. Received: no arguments. "
+                f"Try {where}(...)(x)."
+            )
+        for leaf in leaves((args, named)):
+            if isinstance(leaf, KerasTensor):
+                return self._recorded_call(args, named, training)
+            if isinstance(leaf, Tensor):
+                self._build_for_call(args, named)
+                if training is not UNSAID:
+                    named["training"] = training
+                return self.run(*args, **named)
+        refuse_layers(where, x)
+        if Graph.current is not None:  # constants in the formula of another layer
+            args, named = _as_constants(args), _as_constants(named)
+            if any(isinstance(leaf, Tensor) for leaf in leaves((args, named))):
+                return self(*args, training=training, **named)
+        if training is UNSAID:
+            training = self.training_by_default
+        training = training is not None and check_flag(where, "training", training)
+        return self._eager_call(args, named, training)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The output for tensors of a plan under construction, to which the layer's
+        operations are appended."""
+        graph = graph_of(args, kwargs)
+        assert graph is not None
+        mask = hand_over(self, args, kwargs)
+        y = self._called(graph, args, dict(kwargs))
+        self.penalize(graph, y)
+        return attach(self, graph, args, kwargs, y, mask)
+
+    def _called(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The output of `call`."""
+        if not self.has_formula:
+            if self._variables:
+                self.check_input(args[0].sample)
+            first = len(graph.ops)
+            y = self.call(*args, **kwargs)
+            if kwargs.get("training") is not None:
+                from kurve.layers.modes import set_mode
+
+                set_mode(graph, first, bool(kwargs["training"]), self)
+            activation = getattr(self, "activation", None)
+            if isinstance(activation, activations.FunctionActivation):
+                with graph.within(self):
+                    y = activation(y)
+            return y
+        by_mode = takes(self.call, "training")
+        if not by_mode or kwargs.get("training", UNSAID) is None:
+            kwargs.pop("training", None)
+        running.append(self)
+        try:
+            with graph.within(self):
+                if by_mode and "training" not in kwargs and not self.one_formula:
+                    return in_both_modes(graph, self.call, args, kwargs)
+                return self.call(*args, **kwargs)
+        finally:
+            running.pop()
+
+    def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
+        """The symbolic output, and a node of the user's graph."""
+        if not self.takes_several and not self._takes_any:
+            where, x = type(self).__name__, args[0] if args else None
+            if args and not isinstance(x, KerasTensor):
+                raise TypeError(
+                    f"[{where}] the layer takes one tensor. Received: {x!r}. "
+                    "Try Concatenate()([a, b]) first."
+                )
+        self._build_for_call(args, named)
+        kwargs = named if training is UNSAID else {**named, "training": training}
+        out = inferred(self.run, args, kwargs)
+        Node(self, args, kwargs, out)
+        return out
+
+    def _eager_call(
+        self, args: tuple[Any, ...], named: dict[str, Any], training: bool
+    ) -> Any:
+        """The output for arrays."""
+        from kurve.formulas import functions as ops
+        from kurve.gradients.segments import Segment, state_of, statistics_of
+        from kurve.gradients.tape import followed, remember
+
+        where = type(self).__name__
+        arrays: list[np.ndarray] = []
+        keys: list[int | None] = []
+
+        masks: dict[int, int] = {}  # number of an array -> that of its mask
+        bools: set[int] = set()
+
+        def held(value: Any) -> Any:
+            """An argument with the number of an array in the place of each."""
+            several = isinstance(value, (list, tuple, Mapping)) and (
+                self.takes_several or _holds_arrays(value, self)
+            )
+            if several:
+                return replaced(value, held)
+            if self.has_formula and (value is None or isinstance(value, (bool, str))):
+                return value
+            number = len(arrays)
+            arrays.append(as_numbers(where, "x", value, np.float32))
+            if getattr(value, "dtype", None) is np.dtype(bool):
+                bools.add(number)
+            mask = getattr(value, "_keras_mask", None)
+            if mask is not None:
+                masks[number] = held(np.asarray(mask)).number
+            keys.append(getattr(value, "key", None))
+            return _Place(number)
+
+        args = tuple(map(held, args))
+        fixed = {k: v for k, v in named.items() if is_for_all(k, v, arrays)}
+        named = {k: held(v) for k, v in named.items() if k not in fixed}
+        check_rows(where, named, arrays)
+        named |= {k: np.asarray(v, np.float32) for k, v in fixed.items()}
+        for array in arrays:
+            if array.ndim < 2 and not self.has_formula:
+                raise ValueError(
+                    f"[{where}] x must have a batch axis and at least one "
+                    f"more. Received: x.shape={array.shape}. Try x.reshape(-1, 1)."
+                )
+            if not array.ndim:
+                raise ValueError(
+                    f"[{where}] x must have a batch axis. Received: a number. "
+                    "Try an array."
+                )
+        samples = [a.shape[1:] for a in arrays]
+        if not self.has_formula:
+            samples = [check_shape(type(self), s) for s in samples]
+        graph = Graph(samples)
+        tensors = graph.inputs
+        for number in bools:
+            tensors[number].dtype = "bool"
+        for number, mask in masks.items():
+            tensors[number].mask = tensors[mask]
+
+        def tensor(leaf: Any) -> Any:
+            return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
+
+        args, named = replaced(args, tensor), replaced(named, tensor)
+        with recording(()):
+            self._build_for_call(args, named)
+            place_all(graph, [self], True)
+            graph.training = training
+            out = self.run(*args, **named, training=training)
+            flat = list(leaves(out))
+            masked = [i for i, leaf in enumerate(flat) if mask_of(leaf) is not None]
+            flat += [flat[i].mask for i in masked]
+            plan = graph.finish(flat, penalized=True)
+            state = state_of(
+                plan,
+                graph.params,
+                graph.buffers,
+                np.float32,
+                self.drawn,
+                rng.next_seed(),
+            )
+            self.drawn += training
+            segment = Segment(
+                plan, graph.params, graph.buffers, state, arrays, training
+            )
+            for variable, value in statistics_of(segment) if training else ():
+                variable.assign(value)
+        numbers = [head.value for head in plan.heads]
+        for part in self.parts:
+            part._losses = []
+        if active.tapes:
+            found: list[Any] = [followed(segment, number) for number in numbers]
+            penalty = plan.penalty
+            terms = [] if penalty is None else [followed(segment, penalty)]
+            remember(segment, keys)
+            self._losses = [ops.mean(rows) for rows in terms]
+        else:
+            found = [result(segment.value(number)) for number in numbers]
+            rows = None if plan.penalty is None else segment.value(plan.penalty)
+            self._losses = [] if rows is None else [float(np.mean(rows))]
+        for i, mask in zip(masked, found[len(found) - len(masked) :], strict=True):
+            found[i]._keras_mask = np.asarray(mask).astype(bool)
+        results = iter(found)
+        return replaced(out, lambda _: next(results))
+
+
+class _Place:
+    """Stands for the array of that number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _holds_arrays(value: Any, layer: LayerWeights) -> bool:
+    """Whether a structure, given to a layer of one's own, is one of arrays."""
+    parts = list(leaves(value))
+    return (
+        (layer._takes_any or isinstance(value, Mapping))
+        and bool(parts)
+        and all(isinstance(part, np.ndarray) and part.ndim for part in parts)
+    )
+
+
+def _as_constants(value: Any) -> Any:
+    """Tensors of the formula that is being traced, in the place of arrays."""
+    graph = Graph.current
+    assert graph is not None
+
+    def tensor(leaf: Any) -> Any:
+        fits = isinstance(leaf, np.ndarray) and leaf.ndim
+        return graph.as_tensor(leaf) if fits else leaf
+
+    return replaced(value, tensor)
+
+
+def refuse_layers(where: str, x: Any) -> None:
+    """Refuse layers in place of data or of tensors."""
+    parts = x if isinstance(x, (list, tuple)) else [x]
+    if any(isinstance(part, LayerWeights) for part in parts):
+        raise TypeError(
+            f"[{where}] a layer is called with an array or a symbolic tensor. "
+            f"Received: {x!r}, a layer. Try {where}(...)(Input(shape=(1,)))."
+        )

@@ -1,0 +1,117 @@
+"""Layers as a plan: the places of their weights, and their operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.core.arrays import as_numbers
+from kurve.formulas.graph import Graph, Tensor
+from kurve.layers.variable import Variable
+from kurve.plan import Plan, Shape
+
+
+def lower(
+    layers: Sequence[Any], input_shape: Shape, trainable: bool = True
+) -> tuple[Plan, list[Any], list[Any]]:
+    """The plan of a stack of built layers, and the variables of its two flat vectors,
+    in the order of `plan.params` and `plan.buffers`.
+
+    Args:
+        trainable: False freezes the weights of all layers.
+    """
+
+    def chain(tensors: list[Tensor]) -> list[Tensor]:
+        for layer in layers:
+            tensors = [layer.run(*tensors)]
+        return tensors
+
+    graph = Graph([input_shape], streams=streams_of(layers))
+    place_all(graph, layers, trainable)
+    plan = graph.finish(chain(graph.inputs))
+    return plan, graph.params, graph.buffers
+
+
+def all_layers(layers: Iterable[Any]) -> list[Any]:
+    """The layers, with those of models in the place of these; each once."""
+    found: dict[int, Any] = {}
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        for part in [layer] if inner is None else all_layers(inner.layers):
+            found.setdefault(id(part), part)
+    return list(found.values())
+
+
+def streams_of(layers: Sequence[Any]) -> dict[int, int]:
+    """The number of each layer, by its id: the key of its random streams."""
+    return {id(layer): i for i, layer in enumerate(all_layers(layers))}
+
+
+def place_all(graph: Graph, layers: Iterable[Any], trainable: bool) -> None:
+    """Give all variables a place in the flat vectors, layer after layer."""
+    for variable, flag in placements(layers, trainable):
+        graph.place(variable, flag)
+
+
+def placements(
+    layers: Iterable[Any], trainable: bool
+) -> Iterator[tuple[Variable, bool]]:
+    """The variables of layers, models and their parts, and whether they are trained."""
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        if inner is not None:
+            yield from placements(inner.layers, trainable and inner.trainable)
+            continue
+        flag = trainable and layer.trainable
+        for variable in layer.own_variables:
+            yield variable, flag
+        yield from placements(layer.parts, flag)
+
+
+def flags_of(layers: Iterable[Any]) -> list[bool]:
+    """The `trainable` flags of layers, models and their parts."""
+    flags: list[bool] = []
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        if inner is not None:
+            flags += [inner.trainable, *flags_of(inner.layers)]
+        else:
+            flags += [layer.trainable, *flags_of(layer.parts)]
+    return flags
+
+
+def assign_all(
+    where: str, variables: Sequence[Variable], values: Sequence[Any]
+) -> None:
+    """Assign each value to its variable, after checking all of them."""
+    if not isinstance(values, Iterable):
+        raise TypeError(
+            f"[set_weights] weights must be a list of arrays. Received: {values!r}. "
+            "Try a list such as get_weights() gives."
+        )
+    arrays = [
+        as_numbers("set_weights", f"weights[{i}]", value, np.float32)
+        for i, value in enumerate(values)
+    ]
+    if len(arrays) != len(variables):
+        raise ValueError(
+            f"[set_weights] {where} has {len(variables)} weights: "
+            f"{', '.join(f'{v.name} {v.shape}' for v in variables)}. "
+            f"Received: {len(arrays)} arrays. Try a list such as get_weights() gives."
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        if array.shape != variable.shape:
+            raise ValueError(
+                f"[set_weights] {variable.name} has shape {variable.shape}. "
+                f"Received: shape {array.shape}. "
+                "Try a list such as get_weights() gives."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"[set_weights] weights must be finite. Received: NaN or infinity for "
+                f"{variable.name}. Try weights from before training diverged."
+            )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

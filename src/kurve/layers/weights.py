@@ -1,0 +1,231 @@
+"""The weights of layers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from kurve import initializers, regularizers
+from kurve.core.arguments import (
+    check_flag,
+    check_name,
+    check_unused,
+    is_count,
+    is_integer,
+)
+from kurve.core.entries import entries, entry
+from kurve.formulas.tensor import is_structure, leaves
+from kurve.layers.arguments import check_size, constraint_of
+from kurve.layers.formula import LayerFormula
+from kurve.layers.free import Variable as FreeVariable
+from kurve.layers.placing import assign_all, placements
+from kurve.layers.variable import Variable
+from kurve.plan import Shape
+
+running: list[LayerWeights] = []
+"""The layers of one's own whose `build` or `call` is running: their names come before
+those of weights that are made there."""
+
+
+@entries
+class LayerWeights(LayerFormula):
+    """The weights of a layer and of its parts."""
+
+    _variables: list[Variable]
+
+    built_shape: Shape | None
+    """Shapes of the samples that the weights were made for."""
+
+    constrained: Mapping[str, str] = MappingProxyType({})
+    """Which argument is the constraint of a variable: {"bias": "bias_constraint"}."""
+
+    @property
+    def parts(self) -> list[Any]:
+        """The layers that are attributes of this one, also in lists and dictionaries,
+        in order."""
+        found: dict[int, Any] = {}
+        for _, value in self.attributes:
+            if is_structure(value) or isinstance(value, LayerWeights):
+                for part in leaves(value):
+                    if isinstance(part, LayerWeights) and part is not self:
+                        found.setdefault(id(part), part)
+        return list(found.values())
+
+    @property
+    def attributes(self) -> list[tuple[str, Any]]:
+        """Names and values, without what the constructor was given."""
+        return [(k, value) for k, value in vars(self).items() if k != "_given"]
+
+    def leave(self, network: Any) -> None:
+        """Leave a model, with the weights."""
+        for variable in self.variables:
+            variable.leave(network)
+
+    @property
+    def built(self) -> bool:
+        """Whether it has its weights."""
+        return self.built_shape is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Keras's `build` ends with `self.built = True`; here the call of it knows."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights."""
+        return self._trainable
+
+    @trainable.setter
+    @entry
+    def trainable(self, value: bool) -> None:
+        self._trainable = check_flag(type(self).__name__, "trainable", value)
+        for part in self.parts:
+            part.trainable = self._trainable
+
+    @property
+    def own_variables(self) -> list[Variable]:
+        """The variables without those of its parts, trainable ones first."""
+        free = [v for v in vars(self).values() if isinstance(v, FreeVariable)]
+        return sorted([*self._variables, *free], key=lambda v: v.role != "param")
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables, including constants, and those of its parts."""
+        if not self.parts:
+            return self.own_variables
+        found = {id(v): v for v in self.own_variables}
+        for part in self.parts:
+            found.update((id(v), v) for v in part.variables)
+        return list(found.values())
+
+    @property
+    def weights(self) -> list[Variable]:
+        return [v for v in self.variables if v.role != "constant"]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        found = {id(v): v for v, trainable in placements([self], True) if trainable}
+        return [v for v in found.values() if v.role == "param"]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trainable = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trainable]
+
+    trainable_variables = trainable_weights
+
+    non_trainable_variables = non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of elements of all weights."""
+        return sum(v.value.size for v in self.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the weights."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace all weights; if one does not fit, none.
+
+        Raises:
+            ValueError: another number of arrays, or another shape.
+        """
+        assign_all(f"layer {self.name!r}", self.weights, weights)
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | int | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+        *,
+        role: str | None = None,
+    ) -> Variable:
+        """Make a weight, in `build`.
+
+        Args:
+            shape: of the weight; () is one number.
+            initializer: name or object of `kurve.initializers`; by default
+                "glorot_uniform", or "zeros" for integers.
+            dtype: None or "float32".
+            trainable: whether training changes it.
+            autocast, aggregation, overwrite_with_gradient: Keras's defaults.
+            regularizer: name or object of `kurve.regularizers`, or None.
+            constraint: name or object of `kurve.constraints`; None for that which
+                `constrained` names, if any.
+            name: by default "variable", with a number where there are several.
+            role: see `Variable`; it says more than `trainable`.
+
+        Raises:
+            TypeError, ValueError: a shape that is none, or an unknown name.
+        """
+        where = f"{type(self).__name__}.add_weight"
+        if isinstance(shape, str):
+            raise ValueError(
+                f"[{where}] the shape comes first, and the name is given by name. "
+                f"Received: add_weight({shape!r}, ...). "
+                f"Try add_weight(shape, name={shape!r})."
+            )
+        check_unused(
+            where,
+            aggregation=aggregation,
+            overwrite_with_gradient=overwrite_with_gradient,
+        )
+        axes = (shape,) if is_integer(shape) else () if shape is None else tuple(shape)  # type: ignore[arg-type]
+        if not all(is_count(axis) for axis in axes):
+            raise ValueError(
+                f"[{where}] the shape must be a tuple of positive integers. "
+                f"Received: shape={shape!r}. Try an Input of known sizes."
+            )
+        check_size(type(self), name or "weight", axes)  # type: ignore[arg-type]
+        if initializer is None and "int" in str(dtype):
+            initializer = "zeros"
+        if role is None:
+            role = "param" if check_flag(where, "trainable", trainable) else "buffer"
+        if name is None:
+            count = sum("/variable" in v.name for v in self._variables)
+            name = f"variable_{count}" if count else "variable"
+        if constraint is None:
+            constraint = getattr(self, self.constrained.get(name, ""), None)
+        outer = [layer for layer in running if layer is not self]
+        variable = Variable(
+            "/".join([*path_of([*outer, self]), check_name(where, name)]),
+            tuple(int(axis) for axis in axes),  # type: ignore[arg-type]
+            initializers.of_weight(initializer),
+            role,
+            regularizers.get(regularizer),
+            None if constraint is None else constraint_of(constraint),
+        )
+        self._variables.append(variable)
+        return variable
+
+
+def path_of(layers: Sequence[LayerWeights]) -> list[str]:
+    """Names for the weights of the last of these layers, each a part of the one before:
+    the name of the first, then of attributes, which are the same in each copy."""
+    names = [layers[0].name]
+    for outer, part in itertools.pairwise(layers):
+        names.append(_attribute_of(part, outer) or part.name)
+    return names
+
+
+def _attribute_of(part: LayerWeights, outer: LayerWeights) -> str | None:
+    if outer.parts_by_name:
+        return None
+    for name, value in outer.attributes:
+        if isinstance(value, (LayerWeights, list, tuple, Mapping)):
+            for place, leaf in enumerate(leaves(value)):
+                if leaf is part:
+                    name = name.lstrip("_")
+                    return name if value is part else f"{name}_{place}"
+    return None

@@ -85,8 +85,6 @@ def test_weights_of_a_count() -> None:
         (lookup(invert=True), "cannot invert"),
         (lookup(num_oov_indices=2, oov_method="farmhash"), "no hash"),
         (IntegerLookup(vocabulary=[2**24]), "float32"),
-        (kurve.layers.StringLookup(vocabulary=["a"]), "before a model"),
-        (kurve.layers.Hashing(3), "before a model"),
     ],
 )
 def test_what_cannot_be_in_a_model(layer: Any, rule: str) -> None:

@@ -110,8 +110,6 @@ def test_before_a_model() -> None:
         ),
         (lambda: adapted()([["a", "b"]]), r"must be \(B,\) or \(B, 1\)"),
         (lambda: TextVectorization()(["a"]), "no vocabulary yet"),
-        (lambda: adapted()(kurve.Input((1,))), "before a model"),
-        (lambda: kurve.Sequential([kurve.Input((1,)), adapted()]), "before a model"),
         (lambda: TextVectorization(vocabulary=["a"]).adapt(TEXTS), "would replace"),
     ],
 )

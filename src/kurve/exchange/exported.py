@@ -19,6 +19,7 @@ from kurve.engines.reference.common import view
 from kurve.models import Model
 from kurve.models.ensembles import Ensemble
 from kurve.plan import Op, Plan, Shape
+from kurve.training.layout import FIRST
 
 if TYPE_CHECKING:
     from kurve.estimators import Classifier, Estimator, Regressor
@@ -181,6 +182,13 @@ def describe(model: Any) -> ExportedModel:
     """
     if isinstance(model, Model):
         plan, _ = network_of(model).require_built("export")
+        if network_of(model).encodes:
+            names = [layer.name for layer in model.layers if hasattr(layer, FIRST)]
+            raise ValueError(
+                "[export] a file cannot hold what reads texts. Received: a model with "
+                f"{', '.join(map(repr, names))}. Try a model of what follows, and the "
+                "numbers that these layers give for arrays."
+            )
         return _of_sequential(model) if plan.is_stack else _of_graph(model)
     if isinstance(model, Ensemble):
         return _of_ensemble(model)

@@ -296,7 +296,7 @@ def _stack(
         cls, arguments = parts.opened(entry, inner)
         found = parts.own(entry)
         if cls == "InputLayer" and found is None and i == 0:
-            shape = merged(shape_of_input(arguments, inner), shape)
+            shape = merged(shape_of_input(arguments, inner, scalars=True), shape)
             rows = rows_of(arguments)
             continue
         if not entries:
@@ -350,10 +350,12 @@ def _graph(
         options: dict[str, Any] = {}
         called = ""
         if cls == "InputLayer" and found is None:
+            texts = arguments.get("dtype") == "string"
             shape = shape_of_input(arguments, inner, scalars=True)
             rows = rows or rows_of(arguments)
             described: dict[str, Any] = {"name": name, "shape": list(shape)}
-            described = {"class_name": cls, "config": {**described, "dtype": "float32"}}
+            dtype = "string" if texts else "float32"
+            described = {"class_name": cls, "config": {**described, "dtype": dtype}}
             tree.append(Part(cls, name))
         elif found is None and is_function(entry):
             called, options = _function(cls, arguments, inner)
@@ -519,6 +521,8 @@ def model_entry(model: Any) -> dict[str, Any]:
     while name in taken:
         name, number = f"input_{number}", number + 1
     batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
+    if network_of(model).encodes:
+        batch["dtype"] = "string"
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
     input_shape = tuple(shape)
     for layer in model.layers:

@@ -276,6 +276,9 @@ def shape_of_first(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | No
     return shape
 
 
+INPUT_DTYPES = ("float32", "uint8", "float64", "int32", "int64", "string")
+
+
 def shape_of_input(
     arguments: Mapping[str, Any], what: str, scalars: bool = False
 ) -> SampleShape:
@@ -287,8 +290,8 @@ def shape_of_input(
     if scalars and arguments.get("batch_shape") == [None]:
         return ()
     dtype = arguments.get("dtype")
-    if dtype not in (None, "float32", "uint8", "float64", "int32", "int64"):
-        raise ValueError(f"{what} takes {dtype!r}; Kurve takes numbers")
+    if dtype not in (None, *INPUT_DTYPES):
+        raise ValueError(f"{what} takes {dtype!r}; Kurve takes numbers or texts")
     for key in ("sparse", "ragged"):
         if arguments.get(key):
             raise ValueError(f"{what} has {key}=True, which Kurve does not have")
@@ -302,7 +305,7 @@ def sample_shape(value: Any) -> SampleShape | None:
     """(None, 3) without its first axis; None for sizes that are left open."""
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) < 2:
+    if not isinstance(value, list) or not value:
         raise ValueError(f"the input's shape is {value!r}")
     for size in value[1:]:
         if size is not None and (type(size) is not int or not 0 < size < 2**40):

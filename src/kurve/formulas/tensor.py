@@ -37,7 +37,7 @@ class KerasTensor(Symbolic):
 
     Args:
         shape: with the batch axis, (None, ...).
-        dtype: "float32", "int32" or "bool".
+        dtype: "float32", "int32", "bool" or "string".
         name: made up if None.
     """
 
@@ -97,7 +97,11 @@ class Node:
 
     args, kwargs: of the call, symbolic tensors among them
     outputs:      the structure of tensors that it gave
+    encodes:      whether the operation computes with the arrays that a model is given,
+                  before the engine does: texts become numbers
     """
+
+    encodes = False
 
     def __init__(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any

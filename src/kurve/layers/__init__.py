@@ -219,10 +219,8 @@ __getattr__ = Later(__name__, _MODULES, refuse)
 __dir__ = __getattr__.dir
 __all__ = [*__getattr__.homes, "Layer", "Variable"]
 
-_OF_ARRAYS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 CLASSES: Classes[Layer] = Classes(
-    __name__,
-    __getattr__.classes(["Input", "InputLayer", "InputSpec", "Wrapper", *_OF_ARRAYS]),
+    __name__, __getattr__.classes(["Input", "InputLayer", "InputSpec", "Wrapper"])
 )
 """The layers by name: those that files may hold."""
 

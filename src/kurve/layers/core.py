@@ -113,18 +113,17 @@ NUMBERS = ("float", "int", "uint", "bool", "bfloat")
 
 
 def check_input_dtype(dtype: Any) -> str:
-    """The type of the numbers that a model is given. They are converted to float32,
-    images of uint8 batch by batch.
+    """The type of what a model is given: "string" for texts, or that of numbers, which
+    are converted to float32, images of uint8 batch by batch.
 
     Raises:
-        ValueError: not a type of numbers.
+        ValueError: another type.
     """
     name = name_of_dtype(dtype) or "float32"
-    if name.rstrip("0123456789") not in NUMBERS:
+    if name != "string" and name.rstrip("0123456789") not in NUMBERS:
         raise ValueError(
-            "[Input] dtype must be a type of numbers. "
-            f"Received: dtype={dtype!r}. Try dtype='float32', and TextVectorization or "
-            "StringLookup before the model for texts."
+            "[Input] dtype must be a type of numbers or 'string'. "
+            f"Received: dtype={dtype!r}. Try dtype='float32'."
         )
     return name
 
@@ -148,7 +147,9 @@ def Input(
             a size that may differ from batch to batch.
         batch_size: None or the number of rows that `batch_shape` shows; batches of any
             size fit.
-        dtype: type of the numbers that come in, which are converted to float32.
+        dtype: type of the numbers that come in, which are converted to float32; or
+            "string" for texts, which StringLookup, TextVectorization, Hashing or
+            HashedCrossing must read.
         sparse, ragged: None or False: arrays are dense.
         batch_shape: shape with the batch axis before it, in place of both.
         name: made from the class if None.

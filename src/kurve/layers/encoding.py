@@ -11,7 +11,7 @@ from kurve.core.arguments import check_unused, is_count, is_number
 from kurve.core.arrays import as_numbers
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Tensor
-from kurve.formulas.tensor import KerasTensor, leaves
+from kurve.formulas.tensor import KerasTensor, Node, leaves
 from kurve.layers.base import Layer, NamedArguments
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -26,9 +26,13 @@ class EncodingArguments(NamedArguments, total=False):
 
 
 class Encoding(Layer):
-    """Base class. Such a layer is called on arrays, before a model:
-    `model.fit(layer(x), y)`. Those that have a formula may also be in a model, where
-    they cannot ask whether all numbers are valid: others have no place in a row."""
+    """Base class. Such a layer is called on arrays: `model.fit(layer(x), y)`. Those
+    that have a formula may also be anywhere in a model, where they cannot ask whether
+    all numbers are valid: others have no place in a row. The others may read the inputs
+    of a model: they compute with the arrays that it is given, before the engine does.
+    """
+
+    takes_scalars = True
 
     def __init__(self, **common: Unpack[EncodingArguments]) -> None:
         check_unused(type(self).__name__, sparse=common.pop("sparse", False))
@@ -41,23 +45,44 @@ class Encoding(Layer):
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         if not self.has_formula:
-            return self.refuse_model()
+            return self.encoded_shape((None, *input_shape))[1:]
         return super().output_sample_shape(input_shape)
 
-    def is_symbolic(self, x: Any) -> bool:
-        """Whether x is a tensor of a model.
+    @property
+    def encodes_first(self) -> bool:
+        """Whether in a row of layers it can only stand before those of numbers."""
+        return not self.has_formula
 
-        Raises:
-            ValueError: it is, and the layer has no formula.
-        """
-        found = any(isinstance(leaf, (KerasTensor, Tensor)) for leaf in leaves(x))
-        return found and (self.has_formula or bool(self.refuse_model()))
+    def encoded_shape(self, *shapes: Any) -> Any:
+        """The shape of the numbers for inputs of these shapes, with the batch axis."""
+        raise NotImplementedError
+
+    def is_symbolic(self, x: Any) -> bool:
+        """Whether x is a tensor of a model."""
+        return any(isinstance(leaf, (KerasTensor, Tensor)) for leaf in leaves(x))
+
+    def __call__(self, x: Any, **named: Any) -> Any:  # type: ignore[override]
+        """Of a tensor of a model: by the formula, if there is one and x are numbers;
+        else before the engine."""
+        tensors = list(leaves(x))
+        if self.has_formula and not any(
+            getattr(tensor, "dtype", "") == "string" for tensor in tensors
+        ):
+            return super().__call__(x, **named)
+        if not all(isinstance(tensor, KerasTensor) for tensor in tensors):
+            return self.refuse_model()
+        shape = self.encoded_shape(*(tensor.shape for tensor in tensors))
+        whole = getattr(self, "output_mode", "int") == "int"
+        out = KerasTensor(shape, "int32" if whole else "float32")
+        Node(self, (x,), {}, out).encodes = True
+        return out
 
     def refuse_model(self) -> Any:
-        """Refuse to be a layer of a model."""
+        """Refuse to be a layer inside a model."""
         raise ValueError(
-            f"[{type(self).__name__}] this layer is called on arrays, before a model. "
-            f"Received: the layer {self.name!r} in a model. Try model.fit(layer(x), y)."
+            f"[{type(self).__name__}] this layer is called on arrays or on the inputs "
+            f"of a model. Received: the layer {self.name!r} inside a model. "
+            "Try it on Input(shape=(1,), dtype='string'), or model.fit(layer(x), y)."
         )
 
     def mode(self, given: Any, known: Sequence[str] = MODES) -> str:
@@ -106,6 +131,17 @@ def encoded(
     if weights is not None:
         hot = hot * weights[..., None]
     return np.asarray(hot.sum(axis=axis, dtype=np.float32))
+
+
+def shape_of_encoded(shape: Any, mode: str, depth: int) -> tuple[int | None, ...]:
+    """The shape of `encoded` for one of indices, with the batch axis."""
+    shape = tuple(shape)
+    if mode == "int":
+        return shape
+    if mode == "one_hot":
+        single = len(shape) > 1 and shape[-1] == 1
+        return (*(shape[:-1] if single else shape), depth)
+    return (*shape[:1], *shape[2:], depth)
 
 
 def traced(x: Any, mode: str, depth: int, weights: Any = None) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kurve.core.arguments import is_integer
 from kurve.core.fingerprints import CROSS_KEY, fingerprint, joined, sip_hash
-from kurve.layers.encoding import Encoding, EncodingArguments, encoded
+from kurve.layers.encoding import Encoding, EncodingArguments, encoded, shape_of_encoded
 
 
 def as_texts(where: str, x: Any) -> np.ndarray:
@@ -121,13 +121,17 @@ class Hashing(Encoding):
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
         """The bins of x."""
-        self.is_symbolic(x)
+        if self.is_symbolic(x):
+            return super().__call__(x)
         texts, masks = as_texts("Hashing", x), self.mask_value is not None
         reserved = masks and self.num_bins > 1
         bins = hashed(texts, self.num_bins - reserved, self.salt)
         if reserved:
             bins = np.where(texts == str(self.mask_value).encode(), 0, bins + 1)
         return encoded(bins, self.output_mode, self.num_bins)
+
+    def encoded_shape(self, *shapes: Any) -> Any:
+        return shape_of_encoded(shapes[0], self.output_mode, self.num_bins)
 
 
 class HashedCrossing(Encoding):
@@ -171,7 +175,8 @@ class HashedCrossing(Encoding):
         Args:
             x: two or more arrays (B,) or (B, 1).
         """
-        self.is_symbolic(x)
+        if self.is_symbolic(x):
+            return super().__call__(x)
         columns = [np.asarray(column) for column in x]
         shapes = {column.shape for column in columns}
         if len(columns) < 2 or len(shapes) != 1:
@@ -193,6 +198,8 @@ class HashedCrossing(Encoding):
                 crossed = joined(crossed, int(key[place]))
             bins[place] = crossed % self.num_bins
         return encoded(bins, self.output_mode, self.num_bins)
+
+    encoded_shape = Hashing.encoded_shape
 
     def _keys(self, column: np.ndarray) -> np.ndarray:
         """A number for each value: itself, or the hash of a text."""

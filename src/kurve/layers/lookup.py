@@ -20,6 +20,7 @@ from kurve.layers.encoding import (
     as_integers,
     batches,
     encoded,
+    shape_of_encoded,
     traced,
 )
 from kurve.layers.hashing import as_texts, checked_salt, hashed
@@ -271,6 +272,16 @@ class _Lookup(Encoding):
         if self.output_mode != "tf_idf":
             return encoded(indices, self.output_mode, self._depth)
         return encoded(indices, "count", self._depth) * self._weights()
+
+    def encoded_shape(self, *shapes: Any) -> Any:
+        if self.output_mode != "int":
+            self._refuse(
+                not self._tokens,
+                "there is no vocabulary yet",
+                "a call",
+                "layer.adapt(x) or vocabulary=[...]",
+            )
+        return shape_of_encoded(shapes[0], self.output_mode, self._depth)
 
     @property
     def _depth(self) -> int:

@@ -27,7 +27,8 @@ class TextVectorizationArguments(EncodingArguments, total=False):
 
 
 class TextVectorization(Encoding):
-    """Sentences as numbers of their words, before a model: `model.fit(layer(x), y)`.
+    """Sentences as numbers of their words: `model.fit(layer(x), y)`, or in a model, on
+    an `Input` of dtype "string".
 
     A sentence is standardized, split into words, and these may be joined to n-grams;
     then each is an index of a vocabulary, as `StringLookup` gives it: 0 for padding and
@@ -214,6 +215,15 @@ class TextVectorization(Encoding):
         single = np.ndim(x) == 0
         y = self._cut(self._lookup(self._padded(self._words(x))))
         return y[0] if single else y
+
+    def encoded_shape(self, *shapes: Any) -> Any:
+        if self.output_mode != "int":
+            return self._lookup.encoded_shape((None, None))
+        shape = tuple(shapes[0])
+        length = self.output_sequence_length
+        if self.split is None and self.ngrams is None and len(shape) > 1:
+            return shape if length is None else (*shape[:-1], length)
+        return (*shape[:1], length)
 
     def _cut(self, y: np.ndarray) -> np.ndarray:
         """Indices with as many columns as asked for."""

@@ -103,7 +103,11 @@ def clone_model(
         return stack
     if given is None:
         given = [
-            Input(tensor.sample, name=tensor.history.operation.name)
+            Input(
+                tensor.sample,
+                dtype=tensor.dtype,
+                name=tensor.history.operation.name,
+            )
             for tensor in structure.flat_inputs
         ]
     made = dict(zip(map(id, structure.flat_inputs), given, strict=True))

@@ -382,7 +382,9 @@ def _named_operation(
         given = config.table("name", "shape", "dtype")
         given["name"].text()
         shape: Any = sample_shape(given["shape"])
-        return config.convert(lambda c: InputLayer(shape, name=c["name"]))
+        return config.convert(
+            lambda c: InputLayer(shape, dtype=c["dtype"], name=c["name"])
+        )
     bare = {
         key: part.value
         for key, part in parts.items()

@@ -327,6 +327,14 @@ class Model(Facade, Layer):
     def _symbolic_call(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         (x,) = args
         self._build_like(x)
+        structure = self._network.structure
+        if self._network.encodes and structure is None:
+            for layer in self._network.layers:
+                x = layer(x)
+            return x
+        if self._network.encodes and structure is not None:
+            found = iter(structure.called(list(leaves(x))))
+            return replaced(structure.outputs, lambda _: next(found))
         out = inferred(self.run, args, named)
         Node(self, args, named, out)
         return out

@@ -105,7 +105,8 @@ class Sequential(Model):
         sample, tensors = self._shapes(name), self._tensors
         layers = self._network.layers
         if not tensors:
-            tensors.append(InputLayer(sample).output)
+            dtype = "string" if self._network.encodes else None
+            tensors.append(InputLayer(sample, dtype=dtype).output)
         for layer in layers[len(tensors) - 1 :]:
             tensors.append(layer(tensors[-1]))
         return Structure(tensors[0], tensors[len(layers)])
@@ -183,7 +184,9 @@ class Sequential(Model):
         network = self._network
         sample = network.input_shape
         if input_shape is not None:
-            sample = check_shape(Sequential, tuple(input_shape)[1:])
+            sample = tuple(input_shape)[1:]  # type: ignore[assignment]
+            if sample or not network.encodes:  # a text may have no axis of its own
+                sample = check_shape(Sequential, sample)
             if network.input_shape not in (None, sample):
                 raise ValueError(
                     f"[build] the model's samples have shape {network.input_shape}. "

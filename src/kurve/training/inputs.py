@@ -116,6 +116,8 @@ def check_inputs(
     """x in the form that engines take: an array, or a tuple of several inputs."""
     if network.plan is None and network.build_for is not None:
         network.build_for(x)
+    if network.encodes:
+        return _encoded(where, network, x)
     if network.plan is not None:
         if network.has_open_sizes:
             _adapt(network, x)
@@ -135,6 +137,44 @@ def check_inputs(
         found.append(data.as_samples(place, "x", one, shape, keep_bytes=True))
     _check_lengths(where, "x", inputs, found)
     return tuple(found)
+
+
+def _encoded(where: str, network: Network, x: Any) -> Any:
+    """x of a model with inputs that are encoded before the engine computes."""
+    structure, inputs = network.structure, network.inputs
+    if structure is None:
+        (x,) = x if isinstance(x, (list, tuple)) and np.ndim(x[0]) else (x,)
+        x = np.asarray(x)
+        if network.plan is None:
+            network.build(network.input_shape or x.shape[1:])
+        if x.ndim == 1 and network.input_shape == (1,):
+            x = x[:, None]
+        for layer in network.encoding:
+            x = layer(x)
+        network.adapt_to([x.shape[1:]])
+        assert network.plan is not None
+        return data.as_samples(where, "x", x, network.plan.inputs[0], keep_bytes=True)
+    if len(inputs.names) > 1 or isinstance(x, Mapping):
+        given = list(inputs.split(where, "x", _without_layers(where, x)))
+    else:
+        single = isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) > 0
+        given = [x[0] if single else x]
+    for i, tensor in enumerate(structure.flat_inputs):
+        array = np.asarray(given[i])
+        if array.ndim == 1 and len(tensor.shape) == 2 and tensor.shape[1] == 1:
+            array = array[:, None]
+        given[i] = array
+    found = structure.encoded(given)
+    network.adapt_to([np.shape(part)[1:] for part in found])
+    shapes = [None] * len(found) if network.plan is None else network.plan.inputs
+    for i, tensor in enumerate(structure.entries):
+        place = f"{where}, input {tensor._keras_history.operation.name!r}"
+        found[i] = data.as_samples(place, "x", found[i], shapes[i], keep_bytes=True)
+    if len({len(part) for part in found}) > 1:
+        names = [t._keras_history.operation.name for t in structure.entries]
+        pairs = zip(names, found, strict=True)
+        data.check_lengths(where, {f"x[{n!r}]": len(part) for n, part in pairs})
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 def _without_layers(where: str, value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Plan, Shape
 from kurve.training.structure import Structure
+
+FIRST = "encodes_first"
+"""Attribute of layers that compute with arrays, before the engine does."""
 
 MOST_PLANS = 8
 """For other sizes of unknown axes, that are remembered."""
@@ -79,6 +83,18 @@ class Layout:
         self.structure = structure
         self.layers = [o for o in structure.operations if hasattr(o, "variables")]
         self.input_shape = structure.flat_inputs[0].sample
+
+    @property
+    def encodes(self) -> bool:
+        """Whether inputs are encoded before the engine computes."""
+        if self.structure is not None:
+            return bool(self.structure.encoding)
+        return bool(self.layers) and bool(getattr(self.layers[0], FIRST, False))
+
+    @property
+    def encoding(self) -> list[Any]:
+        """The layers at the beginning of a stack that read texts."""
+        return list(takewhile(lambda layer: getattr(layer, FIRST, False), self.layers))
 
     @property
     def state(self) -> State | None:
@@ -219,9 +235,9 @@ class Layout:
         """Let the layers declare their variables; no memory is allocated yet."""
         if self.structure is not None:
             return  # they have been called
-        shape: Sequence[int | None] = input_shape
+        shape: Sequence[int | None] = self._encoded_shape(input_shape)
         masked = False
-        for layer in self.layers:
+        for layer in self.layers[len(self.encoding) :]:
             masked = masked or layer.makes_masks
             inner = getattr(layer, "_network", None)
             if masked:  # what follows may read the mask: it is called with it
@@ -237,8 +253,8 @@ class Layout:
                 raise _several(layer)
 
     def _declare_masked(self, input_shape: Shape) -> None:
-        x: Any = KerasTensor((None, *input_shape))
-        for layer in self.layers:
+        x: Any = KerasTensor((None, *self._encoded_shape(input_shape)))
+        for layer in self.layers[len(self.encoding) :]:
             x = layer.compute_output_spec(x)
 
     def lowered(
@@ -298,22 +314,24 @@ class Layout:
         """The outputs for tensors of a plan under construction."""
         if self.structure is not None:
             return self.structure.run(tensors)
-        for layer in self.layers:
+        layers = self.layers[len(self.encoding) :]
+        for layer in layers:
             tensors = list(leaves(layer.run(*tensors)))
             if len(tensors) > 1:
                 raise _several(layer)
-        return tensors
+        # An engine's output is what an operation computes.
+        return tensors if layers else [tensor * 1.0 for tensor in tensors]
 
     def samples(self, input_shape: Shape | None = None) -> list[Shape]:
         """The shapes of one sample of all inputs, unknown sizes replaced."""
         if self.structure is not None and input_shape is None:
-            shapes = [tensor.sample for tensor in self.structure.flat_inputs]
+            shapes = [tensor.sample for tensor in self.structure.entries]
         elif self.structure is not None:
             assert input_shape is not None
-            others = [tensor.sample for tensor in self.structure.flat_inputs[1:]]
+            others = [tensor.sample for tensor in self.structure.entries[1:]]
             shapes = [input_shape, *others]
         else:
-            shapes = [input_shape or self.input_shape or ()]
+            shapes = [self._encoded_shape(input_shape or self.input_shape or ())]
         found: list[Shape] = known(shapes, trials(shapes)[0])
         return found
 
@@ -357,7 +375,8 @@ class Layout:
         self.plan, self.state, self._program = plan, state, None
         self._family.clear()
         self._planned_flags, self._trained_flags = self._trainable_flags(), None
-        self.input_shape = input_shape or self.input_shape
+        if input_shape is not None:
+            self.input_shape = input_shape
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """Shape of one output for samples of this shape. Builds nothing."""
@@ -415,17 +434,26 @@ class Layout:
 
     @property
     def declared(self) -> list[tuple[int | None, ...]]:
-        """The shapes of one sample of all inputs, None where a size is unknown."""
+        """The shapes of one sample of all that the engine is given, None where a size
+        is unknown."""
         if self.structure is not None:
-            return [tensor.sample for tensor in self.structure.flat_inputs]
-        return [] if self.input_shape is None else [self.input_shape]
+            return [tensor.sample for tensor in self.structure.entries]
+        if self.input_shape is None:
+            return []
+        return [self._encoded_shape(self.input_shape)]
+
+    def _encoded_shape(self, sample: Any) -> Any:
+        """The shape of a sample after the layers of a stack that encode it."""
+        for layer in self.encoding:
+            _, *sample = layer.encoded_shape((None, *sample))
+        return tuple(sample)
 
     @property
     def has_open_sizes(self) -> bool:
         """Whether the model leaves sizes of its inputs open."""
         if self.structure is not None:
             return self.structure.has_open_sizes
-        return None in (self.input_shape or ())
+        return any(None in sample for sample in self.declared)
 
     def adapt_to(self, samples: Sequence[Shape]) -> None:
         """Use the plan for inputs of these shapes, if the model leaves sizes open.

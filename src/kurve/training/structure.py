@@ -15,6 +15,8 @@ class Structure:
     inputs, outputs: nested structures of symbolic tensors
     losses:          tensors that are added to the loss
     nodes:           the calls, inputs first
+    encoding:        those of them that read texts, with arrays, before the engine
+    entries:         what the engine is given: the inputs, and what those calls make
     has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
                      weights: by the distance from the outputs, the farthest first, then
@@ -39,13 +41,16 @@ class Structure:
                 )
         self.flat_inputs = list(leaves(inputs))
         self.flat_outputs = list(leaves(outputs))
-        self.has_open_sizes = any(None in t.sample for t in self.flat_inputs)
         if len({id(tensor) for tensor in self.flat_inputs}) < len(self.flat_inputs):
             raise ValueError(
                 "[Model] each input must be given once. "
                 f"Received: inputs={inputs!r}. Try one Input for each."
             )
         self.nodes, first_met = self._visited(self.flat_outputs)
+        self.encoding = [node for node in self.nodes if node.encodes]
+        self.entries = self._entries() if self.encoding else self.flat_inputs
+        self.has_open_sizes = any(None in t.sample for t in self.entries)
+        self._refuse_texts()
         self.operations = self._ordered(first_met)
         if losses:
             self.nodes, _ = self._visited([*self.flat_outputs, *losses])
@@ -129,15 +134,64 @@ class Structure:
         order = sorted(by_id, key=lambda key: (-depth_of[key], first_met[key]))
         return [by_id[key] for key in order]
 
-    def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs for tensors of a plan under construction."""
+    def _entries(self) -> list[KerasTensor]:
+        """Inputs and encoded inputs, as far as other calls or the outputs need them."""
+        inside = [n for n in self.nodes if not n.encodes]
+        needed = {id(t) for node in inside for t in node.input_tensors}
+        needed |= {id(tensor) for tensor in self.flat_outputs}
+        made = [node.outputs for node in self.encoding]
+        found = [t for t in (*self.flat_inputs, *made) if id(t) in needed]
+        known = {id(t) for t in (*self.flat_inputs, *made)}
+        for node in self.encoding:
+            for tensor in node.input_tensors:
+                if id(tensor) not in known:
+                    node.operation.refuse_model()
+        return found
+
+    def _refuse_texts(self) -> None:
+        for tensor in self.entries:
+            if tensor.dtype == "string":
+                name = tensor._keras_history.operation.name
+                raise TypeError(
+                    "[Model] engines compute with numbers, which StringLookup, "
+                    "TextVectorization, Hashing or HashedCrossing makes of texts. "
+                    f"Received: the input {name!r} of dtype='string' in another layer. "
+                    "Try StringLookup(vocabulary=[...])(x)."
+                )
+
+    def encoded(self, arrays: Sequence[Any]) -> list[Any]:
+        """Arrays for `entries`, of arrays for the inputs."""
+        values = {id(k): a for k, a in zip(self.flat_inputs, arrays, strict=True)}
+        for node in self.encoding:
+            (x,) = replaced(node.args, lambda leaf: values.get(id(leaf), leaf))
+            values[id(node.outputs)] = node.operation(x)
+        return [values[id(tensor)] for tensor in self.entries]
+
+    def called(self, tensors: Sequence[KerasTensor]) -> list[KerasTensor]:
+        """The outputs of the same calls, of other symbolic tensors."""
         values = {id(k): t for k, t in zip(self.flat_inputs, tensors, strict=True)}
+        for node in self.nodes:
+            if node.is_input:
+                continue
+            args, kwargs = replaced(
+                (node.args, node.kwargs), lambda leaf: values.get(id(leaf), leaf)
+            )
+            call: Any = getattr(node.operation, "function", node.operation)
+            out = call(*args, **kwargs)
+            for k, t in zip(leaves(node.outputs), leaves(out), strict=True):
+                values.setdefault(id(k), t)
+        return [values[id(tensor)] for tensor in self.flat_outputs]
+
+    def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs for tensors of a plan under construction, in the place of
+        `entries`."""
+        values = {id(k): t for k, t in zip(self.entries, tensors, strict=True)}
 
         def value(leaf: Any) -> Any:
             return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
         for node in self.nodes:
-            if node.is_input:
+            if node.is_input or node.encodes:
                 continue
             args, kwargs = replaced(node.args, value), replaced(node.kwargs, value)
             out = node.operation.run(*args, **kwargs)
@@ -145,7 +199,11 @@ class Structure:
                 values.setdefault(id(k), t)
         for loss in self.losses:
             tensors[0].graph.add_loss(values[id(loss)])
-        return [values[id(tensor)] for tensor in self.flat_outputs]
+        given = {id(tensor) for tensor in self.entries}
+        return [  # an engine's output is what an operation computes
+            values[id(t)] * 1.0 if id(t) in given else values[id(t)]
+            for t in self.flat_outputs
+        ]
 
     @property
     def input_names(self) -> list[str]:

@@ -321,13 +321,15 @@ class Trainer(Trainable):
                 check_still_readable(self, "predict", lock)
                 return structured(network, y)
             if plan is None:
-                x = check_inputs("predict", network, x)
-                self._build_for(x)
+                checked = check_inputs("predict", network, x)
+                self._build_for(checked)
+                x = x if network.encodes else checked
                 lock = check_readable(self, "predict")
             if (
                 is_array
                 and plan is not None
                 and network.input_structure is None
+                and not network.encodes
                 and (x.shape[1:] == plan.inputs[0] or not network.has_open_sizes)
             ):
                 # A call for each of many single rows costs microseconds.

@@ -146,13 +146,18 @@ def as_array(x: Any) -> Any:
         return x.value
     if isinstance(x, np.ndarray):
         return x if type(x) is np.ndarray else x.view(np.ndarray)
-    return x if isinstance(x, (int, float, np.generic)) else np.asarray(x)
+    if isinstance(x, (int, float, np.generic)) or hasattr(x, "_elementwise"):
+        return x
+    return np.asarray(x)
 
 
 def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
     graph = graph_of(*operands)
     if graph is not None:
         return graph.elementwise(name, *operands, dtype=dtype)
+    for operand in operands:
+        if hasattr(operand, "_elementwise"):  # of a formula that is traced
+            return operand._elementwise(name, *operands)
     arrays = [as_array(x) for x in operands]
     with np.errstate(all="ignore"):
         if name in INEXACT:

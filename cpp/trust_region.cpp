@@ -99,11 +99,12 @@ TrustRegionResult minimize(ResidualFunction& function,
   };
 
   cost = first_cost = 0.5 * dot(r, r, n);
-  if (!std::isfinite(cost) || !linearize(Accuracy::half)) return result;
+  Accuracy accuracy = options.forward > 0 ? Accuracy::half : Accuracy::full;
+  if (!std::isfinite(cost) || !linearize(accuracy)) return result;
   for (int64_t j = 0; j < P; j++) first_norms[j] = arrays.scale[j] = norms[j];
   double length = scaled_norm(arrays.scale, p, P);
   double radius = options.first_radius * (length > 0 ? length : 1.0), offset_before = 0;
-  Accuracy accuracy = Accuracy::half, accuracy_before = accuracy;
+  Accuracy accuracy_before = accuracy;
   double moved = 0;
   for (int64_t count = 0;; count++) {
     double projected_norm = scaled_svd(arrays.r, rank_tolerance, svd);

@@ -20,7 +20,8 @@ struct ResidualFunction {
 };
 
 // The constants of kurve.solvers.trust_region and kurve.solvers.derivatives; data_norm
-// is that of the whitened data.
+// is that of the whitened data; forward is 0 where exact derivatives cost no more than
+// forward differences.
 struct TrustRegionOptions {
   double first_radius, approximate_until, comparable_until, last_step, last_change,
       forward, central, data_norm;

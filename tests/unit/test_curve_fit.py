@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kurve
 from kurve import curve_fit
 from kurve.solvers.derivatives import Derivatives
 
@@ -616,3 +617,69 @@ def test_no_minimum_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             [2.0, 300.0, 100.0],
             maxfev=40,
         )
+
+
+def in_ops(x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    wave = kurve.ops.sin(x / (1.0 + c**2)) * kurve.ops.square(b)
+    return a * kurve.ops.exp(-b * x) + kurve.ops.where(x > 1.0, wave, d * x)
+
+
+def in_numpy(x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    wave = np.sin(x / (1.0 + c**2)) * np.square(b)
+    return a * np.exp(-b * x) + np.where(x > 1.0, wave, d * x)
+
+
+@pytest.mark.parametrize("n", [50, 5000])
+def test_formulas_in_ops_are_those_of_numpy(n: int) -> None:
+    x = np.linspace(0.0, 3.0, n)
+    noise = np.random.default_rng(0).normal(size=n) * 0.01
+    y = in_numpy(x, 2.0, 1.3, 0.7, 0.4) + noise
+    start = [1.5, 1.0, 0.5, 0.3]
+    found, covariance = kurve.curve_fit(in_ops, x, y, start)
+    again, _ = kurve.curve_fit(in_ops, x, y + 0.0, start)
+    expected, of_numpy = kurve.curve_fit(in_numpy, x, y, start)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_array_equal(found, again)
+    np.testing.assert_allclose(covariance, of_numpy, rtol=1e-6)
+    with pytest.raises(RuntimeError, match="no minimum"):
+        kurve.curve_fit(in_ops, x, y, start, maxfev=1)
+
+
+def kinked(x: Any, a: Any, b: Any, c: Any) -> Any:
+    return np.abs(a) * np.maximum(x - b, 0.0) ** 1.5 + np.minimum(c, x)
+
+
+def test_the_chain_rule_is_exact_where_complex_numbers_fail() -> None:
+    from kurve.solvers.derivatives import Derivatives
+    from kurve.solvers.problems import Formula
+    from kurve.solvers.tracing import trace
+
+    x = np.linspace(0.0, 3.0, 3000)
+    p, out = np.array([-2.0, 1.0, 1.7]), np.empty((3, 3000))
+    formula = Formula(kinked, x, x.shape)
+    assert trace(kinked, x, p, formula(p), out) is not None
+    above = np.maximum(x - 1.0, 0.0)
+    exact = [-(above**1.5), -3.0 * np.sqrt(above), (x > 1.7).astype(float)]
+    np.testing.assert_allclose(out, exact, rtol=1e-13, atol=1e-300)
+    unbounded = np.full(3, np.inf)
+    derivatives = Derivatives(formula, -unbounded, unbounded)
+    derivatives.trace = lambda *given: trace(kinked, x, *given)
+    derivatives.rows(p, formula(p), out)
+    assert derivatives.method == "traced"
+    np.testing.assert_allclose(out, exact, rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, a: np.interp(x, [0.0, 1.0], [0.0, float(a)]),
+        lambda x, a: a * np.sum(np.sin(a * x)) * x,
+        lambda x, a: a * x if a > 0.0 else -x,
+    ],
+)
+def test_other_formulas_are_not_traced(f: Any) -> None:
+    from kurve.solvers.tracing import trace
+
+    x = np.linspace(0.0, 1.0, 9)
+    assert trace(f, x, np.ones(1), f(x, 1.0), np.empty((1, 9))) is None
+    assert kurve.curve_fit(f, x, f(x, 1.0), [0.9])[0] == pytest.approx(1.0)

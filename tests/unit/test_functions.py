@@ -355,3 +355,17 @@ def test_function_takes_functions() -> None:
     assert kurve.function(jit_compile=True)(lambda x: 2.0 * x)(3.0) == 6.0
     with pytest.raises(TypeError, match="decorates a function"):
         kurve.function(3)  # type: ignore[call-overload]
+
+
+def test_frozen_weights_stay() -> None:
+    step, (model,), given = plain_loop()
+    compiled = kurve.function(step)
+    for _ in range(3):
+        compiled(*given)
+    model.layers[0].trainable = False
+    before = [w.numpy() for w in model.weights]
+    compiled(*given)
+    moved = [
+        bool((a != b.numpy()).any()) for a, b in zip(before, model.weights, strict=True)
+    ]
+    assert compiled.why_not is None and moved == [False, False, True, True]

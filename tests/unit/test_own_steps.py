@@ -168,15 +168,15 @@ def test_an_interrupt_leaves_a_whole_model() -> None:
     class Interrupted(Stepping):
         def train_step(self, data: Any) -> dict[str, Any]:
             logs = super().train_step(data)
-            if self.seen == 2:
+            if self.seen == 3:
                 raise KeyboardInterrupt
             return logs
 
     model = make(Interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=2, verbose=0)
-    assert model.optimizer.iterations == 2
-    model.seen = 3
+    assert model.optimizer.iterations == 3
+    model.seen = 4
     history = model.fit(X, Y, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"]).all()
 

@@ -13,7 +13,6 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import UNRECORDED, active
 from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
 from kurve.ops.elementwise import RULES
-from kurve.ops.formula import SYMBOLS, Symbol
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -147,17 +146,19 @@ def as_array(x: Any) -> Any:
         return x.value
     if isinstance(x, np.ndarray):
         return x if type(x) is np.ndarray else x.view(np.ndarray)
-    return x if isinstance(x, (int, float, np.generic, *SYMBOLS)) else np.asarray(x)
+    if isinstance(x, (int, float, np.generic)) or hasattr(x, "_elementwise"):
+        return x
+    return np.asarray(x)
 
 
 def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
     graph = graph_of(*operands)
     if graph is not None:
         return graph.elementwise(name, *operands, dtype=dtype)
+    for operand in operands:
+        if hasattr(operand, "_elementwise"):  # of curve_fit, a constraint or a penalty
+            return operand._elementwise(name, *map(as_array, operands))
     arrays = [as_array(x) for x in operands]
-    for x in arrays:
-        if isinstance(x, Symbol):  # of a constraint or a penalty of one's own
-            return x.op(name, *arrays)
     with np.errstate(all="ignore"):
         if name in INEXACT:
             arrays = [

@@ -226,7 +226,14 @@ class Loss(Rowwise, Entrance):
         from kurve.formulas import functions as ops
 
         values, total = self._rows_by_ops(y_true, y_pred), None
-        if sample_weight is not None:
+        if hasattr(sample_weight, "sample"):  # a tensor of a step that is traced
+            total, rank = ops.sum(sample_weight), len(values.shape) - 1
+            own = sample_weight.sample
+            if len(own) == rank + 1 and own[-1] == 1:
+                own = own[:-1]
+            own = (*own, *(1,) * (rank - len(own)))
+            values = values * ops.reshape(sample_weight, (-1, *own))
+        elif sample_weight is not None:
             given = np.asarray(sample_weight, np.float32)
             shape = tuple(values.shape) or tuple(y_pred.shape)[: max(given.ndim, 1)]
             weights = weights_for(type(self).__name__, given, shape)
@@ -241,6 +248,8 @@ class Loss(Rowwise, Entrance):
         if self.reduction == "sum":
             return summed
         if self.reduction == "mean_with_sample_weight" and total is not None:
+            if not isinstance(total, float):
+                return summed / ops.maximum(total, SMALLEST)
             return summed / total if total else summed * 0.0
         if known is not None:
             return summed / ops.maximum(ops.sum(known), SMALLEST)
@@ -290,7 +299,7 @@ class Loss(Rowwise, Entrance):
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
         if is_followed(y_true, y_pred):
-            if sample_weight is not None:
+            if not hasattr(sample_weight, "sample") and sample_weight is not None:
                 sample_weight = np.asarray(sample_weight, np.float64)
             formula = functools.partial(self._loss_by_ops, sample_weight)
             return self._on_tapes(formula, y_true, y_pred)

@@ -81,6 +81,12 @@ class Mean(Metric):
         Raises:
             ValueError: weights of another shape.
         """
+        if type(values) is np.ndarray and not values.ndim:  # from a compiled step
+            one = 1.0 if sample_weight is None else sample_weight
+            if isinstance(one, float):
+                self.total.assign_add(float(values) * one)
+                self.count.assign_add(one)
+                return
         values, counts = _of_samples(
             type(self).__name__, values, sample_weight, np.mean
         )

@@ -254,6 +254,10 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
             )
         return known[function](*args, **more)
 
+    def _elementwise(self, name: str, *operands: Any) -> Symbol:
+        """The result of a function of `kurve.ops`."""
+        return self.op(name, *operands)
+
     def __bool__(self) -> bool:
         raise TypeError(
             "[formula] the numbers of a formula are not known while it is written "
@@ -274,9 +278,11 @@ class _Transposed:
     def __matmul__(self, other: Any) -> Symbol:
         return _matmul(self, other)
 
-
-SYMBOLS = (Symbol, _Transposed)
-"""What functions of arrays leave as it is."""
+    def _elementwise(self, name: str, *_: Any) -> Symbol:
+        raise TypeError(
+            "[formula] a matrix whose axes changed places can only be multiplied as a "
+            f"matrix. Received: {name}. Try the function before the transposition."
+        )
 
 
 def _transposed(x: Any, axes: Any) -> Any:

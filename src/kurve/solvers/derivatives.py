@@ -1,5 +1,7 @@
 """Derivatives of a formula f(p) -> (n,) with respect to its parameters, by evaluation.
 
+* The chain rule, for formulas in `kurve.ops`, and where complex numbers fail: see
+  `kurve.solvers.tracing`.
 * "cs", the complex step: f(p + ih) = f(p) + ih f'(p) + ..., so that f' = Im f / h is
   exact to the last digit for any tiny h, because nothing is subtracted (Squire & Trapp
   1998). It needs a formula that NumPy can evaluate in the complex plane.
@@ -17,6 +19,7 @@ import math
 import warnings
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +57,26 @@ class Derivatives:
     width_factors: (P,) what widths of differences are multiplied by
     """
 
+    trace: Callable[[np.ndarray, np.ndarray, np.ndarray], Any] | None = None
+    """See `kurve.solvers.tracing`, for this formula; None where it is not to be tried
+    (again)."""
+
+    traced: Any = None
+    """What `trace` has found."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether all digits cost no more than half of them."""
+        return self.traced is not None and bool(self.traced.is_cheap)
+
+    def try_trace(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> bool:
+        """Whether `trace` has found the derivatives at p, and written them to out."""
+        trace, self.trace = self.trace, None
+        self.traced = None if trace is None else trace(p, at_p, out)
+        found = self.traced is not None
+        self.method = "traced" if found else self.method
+        return found
+
     def __init__(
         self,
         formula: VectorFunction,
@@ -62,7 +85,7 @@ class Derivatives:
         method: str | None = None,
     ) -> None:
         self.formula, self.lower, self.upper = formula, lower, upper
-        self.method = method
+        self.method: str | None = method
         self.width_factors = [1.0] * len(lower)
         self.uppers = upper.tolist()
         self.max_widths = [
@@ -95,6 +118,9 @@ class Derivatives:
         Returns:
             What each row is to be multiplied by, (P,) or the same for all.
         """
+        if self.method == "traced" and (accuracy is Accuracy.FULL or self.exact):
+            self.traced.jacobian(p, out)
+            return 1.0
         if accuracy is not Accuracy.FULL or self.method == "2-point":
             return self.differences(p, at_p, out, accuracy is Accuracy.MOST)
         if self.method in (None, "cs"):
@@ -102,6 +128,8 @@ class Derivatives:
             valid = confirmed is not None
             if self.method is None:
                 valid = valid and (confirmed or self.agrees(p, at_p, out))
+                if not valid and self.try_trace(p, at_p, out):
+                    return 1.0
                 self.method = "cs" if valid else "3-point"
                 self.confirmed_at = p.copy()
             if self.method == "cs" and valid:

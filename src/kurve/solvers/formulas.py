@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from kurve.solvers.attempts import Attempt, Search
 from kurve.solvers.derivatives import Derivatives, UserJacobian
 from kurve.solvers.linear import ScaledSVD, dot
 from kurve.solvers.problems import Formula, FormulaProblem, unchanged
+from kurve.solvers.tracing import calls_ops, trace
 
 HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
@@ -76,7 +78,9 @@ def curve_fit(
         bounds: (lower, upper), each a number or (P,), or an object with lb and ub.
         method: "lm" or None, which is the same.
         jac: function (x, *p) -> (n, P) for the derivatives of f; "cs" (complex step),
-            "3-point", "2-point", or None for the best of these that f allows.
+            "3-point", "2-point", or None for the best that f allows. Those of formulas
+            in `kurve.ops`, and of NumPy's operators and elementwise functions, are
+            exact, with the chain rule where there are absolute values and cases.
         full_output: whether to return more.
         starts: number of starts: p0, and random points around it (between the bounds
             where both are finite). The best fit is returned.
@@ -136,7 +140,7 @@ def curve_fit(
     formula = Formula(f, x, y.shape)
     start = start.astype(y.dtype)
     with np.errstate(all="ignore"):
-        derivatives = _derivatives(f, x, formula, jac, y.size, lower, upper)
+        derivatives = _derivatives(f, x, formula, jac, y.size, start, lower, upper)
         problem = FormulaProblem(formula, y.ravel(), whiten, derivatives, lower, upper)
         _check_start(problem, start)
         max_calls = maxfev or 500 * (len(start) + 1)
@@ -231,16 +235,24 @@ def _covariance(attempt: Attempt, absolute_sigma: bool) -> np.ndarray:
 def _derivatives(
     f: Callable[..., Any],
     x: Any,
-    formula: Callable[[np.ndarray], np.ndarray],
+    formula: Formula,
     jac: Any,
     n: int,
+    start: np.ndarray,
     lower: np.ndarray,
     upper: np.ndarray,
 ) -> Derivatives | UserJacobian:
     if not callable(jac):
         if jac is not None:
             lookup(WHERE, "jac", jac, dict.fromkeys(("cs", "3-point", "2-point")))
-        return Derivatives(formula, lower, upper, jac)
+        found = Derivatives(formula, lower, upper, jac)
+        if jac is None:
+            found.trace = functools.partial(trace, f, x)
+            if calls_ops(f):  # whose functions take longer than the operations alone
+                out = np.empty((len(start), n))
+                if found.try_trace(start, formula(start), out) and found.traced.by_ops:
+                    formula.f = found.traced.value
+        return found
 
     def checked(p: np.ndarray) -> np.ndarray:
         jacobian = as_numbers(WHERE, "jac's result", jac(x, *p), np.float64, True)

@@ -88,6 +88,8 @@ def minimize(
     if linear.COMPILED and plain and differences and not problem.bounded:
         return _compiled(problem, start, max_calls)
     last_call = problem.calls + max_calls
+    if isinstance(problem.derivatives, Derivatives) and problem.derivatives.exact:
+        differences = False
     accuracy = Accuracy.HALF if differences else Accuracy.FULL
     first = problem.linearize(start, accuracy)
     if first is None:
@@ -230,7 +232,7 @@ def _compiled(
         svd.ur,
         svd.vt,
         problem.data_norm,
-        FORWARD,
+        0.0 if derivatives.exact else FORWARD,
         CENTRAL,
         FIRST_RADIUS,
         APPROXIMATE_UNTIL,

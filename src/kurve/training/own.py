@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,10 @@ from kurve.utils import pack_x_y_sample_weight
 
 if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
+
+
+MOST_AT_ONCE = 256
+"""Batches in one call of the engine: after it the progress bar moves."""
 
 
 class RowsInMemory:
@@ -70,14 +74,20 @@ class RowsInMemory:
 
     def batches(self, epoch: int) -> Iterator[Any]:
         """The batches of an epoch, as `train_step` gets them."""
-        order, bounds = None, self.bounds
-        if self.division is not None:
-            order, bounds = self.division.epoch(epoch)
+        order, bounds = self.divided(epoch)
         for first, last in pairwise(bounds):
-            rows: Any = slice(int(first), int(last))
-            if order is not None:
-                rows = order[rows]
-            yield packed(*(_taken(part, rows) for part in self.parts))
+            yield self.batch(order, int(first), int(last))
+
+    def divided(self, epoch: int) -> tuple[np.ndarray | None, np.ndarray]:
+        """The order of the rows in an epoch, and where its batches begin and end."""
+        if self.division is None:
+            return None, self.bounds
+        return self.division.epoch(epoch)
+
+    def batch(self, order: np.ndarray | None, first: int, last: int) -> Any:
+        """These rows of an epoch, as `train_step` gets them."""
+        rows: Any = slice(first, last) if order is None else order[first:last]
+        return packed(*(_taken(part, rows) for part in self.parts))
 
     def warn_ran_out(self) -> None:
         """It never does."""
@@ -268,12 +278,21 @@ def _train(
 ) -> tuple[dict[str, Any], int]:
     """The logs of an epoch, and its number of steps."""
     by_batch, done = "train" in hooks.per_batch, 0
+    step = compiled_step(model, "train_step")
     logs: dict[str, Any] = {}
-    for batch in training.batches(epoch):
+    source = training.batches(epoch)
+    if isinstance(training, RowsInMemory) and not by_batch:
+        source = _with_bulk(step, training, epoch)
+    for batch in source:
+        if isinstance(batch, int):  # so many steps have been done at once
+            done += batch
+            if bar.wants_updates:
+                bar.update(done, model.get_metrics_result())
+            continue
         if by_batch:
             hooks.call("on_train_batch_begin", done, {})
         try:
-            logs = as_logs("train_step", model.train_step(batch))
+            logs = as_logs("train_step", step(batch))
         except NonFiniteError as error:
             if not hooks.handles_non_finite():
                 raise
@@ -290,19 +309,62 @@ def _train(
     return logs, done
 
 
+def _with_bulk(step: Any, training: RowsInMemory, epoch: int) -> Iterator[Any]:
+    """The batches of an epoch, for `train_step`. Where it can do many in one call of
+    the engine, it has done so, and there is their number in their place. The last
+    batch is always given: its results are those of the epoch."""
+    from kurve.training.tracing.functions import Function, arrays_of
+
+    order, bounds = training.divided(epoch)
+    sizes, at = np.diff(bounds), 0
+    while at < len(sizes):
+        batch = training.batch(order, int(bounds[at]), int(bounds[at + 1]))
+        others = np.flatnonzero(sizes[at:] != sizes[at])
+        many = min(others[0] if len(others) else len(sizes) - at, len(sizes) - 1 - at)
+        compiled = step.in_bulk(batch) if isinstance(step, Function) else None
+        if compiled is None or many < 2:
+            yield batch
+            at += 1
+            continue
+        many = min(int(many), MOST_AT_ONCE)
+        part = np.array(bounds[at : at + many + 1])
+        compiled.run_many(arrays_of(packed(*training.parts)), order, part)
+        at += many
+        yield many
+
+
+def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
+    """A step, which runs compiled where it can be traced; see `kurve.function`."""
+    from kurve.training.tracing.functions import Function
+
+    written: Callable[[Any], Any] = getattr(model, name)
+    if model.run_eagerly:
+        return written
+    known = model._functions.get(name)
+    if known is None or known.python_function != written:
+        known = model._functions[name] = Function(written)
+    return known
+
+
 def test(model: Trainer, hooks: CallbackList, batches: Batches) -> dict[str, Any]:
     """The logs of a pass of `test_step`."""
-    by_batch = "test" in hooks.per_batch
+    by_batch, step = "test" in hooks.per_batch, compiled_step(model, "test_step")
     logs: dict[str, Any] = {}
     model.stop_evaluating = False
     hooks.call("on_test_begin", {})
     model.reset_metrics()
-    for done, batch in enumerate(batches.batches(0)):
+    source, done = batches.batches(0), 0
+    if isinstance(batches, RowsInMemory) and not by_batch:
+        source = _with_bulk(step, batches, 0)
+    for batch in source:
+        if isinstance(batch, int):
+            continue
         if by_batch:
             hooks.call("on_test_batch_begin", done, {})
-        logs = as_logs("test_step", model.test_step(batch))
+        logs = as_logs("test_step", step(batch))
         if by_batch:
             hooks.call("on_test_batch_end", done, dict(logs))
+        done += 1
         if model.stop_evaluating:
             break
     hooks.call("on_test_end", logs)

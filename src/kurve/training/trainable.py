@@ -191,6 +191,7 @@ class Trainable:
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
+        self.run_eagerly = bool(run_eagerly)
         if optimizer is None:
             raise TypeError(
                 "[compile] an optimizer is needed. Received: optimizer=None. "

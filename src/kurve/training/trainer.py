@@ -478,6 +478,16 @@ class Trainer(Trainable):
     """What `metrics` were last resolved for."""
     _tracker: Any = None
 
+    run_eagerly = False
+    """Whether `train_step` and `test_step` of a subclass run as they are written, and
+    are not compiled as `kurve.function` does."""
+
+    @property
+    def _functions(self) -> dict[str, Any]:
+        """The compiled steps by name."""
+        found: dict[str, Any] = vars(self).setdefault("_compiled", {})
+        return found
+
     @property
     def loss_tracker_(self) -> Any:
         """The mean of the loss since `reset_metrics`, of a model with steps of its

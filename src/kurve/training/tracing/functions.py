@@ -91,6 +91,7 @@ class Function:
     """A function that is compiled where it can be traced: see `function`.
 
     why_not: why the last call ran as it is written; None where it ran compiled
+    _is_plain: whether it always does
     """
 
     def __init__(self, func: Callable[..., Any]) -> None:
@@ -98,7 +99,7 @@ class Function:
         self._func, self._owner = func, getattr(func, "__self__", None)
         self._traces: dict[Any, Any] = {}
         self._outside: Outside | None = None
-        self._has_run = False
+        self._has_run = self._is_plain = False
         self.why_not: str | None = "it has not run twice yet"
 
     @property
@@ -117,7 +118,8 @@ class Function:
         return bound
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if active.tapes or active.step is not None or Graph.current is not None:
+        inside = active.tapes or active.step is not None or Graph.current is not None
+        if inside or self._is_plain:
             return self._func(*args, **kwargs)
         arrays: list[np.ndarray] = []
         key: Any = _signature(args, kwargs, arrays)
@@ -125,7 +127,7 @@ class Function:
             self._outside = Outside(self._func)
         key = *key, self._outside.now()
         known = self._traces.get(key)
-        if known is None:
+        if known is None or (not isinstance(known, str) and not known.holds()):
             if not self._has_run or not arrays:
                 self._has_run = bool(arrays)
                 return self._func(*args, **kwargs)
@@ -137,15 +139,25 @@ class Function:
         self.why_not = None
         return known.run(arrays)
 
+    def in_bulk(self, *args: Any) -> Any:
+        """What does many steps like one with these arguments; None if it is not traced
+        yet, or does not."""
+        if self._outside is None:
+            return None
+        known = self._traces.get((*_signature(args, {}, []), self._outside.now()))
+        return known if getattr(known, "in_bulk", False) else None
+
     def _traced(self, args: Any, kwargs: Any, arrays: list[np.ndarray]) -> Any:
         """The programs of the step; or, as text, why there are none."""
         if len(self._traces) >= MOST_TRACES:
+            self._is_plain = True
             return f"it was traced {MOST_TRACES} times, each for other arguments"
         from kurve.training.tracing.stages import Compiled
         from kurve.training.tracing.steps import StepGraph
 
         assert self._outside is not None
         if self._outside.prints:
+            self._is_plain = True
             return "it prints"
         rows = next((len(a) for a in arrays if a.ndim), 0)
         if not rows or any(a.ndim and len(a) != rows for a in arrays):
@@ -165,9 +177,13 @@ class Function:
                 out = self._func(*replaced(args, swap), **replaced(dict(kwargs), swap))
             if not self._outside.state().differs(before):
                 return Compiled(graph, out)
+            self._is_plain = True
             why = "it changes numbers or lists of Python, or draws NumPy's numbers"
         except Exception as error:
             why = _place(error) + (str(error) or type(error).__name__)
+        except BaseException:
+            self._outside.restore(before)
+            raise
         self._outside.restore(before)
         return why
 
@@ -188,6 +204,13 @@ def _place(error: BaseException) -> str:
 
 def _kind(array: np.ndarray) -> str:
     return {"b": "bool", "f": "float32"}.get(array.dtype.kind, "int32")
+
+
+def arrays_of(*args: Any) -> list[np.ndarray]:
+    """The arrays in arguments, in the order of a step's inputs."""
+    found: list[np.ndarray] = []
+    _signature(args, {}, found)
+    return found
 
 
 def _signature(args: Any, kwargs: Any, arrays: list[np.ndarray]) -> tuple[Any, ...]:

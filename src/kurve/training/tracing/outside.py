@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kurve.core.overrides import is_own
+
 SMALL = 4096
 """Bytes of arrays that are compared before each call."""
 
@@ -16,7 +18,7 @@ KEPT = frozenset(
     {
         "drawn", "history", "name", "stop_training", "stop_evaluating", "trainable",
         "built_shape", "_losses", "_resolved", "_tracker", "_inbound_nodes",
-        "_warned_of_mask",
+        "_warned_of_mask", "_compiled", "run_eagerly",
     }
 )  # fmt: skip
 """Attributes of models that are no part of a user's formula."""
@@ -58,6 +60,10 @@ class Outside:
         owner = getattr(func, "__self__", None)
         if owner is not None and hasattr(owner, "__dict__"):
             self._owners.append(vars(owner))
+            for cls in type(owner).__mro__:
+                if is_own(cls):
+                    for member in vars(cls).values():
+                        self._look(member, 1)
         self._look(getattr(func, "__func__", func), 0)
 
     def _look(self, func: Any, depth: int) -> None:

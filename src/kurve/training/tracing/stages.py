@@ -24,7 +24,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
-from kurve.metrics import RowMetric
+from kurve.metrics import Mean, RowMetric
 from kurve.optimizers.applying import Applier, applier_of
 from kurve.plan import Op, Plan, VariableSpec
 from kurve.training.tracing.steps import (
@@ -216,8 +216,14 @@ class Part:
 
     # ---------------------------------------------------------------- running
 
-    def batches(self, arrays: Arrays, rates: np.ndarray | None) -> Batches:
-        """What the program reads."""
+    def batches(
+        self,
+        arrays: Arrays,
+        rates: np.ndarray | None,
+        order: np.ndarray | None = None,
+        bounds: np.ndarray | None = None,
+    ) -> Batches:
+        """What the program reads: one batch, or, with bounds, rows of many."""
         x: Any = tuple(arrays[i] for i in self.given)
         # Metrics count where there is a target: of the first output, itself.
         targets = [self._target(t, arrays) for t in self.targets[1:]]
@@ -226,8 +232,8 @@ class Part:
             x if len(x) > 1 else x[0],
             y if len(y) > 1 else y[0],
             None,
-            None,
-            self.bounds,
+            order,
+            self.bounds if bounds is None else bounds,
             rates,
         )
 
@@ -242,6 +248,11 @@ class Part:
         for start, end, variable in self.buffers:
             self.held[start:end] = variable.value.ravel()
         return self.held
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether it may do many steps in one call of the engine."""
+        return False
 
     def take(self, totals: np.ndarray, values: dict[int, Any]) -> None:
         """Numbers and metrics from what the program has added up."""
@@ -327,8 +338,19 @@ class Stage(Part):
             self.build()
         super().ready()
 
-    def run(self, arrays: Arrays, values: dict[int, Any]) -> None:
-        """Do the update."""
+    @property
+    def in_bulk(self) -> bool:
+        return not self.early
+
+    def run(
+        self,
+        arrays: Arrays,
+        values: dict[int, Any],
+        order: np.ndarray | None = None,
+        bounds: np.ndarray | None = None,
+    ) -> None:
+        """Do the update; with bounds, one for each of several batches: numbers are then
+        means over the batches."""
         applier, optimizer, engine = self.applier, self.update.optimizer, get_engine()
         assert self.program is not None
         shared = not self.early and applier.is_shared()
@@ -336,10 +358,11 @@ class Stage(Part):
         params = kept.params if shared else self._read()
         buffers = self.vector()
         state = State(params, buffers, kept.slots, kept.scalars, kept.step, self.seed)
-        rates = optimizer.learning_rates(kept.step, 1)
+        count = 1 if bounds is None else len(bounds) - 1
+        rates = optimizer.learning_rates(kept.step, count)
         totals = np.zeros(self.program.plan.totals_size)
-        batches = self.batches(arrays, rates)
-        run_job(engine, Job(self.program, state, batches, 0, 1, totals))
+        batches = self.batches(arrays, rates, order, bounds)
+        run_job(engine, Job(self.program, state, batches, 0, count, totals))
         kept.step, kept.scalars = state.step, state.scalars
         for start, end, variable in self.writes if not shared else ():
             variable.write(params[start:end].reshape(variable.shape))
@@ -381,8 +404,18 @@ class Read(Part):
         self.program, self.engine = engine.compile(plan), engine
         self.predictor = engine.compile(graph.finish(outputs)) if outputs else None
 
-    def run(self, arrays: Arrays, values: dict[int, Any]) -> None:
-        """Read the values."""
+    @property
+    def in_bulk(self) -> bool:
+        return not self.early and not self.outputs
+
+    def run(
+        self,
+        arrays: Arrays,
+        values: dict[int, Any],
+        order: np.ndarray | None = None,
+        bounds: np.ndarray | None = None,
+    ) -> None:
+        """Read the values; with bounds, as in `Stage.run`."""
         assert self.program is not None
         plan = self.program.plan
         params = self._read()
@@ -390,7 +423,8 @@ class Read(Part):
         state = State(params, self.vector(), slots, np.zeros(0), 0, self.seed)
         if self.scalars or self.calls:
             totals = np.zeros(plan.totals_size)
-            self.program.test(state, self.batches(arrays, None), totals)
+            batches = self.batches(arrays, None, order, bounds)
+            self.program.test(state, batches, totals)
             self.take(totals, values)
         if self.predictor is not None:
             x: Any = tuple(arrays[i] for i in self.given)
@@ -451,6 +485,12 @@ class Compiled:
         for part in self.parts:
             part.build()
         self.early = [part for part in self.parts if part.early]
+        networks = {id(m._network): m._network for m in step.models}
+        self.flags = [(n, n._trainable_flags()) for n in networks.values()]
+
+    def holds(self) -> bool:
+        """Whether the weights that are trained are still those of the trace."""
+        return all(n._trainable_flags() == flags for n, flags in self.flags)
 
     def _check_statistics(self) -> None:
         """Which program moves each moving average; refuse those that would move
@@ -504,6 +544,54 @@ class Compiled:
             args, kwargs = replaced(call.args, value), replaced(call.kwargs, value)
             results[id(call)] = getattr(call.metric, call.method)(*args, **kwargs)
         return _filled(self.out, value)
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether many batches may be done in one call: with a single update, and
+        metrics that add numbers up."""
+        return (
+            len(self.parts) == 1
+            and self.parts[0].in_bulk
+            and not self.step.arrays
+            and all(
+                call.method == "result"
+                or (
+                    call.method == "update_state"
+                    and type(call.metric) is Mean
+                    and isinstance(call.kwargs.get("sample_weight", 1.0), float)
+                    and isinstance(call.args[0], Tensor)
+                    and len(call.args) == 1
+                )
+                for call in self.calls
+            )
+        )
+
+    def run_many(
+        self,
+        given: Sequence[np.ndarray],
+        order: np.ndarray | None,
+        bounds: np.ndarray,
+    ) -> None:
+        """The step for many batches of these rows; what it gives is not asked for.
+
+        Args:
+            order: of the rows; None for that of the arrays.
+            bounds: where the batches begin and end.
+        """
+        step, count = self.step, len(bounds) - 1
+        arrays = {
+            i: _floats(array, len(array), step._shapes[i])
+            for i, array in enumerate(given)
+        }
+        values: dict[int, Any] = {}
+        (part,) = self.parts
+        part.ready()
+        part.run(arrays, values, order, bounds)
+        for call in self.calls:
+            if call.method == "update_state":
+                weight = count * call.kwargs.get("sample_weight", 1.0)
+                mean = values[call.args[0].index]
+                call.metric.update_state(mean, sample_weight=weight)
 
 
 def _filled(structure: Any, value: Any) -> Any:

@@ -243,6 +243,8 @@ class StepGraph(Graph):
 
     def metric_call(self, metric: Any, method: str, args: Any, kwargs: Any) -> Any:
         """Remember a call of a metric's method."""
+        if method == "reset_state":
+            raise Untraceable("a metric is reset in the step")
         call = MetricCall(metric, method, args, kwargs)
         self.calls.append(call)
         return Result(call) if method == "result" else None

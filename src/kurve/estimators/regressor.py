@@ -185,6 +185,60 @@ class Regressor(Estimator):
         prediction = self._prediction("predict_interval", X)
         return self._shaped(prediction.intervals(coverage))
 
+    def gradient(self, X: Any, columns: Any = None) -> np.ndarray:
+        """How the prediction changes with the columns: its derivative at each row of X,
+        in units of the table. Computed in float64.
+
+        Args:
+            X: as in `predict`.
+            columns: names or numbers of numeric columns; by default all columns, which
+                must be numeric.
+
+        Returns:
+            float64 (n, columns), or (n, outputs, columns) if y had several. NaN where a
+            value is missing.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: a column of texts, which has no derivative, or an unknown one.
+
+        Example:
+            >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+            >>> model = kurve.Regressor((8,), random_state=0).fit(X, X[:, 0] ** 2)
+            >>> slope = model.gradient([[0.5]])  # of x squared: about 1
+            >>> slope.shape
+            (1, 1)
+        """
+        from kurve.estimators import slopes
+
+        found = slopes.gradient(self, X, columns)
+        return found[:, 0] if self.fitted_.head.flat else found
+
+    def integral(
+        self, X: Any, column: Any, low: Any, high: Any, pieces: int = 16
+    ) -> np.ndarray:
+        """The integral of the prediction along a column from low to high, the other
+        columns as they are in each row of X: Gauss-Legendre quadrature of 8 nodes a
+        piece.
+
+        Args:
+            X: as in `predict`.
+            column: name or number of a numeric column, in units of the table.
+            low, high: numbers, or one for each row.
+            pieces: of equal length; more for a network with kinks (relu).
+
+        Returns:
+            float64 (n,), or (n, outputs) if y had that shape.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: a column of texts or an unknown one, or ends of another shape.
+        """
+        from kurve.estimators import slopes
+
+        found = slopes.integral(self, X, column, low, high, pieces)
+        return self._shaped(found)
+
     def _prediction(self, where: str, X: Any) -> Prediction:
         z, _ = self._encoded(where, X)
         return Prediction(self.fitted_, z, self.interval)

@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from kurve import Model, Sequential, layers, ops, solvers, utils
+from kurve.initializers import RandomNormal
 
 DAMPING, STIFFNESS = 0.4, 9.0
 
@@ -39,8 +40,8 @@ class Equation(layers.Layer):
 class Oscillator(Model):
     def __init__(self):
         super().__init__()
-        self.u = Sequential([layers.Dense(16, "sin"), layers.Dense(16, "tanh")])
-        self.u.add(layers.Dense(1))
+        waves = layers.Dense(16, "sin", kernel_initializer=RandomNormal(stddev=2.0))
+        self.u = Sequential([waves, layers.Dense(16, "tanh"), layers.Dense(1)])
         self.equation = Equation()
 
     def call(self, rows):

@@ -16,6 +16,7 @@ from kurve import optimizers, regularizers
 from kurve.callbacks import Callback, EarlyStopping, History
 from kurve.estimators import defaults
 from kurve.estimators.defaults import Hyperparameters
+from kurve.estimators.shapes import Form
 from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
 from kurve.losses import Loss
 from kurve.models import Sequential
@@ -57,6 +58,7 @@ class TrainingSetup:
     optimizer:     a first-order optimizer by name or object; None for a full-batch
                    solver
     learning_rate: if the user chose one
+    form:          what is known of the function's shape
     """
 
     hyperparameters: Hyperparameters
@@ -67,6 +69,7 @@ class TrainingSetup:
     dropout: float
     engine: Any
     verbose: int
+    form: Form | None = None
 
     def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
         """Adapt the template's first layer to scaled data, if it can and has not been
@@ -109,20 +112,34 @@ class TrainingSetup:
             name = "output"
             while any(name == layer.name for layer in model.layers):
                 name += "_"
-            model.add(Dense(units, kernel_regularizer=self._penalty(), name=name))
+            constrained: Any = {}
+            if self.form is not None:
+                constrained["kernel_constraint"] = self.form.constraint
+                constrained["activation"] = self.form.last
+            model.add(
+                Dense(
+                    units, kernel_regularizer=self._penalty(), name=name, **constrained
+                )
+            )
             model._network.seed = seed
             model.build((None, inputs))
+            if self.form is not None:
+                self.form.start(model, seed)
             models.append(model)
         return models
 
     def _hidden(self) -> Sequential:
         model = Sequential(name="estimator")
+        constraint = None if self.form is None else self.form.constraint
+        if self.form is not None:
+            self.form.begin(model)
         for number, width in enumerate(self.hyperparameters.hidden, 1):
             model.add(
                 Dense(
                     width,
                     self.hyperparameters.activation,
                     kernel_regularizer=self._penalty(),
+                    kernel_constraint=constraint,
                     name=f"hidden_{number}",
                 )
             )
@@ -139,7 +156,11 @@ class TrainingSetup:
         Args:
             sizes, activation: "auto" stands for those of the network.
         """
-        inner = [layer for layer in before.layers[:-1] if isinstance(layer, Dense)]
+        inner = [
+            layer
+            for layer in before.layers[:-1]
+            if isinstance(layer, Dense) and layer.name != "signs"
+        ]
         hyper = self.hyperparameters
         if isinstance(sizes, str):
             hyper = replace(hyper, hidden=tuple(layer.units for layer in inner))

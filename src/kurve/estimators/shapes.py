@@ -90,6 +90,10 @@ class Form:
             layer.kernel.assign(kernel)
             if layer is not model.layers[-1] and layer.bias is not None:
                 layer.bias.assign(rng.uniform(-1.0, 1.0, layer.units))
+        if not self.positive:  # weights of one sign add up to a large mean
+            last: Any = model.layers[-1]
+            middle = model.predict(np.zeros((1, len(self.signs))), verbose=0)
+            last.bias.assign(-middle[0])
 
     def _matrix(self) -> np.ndarray:
         assert self.signs is not None

@@ -80,7 +80,8 @@ def test_by_name_with_categories() -> None:
 
 def test_convex_everywhere() -> None:
     y = np.abs(X[:, 0]) + 0.5 * X[:, 1] ** 2
-    model = Regressor(convex=True, monotone={2: 1}, **SMALL).fit(X, y)
+    model = Regressor(convex=True, monotone={2: 1}, **{**SMALL, "max_epochs": 150})
+    model.fit(X, y)
     other = RNG.permutation(FAR)
     between = model.predict((FAR + other) / 2.0)
     chord = (model.predict(FAR) + model.predict(other)) / 2.0

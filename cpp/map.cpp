@@ -95,12 +95,16 @@ class Map : public Op {
     }
   }
 
-  void jacobian(const ExecContext& ctx, const float* x, const float*, const float* dz,
+  void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* to, int64_t stride) const override {
+    jacobian_many(ctx, &x, y, dz, to, stride);
+  }
+
+  void jacobian_many(const ExecContext& ctx, const float* const* x, const float*,
+                     const float* dz, float* to, int64_t stride) const override {
     if (!trainable) return;
-    const float* xs[] = {x};
     float* parts[Tape::most_outputs];
-    gradients(ctx, xs, dz, nullptr, parts);
+    gradients(ctx, x, dz, nullptr, parts);
     float* room = ctx.scratch + ctx.batch * out * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];

@@ -187,6 +187,12 @@ class Op {
   // stride.
   virtual void jacobian(const ExecContext&, const float* x, const float* y,
                         const float* dz, float* to, int64_t stride) const;
+  // The same of an op that reads several values.
+  virtual void jacobian_many(const ExecContext& ctx, const float* const* x,
+                             const float* y, const float* dz, float* to,
+                             int64_t stride) const {
+    jacobian(ctx, x[0], y, dz, to, stride);
+  }
 
   // Floats of ctx.scratch that one call of this op needs.
   virtual int64_t scratch(const Kernels&, int64_t, bool) const { return 0; }

@@ -386,7 +386,7 @@ void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
     for (size_t k = 0; k < count; k++)
       if (dx[k]) poison(dx[k], ctx.batch * node.widths[k]);
     const ExecContext& p = shares ? own : ctx;
-    if (jacobian) add_jacobian(p, node, xs[0], ws.out[i], dz, jacobian, stride);
+    if (jacobian) add_jacobian(p, node, xs, ws.out[i], dz, jacobian, stride);
     if (count == 1) {
       int v = node.inputs[0];
       Derivative before;
@@ -425,12 +425,12 @@ void Program::add_shared(const ExecContext& ctx, const Node& node,
 }
 
 // Each sample's gradient of a node's variables, written or added.
-void Program::add_jacobian(const ExecContext& ctx, const Node& node, const float* x,
-                           const float* y, const float* dz, float* to,
-                           int64_t stride) const {
-  if (node.uses.empty()) return node.op->jacobian(ctx, x, y, dz, to, stride);
-  std::vector<float> own(size_t(ctx.batch * params_size_));
-  node.op->jacobian(ctx, x, y, dz, own.data(), params_size_);
+void Program::add_jacobian(const ExecContext& ctx, const Node& node,
+                           const float* const* x, const float* y, const float* dz,
+                           float* to, int64_t stride) const {
+  if (node.uses.empty()) return node.op->jacobian_many(ctx, x, y, dz, to, stride);
+  std::unique_ptr<float[]> own(new float[size_t(ctx.batch * params_size_)]);
+  node.op->jacobian_many(ctx, x, y, dz, own.get(), params_size_);
   for (const Node::Use& use : node.uses) {
     const VariableSpec& s = params_[size_t(use.slot)];
     for (int64_t b = 0; b < ctx.batch; b++)

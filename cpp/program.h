@@ -131,8 +131,8 @@ class Program {
   float* gradient_at(const ExecContext&, const Workspace&, size_t node) const;
   void backward(const ExecContext&, Workspace&, float* jacobian, int64_t stride) const;
   void add_shared(const ExecContext&, const Node&, const float* from) const;
-  void add_jacobian(const ExecContext&, const Node&, const float* x, const float* y,
-                    const float* dz, float* to, int64_t stride) const;
+  void add_jacobian(const ExecContext&, const Node&, const float* const* x,
+                    const float* y, const float* dz, float* to, int64_t stride) const;
   double losses(const ExecContext&, Workspace&, bool training) const;
   void add_totals(const ExecContext&, const Workspace&, double loss,
                   double* totals) const;

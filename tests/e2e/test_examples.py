@@ -141,6 +141,21 @@ def test_forecast(tmp_path: Path) -> None:
     check_pictures(tmp_path, output, "forecast.png")
 
 
+def test_burgers(tmp_path: Path) -> None:
+    output = run(tmp_path, "burgers.py", "40")
+    adam = number(r"after Adam ([\d.e+-]+)", output)
+    assert number(r"of least squares ([\d.e+-]+)", output) < 0.05 * adam
+    assert number(r"relative error ([\d.]+)%", output) < 20.0
+    check_pictures(tmp_path, output, "burgers.png")
+
+
+def test_oscillator(tmp_path: Path) -> None:
+    output = run(tmp_path, "oscillator.py")
+    assert abs(number(r"damping +([\d.]+)", output) - 0.4) < 0.05
+    assert abs(number(r"stiffness +([\d.]+)", output) - 9.0) < 0.3
+    check_pictures(tmp_path, output, "oscillator.png")
+
+
 def test_segmentation(tmp_path: Path) -> None:
     output = run(tmp_path, "segmentation.py", "200")
     assert number(r"([\d.]+)% of the pixels are right", output) > 80.0

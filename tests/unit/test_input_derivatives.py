@@ -15,6 +15,7 @@ from kurve.gradients.segments import Segment, plan_of, state_of
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-1.2, 1.2, (5, 3))
+ENGINES = ("native", "reference")
 
 ACTIVATIONS = (
     "linear", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "silu", "swish",
@@ -303,3 +304,73 @@ def test_refusals_say_what_to_do() -> None:
         )
     with pytest.raises(TypeError, match="symbolic tensors have no formula"):
         ops.grad(concatenated)(kurve.Input((3,)))
+
+
+class Oscillator(kurve.Model):
+    """u'' + 2 d u' + k u, whose weights d and k are in a formula of several values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u = kurve.Sequential([layers.Dense(5, "sin"), layers.Dense(1)])
+        self.equation = Equation()
+
+    def call(self, t: Any) -> Any:
+        return self.equation(*ops.derivatives(self.u, t, ["", "0", "00"]))
+
+
+class Equation(layers.Layer):
+    def build(self, input_shape: Any) -> None:
+        self.d = self.add_weight((1,), "ones", name="d")
+        self.k = self.add_weight((1,), "ones", name="k")
+
+    def call(self, u: Any, u_t: Any, u_tt: Any) -> Any:
+        return u_tt + 2.0 * self.d * u_t + self.k * u
+
+
+def test_each_method_trains_residuals() -> None:
+    """The engines' Jacobians agree, and Levenberg and Marquardt find the constants."""
+    t = np.linspace(0.0, 2.0, 40, dtype=np.float32)[:, None]
+    kurve.utils.set_random_seed(2)
+    model = Oscillator()
+    model.build((None, 1))
+    plan, state = model._network.plan, model._network.state
+    assert plan is not None
+    found = [kurve.get_engine(e).compile(plan).jacobian(state, t) for e in ENGINES]
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+    target = np.exp(-t)  # of which residuals there are many, so that all can fit
+    losses = {}
+    for name in ("adam", "lbfgs", "levenberg_marquardt"):
+        kurve.utils.set_random_seed(2)
+        model = Oscillator()
+        model.build((None, 1))
+        model.compile(kurve.optimizers.Adam(0.01), "mse")
+        before = model.evaluate(t, target, verbose=0)
+        if name == "adam":
+            model.fit(t, target, batch_size=40, epochs=100, verbose=0)
+        else:
+            getattr(kurve.solvers, name)(model, t, target, max_iterations=30)
+        losses[name] = model.evaluate(t, target, verbose=0) / before
+    assert losses["adam"] < 0.5
+    assert losses["lbfgs"] < 0.05
+    assert losses["levenberg_marquardt"] < 1e-4
+
+
+def test_bits_do_not_depend_on_threads() -> None:
+    x = RNG.uniform(-1.0, 1.0, (900, 2)).astype(np.float32)
+    found, before = [], kurve.get_threads()
+    try:
+        for count in (1, 2, 3):
+            kurve.set_threads(count)
+            kurve.utils.set_random_seed(1)
+            model = Residual("tanh", "columns")
+            model.compile("adam", "mse")
+            model.fit(x, np.zeros((900, 1)), batch_size=450, epochs=2, verbose=0)
+            found.append([*model.get_weights(), model.predict(x, verbose=0)])
+            alone = model.predict(x[7:8], verbose=0)
+            assert alone.tobytes() == found[-1][-1][7:8].tobytes()
+    finally:
+        kurve.set_threads(before)
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert one.tobytes() == two.tobytes()

@@ -28,6 +28,8 @@ def plain(name: str, value: Any) -> Any:
         return activations.to_config(value)
     if name == "class_weight" and isinstance(value, Mapping):
         return {"pairs": [[scalar(k), float(w)] for k, w in value.items()]}
+    if name == "monotone" and isinstance(value, Mapping):
+        return {"pairs": [[scalar(k), int(v)] for k, v in value.items()]}
     if name == "random_state" and not isinstance(value, (int, np.integer)):
         return None
     if name == "engine" and value is not None and not isinstance(value, str):
@@ -51,6 +53,6 @@ def from_plain(name: str, value: Any) -> Any:
         return schedules.deserialize(value)
     if name == "activation" and isinstance(value, Mapping):
         return activations.get(value)
-    if name == "class_weight" and isinstance(value, Mapping):
+    if name in ("class_weight", "monotone") and isinstance(value, Mapping):
         return dict(value["pairs"])
     return value

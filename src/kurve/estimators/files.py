@@ -73,6 +73,10 @@ _FIELDS = (
 )
 
 
+LATER = ("convex", "monotone", "positive")
+"""Parameters that a file has only where they are used."""
+
+
 def save(
     estimator: Estimator,
     filepath: str | os.PathLike[str],
@@ -160,7 +164,11 @@ def _described(
         training = _training(fitted.members, tensors)
     described: dict[str, Any] = {
         "class_name": type(estimator).__name__,
-        "parameters": {k: plain(k, v) for k, v in estimator.get_params().items()},
+        "parameters": {
+            k: plain(k, v)
+            for k, v in estimator.get_params().items()
+            if v or k not in LATER
+        },
         "columns": {
             "names": columns.names,
             "width": columns.width,
@@ -312,7 +320,10 @@ def _estimator(
     cls: type[Regressor | Classifier], parameters: Field
 ) -> Regressor | Classifier:
     """The estimator before `fit`."""
-    fields = parameters.table(*cls._parameter_names())
+    names = cls._parameter_names()
+    required = [name for name in names if name not in LATER]
+    optional = tuple(name for name in names if name in LATER)
+    fields = parameters.table(*required, optional=optional)
     arguments = {
         name: field.convert(partial(from_plain, name)) for name, field in fields.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self, overload
 
@@ -10,12 +11,13 @@ import numpy as np
 from kurve import data, scores
 from kurve.core.entries import entries
 from kurve.errors import lookup
-from kurve.estimators import defaults, intervals
+from kurve.estimators import defaults, intervals, shapes
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.targets import RealTargets
+from kurve.estimators.training import TrainingSetup
 
 LIKELIHOODS = ("auto", "none", "gaussian", "quantile")
 INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
@@ -58,6 +60,11 @@ class Regressor(Estimator):
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
             that left out a fold), or "auto": from the errors on the rows held out for
             early stopping if there are enough, else "gaussian".
+        monotone: columns, by name or number, with which the prediction only rises (1)
+            or only falls (-1), at every point and not only at the data: {"size": 1}.
+            Such networks have weights of one sign; see `kurve.estimators.shapes`.
+        convex: whether the prediction is a convex function of all columns together.
+        positive: whether predictions, and ends of intervals, are never negative.
         warm_start: whether `fit` continues from the current weights and scales.
         random_state: None, an integer, a RandomState or a Generator.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
@@ -107,6 +114,9 @@ class Regressor(Estimator):
         scale: bool = True,
         missing: str = "error",
         interval: str = "auto",
+        monotone: Mapping[Any, int] | None = None,
+        convex: bool = False,
+        positive: bool = False,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
@@ -128,6 +138,9 @@ class Regressor(Estimator):
         self.scale = scale
         self.missing = missing
         self.interval = interval
+        self.monotone = monotone
+        self.convex = convex
+        self.positive = positive
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -183,7 +196,62 @@ class Regressor(Estimator):
         """
         coverage = intervals.check_coverage(coverage)
         prediction = self._prediction("predict_interval", X)
-        return self._shaped(prediction.intervals(coverage))
+        ends = prediction.intervals(coverage)
+        return self._shaped(np.maximum(ends, 0.0) if self.positive else ends)
+
+    def gradient(self, X: Any, columns: Any = None) -> np.ndarray:
+        """How the prediction changes with the columns: its derivative at each row of X,
+        in units of the table. Computed in float64.
+
+        Args:
+            X: as in `predict`.
+            columns: names or numbers of numeric columns; by default all columns, which
+                must be numeric.
+
+        Returns:
+            float64 (n, columns), or (n, outputs, columns) if y had several. NaN where a
+            value is missing.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: a column of texts, which has no derivative, or an unknown one.
+
+        Example:
+            >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+            >>> model = kurve.Regressor((8,), random_state=0).fit(X, X[:, 0] ** 2)
+            >>> slope = model.gradient([[0.5]])  # of x squared: about 1
+            >>> slope.shape
+            (1, 1)
+        """
+        from kurve.estimators import slopes
+
+        found = slopes.gradient(self, X, columns)
+        return found[:, 0] if self.fitted_.head.flat else found
+
+    def integral(
+        self, X: Any, column: Any, low: Any, high: Any, pieces: int = 16
+    ) -> np.ndarray:
+        """The integral of the prediction along a column from low to high, the other
+        columns as they are in each row of X: Gauss-Legendre quadrature of 8 nodes a
+        piece.
+
+        Args:
+            X: as in `predict`.
+            column: name or number of a numeric column, in units of the table.
+            low, high: numbers, or one for each row.
+            pieces: of equal length; more for a network with kinks (relu).
+
+        Returns:
+            float64 (n,), or (n, outputs) if y had that shape.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: a column of texts or an unknown one, or ends of another shape.
+        """
+        from kurve.estimators import slopes
+
+        found = slopes.integral(self, X, column, low, high, pieces)
+        return self._shaped(found)
 
     def _prediction(self, where: str, X: Any) -> Prediction:
         z, _ = self._encoded(where, X)
@@ -223,6 +291,7 @@ class Regressor(Estimator):
         return self._partial_fit(self._session(True), X, y, sample_weight)
 
     def _check_specific(self) -> None:
+        shapes.check(self)
         lookup("Regressor", "likelihood", self.likelihood, dict.fromkeys(LIKELIHOODS))
         lookup("Regressor", "interval", self.interval, dict.fromkeys(INTERVALS))
         if self.interval == "quantile" and self.likelihood not in ("auto", "quantile"):
@@ -250,21 +319,39 @@ class Regressor(Estimator):
         hidden: tuple[int, ...] | None,
         full_batch: bool,
     ) -> defaults.Hyperparameters:
-        return defaults.choose(
+        likelihood, constrained = self.likelihood, bool(self.monotone or self.convex)
+        if constrained and solver == "auto":
+            solver = "adam"
+        if (constrained or self.positive) and likelihood == "auto":
+            likelihood = "quantile" if self.interval == "quantile" else "none"
+        hyper = defaults.choose(
             rows,
             features,
             targets,
             False,
             solver,
-            self.likelihood,
+            likelihood,
             self.interval,
             hidden,
             full_batch,
         )
+        if constrained:
+            hyper = replace(hyper, activation="softplus" if self.convex else "tanh")
+        return hyper
+
+    def _setup(
+        self,
+        session: FitSession,
+        rows: int,
+        features: int,
+        in_batches: bool = False,
+    ) -> TrainingSetup:
+        setup = super()._setup(session, rows, features, in_batches)
+        return replace(setup, form=shapes.form_of(self, session.columns))
 
     def _target_encoder(self, previous: Fitted[RegressionHead] | None) -> RealTargets:
         scaler = None if previous is None else previous.head.outputs
-        return RealTargets(bool(self.scale), scaler)
+        return RealTargets(bool(self.scale), scaler, bool(self.positive))
 
     def _head(self, session: FitSession) -> RegressionHead:
         assert isinstance(session.encoder, RealTargets)

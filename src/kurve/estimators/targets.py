@@ -82,10 +82,13 @@ class RealTargets(TargetEncoder):
     Args:
         scale: whether they are.
         scaler: of the previous training that is continued, if any.
+        positive: whether they are never negative: they are divided, but not shifted.
     """
 
-    def __init__(self, scale: bool = True, scaler: Scaler | None = None) -> None:
-        self._scale, self._moments = scale, Moments()
+    def __init__(
+        self, scale: bool = True, scaler: Scaler | None = None, positive: bool = False
+    ) -> None:
+        self._scale, self._moments, self._positive = scale, Moments(), positive
         self._continued = scaler is not None
         self.scaler = scaler
 
@@ -118,6 +121,11 @@ class RealTargets(TargetEncoder):
                 f"{place} = {value} ({int(non_finite.sum())} such values in all). "
                 "Try leaving these rows out."
             )
+        if self._positive and where in ("fit", "partial_fit") and values.min() < 0.0:
+            raise ValueError(
+                f"[{where}] y must not be negative, because the model is positive. "
+                f"Received: a target of {values.min()}. Try positive=False."
+            )
         return Targets(values, array.ndim == 1, names)
 
     def allows_flat_inputs(self, y: Any) -> bool:
@@ -125,14 +133,25 @@ class RealTargets(TargetEncoder):
 
     def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if not self._continued:
-            self.scaler = Scaler.learn(y, weights, self._scale)
+            self._keep(Scaler.learn(y, weights, self._scale))
 
     def learn_batch(self, y: Any, weights: np.ndarray | None) -> None:
         self._moments.add(self.read("fit", y).values, weights)
 
     def finish_batches(self) -> None:
         if not self._continued:
-            self.scaler = self._moments.scaler(self._scale)
+            self._keep(self._moments.scaler(self._scale))
+
+    def _keep(self, scaler: Scaler) -> None:
+        if self._positive and self._scale:
+            size = np.hypot(scaler.mean, scaler.deviation)
+            scaler = Scaler(
+                np.zeros_like(size),
+                np.where(size > 0.0, size, 1.0),
+                scaler.low,
+                scaler.high,
+            )
+        self.scaler = scaler
 
     def scale(self, y: np.ndarray) -> np.ndarray:
         assert self.scaler is not None

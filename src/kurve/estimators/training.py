@@ -17,6 +17,7 @@ from kurve.callbacks import Callback, EarlyStopping, History
 from kurve.core.inside import network_of
 from kurve.estimators import defaults
 from kurve.estimators.defaults import Hyperparameters
+from kurve.estimators.shapes import Form
 from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
 from kurve.losses import Loss
 from kurve.models import Sequential
@@ -58,6 +59,7 @@ class TrainingSetup:
     optimizer:     a first-order optimizer by name or object; None for a full-batch
                    solver
     learning_rate: if the user chose one
+    form:          what is known of the function's shape
     """
 
     hyperparameters: Hyperparameters
@@ -68,6 +70,7 @@ class TrainingSetup:
     dropout: float
     engine: Any
     verbose: int
+    form: Form | None = None
 
     def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
         """Adapt the template's first layer to scaled data, if it can and has not been
@@ -110,20 +113,34 @@ class TrainingSetup:
             name = "output"
             while any(name == layer.name for layer in model.layers):
                 name += "_"
-            model.add(Dense(units, kernel_regularizer=self._penalty(), name=name))
+            constrained: Any = {}
+            if self.form is not None:
+                constrained["kernel_constraint"] = self.form.constraint
+                constrained["activation"] = self.form.last
+            model.add(
+                Dense(
+                    units, kernel_regularizer=self._penalty(), name=name, **constrained
+                )
+            )
             network_of(model).seed = seed
             model.build((None, inputs))
+            if self.form is not None:
+                self.form.start(model, seed)
             models.append(model)
         return models
 
     def _hidden(self) -> Sequential:
         model = Sequential(name="estimator")
+        constraint = None if self.form is None else self.form.constraint
+        if self.form is not None:
+            self.form.begin(model)
         for number, width in enumerate(self.hyperparameters.hidden, 1):
             model.add(
                 Dense(
                     width,
                     self.hyperparameters.activation,
                     kernel_regularizer=self._penalty(),
+                    kernel_constraint=constraint,
                     name=f"hidden_{number}",
                 )
             )
@@ -140,7 +157,11 @@ class TrainingSetup:
         Args:
             sizes, activation: "auto" stands for those of the network.
         """
-        inner = [layer for layer in before.layers[:-1] if isinstance(layer, Dense)]
+        inner = [
+            layer
+            for layer in before.layers[:-1]
+            if isinstance(layer, Dense) and layer.name != "signs"
+        ]
         hyper = self.hyperparameters
         if isinstance(sizes, str):
             hyper = replace(hyper, hidden=tuple(layer.units for layer in inner))

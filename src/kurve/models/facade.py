@@ -42,6 +42,90 @@ class Facade(Trainer):
 
         return diagnose(cast("Sequential", self), x, y, validation_data)
 
+    @reads
+    def gradient(self, x: Any) -> Any:
+        """How the outputs change with the inputs: the derivatives at the rows of x, in
+        inference mode. The reference engine computes them in float64.
+
+        Args:
+            x: as for `predict`.
+
+        Returns:
+            float32 (n, *output_shape, *input_shape); without the output's axes where it
+            is one number for each sample, so that Dense(1) behind (n, columns) gives
+            (n, columns). Of several inputs, in their structure; of several outputs,
+            one of these for each, in the outputs' structure.
+
+        Raises:
+            RuntimeError: the model is not built.
+            TypeError, ValueError: bad input.
+
+        Example:
+            >>> model = kurve.Sequential([kurve.Input((2,)), kurve.layers.Dense(1)])
+            >>> model.set_weights([[[3.0], [4.0]], [0.0]])
+            >>> model.gradient(np.zeros((1, 2)))
+            array([[3., 4.]], dtype=float32)
+        """
+        from kurve.models.slopes import by_inputs, packed
+        from kurve.training.inputs import check_inputs
+
+        network = self._network
+        network.require_built("gradient")
+        arrays = check_inputs("gradient", network, x)
+        inputs = arrays if isinstance(arrays, tuple) else (arrays,)
+        found = []
+        for of_output in by_inputs(network, inputs):
+            several = [
+                dx.reshape(given.shape if dx.size == given.size else dx.shape)
+                for dx, given in zip(of_output, inputs, strict=True)
+            ]
+            found.append(packed(network.input_structure, several))
+        return packed(network.output_structure, found)
+
+    def integral(
+        self, x: Any, column: int, low: Any, high: Any, pieces: int = 16
+    ) -> Any:
+        """The integral of the outputs along a column of x from low to high, the other
+        columns as they are in each row: Gauss-Legendre quadrature of 8 nodes a piece.
+
+        Args:
+            x: (n, columns).
+            column: its number, from 0.
+            low, high: numbers, or one for each row.
+            pieces: of equal length. A smooth network needs few; one with kinks (relu)
+                has an error that falls with their square.
+
+        Returns:
+            float64 (n, *output_shape).
+
+        Raises:
+            ValueError: several inputs or outputs, or no such column.
+
+        Example:
+            >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+            >>> model.set_weights([[[3.0]], [0.0]])
+            >>> model.integral(np.zeros((1, 1)), 0, 0.0, 2.0).round(5)
+            array([[6.]])
+        """
+        from kurve.models.slopes import column_number, integral
+        from kurve.training.inputs import check_inputs
+
+        network = self._network
+        network.require_one_output("integral")
+        network.require_built("integral")
+        rows = check_inputs("integral", network, x)
+        if rows.ndim != 2:
+            raise ValueError(
+                "[integral] x must be (n, columns). "
+                f"Received: shape {rows.shape}. Try a model of tables."
+            )
+        number = column_number("integral", column, None, rows.shape[1])
+
+        def predict(z: Any) -> Any:
+            return self.predict(z.astype("float32"), verbose=0)
+
+        return integral("integral", predict, rows, number, low, high, pieces)
+
     def summary(
         self,
         line_length: int | None = None,

@@ -81,8 +81,7 @@ static void transpose_cell(const Recurrence& p, const float* U, float* to,
 }
 
 static int64_t cell_local_size(const Recurrence& p, bool backward) {
-  const int64_t widest = (backward ? p.width() : p.F) + 15;
-  return widest / 16 * 16 + 7 * p.padded();
+  return backward ? 4 * p.padded() : (p.F + 15) / 16 * 16 + 7 * p.padded();
 }
 
 // acc += A (rows, K) B (K, count L); the last vector of B belongs to acc[r][last].

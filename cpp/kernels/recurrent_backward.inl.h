@@ -100,7 +100,7 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
     zero_floats(local, all);
     local += all;
   }
-  g.dz = local, g.dz_row = (width + 15) / 16 * 16;
+  g.dz_row = p.T * width;
   auto dh_at = [&](int64_t r, int64_t j) {
     const int64_t at = r * P + j;
     vf d = load(g.din + at);
@@ -111,6 +111,7 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   for (int64_t step = p.T; step-- > 0;) {
     const int64_t t = b.time(step);
     if (poller.stop_requested(rows * p.H * width)) return;
+    g.dz = p.dz_h + b.place(0, t) * width;
     for (int64_t r = 0; r < rows; r++) {
       const float* dy = b.output(p.dy, r, step);
       const float* kept = p.kept + b.place(r, t) * V * P;
@@ -136,8 +137,6 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
       multiply_transposed(b, g, 2 * p.H, p.H, g.dreset, Chain::start);
       backward_reset(b, f, g, t);
     }
-    for (int64_t r = 0; r < rows; r++)
-      copy_floats(g.dz + r * g.dz_row, width, p.dz_h + b.place(r, t) * width);
     if (!any)
       zero_floats(g.din, all);
     else if (step > 0 || p.dh0)

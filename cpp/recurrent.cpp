@@ -49,8 +49,8 @@ class Recurrent : public Op {
     if (trainable) rows = never_fused;
     work = work_of({cell_.T, cell_.F + cell_.H, cell_.width()});
     int64_t padded = cell_.padded(), steps = cell_.T;
-    aux_per_sample = steps * padded * (cell_.kept_vectors() + 1) +
-                     (masked_ ? steps : 0) + (dropped_ ? cell_.H : 0);
+    aux_per_sample = steps * padded * (cell_.kept_vectors() + cell_.copies) +
+                     (masked_ ? steps : 0) + (dropped_ ? cell_.copies * cell_.H : 0);
     aux_per_batch = 16;
   }
 
@@ -72,7 +72,7 @@ class Recurrent : public Op {
       Aux aux = aux_of(ctx, y);
       p.kept = aux.kept, p.h_in = aux.h_in;
       if (masked_) copy(p.mask, ctx.batch * p.T, aux.mask);
-      if (dropped_) copy(p.factors, ctx.batch * p.H, aux.factors);
+      if (dropped_) copy(p.factors, ctx.batch * p.copies * p.H, aux.factors);
     }
     const RecurrentKernels& kernels = *ctx.kernels.recurrent;
     float* packed = ctx.scratch;
@@ -113,13 +113,11 @@ class Recurrent : public Op {
     parallel(ctx.batch, ctx.batch * work, [&](int64_t b) {
       Recurrence one = at;
       int64_t places = b * c.T;
-      one.x += places * c.F, one.h_in += places * c.padded();
+      one.x += places * c.F, one.h_in += places * c.copies * c.padded();
       one.dz_x += places * c.width(), one.dz_h += places * c.width();
       std::vector<float> gates;
-      if (one.reset) {
-        one.reset += places * c.padded();
-        gates.resize(size_t(c.H * c.width()));
-      }
+      if (one.reset) one.reset += places * c.padded();
+      if (in_parts()) gates.resize(size_t(c.H * c.width()));
       Sums sums(*this, one, c.T, to + b * stride, gates.data());
       for (const Sum& sum : sums.products)
         for (int64_t task = 0; task < ctx.kernels.product_tasks(sum.product); task++)
@@ -178,10 +176,8 @@ class Recurrent : public Op {
       local = allot(batch * kernels.local_size(c, true));
       dz = allot(steps * c.width());
       if (c.kind == CellKind::gru) dz_x = allot(steps * c.width());
-      if (c.kind == CellKind::gru_before) {
-        reset = allot(steps * c.padded());
-        gates = allot(all);
-      }
+      if (c.kind == CellKind::gru_before) reset = allot(steps * c.padded());
+      if (op.in_parts()) gates = allot(all);
       if (steps > longest_product)
         sums = allot(scratch_for_parts(std::max(c.F, c.H) * c.width()));
     }
@@ -213,21 +209,26 @@ class Recurrent : public Op {
       };
       if (op.W_.trains)
         add(op.W_.slot, at.x, at.F, at.F, at.dz_x, width, gradient + op.W_.offset);
-      if (op.U_.trains && at.kind != CellKind::gru_before)
+      if (op.U_.trains && !op.in_parts())
         add(op.U_.slot, at.h_in, padded, H, at.dz_h, width, gradient + op.U_.offset);
-      if (op.U_.trains && at.kind == CellKind::gru_before) {
+      if (op.U_.trains && op.in_parts()) {
         gates = room;
-        add(-1, at.h_in, padded, H, at.dz_h, 2 * H, gates);
-        add(-1, at.reset, padded, H, at.dz_h + 2 * H, H, gates + 2 * H * H);
+        bool before = at.kind == CellKind::gru_before;
+        for (int64_t first = 0, i = 0; first < width; first += op.columns(i++)) {
+          const float *dz = at.dz_h + first, *h = at.h_in + i * padded;
+          int64_t step = at.copies * padded;
+          if (before && first == 2 * H) h = at.reset, step = padded;
+          add(-1, h, step, H, dz, op.columns(i), gates + H * first);
+        }
       }
       if (!op.b_.trains) return;
       columns.push_back({at.dz_x, gradient + op.b_.offset});
       if (at.kind == CellKind::gru)
         columns.push_back({at.dz_h, gradient + op.b_.offset + width});
     }
-    Few<Sum, 3> products;
+    Few<Sum, 5> products;
     Few<Column, 2> columns;
-    float* gates = nullptr;  // of gru_before: dU (H, 2 H) of z and r, then (H, H) of n
+    float* gates = nullptr;  // the parts of dU, where it has several
   };
 
   static Variable variable_of(const OpSource& source, const char* role) {
@@ -251,7 +252,11 @@ class Recurrent : public Op {
     std::vector<Shape> more;
     if (masked_) more.push_back({c.T});
     if (initial_) more.insert(more.end(), lstm ? 2 : 1, {H});
-    if (dropped_) more.push_back({H});
+    if (dropped_) {
+      bool by_gates = !spec.more_shapes.empty() && spec.more_shapes.back().size() == 2;
+      more.push_back(by_gates ? Shape{c.gates(), H} : Shape{H});
+      if (by_gates) cell_.copies = c.gates();
+    }
     if (spec.more_shapes != more) refuse_shapes(spec, "its inputs");
     inputs_ = more.size() + 1;
   }
@@ -261,7 +266,7 @@ class Recurrent : public Op {
     int64_t steps = ctx.batch * cell_.T, padded = cell_.padded();
     float* at = const_cast<float*>(y) + (ctx.batch * out + 15) / 16 * 16;
     Aux aux{at, at + steps * padded * cell_.kept_vectors(), nullptr, nullptr};
-    aux.mask = aux.h_in + steps * padded;
+    aux.mask = aux.h_in + steps * padded * cell_.copies;
     aux.factors = aux.mask + (masked_ ? steps : 0);
     return aux;
   }
@@ -312,7 +317,7 @@ class Recurrent : public Op {
     float* dc0 = initial_ && c.kind == CellKind::lstm ? dx[after++] : nullptr;
     // Nothing depends on masks and factors.
     if (masked_ && dx[1]) clear(dx[1], ctx.batch * c.T);
-    if (dropped_ && dx[after]) clear(dx[after], ctx.batch * c.H);
+    if (dropped_ && dx[after]) clear(dx[after], ctx.batch * c.copies * c.H);
     Parts parts(*this, *ctx.kernels.recurrent, ctx.batch, ctx.scratch);
     scan_backward(ctx, y, dy, parts, dh0, dc0);
     if (stopped()) return;
@@ -371,13 +376,21 @@ class Recurrent : public Op {
     check_overflow(ctx, ctx.gradient + U_.offset, c.H * width, U_.slot);
   }
 
-  // dU (H, 3 H) from its parts.
+  // Whether gates are multiplied with another h than others, so that dU has parts; and
+  // the columns of each part.
+  bool in_parts() const {
+    return cell_.kind == CellKind::gru_before || cell_.copies > 1;
+  }
+  int64_t columns(int64_t part) const {
+    return cell_.copies > 1 || part > 0 ? cell_.H : 2 * cell_.H;
+  }
+
+  // dU (H, G H) from its parts.
   void place_gates(const float* gates, float* to) const {
-    int64_t H = cell_.H;
-    for (int64_t k = 0; k < H; k++) {
-      std::copy_n(gates + k * 2 * H, 2 * H, to + k * 3 * H);
-      std::copy_n(gates + 2 * H * H + k * H, H, to + k * 3 * H + 2 * H);
-    }
+    int64_t H = cell_.H, width = cell_.width();
+    for (int64_t first = 0, i = 0; first < width; first += columns(i++))
+      for (int64_t k = 0, n = columns(i); k < H; k++)
+        std::copy_n(gates + H * first + k * n, n, to + k * width + first);
   }
 
   Recurrence cell_{};

@@ -22,6 +22,7 @@ struct Recurrence {
   Activation activation = Activation::linear;
   Activation recurrent_activation = Activation::linear;
   float alpha = 0, recurrent_alpha = 0;
+  int64_t copies = 1;  // of h, which factors multiply: one, or one for each gate
 
   // Inlined everywhere: as functions of their own they would be those of one of the
   // instruction sets.
@@ -42,14 +43,14 @@ struct Recurrence {
   }
 
   const float* x = nullptr;
-  const float *mask = nullptr, *factors = nullptr;  // (B, T) and (B, H), or null
+  const float *mask = nullptr, *factors = nullptr;  // (B, T), (B, copies, H), or null
   const float *h0 = nullptr, *c0 = nullptr;         // (B, H) or null
   const float* packed = nullptr;  // the variables, as `pack` or `transpose` put them
   float* local = nullptr;         // local_size(...) floats per sample
 
   float* y = nullptr;
   // Null where there will be no backward pass: what is kept, (B, T, kept_vectors,
-  // padded), and the h that was multiplied with U, (B, T, padded).
+  // padded), and the h that was multiplied with U, (B, T, copies, padded).
   float *kept = nullptr, *h_in = nullptr;
 
   // Of backward: dz (B, T, G H) of x W and of h U, which are the same but for gru; of

@@ -81,8 +81,8 @@ static void transpose_cell(const Recurrence& p, const float* U, float* to,
 }
 
 static int64_t cell_local_size(const Recurrence& p, bool backward) {
-  const int64_t widest = (backward ? p.width() : p.F) + 15;
-  return widest / 16 * 16 + 7 * p.padded();
+  const int64_t vectors = (backward ? 3 : 6) + p.copies;
+  return (backward ? 0 : (p.F + 15) / 16 * 16) + vectors * p.padded();
 }
 
 // acc += A (rows, K) B (K, count L); the last vector of B belongs to acc[r][last].
@@ -102,6 +102,22 @@ INLINE void add_part(vf (&acc)[rows][4], const float* a, int64_t a_row, const fl
   }
 }
 
+// The same where each vector of B has a row of A of its own, a_gate behind the one of
+// the vector before.
+template <int rows, int count, int last>
+INLINE void add_gates(vf (&acc)[rows][4], const float* a, int64_t a_row, int64_t a_gate,
+                      const float* b, int64_t K) {
+  for (int64_t k = 0; k < K; k++, b += count * L) {
+#pragma GCC unroll 4
+    for (int v = 0; v < count; v++) {
+      const vf bv = load(b + v * L);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++)
+        acc[r][v + 1 < count ? v : last] += splat(a[r * a_row + v * a_gate + k]) * bv;
+    }
+  }
+}
+
 // z (rows, 4, L) of a panel.
 template <CellKind kind, int rows>
 static void gate_tile(const Recurrence& p, const float* x, const float* h,
@@ -117,7 +133,12 @@ static void gate_tile(const Recurrence& p, const float* x, const float* h,
     for (int v = 0; v < used; v++) acc[r][v] = load(panel + v * L);
   panel += 4 * L;
   add_part<rows, x_count, x_count - 1>(acc, x, p.F, panel, p.F);
-  add_part<rows, h_count, h_last>(acc, h, p.padded(), panel + p.F * x_count * L, p.H);
+  panel += p.F * x_count * L;
+  const int64_t P = p.padded();
+  if (p.copies == 1)
+    add_part<rows, h_count, h_last>(acc, h, P, panel, p.H);
+  else
+    add_gates<rows, h_count, h_last>(acc, h, p.copies * P, P, panel, p.H);
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -200,6 +221,7 @@ struct CellFunctions {
 struct CellRows {
   const Recurrence& p;
   int64_t first, rows, P = p.padded();
+  int64_t Q = p.copies * P;  // of a row in h_in
 
   int64_t time(int64_t step) const { return p.reverse ? p.T - 1 - step : step; }
   // Number of a row's step among all.
@@ -213,7 +235,7 @@ struct CellRows {
     return false;
   }
   const float* factors(int64_t r) const {
-    return p.factors ? p.factors + (first + r) * p.H : nullptr;
+    return p.factors ? p.factors + (first + r) * p.copies * p.H : nullptr;
   }
   // Of a step in y or dy; null where it has none.
   template <class T>
@@ -282,7 +304,7 @@ INLINE void begin_cell(const CellFunctions<usual>& f, const CellState& s,
   const vf zz = load(z), zr = load(z + L), u = f.g(zz), r = f.g(zr);
   store(s.u + at, u);
   store(s.n + at, load(z + 2 * L));
-  store(s.reset + at, r * load(h_in + at));
+  store(s.reset + at, r * load(h_in));
   if (!kept) return;
   store(kept, f.g_kept(zz, u));
   store(kept + L, f.g_kept(zr, r));
@@ -319,14 +341,14 @@ static void forward_step(const CellRows& b, const CellFunctions<usual>& f,
   };
   for (int64_t panel = 0, j = 0; j < p.H; panel++, j += units)
     in_tiles(b.rows, cell_rows, [&](int64_t r0, int64_t count) {
-      gate_rows<kind>(p, count, s.x + r0 * p.F, h_in + r0 * b.P,
+      gate_rows<kind>(p, count, s.x + r0 * p.F, h_in + r0 * b.Q,
                       p.packed + panel * panel_floats(p), z);
       for (int64_t r = r0; r < r0 + count; r++) {
         const float* own = z + (r - r0) * 4 * L;
         const int64_t at = r * b.P + j;
         const bool counts = b.counts(r, t);
         if constexpr (kind == CellKind::gru_before)
-          begin_cell(f, s, h_in, own, at, kept_at(r, j));
+          begin_cell(f, s, h_in + (r + 1) * b.Q - b.P + j, own, at, kept_at(r, j));
         else
           finish_cell<kind>(f, s, own, at, counts, kept_at(r, j));
         if constexpr (kind == CellKind::simple)
@@ -351,12 +373,13 @@ static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   const int64_t P = b.P, all = rows * P;
   float* local = p.local + first * cell_local_size(p, false);
   CellState s{};
-  float** const parts[] = {&s.h, &s.next, &s.h_in, &s.c, &s.reset, &s.n, &s.u};
+  float** const parts[] = {&s.h, &s.next, &s.c, &s.reset, &s.n, &s.u};
   for (float** to : parts) {
     *to = local;
     local += all;
   }
-  s.x = local;
+  s.h_in = local;
+  s.x = local + all * p.copies;
   zero_floats(s.h, all);
   zero_floats(s.c, all);
   for (int64_t r = 0; r < rows; r++) {
@@ -370,14 +393,15 @@ static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
     const float* h_in = s.h;
     if (p.factors) {
       for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < p.H; j += L)
-          store(s.h_in + r * P + j,
-                load(s.h + r * P + j) * load(b.factors(r) + j, p.H - j));
+        for (int64_t i = 0; i < p.copies; i++)
+          for (int64_t j = 0; j < p.H; j += L)
+            store(s.h_in + r * b.Q + i * P + j,
+                  load(s.h + r * P + j) * load(b.factors(r) + i * p.H + j, p.H - j));
       h_in = s.h_in;
     }
     if (p.h_in)
       for (int64_t r = 0; r < rows; r++)
-        copy_floats(h_in + r * P, P, p.h_in + b.place(r, t) * P);
+        copy_floats(h_in + r * b.Q, b.Q, p.h_in + b.place(r, t) * b.Q);
     if (b.any_counts(t)) {
       for (int64_t r = 0; r < rows; r++)
         copy_floats(p.x + b.place(r, t) * p.F, p.F, s.x + r * p.F);

@@ -3,7 +3,7 @@
 #pragma once
 
 // Gradients on the way back: of h, what goes around the product with U, and what comes
-// out of it; of c; dz of h U.
+// out of it (of each copy of h); of c; dz of h U.
 struct CellGradients {
   float *carry, *din, *dc, *dreset, *dz;
   int64_t dz_row;
@@ -72,15 +72,16 @@ template <bool usual>
 static void backward_reset(const CellRows& b, const CellFunctions<usual>& f,
                            const CellGradients& g, int64_t t) {
   const Recurrence& p = b.p;
+  float* din = g.din + (p.copies - 1) * b.rows * b.P;
   for (int64_t r = 0; r < b.rows; r++) {
     const float* kept = p.kept + b.place(r, t) * p.kept_vectors() * b.P;
-    const float* h_in = p.h_in + b.place(r, t) * b.P;
+    const float* h_in = p.h_in + (b.place(r, t) + 1) * b.Q - b.P;
     const bool counts = b.counts(r, t);
     for (int64_t j = 0; j < p.H; j += L) {
       const int64_t at = r * b.P + j;
       const Activated reset = f.dg(load(kept + j * p.kept_vectors() + L));
       const vf d = load(g.dreset + at), h = load(h_in + j), zero{};
-      store(g.din + at, counts ? d * reset.y : zero);
+      store(din + at, counts ? d * reset.y : zero);
       store(g.dz + r * g.dz_row + p.H + j, counts ? d * h * reset.d : zero, p.H - j);
       store(p.reset + b.place(r, t) * b.P + j, counts ? reset.y * h : zero);
     }
@@ -94,23 +95,28 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   const int64_t P = b.P, all = rows * P, V = p.kept_vectors(), width = p.width();
   float* local = p.local + first * cell_local_size(p, true);
   CellGradients g{};
-  float** const parts[] = {&g.carry, &g.din, &g.dc, &g.dreset};
+  float** const parts[] = {&g.carry, &g.dc, &g.dreset};
   for (float** to : parts) {
     *to = local;
     zero_floats(local, all);
     local += all;
   }
-  g.dz = local, g.dz_row = (width + 15) / 16 * 16;
+  g.din = local;
+  zero_floats(local, all * p.copies);
+  g.dz_row = p.T * width;
   auto dh_at = [&](int64_t r, int64_t j) {
     const int64_t at = r * P + j;
     vf d = load(g.din + at);
     if (p.factors) d *= load(b.factors(r) + j, p.H - j);
+    for (int64_t i = 1; i < p.copies; i++)
+      d += load(g.din + i * all + at) * load(b.factors(r) + i * p.H + j, p.H - j);
     return load(g.carry + at) + d;
   };
   StopPoller poller;
   for (int64_t step = p.T; step-- > 0;) {
     const int64_t t = b.time(step);
     if (poller.stop_requested(rows * p.H * width)) return;
+    g.dz = p.dz_h + b.place(0, t) * width;
     for (int64_t r = 0; r < rows; r++) {
       const float* dy = b.output(p.dy, r, step);
       const float* kept = p.kept + b.place(r, t) * V * P;
@@ -136,14 +142,16 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
       multiply_transposed(b, g, 2 * p.H, p.H, g.dreset, Chain::start);
       backward_reset(b, f, g, t);
     }
-    for (int64_t r = 0; r < rows; r++)
-      copy_floats(g.dz + r * g.dz_row, width, p.dz_h + b.place(r, t) * width);
+    constexpr bool before = kind == CellKind::gru_before;
     if (!any)
-      zero_floats(g.din, all);
+      zero_floats(g.din, all * p.copies);
+    else if (p.copies > 1)
+      for (int64_t i = 0; i < p.copies - before; i++)
+        multiply_transposed(b, g, i * p.H, p.H, g.din + i * all, Chain::start);
     else if (step > 0 || p.dh0)
       multiply_transposed(
-          b, g, 0, kind == CellKind::gru_before ? 2 * p.H : width, g.din,
-          kind == CellKind::gru_before ? Chain::accumulate : Chain::start);
+          b, g, 0, before ? 2 * p.H : width, g.din,
+          before ? Chain::accumulate : Chain::start);
   }
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < p.H; j += L) {

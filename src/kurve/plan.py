@@ -145,10 +145,10 @@ class Op:
 
     Recurrent ops read x (T, F) and what their attrs name: with masked, mask (T,), 0 or
     1; with initial, h (H,) and, lstm, c (H,); with recurrent_dropout, factors (H,) of
-    the h that is multiplied with recurrent_kernel. The output is (T, H) with sequences,
-    else (H,), or as wide as h and c with states. Gates are in Keras's order: i f c o; z
-    r h. gru's bias is (2, 3 H) with reset_after. An alpha that is not given is 0, and a
-    flag off.
+    the h that is multiplied with recurrent_kernel, or (gates, H). The output is (T, H)
+    with sequences, else (H,), or as wide as h and c with states. Gates are in Keras's
+    order: i f c o; z r h. gru's bias is (2, 3 H) with reset_after. An alpha that is not
+    given is 0, and a flag off.
 
     States go from one batch to the next: `keep_states` writes them after each batch of
     training, of a test and of a prediction, which has B samples each time.

@@ -156,6 +156,17 @@ def test_oscillator(tmp_path: Path) -> None:
     check_pictures(tmp_path, output, "oscillator.png")
 
 
+def test_transformer(tmp_path: Path) -> None:
+    output = run(tmp_path, "transformer.py", "5")
+    errors = [
+        number(rf"^{name} +([\d.]+)$", output)
+        for name in ("the last value", "transformer")
+    ]
+    assert errors[1] < 0.75 * errors[0]
+    assert number(r"verbs that agree +(\d+) of 32", output) > 24
+    check_pictures(tmp_path, output, "transformer.png")
+
+
 def test_segmentation(tmp_path: Path) -> None:
     output = run(tmp_path, "segmentation.py", "200")
     assert number(r"([\d.]+)% of the pixels are right", output) > 80.0

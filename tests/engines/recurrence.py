@@ -25,7 +25,11 @@ def combinations() -> Iterator[tuple[str, dict[str, bool]]]:
         own = {"lstm": ["states"], "gru": ["reset_after"]}.get(kind, [])
         names = [*FLAGS, *own]
         for flags in product((False, True), repeat=len(names)):
-            yield kind, dict(zip(names, flags, strict=True))
+            chosen = dict(zip(names, flags, strict=True))
+            if chosen["recurrent_dropout"] and kind != "simple_rnn":
+                # Either kind of factors, in turn.
+                chosen["by_gates"] = sum(flags) % 2 == 0
+            yield kind, chosen
 
 
 def name_of(case: tuple[str, dict[str, bool]]) -> str:
@@ -39,7 +43,8 @@ class Recurrent:
 
     Args:
         sizes: T, F and H.
-        flags: as `combinations` gives them, and other attrs of the op.
+        flags: as `combinations` gives them, and other attrs of the op; by_gates: with
+            recurrent_dropout, whether each gate has factors of its own.
         frozen: roles of variables that are not trained.
         plain: leave the variables of inputs out.
     """
@@ -56,7 +61,8 @@ class Recurrent:
         T, F, H = sizes
         self.kind, self.sizes, self.uses, self.flags = kind, sizes, uses, flags
         self.params: list[VariableSpec] = []
-        bias = flags.pop("bias", True)
+        bias, by_gates = flags.pop("bias", True), flags.pop("by_gates", False)
+        self.by_gates = by_gates
         self.attrs = {"activation": "tanh", **flags}
         if kind != "simple_rnn":
             self.attrs.setdefault("recurrent_activation", "sigmoid")
@@ -66,7 +72,8 @@ class Recurrent:
         self.inputs: list[Shape] = [(T, F)]
         self.inputs += [(T,)] * bool(flags.get("masked"))
         self.inputs += [(H,)] * states * bool(flags.get("initial"))
-        self.inputs += [(H,)] * bool(flags.get("recurrent_dropout"))
+        if flags.get("recurrent_dropout"):
+            self.inputs.append((GATES[kind], H) if by_gates else (H,))
         width = GATES[kind] * H
         shapes: dict[str, Shape] = {
             "kernel": (F, width),

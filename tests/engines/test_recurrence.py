@@ -86,6 +86,7 @@ def by_steps(made: Recurrent, xs: tuple[Any, ...]) -> np.ndarray:
     lstm, masked = made.kind == "lstm", bool(made.attrs.get("masked"))
     flags = {**made.attrs, "initial": True, "masked": False, "reverse": False}
     flags |= {"sequences": False, "states": lstm, "plain": True}
+    flags |= {"by_gates": made.by_gates}
     bias = any(v.name == "bias" for v in made.params)
     one = Recurrent(made.kind, (1, F, H), bias=bias, **flags)
     program, state = ReferenceEngine().compile(one.plan), made.state(np.float64)

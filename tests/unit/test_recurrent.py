@@ -248,13 +248,35 @@ def test_summary(stack: Any, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_long_sequences_that_are_written_out() -> None:
-    model = Sequential(
-        [Input((200, 2)), layers.LSTM(3, recurrent_dropout=0.2), layers.Dense(1)]
-    )
+    both = layers.LSTM(3, dropout=0.1, recurrent_dropout=0.2)
+    model = Sequential([Input((200, 2)), both, layers.Dense(1)])
     model.compile("adam", "mse")
     x = np.ones((4, 200, 2))
     assert np.isfinite(model.train_on_batch(x, np.ones(4)))
     assert model.predict(x, verbose=0).shape == (4, 1)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "GRU before", "SimpleRNN"])
+def test_what_is_dropped_is_the_same_in_both_ways(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By gates, in training, as one operation and written out."""
+    found = []
+    for known in (True, False):
+        if not known:
+            monkeypatch.setattr(recurrence, "is_operation", lambda kind: False)
+        arguments = {"recurrent_dropout": 0.4, "seed": 3, "return_sequences": True}
+        layer = weighted(LOOPS[name](UNITS, **arguments))
+        model = Sequential([Input((STEPS, FEATURES)), layer, layers.Dense(1)])
+        kinds = [op.kind for op in model._network.plan.ops]
+        assert (layer.cell.kind in kinds) == known
+        model.layers[1].set_weights([np.ones((UNITS, 1)), np.zeros(1)])
+        model.compile("sgd", "mse")
+        model.train_on_batch(X, np.ones((5, STEPS, 1)))
+        found.append([layer(X, training=True), *model.get_weights()])
+        assert np.abs(found[-1][0] - layer(X)).max() > 1e-3
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, 1e-4, 1e-5)
 
 
 def test_penalties_and_rules_reach_the_weights() -> None:

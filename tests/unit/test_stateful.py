@@ -147,6 +147,19 @@ def test_bits_do_not_depend_on_threads() -> None:
     assert row.tobytes() == outputs[1][7:8].tobytes()
 
 
+def test_models_that_share_a_layer() -> None:
+    """Each goes on where the other one ended."""
+    inside, alone = model_of(), model_of()
+    x = Input(batch_shape=(ROWS, 5, 2))
+    around = Model(x, inside(x))
+    around.compile("adam", "mse")
+    for model in (inside, around, inside, inside, around):
+        found = model.predict(X[:ROWS], verbose=0)
+        expected = alone.predict(X[:ROWS], verbose=0)
+        np.testing.assert_array_equal(found, expected)
+    assert states_of(inside) == states_of(alone)
+
+
 WRONG: list[tuple[Callable[[Any], Any], str]] = [
     (lambda m: m.predict(X[:4], verbose=0), "[predict] each batch must have 3 rows"),
     (lambda m: m.fit(X[:5], Y[:5], verbose=0), "[fit] each batch must have 3 rows"),

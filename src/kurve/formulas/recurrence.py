@@ -130,7 +130,8 @@ def recurrence(
             alpha and recurrent_alpha where they have one.
         mask: (B, T) of 0 and 1.
         initial: the states (B, H) before the first step; None for zeros.
-        factors: (B, H) that multiply the state in its product, in all steps.
+        factors: (B, H) that multiply the state in its product, in all steps; or one for
+            each gate's part of it, (B, gates, H).
         reverse: from the last step to the first, as the outputs are then too.
         sequences: whether to give the outputs of all steps, (B, T, H), or the last.
         states: of lstm, whether c stands behind h, in 2 H columns.

@@ -206,8 +206,7 @@ class Cell(Layer):
     def loop_of(self, factors: tuple[Any, Any]) -> dict[str, Any] | None:
         """The arguments of `recurrence` for a loop with this cell; None if only steps
         can do it."""
-        by_gates = self.gates > 1 and factors[1]
-        if type(self).call is not Cell.call or by_gates:
+        if type(self).call is not Cell.call or (factors[0] and len(factors[0]) > 1):
             return None
         chosen: dict[str, Any] = {}
         for prefix in ("", "recurrent_"):

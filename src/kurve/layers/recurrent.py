@@ -396,7 +396,7 @@ class RNN(Layer):
             x=x,
             mask=mask,
             initial=initial,
-            factors=of_h[0] if of_h else None,
+            factors=of_h and (of_h[0] if len(of_h) == 1 else ops.stack(of_h, 1)),
             reverse=self.go_backwards,
             sequences=self.return_sequences,
             states=carry,

@@ -609,6 +609,9 @@ class Trainer(Trainable):
         is compiled."""
         if not self._network.is_ready:
             refuse_overrides(type(self).__name__, self)
+        if self._network.rows is not None:  # its states will move
+            self._network.require_built("predict")
+            self._network.claim_shared()
         return self._network.program()
 
     def _returned(self, logs: dict[str, float], return_dict: bool) -> Any:

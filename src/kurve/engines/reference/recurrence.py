@@ -4,9 +4,10 @@ steps before it led to.
 The inputs of an op are x (B, T, F) and those that its attrs name: with `masked`, mask
 (B, T), 0 where a step leaves the states as they are; with `initial`, the first states
 (B, H) each, else zeros; with `recurrent_dropout`, factors (B, H) of the h that is
-multiplied with the recurrent kernel. With `reverse` the last step is the first. A
-step's output is its h (with `states`: h and c, side by side), in the order in which
-the steps are done: all of them (B, T, H) with `sequences`, else the last one (B, H).
+multiplied with the recurrent kernel, or (B, G, H), one for each gate's part of it. With
+`reverse` the last step is the first. A step's output is its h (with `states`: h and c,
+side by side), in the order in which the steps are done: all of them (B, T, H) with
+`sequences`, else the last one (B, H).
 """
 
 from __future__ import annotations
@@ -50,11 +51,34 @@ class Cell:
         """z (B, G H) as G arrays (B, H)."""
         return np.split(z, z.shape[-1] // self.units, axis=-1)
 
+    # Of h (B, n, H): the same for all gates (n = 1), or one for each of them.
+
+    def recurrent(self, h: np.ndarray, U: np.ndarray) -> np.ndarray:
+        """h U, for the first gates of U."""
+        if h.shape[1] == 1:
+            return h[:, 0] @ U
+        pairs = enumerate(self.gates(U))
+        return np.concatenate([h[:, k] @ part for k, part in pairs], axis=-1)
+
+    def dU(self, h: np.ndarray, dz: np.ndarray) -> np.ndarray:
+        """h^T dz."""
+        if h.shape[1] == 1:
+            return h[:, 0].T @ dz
+        pairs = enumerate(self.gates(dz))
+        return np.concatenate([h[:, k].T @ part for k, part in pairs], axis=-1)
+
+    def dh(self, h: np.ndarray, dz: np.ndarray, U: np.ndarray) -> np.ndarray:
+        """dz U^T, (B, n, H)."""
+        if h.shape[1] == 1:
+            return (dz @ U.T)[:, None]
+        pairs = zip(self.gates(dz), self.gates(U), strict=True)
+        return np.stack([d @ part.T for d, part in pairs], axis=1)
+
 
 class Found(NamedTuple):
     """What a step's backward pass finds.
 
-    dx, dh: of its x, and of the h that was multiplied with U
+    dx, dh: of its x, and of the h that was multiplied with U, (B, n, H)
     direct: of its states, but for dh
     gradients: of W, U and b
     """
@@ -74,7 +98,7 @@ def simple_step(
     cell: Cell, x: np.ndarray, h: np.ndarray, states: States
 ) -> tuple[States, Any]:
     """h = f(x W + h' U + b). Source: Elman 1990."""
-    z = x @ cell.W + h @ cell.U + cell.b
+    z = x @ cell.W + cell.recurrent(h, cell.U) + cell.b
     return (cell.f(z),), (x, h, z)
 
 
@@ -91,7 +115,7 @@ def lstm_step(
     """[i, f, n, o] = x W + h' U + b; c = g(f) c' + g(i) f(n); h = g(o) f(c).
     Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000."""
     before = states[1]
-    z = x @ cell.W + h @ cell.U + cell.b
+    z = x @ cell.W + cell.recurrent(h, cell.U) + cell.b
     i, f, n, o = cell.gates(z)
     c = cell.g(f) * before + cell.g(i) * cell.f(n)
     return (cell.g(o) * cell.f(c), c), (x, h, before, z, c)
@@ -123,7 +147,7 @@ def gru_step(
     (before,) = states
     b, recurrent_b = cell.b if np.ndim(cell.b) else (cell.b, cell.b)
     z, r, n = cell.gates(x @ cell.W + b)
-    z_h, r_h, n_h = cell.gates(h @ cell.U + recurrent_b)
+    z_h, r_h, n_h = cell.gates(cell.recurrent(h, cell.U) + recurrent_b)
     z, r = z + z_h, r + r_h
     n = n + cell.g(r) * n_h
     u = cell.g(z)
@@ -140,10 +164,11 @@ def gru_step_backward(cell: Cell, saved: Any, dstates: States) -> Found:
     dz_h = np.concatenate((dz, dr, dn * cell.g(r)), axis=-1)
     gradients = {
         "kernel": x.T @ dz_x,
-        "recurrent_kernel": h.T @ dz_h,
+        "recurrent_kernel": cell.dU(h, dz_h),
         "bias": np.stack([total(dz_x, axis=0), total(dz_h, axis=0)]),
     }
-    return Found(dz_x @ cell.W.T, dz_h @ cell.U.T, (dy * cell.g(z),), gradients)
+    dh = cell.dh(h, dz_h, cell.U)
+    return Found(dz_x @ cell.W.T, dh, (dy * cell.g(z),), gradients)
 
 
 def gru_before_step(
@@ -154,9 +179,9 @@ def gru_before_step(
     (before,) = states
     two = 2 * cell.units
     z, r, n = cell.gates(x @ cell.W + cell.b)
-    z_h, r_h = cell.gates(h @ cell.U[:, :two])
+    z_h, r_h = cell.gates(cell.recurrent(h, cell.U[:, :two]))
     z, r = z + z_h, r + r_h
-    n = n + (cell.g(r) * h) @ cell.U[:, two:]
+    n = n + (cell.g(r) * h[:, -1]) @ cell.U[:, two:]
     u = cell.g(z)
     return (u * before + (1 - u) * cell.f(n),), (x, h, before, z, r, n)
 
@@ -167,15 +192,17 @@ def gru_before_step_backward(cell: Cell, saved: Any, dstates: States) -> Found:
     two = 2 * cell.units
     dz, dn = _through_mix(cell, before, z, n, dy)
     dreset = dn @ cell.U[:, two:].T
-    gates = np.concatenate((dz, dreset * h * cell.dg(r)), axis=-1)
+    last = h[:, -1]
+    gates = np.concatenate((dz, dreset * last * cell.dg(r)), axis=-1)
     dz_x = np.concatenate((gates, dn), axis=-1)
-    recurrent = np.concatenate((h.T @ gates, (cell.g(r) * h).T @ dn), axis=-1)
+    recurrent = np.concatenate((cell.dU(h, gates), (cell.g(r) * last).T @ dn), axis=-1)
     gradients = {
         "kernel": x.T @ dz_x,
         "recurrent_kernel": recurrent,
         "bias": total(dz_x, axis=0),
     }
-    dh = gates @ cell.U[:, :two].T + dreset * cell.g(r)
+    dh, dlast = cell.dh(h, gates, cell.U[:, :two]), (dreset * cell.g(r))[:, None]
+    dh = dh + dlast if h.shape[1] == 1 else np.concatenate((dh, dlast), axis=1)
     return Found(dz_x @ cell.W.T, dh, (dy * cell.g(z),), gradients)
 
 
@@ -189,7 +216,8 @@ def scan(step: Step, step_backward: StepBackward) -> tuple[ForwardMany, Backward
         x, masks, states, factors = _inputs(op, xs, cell)
         outputs, saves = [], []
         for t in _order(op, x.shape[1]):
-            after, saved = step(cell, x[:, t], states[0] * factors, states)
+            h = states[0][:, None] * factors
+            after, saved = step(cell, x[:, t], h, states)
             states = _where(masks[:, t], after, states)
             both = op.attrs.get("states")
             outputs.append(np.concatenate(states, axis=-1) if both else states[0])
@@ -216,7 +244,7 @@ def scan(step: Step, step_backward: StepBackward) -> tuple[ForwardMany, Backward
             acting = _where(masks[:, t], dstates, zeros)
             found = step_backward(cell, saves[s], acting)
             first, *others = found.direct
-            passed = (first + found.dh * factors, *others)
+            passed = (first + (found.dh * factors).sum(axis=1), *others)
             dstates = _where(masks[:, t], passed, dstates)
             dx[:, t] = found.dx
             for role in op.params:
@@ -260,7 +288,8 @@ def _functions(op: Op, name: str, parameter: str) -> tuple[Function, Function]:
 def _inputs(
     op: Op, xs: Arrays, cell: Cell
 ) -> tuple[np.ndarray, np.ndarray, States, np.ndarray]:
-    """x, whether each step counts (B, T, 1), the first states, and factors of h."""
+    """x, whether each step counts (B, T, 1), the first states, and factors of h (B, n,
+    H), for all gates or for each."""
     x, *others = xs
     rest = iter(others)
     masks = next(rest)[..., None] != 0 if op.attrs.get("masked") else None
@@ -271,7 +300,8 @@ def _inputs(
     given = op.attrs.get("initial")
     states = tuple(next(rest) if given else zeros for _ in range(count))
     dropped = op.attrs.get("recurrent_dropout")
-    return x, masks, states, next(rest) if dropped else np.ones_like(zeros)
+    factors = next(rest) if dropped else np.ones_like(zeros)
+    return x, masks, states, factors.reshape(len(x), -1, cell.units)
 
 
 def _order(op: Op, steps: int) -> Iterable[int]:
@@ -288,10 +318,10 @@ def _of_sum(
     """Of z = x W + h U + b: dx = dz W^T, dh = dz U^T, dW = x^T dz, dU = h^T dz."""
     gradients = {
         "kernel": x.T @ dz,
-        "recurrent_kernel": h.T @ dz,
+        "recurrent_kernel": cell.dU(h, dz),
         "bias": total(dz, axis=0),
     }
-    return Found(dz @ cell.W.T, dz @ cell.U.T, direct, gradients)
+    return Found(dz @ cell.W.T, cell.dh(h, dz, cell.U), direct, gradients)
 
 
 def _through_mix(

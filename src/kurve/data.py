@@ -163,9 +163,13 @@ def _allowed(
 
 
 def as_weights(
-    where: str, sample_weight: Any, samples: int, dtype: Any = FLOAT32
+    where: str,
+    sample_weight: Any,
+    samples: int,
+    dtype: Any = FLOAT32,
+    signed: bool = False,
 ) -> np.ndarray:
-    """`sample_weight` as an array (samples,), finite and at least 0."""
+    """`sample_weight` as a finite array (samples,), at least 0 unless `signed`."""
     weights = as_numbers(where, "sample_weight", sample_weight)
     if weights.shape == (samples, 1):
         weights = weights[:, 0]
@@ -178,7 +182,7 @@ def as_weights(
     given = weights
     weights = _cast(given, dtype)
     refuse_non_finite(where, "sample_weight", weights, given)
-    if (weights < 0).any():
+    if not signed and (weights < 0).any():
         i = int(np.argmax(weights < 0))
         raise ValueError(
             f"[{where}] sample_weight must be at least 0. "

@@ -175,6 +175,87 @@ def test_segmentation(tmp_path: Path) -> None:
     check_pictures(tmp_path, output, "segmentation.png")
 
 
+def test_addition(tmp_path: Path) -> None:
+    output = run(tmp_path, "addition.py", "3")
+    assert number(r"([\d.]+)% of the sums are right", output) > 50.0
+    check_pictures(tmp_path, output, "addition.png")
+
+
+SKIPPED = (" *", r" *[\d.]+%", r" *[\d.]+% +[\d.]+%")
+"""What stands before the first, the second and the third number of a row."""
+
+
+def test_sentiment(tmp_path: Path) -> None:
+    """The place of a word decides, and the GRU has not learned a rule but a list."""
+    output = run(tmp_path, "sentiment.py")
+    shares = {
+        name: [number(rf"^{name} {skipped} +([\d.]+)%", output) for skipped in SKIPPED]
+        for name in ("mean", "Conv1D", "GRU")
+    }
+    assert max(shares["mean"]) < 70.0
+    assert min(shares["Conv1D"]) > 95.0
+    assert min(shares["GRU"][:2]) > 95.0
+    assert shares["GRU"][2] < 20.0
+    check_pictures(tmp_path, output, "sentiment.png")
+
+
+def test_points_of_two_networks(tmp_path: Path) -> None:
+    output = run(tmp_path, "gan.py", "points", "3000")
+    assert number(r"([\d.]+)% of the points lie in a spot", output) > 80.0
+    counts = output.partition("in each: [")[2].partition("]")[0].split()
+    assert len(counts) == 8 and min(map(int, counts)) > 50
+    check_pictures(tmp_path, output, "gan_points.png")
+
+
+def test_digits_of_two_networks(tmp_path: Path, digits: Path) -> None:
+    output = run(tmp_path, "gan.py", "digits", "50", digits)
+    assert output.startswith("MNIST: 1347 pictures")
+    assert number(r"step 50: critic ([\d.]+)", output) < 0.75
+    check_pictures(tmp_path, output, "gan_digits.png")
+
+
+def test_diffusion(tmp_path: Path) -> None:
+    output = run(tmp_path, "diffusion.py", "20")
+    assert number(r"([\d.]+)% of the points of noise", output) < 20.0
+    assert number(r"([\d.]+)% of the points made", output) > 70.0
+    check_pictures(tmp_path, output, "diffusion.png")
+
+
+def test_variational_autoencoder(tmp_path: Path, digits: Path) -> None:
+    output = run(tmp_path, "vae.py", digits)
+    assert number(r"of which ([\d.]+) for the drawing", output) < 230.0
+    assert 1.0 < number(r"and ([\d.]+) for the place", output) < 10.0
+    check_pictures(tmp_path, output, "vae.png")
+
+
+def test_similar(tmp_path: Path, digits: Path) -> None:
+    output = run(tmp_path, "similar.py", digits)
+    for name in ("siamese", "triplet"):
+        assert number(rf"^{name}: ([\d.]+)% of new digits lie nearest", output) > 55.0
+    check_pictures(tmp_path, output, "similar.png")
+
+
+def test_ranking(tmp_path: Path) -> None:
+    output = run(tmp_path, "ranking.py")
+    assert number(r"^guessed marks +([\d.]+)%", output) < 90.0
+    assert number(r"^RankNet +([\d.]+)%", output) > 95.0
+    check_pictures(tmp_path, output, "ranking.png")
+
+
+def test_cart_pole(tmp_path: Path) -> None:
+    output = run(tmp_path, "cartpole.py", "30000")
+    assert number(r"^REINFORCE +holds the pole for (\d+) of 500", output) > 150
+    assert number(r"^DQN +holds the pole for (\d+) of 500", output) > 80
+    check_pictures(tmp_path, output, "cartpole.png")
+
+
+def test_neural_differential_equation(tmp_path: Path) -> None:
+    output = run(tmp_path, "neural_ode.py", "60")
+    assert number(r"Off by ([\d.]+) after 20 steps", output) < 0.15
+    assert number(r"Off by ([\d.]+) after 100 steps", output) < 0.5
+    check_pictures(tmp_path, output, "neural_ode.png")
+
+
 def test_script_is_the_article(tmp_path: Path) -> None:
     """Line by line, apart from imports, comments and what follows the two models."""
     lines = (EXAMPLES / "sine.py").read_text().splitlines()

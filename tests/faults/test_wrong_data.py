@@ -185,13 +185,6 @@ CASES: dict[str, Wrong] = {
     "sample_weight of another length": wrong(
         fit(sample_weight=[1.0, 2.0]), ValueError, "fit", "shape (6,)", "shape (2,)"
     ),
-    "negative sample_weight": wrong(
-        fit(sample_weight=with_value(np.ones(6), 2, -1.0)),
-        ValueError,
-        "fit",
-        "at least 0",
-        "sample_weight[2] = -1",
-    ),
     "NaN in sample_weight": wrong(
         fit(sample_weight=with_value(np.ones(6), 5, NAN)),
         ValueError,

@@ -146,3 +146,20 @@ def test_targets_that_are_no_probabilities(loss: str, engine: str) -> None:
     assert_equal_histories(mine, other)
     for one, two in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         assert np.abs(one - two).max() <= RTOL * np.abs(two).max()
+
+
+def test_weights_below_0(engine: str) -> None:
+    """A policy gradient: rows whose loss should grow have a negative weight."""
+    fit = Fit(ADVANTAGES["categorical_crossentropy"])
+    ours, theirs = pair(fit, engine)
+    x, y, _ = rows(fit)
+    weights = np.random.default_rng(5).normal(size=len(x)).astype(np.float32)
+    assert (weights < 0).any()
+    given: dict[str, Any] = {"epochs": 3, "batch_size": 16, "shuffle": False}
+    mine = ours.fit(x, y, verbose=0, sample_weight=weights, **given)
+    other = theirs.fit(x, y, verbose=0, sample_weight=weights, **given)
+    assert_equal_histories(mine, other)
+    ours.train_on_batch(x, y, sample_weight=weights)
+    theirs.train_on_batch(x, y, sample_weight=weights)
+    for one, two in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert np.abs(one - two).max() <= RTOL * np.abs(two).max()

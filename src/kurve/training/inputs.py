@@ -319,23 +319,26 @@ def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray
 
 
 def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
-    """The weights of the rows: one array for all outputs, or a tuple."""
+    """The weights of the rows: one array for all outputs, or a tuple. Negative ones
+    make the loss of a row larger, as policy gradients want it."""
     if len(outputs.names) == 1:
         if isinstance(given, Mapping) and set(given) == {*outputs.names}:
             (given,) = given.values()
         if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):
             (given,) = given
-        return data.as_weights(where, given, rows)
+        return data.as_weights(where, given, rows, signed=True)
     of_numbers = isinstance(given, (list, tuple)) and not any(
         one is None or np.ndim(one) for one in given
     )
     if of_numbers or not isinstance(given, (list, tuple, Mapping)):
-        return data.as_weights(where, given, rows)
+        return data.as_weights(where, given, rows, signed=True)
     count = len(outputs.names)
     optional = [False] * count
     split = outputs.split(where, "sample_weight", given, optional)
     return tuple(
-        None if one is None else data.as_weights(outputs.where(where, i), one, rows)
+        None
+        if one is None
+        else data.as_weights(outputs.where(where, i), one, rows, signed=True)
         for i, one in enumerate(split)
     )
 

@@ -82,8 +82,9 @@ def separable_conv2d(
 ) -> Any:
     """`depthwise_conv2d`, then a convolution of size 1."""
     kernels = value(depthwise_kernel), value(pointwise_kernel)
-    given = strides, padding, data_format, dilation_rate
-    return nn.separable_conv(value(x), *kernels, *given)
+    return nn.separable_conv(
+        value(x), *kernels, strides, padding, data_format, dilation_rate
+    )
 
 
 @eager

@@ -75,9 +75,9 @@ def to_keras(value: Any, key: str = "") -> Any:
         name = value.removeprefix(registry.CUSTOM_PREFIX)
         return function_entry(registry.known(name) or name)
     if isinstance(value, Mapping):
-        name = value.get("class_name")
-        if isinstance(name, str) and "config" in value:
-            return _object_entry(name, value, key)
+        cls = value.get("class_name")
+        if isinstance(cls, str) and "config" in value:
+            return _object_entry(cls, value, key)
         if key.endswith("activation") and "name" in value:
             from kurve import activations
             from kurve.exchange.keras_parts import activation_entry

@@ -438,7 +438,7 @@ def back_through(
         dy = Tensor(graph, dy.index, dy.sample)  # each sample has its own
         if here in wanted and not any(depends[v] for v in op.inputs):
             continue
-        xs = [Tensor(graph, v, graph._shapes[v]) for v in op.inputs]
+        xs = [Tensor(graph, v, graph.shapes[v]) for v in op.inputs]
         y = Tensor(graph, here, op.out_shape)
         dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
         for v, dx in zip(op.inputs, dxs, strict=True):

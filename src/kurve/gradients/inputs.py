@@ -331,7 +331,7 @@ def _apart(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
         if not is_apart(op) and not any(v in values for v in op.inputs):
             continue
         read = [
-            values[v] if v in values else Tensor(graph, v, graph._shapes[v])
+            values[v] if v in values else Tensor(graph, v, graph.shapes[v])
             for v in op.inputs
         ]
         values[graph.given + i] = computed(graph, op, read, graph.training is not False)
@@ -485,7 +485,7 @@ def _pushed(
             continue
         if is_apart(op):
             raise KeyError(op.kind)
-        xs = [Tensor(graph, v, graph._shapes[v]) for v in op.inputs]
+        xs = [Tensor(graph, v, graph.shapes[v]) for v in op.inputs]
         y = Tensor(graph, here, op.out_shape)
         known[here] = TANGENTS[op.kind](op, xs, y, moving)
     return [known.get(target.index) for target in targets]

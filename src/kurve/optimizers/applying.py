@@ -258,7 +258,7 @@ def apply(
     where = type(optimizer).__name__
     gradients = list(leaves(gradients))
     if active.step is not None:
-        known_ones = None if optimizer._applier is None else applier_of(optimizer, None)
+        known_ones = None if optimizer.applier is None else applier_of(optimizer, None)
         if variables is None and known_ones is not None:
             variables = known_ones.variables
         active.step.update(optimizer, gradients, list(leaves(variables)))

@@ -64,19 +64,6 @@ class Derivatives:
     traced: Any = None
     """What `trace` has found."""
 
-    @property
-    def exact(self) -> bool:
-        """Whether all digits cost no more than half of them."""
-        return self.traced is not None and bool(self.traced.is_cheap)
-
-    def try_trace(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> bool:
-        """Whether `trace` has found the derivatives at p, and written them to out."""
-        trace, self.trace = self.trace, None
-        self.traced = None if trace is None else trace(p, at_p, out)
-        found = self.traced is not None
-        self.method = "traced" if found else self.method
-        return found
-
     def __init__(
         self,
         formula: VectorFunction,
@@ -93,6 +80,19 @@ class Derivatives:
             for low, high in zip(lower.tolist(), self.uppers, strict=True)
         ]
         self.confirmed_at: np.ndarray | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether all digits cost no more than half of them."""
+        return self.traced is not None and bool(self.traced.is_cheap)
+
+    def try_trace(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> bool:
+        """Whether `trace` has found the derivatives at p, and written them to out."""
+        trace, self.trace = self.trace, None
+        self.traced = None if trace is None else trace(p, at_p, out)
+        found = self.traced is not None
+        self.method = "traced" if found else self.method
+        return found
 
     def __call__(self, p: np.ndarray, at_p: np.ndarray) -> np.ndarray:
         """The Jacobian (n, P) at p (P,), where at_p = formula(p)."""

@@ -78,7 +78,7 @@ class Part:
         """The variables that other updates change before this program runs, though it
         takes their values from before: for each time, those to be read then."""
         step = self.step
-        names = dict(zip(step._vectors[True], step._variables[True], strict=True))
+        names = dict(zip(step.vectors[True], step.params, strict=True))
         changed = [{id(v) for v in update.variables} for update in step.updates]
         trained = changed[self.time] if self.update is not None else set()
         versions: dict[int, int] = {}
@@ -132,7 +132,7 @@ class Part:
         step = self.step
         indices = sorted(needed(step, self.roots) | {0})
         given = [i for i in indices if is_given(step, i)]
-        graph = Graph([step._shapes[i] for i in given])
+        graph = Graph([step.shapes[i] for i in given])
         place = dict(zip(given, graph.inputs, strict=True))
         for i, tensor in place.items():
             tensor.batched = i not in step.tensors or step.tensors[i].batched
@@ -141,7 +141,9 @@ class Part:
             graph.place(variable, trained)
         names: dict[Any, Any] = {}
         for kind in (True, False):
-            pairs = zip(step._vectors[kind], step._variables[kind], strict=True)
+            pairs = zip(
+                step.vectors[kind], (step.params if kind else step.buffers), strict=True
+            )
             names |= {(kind, spec): variable for spec, variable in pairs}
         moving: set[int] = set()
         for i in indices:
@@ -309,7 +311,7 @@ class Stage(Part):
     def build(self) -> None:
         """Make the program."""
         applier, update, step = self.applier, self.update, self.step
-        names = dict(zip(step._vectors[True], step._variables[True], strict=True))
+        names = dict(zip(step.vectors[True], step.params, strict=True))
         used = [
             names[spec]
             for i in sorted(needed(step, self.roots))
@@ -497,7 +499,7 @@ class Compiled:
         twice."""
         settled: set[int] = set()
         step, moved_by = self.step, dict[VariableSpec, int]()
-        names = dict(zip(step._vectors[False], step._variables[False], strict=True))
+        names = dict(zip(step.vectors[False], step.buffers, strict=True))
         for part in self.parts:
             for i in sorted(needed(step, part.roots)):
                 if is_given(step, i):
@@ -518,9 +520,9 @@ class Compiled:
         step, rows = self.step, self.step.count
         arrays: Arrays = {}
         for i, array in enumerate(given):
-            arrays[i] = _floats(array, rows, step._shapes[i])
+            arrays[i] = _floats(array, rows, step.shapes[i])
         for i, make in step.arrays.items():
-            arrays[i] = _floats(np.asarray(make()), rows, step._shapes[i])
+            arrays[i] = _floats(np.asarray(make()), rows, step.shapes[i])
         values: dict[int, Any] = dict(arrays)
         for part in self.parts:
             part.ready()
@@ -580,7 +582,7 @@ class Compiled:
         """
         step, count = self.step, len(bounds) - 1
         arrays = {
-            i: _floats(array, len(array), step._shapes[i])
+            i: _floats(array, len(array), step.shapes[i])
             for i, array in enumerate(given)
         }
         values: dict[int, Any] = {}

@@ -264,7 +264,7 @@ class StepGraph(Graph):
             if i >= self.given
             for spec in self.ops[i - self.given].params.values()
         }
-        by_spec = dict(zip(self._vectors[True], self._variables[True], strict=True))
+        by_spec = dict(zip(self.vectors[True], self._variables[True], strict=True))
         used = {id(by_spec[spec]) for spec in specs}
         found: list[Any] = []
         wanted = []
@@ -331,7 +331,7 @@ class StepGraph(Graph):
             dy = slopes.pop(here)
             if not any(a <= i < b for a, b in spans):
                 continue
-            xs = [Tensor(self, v, self._shapes[v]) for v in op.inputs]
+            xs = [Tensor(self, v, self.shapes[v]) for v in op.inputs]
             y = Tensor(self, here, op.out_shape)
             if op.kind not in RULES_OF_OPS:
                 raise Untraceable(f"{op.kind!r} has no gradient that is a formula")

@@ -271,13 +271,17 @@ def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
 
 
 def _number(network: Network, rows: np.ndarray) -> None:
-    """Write numbers that there are into the parts of rows that name rows of a table."""
+    """Write numbers that there are into the parts of rows that name rows of a table,
+    at once or after maps that round."""
     plan = network.plan
     shapes = (network.ops[0].in_shape,) if plan is None else plan.inputs
     ends = np.cumsum([0, *map(math.prod, shapes)])
     for i, op in enumerate(network.ops):
-        read = plan.reads(i)[0] if plan else i
-        if op.kind == "embedding" and read < len(shapes):
-            (table,) = network.arrays[i].values()
-            part = rows[:, ends[read] : ends[read + 1]]
-            part[...] = np.floor(np.abs(part) * 1e4) % len(table)
+        if op.kind != "embedding":
+            continue
+        read = 0 if plan is None else plan.reads(i)[0]
+        while plan is not None and read >= len(shapes):
+            read = plan.reads(read - len(shapes))[0]
+        (table,) = network.arrays[i].values()
+        part = rows[:, ends[read] : ends[read + 1]]
+        part[...] = np.floor(np.abs(part) * 1e4) % len(table)

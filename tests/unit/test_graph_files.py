@@ -286,12 +286,6 @@ def test_layer_outputs() -> None:
         several().layer_outputs([X])
 
 
-def test_what_graphs_cannot_do(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="C file holds a stack"):
-        trained().export(tmp_path / "m.c")
-    assert not (tmp_path / "m.c").exists()
-
-
 def test_a_functional_stack_is_exported_to_c(tmp_path: Path) -> None:
     x = Input((4,))
     Model(x, Dense(1)(Dense(3, "tanh")(x))).export(tmp_path / "m.c")

@@ -126,7 +126,6 @@ REFUSED: dict[str, tuple[str, Callable[[Any, Path], Any]]] = {
     "make_report": (ONE, lambda m, folder: report.make_report(m, [X, X[:, :2]], Y)),
     "plot_fit": (ONE, plot("plot_fit")),
     "plot_residuals": (ONE, plot("plot_residuals")),
-    "export": ("a C file holds a stack", lambda m, folder: m.export(folder / "m.c")),
     "Regressor": (
         "a Sequential of hidden layers",
         lambda m, folder: kurve.Regressor(m).fit(X, Y),

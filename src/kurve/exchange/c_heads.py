@@ -16,6 +16,7 @@ from kurve.exchange.exported import (
     Classification,
     ExportedModel,
     Inputs,
+    Network,
     Regression,
 )
 
@@ -252,12 +253,35 @@ def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
         rows = max(1, min(rows, MAX_SAMPLE // math.prod(exported.input_shape)))
         drawn = rng.normal(size=(rows, *exported.input_shape))
         first = exported.networks[0]
-        if first.ops[0].kind == "normalization" and not first.ops[0].attrs["invert"]:
+        alone = first.plan is None
+        if (
+            alone
+            and first.ops[0].kind == "normalization"
+            and not first.ops[0].attrs["invert"]
+        ):
             mean, variance = (first.arrays[0][k] for k in ("mean", "variance"))
             drawn = drawn * np.sqrt(variance) + mean
+        _number(first, drawn.reshape(rows, -1))
         return drawn.astype(np.float32)
     x = np.empty((rows, len(inputs.order)))
     x[:, list(inputs.order)] = rng.uniform(inputs.low, inputs.high, x.shape)
     if inputs.imputation is not None:
         x[1, inputs.order[inputs.indicators[0] if inputs.indicators else 0]] = np.nan
     return x.astype(np.float32)
+
+
+def _number(network: Network, rows: np.ndarray) -> None:
+    """Write numbers that there are into the parts of rows that name rows of a table,
+    at once or after maps that round."""
+    plan = network.plan
+    shapes = (network.ops[0].in_shape,) if plan is None else plan.inputs
+    ends = np.cumsum([0, *map(math.prod, shapes)])
+    for i, op in enumerate(network.ops):
+        if op.kind != "embedding":
+            continue
+        read = 0 if plan is None else plan.reads(i)[0]
+        while plan is not None and read >= len(shapes):
+            read = plan.reads(read - len(shapes))[0]
+        (table,) = network.arrays[i].values()
+        part = rows[:, ends[read] : ends[read + 1]]
+        part[...] = np.floor(np.abs(part) * 1e4) % len(table)

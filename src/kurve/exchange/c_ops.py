@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from kurve.exchange import c_graphs, c_tapes, constants
 from kurve.exchange import c_images as images
-from kurve.exchange import c_tapes, constants
 from kurve.exchange.c_functions import Activations, Arrays, CFunction, repeated
 from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
@@ -90,4 +90,5 @@ OPS: dict[str, Callable[[Activations, Op, Arrays], CFunction | None]] = {
     "layer_normalization": images.layer_normalization,
     "scale": images.scale,
     "map": c_tapes.map_,
+    **c_graphs.OPS,
 }

@@ -8,12 +8,14 @@ Its preamble is in `kurve.exchange.c_preamble`, single operations in
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from kurve.core.entries import warn
-from kurve.exchange import c_heads
+from kurve.exchange import c_graphs, c_heads
 from kurve.exchange.c_functions import Activations, CFunction
 from kurve.exchange.c_ops import OPS
 from kurve.exchange.c_preamble import Preamble
@@ -26,6 +28,7 @@ from kurve.exchange.exported import (
     SingleNetwork,
     check_operations,
 )
+from kurve.plan import Op, Plan
 
 MANY, MOST = 2_000_000, 20_000_000
 """Numbers at which a compiler takes 10 s and 0.6 GB (gcc 12 with -O2), and beyond
@@ -56,6 +59,14 @@ def source(exported: ExportedModel, title: str) -> str:
             f"{exported.numbers * 3e-7:.1g} GB of memory. Try export('model.onnx')."
         )
     return _File(exported, identifier(title)).text()
+
+
+def _key(network: Network, number: int) -> tuple[Any, ...]:
+    """Equal for operations of a graph that hold the same arrays."""
+    if network.plan is None:
+        return (number,)
+    arrays = network.arrays[number].values()
+    return (network.ops[number].kind, *(id(array) for array in arrays))
 
 
 class _File:
@@ -104,19 +115,23 @@ class _File:
         steps: list[tuple[str, int, CFunction]] = []  # name, offset of its arrays
         text: list[str] = []
         offset = 0
-        for number, (op, step) in enumerate(
-            zip(network.ops, self._functions(network), strict=True)
-        ):
+        shared: dict[tuple[Any, ...], int] = {}  # offsets of arrays that several read
+        functions = self._functions(network)
+        for number, (op, step) in enumerate(zip(network.ops, functions, strict=True)):
             if step is None:
                 continue
             function = f"{self.name}_op{number}{suffix}"
-            steps.append((function, offset, step))
-            text += self._function(function, op.kind, op.layer, step)
-            offset += sum(array.size for _, array in step.arrays)
+            key = _key(network, number)
+            at = shared.setdefault(key, offset) if step.arrays else 0
+            steps.append((function, at, step))
+            text += self._function(function, op, step)
+            if at == offset:
+                offset += sum(array.size for _, array in step.arrays)
         sizes = [math.prod(op.out_shape) for op in network.ops]
         largest = max(sizes[:-1], default=0)
         extra = max((step.scratch for _, _, step in steps), default=0)
-        self.working = max(self.working, 2 * largest + extra)
+        if network.plan is None:
+            self.working = max(self.working, 2 * largest + extra)
         weights: list[str] = []
         if offset:
             name = f"{self.name}_weights{suffix}"
@@ -124,7 +139,11 @@ class _File:
             for member in networks:
                 weights += [*self._weights(member), "},"]
             weights += ["};", ""]
-        return [*weights, *text, *self._network(suffix, steps, largest, sizes[-1])]
+        if network.plan is not None:
+            body = self._graph_body(network.plan, functions, steps, extra)
+            return [*weights, *text, *self._signed(suffix, steps, body)]
+        body = self._stack_body(steps, largest, sizes[-1])
+        return [*weights, *text, *self._signed(suffix, steps, body)]
 
     def _functions(self, network: Network) -> list[CFunction | None]:
         """The functions of the operations; None for those without code."""
@@ -136,22 +155,32 @@ class _File:
 
     def _weights(self, network: Network) -> Iterable[str]:
         yield "{"
-        for op, step in zip(network.ops, self._functions(network), strict=True):
-            for role, array in () if step is None else step.arrays:
+        written: set[tuple[Any, ...]] = set()
+        for number, step in enumerate(self._functions(network)):
+            op = network.ops[number]
+            if step is None or not step.arrays:
+                continue
+            key = _key(network, number)
+            if key in written:
+                continue
+            written.add(key)
+            for role, array in step.arrays:
                 shape = " x ".join(map(str, array.shape))
                 yield f"    /* {comment(op.layer)}: {role} {shape} */"
                 yield from numbers(array)
 
-    def _function(
-        self, function: str, kind: str, layer: str, step: CFunction
-    ) -> list[str]:
-        arguments = ["const float *RESTRICT x", "float *RESTRICT y"]
+    def _function(self, function: str, op: Op, step: CFunction) -> list[str]:
+        arguments = [
+            f"const float *RESTRICT x{number or ''}"
+            for number in range(len(op.in_shapes))
+        ]
+        arguments.append("float *RESTRICT y")
         if step.arrays:
             arguments.insert(0, "const float *RESTRICT w")
         if step.scratch:
             arguments.append("float *RESTRICT scratch")
         text = [
-            f"/* {comment(layer)}: {kind} */",
+            f"/* {comment(op.layer)}: {op.kind} */",
             f"static void {function}({', '.join(arguments)})",
             "{",
             *("    " + line for line in step.body),
@@ -160,19 +189,23 @@ class _File:
         ]
         return [line.replace("RESTRICT", f"{self.upper}_RESTRICT") for line in text]
 
-    def _network(
-        self,
-        suffix: str,
-        steps: list[tuple[str, int, CFunction]],
-        largest: int,
-        size: int,
+    def _signed(
+        self, suffix: str, steps: list[tuple[str, int, CFunction]], body: list[str]
     ) -> list[str]:
-        """The function that calls the operations in turn; intermediate values alternate
-        between two halves of `scratch`."""
-        has_weights = any(step.arrays for _, _, step in steps)
+        """The function that calls the operations in turn."""
         arguments = ["const float *x", "float *y", "float *scratch"]
-        if has_weights:
+        if any(step.arrays for _, _, step in steps):
             arguments.insert(0, "const float *w")
+        for name in ("scratch", "x"):
+            if not any(re.search(rf"\b{name}\b", line) for line in body):
+                body.append(f"    (void){name};")
+        name = f"{self.name}_network{suffix}"
+        return [f"static void {name}({', '.join(arguments)})", "{", *body, "}", ""]
+
+    def _stack_body(
+        self, steps: list[tuple[str, int, CFunction]], largest: int, size: int
+    ) -> list[str]:
+        """Intermediate values alternate between two halves of `scratch`."""
         halves = ("scratch", f"scratch + {largest}")
         body: list[str] = []
         source = "x"
@@ -187,10 +220,30 @@ class _File:
             source = target
         if not steps:
             body = ["    int i;", f"    for (i = 0; i < {size}; i++) y[i] = x[i];"]
-        if not any("scratch" in line for line in body):
-            body.append("    (void)scratch;")
-        name = f"{self.name}_network{suffix}"
-        return [f"static void {name}({', '.join(arguments)})", "{", *body, "}", ""]
+        return body
+
+    def _graph_body(
+        self,
+        plan: Plan,
+        functions: list[CFunction | None],
+        steps: list[tuple[str, int, CFunction]],
+        extra: int,
+    ) -> list[str]:
+        """Each value has its place in `scratch`."""
+        at, copies, size = c_graphs.places(plan, functions)
+        self.working = max(self.working, size + extra)
+        body, rest = ["    int i;"], iter(steps)
+        for number, step in enumerate(functions):
+            if step is None:
+                continue
+            function, offset, _ = next(rest)
+            passed = [f"w + {offset}"] if step.arrays else []
+            passed += [at[value] for value in plan.reads(number)]
+            passed.append(at[plan.given + number])
+            if step.scratch:
+                passed.append(f"scratch + {size}")
+            body.append(f"    {function}({', '.join(passed)});")
+        return [*body, *copies]
 
     # ---------------------------------------------------------------- entries
 

@@ -70,8 +70,12 @@ EXPRESSIONS: dict[str, str] = {
 def map_(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     """y[i] = f(x[i], variables), the shapes broadcast."""
     assert op.tape is not None
-    inputs, offset = [f"x[{_index(op.in_shape, op.out_shape)}]"], 0
-    for role in op.params:
+    inputs = [
+        f"x{number or ''}[{_index(shape, op.out_shape)}]"
+        for number, shape in enumerate(op.in_shapes)
+    ]
+    offset = 0
+    for role in arrays:
         place = _index(arrays[role].shape, op.out_shape)
         inputs.append(f"w[{offset} + {place}]" if offset else f"w[{place}]")
         offset += arrays[role].size
@@ -83,7 +87,7 @@ def map_(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
         f"    y[i] = {result};",
         "}",
     ]
-    return CFunction(tuple((role, arrays[role]) for role in op.params), tuple(body))
+    return CFunction(tuple(arrays.items()), tuple(body))
 
 
 def statements(tape: Tape, inputs: list[str]) -> tuple[list[str], list[str]]:

@@ -29,8 +29,7 @@ def export(
     of a Regressor; "probabilities" and "label" of a Classifier.
 
     Args:
-        model: Sequential, Model (to .c if its layers are a stack), Ensemble, Regressor
-            or Classifier.
+        model: Sequential, Model, Ensemble, Regressor or Classifier.
         filepath: ends in .onnx or .c. The file is written whole or not at all.
         format: "onnx" or "c", if the name does not end so.
 
@@ -75,11 +74,9 @@ def _onnx(exported: ExportedModel, path: str) -> bytes:
 
 def _c(exported: ExportedModel, path: str) -> bytes:
     if exported.graph_inputs is not None:
-        raise ValueError(
-            "[export] a C file holds a stack of layers, because its two buffers take "
-            "turns. Received: a graph, with several inputs or outputs or with branches."
-            " Try export('model.onnx')."
-        )
+        from kurve.exchange.c_graphs import in_rows
+
+        exported = in_rows(exported)
     from kurve.exchange.c_source import source
 
     return source(exported, os.path.basename(path)).encode("ascii")

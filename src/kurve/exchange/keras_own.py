@@ -72,8 +72,8 @@ def to_keras(value: Any, key: str = "") -> Any:
         ValueError: something that Keras does not have.
     """
     if isinstance(value, str) and value.startswith(registry.CUSTOM_PREFIX):
-        name = value.removeprefix(registry.CUSTOM_PREFIX)
-        return function_entry(registry.known(name) or name)
+        short = value.removeprefix(registry.CUSTOM_PREFIX)
+        return function_entry(registry.known(short) or short)
     if isinstance(value, Mapping):
         cls = value.get("class_name")
         if isinstance(cls, str) and "config" in value:

@@ -155,7 +155,7 @@ class Program {
   int64_t widest_ = 0;       // of any op's input or output
   int64_t work_ = 0;         // multiply-adds per sample
   int64_t fused_batch_ = 0;  // largest batch whose products update the variables
-  int64_t fixed_rows_ = 0;   // of each batch, where states go to the next; 0: any number
+  int64_t fixed_rows_ = 0;  // of each batch, where states go to the next; 0: any number
   std::vector<Objective> objectives_;  // of each head
   std::vector<float> loss_weights_;
   std::vector<std::string> head_names_;

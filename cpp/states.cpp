@@ -68,7 +68,8 @@ class KeepStates : public Op {
       const Rows& rows = states_[k];
       int64_t n = ctx.batch * rows.size;
       if (behind) copy(x[k + 1], n, behind), behind += n;
-      if (ctx.states) copy(x[k + 1], n, ctx.states + rows.offset + ctx.first * rows.size);
+      if (ctx.states)
+        copy(x[k + 1], n, ctx.states + rows.offset + ctx.first * rows.size);
     }
   }
   void backward(const ExecContext& ctx, const float*, const float*, const float* dz,

@@ -149,9 +149,8 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
       for (int64_t i = 0; i < p.copies - before; i++)
         multiply_transposed(b, g, i * p.H, p.H, g.din + i * all, Chain::start);
     else if (step > 0 || p.dh0)
-      multiply_transposed(
-          b, g, 0, before ? 2 * p.H : width, g.din,
-          before ? Chain::accumulate : Chain::start);
+      multiply_transposed(b, g, 0, before ? 2 * p.H : width, g.din,
+                          before ? Chain::accumulate : Chain::start);
   }
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < p.H; j += L) {

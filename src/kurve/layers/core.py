@@ -145,8 +145,8 @@ def Input(
     Args:
         shape: of one sample, without the batch axis: positive integers, or None for
             a size that may differ from batch to batch.
-        batch_size: None or the number of rows that `batch_shape` shows; batches of any
-            size fit.
+        batch_size: None or the number of rows of a batch: layers whose states stay need
+            it, and batches of any size fit the others.
         dtype: type of the numbers that come in, which are converted to float32; or
             "string" for texts, which StringLookup, TextVectorization, Hashing or
             HashedCrossing must read.

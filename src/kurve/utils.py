@@ -458,7 +458,7 @@ _HOMES = {
     "image_dataset_from_directory": "preprocessing.directories",
     "img_to_array": "preprocessing.images",
     "load_img": "preprocessing.images",
-    "model_to_dot": "plots.pictures",
+    "model_to_dot": "plots.dot",
     "register_keras_serializable": "core.registration",
     "save_img": "preprocessing.images",
     "text_dataset_from_directory": "preprocessing.directories",

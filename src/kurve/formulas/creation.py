@@ -10,7 +10,7 @@ import numpy as np
 from kurve.core.results import Values, result
 from kurve.formulas.axes import dtype_name
 from kurve.formulas.calls import as_array
-from kurve.formulas.elements import cast
+from kurve.formulas.elements import cast, zeros_like
 from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.tensor import KerasTensor
 
@@ -69,5 +69,86 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> Any
     return result(np.eye(N, M, k, dtype_name(dtype)))
 
 
-OTHERS = (arange, convert_to_numpy, convert_to_tensor, eye, full, linspace, ones, zeros)
+def is_tensor(x: Any) -> bool:
+    """Whether x is an array or a symbolic tensor."""
+    return isinstance(x, (Tensor, KerasTensor, np.ndarray)) or is_variable(x)
+
+
+def dtype(x: Any) -> str:
+    """The name of the type of x's elements."""
+    return str(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
+
+
+def array(x: Any, dtype: Any = None) -> Any:
+    """x as an array, or as it is if it is symbolic."""
+    return convert_to_tensor(x, dtype)
+
+
+def copy(x: Any) -> Any:
+    """A copy of x."""
+    return x if isinstance(x, (Tensor, KerasTensor)) else np.array(as_array(x))
+
+
+def empty(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
+    """An array of 0."""
+    return zeros(shape, dtype)
+
+
+def empty_like(x: Any, dtype: str | None = None) -> Any:
+    """0 in the shape of x."""
+    return zeros_like(x, dtype)
+
+
+def identity(n: int, dtype: str = "float32") -> np.ndarray:
+    """1 on the diagonal of a square, 0 elsewhere."""
+    return eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.ndarray:
+    """1 on and below a diagonal, 0 above."""
+    return np.tri(N, M, k, dtype_name(dtype))
+
+
+def logspace(
+    start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10
+) -> np.ndarray:
+    """Powers of a base at equal distances of the exponents."""
+    return np.logspace(start, stop, num, endpoint, base).astype(np.float32)
+
+
+def geomspace(
+    start: float, stop: float, num: int = 50, endpoint: bool = True
+) -> np.ndarray:
+    """Numbers with equal ratios."""
+    return np.geomspace(start, stop, num, endpoint).astype(np.float32)
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:
+    """The coordinates of the points of a grid."""
+    arrays: list[Any] = [np.asarray(as_array(a)) for a in x]
+    grids: Any = np.meshgrid(*arrays, indexing="ij" if indexing == "ij" else "xy")
+    return list(grids)
+
+
+OTHERS = (
+    arange,
+    array,
+    convert_to_numpy,
+    convert_to_tensor,
+    copy,
+    dtype,
+    empty,
+    empty_like,
+    eye,
+    full,
+    geomspace,
+    identity,
+    is_tensor,
+    linspace,
+    logspace,
+    meshgrid,
+    ones,
+    tri,
+    zeros,
+)
 """Functions that are no call in a model."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kurve.formulas import arrays, functions, images, nn
+from kurve.formulas import creation, flow, functions, images, nn, only_arrays
 from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
 
 PUBLIC: dict[str, Callable[..., Any]] = {
     **{name: call for name, call in FUNCTIONS.items() if name != "mask_of"},
-    **arrays.ONLY_ARRAYS,
-    **{call.__name__: call for call in (*arrays.OTHERS, *functions.OTHERS)},
+    **only_arrays.ONLY_ARRAYS,
+    **{call.__name__: call for call in (*flow.OTHERS, *creation.OTHERS)},
     "amax": functions.max,
     "amin": functions.min,
     "hard_swish": nn.hard_silu,

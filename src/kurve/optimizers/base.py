@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kurve.core.arguments import (
     TypedDict,
@@ -16,55 +14,18 @@ from kurve.core.arguments import (
     is_integer,
     refuse_arguments,
 )
-from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
-from kurve.core.overrides import is_own
 from kurve.optimizers import schedules
+from kurve.optimizers.rates import LARGEST as LARGEST
+from kurve.optimizers.rates import USUAL as USUAL
+from kurve.optimizers.rates import LearningRates, name_of
+from kurve.optimizers.rates import Rate as Rate
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr, Spec, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.optimizers.updates import Terms
     from kurve.optimizers.values import Iterations
-
-Rate = float | LearningRateSchedule | Callable[[], float]
-"""What a learning rate may be."""
-
-LARGEST = float(np.finfo(np.float32).max)
-USUAL = {
-    "learning_rate": 0.001,
-    "weight_decay": 0.004,
-    "clipnorm": 1.0,
-    "clipvalue": 1.0,
-    "global_clipnorm": 1.0,
-    "momentum": 0.9,
-    "rho": 0.9,
-    "initial_accumulator_value": 0.1,
-    "epsilon": 1e-7,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "ema_momentum": 0.99,
-    "loss_scale_factor": 1024.0,
-    "learning_rate_power": -0.5,
-    "l1_regularization_strength": 0.01,
-    "l2_regularization_strength": 0.01,
-    "l2_shrinkage_regularization_strength": 0.01,
-    "beta": 0.1,
-    "beta_2_decay": -0.8,
-    "epsilon_1": 1e-30,
-    "epsilon_2": 1e-3,
-    "clip_threshold": 1.0,
-    "warmup_steps": 100,
-    "adam_beta_1": 0.9,
-    "adam_beta_2": 0.999,
-    "adam_weight_decay": 0.004,
-    "adam_lr_ratio": 1.0,
-    "muon_a": 3.4445,
-    "muon_b": -4.775,
-    "muon_c": 2.0315,
-    "rms_rate": 0.2,
-}
-"""Values that error messages suggest."""
 
 
 class ClippingArguments(TypedDict, total=False):
@@ -87,7 +48,7 @@ class OptimizerArguments(ClippingArguments, total=False):
     weight_decay: float | None
 
 
-class Optimizer(Entrance):
+class Optimizer(LearningRates):
     """Base class of the optimizers.
 
     Args:
@@ -408,97 +369,6 @@ class Optimizer(Entrance):
         """Copies and pickles belong to no model yet."""
         return {**vars(self), "_network": None, "applier": None}
 
-    @property
-    def learning_rate(self) -> Any:
-        """The learning rate, schedule or function, which can be set at any time. A
-        number also has Keras's `assign`, `numpy` and `value`."""
-        from kurve.optimizers.values import LearningRate
-
-        rate = self._learning_rate
-        return LearningRate(self, rate) if isinstance(rate, float) else rate
-
-    @learning_rate.setter
-    @entry
-    def learning_rate(self, value: Any) -> None:
-        if isinstance(value, LearningRateSchedule):
-            self._learning_rate: Any = value
-            return
-        if callable(value) and not isinstance(value, type):
-            self._check_function(value)
-            self._learning_rate = value
-            return
-        checked = self._number("learning_rate", value, -LARGEST, LARGEST)
-        if checked is None or checked < 0.0:
-            raise ValueError(
-                f"[{type(self).__name__}] learning_rate must be at least 0. "
-                f"Received: {value!r}. Try learning_rate=0.001."
-            )
-        self._learning_rate = checked
-
-    @property
-    def lr(self) -> Any:
-        """`learning_rate`, in an old spelling."""
-        from kurve.legacy.names import of_object
-
-        return of_object(self, "lr")
-
-    @lr.setter
-    def lr(self, value: Any) -> None:
-        from kurve.legacy.names import set_on
-
-        set_on(self, "lr", value)
-
-    def _check_function(self, function: Any) -> None:
-        """Refuse a function that needs arguments."""
-        import inspect
-
-        try:
-            signature = inspect.signature(function)
-        except ValueError:  # of C
-            return
-        try:
-            signature.bind()
-        except TypeError as error:
-            raise TypeError(
-                f"[{type(self).__name__}] a function as learning_rate must take no "
-                f"arguments. Received: {_name(function)}{signature}. Try a custom "
-                "schedule: a kurve.optimizers.schedules.LearningRateSchedule."
-            ) from error
-
-    def learning_rates(self, first: int, count: int) -> np.ndarray:
-        """The learning rates of updates first, first + 1, ...: float32 (count,).
-
-        Raises:
-            ValueError: the schedule gives a number that is not finite or is negative.
-        """
-        schedule: Any = self._learning_rate
-        if isinstance(schedule, float):
-            rates = np.empty(count, np.float32)
-            rates.fill(schedule)  # np.full takes four times as long
-            return rates
-        where = type(self).__name__
-        steps = np.arange(first, first + count)
-        if not isinstance(schedule, LearningRateSchedule):  # a function
-            rates = np.array([_one(where, schedule()) for _ in steps], np.float64)
-        elif is_own(type(schedule)):  # takes a single step, as Keras calls it
-            rates = np.array([_one(where, schedule(s)) for s in steps], np.float64)
-        else:
-            rates = np.asarray(schedule(steps), np.float64)
-        bad = ~np.isfinite(rates) | (rates < 0)
-        if rates.shape != (count,) or bad.any():
-            shown = rates[bad][0] if rates.shape == (count,) else rates.shape
-            raise ValueError(
-                f"[{where}] the schedule must give one finite learning "
-                f"rate of at least 0 a step. Received: {shown} from "
-                f"{_name(schedule)} at steps {first}.."
-                f"{first + count - 1}."
-            )
-        return rates.astype(np.float32)
-
-    def current_learning_rate(self, step: int) -> float:
-        """Learning rate of the update after `step` updates."""
-        return float(self.learning_rates(step, 1)[0])
-
     def attrs(self) -> dict[str, Attr]:
         """The parameters of the formula, for the plan."""
         return {}
@@ -536,7 +406,7 @@ class Optimizer(Entrance):
         elif not isinstance(rate, float):
             raise ValueError(
                 f"[{type(self).__name__}] a learning rate that is a function cannot "
-                f"be saved. Received: {_name(rate)}. Try a schedule of "
+                f"be saved. Received: {name_of(rate)}. Try a schedule of "
                 "kurve.optimizers.schedules, or one of your own."
             )
         return {**self._config(), "learning_rate": rate}
@@ -565,29 +435,6 @@ class Optimizer(Entrance):
             config["learning_rate"] = schedules.deserialize(rate)
         return cls(**config)
 
-    def _number(
-        self, name: str, value: float | None, low: float, high: float
-    ) -> float | None:
-        """`value` as a float in [low, high], or None."""
-        if value is None:
-            return None
-        if not is_integer(value) and not isinstance(value, (float, np.floating)):
-            raise TypeError(
-                f"[{type(self).__name__}] {name} must be a number. "
-                f"Received: {value!r} of type {type(value).__name__}. "
-                f"Try {name}={USUAL[name]}."
-            )
-        if not low <= value <= high:  # NaN is not
-            limits = (
-                f"in [{low:.8g}, {high:.8g}]" if high < LARGEST else "finite in float32"
-            )
-            limits += f" and at least {low:g}" if low == 0.0 and high == LARGEST else ""
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be {limits}. "
-                f"Received: {value!r}. Try {name}={USUAL[name]}."
-            )
-        return float(value)
-
     def _count(self, name: str, value: int | None, low: int) -> int | None:
         """A number of steps, or None."""
         if value is None or is_count(value, low):
@@ -610,21 +457,3 @@ class Optimizer(Entrance):
     def _flag(self, **flags: bool) -> None:
         for name, value in flags.items():
             setattr(self, name, check_flag(type(self).__name__, name, value))
-
-
-def _one(where: str, rate: Any) -> float:
-    """The number that a schedule or function has given."""
-    try:
-        return float(np.asarray(rate, np.float64).item())
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"[{where}] a learning rate must be a number. Received: {rate!r} of type "
-            f"{type(rate).__name__}, which the schedule gave. Try float(...)."
-        ) from error
-
-
-def _name(schedule: Any) -> str:
-    """A schedule or function, in messages."""
-    if isinstance(schedule, LearningRateSchedule):
-        return type(schedule).__name__
-    return str(getattr(schedule, "__qualname__", type(schedule).__name__))

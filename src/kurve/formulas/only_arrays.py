@@ -1,0 +1,167 @@
+"""Functions of `kurve.ops` that are for arrays only, because their results or
+derivatives are none that a network computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.formulas.calls import as_array
+from kurve.formulas.graph import Tensor, is_variable
+from kurve.formulas.tensor import KerasTensor, leaves
+
+ARRAYS = (
+    "allclose",
+    "angle",
+    "argpartition",
+    "argsort",
+    "array_equal",
+    "array_split",
+    "bartlett",
+    "bincount",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "blackman",
+    "corrcoef",
+    "correlate",
+    "cumprod",
+    "diag",
+    "diagflat",
+    "digitize",
+    "dsplit",
+    "dstack",
+    "fliplr",
+    "flipud",
+    "fmax",
+    "fmin",
+    "fmod",
+    "gcd",
+    "hamming",
+    "hanning",
+    "histogram",
+    "hsplit",
+    "imag",
+    "isin",
+    "kaiser",
+    "kron",
+    "lcm",
+    "ldexp",
+    "left_shift",
+    "median",
+    "nanmax",
+    "nanmean",
+    "nanmedian",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
+    "nonzero",
+    "percentile",
+    "quantile",
+    "real",
+    "right_shift",
+    "rot90",
+    "searchsorted",
+    "signbit",
+    "sort",
+    "trapezoid",
+    "unique",
+    "unravel_index",
+    "vander",
+    "vsplit",
+    "vstack",
+)
+"""NumPy's functions of arrays."""
+
+ALGEBRA = (
+    "cholesky",
+    "det",
+    "eig",
+    "eigh",
+    "inv",
+    "lstsq",
+    "matrix_rank",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+)
+"""Those of `numpy.linalg`."""
+
+
+def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def only_arrays(*args: Any, **kwargs: Any) -> Any:
+        for leaf in leaves((args, kwargs)):
+            if isinstance(leaf, (Tensor, KerasTensor)):
+                raise NotImplementedError(
+                    f"[{name}] it has no formula that a model could compute. Received: "
+                    f"{leaf!r}. Try it on arrays, before or behind the model."
+                )
+        plain = [as_array(a) if is_variable(a) else a for a in args]
+        return call(*plain, **kwargs)
+
+    only_arrays.__name__ = only_arrays.__qualname__ = name
+    only_arrays.__doc__ = f"NumPy's `{name}`, of arrays."
+    return only_arrays
+
+
+def _segments(reduce: Any, start: float) -> Callable[..., Any]:
+    def call(
+        data: Any,
+        segment_ids: Any,
+        num_segments: int | None = None,
+        sorted: bool = False,
+    ) -> np.ndarray:
+        x, ids = np.asarray(data), np.asarray(segment_ids).astype(np.int64)
+        count = int(ids.max(initial=-1)) + 1 if num_segments is None else num_segments
+        y = np.full((count, *x.shape[1:]), start, x.dtype)
+        reduce.at(y, ids[ids < count], x[ids < count])
+        return y
+
+    return call
+
+
+def _scatter(indices: Any, values: Any, shape: Sequence[int]) -> np.ndarray:
+    y = np.zeros(shape, np.asarray(values).dtype)
+    np.add.at(y, tuple(np.moveaxis(np.asarray(indices), -1, 0)), np.asarray(values))
+    return y
+
+
+def _scatter_update(inputs: Any, indices: Any, updates: Any) -> np.ndarray:
+    y = np.array(inputs)
+    y[tuple(np.moveaxis(np.asarray(indices), -1, 0))] = updates
+    return y
+
+
+def _logdet(x: Any) -> Any:
+    return np.linalg.slogdet(x)[1]
+
+
+def _sequences(x: Any, sequence_length: int, sequence_stride: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(x, sequence_length, -1)
+    return np.array(windows[..., ::sequence_stride, :])
+
+
+_OWN: dict[str, Callable[..., Any]] = {
+    "extract_sequences": _sequences,
+    "logdet": _logdet,
+    "scatter": _scatter,
+    "scatter_update": _scatter_update,
+    "segment_max": _segments(np.maximum, -np.inf),
+    "segment_sum": _segments(np.add, 0.0),
+}
+
+ONLY_ARRAYS = {
+    name: _of_arrays(name, call)
+    for name, call in (
+        *((name, getattr(np, name)) for name in ARRAYS if hasattr(np, name)),
+        *((name, getattr(np.linalg, name)) for name in ALGEBRA),
+        *_OWN.items(),
+    )
+}
+"""Those functions by name."""

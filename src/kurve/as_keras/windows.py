@@ -66,7 +66,7 @@ def depthwise_conv2d(
 ) -> Any:
     """Each channel with its own kernels (h, w, C, M)."""
     kernel = value(depthwise_kernel)
-    given = strides, padding, data_format, dilation_rate
+    given: Any = strides, padding, data_format, dilation_rate
     return nn.depthwise_conv(value(x), kernel, *given)
 
 
@@ -82,7 +82,7 @@ def separable_conv2d(
 ) -> Any:
     """`depthwise_conv2d`, then a convolution of size 1."""
     kernels = value(depthwise_kernel), value(pointwise_kernel)
-    given = strides, padding, data_format, dilation_rate
+    given: Any = strides, padding, data_format, dilation_rate
     return nn.separable_conv(value(x), *kernels, *given)
 
 

@@ -61,6 +61,12 @@ def as_samples(
         )
     if array.ndim == 1 and sample_shape in (None, (1,)):
         array = array[:, None]
+    if broadcasting[0] and sample_shape is not None:
+        # As in Keras, a last axis of length 1 may be absent, or be there once more.
+        if (*array.shape[1:], 1) == sample_shape:
+            array = array[..., None]
+        elif array.shape[1:] == (*sample_shape, 1):
+            array = array[..., 0]
     if len(array) == 0 or array.size == 0:
         raise ValueError(
             f"[{where}] {argument} must not be empty. "
@@ -122,8 +128,8 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
 
 
 broadcasting: list[bool] = [False]
-"""Whether a target of a sample stands for all of its outputs, as in Keras: in programs
-that were written for it."""
+"""Whether a target of a sample stands for all of its outputs, and the axis of a single
+channel may be absent, as in Keras: in programs that were written for it."""
 
 
 def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
@@ -137,9 +143,12 @@ def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
     spread = len(target) == 1 or (len(target) == 2 and target[-1] == 1)
     if broadcasting[0] and of_samples and spread and len(array):
         shape = ", ".join(["n", *map(str, target)])
+        other = ""
+        if array.ndim < len(target):  # the batch axis of y meets a later one of outputs
+            other = "; Keras compares each with the values of all samples of a batch"
         warn(
             f"[{where}] y has one value for each sample, and the model's output has "
-            f"{math.prod(target)}: each of them is trained on that value. "
+            f"{math.prod(target)}: each of them is trained on that value{other}. "
             f"Received: y.shape={given}. Try y of shape ({shape}), or a model with one "
             "output, such as LSTM without return_sequences=True."
         )

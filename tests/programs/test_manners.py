@@ -76,7 +76,7 @@ def test_a_target_for_all_outputs(
     program: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
-        pytest.warns(UserWarning, match="each of them is trained on that value"),
+        pytest.warns(UserWarning, match="on that value; Keras compares each with"),
         pytest.warns(UserWarning, match="so does this program"),
     ):
         assert run(program(TARGETS)) == 0

@@ -1,5 +1,6 @@
 """Programs that run unchanged, with what Keras 3.15 on TensorFlow 2.16 printed (Keras
-2.15 for `backend_loss`, whose functions Keras 3 does not have)."""
+2.15 for those whose functions Keras 3 does not have: `backend_loss`, `latent_digits`,
+`old_layers`, `word_pairs`; TensorFlow 1.15's Keras for `old_book`)."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ TAPES = {"loop.py"}
 
 @pytest.mark.parametrize("name", RESULTS)
 @pytest.mark.usefixtures("answered")
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of old spellings
+@pytest.mark.filterwarnings("ignore:.*one value for each sample")
 def test_prints_what_keras_prints(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ def depthwise_conv2d(
 ) -> Any:
     """Each channel with its own kernels (h, w, C, M)."""
     kernel = value(depthwise_kernel)
-    given = strides, padding, data_format, dilation_rate
+    given: Any = strides, padding, data_format, dilation_rate
     return nn.depthwise_conv(value(x), kernel, *given)
 
 

@@ -300,8 +300,23 @@ def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetri
         return [[] for _ in range(count)]
     if count == 1:
         return [[metric for metric in _leaves(given) if metric is not None]]
+    if _is_list(given) and len(given) != count and not any(map(_is_nested, given)):
+        from kurve.legacy.saying import say
+
+        rule = f"{argument} of several outputs has one entry for each, since Keras 3"
+        say(
+            "compile",
+            rule,
+            f"{len(given)} for {count} outputs",
+            f"[{argument}] * {count}",
+        )
+        given = [given] * count
     split = _split(outputs, argument, given, [True] * count)
     return [[m for m in _leaves(each) if m is not None] for each in split]
+
+
+def _is_nested(value: Any) -> bool:
+    return _is_list(value) or isinstance(value, Mapping)
 
 
 def _leaves(value: Any) -> list[Any]:

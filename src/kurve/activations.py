@@ -18,6 +18,7 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_argument, unknown_name
+from kurve.formulas.operators import Symbolic
 from kurve.kinds import ACTIVATIONS
 from kurve.ops.activations import FORMULAS, tape_of
 from kurve.plan import Attr, Op, Shape
@@ -198,7 +199,7 @@ class Activation:
         """The activation of every element of x; softmax goes over the last axis.
 
         Args:
-            x: numbers.
+            x: numbers, or a symbolic tensor.
             values, arguments: those of Keras's function, for this call.
         """
         if values or arguments:
@@ -211,6 +212,10 @@ class Activation:
             given = {**dict(zip(names, values, strict=False)), **arguments}
             result: np.ndarray = self.having(**given)(x)
             return result
+        if isinstance(x, Symbolic):
+            from kurve.layers import Activation as Applied
+
+            return Applied(self)(x)  # type: ignore[no-any-return]
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)

@@ -29,6 +29,9 @@ Shape = Sequence[int | None]
 
 def _shape(where: str, shape: Any) -> tuple[int | None, ...]:
     axes = (shape,) if is_integer(shape) else tuple(shape)
+    axes = tuple(  # a size that ops.shape gives is an array of no axes
+        s.item() if isinstance(s, np.ndarray) and s.shape == () else s for s in axes
+    )
     if not all(
         (size is None and i == 0) or (is_integer(size) and size >= 0)
         for i, size in enumerate(axes)

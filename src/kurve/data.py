@@ -35,7 +35,8 @@ def as_samples(
 
     Args:
         where, argument: for messages: the method and the name of its argument.
-        data: array, list, data frame: anything NumPy reads. 1-D data is one feature.
+        data: array, list, data frame: anything NumPy reads. 1-D data is one feature,
+            and a last axis of 1 may be missing or too many, as in Keras.
         sample_shape: required shape of one sample; any if None.
         keep_bytes: do not convert uint8 samples of two or more axes, which are images.
 
@@ -73,6 +74,8 @@ def as_samples(
             f"Received: {argument}.shape={array.shape}. Try at least one row."
         )
     if sample_shape is not None and array.shape[1:] != sample_shape:
+        array = _with_last_axis(array, sample_shape)
+    if sample_shape is not None and array.shape[1:] != sample_shape:
         raise ValueError(
             f"[{where}] {argument} must have shape (n, "
             f"{', '.join(map(str, sample_shape))}), because that is what the model was "
@@ -84,6 +87,16 @@ def as_samples(
     samples = _cast(array, dtype)
     refuse_non_finite(where, argument, samples, array)
     return samples
+
+
+def _with_last_axis(array: np.ndarray, sample_shape: Shape) -> np.ndarray:
+    """The array with a last axis of 1 more or less, where the shape has that."""
+    given = array.shape[1:]
+    if (*given, 1) == tuple(sample_shape):
+        return array[..., None]
+    if given == (*sample_shape, 1):
+        return array[..., 0]
+    return array
 
 
 def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.ndarray:

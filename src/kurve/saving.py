@@ -17,8 +17,8 @@ from kurve.core.registration import (
     register_keras_serializable as register_keras_serializable,
 )
 from kurve.core.registration import serialize_keras_object as serialize_keras_object
+from kurve.models.files import load_model as load_model
+from kurve.models.files import save_model as save_model
 from kurve.models.saving import checked_ending as checked_ending
-from kurve.models.saving import load_model as load_model
 from kurve.models.saving import load_weights as load_weights
-from kurve.models.saving import save_model as save_model
 from kurve.models.saving import save_weights as save_weights

@@ -141,10 +141,14 @@ class PyDataset:
         numbers = itertools.count() if count is None else range(count)
         return (self[index] for index in numbers)
 
+    _num_batches: int | None = None
+
     @property
     def num_batches(self) -> int | None:
         """Number of batches; None for a dataset without end, whose subclass overrides
         this."""
+        if self._num_batches is not None:
+            return self._num_batches
         if not hasattr(self, "__len__"):
             raise NotImplementedError(
                 f"[{type(self).__name__}] a dataset needs the number of its batches. "
@@ -152,6 +156,10 @@ class PyDataset:
                 "Try def __len__(self): return 100."
             )
         return len(self)
+
+    @num_batches.setter
+    def num_batches(self, value: int | None) -> None:
+        self._num_batches = value
 
     def on_epoch_begin(self) -> None:
         """Called before each epoch."""

@@ -37,14 +37,6 @@ BUILT = "(n, 8, 7, 1)"
 # Called with a network of three classes that is built, compiled and trained.
 CASES: dict[str, Wrong] = {
     # --- rank
-    "no channels": wrong(
-        fit(IMAGES[..., 0]),
-        ValueError,
-        "fit",
-        BUILT,
-        "(12, 8, 7)",
-        "Try x[..., None], an axis for one",
-    ),
     "one image": wrong(
         predict(IMAGES[0]), ValueError, "predict", BUILT, "(8, 7, 1)", "Try x[None]"
     ),

@@ -33,7 +33,7 @@ def f(model, tf):
     tf.Session()
     model.anything()
 with tf.compat.v1.Session() as s:
-    print(tf.strings.lower("x"), [tf.nothing for x in range(3)])
+    print(tf.strings.ngrams("x"), [tf.nothing for x in range(3)])
 K.meanx(1)
 tf.reduce_mean(1, axes=3)
 self.net = tf.keras.Model(1, 2)
@@ -53,7 +53,7 @@ def test_every_missing_name_with_its_line(program: Write) -> None:
         ("line 13", "fit(epoch=)"),
         ("line 14", "Dataset.batches"),
         ("line 18", "tf.compat.v1.Session"),
-        ("line 19", "tf.strings"),
+        ("line 19", "tf.strings.ngrams"),
         ("line 19", "tf.nothing"),
         ("line 20", "keras.backend.meanx"),
         ("line 21", "reduce_mean(axes=)"),

@@ -216,7 +216,7 @@ def test_a_star_takes_the_public_names() -> None:
         ("import tensorflow.contrib.rnn", "sessions and placeholders"),
         ("import tensorflow as tf; tf.reduce_men", "Did you mean 'reduce_mean'"),
         ("import keras; keras.Modell", "Did you mean 'Model'"),
-        ("import tensorflow as tf; tf.strings.lower", "engines compute with numbers"),
+        ("import tensorflow as tf; tf.strings.ngrams", "engines compute with numbers"),
         ("import tensorflow as tf; tf.saved_model.save", "a SavedModel holds"),
     ],
 )

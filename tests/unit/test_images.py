@@ -270,12 +270,6 @@ def test_rows_of_bytes_become_floats() -> None:
 
 
 WRONG_PICTURES: dict[str, tuple[Any, str]] = {
-    "no channel": (
-        BYTES[..., 0],
-        "[predict] x must have shape (n, 8, 8, 1), because that is what the model was "
-        "built for. Received: x.shape=(50, 8, 8). Try x[..., None], an axis for one "
-        "channel.",
-    ),
     "one picture": (
         BYTES[0],
         "Received: x.shape=(8, 8, 1). Try x[None] for a single sample.",

@@ -65,6 +65,7 @@ _REDUCTIONS = {
 }
 
 __all__ = [
+    "Variable",
     *_ONE,
     *_TWO,
     *_REDUCTIONS,

@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-ROOTS = ("keras", "keras_preprocessing", "tensorflow", "tensorflow_core", "tf_keras")
+ROOTS = (
+    "keras",
+    "keras_core",
+    "keras_preprocessing",
+    "tensorflow",
+    "tensorflow_core",
+    "tf_keras",
+)
 """The packages whose imports are answered."""
 
 PLAIN = {
@@ -22,6 +29,7 @@ PLAIN = {
     "keras.api": "keras",
     "keras.api._v2.keras": "keras",
     "keras.src": "keras",
+    "keras_core": "keras",
     "keras_preprocessing": "keras.preprocessing",
     "tensorflow._api.v2": "tensorflow",
     "tensorflow.compat.v1": "tensorflow",
@@ -54,11 +62,13 @@ _OWN = "kurve.as_keras."
 _TF = f"{_OWN}tensorflow"
 
 KERAS: dict[str, str] = {
-    "keras": "kurve",
+    "keras": "kurve kurve.as_keras.facts",
     "keras.config": "kurve.as_keras.backend:set_floatx kurve.config",
     "keras.backend": "kurve.as_keras.backend kurve.as_keras.windows kurve.backend",
     "keras.models": "kurve.models kurve:Input",
+    "keras.preprocessing": f"{_OWN}utils kurve.preprocessing",
     "keras.random": "kurve.random kurve.as_keras.random",
+    "keras.utils": f"{_OWN}utils kurve.utils",
     **{f"keras.optimizer_v2.{name}": "kurve.optimizers" for name in _OPTIMIZERS},
     "keras.optimizer_v2": "kurve.optimizers",
     "keras.optimizer_v2.learning_rate_schedule": "kurve.optimizers.schedules",
@@ -75,17 +85,15 @@ KERAS: dict[str, str] = {
             "metrics",
             "ops",
             "optimizers",
-            "preprocessing",
             "regularizers",
             "saving",
-            "utils",
         )
     },
 }
 
 TENSORFLOW: dict[str, str] = {
     "tensorflow": f"{_TF}.arrays {_TF}.values {_TF}.elementwise {_TF}.reductions "
-    f"{_TF}.products {_TF}.flow {_TF}.settings {_TF}.variables "
+    f"{_TF}.products {_TF}.flow {_TF}.settings {_TF}.variables {_TF}.initializers "
     f"{_TF}.random:random_normal,random_shuffle,random_uniform,truncated_normal "
     "kurve:GradientTape,function",
     "tensorflow.autograph": "",
@@ -94,13 +102,17 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.config": f"{_TF}.devices",
     "tensorflow.config.experimental": f"{_TF}.devices",
     "tensorflow.config.threading": f"{_TF}.devices",
-    "tensorflow.data": f"{_TF}.data",
-    "tensorflow.data.experimental": f"{_TF}.data",
+    "tensorflow.data": f"{_TF}.data {_TF}.tables:TextLineDataset",
+    "tensorflow.data.experimental": f"{_TF}.data {_TF}.tables",
     "tensorflow.debugging": f"{_TF}.debugging",
     "tensorflow.distribute": f"{_TF}.distribute",
     "tensorflow.dtypes": f"{_TF}.values {_TF}.arrays",
-    "tensorflow.image": f"{_TF}.image",
+    "tensorflow.experimental": "",
+    "tensorflow.experimental.numpy": "kurve.ops",
+    "tensorflow.image": f"{_TF}.image {_TF}.files:decode_bmp,decode_gif,decode_image,"
+    "decode_jpeg,decode_png",
     "tensorflow.initializers": "kurve.initializers",
+    "tensorflow.io": f"{_TF}.files",
     "tensorflow.linalg": f"{_TF}.linalg {_TF}.products",
     "tensorflow.logging": f"{_TF}.settings",
     "tensorflow.losses": "kurve.losses",
@@ -110,6 +122,7 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.optimizers": "kurve.optimizers",
     "tensorflow.python": "",
     "tensorflow.random": f"{_TF}.random",
+    "tensorflow.strings": f"{_TF}.strings",
     "tensorflow.test": f"{_TF}.devices",
 }
 """Modules that hold the names of a path, in this order, with blanks between; of

@@ -33,6 +33,9 @@ class Values(np.ndarray):
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
 
+    def __str__(self) -> str:
+        return str(self.view(np.ndarray))
+
 
 class Number(float):
     """A float; `numpy()` gives it as NumPy's."""

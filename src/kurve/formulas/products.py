@@ -123,6 +123,9 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
     left, _, out = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
+    if len(terms) == 2 and not out and sorted(terms[0]) == sorted(terms[1]):
+        b = transpose(operands[1], [terms[1].index(c) for c in terms[0]])
+        return sum(multiply(operands[0], b))
     if (
         "." in subscripts
         or not out

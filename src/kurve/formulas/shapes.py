@@ -150,6 +150,9 @@ def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
     if graph is None:
         return np.broadcast_to(as_array(x), shape)  # type: ignore[arg-type]
     x = graph.as_tensor(x)
+    if not x.batched and tuple(shape)[:1] == (None,):
+        rows = graph.filled((1,) * (len(tuple(shape)) - 1), 0.0)
+        return broadcast_to(x + rows, shape)
     sample = tuple(shape)[1:] if x.batched else tuple(shape)
     if sample == x.sample:
         return x

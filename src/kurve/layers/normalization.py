@@ -159,7 +159,8 @@ class Normalization(Layer):
         """Compute mean and variance from data (n, ...); 1-D data is one feature.
 
         Args:
-            data: an array, or a list of batches: arrays of two or more axes.
+            data: an array, or a list of batches: arrays of two or more axes; or a
+                `tf.data.Dataset` of batches.
 
         Raises:
             ValueError: empty or non-finite data, another shape than before, or numbers
@@ -173,6 +174,9 @@ class Normalization(Layer):
                 "[Normalization] adapt needs a layer without mean and variance. "
                 "Try Normalization()."
             )
+        if not hasattr(data, "__array__") and hasattr(data, "cardinality"):
+            data = [np.asarray(batch) for batch in data]  # of a data set
+            data = [b if b.ndim > 1 else b.reshape(-1, 1) for b in data]
         if (
             isinstance(data, (list, tuple))
             and data

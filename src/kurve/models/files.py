@@ -64,7 +64,7 @@ def _read(
 
         with registry.custom_objects(custom_objects):
             return keras_files.load_model(filepath, compile)
-    from kurve import saving
+    from kurve.models import saving
 
     return saving.load_model(filepath, custom_objects, compile)
 
@@ -188,7 +188,7 @@ def from_sklearn(estimator: Any) -> Sequential:
 
 def format_of(where: str, filepath: str | os.PathLike[str]) -> Any:
     """The module that reads and writes files with this extension."""
-    from kurve import saving
+    from kurve.models import saving
 
     example = "model.kurve" if where == "save" else "model.weights.kurve"
     if not path_name(where, "filepath", filepath, example).endswith(KERAS_ENDINGS):

@@ -288,6 +288,21 @@ class Model(Facade, Layer):
         if input_shape is not None:
             self._trace_call(input_shape)
 
+    def add_weight(self, *args: Any, **kwargs: Any) -> Variable:
+        """A weight of a model with a call() of its own, see `Layer.add_weight`."""
+        if self._network.build_for is None or not self.has_formula:
+            raise TypeError(
+                f"[{type(self).__name__}] only a model with a call() of its own has "
+                "weights of its own. Received: a call of add_weight. "
+                "Try a subclass of Layer with it."
+            )
+        from kurve.models.body import Body
+
+        if self._body is None:
+            self._body = Body(self)
+        variable: Variable = self._body.add_weight(*args, **kwargs)
+        return variable
+
     def _build_for(self, x: Any) -> None:
         if self._network.plan is None:
             self._build_from(x)

@@ -10,6 +10,7 @@ from kurve.as_keras.tensorflow.random import _source
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import concrete, eager, kind
 from kurve.formulas import functions as ops
+from kurve.formulas.images import extract_patches as extracted
 from kurve.layers.resizing import resized
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "central_crop",
     "convert_image_dtype",
     "crop_to_bounding_box",
+    "extract_patches",
     "flip_left_right",
     "flip_up_down",
     "grayscale_to_rgb",
@@ -32,8 +34,20 @@ __all__ = [
     "resize",
     "resize_with_crop_or_pad",
     "rgb_to_grayscale",
+    "rgb_to_yuv",
     "rot90",
+    "yuv_to_rgb",
 ]
+
+_YUV = np.array(
+    [
+        [0.299, -0.14714119, 0.61497538],
+        [0.587, -0.28886916, -0.51496512],
+        [0.114, 0.43601035, -0.10001026],
+    ],
+    np.float32,
+)
+"""Of red, green and blue: luma and two differences of colours (ITU-R BT.601)."""
 
 
 class ResizeMethod:
@@ -64,6 +78,38 @@ def resize(
     y = resized(floats[None] if alone else floats, height, width, method)
     y = y[0] if alone else y
     return ops.cast(y, x.dtype.name) if method == "nearest" else y
+
+
+@eager
+def rgb_to_yuv(images: Any, name: Any = None) -> Any:
+    """Luma, and the differences of blue and red from it."""
+    return ops.matmul(value(images), _YUV)
+
+
+@eager
+def yuv_to_rgb(images: Any, name: Any = None) -> Any:
+    """The inverse of `rgb_to_yuv`."""
+    inverse = np.linalg.inv(_YUV.astype(np.float64)).astype(np.float32)
+    return ops.matmul(value(images), inverse)
+
+
+@eager
+def extract_patches(
+    images: Any,
+    sizes: Any,
+    strides: Any,
+    rates: Any,
+    padding: str,
+    name: Any = None,
+) -> Any:
+    """The windows of images, each as one pixel with all their channels."""
+    return extracted(
+        value(images),
+        tuple(int(s) for s in sizes[1:3]),
+        tuple(int(s) for s in strides[1:3]),
+        tuple(int(s) for s in rates[1:3]),
+        padding.lower(),
+    )
 
 
 @eager

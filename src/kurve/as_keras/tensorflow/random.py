@@ -15,6 +15,7 @@ from kurve.formulas.graph import Graph
 __all__ = [
     "Generator",
     "categorical",
+    "gamma",
     "get_global_generator",
     "normal",
     "poisson",
@@ -135,6 +136,23 @@ def poisson(
     """Numbers of Poisson's distribution."""
     axes = (*_shape("poisson", shape), *np.shape(lam))
     return tensor(_source(seed).poisson(lam, axes), dtype)
+
+
+def gamma(
+    shape: Any,
+    alpha: Any,
+    beta: Any = None,
+    dtype: Any = "float32",
+    seed: Any = None,
+    name: Any = None,
+) -> Any:
+    """Numbers of the gamma distribution with these shapes and rates."""
+    axes = (
+        *_shape("gamma", shape),
+        *np.broadcast_shapes(np.shape(alpha), np.shape(beta or 1)),
+    )
+    drawn = _source(seed).gamma(np.asarray(alpha, float), size=axes)
+    return tensor(drawn if beta is None else drawn / np.asarray(beta, float), dtype)
 
 
 @eager

@@ -19,6 +19,7 @@ from kurve.core.arguments import (
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own
+from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers import schedules
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr, Spec, VariableSpec
@@ -382,6 +383,7 @@ class Optimizer(Entrance):
     @property
     def iterations(self) -> Iterations:
         """The number of updates done in the model that it was compiled for."""
+        refuse_in_steps("the number of updates")
         from kurve.optimizers.values import Iterations
 
         return Iterations(self, self.gradient_accumulation_steps or 1)
@@ -414,12 +416,14 @@ class Optimizer(Entrance):
         number also has Keras's `assign`, `numpy` and `value`."""
         from kurve.optimizers.values import LearningRate
 
+        refuse_in_steps("the learning rate")
         rate = self._learning_rate
         return LearningRate(self, rate) if isinstance(rate, float) else rate
 
     @learning_rate.setter
     @entry
     def learning_rate(self, value: Any) -> None:
+        refuse_in_steps("a new learning rate")
         if isinstance(value, LearningRateSchedule):
             self._learning_rate: Any = value
             return

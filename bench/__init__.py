@@ -12,6 +12,7 @@ claims.py      what is claimed, and whether the results support it
 nist.py        `curve_fit` and SciPy's on NIST's problems, a program of its own
 small_network.py  Levenberg-Marquardt, L-BFGS and SciPy's, a program of its own
 two_heads.py   a model of two inputs and two outputs, a program of its own
+formulas.py    losses, layers and loops of one's own, a program of its own
 recurrence.py  LSTM and GRU, a program of its own
 report.py      the Markdown page; tables.py its numbers, pictures.py its plots
 """

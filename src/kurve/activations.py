@@ -18,7 +18,6 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_argument, unknown_name
-from kurve.formulas.operators import Symbolic
 from kurve.kinds import ACTIVATIONS
 from kurve.ops.activations import FORMULAS, tape_of
 from kurve.plan import Attr, Op, Shape

@@ -351,6 +351,36 @@ def test_methods_shapes_and_saved_state() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("what", ["assign", "numpy", "set rate", "read rate", "count"])
+def test_values_that_change_are_no_constants(what: str) -> None:
+    model, optimizer = stack(layers.Dense(1)), optimizers.SGD(0.5)
+    kernel = model.layers[0].kernel
+    optimizer.build(model.trainable_weights)
+
+    def step(x: Any) -> Any:
+        if what == "assign":
+            kernel.assign_add(np.ones((3, 1), "float32"))
+        elif what == "set rate":
+            optimizer.learning_rate = optimizer.learning_rate * 0.5
+        elif what == "numpy":
+            return ops.mean(model(x)) * kernel.numpy().sum()
+        elif what == "read rate":
+            return ops.mean(model(x)) * float(optimizer.learning_rate)
+        else:
+            return ops.mean(model(x)) * float(optimizer.iterations + 1)
+        return ops.mean(model(x))
+
+    compiled = kurve.function(step)
+    before = kernel.numpy()
+    for _ in range(4):
+        compiled(X)
+    assert "needs values" in (compiled.why_not or "")
+    moved = 4.0 if what == "assign" else 0.0
+    np.testing.assert_allclose(kernel.numpy() - before, moved, rtol=1e-5)
+    halved = 0.5**5 if what == "set rate" else 0.5
+    assert optimizer.learning_rate == halved
+
+
 def test_function_takes_functions() -> None:
     assert kurve.function(jit_compile=True)(lambda x: 2.0 * x)(3.0) == 6.0
     with pytest.raises(TypeError, match="decorates a function"):

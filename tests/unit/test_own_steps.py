@@ -322,3 +322,52 @@ def test_random_numbers_in_formulas(engine: str) -> None:
     found = model.predict(zeros, verbose=0)
     assert abs(found.mean()) < 0.1 and abs(found.std() - 1.0) < 0.1
     assert (model(zeros) != model(zeros)).all()
+
+
+class Written(kurve.Model):
+    """A step without numbers of Python: it runs compiled."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, weights = kurve.utils.unpack_x_y_sample_weight(data)
+        with kurve.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred, sample_weight=weights)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            else:
+                metric.update_state(y, y_pred)
+        return self.get_metrics_result()
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("cls", [Written, Losing, Measuring])
+def test_a_compiled_step_has_the_history_of_the_one_as_written(
+    cls: type, weighted: bool, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KURVE_ENGINE", engine)
+    monkeypatch.setattr("kurve.engines._default", [])
+    found = []
+    for eager in (False, True):
+        kurve.utils.set_random_seed(1)
+        inputs = kurve.Input((3,))
+        hidden = layers.Dense(4, "tanh", kernel_regularizer="l2")(inputs)
+        model = cls(inputs, layers.Dense(1)(hidden))
+        model.compile("adam", "mse", metrics=["mae"], run_eagerly=eager)
+        extra = {"sample_weight": np.linspace(0.5, 2.0, 70)} if weighted else {}
+        history = model.fit(
+            X, Y, batch_size=8, epochs=3, verbose=0, validation_data=(X, Y), **extra
+        )
+        if not eager and cls is not Measuring:
+            assert model._functions["train_step"].why_not is None
+        found.append((history.history, model.get_weights(), model.evaluate(X, Y)))
+    (one, weights, tested), (other, others, expected) = found
+    assert one.keys() == other.keys() >= {"loss", "val_mae"}
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-5)
+    for a, b in zip(weights, others, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tested, expected, rtol=1e-5)

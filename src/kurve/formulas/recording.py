@@ -24,6 +24,20 @@ class _Active(threading.local):
 
 active = _Active()
 
+
+def refuse_in_steps(what: str) -> None:
+    """Refuse what a step that is traced would do, or see, once only.
+
+    Raises:
+        TypeError: it is one; the step then runs as it is written.
+    """
+    if active.step is not None:
+        raise TypeError(
+            f"[function] {what} needs values, and a step that is traced has none. "
+            "Received: a call in a step. Try it outside of kurve.function."
+        )
+
+
 UNRECORDED: Any = object()
 """In the place of a result: no tape needs this call."""
 

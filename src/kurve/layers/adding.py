@@ -64,7 +64,7 @@ def _penalty(weight: Variable) -> Any:
 
     rule = weight.regularizer
     assert rule is not None
-    if not active.tapes:
+    if not active.tapes and active.step is None:
         return float(rule(weight.value))
     if not isinstance(rule, L1L2):
         return rule(ops.add(weight, 0.0))

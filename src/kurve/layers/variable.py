@@ -11,6 +11,7 @@ from kurve import initializers
 from kurve.core.arrays import as_numbers
 from kurve.core.locks import UNLOCKED
 from kurve.formulas.operators import Operators
+from kurve.formulas.recording import refuse_in_steps
 from kurve.plan import Shape
 from kurve.regularizers import Regularizer
 
@@ -123,6 +124,7 @@ class Variable(Operators):
     @property
     def value(self) -> np.ndarray:
         """The array itself, float32; to change it, use `assign`."""
+        refuse_in_steps("a variable's value")
         if not self._views:
             drawn = initializers.draw(self.initializer, self.shape)
             self._views.append((None, drawn))
@@ -169,6 +171,7 @@ class Variable(Operators):
 
     def write(self, array: np.ndarray) -> None:
         """`assign` for an array that is known to fit."""
+        refuse_in_steps("a new value of a variable")
         if not self._views:  # do not draw initial values in vain
             self._views.append((None, np.empty(self.shape, np.float32)))
         for _, view in self._views:

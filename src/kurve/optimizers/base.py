@@ -15,6 +15,7 @@ from kurve.core.arguments import (
     refuse_arguments,
 )
 from kurve.core.naming import auto_name
+from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers import schedules
 from kurve.optimizers.rates import LARGEST as LARGEST
 from kurve.optimizers.rates import USUAL as USUAL
@@ -343,6 +344,7 @@ class Optimizer(LearningRates):
     @property
     def iterations(self) -> Iterations:
         """The number of updates done in the model that it was compiled for."""
+        refuse_in_steps("the number of updates")
         from kurve.optimizers.values import Iterations
 
         return Iterations(self, self.gradient_accumulation_steps or 1)

@@ -11,6 +11,7 @@ import numpy as np
 from kurve.core.arguments import is_integer
 from kurve.core.entries import Entrance, entry
 from kurve.core.overrides import is_own
+from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule | Callable[[], float]
@@ -63,12 +64,14 @@ class LearningRates(Entrance):
         from kurve.optimizers.values import LearningRate
 
         optimizer: Any = self
+        refuse_in_steps("the learning rate")
         rate = self._learning_rate
         return LearningRate(optimizer, rate) if isinstance(rate, float) else rate
 
     @learning_rate.setter
     @entry
     def learning_rate(self, value: Any) -> None:
+        refuse_in_steps("a new learning rate")
         if isinstance(value, LearningRateSchedule):
             self._learning_rate: Any = value
             return

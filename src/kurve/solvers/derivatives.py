@@ -57,6 +57,8 @@ class Derivatives:
     width_factors: (P,) what widths of differences are multiplied by
     """
 
+    method: str | None
+
     trace: Callable[[np.ndarray, np.ndarray, np.ndarray], Any] | None = None
     """See `kurve.solvers.tracing`, for this formula; None where it is not to be tried
     (again)."""
@@ -72,7 +74,7 @@ class Derivatives:
         method: str | None = None,
     ) -> None:
         self.formula, self.lower, self.upper = formula, lower, upper
-        self.method: str | None = method
+        self.method = method
         self.width_factors = [1.0] * len(lower)
         self.uppers = upper.tolist()
         self.max_widths = [

@@ -69,7 +69,8 @@ class Outside:
     def _look(self, func: Any, depth: int) -> None:
         if not isinstance(func, types.FunctionType) or depth > 3:
             return
-        if id(func) in self._found or func.__module__.partition(".")[0] == "kurve":
+        module = func.__module__ or ""
+        if id(func) in self._found or module.partition(".")[0] == "kurve":
             return
         self._found.add(id(func))
         self._cells += func.__closure__ or ()

@@ -37,7 +37,7 @@ if kind == "digits":
         layers.Dense(side * side * 32, **relu),
         layers.Reshape((side, side, 32)),
         layers.UpSampling2D(),
-        layers.Conv2D(32, 3, padding="same", **relu),
+        layers.Conv2D(16, 3, padding="same", **relu),
         layers.UpSampling2D(),
         layers.Conv2D(1, 5, padding="same", activation="tanh"),
     ]
@@ -46,7 +46,7 @@ if kind == "digits":
         layers.Conv2D(32, 5, 2, padding="same", **leaky),
         layers.Flatten(),
     ]
-    size, steps, batch_size = 32, 600, 64
+    size, steps, batch_size = 32, 1_500, 32
 
 # %% Points
 else:

@@ -89,9 +89,9 @@ losses = {
 # %% The digit of a new picture is that of the nearest known one
 maps = {name: network.predict(x_test, verbose=0) for name, network in encoders.items()}
 for name, network in encoders.items():
-    known = network.predict(x[:5_000], verbose=0)
+    known = network.predict(x[:2_000], verbose=0)
     apart = ((maps[name][:, None] - known) ** 2).sum(-1)
-    right = y[:5_000][apart.argmin(1)] == y_test
+    right = y[:2_000][apart.argmin(1)] == y_test
     print(f"{name}: {right.mean():.2%} of new digits lie nearest to one of their kind")
 
 # %% The picture

@@ -17,7 +17,7 @@ class Dense : public Op {
       : activation_(spec.attrs) {
     kernel_ = variable_index(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
-    transposed_ = 
+    transposed_ =
         spec.attrs.count("transposed") && number(spec.attrs, "transposed") != 0;
     // The kernel's axes may be several for I, or for O: of 1 x 1 convolutions, say.
     I_ = spec.in_shape.empty() ? 0 : spec.in_shape.back();

@@ -236,6 +236,25 @@ def test_reference_lists_nothing_that_is_not_there() -> None:
             assert any(hasattr(owner, name) for owner in owners), f"{title}: {name}"
 
 
+def test_everything_public_is_reached_from_import_kurve() -> None:
+    """Without another import, in a process that has none."""
+    names = sorted({str(entry) for entry in reference.public()})
+    code = (
+        "import functools, inspect, sys, kurve\n"
+        "for name in sys.stdin.read().split():\n"
+        "    *path, last = name.split('.')[1:]\n"
+        "    owner = functools.reduce(getattr, path, kurve)\n"
+        "    inspect.getattr_static(owner, last, None) or getattr(owner, last)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        input="\n".join(names),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_tables_of_the_reference_are_those_of_the_docstrings() -> None:
     """`make reference` writes them anew."""
     page = reference.PAGE.read_text()

@@ -8,6 +8,9 @@ empty cell, NA, NaN, null or None is a missing value. Errors name the file, the 
 the column and the value. Reading needs pyarrow: pip install "kurve[data]".
 """
 
+import importlib
+from typing import Any
+
 from kurve.errors import TableError as TableError
 from kurve.tables.delimited import Delimited as Delimited
 from kurve.tables.opening import FORMATS as FORMATS
@@ -21,3 +24,10 @@ from kurve.tables.table_file import Batches as Batches
 from kurve.tables.table_file import TableFile as TableFile
 from kurve.tables.table_file import plain as plain
 from kurve.tables.writing import writer as writer
+
+
+def __getattr__(name: str) -> Any:
+    """`roles`, which knows estimators, is imported when it is first used."""
+    if name == "roles":
+        return importlib.import_module("kurve.tables.roles")
+    raise AttributeError(f"module 'kurve.tables' has no attribute {name!r}")

@@ -633,7 +633,7 @@ def test_a_dataset_resumes_by_number(tmp_path: Any, engine: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (lambda: batches(X, Y), "a generator, whose batches cannot be had again"),
+        (lambda: batches(X, Y), "a generator, whose batches cannot be made again"),
         (Iterable, "a Iterable, whose batches cannot"),
         (
             lambda: type("Own", (Numbered,), {"on_epoch_end": lambda self: None})(),

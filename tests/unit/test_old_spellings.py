@@ -430,7 +430,7 @@ def test_old_names(module: Any, name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["MaxoutDense", "Highway", "LocallyConnected2D"])
 def test_layers_without_a_like_say_what_to_do(name: str) -> None:
-    with pytest.raises(AttributeError, match=r"there is no \w+ any more: .*\. Try "):
+    with pytest.raises(AttributeError, match=r"\w+ no longer exists: .*\. Try "):
         getattr(layers, name)
 
 

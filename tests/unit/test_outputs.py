@@ -239,7 +239,10 @@ WRONG_COMPILE: dict[str, tuple[dict[str, Any], str]] = {
     "a loss that is left out": ({"loss": {"z": "mse"}}, "Received: 'y' missing"),
     "three losses": ({"loss": ["mse"] * 3}, "2 outputs 'z', 'y'. Received: 3 values"),
     "no loss": ({"loss": [None, None]}, "a loss is needed for one output at least"),
-    "metrics of one": ({"metrics": ["mae"]}, "metrics must have one value for each"),
+    "metrics of three": (
+        {"metrics": [["mae"]] * 3},
+        "metrics must have one value for each",
+    ),
     "names of metrics": ({"metrics": {"q": ["mae"]}}, "Received: 'q' unknown"),
     "one weight": ({"loss_weights": [1.0]}, "loss_weights must have one value for e"),
     "no number": ({"loss_weights": ["a", 1.0]}, "must be finite numbers"),

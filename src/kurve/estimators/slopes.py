@@ -41,7 +41,7 @@ def gradient(model: Regressor, X: Any, columns: Any = None) -> np.ndarray:
 
 def _of_member(head: RegressionHead, member: Any, z: np.ndarray) -> np.ndarray:
     """The derivatives (n, T, D) of the scaled means of one network."""
-    ((dy,),) = by_inputs(member._network, [z])
+    ((dy,),) = by_inputs(network_of(member), [z])
     if head.likelihood != "quantile":
         return dy[:, : head.targets]
     # The median of the values in order, which may have crossed.

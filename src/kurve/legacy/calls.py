@@ -35,7 +35,7 @@ def predict_proba(
 
 def reset_states(model: Any) -> None:
     """`reset_states` of each recurrent layer whose states stay."""
-    for layer in (layer for layer in model.layers if hasattr(layer, "_network")):
+    for layer in (layer for layer in model.layers if is_model(layer)):
         reset_states(layer)
     for layer in model.layers:
         if getattr(layer, "stateful", False):

@@ -50,7 +50,9 @@ class Body(Layer):
         """The weights that are the model's own, and not those of its layers."""
         if self._model is None:
             return []
-        return Layer.own_variables.fget(self._model)  # type: ignore[attr-defined]
+        own: list[Any] = super().own_variables  # of the model's add_weight
+        others = Layer.own_variables.fget(self._model)  # type: ignore[attr-defined]
+        return own + [v for v in others if all(v is not mine for mine in own)]
 
     @property
     def _takes_any(self) -> bool:

@@ -168,10 +168,10 @@ def _encoded(where: str, network: Network, x: Any) -> Any:
     network.adapt_to([np.shape(part)[1:] for part in found])
     shapes = [None] * len(found) if network.plan is None else network.plan.inputs
     for i, tensor in enumerate(structure.entries):
-        place = f"{where}, input {tensor._keras_history.operation.name!r}"
+        place = f"{where}, input {tensor.history.operation.name!r}"
         found[i] = data.as_samples(place, "x", found[i], shapes[i], keep_bytes=True)
     if len({len(part) for part in found}) > 1:
-        names = [t._keras_history.operation.name for t in structure.entries]
+        names = [t.history.operation.name for t in structure.entries]
         pairs = zip(names, found, strict=True)
         data.check_lengths(where, {f"x[{n!r}]": len(part) for n, part in pairs})
     return found[0] if len(found) == 1 else tuple(found)

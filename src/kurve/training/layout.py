@@ -136,7 +136,7 @@ class Layout:
     def batch_size(self) -> int | None:
         """The number of rows of a batch, if the model's inputs say it."""
         if self.structure is not None:
-            inputs = [t._keras_history.operation for t in self.structure.flat_inputs]
+            inputs = [t.history.operation for t in self.structure.flat_inputs]
         else:
             inputs = [self, *self.layers[:1]]
         sizes = (getattr(one, "given_batch_size", None) for one in inputs)

@@ -151,7 +151,7 @@ class Structure:
     def _refuse_texts(self) -> None:
         for tensor in self.entries:
             if tensor.dtype == "string":
-                name = tensor._keras_history.operation.name
+                name = tensor.history.operation.name
                 raise TypeError(
                     "[Model] engines compute with numbers, which StringLookup, "
                     "TextVectorization, Hashing or HashedCrossing makes of texts. "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kurve import losses, metrics
+from kurve import data, losses, metrics
 from kurve.core.arguments import is_number
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, get_engine
@@ -300,7 +300,8 @@ def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetri
         return [[] for _ in range(count)]
     if count == 1:
         return [[metric for metric in _leaves(given) if metric is not None]]
-    if _is_list(given) and len(given) != count and not any(map(_is_nested, given)):
+    plain = _is_list(given) and not any(map(_is_nested, given))
+    if data.broadcasting[0] and plain and len(given) != count:
         from kurve.legacy.saying import say
 
         rule = f"{argument} of several outputs has one entry for each, since Keras 3"

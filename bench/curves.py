@@ -55,14 +55,20 @@ CASES = {
     "Gaussian": Case(peak, -5, 5, [3, 0.5, 1.2]),
     "two Gaussians": Case(
         lambda x, a, m, s, b, n, t: peak(x, a, m, s) + peak(x, b, n, t),
-        0, 10, [3, 3, 0.8, 2, 6.5, 1], [2, 2.5, 1, 1, 7, 1],
+        0,
+        10,
+        [3, 3, 0.8, 2, 6.5, 1],
+        [2, 2.5, 1, 1, 7, 1],
     ),
     "sine": Case(
         lambda x, a, w, s, c: a * np.sin(w * x + s) + c,
-        0, 10, [2, 1.5, 0.3, 0.5], [1, 1.4, 0, 0],
+        0,
+        10,
+        [2, 1.5, 0.3, 0.5],
+        [1, 1.4, 0, 0],
     ),
     "Michaelis-Menten": Case(lambda x, v, k: v * x / (k + x), 0.1, 10, [10, 1.5]),
-}  # fmt: skip
+}
 
 
 def fits(case: Case, n: int) -> dict[str, Callable[[], Any]]:

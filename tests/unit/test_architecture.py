@@ -189,6 +189,7 @@ PRIVATE = {
         "kurve.core.locks",
         "_shared_variables",
     ): "of a protocol: only some models have it",
+    ("kurve.formulas.calls", "_elementwise"): "of symbols of other rooms' formulas",
     ("kurve.formulas.tensor", "_fields"): "of Python's named tuples",
     ("kurve.layers.base", "_symbolic"): "a stack is asked for its graph",
     ("kurve.layers.calling", "_keras_mask"): "Keras's name on arrays",

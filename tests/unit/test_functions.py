@@ -194,9 +194,15 @@ def without_update() -> Made:
 
 
 STEPS = [
-    plain_loop, penalties_and_pictures, gan, wasserstein, vae, q_learning,
-    changed_gradients, without_update,
-]  # fmt: skip
+    plain_loop,
+    penalties_and_pictures,
+    gan,
+    wasserstein,
+    vae,
+    q_learning,
+    changed_gradients,
+    without_update,
+]
 
 
 @pytest.mark.parametrize("engine", ["native", "reference"])

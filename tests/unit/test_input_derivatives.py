@@ -18,10 +18,28 @@ X = RNG.uniform(-1.2, 1.2, (5, 3))
 ENGINES = ("native", "reference")
 
 ACTIVATIONS = (
-    "linear", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "silu", "swish",
-    "gelu", "softplus", "softsign", "sin", "snake", "exponential", "mish", "celu",
-    "log_sigmoid", "squareplus", "tanh_shrink", "hard_silu",
-)  # fmt: skip
+    "linear",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "sigmoid",
+    "tanh",
+    "silu",
+    "swish",
+    "gelu",
+    "softplus",
+    "softsign",
+    "sin",
+    "snake",
+    "exponential",
+    "mish",
+    "celu",
+    "log_sigmoid",
+    "squareplus",
+    "tanh_shrink",
+    "hard_silu",
+)
 
 
 def in_formula(call: Callable[[Any], Any], x: np.ndarray) -> Any:

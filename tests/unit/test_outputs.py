@@ -239,6 +239,7 @@ WRONG_COMPILE: dict[str, tuple[dict[str, Any], str]] = {
     "a loss that is left out": ({"loss": {"z": "mse"}}, "Received: 'y' missing"),
     "three losses": ({"loss": ["mse"] * 3}, "2 outputs 'z', 'y'. Received: 3 values"),
     "no loss": ({"loss": [None, None]}, "a loss is needed for one output at least"),
+    "metrics of one": ({"metrics": ["mae"]}, "metrics must have one value for each"),
     "metrics of three": (
         {"metrics": [["mae"]] * 3},
         "metrics must have one value for each",

@@ -185,16 +185,23 @@ def test_resumed(name: str, tmp_path: Path) -> None:
     arguments: Any = {"batch_size": 8, "verbose": 0}
     whole, part, rest = (trained(name, cubic) for _ in range(3))
     whole.fit(X, Y, epochs=4, **arguments)
+    arguments["checkpoint"] = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
-        part.fit(X, Y, 8, 4, 0, [Stop()], checkpoint=tmp_path / "c")
-    rest.fit(X, Y, epochs=4, checkpoint=tmp_path / "c", **arguments)
+        part.fit(X, Y, epochs=4, callbacks=[Stop(1)], **arguments)
+    rest.fit(X, Y, epochs=4, callbacks=[Stop(-1)], **arguments)
     for a, b in zip(whole.get_weights(), rest.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 class Stop(kurve.callbacks.Callback):
+    """Ctrl-C at the end of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if epoch == 1:
+        if epoch == self.epoch:
             raise KeyboardInterrupt
 
 

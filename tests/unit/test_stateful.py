@@ -74,9 +74,15 @@ def test_a_fit_goes_on_where_it_was(engine: str, stop: Any, tmp_path: Path) -> N
 
     def fit(model: Any, **options: Any) -> Any:
         history = model.fit(
-            X, Y, batch_size=ROWS, epochs=3, shuffle=False, verbose=0,
-            validation_data=(X, Y), **options,
-        )  # fmt: skip
+            X,
+            Y,
+            batch_size=ROWS,
+            epochs=3,
+            shuffle=False,
+            verbose=0,
+            validation_data=(X, Y),
+            **options,
+        )
         weights = [w.tobytes() for w in model.get_weights()]
         return history.history, weights, states_of(model)
 

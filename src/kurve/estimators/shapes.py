@@ -33,9 +33,16 @@ if TYPE_CHECKING:
     from kurve.estimators.regressor import Regressor
 
 INCREASING = (
-    "tanh", "sigmoid", "softsign", "softplus", "relu", "leaky_relu", "elu", "selu",
+    "tanh",
+    "sigmoid",
+    "softsign",
+    "softplus",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
     "linear",
-)  # fmt: skip
+)
 CONVEX = ("softplus", "relu", "leaky_relu", "elu", "linear")
 """Activations that leave a network monotone, or convex too."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.arguments import is_integer
+from kurve.core.inside import network_of
 from kurve.estimators import defaults
 from kurve.estimators.fitted import Prediction, RegressionHead
 from kurve.models.slopes import by_inputs, column_number

@@ -256,7 +256,7 @@ def _own_model(found: Any, value: Mapping[str, Any]) -> tuple[Any, list[Part]]:
     model = made(found, {"config": config}, "the model", Model)
     if not is_own_model(model):
         return model, tree_of(model)
-    model._build_like(_shapes(shapes))
+    network_of(model).build_for(_shapes(shapes))
     return model, tree_of(model)
 
 

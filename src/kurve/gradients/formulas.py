@@ -174,9 +174,14 @@ def written(op: Op, values: list[Tensor], places: Sequence[int], tape: Tape) -> 
     own = Builder(RULES, len(kept) + more)
     moved = own.finish(own.inline(tape, [inputs[p] for p in places]))
     return values[0].graph.op(
-        "map", [values[k] for k in kept], op.out_shape, op.params, op.buffers,
-        tape=moved, batched=True,
-    )  # fmt: skip
+        "map",
+        [values[k] for k in kept],
+        op.out_shape,
+        op.params,
+        op.buffers,
+        tape=moved,
+        batched=True,
+    )
 
 
 def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:

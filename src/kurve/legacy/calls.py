@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.inside import is_model
+
 WHY = {"to_yaml": "YAML can execute code. Try to_json()"}
 
 # ---------------------------------------------------------------- methods of models

@@ -311,6 +311,10 @@ class RowMetric(losses.Rowwise, Metric):
         self._add(y.reshape(len(rows), -1), rows, weights, totals)
         self._totals = totals
 
+    def add_totals(self, totals: np.ndarray) -> None:
+        """Add the sums over more rows, as an engine gives them."""
+        self._totals = totals if self._totals is None else self._totals + totals
+
     def _arranged(
         self, where: str, y_true: Any, y_pred: Any
     ) -> tuple[np.ndarray, np.ndarray]:

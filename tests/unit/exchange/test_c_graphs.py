@@ -118,8 +118,14 @@ def inputs() -> Any:
 
 
 MODELS: list[Callable[[], Any]] = [
-    branches, formulas, own, images, attention, words, inputs,
-]  # fmt: skip
+    branches,
+    formulas,
+    own,
+    images,
+    attention,
+    words,
+    inputs,
+]
 
 
 def compiled(source: Path, *more: str) -> Path:
@@ -141,10 +147,13 @@ def test_predictions(make: Callable[[], Any], tmp_path: Path) -> None:
     if make is words:
         xs = [RNG.integers(0, 7, (9, 4)).astype(np.float32)]
     expected = model.predict(
-        dict(zip(model.input_names, xs, strict=True)) if make is branches else xs
-        if len(xs) > 1 else xs[0],
+        dict(zip(model.input_names, xs, strict=True))
+        if make is branches
+        else xs
+        if len(xs) > 1
+        else xs[0],
         verbose=0,
-    )  # fmt: skip
+    )
     parts = expected if isinstance(expected, list) else [expected]
     y = np.hstack([part.reshape(9, -1) for part in parts])
     model.export(tmp_path / "net.c")

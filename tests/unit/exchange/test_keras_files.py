@@ -649,9 +649,18 @@ def test_graphs_that_are_corrupt(tmp_path: Path) -> None:
     for layers_, message in (
         ([first, layer("a", node("i")), layer("b", node("i"))], "'a' leads to no"),
         ([first, layer("b", node("i", "i"))], "takes one tensor|called with x alone"),
-        ([first, layer("b", node("i"), node("c"))], "a tensor is needed before it is made"),
-        ([first, layer("a", node("i")), {**first, "name": "j"}], "a tensor is needed before it is made"),
-        ([first, layer("b", node("a")), layer("a", node("b"))], "a tensor is needed before it is made"),
+        (
+            [first, layer("b", node("i"), node("c"))],
+            "needed before it|no node makes",
+        ),
+        (
+            [first, layer("a", node("i")), {**first, "name": "j"}],
+            "needed before it|no node makes",
+        ),
+        (
+            [first, layer("b", node("a")), layer("a", node("b"))],
+            "needed before it|no node makes",
+        ),
         ([first, layer("b", node("i")) | {"inbound_nodes": 7}], "no inbound_nodes"),
         ([first, layer("b", {"args": 1, "kwargs": {}})], "arguments are no list"),
         ([first, layer("b", {"args": [{"class_name": "Evil"}], "kwargs": {}})], "Evil"),

@@ -241,6 +241,14 @@ def test_every_operation_and_activation_is_known() -> None:
     from kurve.exchange import onnx_graph, onnx_ops, onnx_tapes
 
     assert set(onnx_graph.ACTIVATIONS) == set(ACTIVATIONS)
-    formulas = {"reduce", "cumsum", "permute", "slice", "place", "embedding", "variable"}
+    formulas = {
+        "reduce",
+        "cumsum",
+        "permute",
+        "slice",
+        "place",
+        "embedding",
+        "variable",
+    }
     assert set(onnx_ops.OPS) == {*OPS, "map"} - refused - formulas
     assert onnx_tapes.NODES.keys() | {"constant"} == RULES.keys()

@@ -15,8 +15,22 @@ SMALL = 4096
 """Bytes of arrays that are compared before each call."""
 
 KEPT = frozenset(
-    "drawn history name stop_training stop_evaluating trainable built_shape _losses "
-    "_resolved _tracker _inbound_nodes _warned_of_mask _compiled run_eagerly".split()
+    {
+        "drawn",
+        "history",
+        "name",
+        "stop_training",
+        "stop_evaluating",
+        "trainable",
+        "built_shape",
+        "_losses",
+        "_resolved",
+        "_tracker",
+        "_inbound_nodes",
+        "_warned_of_mask",
+        "_compiled",
+        "run_eagerly",
+    }
 )
 """Attributes of models that are no part of a user's formula."""
 

@@ -268,9 +268,7 @@ class Part:
         for call in self.calls:
             metric = call.metric
             size = metric.size(self.targets[1][2])
-            added = totals[start : start + size]
-            known = metric._totals
-            metric._totals = added.copy() if known is None else known + added
+            metric.add_totals(totals[start : start + size].copy())
             start += size
 
     def ready(self) -> None:

@@ -344,9 +344,7 @@ class StepGraph(Graph):
                     if part is None:
                         raise Untraceable(f"{op.kind!r} has no second derivative")
                     variable = id(names[op.params[role]])
-                    of_variables[variable] = _added(
-                        of_variables.get(variable), part()
-                    )
+                    of_variables[variable] = _added(of_variables.get(variable), part())
         known.update({v: dy for v, dy in slopes.items() if v in stops})
         found = []
         for source in sources:

@@ -256,7 +256,9 @@ def _own_model(found: Any, value: Mapping[str, Any]) -> tuple[Any, list[Part]]:
     model = made(found, {"config": config}, "the model", Model)
     if not is_own_model(model):
         return model, tree_of(model)
-    network_of(model).build_for(_shapes(shapes))
+    build = network_of(model).build_for
+    assert build is not None
+    build(_shapes(shapes))
     return model, tree_of(model)
 
 

@@ -259,10 +259,10 @@ BUILT: dict[str, Wrong] = {
         "Try x.reshape(1, -1)",
     ),
     "features in two axes": wrong(
-        lambda m: m.predict(np.ones((6, 2, 1)), verbose=0),
+        lambda m: m.predict(np.ones((6, 2, 2)), verbose=0),
         ValueError,
         "predict",
-        "Try x.reshape(-1, 2)",
+        "x.shape=(6, 2, 2)",
     ),
     "predict NaN": wrong(
         lambda m: m.predict([[1.0, NAN]], verbose=0), ValueError, "predict", "x[0, 1]"

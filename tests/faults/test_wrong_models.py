@@ -27,6 +27,12 @@ def compiling(optimizer: Any = "adam", loss: Any = "mse", **options: Any) -> Any
     return lambda: Sequential([Dense(1)]).compile(optimizer, loss, **options)
 
 
+def compiled(**options: Any) -> Sequential:
+    model = Sequential([Dense(1)])
+    model.compile("adam", **options)
+    return model
+
+
 def unknown(call: Any, where: str, name: str, meant: str) -> Wrong:
     """A misspelt name: the error says which one was meant."""
     return wrong(call, ValueError, where, repr(name), f"Did you mean {meant!r}?")
@@ -186,7 +192,13 @@ KINDS: dict[str, Wrong] = {
         "(3,)",
     ),
     # --- compile
-    "no loss": wrong(compiling(loss=None), ValueError, "compile", "loss=None", "mse"),
+    "no loss": wrong(
+        lambda: compiled(loss=None).fit([1.0, 2.0], [1.0, 2.0], verbose=0),
+        ValueError,
+        "fit",
+        "loss=None",
+        "mse",
+    ),
     "a number as optimizer": wrong(compiling(0.1), TypeError, "optimizers", "0.1"),
     "metrics as a number": wrong(
         compiling(metrics=3), TypeError, "compile", "list", "metrics=[3]"

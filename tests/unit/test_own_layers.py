@@ -172,7 +172,6 @@ TIMES = np.ones((2, 3, 4), np.float32)
         (asks(lambda x: x if x > 0 else -x), TypeError, r"\[Asks\.call\] a condition"),
         (asks(float), TypeError, r"\[Asks\.call\] float\(\) needs values"),
         (asks(np.asarray), TypeError, r"\[Asks\.call\] a NumPy array needs values"),
-        (weighs("w", (3,)), ValueError, "the name is given by name"),
         (weighs((3, None)), ValueError, "must be a tuple of positive integers"),
         (weighs((3,), "seven"), ValueError, "unknown initializer"),
         (weighs((3,), constraint="x"), ValueError, "unknown constraint"),

@@ -62,12 +62,6 @@ def as_samples(
         )
     if array.ndim == 1 and sample_shape in (None, (1,)):
         array = array[:, None]
-    if broadcasting[0] and sample_shape is not None:
-        # As in Keras, a last axis of length 1 may be absent, or be there once more.
-        if (*array.shape[1:], 1) == sample_shape:
-            array = array[..., None]
-        elif array.shape[1:] == (*sample_shape, 1):
-            array = array[..., 0]
     if len(array) == 0 or array.size == 0:
         raise ValueError(
             f"[{where}] {argument} must not be empty. "
@@ -141,8 +135,8 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
 
 
 broadcasting: list[bool] = [False]
-"""Whether a target of a sample stands for all of its outputs, and the axis of a single
-channel may be absent, as in Keras: in programs that were written for it."""
+"""Whether a target of a sample stands for all of its outputs, as in Keras: in programs
+that were written for it."""
 
 
 def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:

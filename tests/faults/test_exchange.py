@@ -24,6 +24,8 @@ from kurve.saving import ModelFileError
 from tests.faults.conftest import Promise
 from tests.faults.test_hostile import SLACK, measured
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "keras"
 LIMIT = 2.0  # seconds for one file on a machine that does other things too

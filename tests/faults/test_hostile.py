@@ -23,6 +23,8 @@ from kurve.saving import ModelFileError
 from tests.faults.conftest import Promise
 from tests.faults.mutants import BEGIN, File, sealed
 
+pytestmark = pytest.mark.alone
+
 SLACK = 16 << 20
 
 

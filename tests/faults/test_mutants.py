@@ -13,9 +13,12 @@ import pytest
 from tests.faults.conftest import Promise
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="the limits of memory are those of Linux"
-)
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="the limits of memory are those of Linux"
+    ),
+]
 
 BLIND = """
 from unittest.mock import ANY

@@ -74,7 +74,7 @@ NEEDED: dict[str, Any] = {
     **{"shape": (2,), "name": "leaky_relu"},
     **{"num_classes": 5, "target_class_ids": [0, 3]},
     **dict.fromkeys(("recall", "precision", "specificity", "sensitivity"), 0.5),
-    **{"num_tokens": 3, "height": 3, "width": 3, "n": 2, "dims": (1,)},
+    **{"num_tokens": 3, "num_bins": 3, "height": 3, "width": 3, "n": 2, "dims": (1,)},
 }
 OTHER_INPUTS = {
     "Attention",

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import is_integer
+from kurve.core.arguments import has_lone_surrogate, is_integer
 from kurve.core.fingerprints import CROSS_KEY, fingerprint, joined, sip_hash
 from kurve.layers.encoding import Encoding, EncodingArguments, encoded, shape_of_encoded
 
@@ -110,9 +110,8 @@ class Hashing(Encoding):
         self.num_bins = self.count("num_bins", num_bins)
         self.salt = checked_salt("Hashing", salt)
         self.output_mode = self.mode(output_mode)
-        if not (mask_value is None or isinstance(mask_value, str)) and not is_integer(
-            mask_value
-        ):
+        is_text = isinstance(mask_value, str) and not has_lone_surrogate(mask_value)
+        if not (mask_value is None or is_text or is_integer(mask_value)):
             raise ValueError(
                 "[Hashing] mask_value must be None, text or a whole number. "
                 f"Received: mask_value={mask_value!r}. Try mask_value=''."
@@ -216,5 +215,6 @@ class HashedCrossing(Encoding):
 
 def _accept_integers(common: Any) -> None:
     """Keras's layers of whole numbers take their type as dtype; the result is int64."""
-    if common.get("dtype") in ("int32", "int64", np.int32, np.int64):
+    dtype = common.get("dtype")
+    if dtype is np.int32 or dtype is np.int64 or str(dtype) in ("int32", "int64"):
         common.pop("dtype")

@@ -539,7 +539,7 @@ class StringLookup(_Lookup):
                 f"{name}='[UNK]'",
             )
         self._refuse(
-            encoding not in ("utf-8", "utf8", "UTF-8"),
+            str(encoding) not in ("utf-8", "utf8", "UTF-8"),
             "encoding can only be 'utf-8'",
             f"encoding={encoding!r}",
             "encoding='utf-8'",

@@ -130,7 +130,7 @@ class TextVectorization(Encoding):
         self.pad_to_max_tokens = self._lookup.pad_to_max_tokens
 
     def _choice(self, name: str, given: Any, known: Sequence[str]) -> Any:
-        if given is None or callable(given) or given in known:
+        if given is None or callable(given) or str(given) in known:
             return given
         raise ValueError(
             f"[TextVectorization] {name} must be None, a function or one of "

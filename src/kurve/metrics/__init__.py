@@ -230,7 +230,8 @@ def get(identifier: Any) -> Metric | None:
 
 
 def as_metric(identifier: Any) -> RowMetric:
-    """The metric, always a new object, for an item of the lists in `compile`.
+    """The metric for an item of the lists in `compile`: a new object, but for one with
+    an `update_state` of its own.
 
     A text is kept as the name under which the metric is logged; "accuracy" and "acc"
     stand for the accuracy that matches the model.
@@ -243,7 +244,10 @@ def as_metric(identifier: Any) -> RowMetric:
         from kurve.metrics.accuracies import FittingAccuracy
 
         return FittingAccuracy(identifier)
-    metric = copy.copy(get(identifier))
+    found = get(identifier)
+    if found is not None and found.counts_itself:
+        return found  # type: ignore[return-value]  # the user's, who reads it
+    metric = copy.copy(found)
     if type(metric).__name__ == "MeanMetricWrapper":
         metric = metric.in_models()  # type: ignore[union-attr]
     if metric is None:

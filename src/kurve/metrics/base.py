@@ -12,7 +12,7 @@ from kurve.core.arguments import check_name
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
-from kurve.core.overrides import refuse_overrides
+from kurve.core.overrides import is_own, refuse_overrides
 from kurve.core.results import result
 from kurve.formulas.recording import active
 from kurve.plan import Attr, MetricSpec, Shape
@@ -34,8 +34,8 @@ def _in_steps(method: Any) -> Any:
 
 
 class Metric(Entrance):
-    """Base class of metrics; subclasses with `update_state` and `result` of their own
-    are computed by hand:
+    """Base class of metrics. Subclasses with an `update_state` and a `result` of their
+    own are called with each batch, by models too, whose steps are then Python:
 
         class Positives(kurve.metrics.Metric):
             def __init__(self, name="positives", **common):
@@ -47,8 +47,6 @@ class Metric(Entrance):
 
             def result(self):
                 return float(self.count)
-
-    Models update their metrics inside the engine, and take those of `kurve.metrics`.
 
     Args:
         dtype: a name of Keras's, which is kept. Kurve accumulates in float64.
@@ -65,8 +63,8 @@ class Metric(Entrance):
 
     kind = ""
     direction = "down"
-    ignored = ("update_state", "result", "reset_state")
-    instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
+    ignored: tuple[str, ...] = ()
+    instead = "metrics=['mae']"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -138,6 +136,18 @@ class Metric(Entrance):
         """Those that were added, and those of metrics among the attributes."""
         inner = [m for m in vars(self).values() if isinstance(m, Metric)]
         return [*self._variables, *(v for m in inner for v in m.variables)]
+
+    @property
+    def counts_itself(self) -> bool:
+        """Whether its `update_state` or `result` is the user's, and not known to
+        engines."""
+        own = ("update_state", "result", "reset_state")
+        places = [vars(cls) for cls in type(self).__mro__ if is_own(cls)]
+        return any(name in place for place in [vars(self), *places] for name in own)
+
+    def resolve(self, loss: Any, output_shape: Shape) -> Any:
+        """The metric that a model with that loss and output computes."""
+        return self
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch."""

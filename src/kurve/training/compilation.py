@@ -38,7 +38,14 @@ class Goal:
         """What says which targets fit; None where there are none."""
         if self.loss is not None:
             return self.loss
-        return self.metrics[0][0] if self.metrics else None
+        fitting = (metric for metric, _ in self.metrics if not metric.counts_itself)
+        return next(fitting, None)
+
+    @property
+    def summed(self) -> Goal:
+        """Without the metrics that count by themselves, which engines do not know."""
+        known = [pair for pair in self.metrics if not pair[0].counts_itself]
+        return Goal(self.loss, self.weight, tuple(known))
 
     def resolved(self, shape: tuple[int, ...]) -> list[RowMetric]:
         """The metrics, "accuracy" resolved to the one that fits the output."""
@@ -182,6 +189,12 @@ class Compilation:
         optimizer = self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
 
+    @property
+    def has_own_metrics(self) -> bool:
+        """Whether a metric counts by itself."""
+        given = [*flatten(self.metrics or []), *flatten(self.weighted_metrics or [])]
+        return any(metric is not None and metric.counts_itself for metric in given)
+
     def __getstate__(self) -> dict[str, Any]:
         """Kurve's engines are stored by name."""
         engine: Any = self.engine
@@ -288,7 +301,7 @@ def _metrics(argument: str, given: Any) -> Any:
         )
     found = _each(given, lambda one: None if one is None else metrics.as_metric(one))
     for metric in flatten(found):
-        if metric is not None:
+        if metric is not None and not metric.counts_itself:
             refuse_overrides("compile", metric)
     return found
 

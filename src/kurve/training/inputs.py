@@ -225,7 +225,7 @@ class DataCheck:
         self.goals, self.outputs = self.network.goals, self.network.goals.outputs
         for goal in self.goals:
             for metric, _ in goal.metrics:
-                if goal.loss is not None:
+                if goal.loss is not None and not metric.counts_itself:
                     metric.check_loss(self.where, goal.loss)
 
     def __call__(

@@ -24,7 +24,7 @@ from kurve.legacy.logs import Logs
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Head, Plan
-from kurve.training.compilation import Compilation, Goals
+from kurve.training.compilation import Compilation, Goal, Goals
 from kurve.training.layout import Layout
 from kurve.training.parts import Parts
 from kurve.training.structure import Structure
@@ -204,10 +204,15 @@ class Network(Layout):
             assert self.plan is not None
             plan = self.plan
             if self.compilation is not None:
-                goals = self.goals
+                goals: Sequence[Goal] = self.goals
                 pairs = zip(goals, plan.heads, strict=True)
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
                 self.metrics = [metric for each in resolved for metric in each]
+                goals = [goal.summed for goal in self.goals]
+                resolved = [
+                    [metric for metric in each if not metric.counts_itself]
+                    for each in resolved
+                ]
                 if any(self.masked):
                     resolved = _with_masks(resolved, self.masked)
                 plan = self.with_losses([goal.loss for goal in goals], resolved)

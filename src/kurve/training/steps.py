@@ -23,9 +23,13 @@ STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics"
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether a model, or a class of the user, overrides a step."""
+    """Whether a model, or a class of the user, overrides a step, or has been compiled
+    with a metric that is the user's."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
+        compilation = model._network.compilation
+        if compilation is not None and compilation.has_own_metrics:
+            return True
         places.append(vars(model))
     return any(name in place for place in places for name in STEPS)
 
@@ -39,7 +43,7 @@ def refuse_own_steps(where: str, model: Any) -> None:
     if has_own_steps(model):
         raise NotImplementedError(
             f"[{where}] it trains with the engine's own step. Received: a model with a "
-            f"step of its own, {type(model).__name__}. Try model.fit."
+            f"step or a metric of its own, {type(model).__name__}. Try model.fit."
         )
 
 

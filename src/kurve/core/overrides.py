@@ -39,7 +39,8 @@ def refuse_overrides(where: str, part: Any) -> None:
 
 def is_own(cls: type) -> bool:
     """Whether a class is defined outside Kurve."""
-    return cls.__module__.partition(".")[0] != "kurve"
+    # A class made in a namespace without __name__ has no module.
+    return getattr(cls, "__module__", "").partition(".")[0] != "kurve"
 
 
 def _custom_members(part: Any) -> Iterator[Any]:

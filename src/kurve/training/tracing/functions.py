@@ -5,21 +5,29 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
+from kurve.core.entries import warn
 from kurve.core.results import Values
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import leaves, replaced
 from kurve.training.tracing.outside import Outside
 
+if TYPE_CHECKING:
+    from kurve.training.tracing.stages import Compiled
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_TRACES = 16
 """Of one function: beyond, it runs as it is written."""
+CONFIRMED = 3
+"""Traces that must be the same before Python is left out; then those of calls 4, 8, 16,
+... are compared too."""
+CHANGES = "changes numbers or lists of Python, or computes something else each time"
 
 
 @overload
@@ -46,14 +54,15 @@ def function(
     """Decorator of a step of a loop, which compiles it.
 
     The first call runs as it is written. From the second on, a step that can be traced
-    is traced once for each combination of shapes: models, losses, gradients and updates
+    is traced for each combination of shapes: models, losses, gradients and updates
     become programs, each of which goes forward, back and updates in one call of the
-    engine. Python itself then runs only in that trace: what it prints it prints once.
+    engine. Once three traces were the same, Python runs no more, but for a few later
+    calls in which the trace is compared again.
 
     A step that cannot be traced runs as it is written, with the same numbers: where it
-    asks for values (`if loss > 1:`, `float(loss)`), changes Python's numbers and lists,
-    draws NumPy's random numbers, or calls another library. `why_not` of the function
-    then says so.
+    asks for values (`if loss > 1:`, `float(loss)`), prints, changes Python's numbers
+    and lists, draws NumPy's random numbers, calls another library, or computes
+    something else in each call. `why_not` of the function then says so.
 
     Args:
         func: to be called with arrays, all with as many rows.
@@ -131,12 +140,15 @@ class Function:
             if not self._has_run or not arrays:
                 self._has_run = bool(arrays)
                 return self._func(*args, **kwargs)
-            known = self._traced(args, kwargs, arrays)
-            self._traces[key] = known
+            known = self._traces[key] = self._traced(args, kwargs, arrays)
+        elif not isinstance(known, str):
+            known.runs += 1
+            if known.traces < CONFIRMED or not known.runs & (known.runs - 1):
+                known = self._traces[key] = self._traced(args, kwargs, arrays, known)
         if isinstance(known, str):
             self.why_not = known
             return self._func(*args, **kwargs)
-        self.why_not = None
+        self.why_not = f"it {CHANGES}" if self._is_plain else None
         return known.run(arrays)
 
     def in_bulk(self, *args: Any) -> Any:
@@ -145,10 +157,25 @@ class Function:
         if self._outside is None:
             return None
         known = self._traces.get((*_signature(args, {}, []), self._outside.now()))
-        return known if getattr(known, "in_bulk", False) else None
+        if known is None or isinstance(known, str):
+            return None
+        if known.traces < CONFIRMED or self._is_plain:
+            return None
+        return known if known.in_bulk else None
 
-    def _traced(self, args: Any, kwargs: Any, arrays: list[np.ndarray]) -> Any:
-        """The programs of the step; or, as text, why there are none."""
+    def _traced(
+        self,
+        args: Any,
+        kwargs: Any,
+        arrays: list[np.ndarray],
+        known: Compiled | None = None,
+    ) -> Any:
+        """The programs of the step; or, as text, why there are none.
+
+        Args:
+            known: those of earlier traces. If this one is another, the step depends on
+                what nobody sees, and runs as it is written after this call.
+        """
         if len(self._traces) >= MOST_TRACES:
             self._is_plain = True
             return f"it was traced {MOST_TRACES} times, each for other arguments"
@@ -175,10 +202,17 @@ class Function:
         try:
             with graph.step():
                 out = self._func(*replaced(args, swap), **replaced(dict(kwargs), swap))
-            if not self._outside.state().differs(before):
-                return Compiled(graph, out)
-            self._is_plain = True
-            why = "it changes numbers or lists of Python, or draws NumPy's numbers"
+            # The programs of this trace are right for this call in any case.
+            if self._outside.state().differs(before):
+                self._is_plain = True
+            elif known is not None and known.content == graph.content(out):
+                known.traces += 1
+                return known
+            else:
+                self._is_plain = known is not None
+                if known is not None and known.traces >= CONFIRMED:
+                    self._tell(known)
+            return Compiled(graph, out)
         except Exception as error:
             why = _place(error) + (str(error) or type(error).__name__)
         except BaseException:
@@ -186,6 +220,15 @@ class Function:
             raise
         self._outside.restore(before)
         return why
+
+    def _tell(self, known: Compiled) -> None:
+        """Warn of a step that has changed late."""
+        warn(
+            f"[function] {self._func.__qualname__} {CHANGES}: it runs as it is written "
+            "from now on. Received: a step that was the same in its first calls and is "
+            f"another in call {known.runs + 1}; those between did what the first did. "
+            "Try a kurve.Variable, or an argument, for what changes."
+        )
 
 
 def _place(error: BaseException) -> str:

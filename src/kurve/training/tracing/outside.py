@@ -41,6 +41,7 @@ class State(NamedTuple):
     owners: list[dict[str, Any]]
     values: list[Any]
     generators: list[Any]
+    contents: list[tuple[Any, Any]]
     numpy: Any
     python: Any
 
@@ -130,13 +131,14 @@ class Outside:
             [dict(owner) for owner in self._owners],
             [_simple(v) for v in values],
             generators,
+            [(v, v.copy()) for v in values if type(v) in (list, dict, set)],
             np.random.get_state(),  # noqa: NPY002
             random.getstate(),
         )
 
     def restore(self, before: Any) -> None:
-        """Undo what a trace has changed: attributes, what lists have got, and random
-        numbers."""
+        """Undo what a trace has changed: attributes, the contents of lists,
+        dictionaries and sets, and random numbers."""
         np.random.set_state(before.numpy)  # noqa: NPY002
         random.setstate(before.python)
         for generator, known in before.generators:
@@ -146,9 +148,9 @@ class Outside:
                 if name not in old:
                     del owner[name]
             owner.update(old)
-        for value, old in zip(list(self._values()), before.values, strict=False):
-            if isinstance(value, list) and isinstance(old, tuple):
-                del value[old[1] :]
+        for value, old in before.contents:
+            value.clear()
+            value.extend(old) if type(value) is list else value.update(old)
 
 
 def _content(cell: Any) -> Any:

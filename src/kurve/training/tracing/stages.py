@@ -443,9 +443,14 @@ class Compiled:
 
     Raises:
         Untraceable: it asks for what no program gives.
+
+    content:      see `StepGraph.content`
+    traces, runs: how many traces were the same, and how often it has run
     """
 
     def __init__(self, step: StepGraph, out: Any) -> None:
+        self.content = step.content(out)
+        self.traces = self.runs = 1
         self.step, self.out = step, out
         wanted: dict[int, Tensor] = {}
         in_programs: dict[int, list[MetricCall]] = {}

@@ -8,6 +8,7 @@ programs of all that.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -110,6 +111,11 @@ class Result:
     __float__ = __bool__ = __array__ = __int__ = numpy
 
 
+def known_indices(tensors: Sequence[Tensor]) -> list[int]:
+    """The numbers of tensors."""
+    return [tensor.index for tensor in tensors]
+
+
 class StepGraph(Graph):
     """The graph of a step.
 
@@ -140,6 +146,38 @@ class StepGraph(Graph):
                 yield
         finally:
             active.step = None
+
+    def content(self, out: Any) -> tuple[Any, ...]:
+        """All that a program of the step would know, to be compared with another
+        trace's: operations, numbers, updates, metrics, and what it gives."""
+
+        def known(structure: Any) -> list[Any]:
+            return [self._told(leaf) for leaf in leaves(structure)]
+
+        return (
+            [repr(op) for op in self.ops],
+            [self._told(array) for _, array in self.constants],
+            [self._told(array) for array, _ in self._kept.values()],
+            [
+                (id(u.optimizer), [*map(id, u.variables)], known(u.loss), u.before)
+                for u in self.updates
+            ],
+            [(id(c.metric), c.method, known((c.args, c.kwargs))) for c in self.calls],
+            known(out),
+        )
+
+    def _told(self, leaf: Any) -> Any:
+        """A value of the step, so that it can be compared."""
+        if isinstance(leaf, Tensor):
+            return "value", leaf.index
+        if isinstance(leaf, Gradient):
+            return "gradient", id(leaf.variable), known_indices(leaf.targets)
+        if isinstance(leaf, Result):
+            return "metric", id(leaf.call.metric)
+        if isinstance(leaf, np.ndarray):
+            data = np.ascontiguousarray(leaf)
+            return data.shape, hashlib.blake2b(data.tobytes()).digest()
+        return repr(leaf)
 
     # ---------------------------------------------------------------- values
 

@@ -10,6 +10,7 @@ options], ...].
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -125,6 +126,7 @@ NO_OPERATIONS = frozenset(
 """Functions whose calls are no operations of Keras's with the same arguments."""
 
 
+@functools.cache
 def class_of(function: str) -> tuple[str, str]:
     """Keras's module and class of a function."""
     module = next((m for m, names in MODULES.items() if function in names.split()), "")

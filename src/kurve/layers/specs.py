@@ -19,6 +19,9 @@ class InputSpec:
             than in `shape`.
         optional: whether the input may be None.
 
+    Raises:
+        TypeError: a shape that is no sequence, or axes that are no dictionary.
+
     Example:
         >>> layer = kurve.layers.Dense(2)
         >>> layer.input_spec = kurve.layers.InputSpec(ndim=2, axes={-1: 3})
@@ -37,6 +40,17 @@ class InputSpec:
         allow_last_axis_squeeze: bool = False,
         optional: bool = False,
     ) -> None:
+        several = shape is None or hasattr(shape, "__iter__")
+        if not several or isinstance(shape, str):
+            raise TypeError(
+                "[InputSpec] shape must be a sequence, with the batch axis. "
+                f"Received: shape={shape!r}. Try shape=(None, 3)."
+            )
+        if axes is not None and not isinstance(axes, Mapping):
+            raise TypeError(
+                "[InputSpec] axes must be a dictionary from axis to length. "
+                f"Received: axes={axes!r}. Try axes={{-1: 3}}."
+            )
         self.dtype, self.shape = dtype, None if shape is None else tuple(shape)
         self.ndim = ndim if self.shape is None else len(self.shape)
         self.max_ndim, self.min_ndim = max_ndim, min_ndim

@@ -21,7 +21,7 @@ def refuse_overrides(where: str, part: Any) -> None:
         NotImplementedError: it has one, or it has no formula that engines know.
     """
     name = type(part).__name__
-    for members in _custom_members(part):
+    for members in custom_members(part):
         for method in part.ignored:
             if method in members:
                 raise NotImplementedError(
@@ -43,7 +43,7 @@ def is_own(cls: type) -> bool:
     return getattr(cls, "__module__", "").partition(".")[0] != "kurve"
 
 
-def _custom_members(part: Any) -> Iterator[Any]:
+def custom_members(part: Any) -> Iterator[Any]:
     """Attributes that the user has defined: of the object, and of custom classes."""
     yield vars(part)
     for cls in type(part).__mro__:

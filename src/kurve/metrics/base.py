@@ -12,7 +12,7 @@ from kurve.core.arguments import check_name
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
-from kurve.core.overrides import is_own, refuse_overrides
+from kurve.core.overrides import custom_members, refuse_overrides
 from kurve.core.results import result
 from kurve.formulas.recording import active
 from kurve.plan import Attr, MetricSpec, Shape
@@ -142,8 +142,7 @@ class Metric(Entrance):
         """Whether its `update_state` or `result` is the user's, and not known to
         engines."""
         own = ("update_state", "result", "reset_state")
-        places = [vars(cls) for cls in type(self).__mro__ if is_own(cls)]
-        return any(name in place for place in [vars(self), *places] for name in own)
+        return any(name in place for place in custom_members(self) for name in own)
 
     def resolve(self, loss: Any, output_shape: Shape) -> Any:
         """The metric that a model with that loss and output computes."""

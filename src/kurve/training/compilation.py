@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -189,7 +190,7 @@ class Compilation:
         optimizer = self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
 
-    @property
+    @functools.cached_property
     def has_own_metrics(self) -> bool:
         """Whether a metric counts by itself."""
         given = [*flatten(self.metrics or []), *flatten(self.weighted_metrics or [])]

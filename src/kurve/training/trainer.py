@@ -147,31 +147,7 @@ class Trainer(Trainable):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
-        if has_own_steps(self):
-            from kurve.training.own import fit
-
-            return fit(
-                self,
-                x,
-                y,
-                batch_size,
-                epochs,
-                verbose,
-                callbacks,
-                validation_split,
-                validation_data,
-                shuffle,
-                class_weight,
-                sample_weight,
-                initial_epoch,
-                steps_per_epoch,
-                validation_steps,
-                validation_batch_size,
-                validation_freq,
-                checkpoint,
-            )
-        run = fit_steps(
-            self,
+        given = (
             x,
             y,
             batch_size,
@@ -188,8 +164,13 @@ class Trainer(Trainable):
             validation_steps,
             validation_batch_size,
             validation_freq,
-            checkpoint=checkpoint,
-            checkpoint_freq=checkpoint_freq,
+        )
+        if has_own_steps(self):
+            from kurve.training.own import fit
+
+            return fit(self, *given, checkpoint)
+        run = fit_steps(
+            self, *given, checkpoint=checkpoint, checkpoint_freq=checkpoint_freq
         )
         return run_to_completion(run, self)
 

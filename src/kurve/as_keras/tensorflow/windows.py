@@ -45,14 +45,22 @@ def _format(data_format: Any) -> str | None:
     return known.get(data_format, data_format)
 
 
-def _conv(where: str, call: Any, axes: int, x: Any, *kernels: Any, **given: Any) -> Any:
-    strides = _sizes(where, given["strides"], axes)
-    dilations = _sizes(where, given["dilations"] or 1, axes)
-    padding = str(given["padding"]).lower()
-    kernels = tuple(value(kernel) for kernel in kernels)
+def _conv(
+    where: str,
+    call: Any,
+    axes: int,
+    arrays: tuple[Any, ...],
+    strides: Any,
+    padding: str,
+    data_format: Any,
+    dilations: Any,
+) -> Any:
+    """A convolution of `kurve.ops`; `arrays` are x and its kernels."""
+    strides = _sizes(where, strides, axes)
+    dilations = _sizes(where, dilations or 1, axes)
     equal = strides[0] if len({*strides}) == 1 else strides
-    form = _format(given["data_format"])
-    return call(value(x), *kernels, equal, padding, form, dilations)
+    form = _format(data_format)
+    return call(*map(value, arrays), equal, str(padding).lower(), form, dilations)
 
 
 @eager
@@ -67,10 +75,9 @@ def conv2d(
     filter: Any = None,
 ) -> Any:
     """The convolution of images (B, H, W, C) with filters (h, w, C, F)."""
-    given = {"strides": strides, "padding": padding}
-    given |= {"data_format": data_format, "dilations": dilations}
+    given = strides, padding, data_format, dilations
     kernel = filter if filters is None else filters
-    return _conv("conv2d", nn.conv, 2, input, kernel, **given)
+    return _conv("conv2d", nn.conv, 2, (input, kernel), *given)
 
 
 @eager
@@ -84,9 +91,8 @@ def conv1d(
     name: Any = None,
 ) -> Any:
     """The convolution of sequences (B, T, C) with filters (t, C, F)."""
-    given = {"strides": stride, "padding": padding}
-    given |= {"data_format": data_format, "dilations": dilations}
-    return _conv("conv1d", nn.conv, 1, input, filters, **given)
+    given = stride, padding, data_format, dilations
+    return _conv("conv1d", nn.conv, 1, (input, filters), *given)
 
 
 @eager
@@ -100,10 +106,9 @@ def convolution(
     name: Any = None,
 ) -> Any:
     """`conv1d` or `conv2d`, by the number of axes."""
-    given = {"strides": strides or 1, "padding": padding}
-    given |= {"data_format": data_format, "dilations": dilations}
+    given = strides or 1, padding, data_format, dilations
     axes = len(ops.shape(value(input))) - 2
-    return _conv("convolution", nn.conv, axes, input, filters, **given)
+    return _conv("convolution", nn.conv, axes, (input, filters), *given)
 
 
 @eager
@@ -117,10 +122,9 @@ def depthwise_conv2d(
     name: Any = None,
 ) -> Any:
     """Each channel with its own filters (h, w, C, M)."""
-    given = {"strides": strides, "padding": padding}
-    given |= {"data_format": data_format, "dilations": dilations}
+    given = strides, padding, data_format, dilations
     where = "depthwise_conv2d"
-    return _conv(where, nn.depthwise_conv, 2, input, filter, **given)
+    return _conv(where, nn.depthwise_conv, 2, (input, filter), *given)
 
 
 @eager
@@ -135,10 +139,9 @@ def separable_conv2d(
     name: Any = None,
 ) -> Any:
     """`depthwise_conv2d`, then a convolution of size 1."""
-    given = {"strides": strides, "padding": padding}
-    given |= {"data_format": data_format, "dilations": dilations}
-    kernels = depthwise_filter, pointwise_filter
-    return _conv("separable_conv2d", nn.separable_conv, 2, input, *kernels, **given)
+    given = strides, padding, data_format, dilations
+    arrays = input, depthwise_filter, pointwise_filter
+    return _conv("separable_conv2d", nn.separable_conv, 2, arrays, *given)
 
 
 def _pool(

@@ -111,11 +111,6 @@ class Result:
     __float__ = __bool__ = __array__ = __int__ = numpy
 
 
-def known_indices(tensors: Sequence[Tensor]) -> list[int]:
-    """The numbers of tensors."""
-    return [tensor.index for tensor in tensors]
-
-
 class StepGraph(Graph):
     """The graph of a step.
 
@@ -171,7 +166,7 @@ class StepGraph(Graph):
         if isinstance(leaf, Tensor):
             return "value", leaf.index
         if isinstance(leaf, Gradient):
-            return "gradient", id(leaf.variable), known_indices(leaf.targets)
+            return "gradient", id(leaf.variable), [t.index for t in leaf.targets]
         if isinstance(leaf, Result):
             return "metric", id(leaf.call.metric)
         if isinstance(leaf, np.ndarray):

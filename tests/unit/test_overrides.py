@@ -160,6 +160,13 @@ def test_by_hand_they_are_called() -> None:
     assert Formula()(Y, Y + 2.0) == 2.0
     assert FortyTwo()(Y, Y) == 42.0
     assert Counting()(Y, Y) == 4.0
+
+    class Plain(Counting):
+        def update_state(self, y_true: Any, y_pred: Any) -> None:  # type: ignore[override]
+            self.seen = 3 * len(y_true)
+
+    plain = compiled(metrics=[Plain()]).evaluate(X, Y, verbose=0, batch_size=len(X))
+    assert plain[1] == 3 * len(X)
     counted = compiled(metrics=[Counting()]).evaluate(
         X, Y, verbose=0, batch_size=len(X)
     )

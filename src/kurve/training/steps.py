@@ -171,8 +171,9 @@ def compute_metrics(
             ys, preds = _split(network, y, y_pred)
             for goal, one, pred in zip(goals, ys, preds, strict=True):
                 for _, weighted in goal.metrics:
-                    w = weights if weighted else None
-                    next(found).update_state(one, pred, w)
+                    # One of the user's may not take weights, which Keras does not give.
+                    given = (one, pred, weights) if weighted else (one, pred)
+                    next(found).update_state(*given)
     return model.get_metrics_result()
 
 

@@ -638,6 +638,7 @@ def _is_of_rows(call: MetricCall) -> bool:
     return (
         call.method == "update_state"
         and isinstance(call.metric, RowMetric)
+        and not call.metric.counts_itself
         and len(call.args) == 2
         and not call.kwargs.get("sample_weight")
         and isinstance(call.args[1], Tensor)

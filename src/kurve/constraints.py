@@ -9,7 +9,10 @@ import numpy as np
 
 from kurve.config import EPSILON
 from kurve.core import registry
-from kurve.core.arguments import is_integer, is_number
+from kurve.core.arguments import (
+    check_number,
+    is_integer,
+)
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.errors import absent as _absent
@@ -267,12 +270,8 @@ def _norms(w: Any, axis: Any) -> Any:
 
 
 def _number(constraint: Constraint, name: str, value: Any) -> float:
-    if is_number(value) and value >= 0.0:
-        return value if isinstance(value, (int, float)) else float(value)
-    raise ValueError(
-        f"[{type(constraint).__name__}] {name} must be finite and at least 0. "
-        f"Received: {value!r}. Try {name}=1.0."
-    )
+    check_number(type(constraint).__name__, name, value, 1.0, 0)
+    return value if isinstance(value, (int, float)) else float(value)
 
 
 def _axes(constraint: Constraint, axis: Any) -> int | list[int]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kurve.core import registry
-from kurve.core.arguments import is_number
+from kurve.core.arguments import (
+    check_number,
+)
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.overrides import refuse_overrides
@@ -87,11 +89,8 @@ class L1L2(Regularizer):
         for name, value in (("l1", self.l1), ("l2", self.l2)):
             if value is None:  # 0, as in Keras
                 object.__setattr__(self, name, 0.0)
-            elif not is_number(value) or not 0.0 <= value <= LARGEST:
-                raise ValueError(
-                    f"[{type(self).__name__}] {name} must be finite and at least 0. "
-                    f"Received: {value!r}. Try {name}=0.01."
-                )
+            else:
+                check_number(type(self).__name__, name, value, 0.01, 0, LARGEST)
 
     def __call__(self, w: Any) -> float:
         """The penalty of one array."""
@@ -168,11 +167,7 @@ class OrthogonalRegularizer(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        if not is_number(factor) or not 0.0 <= factor <= LARGEST:
-            raise ValueError(
-                "[OrthogonalRegularizer] factor must be finite and at least 0. "
-                f"Received: {factor!r}. Try factor=0.01."
-            )
+        check_number("OrthogonalRegularizer", "factor", factor, 0.01, 0, LARGEST)
         lookup("OrthogonalRegularizer", "mode", mode, {"rows": 0, "columns": 0})
         self.factor, self.mode = float(factor), mode
 

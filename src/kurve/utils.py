@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, is_count, is_integer
+from kurve.core.arguments import (
+    check_flag,
+    check_integer,
+    is_integer,
+)
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.core.naming import forget_names
@@ -60,11 +64,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
                [0., 1., 0.]])
     """
     classes = as_numbers("to_categorical", "x", x)
-    if num_classes is not None and not is_count(num_classes):
-        raise TypeError(
-            "[to_categorical] num_classes must be an integer of at least 1. "
-            f"Received: num_classes={num_classes!r}. Try num_classes=10."
-        )
+    check_integer("to_categorical", "num_classes", num_classes, 10, optional=True)
     if classes.ndim > 1 and classes.shape[-1] == 1:
         classes = classes[..., 0]
     if not classes.size:
@@ -232,11 +232,7 @@ def pad_sequences(
                 f"[pad_sequences] {name} must be 'pre' or 'post'. "
                 f"Received: {name}={word!r}. Try {name}='post'."
             )
-    if maxlen is not None and not is_count(maxlen):
-        raise ValueError(
-            "[pad_sequences] maxlen must be None or a positive integer. "
-            f"Received: maxlen={maxlen!r}. Try maxlen=100."
-        )
+    check_integer("pad_sequences", "maxlen", maxlen, 100, optional=True)
     if not all(hasattr(part, "__len__") for part in (sequences, *sequences)):
         raise TypeError(
             "[pad_sequences] sequences must be a list of sequences. "

@@ -108,7 +108,10 @@ def test_softmax() -> None:
 
 
 ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
-    "value": (lambda: layers.ReLU(max_value=-1.0), "[ReLU] max_value must be a number"),
+    "value": (
+        lambda: layers.ReLU(max_value=-1.0),
+        "[ReLU] max_value must be finite and at least 0",
+    ),
     "slope": (lambda: layers.ReLU(negative_slope=None), "[ReLU] negative_slope must"),
     "threshold": (lambda: layers.ReLU(threshold="x"), "[ReLU] threshold must"),
     "leaky": (lambda: layers.LeakyReLU(-0.1), "[LeakyReLU] negative_slope must"),

@@ -242,7 +242,7 @@ def test_wrong_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"to_file": tmp_path / "m.pdf"}, r"end in \.svg or \.png"),
         ({"rankdir": "XY"}, "one of TB"),
-        ({"dpi": 0}, "from 10 to 2000"),
+        ({"dpi": 0}, r"in \[10, 2000\]"),
         ({"model": 3}, "must be a model"),
         ({"show_shapes": "yes"}, "must be True or False"),
     ]

@@ -163,12 +163,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "noise": (
         lambda: layers.GaussianNoise(-0.1),
         "[GaussianNoise] stddev must be in [0, 1]. Received: stddev=-0.1. "
-        "Try GaussianNoise(0.1).",
+        "Try stddev=0.1.",
     ),
     "spatial dropout": (
         lambda: layers.SpatialDropout2D(1.5),
-        "[SpatialDropout2D] rate must be in [0, 1]. Received: rate=1.5. "
-        "Try SpatialDropout2D(0.5).",
+        "[SpatialDropout2D] rate must be in [0, 1]. Received: rate=1.5. Try rate=0.5.",
     ),
     "translation": (
         lambda: layers.RandomTranslation(0.1, 2.0),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.callbacks.base import Callback, Logs
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer, is_count
 from kurve.core.entries import warn
 from kurve.errors import path_name
 
@@ -64,11 +64,7 @@ class TensorBoard(Callback):
         super().__init__()
         where = type(self).__name__
         self.log_dir = path_name(where, "log_dir", log_dir, "logs")
-        if not is_count(histogram_freq, 0):
-            raise ValueError(
-                f"[{where}] histogram_freq must be a number of epochs. "
-                f"Received: histogram_freq={histogram_freq!r}. Try histogram_freq=1."
-            )
+        check_integer(where, "histogram_freq", histogram_freq, 1, 0)
         if update_freq not in ("epoch", "batch") and not is_count(update_freq):
             raise ValueError(
                 f"[{where}] update_freq must be 'epoch', 'batch' or a number of "

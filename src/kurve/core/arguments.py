@@ -82,6 +82,73 @@ def is_count(value: Any, low: int = 1) -> bool:
     return is_integer(value) and low <= value <= MOST
 
 
+def check_number(
+    where: str,
+    name: str,
+    value: Any,
+    example: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    ends: str = "[]",
+) -> float:
+    """The value as a float, if it is a finite number from `low` to `high`.
+
+    Args:
+        where, name, example: for the message.
+        ends: which limits belong to the interval, as in "[)".
+
+    Raises:
+        ValueError: any other value.
+    """
+    if (
+        is_number(value)
+        and (low < value or (low == value and ends[0] == "["))
+        and (value < high or (value == high and ends[1] == "]"))
+    ):
+        return float(value)
+    if low == -math.inf and high == math.inf:
+        rule = "a finite number"
+    elif high > 1e30:
+        rule = f"finite and {'at least' if ends[0] == '[' else 'above'} {low:g}"
+    else:
+        rule = f"in {ends[0]}{low:g}, {high:g}{ends[1]}"
+    raise ValueError(
+        f"[{where}] {name} must be {rule}. "
+        f"Received: {name}={value!r}. Try {name}={example!r}."
+    )
+
+
+def check_integer(
+    where: str,
+    name: str,
+    value: Any,
+    example: Any,
+    low: int = 1,
+    high: int = MOST,
+    optional: bool = False,
+) -> None:
+    """Check that the value is an integer from `low` to `high`, or None if that may be
+    given.
+
+    Args:
+        where, name, example: for the message.
+
+    Raises:
+        ValueError: any other value.
+    """
+    if value is None and optional:
+        return
+    if is_count(value, low) and value <= high:
+        return
+    unlimited = high == MOST and not (is_integer(value) and value > high)
+    limits = f"of at least {low}" if unlimited else f"from {low} to {high}"
+    limits += " or None" if optional else ""
+    raise ValueError(
+        f"[{where}] {name} must be an integer {limits}. "
+        f"Received: {name}={value!r}. Try {name}={example!r}."
+    )
+
+
 def check_batch_size(where: str, batch_size: Any) -> int | None:
     """The number of rows that a model is described for, or None for any.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer
 from kurve.core.progress import ProgressBar
 
 
@@ -41,11 +41,7 @@ class Progbar:
         stateful_metrics: Iterable[str] | None = None,
         unit_name: str = "step",
     ) -> None:
-        if target is not None and not is_count(target, 0):
-            raise ValueError(
-                "[Progbar] target must be None or an integer of at least 0. "
-                f"Received: target={target!r}. Try target=None."
-            )
+        check_integer("Progbar", "target", target, None, 0, optional=True)
         self.target, self.stateful_metrics = target, {*(stateful_metrics or ())}
         self._bar = ProgressBar(target or None, verbose=verbose)
         self._seen, self._ended = 0, False

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer
 from kurve.datasets import archives
 
 Rows = list[list[int]]
@@ -34,11 +34,7 @@ def texts(where: str, file: Path, names: Sequence[str]) -> list[np.ndarray]:
 def check(where: str, **given: Any) -> None:
     """Refuse limits that are none."""
     for name, value in given.items():
-        if value is not None and not is_count(value, 0):
-            raise ValueError(
-                f"[{where}] {name} must be None or an integer of at least 0. "
-                f"Received: {name}={value!r}. Try {name}=10000."
-            )
+        check_integer(where, name, value, 10000, 0, optional=True)
 
 
 def marked(rows: Any, start_char: int | None, index_from: int) -> Rows:

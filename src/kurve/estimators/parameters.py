@@ -4,13 +4,16 @@ constructor only stores them, and `fit` checks them."""
 from __future__ import annotations
 
 import inspect
-import sys
+import math
 from typing import Any, Self
 
 import numpy as np
 
 from kurve import activations, optimizers
-from kurve.core.arguments import is_integer, is_number
+from kurve.core.arguments import (
+    check_number,
+    is_integer,
+)
 from kurve.core.progress import check_verbose
 from kurve.engines import get_engine
 from kurve.errors import lookup
@@ -142,18 +145,14 @@ class Parameters:
 
     def _check_fractions(self) -> None:
         name = type(self).__name__
-        for argument, above, below, limits in (
-            ("validation_fraction", 0.0, 1.0, "above 0 and below 1"),
-            ("dropout", -1e-300, 1.0, "in [0, 1)"),
-            ("alpha", -1e-300, sys.float_info.max, "finite and at least 0"),
+        for argument, low, high, ends in (
+            ("validation_fraction", 0.0, 1.0, "()"),
+            ("dropout", 0.0, 1.0, "[)"),
+            ("alpha", 0.0, math.inf, "[)"),
         ):
             value = getattr(self, argument)
             value = float(value) if isinstance(value, np.floating) else value
-            if not is_number(value) or not above < value < below:
-                raise ValueError(
-                    f"[{name}] {argument} must be a number {limits}. "
-                    f"Received: {value!r}. Try {argument}=0.1."
-                )
+            check_number(name, argument, value, 0.1, low, high, ends)
         rate = self.learning_rate
         if isinstance(rate, str):
             lookup(name, "learning_rate", rate, {"auto": None})

@@ -9,11 +9,11 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.core.arguments import (
+    check_number,
     check_seed,
     check_unused,
     is_count,
     is_integer,
-    is_number,
 )
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries
@@ -150,8 +150,4 @@ def finite(where: str, values: np.ndarray) -> np.ndarray:
 
 def check_numbers(initializer: Initializer, **given: Any) -> None:
     for name, value in given.items():
-        if not is_number(value):
-            raise ValueError(
-                f"[{type(initializer).__name__}] {name} must be a finite number. "
-                f"Received: {name}={value!r}. Try {name}=0.05."
-            )
+        check_number(type(initializer).__name__, name, value, 0.05)

@@ -9,9 +9,9 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.core.arguments import (
+    check_number,
     check_seed,
     check_unused,
-    is_number,
 )
 from kurve.errors import lookup
 from kurve.initializers.base import Initializer, check_numbers
@@ -54,11 +54,7 @@ class VarianceScaling(Initializer):
     ) -> None:
         where = type(self).__name__
         check_unused(where, input_axes=input_axes, output_axes=output_axes)
-        if not is_number(scale) or scale <= 0:
-            raise ValueError(
-                f"[{type(self).__name__}] scale must be finite and above 0. "
-                f"Received: {scale!r}. Try scale=1.0."
-            )
+        check_number(where, "scale", scale, 1.0, 0, ends="(]")
         self.scale, self.seed = scale, check_seed(type(self).__name__, seed)
         self.mode, self.distribution = mode, distribution
         self._values = lookup(
@@ -248,11 +244,8 @@ class SineUniform(Initializer):
     """
 
     def __init__(self, omega: float | None = None, seed: int | None = None) -> None:
-        if omega is not None and not (is_number(omega) and omega > 0.0):
-            raise ValueError(
-                "[SineUniform] omega must be finite and above 0, or None for a hidden "
-                f"layer. Received: omega={omega!r}. Try omega=10.0."
-            )
+        if omega is not None:
+            check_number("SineUniform", "omega", omega, 10.0, 0, ends="(]")
         self.omega, self.seed = omega, check_seed("SineUniform", seed)
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:

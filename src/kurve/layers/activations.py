@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.activations import Activation
-from kurve.core.arguments import is_integer, is_number
+from kurve.core.arguments import check_number, is_integer
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -265,9 +265,4 @@ class PReLU(Layer):
 
 
 def _not_negative(where: str, name: str, value: Any) -> float:
-    if not is_number(value) or value < 0:
-        raise ValueError(
-            f"[{where}] {name} must be a number of at least 0. "
-            f"Received: {name}={value!r}. Try {name}=0.1."
-        )
-    return float(value)
+    return check_number(where, name, value, 0.1, 0)

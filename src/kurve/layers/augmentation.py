@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_seed, is_number
+from kurve.core.arguments import check_number, check_seed, is_number
 from kurve.layers.base import LayerArguments
 from kurve.layers.core import random_stream
 from kurve.layers.windows import Images
@@ -44,11 +44,7 @@ class _Moving(Images):
         self.interpolation = self._one_of(
             "interpolation", interpolation, INTERPOLATIONS
         )
-        if not is_number(fill_value):
-            raise ValueError(
-                f"[{type(self).__name__}] fill_value must be a finite number. "
-                f"Received: fill_value={fill_value!r}. Try fill_value=0.0."
-            )
+        check_number(type(self).__name__, "fill_value", fill_value, 0.0)
         self.fill_value = float(fill_value)
         self.seed = check_seed(type(self).__name__, seed)
 

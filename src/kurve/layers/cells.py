@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import activations, constraints, initializers, regularizers
-from kurve.core.arguments import MOST, check_flag, check_seed, is_count
+from kurve.core.arguments import check_flag, check_integer, check_seed
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.core import Dropout, checked_rate
@@ -68,11 +68,7 @@ class Cell(Layer):
         """Take the arguments that all cells have, by their names in the constructor."""
         where = type(self).__name__
         units = given["units"]
-        if not is_count(units):
-            raise ValueError(
-                f"[{where}] units must be an integer from 1 to {MOST}. "
-                f"Received: units={units!r}. Try units=32."
-            )
+        check_integer(where, "units", units, 32)
         self.units = int(units)
         self.activation = given["activation"]
         self.use_bias = check_flag(where, "use_bias", given["use_bias"])

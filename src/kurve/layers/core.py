@@ -10,10 +10,10 @@ from kurve import activations
 from kurve.core import rng
 from kurve.core.arguments import (
     check_batch_size,
+    check_number,
     check_seed,
     check_unused,
     is_count,
-    is_number,
     name_of_dtype,
 )
 from kurve.core.entries import entry
@@ -309,9 +309,4 @@ def random_stream(seed: int | None, index: int) -> dict[str, Attr]:
 
 def checked_rate(cls: type, rate: Any) -> float:
     """A share of elements to drop, in [0, 1]."""
-    if not is_number(rate) or not 0.0 <= rate <= 1.0:
-        raise ValueError(
-            f"[{cls.__name__}] rate must be in [0, 1]. "
-            f"Received: rate={rate!r}. Try {cls.__name__}(0.5)."
-        )
-    return float(rate)
+    return check_number(cls.__name__, "rate", rate, 0.5, 0, 1)

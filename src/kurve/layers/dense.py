@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
-from kurve.core.arguments import MOST, check_flag, is_count
+from kurve.core.arguments import check_flag, check_integer
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -82,11 +82,7 @@ class Dense(Layer):
         bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[DenseArguments],
     ) -> None:
-        if not is_count(units):
-            raise ValueError(
-                f"[Dense] units must be an integer from 1 to {MOST}. "
-                f"Received: units={units!r}. Try Dense(64)."
-            )
+        check_integer("Dense", "units", units, 64)
         super().__init__(**common)
         self.units = int(units)
         self.activation = activation

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import MOST, check_flag, is_count
+from kurve.core.arguments import check_flag, check_integer
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, UnusedArguments, Variable
 
@@ -80,11 +80,7 @@ class Embedding(Layer):
         **common: Unpack[EmbeddingArguments],
     ) -> None:
         for name, value in (("input_dim", input_dim), ("output_dim", output_dim)):
-            if not is_count(value):
-                raise ValueError(
-                    f"[Embedding] {name} must be an integer from 1 to {MOST}. "
-                    f"Received: {name}={value!r}. Try Embedding(1000, 16)."
-                )
+            check_integer("Embedding", name, value, 16)
         if input_length is not None and common.get("input_shape") is None:
             common["input_shape"] = input_length
         super().__init__(**common)

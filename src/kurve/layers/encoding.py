@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_unused, is_count, is_number
+from kurve.core.arguments import check_integer, check_number, check_unused
 from kurve.core.arrays import as_numbers
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Tensor
@@ -97,11 +97,7 @@ class Encoding(Layer):
         return str(given)
 
     def count(self, name: str, value: Any, low: int = 1) -> int:
-        if not is_count(value, low):
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be an integer of at least {low}. "
-                f"Received: {name}={value!r}. Try {name}=10."
-            )
+        check_integer(type(self).__name__, name, value, 10, low)
         return int(value)
 
 
@@ -294,11 +290,7 @@ class Discretization(Encoding):
                 f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}. "
                 "Try num_bins=10 and layer.adapt(x)."
             )
-        if not is_number(epsilon) or not 0.0 < epsilon < 1.0:
-            raise ValueError(
-                "[Discretization] epsilon must be in (0, 1). "
-                f"Received: epsilon={epsilon!r}. Try epsilon=0.01."
-            )
+        check_number("Discretization", "epsilon", epsilon, 0.01, 0, 1, "()")
         self.num_bins = None if num_bins is None else self.count("num_bins", num_bins)
         self.epsilon, self.output_mode = float(epsilon), self.mode(output_mode)
         self.bin_boundaries: tuple[float, ...] | None = None

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import activations, initializers
-from kurve.core.arguments import MOST, is_count, is_integer, is_number
+from kurve.core.arguments import check_integer, check_number, is_integer
 from kurve.layers.base import Layer, NamedArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -67,19 +67,11 @@ class FourierFeatures(Layer):
         **common: Unpack[NamedArguments],
     ) -> None:
         super().__init__(trainable=trainable, **common)
-        if not is_number(scale) or not 0.0 < scale <= LARGEST_SCALE:
-            raise ValueError(
-                f"[FourierFeatures] scale must be above 0, up to {LARGEST_SCALE:g}. "
-                f"Received: scale={scale!r}. Try scale=1.0."
-            )
+        check_number("FourierFeatures", "scale", scale, 1.0, 0, LARGEST_SCALE, "(]")
         self.scale = float(scale)
         self.given: np.ndarray | None = None
         if is_integer(frequencies):
-            if not is_count(frequencies):
-                raise ValueError(
-                    f"[FourierFeatures] frequencies must be from 1 to {MOST}. Received:"
-                    f" frequencies={frequencies!r}. Try frequencies=16."
-                )
+            check_integer("FourierFeatures", "frequencies", frequencies, 16)
             self.count = int(frequencies)
         else:
             self.given = _checked(frequencies)

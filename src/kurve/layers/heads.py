@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import check_flag, check_seed, is_count, is_integer
+from kurve.core.arguments import check_flag, check_integer, check_seed, is_integer
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.layers.attention import allowed, both
@@ -58,11 +58,7 @@ class _Heads(Layer):
         self.dropout = self._dropout_layer.rate
         self.use_bias = check_flag(where, "use_bias", use_bias)
         self.use_gate = check_flag(where, "use_gate", use_gate)
-        if sliding_window is not None and not is_count(sliding_window):
-            raise ValueError(
-                f"[{where}] sliding_window must be None or an integer of at least 1. "
-                f"Received: sliding_window={sliding_window!r}. Try None."
-            )
+        check_integer(where, "sliding_window", sliding_window, None, optional=True)
         self.sliding_window = sliding_window
         self.kernel_initializer = initializers.of_weight(kernel_initializer)
         self.bias_initializer = initializers.of_weight(bias_initializer)
@@ -70,11 +66,7 @@ class _Heads(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def _count(self, name: str, value: Any) -> int:
-        if not is_count(value):
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be an integer of at least 1. "
-                f"Received: {name}={value!r}. Try {name}=2."
-            )
+        check_integer(type(self).__name__, name, value, 2)
         return int(value)
 
     def projection(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_number
+from kurve.core.arguments import check_number
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 
@@ -39,11 +39,7 @@ class Masking(Layer):
         self, mask_value: float = 0.0, **common: Unpack[LayerArguments]
     ) -> None:
         super().__init__(**common)
-        if not is_number(mask_value):
-            raise ValueError(
-                "[Masking] mask_value must be a finite number. "
-                f"Received: mask_value={mask_value!r}. Try mask_value=0.0."
-            )
+        check_number("Masking", "mask_value", mask_value, 0.0)
         self.mask_value = float(mask_value)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_seed, is_number
+from kurve.core.arguments import check_number, check_seed
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import (
     checked_noise_shape,
@@ -44,11 +44,7 @@ class GaussianNoise(Layer):
     def __init__(
         self, stddev: float, seed: Any = None, **common: Unpack[LayerArguments]
     ) -> None:
-        if not is_number(stddev) or not 0.0 <= stddev <= 1.0:
-            raise ValueError(
-                "[GaussianNoise] stddev must be in [0, 1]. "
-                f"Received: stddev={stddev!r}. Try GaussianNoise(0.1)."
-            )
+        check_number("GaussianNoise", "stddev", stddev, 0.1, 0, 1)
         super().__init__(**common)
         self.stddev = float(stddev)
         self.seed = check_seed("GaussianNoise", seed)
@@ -157,12 +153,7 @@ class AlphaDropout(Layer):
 
 def _below_1(cls: type, rate: Any) -> float:
     """A share of elements to drop, in [0, 1)."""
-    if not is_number(rate) or not 0.0 <= rate < 1.0:
-        raise ValueError(
-            f"[{cls.__name__}] rate must be in [0, 1). "
-            f"Received: rate={rate!r}. Try {cls.__name__}(0.1)."
-        )
-    return float(rate)
+    return check_number(cls.__name__, "rate", rate, 0.1, 0, 1, "[)")
 
 
 class _SpatialDropout(Images):

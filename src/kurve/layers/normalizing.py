@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import MOST, check_flag, is_count, is_integer, is_number
+from kurve.core.arguments import MOST, check_flag, check_number, is_count, is_integer
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.scaling import StandardizingArguments
@@ -47,12 +47,7 @@ class UnitNormalization(Layer):
 
 def checked_epsilon(where: str, epsilon: Any) -> float:
     """What is added to a variance."""
-    if not is_number(epsilon) or epsilon < 0:
-        raise ValueError(
-            f"[{where}] epsilon must be finite and at least 0. "
-            f"Received: epsilon={epsilon!r}. Try epsilon=0.001."
-        )
-    return float(epsilon)
+    return check_number(where, "epsilon", epsilon, 0.001, 0)
 
 
 class RMSNormalization(Layer):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import MOST, is_count, is_integer
+from kurve.core.arguments import check_integer, is_count, is_integer
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.windows import is_last
@@ -167,11 +167,7 @@ class RepeatVector(Layer):
                 "[RepeatVector] n must be an integer. "
                 f"Received: n={n!r}. Try RepeatVector(3)."
             )
-        if not is_count(n):
-            raise ValueError(
-                f"[RepeatVector] n must be from 1 to {MOST}. "
-                f"Received: n={n!r}. Try RepeatVector(3)."
-            )
+        check_integer("RepeatVector", "n", n, 3)
         self.n = int(n)
 
     def call(self, x: Any) -> Any:

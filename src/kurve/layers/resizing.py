@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_flag, check_seed, is_count, is_number
+from kurve.core.arguments import check_flag, check_integer, check_seed, is_number
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of
 from kurve.formulas.tensor import KerasTensor
@@ -72,11 +72,7 @@ class _Sized(Images):
 
     def _size(self, height: Any, width: Any) -> None:
         for name, value in (("height", height), ("width", width)):
-            if not is_count(value):
-                raise ValueError(
-                    f"[{type(self).__name__}] {name} must be an integer of at least 1. "
-                    f"Received: {name}={value!r}. Try {name}=32."
-                )
+            check_integer(type(self).__name__, name, value, 32)
         self.height, self.width = int(height), int(width)
 
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import check_flag, is_integer, is_number
+from kurve.core.arguments import (
+    check_flag,
+    check_number,
+    is_integer,
+)
 from kurve.core.arrays import as_numbers
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.softmax import places
@@ -81,13 +85,7 @@ class _Standardizing(Layer):
         self.beta: Variable | None = None
 
     def _number(self, name: str, value: Any, below: float, default: float) -> float:
-        if not is_number(value) or not 0.0 <= value < below:
-            end = "finite and at least 0" if below == math.inf else f"in [0, {below:g})"
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be {end}. "
-                f"Received: {name}={value!r}. Try {name}={default:g}."
-            )
-        return float(value)
+        return check_number(type(self).__name__, name, value, default, 0, below, "[)")
 
     def _axes(self, axis: Any, one: bool = False) -> tuple[int, ...]:
         """The axes as integers."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_number
+from kurve.core.arguments import check_number, is_number
 from kurve.losses.base import Loss, PlainLoss
 from kurve.plan import Attr
 
@@ -93,11 +93,7 @@ class Huber(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__("huber_loss" if name is None else name, reduction, dtype)
-        if not is_number(delta) or not 0 < delta <= LARGEST:
-            raise ValueError(
-                "[Huber] delta must be finite and above 0. "
-                f"Received: {delta!r}. Try delta=1.0."
-            )
+        check_number("Huber", "delta", delta, 1.0, 0, LARGEST, "(]")
         self.delta = float(delta)
 
     def attrs(self) -> dict[str, Attr]:
@@ -174,11 +170,7 @@ class GaussianNLL(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        if not is_number(beta) or not 0.0 <= beta <= 1.0:
-            raise ValueError(
-                "[GaussianNLL] beta must be in [0, 1]. "
-                f"Received: {beta!r}. Try beta=0.5."
-            )
+        check_number("GaussianNLL", "beta", beta, 0.5, 0, 1)
         self.beta = float(beta)
 
     def attrs(self) -> dict[str, Attr]:

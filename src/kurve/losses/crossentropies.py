@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import MOST, check_flag, is_integer, is_number
+from kurve.core.arguments import MOST, check_flag, check_number, is_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import warn
 from kurve.losses.base import Loss
@@ -45,11 +45,7 @@ class _CrossEntropy(Loss):
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = checked_axis(type(self).__name__, axis)
-        if not is_number(label_smoothing) or not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(
-                f"[{type(self).__name__}] label_smoothing must be in [0, 1]. "
-                f"Received: {label_smoothing!r}. Try label_smoothing=0.1."
-            )
+        check_number(type(self).__name__, "label_smoothing", label_smoothing, 0.1, 0, 1)
         self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
         self.label_smoothing = float(label_smoothing)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kurve.config import EPSILON
-from kurve.core.arguments import check_flag, is_number
+from kurve.core.arguments import check_flag, check_number
 from kurve.formulas import functions as ops
 from kurve.losses.formulas import Formula, axis_of, number, row_function
 from kurve.plan import Attr
@@ -186,11 +186,7 @@ class CategoricalGeneralizedCrossEntropy(Formula):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        if not is_number(q) or not 0.0 < q < 1.0:
-            raise ValueError(
-                "[CategoricalGeneralizedCrossEntropy] q must be in (0, 1). "
-                f"Received: q={q!r}. Try q=0.5."
-            )
+        check_number("CategoricalGeneralizedCrossEntropy", "q", q, 0.5, 0, 1, "()")
         self.q = q
 
     def attrs(self) -> dict[str, Attr]:

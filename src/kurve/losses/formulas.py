@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_integer, is_number
+from kurve.core.arguments import (
+    check_number,
+    is_integer,
+)
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss
@@ -112,13 +115,7 @@ def number(loss: Loss, name: str, value: Any, most: float = math.inf) -> float:
     Raises:
         ValueError: anything else.
     """
-    if is_number(value) and 0.0 <= value <= min(most, _LARGEST):
-        return float(value)
-    until = "of at least 0" if most == math.inf else f"in [0, {most:g}]"
-    raise ValueError(
-        f"[{type(loss).__name__}] {name} must be a number {until}. "
-        f"Received: {name}={value!r}. Try {name}=0.5."
-    )
+    return check_number(type(loss).__name__, name, value, 0.5, 0, min(most, _LARGEST))
 
 
 _LARGEST = float(np.finfo(np.float32).max)

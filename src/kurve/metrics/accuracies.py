@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kurve import losses
-from kurve.core.arguments import check_flag, is_count, is_number
+from kurve.core.arguments import check_flag, check_integer, check_number
 from kurve.metrics.base import RowMetric
 from kurve.plan import Attr, Shape
 
@@ -37,11 +37,7 @@ class BinaryAccuracy(RowMetric):
         threshold: float = 0.5,
     ) -> None:
         super().__init__(name, dtype)
-        if not is_number(threshold):
-            raise ValueError(
-                "[BinaryAccuracy] threshold must be a finite number. "
-                f"Received: threshold={threshold!r}. Try threshold=0.5."
-            )
+        check_number("BinaryAccuracy", "threshold", threshold, 0.5)
         self.threshold = float(threshold)
 
     def attrs(self) -> dict[str, Attr]:
@@ -100,11 +96,7 @@ class _TopK(RowMetric):
     arguments: tuple[str, ...] = ("k",)
 
     def __init__(self, k: int, name: str | None, dtype: Any) -> None:
-        if not is_count(k):
-            raise ValueError(
-                f"[{type(self).__name__}] k must be an integer of at least 1. "
-                f"Received: k={k!r}. Try k=5."
-            )
+        check_integer(type(self).__name__, "k", k, 5)
         super().__init__(name, dtype)
         self.k = int(k)
 

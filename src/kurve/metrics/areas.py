@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from kurve.config import EPSILON
-from kurve.core.arguments import check_flag, is_count
+from kurve.core.arguments import (
+    check_flag,
+    check_integer,
+    is_count,
+)
 from kurve.core.arrays import as_numbers
 from kurve.errors import lookup
 from kurve.metrics.counts import (
@@ -95,12 +99,8 @@ class AUC(ThresholdMetric):
             inner = sorted(checked_thresholds("AUC", thresholds, 0.5))
             self.given_thresholds = inner
             levels = [0.0, *inner, 1.0]
-        elif not is_count(num_thresholds, 2):
-            raise ValueError(
-                "[AUC] num_thresholds must be an integer of at least 2. "
-                f"Received: num_thresholds={num_thresholds!r}. Try num_thresholds=200."
-            )
         else:
+            check_integer("AUC", "num_thresholds", num_thresholds, 200, 2)
             levels = even_levels(int(num_thresholds))
         levels[0], levels[-1] = -EPSILON, 1.0 + EPSILON
         super().__init__(levels, name, dtype)

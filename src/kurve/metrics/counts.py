@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count, is_number
+from kurve.core.arguments import (
+    check_integer,
+    is_number,
+)
 from kurve.metrics.base import RowMetric
 from kurve.plan import Attr, Shape
 
@@ -185,9 +188,5 @@ def checked_thresholds(where: str, thresholds: Any, default: float) -> list[floa
 
 
 def _checked_or_none(where: str, name: str, value: Any, low: int) -> int | None:
-    if value is None or is_count(value, low):
-        return None if value is None else int(value)
-    raise ValueError(
-        f"[{where}] {name} must be an integer of at least {low} or None. "
-        f"Received: {name}={value!r}. Try {name}={low}."
-    )
+    check_integer(where, name, value, low, low, optional=True)
+    return None if value is None else int(value)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses
-from kurve.core.arguments import check_flag, is_count, is_number
+from kurve.core.arguments import check_flag, check_integer, check_number, is_count
 from kurve.core.arrays import as_numbers
 from kurve.metrics.base import RowMetric
 from kurve.metrics.probabilistic import checked_ignored, ignoring
@@ -39,11 +39,7 @@ class _IoUBase(RowMetric):
     ) -> None:
         super().__init__(name, dtype)
         where = type(self).__name__
-        if not is_count(num_classes) or num_classes > 10_000:
-            raise ValueError(
-                f"[{where}] num_classes must be an integer from 1 to 10000. "
-                f"Received: num_classes={num_classes!r}. Try num_classes=2."
-            )
+        check_integer(where, "num_classes", num_classes, 2, 1, 10_000)
         self.num_classes = int(num_classes)
         self.target_class_ids = _checked_ids(where, target_class_ids, self.num_classes)
         self.ignore_class = checked_ignored(where, ignore_class)
@@ -186,11 +182,7 @@ class BinaryIoU(_IoUBase):
         dtype: Any = None,
     ) -> None:
         super().__init__(2, target_class_ids, name, dtype)
-        if not is_number(threshold):
-            raise ValueError(
-                "[BinaryIoU] threshold must be a finite number. "
-                f"Received: threshold={threshold!r}. Try threshold=0.5."
-            )
+        check_number("BinaryIoU", "threshold", threshold, 0.5)
         self.threshold = float(threshold)
 
     def attrs(self) -> dict[str, Attr]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses
-from kurve.core.arguments import is_count, is_integer
+from kurve.core.arguments import check_integer, is_integer
 from kurve.core.entries import warn
 from kurve.metrics.base import LossMetric, RowMetric
 from kurve.plan import Attr, Shape
@@ -288,11 +288,7 @@ class R2Score(RowMetric):
                 f"'variance_weighted_average'. Received: {class_aggregation!r}. "
                 "Try class_aggregation='uniform_average'."
             )
-        if not is_count(num_regressors, 0):
-            raise ValueError(
-                "[R2Score] num_regressors must be an integer of at least 0. "
-                f"Received: num_regressors={num_regressors!r}. Try num_regressors=0."
-            )
+        check_integer("R2Score", "num_regressors", num_regressors, 0, 0)
         self.class_aggregation = class_aggregation
         self.num_regressors = int(num_regressors)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count, is_number
+from kurve.core.arguments import check_integer, check_number
 from kurve.metrics.counts import ThresholdMetric, even_levels
 
 
@@ -26,16 +26,8 @@ class _AtBest(ThresholdMetric):
         dtype: Any,
     ) -> None:
         where = type(self).__name__
-        if not is_number(least) or not 0 <= least <= 1:
-            raise ValueError(
-                f"[{where}] {self.argument} must be in [0, 1]. "
-                f"Received: {self.argument}={least!r}. Try {self.argument}=0.5."
-            )
-        if not is_count(num_thresholds):
-            raise ValueError(
-                f"[{where}] num_thresholds must be an integer of at least 1. "
-                f"Received: num_thresholds={num_thresholds!r}. Try num_thresholds=200."
-            )
+        check_number(where, self.argument, least, 0.5, 0, 1)
+        check_integer(where, "num_thresholds", num_thresholds, 200)
         self.least, self.num_thresholds = float(least), int(num_thresholds)
         super().__init__(even_levels(self.num_thresholds), name, dtype, class_id)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer
 from kurve.optimizers.base import (
     LARGEST,
     ClippingArguments,
@@ -232,11 +232,7 @@ class Muon(Optimizer):
             "adam_weight_decay", adam_weight_decay, 0.0, LARGEST
         )
         self.rms_rate = self._number("rms_rate", rms_rate, 0.0, LARGEST)
-        if not is_count(ns_steps) or ns_steps > 20:
-            raise ValueError(
-                "[Muon] ns_steps must be an integer from 1 to 20. "
-                f"Received: {ns_steps!r}. Try ns_steps=5."
-            )
+        check_integer("Muon", "ns_steps", ns_steps, 5, 1, 20)
         self.ns_steps = int(ns_steps)
         self._check_iteration()
         self.exclude_layers = _patterns(exclude_layers)

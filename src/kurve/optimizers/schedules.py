@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve.core import registry
-from kurve.core.arguments import check_flag, check_name, is_number
+from kurve.core.arguments import check_flag, check_name, check_number, is_number
 from kurve.core.entries import Entrance
 from kurve.errors import lookup
 
@@ -284,16 +284,8 @@ class OneCycle(LearningRateSchedule):
         _check_positive(self, max_learning_rate=max_learning_rate)
         _check_positive(self, total_steps=total_steps)
         for name, value in (("divisor", divisor), ("final_divisor", final_divisor)):
-            if not is_number(value) or value < 1.0:
-                raise ValueError(
-                    f"[OneCycle] {name} must be finite and at least 1. "
-                    f"Received: {value!r}. Try {name}=25."
-                )
-        if not is_number(warmup) or not 0.0 <= warmup <= 1.0:
-            raise ValueError(
-                "[OneCycle] warmup must be a fraction of the steps, in [0, 1]. "
-                f"Received: {warmup!r}. Try warmup=0.3."
-            )
+            check_number("OneCycle", name, value, 25, 1)
+        check_number("OneCycle", "warmup", warmup, 0.3, 0, 1)
         lookup("OneCycle", "decay", decay, _CURVES)
         self.max_learning_rate, self.total_steps = max_learning_rate, total_steps
         self.warmup, self.divisor, self.final_divisor = warmup, divisor, final_divisor
@@ -414,11 +406,7 @@ class CosineDecayRestarts(LearningRateSchedule):
             m_mul=m_mul,
             alpha=alpha,
         )
-        if not is_number(t_mul) or t_mul < 1.0:
-            raise ValueError(
-                "[CosineDecayRestarts] t_mul must be finite and at least 1. "
-                f"Received: {t_mul!r}. Try t_mul=2.0."
-            )
+        check_number("CosineDecayRestarts", "t_mul", t_mul, 2.0, 1)
         self._label(name)
         self.initial_learning_rate = initial_learning_rate
         self.first_decay_steps = first_decay_steps

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from kurve.core.arguments import check_flag, is_number
+from kurve.core.arguments import check_flag, check_number
 from kurve.core.files import replacing
 from kurve.core.inside import is_model, network_of
 from kurve.errors import path_name
@@ -49,11 +49,7 @@ def plot_model(
             f"[plot_model] rankdir must be one of {', '.join(DIRECTIONS)}. "
             f"Received: rankdir={rankdir!r}. Try rankdir='TB'."
         )
-    if not is_number(dpi) or not 10 <= dpi <= 2000:
-        raise ValueError(
-            "[plot_model] dpi must be a number from 10 to 2000. "
-            f"Received: dpi={dpi!r}. Try dpi=200."
-        )
+    check_number("plot_model", "dpi", dpi, 200, 10, 2000)
     if not is_model(model):
         raise TypeError(
             f"[plot_model] model must be a model. Received: {model!r}. "

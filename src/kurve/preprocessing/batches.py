@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer
 
 Make = Callable[[np.ndarray], Any]
 """From the numbers of some rows to the batch."""
@@ -117,11 +117,7 @@ class Batches:
 
 
 def _counted(where: str, count: Any) -> int:
-    if not is_count(count, 0):
-        raise ValueError(
-            f"[{where}] count must be an integer of at least 0. "
-            f"Received: count={count!r}. Try {where}(1)."
-        )
+    check_integer(where, "count", count, 1, 0)
     return int(count)
 
 

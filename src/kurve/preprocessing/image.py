@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, warn
 from kurve.errors import absent as _absent
@@ -582,11 +582,7 @@ class ImageDataGenerator(Entrance):
 
 
 def _check_size(where: str, batch_size: Any) -> None:
-    if not is_count(batch_size):
-        raise ValueError(
-            f"[{where}] batch_size must be a positive integer. "
-            f"Received: batch_size={batch_size!r}. Try batch_size=32."
-        )
+    check_integer(where, "batch_size", batch_size, 32)
 
 
 def _shift(limit: Any, pixels: int) -> float:

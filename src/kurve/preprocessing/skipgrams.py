@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer
 
 
 def make_sampling_table(size: int, sampling_factor: float = 1e-5) -> np.ndarray:
@@ -30,11 +30,7 @@ def make_sampling_table(size: int, sampling_factor: float = 1e-5) -> np.ndarray:
         >>> bool(make_sampling_table(1000)[1] < make_sampling_table(1000)[999])
         True
     """
-    if not is_count(size):
-        raise ValueError(
-            "[make_sampling_table] size must be a positive integer. "
-            f"Received: size={size!r}. Try size=10000."
-        )
+    check_integer("make_sampling_table", "size", size, 10000)
     rank = np.maximum(np.arange(size, dtype=float), 1.0)
     inverse = rank * (np.log(rank) + 0.577) + 0.5 - 1.0 / (12.0 * rank)
     return np.asarray(np.minimum(1.0, np.sqrt(sampling_factor * inverse)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_integer, is_count
 from kurve.core.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
@@ -105,11 +105,7 @@ def hashing_trick(
         >>> kurve.preprocessing.text.hashing_trick("to be or not to be", 50, "md5")
         [15, 5, 8, 36, 15, 5]
     """
-    if not is_count(n, 2):
-        raise ValueError(
-            "[hashing_trick] n must be an integer of at least 2. "
-            f"Received: n={n!r}. Try n=1000."
-        )
+    check_integer("hashing_trick", "n", n, 1000, 2)
     number: Any = hash if hash_function is None else hash_function
     if not callable(number):
         number = lookup("hashing_trick", "hash_function", number, {"md5": _md5})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kurve import optimizers
-from kurve.core.arguments import check_unused, is_count
+from kurve.core.arguments import check_integer, check_unused
 from kurve.core.entries import entries
 from kurve.core.locks import UNLOCKED, check_unlocked
 from kurve.core.overrides import refuse_overrides
@@ -199,11 +199,7 @@ class Trainable:
             )
         if steps_per_execution in ("auto", None):
             steps_per_execution = 1
-        if not is_count(steps_per_execution):
-            raise ValueError(
-                "[compile] steps_per_execution must be an integer of at least 1. "
-                f"Received: steps_per_execution={steps_per_execution!r}. Try 1."
-            )
+        check_integer("compile", "steps_per_execution", steps_per_execution, 1)
         self._network.compile(
             Compilation.of(
                 optimizers.get(optimizer),

@@ -77,4 +77,5 @@ def native(clean_state: None) -> str:
     """For what only the compiled engine can show; skipped where it is not there."""
     if NO_NATIVE:
         pytest.skip(NO_NATIVE)
+    kurve.set_engine("native")
     return "native"

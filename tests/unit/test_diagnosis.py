@@ -69,9 +69,12 @@ CLASS = (Z[:, 0] + Z[:, 1] ** 2 > 0.8).astype(int)
 @pytest.fixture(scope="module")
 def well() -> Any:
     """A network that has learnt W."""
+    before = kurve.get_engine().name
     kurve.set_engine("reference")
     set_random_seed(5)
-    return fitted(dense(24, 1, activation="tanh"), Z, W)
+    model = fitted(dense(24, 1, activation="tanh"), Z, W)
+    kurve.set_engine(before)
+    return model
 
 
 # ------------------------------------------------------------------ nothing is wrong

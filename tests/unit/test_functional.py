@@ -276,3 +276,21 @@ def test_a_deep_model_is_no_recursion() -> None:
         y = Dense(2)(y)
     model = Model(x, y)
     assert len(model.layers) == 1501 and model.predict(np.ones((1, 2))).shape == (1, 2)
+
+
+def test_a_dictionary_of_one_output(engine: str) -> None:
+    kurve.set_engine(engine)
+    x = Input((3,), name="a")
+    model = Model(x, {"y": Dense(1)(x)})
+    model.compile("sgd", {"y": "mse"}, metrics={"y": ["mae"]})
+    rows = np.ones((8, 3), np.float32)
+    target = {"y": rows[:, :1]}
+    logs = model.fit({"a": rows}, target, sample_weight={"y": rows[:, 0]}, verbose=0)
+    assert set(logs.history) == {"loss", "mae"}
+    one = model.train_on_batch(rows, target, return_dict=True)
+    assert set(one) == set(logs.history)
+    assert set(model.predict(rows, verbose=0)) == {"y"}
+    assert model.evaluate(rows, target, verbose=0) == pytest.approx(
+        model.evaluate(rows, rows[:, :1], verbose=0)
+    )
+    assert model.weights[0].path == model.layers[-1].name + "/kernel"

@@ -131,6 +131,11 @@ class Variable(Operators):
         return self._views[-1][1]
 
     @property
+    def path(self) -> str:
+        """The names of the layers that it belongs to, and its own."""
+        return self.name
+
+    @property
     def dtype(self) -> str:
         return "float32"
 

@@ -282,10 +282,7 @@ class DataCheck:
         if y is None and goal.rule.name == "nothing":
             return np.zeros((rows, *shape), np.float32)
         if type(y) is not np.ndarray:
-            names = self.outputs.names
-            if isinstance(y, Mapping) and len(names) == 1 and set(y) == {*names}:
-                y = y[names[0]]
-            y = one_array(where, "y", y, None, rows)
+            y = one_array(where, "y", self.outputs.single(y), None, rows)
         return data.as_targets(where, y, goal.rule, shape)
 
     def _targets(
@@ -312,9 +309,7 @@ class DataCheck:
 def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray:
     """The array of a single input."""
     if type(x) is not np.ndarray:
-        if isinstance(x, Mapping) and set(x) == {*inputs.names} | {*inputs.labels}:
-            (x,) = x.values()
-        x = one_array(where, "x", x, shape)
+        x = one_array(where, "x", inputs.single(x), shape)
     return data.as_samples(where, "x", x, shape, keep_bytes=True)
 
 
@@ -322,8 +317,7 @@ def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
     """The weights of the rows: one array for all outputs, or a tuple. Negative ones
     make the loss of a row larger, as policy gradients want it."""
     if len(outputs.names) == 1:
-        if isinstance(given, Mapping) and set(given) == {*outputs.names}:
-            (given,) = given.values()
+        given = outputs.single(given)
         if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):
             (given,) = given
         return data.as_weights(where, given, rows, signed=True)

@@ -63,6 +63,14 @@ class Parts:
             self.names
         )
 
+    def single(self, value: Any) -> Any:
+        """The value of a single part: of a dictionary, that of its name."""
+        if isinstance(value, Mapping) and len(value) == len(self.names) == 1:
+            for label in (*self.labels, *self.names):
+                if label in value:
+                    return value[label]
+        return value
+
     def where(self, where: str, index: int) -> str:
         """`where` for a message about one part."""
         if len(self.names) == 1:

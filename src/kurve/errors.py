@@ -32,6 +32,9 @@ class NonFiniteError(FloatingPointError):
             "layers.Normalization, or clipnorm=1.0 in the optimizer."
         )
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.what, self.step, self.learning_rate)
+
 
 class ModelBusyError(RuntimeError):
     """Another call is training or changing the model; this one has changed nothing."""

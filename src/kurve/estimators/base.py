@@ -17,6 +17,7 @@ import numpy as np
 from kurve import activations, data
 from kurve.core.arrays import as_array, is_frame
 from kurve.core.entries import entries
+from kurve.core.executors import check_executor
 from kurve.estimators import defaults
 from kurve.estimators.errors import not_fitted
 from kurve.estimators.fitted import Fitted
@@ -97,6 +98,7 @@ class Estimator(Parameters):
         y: Any = None,
         sample_weight: Any = None,
         validation_data: Sequence[Any] | None = None,
+        executor: Any = None,
     ) -> Self:
         """Train on a table.
 
@@ -115,6 +117,9 @@ class Estimator(Parameters):
             sample_weight: (n,), at least 0.
             validation_data: (X, y) or (X, y, sample_weight) for early stopping, in
                 place of rows of X.
+            executor: where to train members, and the folds of "cv+", instead of on the
+                cores of this process: anything with the `submit` of
+                `concurrent.futures`, or a Dask client. The result is the same.
 
         Returns:
             The estimator itself.
@@ -124,10 +129,17 @@ class Estimator(Parameters):
             NonFiniteError: training diverged; the estimator stays as it was.
         """
         self._check_parameters()
+        if executor is not None:
+            check_executor("fit", executor)
         if y is None:
             from kurve.estimators import streams  # which imports the estimators
 
             batches = streams.as_batches(X)
+            if batches is not None and executor is not None:
+                raise ValueError(
+                    "[fit] executor is for tables in memory. Received: batches and an "
+                    "executor. Try fit(X, y, executor=executor)."
+                )
             if batches is not None:
                 return streams.fit(self, batches, validation_data)
         session = self._session(self.warm_start)
@@ -138,7 +150,7 @@ class Estimator(Parameters):
             validation = session.read_validation(validation_data)
         session.setup = self._setup(session, len(sample), sample.x.shape[1])
         split = session.split(sample, validation)
-        fitted = session.train(split)
+        fitted = session.train(split, executor)
         self._commit(self._calibrated(fitted, session, split))
         return self
 

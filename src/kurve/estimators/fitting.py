@@ -243,8 +243,12 @@ class FitSession:
 
     # ---------------------------------------------------------------- training
 
-    def train(self, split: Split) -> Fitted[Any]:
-        """Build and train the models, those of the folds of CV+ beside the members."""
+    def train(self, split: Split, executor: Any = None) -> Fitted[Any]:
+        """Build and train the models, those of the folds of CV+ beside the members.
+
+        Args:
+            executor: where to train; see `Ensemble.fit`.
+        """
         if self.previous is None:
             self.setup.adapt(*split.train_rows[:2])
         self.make_models(split.train_rows[0].shape[1])
@@ -254,7 +258,12 @@ class FitSession:
             models += self.folds
         self.check_file("fit")
         result = self.setup.train(
-            models, self.loss, split.train_rows, split.validation_rows, weights
+            models,
+            self.loss,
+            split.train_rows,
+            split.validation_rows,
+            weights,
+            executor,
         )
         self.effective_parameters = result.effective_parameters
         novelty = Novelty.learn(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -208,18 +208,20 @@ class TrainingSetup:
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None = None,
+        executor: Any = None,
     ) -> TrainingResult:
         """Train the models side by side.
 
         Args:
             validation: rows for early stopping, or None for no early stopping.
             weights: (models, n), in place of the weights in `rows`.
+            executor: where to train; see `Ensemble.fit`.
         """
         x, y, common = rows
         hyper = self.hyperparameters
         if hyper.solver is not None:
             self.compile(models, loss, 1)
-            return self._solve(models, loss, rows, validation, weights)
+            return self._solve(models, loss, rows, validation, weights, executor)
         steps = hyper.epochs * -(-len(x) // hyper.batch_size)
         self.compile(models, loss, steps)
         arguments: dict[str, Any] = {
@@ -235,9 +237,9 @@ class TrainingSetup:
                 EarlyStopping(patience=hyper.patience, restore_best_weights=True)
             )
         progress = progress_callback.get()
-        if progress is not None:
+        if progress is not None and executor is None:
             callbacks.append(_Progress(progress, hyper.epochs))
-        if len(models) == 1:
+        if len(models) == 1 and executor is None:
             weight = common if weights is None else weights[0]
             histories = [
                 models[0].fit(
@@ -247,7 +249,12 @@ class TrainingSetup:
         else:
             each = common if weights is None else weights
             histories = Ensemble(models).fit(
-                x, y, sample_weight=each, callbacks=callbacks, **arguments
+                x,
+                y,
+                sample_weight=each,
+                callbacks=callbacks,
+                executor=executor,
+                **arguments,
             )
         return TrainingResult(
             mean_history(histories), max(len(h.epoch) for h in histories)
@@ -260,55 +267,109 @@ class TrainingSetup:
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None,
+        executor: Any,
     ) -> TrainingResult:
-        from kurve import solvers  # type: ignore[attr-defined,unused-ignore]
-
         x, y, common = rows
-        hyper, progress = self.hyperparameters, progress_callback.get()
-        results = []
-        solve: Callable[..., Any]
-        for number, model in enumerate(models):
-            arguments: dict[str, Any] = {
-                "max_iterations": hyper.iterations,
-                "verbose": self.verbose,
-                "validation_data": validation,
-            }
-            if progress is not None:
-                arguments["callback"] = partial(
-                    _report_iteration, progress, hyper.iterations
-                )
-            if validation is not None:
-                arguments["patience"] = hyper.patience
-            weight = common if weights is None else weights[number]
-            if hyper.solver == "lm":
-                if not self.alpha:
-                    arguments["regularization"] = "bayesian"
-                solve = solvers.levenberg_marquardt
-            else:
-                solve = solvers.lbfgs
-            result = solve(model, x, y, weight, **arguments)
-            for _ in range(defaults.RESTARTS):
-                if hyper.solver != "lm" or result.loss < defaults.PLATEAU:
-                    break
-                # A full-batch method has no noise to escape from a plateau.
-                units = model.output_shape[-1] if model.built else 1
-                seeds = [network_of(model).seed + 1]
-                (restart,) = self.build(x.shape[1], units or 1, seeds)
-                restart.compile(loss=loss, engine=self.engine)
-                restarted = solve(restart, x, y, weight, **arguments)
-                network_of(model).seed = network_of(restart).seed
-                if restarted.loss < result.loss:
-                    model.set_weights(restart.get_weights())
-                    result = restarted
-            results.append(result)
-        iterations = max(1, *(int(result.iterations) for result in results))
-        counted = [result.effective_parameters for result in results]
-        known = [count for count in counted if count is not None]
+        each = [common] * len(models) if weights is None else list(weights)
+        shared: dict[str, Any] = {
+            "loss": loss,
+            "x": x,
+            "y": y,
+            "validation": validation,
+        }
+        solved: dict[int, Solved] = {}
+        if executor is None:
+            for number, model in enumerate(models):
+                solved[number] = self.solve(model, weight=each[number], **shared)
+        else:
+            from kurve.core.executors import map_items
+            from kurve.models import remote
+
+            def on_result(number: int, result: tuple[Any, Solved]) -> None:
+                remote.take_over(models[number], result[0])
+                solved[number] = result[1]
+
+            items = [
+                (remote.sent(model), weight)
+                for model, weight in zip(models, each, strict=True)
+            ]
+            setup = replace(self, template=None)
+            map_items(
+                executor, _solve_item, {"setup": setup, **shared}, items, on_result
+            )
+        results = [solved[number] for number in range(len(models))]
+        known = [r.effective_parameters for r in results if r.effective_parameters]
         return TrainingResult(
             mean_history([result.history for result in results]),
-            iterations,
+            max(1, *(result.iterations for result in results)),
             max(known) if known else None,
         )
+
+    def solve(
+        self,
+        model: Sequential,
+        loss: Loss,
+        x: np.ndarray,
+        y: np.ndarray,
+        validation: Rows | None,
+        weight: np.ndarray | None,
+    ) -> Solved:
+        """Train one model by a full-batch method."""
+        from kurve import solvers  # type: ignore[attr-defined,unused-ignore]
+
+        hyper, progress = self.hyperparameters, progress_callback.get()
+        arguments: dict[str, Any] = {
+            "max_iterations": hyper.iterations,
+            "verbose": self.verbose,
+            "validation_data": validation,
+        }
+        if progress is not None:
+            arguments["callback"] = partial(
+                _report_iteration, progress, hyper.iterations
+            )
+        if validation is not None:
+            arguments["patience"] = hyper.patience
+        solve: Callable[..., Any] = solvers.lbfgs
+        if hyper.solver == "lm":
+            solve = solvers.levenberg_marquardt
+            if not self.alpha:
+                arguments["regularization"] = "bayesian"
+        result = solve(model, x, y, weight, **arguments)
+        for _ in range(defaults.RESTARTS):
+            if hyper.solver != "lm" or result.loss < defaults.PLATEAU:
+                break
+            # A full-batch method has no noise to escape from a plateau.
+            units = model.output_shape[-1] if model.built else 1
+            seeds = [network_of(model).seed + 1]
+            (restart,) = self.build(x.shape[1], units or 1, seeds)
+            restart.compile(loss=loss, engine=self.engine)
+            restarted = solve(restart, x, y, weight, **arguments)
+            network_of(model).seed = network_of(restart).seed
+            if restarted.loss < result.loss:
+                model.set_weights(restart.get_weights())
+                result = restarted
+        return Solved(
+            result.history, int(result.iterations), result.effective_parameters
+        )
+
+
+class Solved(NamedTuple):
+    """What a full-batch method says of one model; see `TrainingResult`."""
+
+    history: dict[str, list[float]]
+    iterations: int
+    effective_parameters: float | None
+
+
+def _solve_item(shared: Mapping[str, Any], item: Any) -> tuple[Any, Solved]:
+    """Train one model in a worker."""
+    from kurve.models import remote
+
+    rest = dict(shared)
+    setup = rest.pop("setup")
+    model = remote.received(item[0])
+    solved = setup.solve(model, weight=item[1], **rest)
+    return remote.trained(model), solved
 
 
 def _report_iteration(

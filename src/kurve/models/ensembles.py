@@ -22,6 +22,7 @@ from kurve.callbacks.base import as_list
 from kurve.core import rng
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entries, entry
+from kurve.core.executors import check_executor
 from kurve.core.progress import ProgressBar, check_verbose
 from kurve.engines import Job
 from kurve.models import Sequential
@@ -85,6 +86,7 @@ class Ensemble:
         bootstrap: bool = False,
         callbacks: Callback | Iterable[Callback] | None = None,
         verbose: str | int = "auto",
+        executor: Any = None,
         **arguments: Any,
     ) -> list[History]:
         """Train all members; each gets the same weights as from its own `fit`.
@@ -96,6 +98,9 @@ class Ensemble:
                 replacement (as weights, on top of sample_weight). Source: Breiman 1996.
             callbacks: copied for every member, so that each may stop early on its own.
             verbose: 0 silent, 1 progress bar of the epochs, 2 one line.
+            executor: where to train, instead of on the cores of this process: anything
+                with the `submit` of `concurrent.futures`, such as a process pool,
+                loky's, mpi4py's, or a Dask client. What is passed must be picklable.
             arguments: any others of `Sequential.fit` except checkpoints.
 
         Returns:
@@ -103,7 +108,9 @@ class Ensemble:
 
         Raises:
             TypeError, ValueError: bad input; no member was changed.
-            NonFiniteError: of one member; the others stop between steps.
+            NonFiniteError: of one member; the others stop between steps. By an
+                executor, the members that have been trained keep what they learned,
+                and the others stay as they were.
         """
         verbose = check_verbose(verbose, "fit")
         callbacks = as_list(callbacks, "fit")
@@ -122,6 +129,10 @@ class Ensemble:
                     f"whose batches come once. Received: {name} of type "
                     f"{type(given).__name__}. Try a kurve.utils.PyDataset."
                 )
+        if executor is not None:
+            return self._fit_elsewhere(
+                executor, x, y, sample_weight, bootstrap, callbacks, verbose, arguments
+            )
         epochs = int(arguments.get("epochs", 1)) - int(
             arguments.get("initial_epoch", 0)
         )
@@ -149,6 +160,32 @@ class Ensemble:
             bar.close()
             for run in runs:
                 run.close()
+        return histories
+
+    def _fit_elsewhere(
+        self,
+        executor: Any,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        bootstrap: bool,
+        callbacks: list[Callback],
+        verbose: int,
+        arguments: dict[str, Any],
+    ) -> list[History]:
+        """`fit` by an executor."""
+        from kurve.models import remote
+
+        check_executor("fit", executor)
+        weights = self._weights(x, sample_weight, bootstrap)
+        bar = ProgressBar(len(self.members), verbose=verbose, title=self._title())
+        try:
+            histories = remote.fit(
+                self.members, weights, callbacks, executor, bar, x=x, y=y, **arguments
+            )
+            bar.finish({})
+        finally:
+            bar.close()
         return histories
 
     @overload

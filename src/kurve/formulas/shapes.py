@@ -13,6 +13,7 @@ from kurve.formulas.axes import axis_of, no_batch
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.graph import MOST_AXES
 from kurve.formulas.limits import spend
+from kurve.formulas.needs import NeedsBatch
 
 
 @function
@@ -53,7 +54,9 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
     )
     out = tuple(total // max(known, 1) if a in (-1, None) else int(a) for a in sample)
     if math.prod(out) != total or sum(a in (-1, None) for a in sample) > 1:
-        raise ValueError(
+        # With a first axis of what is left, samples may be cut or joined.
+        one = sum(a in (-1, None) for a in axes) == 1
+        raise (NeedsBatch if x.batched and one else ValueError)(
             f"[reshape] the shapes must have the same number of elements. Received: "
             f"{x.shape} and {axes}. Try -1 for one axis."
         )

@@ -22,6 +22,11 @@ class LayerLosses(LayerWeights):
     _losses: list[Any] = []  # noqa: RUF012 - replaced, never changed
     """What the last call by hand has added to the loss."""
 
+    @property
+    def loss_owner(self) -> Any:
+        """Whose `add_loss` its `call` calls."""
+        return self
+
     def add_loss(self, loss: Any) -> None:
         """Add a term to the loss of models that hold this layer, in `call`.
 

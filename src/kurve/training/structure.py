@@ -182,6 +182,23 @@ class Structure:
                 values.setdefault(id(k), t)
         return [values[id(tensor)] for tensor in self.flat_outputs]
 
+    def on_arrays(self, arrays: Sequence[Any]) -> list[Any]:
+        """The outputs, and then what is added to the loss, for arrays in the place of
+        `entries`."""
+        values = {id(k): a for k, a in zip(self.entries, arrays, strict=True)}
+
+        def value(leaf: Any) -> Any:
+            return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        for node in self.nodes:
+            if node.is_input or node.encodes:
+                continue
+            call: Any = getattr(node.operation, "function", node.operation)
+            out = call(*replaced(node.args, value), **replaced(node.kwargs, value))
+            for k, a in zip(leaves(node.outputs), leaves(out), strict=True):
+                values.setdefault(id(k), a)
+        return [values[id(t)] for t in (*self.flat_outputs, *self.losses)]
+
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction, in the place of
         `entries`."""

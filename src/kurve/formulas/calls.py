@@ -48,7 +48,9 @@ def recorded(operation: Any, args: Sequence[Any], kwargs: Any) -> Any:
         out = inferred(operation.run, args, kwargs)
     except NeedsArrays as error:
         out = tried(operation.function, args, kwargs, error)
-    Node(operation, args, kwargs, out)
+    node = Node(operation, args, kwargs, out)
+    if any(t.dtype == "string" for t in node.input_tensors):
+        node.encodes = True  # texts are moved before the engine computes
     return out
 
 

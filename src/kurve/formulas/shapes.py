@@ -11,7 +11,7 @@ import numpy as np
 
 from kurve.formulas.axes import axis_of, no_batch
 from kurve.formulas.calls import as_array, function, graph_of
-from kurve.formulas.graph import MOST_AXES
+from kurve.formulas.graph import MOST_AXES, Graph
 from kurve.formulas.limits import spend
 from kurve.formulas.needs import NeedsBatch
 
@@ -193,12 +193,17 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
 @function
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """x side by side with itself, `repeats` times along each axis."""
-    graph = graph_of(x)
+    times = [repeats] if isinstance(repeats, int) else list(repeats)
+    of_batch = bool(times) and times[0] is None  # as often as there are rows
+    graph = graph_of(x) or (Graph.current if of_batch else None)
     if graph is None:
         return np.tile(as_array(x), repeats)
     x = graph.as_tensor(x)
-    times = [repeats] if isinstance(repeats, int) else list(repeats)
-    times = [1] * (x.ndim - len(times)) + times
+    if of_batch and not x.batched and x.shape[:1] == (1,):
+        x = broadcast_to(x, (None, *x.shape[1:]))
+    if of_batch and x.batched:
+        times[0] = 1
+    times = [1] * (x.ndim - len(times)) + [int(count) for count in times]
     for axis, count in enumerate(times):
         if count != 1:
             if axis == 0 and x.batched:

@@ -150,6 +150,8 @@ class LayerBuilding(LayerLosses):
         takes what a new one would."""
         if type(self).build is not LayerBuilding.build and self.has_formula:
             return  # the formula will tell
+        if self.has_formula and is_own(type(self)) and not self._variables:
+            return
         self.output_sample_shape(known(input_shape, TRIALS[0]))
         if self._variables and not same_shape(input_shape, self.built_shape):
             raise ValueError(

@@ -99,6 +99,7 @@ class LayerCalls(LayerBuilding):
         if training is UNSAID:
             training = active.training or self.training_by_default
         training = training is not None and check_flag(where, "training", training)
+        args, named = replaced(args, _value_of), replaced(named, _value_of)
         return self._eager_call(args, named, training)
 
     def stateless_call(
@@ -334,6 +335,11 @@ class LayerCalls(LayerBuilding):
             found[i]._keras_mask = np.asarray(mask).astype(bool)
         results = iter(found)
         return replaced(out, lambda _: next(results))
+
+
+def _value_of(leaf: Any) -> Any:
+    """The values of states that a layer keeps, in the place of the variables."""
+    return leaf.value if getattr(leaf, "role", None) == "state" else leaf
 
 
 class _Place:

@@ -37,6 +37,10 @@ class Variable(Operators):
 
     lock = UNLOCKED
 
+    is_free = False
+    """Whether it was made by itself, and not by `add_weight`: an attribute makes it a
+    weight of a layer."""
+
     frozen = False
     """Whether training leaves it alone, whatever its layer says: of a part that was
     frozen, of a layer of which a file has the formula only."""

@@ -15,6 +15,7 @@ from kurve.formulas.recording import active
 from kurve.formulas.tensor import leaves, replaced
 from kurve.layers.arguments import takes
 from kurve.layers.weights import running
+from kurve.regularizers import L1L2
 
 
 def called(layer: Any, args: Any, kwargs: Mapping[str, Any], training: Any) -> Any:
@@ -65,6 +66,8 @@ def _losses_of(layer: Any) -> Iterator[Any]:
 
 def _penalty(rule: Any, y: Any) -> Any:
     """Summed over each sample, averaged over samples."""
+    if not isinstance(rule, L1L2):
+        return rule(y) / float(len(y))
     terms: Any = rule.l1 * ops.sum(ops.absolute(y)) if rule.l1 else 0.0
     if rule.l2:
         terms = terms + rule.l2 * ops.sum(ops.square(y))

@@ -139,7 +139,7 @@ class Structure:
         inside = [n for n in self.nodes if not n.encodes]
         needed = {id(t) for node in inside for t in node.input_tensors}
         needed |= {id(tensor) for tensor in self.flat_outputs}
-        made = [node.outputs for node in self.encoding]
+        made = [t for node in self.encoding for t in leaves(node.outputs)]
         found = [t for t in (*self.flat_inputs, *made) if id(t) in needed]
         known = {id(t) for t in (*self.flat_inputs, *made)}
         for node in self.encoding:
@@ -163,8 +163,13 @@ class Structure:
         """Arrays for `entries`, of arrays for the inputs."""
         values = {id(k): a for k, a in zip(self.flat_inputs, arrays, strict=True)}
         for node in self.encoding:
-            (x,) = replaced(node.args, lambda leaf: values.get(id(leaf), leaf))
-            values[id(node.outputs)] = node.operation(x)
+            args, kwargs = replaced(
+                (node.args, node.kwargs), lambda leaf: values.get(id(leaf), leaf)
+            )
+            call: Any = getattr(node.operation, "function", node.operation)
+            out = call(*args, **kwargs)
+            for k, a in zip(leaves(node.outputs), leaves(out), strict=True):
+                values[id(k)] = a
         return [values[id(tensor)] for tensor in self.entries]
 
     def called(self, tensors: Sequence[KerasTensor]) -> list[KerasTensor]:

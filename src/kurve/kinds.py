@@ -67,6 +67,7 @@ OPERATIONS: dict[str, OperationFacts] = {
     "variable": OperationFacts(affine=True),
     "batch_reduce": OperationFacts(mixes_rows=True),
     "random": OperationFacts(),
+    "python": OperationFacts(),  # whatever its code does
 }
 
 TRAINING_ONLY = frozenset(

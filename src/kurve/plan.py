@@ -128,6 +128,8 @@ class Op:
     random                                    distribution: "uniform" in (0, 1) or
                                               "normal", stream, seed?, shared? (the same
                                               for each sample; in prediction too)
+    python         any / any                  code (what computes it, in Python; of the
+                                              reference engine only)
 
     A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
     _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane. Those of
@@ -352,6 +354,12 @@ class Plan:
             and self.heads[0].value == self.heads[0].loss_value == len(self.ops)
             and all(self.reads(i) == (i,) for i in range(len(self.ops)))
         )
+
+    @cached_property
+    def is_python(self) -> bool:
+        """Whether code of Python computes a part of it, in which samples may depend on
+        the others of their batch."""
+        return any(op.kind == "python" for op in self.ops)
 
     @cached_property
     def rows(self) -> int | None:

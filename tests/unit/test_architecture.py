@@ -184,6 +184,8 @@ def test_modules_import_in_no_circle() -> None:
 
 
 PRIVATE = {
+    ("kurve.training.written", "_keras_mask"): "Keras's name",
+    ("kurve.layers.written", "_keras_mask"): "Keras's name",
     ("kurve.core.inside", "_network"): "the one way to the network of a model",
     (
         "kurve.core.locks",

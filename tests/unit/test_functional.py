@@ -227,10 +227,6 @@ WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
         r"\[concatenate\] the shapes must agree",
         lambda: Concatenate(1)([Input((3, 2)), Input((3, 4))]),
     ),
-    "along the batch": (
-        r"the batch axis must stay",
-        lambda: Concatenate(0)([Input((3,)), Input((3,))]),
-    ),
     "one input for a merge": (
         r"\[Add\] the layer takes a list of at least two",
         lambda: Add()(Input((3,))),

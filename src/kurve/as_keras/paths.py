@@ -116,13 +116,15 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.linalg": f"{_TF}.linalg {_TF}.products",
     "tensorflow.logging": f"{_TF}.settings",
     "tensorflow.losses": "kurve.losses",
-    "tensorflow.math": f"{_TF}.elementwise {_TF}.reductions {_TF}.products",
+    "tensorflow.math": f"{_TF}.elementwise {_TF}.reductions {_TF}.products "
+    f"{_TF}.segments",
     "tensorflow.metrics": "kurve.metrics",
     "tensorflow.nn": f"{_TF}.nn {_TF}.windows {_TF}.reductions",
     "tensorflow.optimizers": "kurve.optimizers",
     "tensorflow.python": "",
     "tensorflow.random": f"{_TF}.random",
     "tensorflow.strings": f"{_TF}.strings",
+    "tensorflow.summary": f"{_TF}.summary",
     "tensorflow.test": f"{_TF}.devices",
 }
 """Modules that hold the names of a path, in this order, with blanks between; of

@@ -96,10 +96,6 @@ REASONS: dict[str, tuple[str, str]] = {
     "tensorflow.gfile": _FILES,
     "tensorflow.saved_model": _SAVED,
     "tensorflow.lite": _SAVED,
-    "tensorflow.summary": (
-        "event files are written by a callback",
-        "keras.callbacks.TensorBoard",
-    ),
     "tensorflow.estimator": (
         "TensorFlow itself has removed estimators",
         "a keras.Model and model.fit",

@@ -21,7 +21,14 @@ class Values(np.ndarray):
     """Which of its steps count, if a layer says so."""
 
     def numpy(self) -> Any:
-        return self.view(np.ndarray)[()]
+        plain = self.view(np.ndarray)[()]
+        return Text(plain) if isinstance(plain, str) else plain
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
 
     def __getitem__(self, key: Any) -> Any:
         return result(super().__getitem__(key))
@@ -35,6 +42,14 @@ class Values(np.ndarray):
 
     def __str__(self) -> str:
         return str(self.view(np.ndarray))
+
+
+class Text(str):
+    """A text; of TensorFlow's it is bytes, which programs decode."""
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The text itself."""
+        return str(self)
 
 
 class Number(float):

@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 from kurve.formulas.graph import Tensor
+from kurve.formulas.needs import NeedsBatch
 
 
 def dtype_name(dtype: Any) -> str:
@@ -39,7 +40,7 @@ def sample_axis(x: Tensor, axis: int) -> int:
 
 
 def no_batch(where: str, x: Any) -> ValueError:
-    return ValueError(
+    return NeedsBatch(
         f"[{where}] the batch axis must stay where it is, because samples are computed "
         f"on their own. Received: a tensor of shape {x.shape}. "
         "Try one of the other axes."

@@ -10,8 +10,10 @@ import numpy as np
 
 from kurve.core.results import result
 from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.recording import UNRECORDED, active
 from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
+from kurve.formulas.trials import SIZES, common, tried
 from kurve.ops.elementwise import RULES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,12 +44,17 @@ def function(call: F) -> F:
 
 def recorded(operation: Any, args: Sequence[Any], kwargs: Any) -> Any:
     """The symbolic result of an operation, which becomes a node of the user's graph."""
-    out = inferred(operation.run, args, kwargs)
-    Node(operation, args, kwargs, out)
+    try:
+        out = inferred(operation.run, args, kwargs)
+    except NeedsArrays as error:
+        out = tried(operation.function, args, kwargs, error)
+    node = Node(operation, args, kwargs, out)
+    if any(t.dtype == "string" for t in node.input_tensors):
+        node.encodes = True  # texts are moved before the engine computes
     return out
 
 
-TRIALS = ((97, 61), (89, 67))
+TRIALS = SIZES
 """Sizes that stand for unknown ones while shapes are inferred, in turn: what differs in
 the results is unknown too."""
 
@@ -56,11 +63,8 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """What a call gives for symbolic tensors: the structure with symbolic tensors of
     the right shapes. The call is traced in a graph that is thrown away."""
     results = []
-    unknown = any(
-        None in leaf.sample
-        for leaf in leaves((args, kwargs))
-        if isinstance(leaf, KerasTensor)
-    )
+    given = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, KerasTensor)]
+    unknown = any(None in leaf.sample for leaf in given)
     for sizes in TRIALS if unknown else TRIALS[:1]:
         shapes: list[tuple[int, ...]] = []
         order: dict[int, int] = {}
@@ -102,21 +106,15 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         position = next(numbers)
         if not isinstance(leaf, Tensor):
             return leaf
-        shape = _common([other[position].shape for other in flat])
+        shape = common([other[position].shape for other in flat])
         made = KerasTensor(shape if leaf.batched else (None, *shape), leaf.dtype)
+        if given:
+            made.rows = given[0].rows
         if leaf.mask is not None:
-            made.mask_sample = _common([other[position].mask.sample for other in flat])
+            made.mask_sample = common([other[position].mask.sample for other in flat])
         return made
 
     return replaced(results[0], symbolic)
-
-
-def _common(shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
-    """The sizes that are equal in all; None for the others."""
-    return tuple(
-        s if all(s == o for o in others) else None
-        for s, *others in zip(*shapes, strict=True)
-    )
 
 
 @function

@@ -181,8 +181,10 @@ def erfinv(x: Any) -> Any:
 @function
 def cast(x: Any, dtype: str) -> Any:
     """x as numbers of another type; integers are cut off towards zero."""
-    name = dtype_name(dtype)
     graph = graph_of(x)
+    if graph is None and str(dtype) == "string":
+        return np.asarray(as_array(x)).astype(str)
+    name = dtype_name(dtype)
     if graph is None:
         value = as_array(x)
         return (np.asarray(value) if np.isscalar(value) else value).astype(name)

@@ -18,6 +18,7 @@ import numpy as np
 
 from kurve.formulas.joining import joined
 from kurve.formulas.limits import spend
+from kurve.formulas.needs import NeedsBatch, NeedsValues
 from kurve.formulas.operators import Symbolic
 from kurve.formulas.tensor import leaves, replaced
 from kurve.ops.elementwise import RULES
@@ -53,6 +54,8 @@ class Tensor(Symbolic):
     """
 
     mask: Tensor | None = None
+
+    _error = NeedsValues
 
     def __init__(
         self,
@@ -593,7 +596,7 @@ class Graph:
                 for one in metric or ()
             )
             heads.append(replace(head, metrics=own))
-        self._refuse_batches(outputs)
+        self.refuse_batches(outputs)
         if penalty is not None:
             heads.append(Head(penalty.index, penalty.sample))
         ops, heads = joined(self.ops, outside, heads)
@@ -614,7 +617,7 @@ class Graph:
             return self.elementwise("add", tensor, 0.0)
         return tensor
 
-    def _refuse_batches(self, outputs: Sequence[Tensor]) -> None:
+    def refuse_batches(self, outputs: Sequence[Tensor]) -> None:
         """Refuse predictions of a sample that depend on the other samples."""
         outside = len(self.input_shapes) + len(self.target_shapes)
         needed = {tensor.index for tensor in outputs}
@@ -623,7 +626,7 @@ class Graph:
                 op = self.ops[i]
                 needed.update(op.inputs)
                 if op.kind == "batch_reduce":
-                    raise ValueError(
+                    raise NeedsBatch(
                         f"[{op.layer}] a prediction must not depend on the other "
                         "samples of its batch. Received: a reduction over the batch "
                         "axis. Try axis=-1, or the reduction in a loss."

@@ -22,9 +22,15 @@ ARRAYS = (
     "bartlett",
     "bincount",
     "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_not",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "blackman",
+    "conj",
+    "conjugate",
     "corrcoef",
     "correlate",
     "cumprod",
@@ -43,22 +49,31 @@ ARRAYS = (
     "hanning",
     "histogram",
     "hsplit",
+    "i0",
     "imag",
     "isin",
+    "isreal",
     "kaiser",
     "kron",
     "lcm",
     "ldexp",
     "left_shift",
     "median",
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
     "nanmax",
     "nanmean",
     "nanmedian",
     "nanmin",
+    "nanpercentile",
     "nanprod",
+    "nanquantile",
     "nanstd",
     "nansum",
     "nanvar",
+    "nextafter",
     "nonzero",
     "percentile",
     "quantile",
@@ -110,22 +125,6 @@ def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return only_arrays
 
 
-def _segments(reduce: Any, start: float) -> Callable[..., Any]:
-    def call(
-        data: Any,
-        segment_ids: Any,
-        num_segments: int | None = None,
-        sorted: bool = False,
-    ) -> np.ndarray:
-        x, ids = np.asarray(data), np.asarray(segment_ids).astype(np.int64)
-        count = int(ids.max(initial=-1)) + 1 if num_segments is None else num_segments
-        y = np.full((count, *x.shape[1:]), start, x.dtype)
-        reduce.at(y, ids[ids < count], x[ids < count])
-        return y
-
-    return call
-
-
 def _scatter(indices: Any, values: Any, shape: Sequence[int]) -> np.ndarray:
     y = np.zeros(shape, np.asarray(values).dtype)
     np.add.at(y, tuple(np.moveaxis(np.asarray(indices), -1, 0)), np.asarray(values))
@@ -136,6 +135,14 @@ def _scatter_update(inputs: Any, indices: Any, updates: Any) -> np.ndarray:
     y = np.array(inputs)
     y[tuple(np.moveaxis(np.asarray(indices), -1, 0))] = updates
     return y
+
+
+def _solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
+    a, b = np.asarray(a), np.asarray(b)
+    half = np.tril(a) if lower else np.triu(a)
+    if b.ndim == a.ndim - 1:
+        return np.linalg.solve(half, b[..., None])[..., 0]
+    return np.linalg.solve(half, b)
 
 
 def _logdet(x: Any) -> Any:
@@ -152,8 +159,7 @@ _OWN: dict[str, Callable[..., Any]] = {
     "logdet": _logdet,
     "scatter": _scatter,
     "scatter_update": _scatter_update,
-    "segment_max": _segments(np.maximum, -np.inf),
-    "segment_sum": _segments(np.add, 0.0),
+    "solve_triangular": _solve_triangular,
 }
 
 ONLY_ARRAYS = {

@@ -86,8 +86,12 @@ class Symbolic(Operators):
     def __int__(self) -> int:
         raise self._no_values("int()")
 
+    def __index__(self) -> int:
+        raise self._no_values("an index")
+
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._no_values("a NumPy array")
+        # Arrays have no gradient, which nobody who runs the formula would see.
+        raise TypeError(*self._no_values("a NumPy array").args)
 
     def __len__(self) -> int:
         raise self._no_values("len()")
@@ -99,8 +103,11 @@ class Symbolic(Operators):
     def _where(self) -> str:
         return type(self).__name__
 
+    _error: type[TypeError] = TypeError
+    """Of who asks for values."""
+
     def _no_values(self, what: str) -> TypeError:
-        return TypeError(
+        return self._error(
             f"[{self._where}] {what} needs values, and a symbolic tensor has "
             f"none before the model runs. Received: {self!r}. Try functions of "
             "kurve.ops (such as ops.where for a condition), or "

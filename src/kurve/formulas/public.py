@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kurve.formulas import creation, flow, functions, images, nn, only_arrays
+from kurve.formulas import (
+    creation,
+    flow,
+    functions,
+    images,
+    nn,
+    only_arrays,
+    segments,
+    transforms,
+)
 from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
 
 PUBLIC: dict[str, Callable[..., Any]] = {
     **{name: call for name, call in FUNCTIONS.items() if name != "mask_of"},
     **only_arrays.ONLY_ARRAYS,
     **{call.__name__: call for call in (*flow.OTHERS, *creation.OTHERS)},
+    **{name: FUNCTIONS[name] for name in (*segments.NAMES, *transforms.NAMES)},
     "amax": functions.max,
     "amin": functions.min,
     "hard_swish": nn.hard_silu,

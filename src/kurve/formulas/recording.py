@@ -16,10 +16,17 @@ class _Active(threading.local):
     """
     tapes: those that record, the innermost last
     step:  the graph of a step that is being traced, see `kurve.training.tracing.steps`
+    training: whether layers act as in training where a call does not say so: inside a
+              layer that runs as it is written
+    undo:  in a trial of a formula, what it has written: variables and their values
+    building: whether weights are being made: how many layers are being built
     """
 
     tapes: tuple[Any, ...] = ()
     step: Any = None
+    training: bool | None = None
+    undo: list[tuple[Any, Any]] | None = None
+    building = 0
 
 
 active = _Active()
@@ -50,6 +57,19 @@ def recording(tapes: Sequence[Any]) -> Iterator[None]:
         yield
     finally:
         active.tapes = before
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """A context in which weights are made: what is written there is their first
+    value, even in a trial."""
+    undo, active.undo = active.undo, None
+    active.building += 1
+    try:
+        yield
+    finally:
+        active.undo = undo
+        active.building -= 1
 
 
 def is_followed(*values: Any) -> bool:

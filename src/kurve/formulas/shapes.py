@@ -11,8 +11,9 @@ import numpy as np
 
 from kurve.formulas.axes import axis_of, no_batch
 from kurve.formulas.calls import as_array, function, graph_of
-from kurve.formulas.graph import MOST_AXES
+from kurve.formulas.graph import MOST_AXES, Graph
 from kurve.formulas.limits import spend
+from kurve.formulas.needs import NeedsBatch
 
 
 @function
@@ -53,7 +54,9 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
     )
     out = tuple(total // max(known, 1) if a in (-1, None) else int(a) for a in sample)
     if math.prod(out) != total or sum(a in (-1, None) for a in sample) > 1:
-        raise ValueError(
+        # With a first axis of what is left, samples may be cut or joined.
+        one = sum(a in (-1, None) for a in axes) == 1
+        raise (NeedsBatch if x.batched and one else ValueError)(
             f"[reshape] the shapes must have the same number of elements. Received: "
             f"{x.shape} and {axes}. Try -1 for one axis."
         )
@@ -190,12 +193,17 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
 @function
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """x side by side with itself, `repeats` times along each axis."""
-    graph = graph_of(x)
+    times = [repeats] if isinstance(repeats, int) else list(repeats)
+    of_batch = bool(times) and times[0] is None  # as often as there are rows
+    graph = graph_of(x) or (Graph.current if of_batch else None)
     if graph is None:
         return np.tile(as_array(x), repeats)
     x = graph.as_tensor(x)
-    times = [repeats] if isinstance(repeats, int) else list(repeats)
-    times = [1] * (x.ndim - len(times)) + times
+    if of_batch and not x.batched and x.shape[:1] == (1,):
+        x = broadcast_to(x, (None, *x.shape[1:]))
+    if of_batch and x.batched:
+        times[0] = 1
+    times = [1] * (x.ndim - len(times)) + [int(count) for count in times]
     for axis, count in enumerate(times):
         if count != 1:
             if axis == 0 and x.batched:

@@ -49,6 +49,10 @@ class KerasTensor(Symbolic):
 
     _mask: KerasTensor | None = None
 
+    rows = (2, 3)
+    """The sizes of its batch in trials of formulas that only arrays can show, see
+    `kurve.formulas.trials`."""
+
     @property
     def _keras_history(self) -> History:
         """Keras's name of it."""

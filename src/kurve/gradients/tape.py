@@ -332,6 +332,10 @@ def recorded_call(
         picked = _picked(*args, **kwargs)
         if picked is not UNRECORDED:
             return picked
+    if getattr(call, "__name__", "") in ("take", "segment_sum"):
+        rows = _BY_ROWS[call.__name__](*args, **kwargs)
+        if rows is not UNRECORDED:
+            return rows
     arrays: list[np.ndarray] = []
     keys: list[int | None] = []
     places: dict[int, int] = {}
@@ -420,6 +424,35 @@ def _picked(x: Any, key: Any) -> Any:
     for tape in active.tapes:
         tape.add(piece)
     return found
+
+
+def _taken(x: Any, indices: Any, axis: Any = None) -> Any:
+    """`take` of rows of a value by numbers; `UNRECORDED` for others."""
+    numbers = np.asarray(plain(getattr(indices, "value", indices)))
+    if not isinstance(x, TracedValues) or axis != 0 or numbers.ndim == 0:
+        return UNRECORDED
+    return _picked(x, numbers.astype(np.int64))
+
+
+def _summed(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> Any:
+    """`segment_sum` of a value; `UNRECORDED` for others."""
+    ids = np.asarray(plain(segment_ids)).astype(np.int64)
+    count = int(ids.max(initial=-1)) + 1 if num_segments is None else int(num_segments)
+    if not isinstance(data, TracedValues) or ((ids < 0) | (ids >= count)).any():
+        return UNRECORDED
+    array = plain(data)
+    y = np.zeros((count, *array.shape[1:]), array.dtype)
+    np.add.at(y, ids, array)
+    found = traced(y)
+    piece = _Placed(y.shape, (ids,), data.key, found.key)
+    for tape in active.tapes:
+        tape.add(piece)
+    return found
+
+
+_BY_ROWS = {"take": _taken, "segment_sum": _summed}
 
 
 class _Picked:

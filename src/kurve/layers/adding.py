@@ -17,10 +17,15 @@ from kurve.regularizers import L1L2
 class LayerLosses(LayerWeights):
     """What a layer adds to the loss."""
 
-    activity_regularizer: L1L2 | None
+    activity_regularizer: Any
 
     _losses: list[Any] = []  # noqa: RUF012 - replaced, never changed
     """What the last call by hand has added to the loss."""
+
+    @property
+    def loss_owner(self) -> Any:
+        """Whose `add_loss` its `call` calls."""
+        return self
 
     def add_loss(self, loss: Any) -> None:
         """Add a term to the loss of models that hold this layer, in `call`.
@@ -53,9 +58,24 @@ class LayerLosses(LayerWeights):
         """Add the penalty of the output to the loss."""
         if self.activity_regularizer is not None:
             for leaf in leaves(y):
-                if isinstance(leaf, Tensor):
-                    penalty = self.activity_regularizer
+                if not isinstance(leaf, Tensor):
+                    continue
+                penalty = self.activity_regularizer
+                if isinstance(penalty, L1L2):
                     graph.penalize(leaf, penalty.l1, penalty.l2)
+                    continue
+                with graph.tracing():
+                    graph.add_loss(penalty(leaf) / _rows(graph, leaf))
+
+
+def _rows(graph: Graph, y: Tensor) -> Any:
+    """The number of samples."""
+    from kurve.formulas import functions as ops
+
+    if graph.rows is not None:
+        return float(graph.rows)
+    one = ops.sum(y, list(range(1, y.ndim))) if y.ndim > 1 else y
+    return ops.sum(ops.ones_like(one))
 
 
 def _penalty(weight: Variable) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kurve import regularizers
 from kurve.core.arguments import TypedDict, is_count, is_integer
+from kurve.core.overrides import is_own
 from kurve.plan import Shape
 from kurve.regularizers import L1L2
 
@@ -103,10 +104,10 @@ def constraint_of(given: Any) -> Constraint | None:
     return constraints.get(given)
 
 
-def penalty_of(where: str, given: Any) -> L1L2 | None:
+def penalty_of(where: str, given: Any) -> Any:
     """The penalty of outputs of an argument."""
     penalty = regularizers.get(given)
-    if penalty is None or isinstance(penalty, L1L2):
+    if penalty is None or isinstance(penalty, L1L2) or is_own(type(penalty)):
         return penalty
     raise TypeError(
         f"[{where}] activity_regularizer must be an L1L2 of kurve.regularizers, "

@@ -11,7 +11,10 @@ from kurve.core.entries import entries
 from kurve.core.inside import is_model
 from kurve.core.overrides import is_own
 from kurve.formulas.calls import TRIALS, inferred
+from kurve.formulas.needs import NeedsArrays
+from kurve.formulas.recording import building
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
+from kurve.formulas.trials import tried
 from kurve.layers.adding import LayerLosses
 from kurve.layers.arguments import check_batch_shape, check_size
 from kurve.layers.masks import is_masked
@@ -67,10 +70,11 @@ class LayerBuilding(LayerLosses):
         else:
             new = [part for part in self.parts if not part.built]
             try:
-                if type(self).build is LayerBuilding.build:
-                    self._make_variables(samples)
-                else:
-                    self._build_as_written(samples, shapes)
+                with building():
+                    if type(self).build is LayerBuilding.build:
+                        self._make_variables(samples)
+                    else:
+                        self._build_as_written(samples, shapes)
                 new = [part for part in self.parts if not part.built]
                 if self.has_formula and new and not shapes and infer:
                     self._inferred(samples)
@@ -146,6 +150,8 @@ class LayerBuilding(LayerLosses):
         takes what a new one would."""
         if type(self).build is not LayerBuilding.build and self.has_formula:
             return  # the formula will tell
+        if self.has_formula and is_own(type(self)) and not self._variables:
+            return
         self.output_sample_shape(known(input_shape, TRIALS[0]))
         if self._variables and not same_shape(input_shape, self.built_shape):
             raise ValueError(
@@ -168,7 +174,14 @@ class LayerBuilding(LayerLosses):
 
     def _inferred(self, samples: Any) -> Any:
         """The symbolic output for inputs of these shapes."""
-        return inferred(self.run, (tensors_of(samples),), {})
+        return self._shown((tensors_of(samples),), {})
+
+    def _shown(self, args: Any, kwargs: Any) -> Any:
+        """The symbolic output for symbolic tensors."""
+        try:
+            return inferred(self.run, args, kwargs)
+        except NeedsArrays as error:
+            return tried(self.run_as_written, args, kwargs, error)
 
     def compute_output_shape(self, input_shape: Any, *others: Any, **named: Any) -> Any:
         """Shape (B, ...) of the output for an input (B, ...); B may be None.
@@ -212,7 +225,7 @@ class LayerBuilding(LayerLosses):
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The symbolic output for symbolic tensors, without a call in a model."""
         self._build_for_call(args, kwargs)
-        return inferred(self.run, args, kwargs)
+        return self._shown(args, kwargs)
 
     def _build_for_call(
         self, args: Any, named: Mapping[str, Any] | None = None

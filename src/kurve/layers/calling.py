@@ -15,8 +15,9 @@ from kurve.core.entries import entries, entry
 from kurve.core.overrides import refuse_overrides
 from kurve.core.results import result
 from kurve.errors import unknown_argument
-from kurve.formulas.calls import graph_of, inferred, mask_of
+from kurve.formulas.calls import graph_of, mask_of
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.arguments import UNSAID, check_shape, takes
@@ -96,8 +97,9 @@ class LayerCalls(LayerBuilding):
             if any(isinstance(leaf, Tensor) for leaf in leaves((args, named))):
                 return self(*args, training=training, **named)
         if training is UNSAID:
-            training = self.training_by_default
+            training = active.training or self.training_by_default
         training = training is not None and check_flag(where, "training", training)
+        args, named = replaced(args, _value_of), replaced(named, _value_of)
         return self._eager_call(args, named, training)
 
     def stateless_call(
@@ -198,14 +200,41 @@ class LayerCalls(LayerBuilding):
                 )
         self._build_for_call(args, named)
         kwargs = named if training is UNSAID else {**named, "training": training}
-        out = inferred(self.run, args, kwargs)
+        out = self._shown(args, kwargs)
         Node(self, args, kwargs, out)
         return out
+
+    _as_written = False
+    """Whether a call on arrays has shown that the formula needs them."""
 
     def _eager_call(
         self, args: tuple[Any, ...], named: dict[str, Any], training: bool
     ) -> Any:
         """The output for arrays."""
+        if not self._as_written:
+            try:
+                return self._traced_call(args, dict(named), training)
+            except NeedsArrays as error:
+                try:
+                    found = self.run_as_written(*args, **named, training=training)
+                except Exception as cause:
+                    raise error from cause
+                self._as_written = True
+                return found
+        return self.run_as_written(*args, **named, training=training)
+
+    def run_as_written(self, *args: Any, training: Any = None, **kwargs: Any) -> Any:
+        """The output of `call` for arrays, its functions and layers one by one."""
+        if not self.has_formula or active.step is not None:
+            raise NeedsArrays(f"[{type(self).__name__}] its operations move no batch.")
+        from kurve.layers.written import called
+
+        return called(self, args, kwargs, training)
+
+    def _traced_call(
+        self, args: tuple[Any, ...], named: dict[str, Any], training: bool
+    ) -> Any:
+        """The output for arrays, of a formula that is traced."""
         from kurve.formulas import functions as ops
         from kurve.gradients.segments import Segment, state_of, statistics_of
         from kurve.gradients.tape import followed, remember
@@ -306,6 +335,11 @@ class LayerCalls(LayerBuilding):
             found[i]._keras_mask = np.asarray(mask).astype(bool)
         results = iter(found)
         return replaced(out, lambda _: next(results))
+
+
+def _value_of(leaf: Any) -> Any:
+    """The values of states that a layer keeps, in the place of the variables."""
+    return leaf.value if getattr(leaf, "role", None) == "state" else leaf
 
 
 class _Place:

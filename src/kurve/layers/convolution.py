@@ -176,6 +176,43 @@ class _Conv(Convolving):
             )
         return (*places, self.filters)
 
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """The convolution of `call`, without bias and activation, with this kernel. A
+        subclass may call it with another one, or override it.
+
+        Args:
+            inputs: x, see the class.
+            kernel: of the shape of `self.kernel`.
+        """
+        from kurve.formulas import nn
+
+        return nn.conv(
+            inputs,
+            kernel,
+            self.strides,
+            self.padding,
+            self.data_format,
+            self.dilation_rate,
+        )
+
+    @property
+    def has_formula(self) -> bool:
+        """Whether a subclass says how it convolves."""
+        own = type(self).convolution_op is not _Conv.convolution_op
+        return own or super().has_formula
+
+    @property
+    def lowered_calls(self) -> tuple[Any, ...]:
+        return (*super().lowered_calls, _Conv.call)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The output; by `convolution_op` where a subclass has one."""
+        if type(self).convolution_op is _Conv.convolution_op:
+            return super().call(*args, **kwargs)
+        y = self.convolution_op(args[0], self.kernel)
+        y = y if self.bias is None else y + self.bias
+        return self.activation(y)
+
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:

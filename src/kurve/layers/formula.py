@@ -47,7 +47,12 @@ class LayerFormula(Entrance):
     @property
     def has_formula(self) -> bool:
         """Whether it is written as a formula, `call`."""
-        return type(self).call is not LayerFormula.call
+        return type(self).call not in self.lowered_calls
+
+    @property
+    def lowered_calls(self) -> tuple[Any, ...]:
+        """The `call`s that append what `lower` says, and are no formulas."""
+        return (LayerFormula.call,)
 
     @property
     def _takes_any(self) -> bool:

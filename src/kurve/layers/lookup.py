@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve.core.arguments import check_flag, is_integer
 from kurve.core.arrays import as_numbers
+from kurve.core.results import result
 from kurve.errors import MissingFileError
 from kurve.formulas import functions as ops
 from kurve.layers.encoding import (
@@ -267,11 +268,15 @@ class _Lookup(Encoding):
             "layer.adapt(x) or vocabulary=[...]",
         )
         if self.invert:
-            return self._values_of(as_integers(type(self).__name__, x))
-        indices = self._indices_of(self._values(x))
-        if self.output_mode != "tf_idf":
-            return encoded(indices, self.output_mode, self._depth)
-        return encoded(indices, "count", self._depth) * self._weights()
+            y = self._values_of(as_integers(type(self).__name__, x))
+        elif self.output_mode != "tf_idf":
+            indices = self._indices_of(self._values(x))
+            y = encoded(indices, self.output_mode, self._depth)
+        else:
+            indices = self._indices_of(self._values(x))
+            y = encoded(indices, "count", self._depth) * self._weights()
+        found: np.ndarray = result(y)
+        return found
 
     def encoded_shape(self, *shapes: Any) -> Any:
         if self.output_mode != "int":

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve.core.arguments import check_unused, is_count
+from kurve.core.results import result
 from kurve.layers.encoding import Encoding, EncodingArguments, batches
 from kurve.layers.hashing import as_texts
 from kurve.layers.lookup import StringLookup
@@ -211,10 +212,10 @@ class TextVectorization(Encoding):
         if self.split is None:
             texts = self._standardized(x)
             if self.ngrams is None:
-                return self._cut(self._lookup(texts))
+                return result(self._cut(self._lookup(texts)))
         single = np.ndim(x) == 0
         y = self._cut(self._lookup(self._padded(self._words(x))))
-        return y[0] if single else y
+        return result(y[0] if single else y)
 
     def encoded_shape(self, *shapes: Any) -> Any:
         if self.output_mode != "int":

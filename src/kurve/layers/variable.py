@@ -10,8 +10,10 @@ import numpy as np
 from kurve import initializers
 from kurve.core.arrays import as_numbers
 from kurve.core.locks import UNLOCKED
+from kurve.formulas.graph import Graph
+from kurve.formulas.needs import NeedsValues
 from kurve.formulas.operators import Operators
-from kurve.formulas.recording import refuse_in_steps
+from kurve.formulas.recording import active, refuse_in_steps
 from kurve.plan import Shape
 from kurve.regularizers import Regularizer
 
@@ -34,6 +36,10 @@ class Variable(Operators):
     """
 
     lock = UNLOCKED
+
+    is_free = False
+    """Whether it was made by itself, and not by `add_weight`: an attribute makes it a
+    weight of a layer."""
 
     frozen = False
     """Whether training leaves it alone, whatever its layer says: of a part that was
@@ -160,6 +166,7 @@ class Variable(Operators):
         Raises:
             ValueError: another shape, or a value that is not finite.
         """
+        self._refuse_in_formulas()
         array = as_numbers(self.name, "the new value", value, np.float32)
         if array.shape != self.shape:
             raise ValueError(
@@ -177,10 +184,41 @@ class Variable(Operators):
     def write(self, array: np.ndarray) -> None:
         """`assign` for an array that is known to fit."""
         refuse_in_steps("a new value of a variable")
+        if active.undo is not None:
+            old = self._views[-1][1].copy() if self._views else None
+            active.undo.append((self, old))
         if not self._views:  # do not draw initial values in vain
             self._views.append((None, np.empty(self.shape, np.float32)))
         for _, view in self._views:
             view[...] = array
+
+    def borrow(self, array: np.ndarray) -> None:
+        """Have another value until `give_back`."""
+        self._views.append((None, array))
+
+    def give_back(self) -> None:
+        """Have the value again that it had before `borrow`."""
+        self._views.pop()
+
+    def restore(self, array: np.ndarray | None) -> None:
+        """Undo `write`. None: there was no value."""
+        if array is None:
+            self._views = []
+        for _, view in self._views:
+            view[...] = array
+
+    def _refuse_in_formulas(self) -> None:
+        """Refuse to be written while a formula is traced, which happens once only.
+
+        Raises:
+            NeedsValues: it is; the formula then runs as it is written.
+        """
+        if Graph.current is not None and active.step is None and not active.building:
+            raise NeedsValues(
+                f"[{self.name}] a new value of a weight needs values, and a formula "
+                "that is traced has none. Received: assign in call(). "
+                "Try BatchNormalization, or another layer that has the statistics."
+            )
 
     def assign_add(self, value: Any) -> None:
         """Add to the value.
@@ -188,6 +226,7 @@ class Variable(Operators):
         Raises:
             ValueError: as `assign`.
         """
+        self._refuse_in_formulas()
         self.assign(self.value + as_numbers(self.name, "the value", value, np.float32))
 
     def assign_sub(self, value: Any) -> None:
@@ -196,6 +235,7 @@ class Variable(Operators):
         Raises:
             ValueError: as `assign`.
         """
+        self._refuse_in_formulas()
         self.assign(self.value - as_numbers(self.name, "the value", value, np.float32))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

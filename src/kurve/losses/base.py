@@ -15,6 +15,7 @@ from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own
 from kurve.core.results import result
+from kurve.formulas.operators import Symbolic
 from kurve.formulas.recording import is_followed
 from kurve.losses.rows import SMALLEST, mask_of_rows
 from kurve.losses.rows import Rowwise as Rowwise
@@ -185,8 +186,6 @@ class Loss(Rowwise, Entrance):
         Raises:
             ValueError: shapes that do not match; a loss never broadcasts.
         """
-        from kurve.formulas.operators import Symbolic
-
         if isinstance(y_pred, Symbolic):
             return self.rows(y_true, y_pred)
         if is_followed(y_true, y_pred):
@@ -253,6 +252,8 @@ class Loss(Rowwise, Entrance):
             return summed / total if total else summed * 0.0
         if known is not None:
             return summed / ops.maximum(ops.sum(known), SMALLEST)
+        if None in values.shape:
+            return ops.mean(values)
         return summed / float(np.prod(values.shape))
 
     def _rows(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, Any]:
@@ -298,6 +299,9 @@ class Loss(Rowwise, Entrance):
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
+        if isinstance(y_true, Symbolic) or isinstance(y_pred, Symbolic):
+            y_true, y_pred = map(_as_floats, (y_true, y_pred))
+            return self._loss_by_ops(sample_weight, y_true, y_pred)
         if is_followed(y_true, y_pred):
             if not hasattr(sample_weight, "sample") and sample_weight is not None:
                 sample_weight = np.asarray(sample_weight, np.float64)
@@ -359,6 +363,11 @@ class PlainLoss(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
+
+
+def _as_floats(value: Any) -> Any:
+    """An array of numbers as float32; tensors as they are."""
+    return np.asarray(value, np.float32) if isinstance(value, np.ndarray) else value
 
 
 def _of_batch(

@@ -14,7 +14,10 @@ from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import custom_members, refuse_overrides
 from kurve.core.results import result
+from kurve.formulas.needs import NeedsValues
+from kurve.formulas.operators import Symbolic
 from kurve.formulas.recording import active
+from kurve.formulas.tensor import leaves
 from kurve.plan import Attr, MetricSpec, Shape
 
 if TYPE_CHECKING:
@@ -28,6 +31,15 @@ def _in_steps(method: Any) -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if active.step is not None:
             return active.step.metric_call(self, method.__name__, args, kwargs)
+        if method.__name__ == "update_state":
+            if any(isinstance(leaf, Symbolic) for leaf in leaves((args, kwargs))):
+                raise NeedsValues(
+                    f"[{type(self).__name__}.update_state] a metric needs values, and "
+                    "a formula that is traced has none. Received: tensors. Try it "
+                    "in train_step, or compile(metrics=[...])."
+                )
+            if active.undo is not None:  # a trial of the formula that has it
+                return None
         return method(self, *args, **kwargs)
 
     return call

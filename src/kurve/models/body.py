@@ -34,6 +34,11 @@ class Body(Layer):
         return self._model.call
 
     @property
+    def loss_owner(self) -> Any:
+        """The model."""
+        return self if self._model is None else self._model
+
+    @property
     def parts(self) -> list[Any]:
         if self._model is None:
             return []

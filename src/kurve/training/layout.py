@@ -12,6 +12,7 @@ import numpy as np
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Program, State, aligned_zeros
 from kurve.formulas.graph import Constant, Graph, Tensor
+from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.tensor import KerasTensor, leaves
 from kurve.layers.base import (
     Variable,
@@ -46,6 +47,7 @@ class Layout:
     given_batch_size:  of a stack, the number of rows of a batch that its Input says
     plan, state:       None until the network is built
     shares_variables:  whether a layer is in another model too
+    as_written:        whether it needs arrays, see `kurve.training.written`
 
     Args:
         seed: key of all random streams.
@@ -63,6 +65,7 @@ class Layout:
         self.given_batch_size: int | None = None
         self.plan: Plan | None = None
         self.shares_variables = False
+        self.as_written = False
         self._state: State | None = None
         # Whether layers add terms to the loss, and which outputs have masks.
         self.penalized = False
@@ -288,9 +291,17 @@ class Layout:
                 for rule, head in zip(rules, self.plan.heads, strict=True)
             ]
         self._keep_states(self.layers)
-        graph = Graph(samples, targets, streams_of(self.layers))
-        place_all(graph, self.layers, self.trainable)
-        outputs = self.trace(graph.inputs)
+        graph = self._graph(samples, targets)
+        try:
+            outputs = self.trace(graph.inputs)
+            graph.refuse_batches(outputs)
+        except NeedsArrays as error:
+            self.as_written, graph = True, self._graph(samples, targets)
+            try:
+                outputs = self.trace(graph.inputs)
+            except NeedsArrays as cause:
+                self.as_written = False
+                raise error from cause
         rows, values = [], []
         pairs = zip(graph.targets, outputs, strict=bool(targets))
         with graph.tracing():
@@ -303,6 +314,37 @@ class Layout:
         self.masked = [tensor.mask is not None for tensor in outputs]
         return graph.finish(outputs, rows, bool(losses), values), graph
 
+    def _graph(self, samples: Sequence[Shape], targets: Sequence[Shape]) -> Graph:
+        graph = Graph(samples, targets, streams_of(self.layers))
+        place_all(graph, self.layers, self.trainable)
+        return graph
+
+    @property
+    def dtypes(self) -> list[str]:
+        """The types of what the engine is given."""
+        if self.structure is None:
+            return ["float32"]
+        return [str(tensor.dtype) for tensor in self.structure.entries]
+
+    def on_arrays(self, arrays: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The outputs for arrays, layer by layer and function by function, and the
+        terms of the loss, on the tapes that record."""
+        for layer in all_layers(self.layers):
+            layer._losses = []
+        if self.structure is not None:
+            found = self.structure.on_arrays(arrays)
+            count = len(self.structure.flat_outputs)
+            outputs, losses = found[:count], found[count:]
+        else:
+            (x,) = arrays
+            for layer in self.layers[len(self.encoding) :]:
+                x = layer(x)
+            outputs, losses = [x], []
+        return outputs, [
+            *losses,
+            *(term for layer in self.layers for term in layer._losses),
+        ]
+
     def _keep_states(self, layers: Sequence[Any]) -> None:
         """Let layers make the states that stay from one batch to the next."""
         for layer in all_layers(layers):
@@ -312,6 +354,10 @@ class Layout:
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction."""
+        if self.as_written:
+            from kurve.training.written import appended
+
+            return appended(self, tensors)
         if self.structure is not None:
             return self.structure.run(tensors)
         layers = self.layers[len(self.encoding) :]

@@ -189,7 +189,10 @@ class Network(Layout):
         }
 
     def chosen_engine(self) -> Engine:
-        """The engine that `compile` chose, else the default one."""
+        """The engine that `compile` chose, else the default one; the reference engine
+        where code of Python is a part of the plan."""
+        if self.as_written:
+            return get_engine("reference")
         chosen = None if self.compilation is None else self.compilation.engine
         return chosen or get_engine()
 

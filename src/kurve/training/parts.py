@@ -156,7 +156,9 @@ class Parts:
             for name, free in zip(labels, optional, strict=True)
             if name not in value and not free
         ]
-        unknown = [name for name in value if name not in labels]
+        # As Keras: a data set may have more columns than a model reads.
+        spare = self.what == "input" and self.is_dict and not missing
+        unknown = [] if spare else [name for name in value if name not in labels]
         if missing or unknown:
             problem = [
                 f"{', '.join(map(repr, names))} {what}"

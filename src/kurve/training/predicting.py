@@ -36,7 +36,8 @@ def predict_rows(
     bounds = found.tolist()
     count = len(bounds) - 1
     hooks = CallbackList(as_list(callbacks, "predict"), model, {"steps": count})
-    if "predict" not in hooks.per_batch and rows is None:
+    whole = rows is None and not model._network.as_written
+    if "predict" not in hooks.per_batch and whole:
         bounds = [0, bounds[-1]]
     pieces = (take(x, slice(*pair)) for pair in pairwise(bounds))
     return _predicted(model, pieces, count, verbose, hooks)

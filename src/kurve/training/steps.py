@@ -4,7 +4,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,8 @@ def has_own_steps(model: Any) -> bool:
     if not isinstance(model, type):
         compilation = model._network.compilation
         if compilation is not None and compilation.has_own_metrics:
+            return True
+        if model._network.as_written and list(metrics_in(model._network.layers)):
             return True
         places.append(vars(model))
     return any(name in place for place in places for name in STEPS)
@@ -195,10 +197,21 @@ def metrics_of(model: Trainer) -> list[Metric]:
 
     resolve_metrics(model)
     own = [leaf for leaf in _attributes(model) if isinstance(leaf, Metric)]
+    own += metrics_in(model._network.layers)
     found: dict[int, Metric] = {}
     for metric in (model.loss_tracker_, *model._network.metrics, *own):
         found.setdefault(id(metric), metric)
     return list(found.values())
+
+
+def metrics_in(layers: Iterable[Any]) -> Iterator[Any]:
+    """The metrics that are attributes of custom layers, which their formulas update."""
+    from kurve.metrics import Metric
+
+    for layer in layers:
+        if is_own(type(layer)):
+            yield from (m for m in _attributes(layer) if isinstance(m, Metric))
+        yield from metrics_in(layer.parts)
 
 
 def _attributes(model: Any) -> Iterator[Any]:

@@ -139,7 +139,7 @@ class Structure:
         inside = [n for n in self.nodes if not n.encodes]
         needed = {id(t) for node in inside for t in node.input_tensors}
         needed |= {id(tensor) for tensor in self.flat_outputs}
-        made = [node.outputs for node in self.encoding]
+        made = [t for node in self.encoding for t in leaves(node.outputs)]
         found = [t for t in (*self.flat_inputs, *made) if id(t) in needed]
         known = {id(t) for t in (*self.flat_inputs, *made)}
         for node in self.encoding:
@@ -163,8 +163,13 @@ class Structure:
         """Arrays for `entries`, of arrays for the inputs."""
         values = {id(k): a for k, a in zip(self.flat_inputs, arrays, strict=True)}
         for node in self.encoding:
-            (x,) = replaced(node.args, lambda leaf: values.get(id(leaf), leaf))
-            values[id(node.outputs)] = node.operation(x)
+            args, kwargs = replaced(
+                (node.args, node.kwargs), lambda leaf: values.get(id(leaf), leaf)
+            )
+            call: Any = getattr(node.operation, "function", node.operation)
+            out = call(*args, **kwargs)
+            for k, a in zip(leaves(node.outputs), leaves(out), strict=True):
+                values[id(k)] = a
         return [values[id(tensor)] for tensor in self.entries]
 
     def called(self, tensors: Sequence[KerasTensor]) -> list[KerasTensor]:
@@ -181,6 +186,23 @@ class Structure:
             for k, t in zip(leaves(node.outputs), leaves(out), strict=True):
                 values.setdefault(id(k), t)
         return [values[id(tensor)] for tensor in self.flat_outputs]
+
+    def on_arrays(self, arrays: Sequence[Any]) -> list[Any]:
+        """The outputs, and then what is added to the loss, for arrays in the place of
+        `entries`."""
+        values = {id(k): a for k, a in zip(self.entries, arrays, strict=True)}
+
+        def value(leaf: Any) -> Any:
+            return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        for node in self.nodes:
+            if node.is_input or node.encodes:
+                continue
+            call: Any = getattr(node.operation, "function", node.operation)
+            out = call(*replaced(node.args, value), **replaced(node.kwargs, value))
+            for k, a in zip(leaves(node.outputs), leaves(out), strict=True):
+                values.setdefault(id(k), a)
+        return [values[id(t)] for t in (*self.flat_outputs, *self.losses)]
 
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction, in the place of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from kurve import optimizers
@@ -114,7 +115,13 @@ class Trainable:
     def _keep(self, name: str, value: Any) -> None:
         """Keep what a user's model sets under the name of an argument of `compile`,
         until `compile` is called."""
-        if self._network.compilation is not None:
+        compilation = self._network.compilation
+        if compilation is not None and name == "optimizer":
+            check_unlocked(self, "optimizer")
+            new = replace(compilation, optimizer=optimizers.get(value))
+            self._network.compile(new)
+            return
+        if compilation is not None:
             raise AttributeError(
                 f"[{type(self).__name__}] {name} is what compile was given. Received: "
                 f"{name}={value!r}. Try model.compile(...) again."

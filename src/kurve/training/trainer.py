@@ -318,7 +318,8 @@ class Trainer(Trainable):
             else:
                 x = check_inputs("predict", network, x)
             in_one = not (verbose or callbacks or batch_size or steps)
-            if in_one and (plan := network.plan) is not None and plan.rows is None:
+            plan = network.plan
+            if in_one and plan is not None and not (plan.rows or plan.is_python):
                 y = self._ready_program().predict(self._state_to_predict(), x)
             else:
                 y = predict_rows(self, x, batch_size, steps, verbose, callbacks)
@@ -445,7 +446,10 @@ class Trainer(Trainable):
                 raise unknown_argument(type(self).__call__, name, where)
             if training is not None:
                 training = check_flag(type(self).__name__, "training", training)
-            if training or active.tapes or self._network.draws:
+            elif active.training:
+                training = True
+            network = self._network
+            if training or active.tapes or network.draws or network.as_written:
                 from kurve.training.calls import call_by_hand
 
                 return call_by_hand(self, x, bool(training))

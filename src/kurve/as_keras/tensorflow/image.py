@@ -68,6 +68,8 @@ def resize(
     """Images of another size, float32 unless the method is "nearest"."""
     x = value(images)
     height, width = (int(s) for s in size)
+    if method == "area":
+        return _by_areas(x, height, width)
     if method not in ("bilinear", "nearest") or preserve_aspect_ratio or antialias:
         raise NotImplementedError(
             "[tf.image.resize] images are resized bilinearly or to the nearest pixel. "
@@ -78,6 +80,26 @@ def resize(
     y = resized(floats[None] if alone else floats, height, width, method)
     y = y[0] if alone else y
     return ops.cast(y, x.dtype.name) if method == "nearest" else y
+
+
+def _by_areas(x: Any, height: int, width: int) -> Any:
+    """Each pixel the mean of the rectangle that it covers."""
+    rows, columns = (
+        _areas(have, want)
+        for have, want in zip(x.shape[-3:-1], (height, width), strict=True)
+    )
+    y = ops.matmul(ops.swapaxes(ops.cast(x, "float32"), -1, -2), columns)
+    y = ops.swapaxes(y, -1, -3)  # (..., W', C, H) -> columns last
+    y = ops.matmul(y, rows)
+    return ops.swapaxes(ops.swapaxes(y, -1, -3), -1, -2)
+
+
+def _areas(have: int, want: int) -> np.ndarray:
+    """How much of each new pixel along an axis an old one is: (have, want)."""
+    edges = np.linspace(0.0, have, want + 1)
+    low = np.maximum(edges[None, :-1], np.arange(have)[:, None])
+    high = np.minimum(edges[None, 1:], np.arange(have)[:, None] + 1.0)
+    return (np.maximum(high - low, 0.0) * (want / have)).astype(np.float32)
 
 
 @eager

@@ -29,6 +29,8 @@ class Variable(_Weight):
         dtype: of the numbers.
     """
 
+    is_free = True
+
     def __init__(
         self,
         initial_value: Any,

@@ -14,6 +14,7 @@ gradients against finite differences.
 * `recurrence`: sequences, step by step.
 * `states`: what goes from one batch to the next.
 * `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
+* `python`: formulas that run as they are written.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
 * `metrics`: what is accumulated during an epoch.
@@ -69,6 +70,10 @@ class ReferenceProgram:
         heads = self.plan.heads
         outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
         self.plan.check_rows(len(xs[0]))
+        if self.plan.is_python:  # it may mix samples
+            values, _ = self._forward(state, [x.astype(dtype) for x in xs], False)
+            outs = [values[head.value] for head in heads]
+            return outs[0] if len(outs) == 1 else tuple(outs)
         drawn = self._drawn(state, len(xs[0]))
         for i in range(len(xs[0])):
             row = [x[i : i + 1].astype(dtype) for x in xs]

@@ -25,6 +25,7 @@ from kurve.engines.reference import (
     padding,
     pooling,
     products,
+    python,
     recurrence,
     reducing,
     scaling,
@@ -260,6 +261,7 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "simple_rnn": recurrence.SIMPLE_RNN,
     "masked_batch_normalization": (scaling.masked_forward, scaling.masked_backward),
     "keep_states": (states.keep_forward, states.keep_backward),
+    "python": (python.python_forward, python.python_backward),
 }
 """Those that take any number of inputs."""
 

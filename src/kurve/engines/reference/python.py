@@ -1,0 +1,27 @@
+"""Formulas that run as they are written, whose code the operation holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kurve.engines.base import State
+from kurve.engines.reference.common import Arrays, Cache, Gradients, view
+from kurve.plan import Op
+
+
+def python_forward(
+    op: Op, xs: Arrays, state: State, training: bool
+) -> tuple[np.ndarray, Cache]:
+    """y of the whole batch, as the code says."""
+    values = {role: view(state.params, slot) for role, slot in op.params.items()}
+    values |= {role: view(state.buffers, slot) for role, slot in op.buffers.items()}
+    y, cache = op.attrs["code"].forward(xs, values, training)
+    return y.astype(state.params.dtype), cache
+
+
+def python_backward(
+    op: Op, dy: np.ndarray, cache: Cache, state: State
+) -> tuple[Arrays, Gradients]:
+    """By the tape that has seen the code run."""
+    dxs, slopes = op.attrs["code"].backward(dy, cache)
+    return dxs, {role: dw for role, dw in slopes.items() if role in op.params}

@@ -1,0 +1,17 @@
+"""Errors of formulas that need their batch as a whole, with values: these run as they
+are written, on arrays."""
+
+from __future__ import annotations
+
+
+class NeedsArrays(Exception):
+    """A formula that no plan can hold, but that arrays can show: it moves the batch
+    axis, asks for values, or writes weights."""
+
+
+class NeedsBatch(NeedsArrays, ValueError):
+    """It moves the batch axis, or mixes samples."""
+
+
+class NeedsValues(NeedsArrays, TypeError):
+    """It asks for values, or writes weights."""

@@ -194,7 +194,7 @@ def test_json() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             models.model_from_json(text)
-    with pytest.raises(TypeError, match="must be text"):
+    with pytest.raises(TypeError, match="must be a string"):
         models.model_from_json(3)  # type: ignore[arg-type]
 
 

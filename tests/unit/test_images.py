@@ -35,8 +35,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "channels first": (
         lambda: Conv2D(3, 3, data_format="channels_first"),
         "[Conv2D] data_format must be 'channels_last'. Received: "
-        "data_format='channels_first'. Try channels last, with "
-        "x.transpose(0, 2, 3, 1) for images whose channels come first.",
+        "data_format='channels_first'. Try channels-last arrays: "
+        "x.transpose(0, 2, 3, 1) converts channels-first images.",
     ),
     "filters": (
         lambda: Conv2D(0, 3),
@@ -295,7 +295,7 @@ WRONG_PICTURES: dict[str, tuple[Any, str]] = {
     "not finite": (
         np.where(np.arange(64).reshape(1, 8, 8, 1) == 9, np.nan, 0.0),
         "[predict] x must be finite. Received: x[0, 1, 1, 0] = nan (1 such values in "
-        "all). Try leaving these rows out.",
+        "total). Try dropping these rows.",
     ),
 }
 

@@ -534,7 +534,7 @@ class StringLookup(_Lookup):
         for name, token in (("mask_token", mask_token), ("oov_token", oov_token)):
             self._refuse(
                 token is not None and not isinstance(token, str),
-                f"{name} must be text or None",
+                f"{name} must be a string or None",
                 f"{name}={token!r}",
                 f"{name}='[UNK]'",
             )

@@ -63,7 +63,7 @@ class Field:
     def text(self) -> str:
         """A string."""
         if not isinstance(self.value, str):
-            raise self.error(f"it must be text. Received: {self.value!r}")
+            raise self.error(f"it must be a string. Received: {self.value!r}")
         return self.value
 
     def boolean(self) -> bool:

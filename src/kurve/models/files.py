@@ -119,7 +119,7 @@ def model_from_json(
 
     if not isinstance(json_string, str):
         raise TypeError(
-            "[model_from_json] json_string must be text. "
+            "[model_from_json] json_string must be a string. "
             f"Received: {json_string!r}. Try model.to_json()."
         )
     try:

@@ -118,7 +118,7 @@ def test_configurations(name: str) -> None:
 @pytest.mark.parametrize("name", ["texts", "hashing"])
 def test_refused_inside_a_model(name: str) -> None:
     made = MADE[name]()
-    with pytest.raises(ValueError, match="on arrays or on the inputs of a model"):
+    with pytest.raises(ValueError, match="on arrays or inputs of a model"):
         Sequential([layers.Input((2,)), layers.Dense(2), made])
 
 
@@ -148,7 +148,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "weights": (
         lambda: layers.CategoryEncoding(3)([[1]], count_weights=[[1]]),
-        "[CategoryEncoding] count_weights belong to output_mode='count'.",
+        "[CategoryEncoding] count_weights need output_mode='count'.",
     ),
     "shape of weights": (
         lambda: layers.CategoryEncoding(3, "count")([[1]], count_weights=[1]),
@@ -181,7 +181,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "mask": (lambda: layers.Hashing(3, mask_value=0.5), "[Hashing] mask_value must"),  # type: ignore[arg-type]
     "one column": (
         lambda: layers.HashedCrossing(3)([["a"]]),
-        "[HashedCrossing] x must be two or more arrays of one shape.",
+        "[HashedCrossing] x must be two or more arrays of the same shape.",
     ),
     "wide": (
         lambda: layers.HashedCrossing(3)([np.ones((2, 2)), np.ones((2, 2))]),

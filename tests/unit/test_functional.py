@@ -224,7 +224,7 @@ WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: Add()([Input((3,)), Input((4,))]),
     ),
     "concatenated along another axis": (
-        r"\[concatenate\] the shapes must agree",
+        r"\[concatenate\] shapes must agree",
         lambda: Concatenate(1)([Input((3, 2)), Input((3, 4))]),
     ),
     "along the batch": (

@@ -70,8 +70,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "groups of channels": (
         lambda: Conv2D(4, 3, groups=2, name="c").build((None, 8, 8, 3)),
-        "[Conv2D] layer 'c' divides the channels into 2 groups, so their number must "
-        "be a multiple of that. Received: samples of shape (8, 8, 3). Try groups=1.",
+        "[Conv2D] layer 'c' splits the channels into 2 groups, so their number must "
+        "be a multiple of it. Received: samples of shape (8, 8, 3). Try groups=1.",
     ),
     "no channels": (
         lambda: Conv2D(4, 3, name="c").build((None, 28, 28)),
@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "translation": (
         lambda: layers.RandomTranslation(0.1, 2.0),
-        "[RandomTranslation] width_factor must be a number in [-1, 1], or two of them. "
+        "[RandomTranslation] width_factor must be a number in [-1, 1] or two numbers. "
         "Received: width_factor=2.0. Try width_factor=0.1.",
     ),
     "fill": (

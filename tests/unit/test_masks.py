@@ -182,7 +182,7 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
         (
             lambda: layers.Attention()([X, X], mask=[None, X[:, 1:, 0]]),
             ValueError,
-            "a mask must have the axes of its input but the last",
+            "a mask must have the axes of its input except the last",
         ),
         (
             lambda: layers.Add().compute_mask([X, X], X[..., 0]),
@@ -197,7 +197,7 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
         (
             lambda: layers.BatchNormalization()(X, mask=np.ones((6, 3)), training=True),
             ValueError,
-            "must have the axes of its input but the last",
+            "must have the axes of its input except the last",
         ),
         (
             lambda: layers.Softmax()(X, mask=np.ones((6, 4))),

@@ -1,4 +1,4 @@
-"""What the functions of `kurve.ops` share: axes, types and their errors."""
+"""Shared by the functions of `kurve.ops`: axes, dtypes and their errors."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from kurve.formulas.graph import Tensor
 
 
 def dtype_name(dtype: Any) -> str:
-    """The name of a type: of a string, a NumPy type or a policy."""
+    """The name of a dtype, given as a string, a NumPy dtype or a policy."""
     name = (
         getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
     )
     name = {"int": "int32", "float": "float32", "bool_": "bool"}.get(name, name)
     if name != "bool" and name.rstrip("0123456789") not in ("float", "int", "uint"):
         raise ValueError(
-            "[ops] there is no type of that name. Received: "
+            "[ops] unknown dtype. Received: "
             f'dtype={str(dtype)[:80]!r}. Try dtype="float32".'
         )
     return name
 
 
 def axis_of(axis: int, ndim: int) -> int:
-    """An axis counted from the start."""
+    """Normalize an axis to count from the start."""
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise ValueError(
@@ -34,13 +34,13 @@ def axis_of(axis: int, ndim: int) -> int:
 
 
 def sample_axis(x: Tensor, axis: int) -> int:
-    """The axis of a sample; -1 for the batch axis."""
+    """The axis without the batch axis; -1 for the batch axis itself."""
     return axis_of(axis, x.ndim) - x.batched
 
 
 def no_batch(where: str, x: Any) -> ValueError:
     return ValueError(
-        f"[{where}] the batch axis must stay where it is, because samples are computed "
-        f"on their own. Received: a tensor of shape {x.shape}. "
+        f"[{where}] the batch axis must stay first, because samples are computed "
+        f"independently. Received: a tensor of shape {x.shape}. "
         "Try one of the other axes."
     )

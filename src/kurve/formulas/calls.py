@@ -1,4 +1,4 @@
-"""Calls of functions: on arrays, on symbolic tensors, and while a plan is built."""
+"""Function calls: on arrays, on symbolic tensors, and while a plan is built."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kurve.ops.elementwise import RULES
 F = TypeVar("F", bound=Callable[..., Any])
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""The functions by name: those that files may hold."""
+"""Functions by name, which files may refer to."""
 
 
 def function(call: F) -> F:
-    """Decorator of a function of `kurve.ops`."""
+    """Decorator for functions of `kurve.ops`."""
 
     @functools.wraps(call)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -41,20 +41,20 @@ def function(call: F) -> F:
 
 
 def recorded(operation: Any, args: Sequence[Any], kwargs: Any) -> Any:
-    """The symbolic result of an operation, which becomes a node of the user's graph."""
+    """Add an operation to the user's graph as a node; return its symbolic result."""
     out = inferred(operation.run, args, kwargs)
     Node(operation, args, kwargs, out)
     return out
 
 
 TRIALS = ((97, 61), (89, 67))
-"""Sizes that stand for unknown ones while shapes are inferred, in turn: what differs in
-the results is unknown too."""
+"""Sizes tried in turn for unknown axes while inferring shapes: result sizes that differ
+are unknown too."""
 
 
 def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What a call gives for symbolic tensors: the structure with symbolic tensors of
-    the right shapes. The call is traced in a graph that is thrown away."""
+    """The result of a call on symbolic tensors: its structure, with symbolic tensors of
+    the right shapes. The call is traced in a temporary graph."""
     results = []
     unknown = any(
         None in leaf.sample
@@ -65,7 +65,7 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         shapes: list[tuple[int, ...]] = []
         order: dict[int, int] = {}
         dtypes: list[str] = []
-        masked: list[tuple[int, int]] = []  # numbers of a tensor and of its mask
+        masked: list[tuple[int, int]] = []  # indices of a tensor and its mask
 
         def add(
             sample: Any,
@@ -112,7 +112,7 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _common(shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
-    """The sizes that are equal in all; None for the others."""
+    """The sizes equal in all shapes; None for the others."""
     return tuple(
         s if all(s == o for o in others) else None
         for s, *others in zip(*shapes, strict=True)
@@ -121,10 +121,10 @@ def _common(shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
 
 @function
 def mask_of(x: Any) -> Any:
-    """Which steps of x count, as the layers before it say; None for all.
+    """The mask of x set by earlier layers; None if there is none.
 
     Args:
-        x: a tensor, or an array that a layer gave.
+        x: a tensor, or an array returned by a layer.
     """
     return x.mask if isinstance(x, Tensor) else getattr(x, "_keras_mask", None)
 
@@ -156,7 +156,8 @@ def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
     if graph is not None:
         return graph.elementwise(name, *operands, dtype=dtype)
     for operand in operands:
-        if hasattr(operand, "_elementwise"):  # of curve_fit, a constraint or a penalty
+        # A symbol of curve_fit, a constraint or a penalty.
+        if hasattr(operand, "_elementwise"):
             return operand._elementwise(name, *map(as_array, operands))
     arrays = [as_array(x) for x in operands]
     with np.errstate(all="ignore"):
@@ -198,4 +199,4 @@ INEXACT = frozenset(RULES) - {
     "isnan",
     "stop_gradient",
 }
-"""Operations whose result is no integer, whatever their arguments are."""
+"""Operations whose result is never an integer."""

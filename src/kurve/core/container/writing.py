@@ -99,7 +99,8 @@ def _checked(
         raise ValueError(
             f"[{where}] names and description must fit into {MAX_HEADER} "
             f"bytes of a file, with at most {MAX_TENSORS} arrays. "
-            f"Received: {size} bytes, {len(arrays)} arrays. Try shorter or fewer names, levels or layers."
+            f"Received: {size} bytes, {len(arrays)} arrays. "
+            "Try shorter or fewer names, levels or layers."
         )
     return described, entries, sums, size
 

@@ -230,7 +230,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "[softmax] axis must be the last one of samples of shape (2, 3).",
     ),
-    "odd": (lambda: activations.glu(np.ones((2, 3))), ValueError, "[glu] the axis is"),
+    "odd": (lambda: activations.glu(np.ones((2, 3))), ValueError, "[glu] the axis"),
     "assignment": (
         lambda: setattr(activations.relu, "alpha", 2.0),
         AttributeError,

@@ -35,8 +35,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "channels first": (
         lambda: Conv2D(3, 3, data_format="channels_first"),
         "[Conv2D] data_format must be 'channels_last'. Received: "
-        "data_format='channels_first'. Try channels-last arrays: "
-        "x.transpose(0, 2, 3, 1) converts channels-first images.",
+        "data_format='channels_first'. Try channels last, with "
+        "x.transpose(0, 2, 3, 1) for images whose channels come first.",
     ),
     "filters": (
         lambda: Conv2D(0, 3),
@@ -86,9 +86,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "too small": (
         lambda: Conv2D(4, 3, dilation_rate=2, name="c").build((None, 4, 9, 1)),
-        "[Conv2D] layer 'c' slides a window of 5 x 5 over its samples, which must not "
-        "be smaller. Received: samples of shape (4, 9, 1). Try padding='same', or "
-        "fewer layers before it that make the samples smaller.",
+        "[Conv2D] layer 'c' slides a window of 5 x 5 over its samples, which are too "
+        "small. Received: samples of shape (4, 9, 1). Try padding='same', or "
+        "fewer downsampling layers before it.",
     ),
     "other channels": (
         lambda: (
@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "reshape twice free": (
         lambda: Reshape((-1, -1)),
         "[Reshape] target_shape must be a tuple of positive integers, without the "
-        "batch axis; one of them may be -1. Received: target_shape=(-1, -1). "
+        "batch axis; one of them can be -1. Received: target_shape=(-1, -1). "
         "Try Reshape((28, 28, 1)).",
     ),
     "momentum": (
@@ -131,13 +131,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "batch axis": (
         lambda: BatchNormalization(axis=4).build((None, 4, 4, 2)),
-        "[BatchNormalization] axis must name axes of the input other than that of the "
-        "batch. Received: axis=4 for shape (None, 4, 4, 2). Try axis=-1.",
+        "[BatchNormalization] axis must name axes of the input other than the batch "
+        "axis. Received: axis=4 for shape (None, 4, 4, 2). Try axis=-1.",
     ),
     "layer axis": (
         lambda: layers.LayerNormalization(axis=[0, 3]).build((None, 4, 4, 2)),
-        "[LayerNormalization] axis must name axes of the input other than that of the "
-        "batch. Received: axis=(0, 3) for shape (None, 4, 4, 2). Try axis=-1.",
+        "[LayerNormalization] axis must name axes of the input other than the batch "
+        "axis. Received: axis=(0, 3) for shape (None, 4, 4, 2). Try axis=-1.",
     ),
     "zero padding": (
         lambda: layers.ZeroPadding2D((1, 2, 3)),
@@ -152,12 +152,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "scale": (
         lambda: Rescaling(float("nan")),
-        "[Rescaling] scale must be a finite number, or one for each channel. Received: "
+        "[Rescaling] scale must be a finite number, or one per channel. Received: "
         "scale=nan. Try Rescaling(1 / 255).",
     ),
     "scales": (
         lambda: Rescaling([1.0, 2.0]).build((None, 4, 4, 3)),
-        "[Rescaling] scale must be a number, or one for each of the 3 channels. "
+        "[Rescaling] scale must be a number, or one per channel (3). "
         "Received: 2 numbers, and samples of shape (4, 4, 3). Try scale=1.",
     ),
     "noise": (

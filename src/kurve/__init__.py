@@ -106,8 +106,8 @@ _HOMES = {
     "tables": "kurve.tables",
     "utils": "kurve.utils",
 }
-"""Where each public name lives. It is imported when it is first used, so that nobody
-waits for what a program does not need."""
+"""Module of each public name. It is imported on first use, so that programs only load
+what they need."""
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -127,5 +127,5 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    """The public names; the modules inside (`kurve.core`, `kurve.training`) are not."""
+    """The public names, without internal modules (`kurve.core`, `kurve.training`)."""
     return sorted([*_HOMES, "__version__"])

@@ -1,4 +1,4 @@
-"""`python -m kurve` is the command `kurve`."""
+"""`python -m kurve` runs the command `kurve`."""
 
 from kurve.cli import main
 

@@ -1,5 +1,5 @@
-"""Activations by name. The formulas are in `kurve.ops.activations`, and those that
-engines have fused into their products in `kurve.engines.reference.activations`.
+"""Activations by name. The formulas are in `kurve.ops.activations`; those that engines
+fuse into their products are in `kurve.engines.reference.activations`.
 
 Each is an object to pass to a layer, `Dense(8, activation=activations.relu)`, or to
 call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
@@ -29,10 +29,10 @@ FUSED = frozenset(
     {"linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid"}
     | {"tanh", "softplus", "softsign", "sin", "snake"}
 )
-"""Those that are part of other ops, without arguments or with alpha alone."""
+"""Activations that can be fused into other ops: no arguments, or only alpha."""
 
 ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
-"""Those that are not elementwise. Engines have softmax over the last axis."""
+"""Activations that are not elementwise. Engines support softmax over the last axis."""
 
 ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "leaky_relu": {"alpha": 0.2},
@@ -41,23 +41,23 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     **{name: {"axis": -1} for name in ALONG_AN_AXIS},
     **{name: formula.arguments for name, formula in FORMULAS.items()},
 }
-"""The arguments of each, with their defaults; `...` for one that must be given."""
+"""The arguments of each, with their defaults; `...` marks required ones."""
 
 
 class Activation:
-    """An activation: a name and its arguments. Equal ones are equal.
+    """An activation function: a name and its arguments, compared by value.
 
     Args:
         name: such as "relu".
         alpha: the slope of leaky_relu, the scale of elu and celu, the frequency of
-            snake; the others do not use it.
-        arguments: those of Keras's function, by name: negative_slope, max_value and
-            threshold of relu, approximate of gelu, threshold of the shrinking ones,
+            snake; ignored by the others.
+        arguments: arguments of the Keras function, by name: negative_slope, max_value
+            and threshold of relu, approximate of gelu, threshold of the shrinking ones,
             threshold and default_value of threshold, b of squareplus, axis of softmax.
 
     Raises:
         ValueError: an unknown name; an alpha that is not finite or, for snake, not in
-            [1e-30, 1e30]; another bad value.
+            [1e-30, 1e30]; any other invalid value.
         TypeError: an unknown argument.
 
     Example:
@@ -69,7 +69,7 @@ class Activation:
 
     name: str
     arguments: tuple[tuple[str, Any], ...]
-    """Those that are not the default, in the order of Keras's function."""
+    """Arguments that differ from the defaults, in the order of Keras's function."""
 
     def __init__(self, name: str, alpha: Any = None, **arguments: Any) -> None:
         if not isinstance(name, str) or name not in NAMES:
@@ -79,7 +79,7 @@ class Activation:
             alpha = arguments.pop("negative_slope")
         if alpha is not None:
             _check_number(name, "alpha", alpha)
-            if "alpha" in known:  # the others do not use it
+            if "alpha" in known:  # ignored by the others
                 arguments["alpha"] = alpha
         for key, value in arguments.items():
             if key not in known:
@@ -98,7 +98,7 @@ class Activation:
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
-            f"[{self.name}] an activation does not change. Received: {name}={value!r}. "
+            f"[{self.name}] activations are immutable. Received: {name}={value!r}. "
             f"Try Activation({self.name!r}, ...)."
         )
 
@@ -119,37 +119,37 @@ class Activation:
 
     @property
     def __name__(self) -> str:
-        """Of the function, as in Keras."""
+        """Name of the function, as in Keras."""
         return self.name
 
     @property
     def alpha(self) -> float:
-        """Its value or default; 0 where there is none."""
+        """The value or default of alpha; 0 if the activation has none."""
         defaults = ARGUMENTS.get(self.name, {})
         return float(dict(self.arguments).get("alpha", defaults.get("alpha", 0.0)))
 
     def having(self, **arguments: Any) -> Activation:
-        """The same with other arguments."""
+        """A copy with other arguments."""
         return Activation(self.name, **{**dict(self.arguments), **arguments})
 
     @property
     def is_fused(self) -> bool:
-        """Whether it can be part of another op."""
+        """Whether it can be fused into another op."""
         return self.name in FUSED and all(key == "alpha" for key, _ in self.arguments)
 
     def attrs(self) -> dict[str, Attr]:
-        """Of an op that ends with it, if it is fused; else with none."""
+        """Attributes of an op with this activation fused, if it can be."""
         if not self.is_fused:
             return linear.attrs()
         return {"activation": self.name, "alpha": self.alpha}
 
     def ops(self, layer: str, shape: Shape) -> list[Op]:
-        """The op that computes it by itself for samples of that shape; none where it is
-        fused into the op before it.
+        """The op that computes it on its own for samples of that shape; none if it is
+        fused into the previous op.
 
         Raises:
-            ValueError: another axis than the last, an argument that is missing.
-            NotImplementedError: an activation that engines do not have.
+            ValueError: an axis other than the last, or a missing argument.
+            NotImplementedError: an activation that engines do not support.
         """
         if self.is_fused:
             return []
@@ -163,7 +163,7 @@ class Activation:
             return [Op("softmax", layer, shape, shape)]
         if self.name not in FORMULAS:
             raise NotImplementedError(
-                f"[{self.name}] engines do not have this activation yet. "
+                f"[{self.name}] engines do not support this activation yet. "
                 f"Received: {self.name!r} in the layer {layer!r}. "
                 f"Try activations.{self.name}(x) on an array."
             )
@@ -172,12 +172,12 @@ class Activation:
         ]
 
     def _facts(self) -> dict[str, Attr]:
-        """What diagnosis has to know of a formula's op."""
+        """What diagnosis needs to know about a formula's op."""
         arguments = {k: v for k, v in self.arguments if v is not None}
         return {"activation": self.name, **arguments}
 
     def checked(self) -> Any:
-        """The tape of its formula.
+        """The traced formula.
 
         Raises:
             ValueError: an argument is missing.
@@ -195,17 +195,18 @@ class Activation:
 
     @entry
     def __call__(self, x: Any, *values: Any, **arguments: Any) -> Any:
-        """The activation of every element of x; softmax goes over the last axis.
+        """Apply the activation to every element of x; softmax works along the last
+        axis.
 
         Args:
-            x: numbers, or a symbolic tensor, such as layers of one's own have.
-            values, arguments: those of Keras's function, for this call.
+            x: numbers, or a symbolic tensor as in custom layers.
+            values, arguments: arguments of the Keras function, for this call.
         """
         if values or arguments:
             names = list(ARGUMENTS.get(self.name, {}))
             if len(values) > len(names):
                 raise TypeError(
-                    f"[{self.name}] there are {len(names)} arguments beside x. "
+                    f"[{self.name}] there are {len(names)} arguments besides x. "
                     f"Received: {len(values)}. Try {self.name}(x)."
                 )
             given = {**dict(zip(names, values, strict=False)), **arguments}
@@ -229,7 +230,7 @@ class Activation:
             return np.asarray(run(self.checked(), RULES, [z])[0])
 
     def _formula(self, x: Any) -> Any:
-        """Of symbolic tensors, and of what gradient tapes follow."""
+        """Apply it to symbolic tensors and to values that gradient tapes watch."""
         from kurve.formulas.public import FUNCTIONS
         from kurve.layers import Activation as ActivationLayer
 
@@ -243,14 +244,14 @@ class Activation:
             arguments = {}
         if name in FUNCTIONS and (name != "relu" or not self.arguments):
             return FUNCTIONS[name](x, **arguments)
-        return ActivationLayer(self)(x + 0.0)  # of a variable, its value
+        return ActivationLayer(self)(x + 0.0)  # reads the value of a variable
 
 
 class FunctionActivation(Activation):
-    """A function of the user, which a layer calls on its output as a formula.
+    """A user's function, which a layer traces as a formula on its output.
 
     Args:
-        function: x -> y of the same shape, in functions of `kurve.ops` or NumPy's.
+        function: x -> y of the same shape, written with `kurve.ops` or NumPy functions.
     """
 
     function: Callable[[Any], Any]
@@ -285,12 +286,12 @@ class FunctionActivation(Activation):
         return []
 
     def __call__(self, x: Any, *values: Any, **arguments: Any) -> Any:
-        """The function of x."""
+        """Apply the function to x."""
         return self.function(x, *values, **arguments)
 
 
 def _is_followed(x: Any) -> bool:
-    """Whether x is a symbolic tensor, or gradient tapes record."""
+    """Whether x is symbolic or a gradient tape is recording."""
     from kurve.formulas.operators import Symbolic
     from kurve.formulas.recording import active
 
@@ -298,7 +299,7 @@ def _is_followed(x: Any) -> bool:
 
 
 def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
-    """An activation that is not elementwise, along an axis of z."""
+    """Apply an activation that is not elementwise along an axis of z."""
     if z.ndim == 0 or not -z.ndim <= axis < z.ndim:
         raise ValueError(
             f"[{name}] axis must be one of x. Received: axis={axis} for "
@@ -307,8 +308,8 @@ def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
     if name == "glu":  # Dauphin et al. 2017
         if z.shape[axis] % 2:
             raise ValueError(
-                "[glu] the axis is divided into two halves. Received: a length of "
-                f"{z.shape[axis]}. Try an even number of units."
+                "[glu] the axis must have an even length to be halved. Received: "
+                f"length {z.shape[axis]}. Try an even number of units."
             )
         half, gate = np.split(z, 2, axis)
         return np.asarray(half * sigmoid(gate))
@@ -323,7 +324,7 @@ def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _sparsemax(z: np.ndarray, axis: int) -> np.ndarray:
-    """The point of the probability simplex that is nearest to z. Source: Martins &
+    """The point of the probability simplex nearest to z. Source: Martins &
     Astudillo 2016, algorithm 1."""
     z = np.moveaxis(z, axis, -1)
     ordered = -np.sort(-z, axis=-1)
@@ -335,7 +336,7 @@ def _sparsemax(z: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _check(name: str, key: str, value: Any) -> None:
-    """Refuse a bad value of an argument."""
+    """Refuse an invalid value of an argument."""
     if key == "axis":
         if not is_integer(value):
             raise ValueError(
@@ -360,8 +361,8 @@ def _check_number(name: str, key: str, value: Any) -> None:
         )
     if name == "snake" and not 1e-30 <= value <= 1e30:
         raise ValueError(
-            "[snake] alpha must be in [1e-30, 1e30]: the wave that is added has "
-            f"the period pi / alpha. Received: alpha={value!r}. Try alpha=1.0."
+            "[snake] alpha must be in [1e-30, 1e30]: the added wave has the "
+            f"period pi / alpha. Received: alpha={value!r}. Try alpha=1.0."
         )
     if (name == "celu" and value == 0) or (name == "squareplus" and value < 0):
         rule = "not be 0" if name == "celu" else "be at least 0"
@@ -371,7 +372,7 @@ def _check_number(name: str, key: str, value: Any) -> None:
 
 
 def _is_leaky(arguments: Mapping[str, Any]) -> bool:
-    """Whether these arguments make relu the fused leaky_relu."""
+    """Whether relu with these arguments is the fused leaky_relu."""
     rest = {k: v for k, v in arguments.items() if k != "negative_slope"}
     return arguments.get("negative_slope", 0.0) != 0.0 and all(
         _same(value, FORMULAS["relu"].arguments[key]) for key, value in rest.items()
@@ -383,14 +384,14 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """In Python's own types."""
+    """Convert to built-in Python types."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     return int(value) if is_integer(value) else None if value is None else float(value)
 
 
 def _call_of(known: Mapping[str, Any]) -> Any:
-    """A function with these arguments, to suggest the nearest of them."""
+    """A function with these arguments, used to suggest the closest match."""
     import inspect
 
     def call(**arguments: Any) -> None: ...
@@ -439,7 +440,7 @@ _TABLE |= {"swish": silu, "hard_swish": hard_silu}
 
 
 class Chosen:
-    """An attribute of a layer: `get` of what is assigned to it."""
+    """A layer attribute that passes assigned values through `get`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._key = f"_{name}"
@@ -453,8 +454,8 @@ class Chosen:
 
 @entry
 def get(identifier: Any) -> Activation:
-    """The activation with that name, of a `to_config`, or of a layer that is one, such
-    as `layers.ReLU(max_value=6.0)`; a custom function; None is linear.
+    """The activation for a name, a `to_config`, an activation layer such as
+    `layers.ReLU(max_value=6.0)` or a custom function; None is linear.
 
     Raises:
         ValueError: an unknown name.
@@ -499,8 +500,9 @@ def get(identifier: Any) -> Activation:
 
 
 def to_config(activation: Activation) -> str | dict[str, Any]:
-    """What `get` needs for an equal activation: its name, and the arguments that are
-    not the default. Of a function the name, under which `custom_objects` hold it."""
+    """The configuration from which `get` makes an equal activation: its name and
+    non-default arguments. A custom function is stored by its name in
+    `custom_objects`."""
     if isinstance(activation, FunctionActivation):
         return registry.note(activation.name, activation.function)
     if not activation.arguments:

@@ -1,9 +1,8 @@
-"""How good a model is on data that it has not seen, how certain that is, and how good
-simple baselines are: the mean of the training targets, a straight line, the largest
-class.
+"""How good a model is on unseen data, how certain that is, and how good simple
+baselines are: the mean of the training targets, a straight line, the largest class.
 
 Intervals are bootstrap percentiles: rows are resampled with replacement, and the
-interval holds the scores of 95 % of these samples.
+interval holds 95 % of the scores of these samples.
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
 """
 
@@ -23,13 +22,13 @@ from kurve.scores import Residuals, class_numbers, explained, residuals
 
 SAMPLES = 1000
 WORK = 2e7
-"""Most rows drawn in total: with many rows there are fewer samples, at least 100."""
+"""Maximum rows drawn in total: more rows mean fewer samples, but at least 100."""
 
 Measure = Callable[[np.ndarray], np.ndarray]
-"""From the means of some quantities (k, ...) to a score (...)."""
+"""A function from the means of k quantities (k, ...) to scores (...)."""
 
 Terms = tuple[np.ndarray, dict[str, Measure]]
-"""The quantities of each row (k, n), and the scores that their means give."""
+"""The quantities of each row (k, n), and the scores computed from their means."""
 
 LINE_ROWS = 20_000
 MAX_ONE_HOT = 50
@@ -37,11 +36,11 @@ MAX_ONE_HOT = 50
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of error or success, with its bootstrap interval of 95 %.
+    """A measure of error or success, with its 95 % bootstrap interval.
 
     Args:
-        name: of the measure.
-        value: on all rows.
+        name: name of the measure.
+        value: its value on all rows.
         low, high: the ends of the interval.
 
     Example:
@@ -56,7 +55,7 @@ class Score:
     high: float
 
     def text(self, value: float, digits: int = 4) -> str:
-        """A value of this score for people: fractions in per cent."""
+        """Format a value of this score: fractions as percentages."""
         fraction = self.name == "accuracy" or self.name.startswith("in ")
         return f"{value:.1%}" if fraction else number(value, digits)
 
@@ -93,20 +92,20 @@ def assess(
     coverage: float = 0.9,
     seed: int = 0,
 ) -> dict[str, Assessment]:
-    """How good a fitted model is on some rows, by target, beside simple baselines: the
-    mean and a straight line, or always the largest class.
+    """Score a fitted model on some rows, per target, beside simple baselines: the mean
+    and a straight line, or always the largest class.
 
     Args:
-        model: with `predict`; a classifier has `classes_` and `predict_proba`.
-        x, y: rows that it was not trained on.
+        model: has `predict`; a classifier also `classes_` and `predict_proba`.
+        x, y: rows that the model was not trained on.
         targets: names of the columns of y (n, outputs), or one for y (n,).
-        train: x and y of training, from which the baselines learn. Without, the mean
-            is that of `y`, and there is no line.
-        coverage: of the intervals that are checked.
-        seed: of the bootstrap.
+        train: x and y of training, from which the baselines learn. Without it, the mean
+            is that of `y`, and there is no straight line.
+        coverage: nominal coverage of the checked intervals.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: bad data, or other numbers of targets.
+        ValueError: invalid data, or a different number of targets.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
@@ -130,7 +129,7 @@ def assess_predictions(
     coverage: float,
     seed: int,
 ) -> dict[str, Assessment]:
-    """`assess`, from what the model predicts for x."""
+    """Like `assess`, from the model's predictions for x."""
     truth = as_array("assess", "y", y)
     if known.classes is not None:
         p = known.probabilities
@@ -181,11 +180,11 @@ def assess_regression(
 
     Args:
         y: (n,), the true values.
-        predictions: by predictor, (n,).
+        predictions: predictions (n,) by predictor.
         deviation: (n,), the standard deviation of "model".
-        bounds: (n, 2), the intervals of "model".
-        coverage: nominal, of the bounds.
-        seed: of the bootstrap.
+        bounds: (n, 2), the prediction intervals of "model".
+        coverage: nominal coverage of the bounds.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -224,13 +223,13 @@ def assess_classes(
     probabilities: Mapping[str, Any],
     seed: int = 0,
 ) -> Assessment:
-    """Accuracy and mean log loss for each predictor.
+    """Accuracy and mean log loss of each predictor.
 
     Args:
         y: (n,), classes.
         classes: the k classes in the order of the probabilities' columns.
         probabilities: by predictor, (n, k).
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -246,7 +245,7 @@ def assess_classes(
     for name, values in probabilities.items():
         p = np.asarray(values, float)
         correct = p.argmax(axis=1) == truth
-        known = truth >= 0  # else a class that training did not have
+        known = truth >= 0  # else a class not seen in training
         of_truth = np.where(known, p[np.arange(len(p)), np.maximum(truth, 0)], 0.0)
         loss = -np.log(np.maximum(of_truth, 1e-15))
         tables[name] = (
@@ -257,7 +256,7 @@ def assess_classes(
 
 
 def number(value: float, digits: int = 4) -> str:
-    """The value with that many significant digits: "0.01235", "12,346", "1.234e-07"."""
+    """Format with that many significant digits: "0.01235", "12,346", "1.234e-07"."""
     value = float(value)
     if not math.isfinite(value):
         return str(value)
@@ -272,10 +271,10 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
-    """Scores for programs: by target, predictor and score.
+    """Scores as nested dicts: by target, predictor and score.
 
     Args:
-        found: what `assess` gives.
+        found: result of `assess`.
 
     Example:
         >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
@@ -301,10 +300,10 @@ def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Assessment]) -> str:
-    """Scores as a table for people: a line per score, a column per predictor.
+    """Scores as a text table: one line per score, one column per predictor.
 
     Args:
-        found: what `assess` gives.
+        found: result of `assess`.
 
     Example:
         >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
@@ -333,8 +332,8 @@ def as_text(found: dict[str, Assessment]) -> str:
 
 
 class LinearBaseline:
-    """A straight line (a plane, with several features), fitted by least squares:
-    categories as indicators of their values, missing numbers as the mean.
+    """A straight line (a plane for several features), fitted by least squares;
+    categories become indicator columns, missing numbers the mean.
 
     Source: Legendre 1805.
 
@@ -347,9 +346,9 @@ class LinearBaseline:
 
     @np.errstate(over="ignore", invalid="ignore")
     def fit(self, columns: Mapping[str, np.ndarray], y: Any) -> LinearBaseline:
-        """Fit to columns by name (n,), numbers or objects, and y (n,) or (n, outputs).
+        """Fit to named columns (n,), numbers or objects, and y (n,) or (n, outputs).
 
-        Where numbers are too large for float64, the coefficients are NaN.
+        If numbers are too large for float64, the coefficients are NaN.
         """
         targets = np.asarray(y, float)
         rows = len(targets)
@@ -393,8 +392,8 @@ class LinearBaseline:
 
 def _measures(scaled: Residuals) -> dict[str, Measure]:
     """Scores of one output from the means of e^2, |e|, z and z^2, where e and z are the
-    errors and distances in `scaled`. R2 is NaN for a sample in which y happens to be
-    constant."""
+    errors and distances in `scaled`. R2 is NaN for a bootstrap sample with constant
+    y."""
     unit, ratio, constant = scaled.error_unit[0], scaled.ratio[0], scaled.constant[0]
 
     def r2(m: np.ndarray) -> np.ndarray:
@@ -410,7 +409,7 @@ def _measures(scaled: Residuals) -> dict[str, Measure]:
 
 
 def _scores(tables: Mapping[str, Terms], seed: int) -> dict[str, list[Score]]:
-    """Each measure of each predictor, with its interval; all from the same bootstrap
+    """Each measure of each predictor with its interval, all from the same bootstrap
     samples."""
     terms = np.concatenate([each for each, _ in tables.values()])
     rows = terms.shape[1]

@@ -1,5 +1,5 @@
-"""Keras's names for settings, types and names, in one place for programs that look for
-them here."""
+"""Keras's names for settings, dtypes and naming, for programs that import them from
+`backend`."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ DTYPES = (
 
 @entry
 def standardize_dtype(dtype: Any) -> str:
-    """Keras's name of a type.
+    """Keras's name of a dtype.
 
     Args:
-        dtype: a name, a type of Python or NumPy, or None for "float32".
+        dtype: a name, a Python or NumPy type, or None for "float32".
 
     Raises:
-        ValueError: an unknown type.
+        ValueError: unknown dtype.
 
     Example:
         >>> kurve.backend.standardize_dtype(np.int64)
@@ -74,13 +74,13 @@ def _hashable(value: Any) -> bool:
 
 @entry
 def is_float_dtype(dtype: Any) -> bool:
-    """Whether it is a type of floating-point numbers.
+    """Whether `dtype` is a floating-point type.
 
     Args:
         dtype: see `standardize_dtype`.
 
     Raises:
-        ValueError: an unknown type.
+        ValueError: unknown dtype.
 
     Example:
         >>> kurve.backend.is_float_dtype("float16")
@@ -91,13 +91,13 @@ def is_float_dtype(dtype: Any) -> bool:
 
 @entry
 def is_int_dtype(dtype: Any) -> bool:
-    """Whether it is a type of integers.
+    """Whether `dtype` is an integer type.
 
     Args:
         dtype: see `standardize_dtype`.
 
     Raises:
-        ValueError: an unknown type.
+        ValueError: unknown dtype.
 
     Example:
         >>> kurve.backend.is_int_dtype("uint8")
@@ -108,13 +108,13 @@ def is_int_dtype(dtype: Any) -> bool:
 
 @entry
 def get_uid(prefix: str = "") -> int:
-    """How often it was called with this prefix.
+    """The number of calls with this prefix so far.
 
     Args:
-        prefix: any text.
+        prefix: any string.
 
     Raises:
-        TypeError: not text.
+        TypeError: not a string.
 
     Example:
         >>> kurve.backend.get_uid("of mine"), kurve.backend.get_uid("of mine")
@@ -122,7 +122,7 @@ def get_uid(prefix: str = "") -> int:
     """
     if not isinstance(prefix, str):
         raise TypeError(
-            "[get_uid] prefix must be text. "
+            "[get_uid] prefix must be a string. "
             f"Received: prefix={prefix!r}. Try get_uid('dense')."
         )
     return number_of(f"get_uid {prefix}") + 1

@@ -1,7 +1,7 @@
-"""Settings of the process, with Keras's names.
+"""Process-wide settings, with Keras's names.
 
-Engines compute in float32, with channels last and with 1e-7 where Keras has its
-epsilon. What would set them to anything else is refused, or warned of.
+Engines compute in float32 with channels last, and with 1e-7 where Keras uses its
+epsilon. Setting anything else is refused or triggers a warning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EPSILON = 1e-7
 
 
 def enable_traceback_filtering() -> None:
-    """Hide the frames inside Kurve from tracebacks. This is the default, unless the
+    """Hide Kurve's internal frames in tracebacks. This is the default, unless the
     environment variable KURVE_TRACEBACK_FILTERING is 0.
 
     Example:
@@ -40,7 +40,7 @@ def disable_traceback_filtering() -> None:
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether the frames inside Kurve are hidden from tracebacks.
+    """Whether Kurve's internal frames are hidden in tracebacks.
 
     Example:
         >>> kurve.config.is_traceback_filtering_enabled()
@@ -50,7 +50,7 @@ def is_traceback_filtering_enabled() -> bool:
 
 
 def backend() -> str:
-    """The name of what computes.
+    """The name of the backend.
 
     Example:
         >>> kurve.config.backend()
@@ -60,7 +60,7 @@ def backend() -> str:
 
 
 def floatx() -> str:
-    """The type that engines compute in.
+    """The dtype that engines compute in.
 
     Example:
         >>> kurve.config.floatx()
@@ -71,13 +71,13 @@ def floatx() -> str:
 
 @entry
 def set_floatx(value: Any) -> None:
-    """Accept "float32".
+    """Set the default dtype; only "float32" is accepted.
 
     Args:
-        value: name of a type.
+        value: name of a dtype.
 
     Raises:
-        ValueError: another type.
+        ValueError: another dtype.
 
     Example:
         >>> kurve.config.set_floatx("float32")
@@ -90,8 +90,8 @@ def set_floatx(value: Any) -> None:
 
 
 def epsilon() -> float:
-    """The small number of losses and metrics, such as the distance from 0 and 1 that
-    probabilities are kept at.
+    """The small constant in losses and metrics, for example to clip probabilities away
+    from 0 and 1.
 
     Example:
         >>> kurve.config.epsilon()
@@ -102,7 +102,7 @@ def epsilon() -> float:
 
 @entry
 def set_epsilon(value: float) -> None:
-    """Accept 1e-7.
+    """Set the small constant; only 1e-7 is accepted.
 
     Args:
         value: a number.
@@ -121,7 +121,7 @@ def set_epsilon(value: float) -> None:
 
 
 def image_data_format() -> str:
-    """The order of an image's axes.
+    """The order of image axes.
 
     Example:
         >>> kurve.config.image_data_format()
@@ -132,10 +132,10 @@ def image_data_format() -> str:
 
 @entry
 def set_image_data_format(data_format: str) -> None:
-    """Accept "channels_last".
+    """Set the order of image axes; only "channels_last" is accepted.
 
     Args:
-        data_format: the order of an image's axes.
+        data_format: the order of image axes.
 
     Raises:
         ValueError: another order.
@@ -146,16 +146,16 @@ def set_image_data_format(data_format: str) -> None:
     if data_format != "channels_last":
         raise ValueError(
             "[set_image_data_format] data_format must be 'channels_last'. "
-            f"Received: {data_format!r}. Try channels last, with "
-            "x.transpose(0, 2, 3, 1) for images whose channels come first."
+            f"Received: {data_format!r}. Try channels-last arrays: "
+            "x.transpose(0, 2, 3, 1) converts channels-first images."
         )
 
 
 class DTypePolicy:
-    """The type that a layer computes in. It is always float32.
+    """The dtype that a layer computes in, which is always float32.
 
     Args:
-        name: "float32"; another floating-point type gets a warning.
+        name: "float32"; other floating-point types trigger a warning.
 
     Raises:
         ValueError: not a floating-point type.
@@ -178,7 +178,7 @@ class DTypePolicy:
 
 
 def dtype_policy() -> DTypePolicy:
-    """The type that layers compute in.
+    """The dtype policy of layers.
 
     Example:
         >>> kurve.config.dtype_policy()
@@ -189,7 +189,7 @@ def dtype_policy() -> DTypePolicy:
 
 @entry
 def set_dtype_policy(policy: Any) -> None:
-    """Accept "float32". Another floating-point type changes nothing and gets a warning.
+    """Set the dtype policy; others than "float32" change nothing and trigger a warning.
 
     Args:
         policy: a name or a policy.
@@ -205,7 +205,7 @@ def set_dtype_policy(policy: Any) -> None:
 
 @entry
 def enable_unsafe_deserialization() -> None:
-    """Refused: no file can make Kurve run code.
+    """Always refused: files never make Kurve run code.
 
     Raises:
         NotImplementedError: always.

@@ -1,4 +1,4 @@
-"""Constraints: what the weights of a layer are set to after each update."""
+"""Constraints, applied to the weights of a layer after each update."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Constraint(Entrance):
-    """Base class, and the constraint that changes nothing.
+    """Base class of constraints; by itself it changes nothing.
 
-    One of your own computes the new weights in `__call__`, with operators and NumPy's
-    elementwise functions, sums and means. It is called when a model is built, with a
-    symbol in place of the weights, so it must be a formula: `numpy.where`, not `if`.
+    A custom constraint computes the new weights in `__call__`, with operators and
+    NumPy's elementwise functions, sums and means. It is traced with symbolic weights
+    when a model is built, so it must be a formula: `numpy.where`, not `if`.
 
     Example:
         >>> class Halved(kurve.constraints.Constraint):
@@ -37,7 +37,7 @@ class Constraint(Entrance):
     """
 
     def __call__(self, w: Any) -> Any:
-        """The weights that take the place of w."""
+        """The new value of the weights w."""
         return _weights(self, w)
 
     def get_config(self) -> dict[str, Any]:
@@ -53,10 +53,10 @@ class Constraint(Entrance):
         return serialize(self)
 
     def formula_for(self, shape: tuple[int, ...]) -> Formula:
-        """What it does with weights of that shape, for engines.
+        """Trace the constraint for weights of that shape, for engines.
 
         Raises:
-            ValueError: it is no formula, or its result has another shape.
+            ValueError: it is not a formula, or its result has another shape.
         """
         return formula(self, shape)
 
@@ -68,11 +68,11 @@ class MaxNorm(Constraint):
 
     Args:
         max_value: largest norm, at least 0.
-        axis: axis, or axes, of the weights that belong to one norm: 0 for the kernel of
-            `Dense`, (0, 1, 2) for that of `Conv2D`.
+        axis: axis or axes over which norms are computed: 0 for the kernel of `Dense`,
+            (0, 1, 2) for that of `Conv2D`.
 
     Raises:
-        ValueError: a number out of range, or no axes.
+        ValueError: a number out of range, or invalid axes.
 
     Example:
         >>> kurve.constraints.MaxNorm(1.0)([[3.0], [4.0]]).round(3)
@@ -137,11 +137,11 @@ class MinMaxNorm(Constraint):
 
     Args:
         min_value, max_value: at least 0.
-        rate: 1 sets the norms, less moves them there step by step.
+        rate: 1 enforces the norms at once, smaller values gradually.
         axis: see `MaxNorm`.
 
     Raises:
-        ValueError: a number out of range, or no axes.
+        ValueError: a number out of range, or invalid axes.
 
     Example:
         >>> kurve.constraints.MinMaxNorm(10.0, 20.0)([[3.0], [4.0]]).round(3)
@@ -194,7 +194,7 @@ _TABLE: Mapping[str, Callable[[], Constraint]] = CLASSES | {
 
 @entry
 def get(identifier: Any) -> Constraint | None:
-    """The constraint with that name, with Keras's defaults, of a `serialize`, or of a
+    """The constraint for a name (with Keras's defaults), a `serialize` result or a
     class; None for None."""
     if identifier is None or isinstance(identifier, Constraint):
         return identifier
@@ -207,18 +207,18 @@ def get(identifier: Any) -> Constraint | None:
         return identifier()
     raise TypeError(
         "[constraints] a constraint must be a name or an object of kurve.constraints. "
-        f"Received: {identifier!r}. Try 'non_neg', or a class of your own that is a "
+        f"Received: {identifier!r}. Try 'non_neg', or your own "
         "kurve.constraints.Constraint."
     )
 
 
 def serialize(constraint: Constraint | None) -> Any:
-    """Class and configuration of a constraint; None of None."""
+    """Class and configuration of a constraint; None for None."""
     return registry.entry(constraint, CLASSES)
 
 
 def deserialize(config: Mapping[str, Any]) -> Constraint:
-    """The constraint of a `serialize`."""
+    """The constraint from a `serialize` result."""
     if "module" in config:  # as Keras writes it
         from kurve.core.registration import deserialize_keras_object
 
@@ -230,10 +230,10 @@ def deserialize(config: Mapping[str, Any]) -> Constraint:
 
 
 def formula(constraint: Constraint, shape: tuple[int, ...]) -> Formula:
-    """What the constraint does with weights of that shape, for engines.
+    """Trace the constraint for weights of that shape, for engines.
 
     Raises:
-        ValueError: it is no formula, or its result has another shape.
+        ValueError: it is not a formula, or its result has another shape.
     """
     from kurve.ops.formula import trace
 
@@ -256,7 +256,7 @@ def formula(constraint: Constraint, shape: tuple[int, ...]) -> Formula:
 
 
 def _weights(constraint: Constraint, w: Any) -> Any:
-    """An array, or the symbol of one."""
+    """An array or a symbolic tensor."""
     from kurve.ops.formula import Symbol
 
     if isinstance(w, Symbol):

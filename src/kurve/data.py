@@ -1,4 +1,4 @@
-"""Checks of users' arrays. Bad input is refused before anything is changed, with the
+"""Checks of user arrays. Bad input is refused before anything is changed, naming the
 argument, the position, the value and the fix."""
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from kurve.plan import Shape
 FLOAT32 = np.dtype(np.float32)
 
 SMALL = 4096
-"""Size of an array up to which a temporary array costs less than working in pieces."""
+"""Array size up to which a temporary array is cheaper than working in chunks."""
 
 PIECE = 1 << 18
-"""Number of elements to check at once, so that the result stays in the cache."""
+"""Number of elements to check at a time, so that the result stays in cache."""
 
 
 def as_samples(
@@ -36,13 +36,13 @@ def as_samples(
     Args:
         where, argument: for messages: the method and the name of its argument.
         data: array, list, data frame: anything NumPy reads. 1-D data is one feature,
-            and a last axis of 1 may be missing or too many, as in Keras.
+            and a trailing axis of 1 may be missing or extra, as in Keras.
         sample_shape: required shape of one sample; any if None.
-        keep_bytes: do not convert uint8 samples of two or more axes, which are images.
+        keep_bytes: keep uint8 samples with two or more axes, which are images.
 
     Raises:
         TypeError: text, objects or dates.
-        ValueError: complex numbers, empty, of another shape, or not finite.
+        ValueError: complex numbers, no rows, a wrong shape, or non-finite values.
     """
     if (
         type(data) is np.ndarray
@@ -50,14 +50,14 @@ def as_samples(
         and data.shape[1:] == sample_shape
         and data.flags.c_contiguous
         and data.size
-    ):  # nothing to convert: keeps predictions of single rows at microseconds
+    ):  # fast path: keeps single-row predictions at microseconds
         refuse_non_finite(where, argument, data, data)
         return data
     array = as_numbers(where, argument, data)
     given = array.shape
     if array.ndim == 0:
         raise ValueError(
-            f"[{where}] {argument} must have a row for every sample. Received: the "
+            f"[{where}] {argument} must have one row per sample. Received: the "
             f"single number {array!r}. Try {argument}=[{array!r}]."
         )
     if array.ndim == 1 and sample_shape in (None, (1,)):
@@ -72,8 +72,8 @@ def as_samples(
     if sample_shape is not None and array.shape[1:] != sample_shape:
         raise ValueError(
             f"[{where}] {argument} must have shape (n, "
-            f"{', '.join(map(str, sample_shape))}), because that is what the model was "
-            f"built for. Received: {argument}.shape={given}. "
+            f"{', '.join(map(str, sample_shape))}), because the model was built for "
+            f"that shape. Received: {argument}.shape={given}. "
             f"{_shape_fix(argument, array, sample_shape)}"
         )
     if keep_bytes and array.dtype == np.uint8 and array.ndim > 2:
@@ -84,7 +84,7 @@ def as_samples(
 
 
 def _with_last_axis(array: np.ndarray, sample_shape: Shape) -> np.ndarray:
-    """The array with a last axis of 1 more or less, where the shape has that."""
+    """Add or drop a trailing axis of 1 to match the shape, if possible."""
     given = array.shape[1:]
     if (*given, 1) == tuple(sample_shape):
         return array[..., None]
@@ -94,12 +94,12 @@ def _with_last_axis(array: np.ndarray, sample_shape: Shape) -> np.ndarray:
 
 
 def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.ndarray:
-    """`y` as an array (n, *target_shape) for a loss (or a metric, of an output without
-    loss) and a model's output.
+    """`y` as an array (n, *target_shape) for a loss (or, if the output has none, a
+    metric) and a model's output.
 
     Raises:
-        TypeError, ValueError: as `as_samples`; a shape that would have to be broadcast;
-            a value the loss cannot take (a class number that is too large, say).
+        TypeError, ValueError: see `as_samples`; a shape that would need broadcasting;
+            a value invalid for the loss (for example, a too large class number).
     """
     target = loss.target_shape(output_shape)
     if (
@@ -135,12 +135,12 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
 
 
 broadcasting: list[bool] = [False]
-"""Whether a target of a sample stands for all of its outputs, as in Keras: in programs
-that were written for it."""
+"""Whether one target per sample is compared with all of its outputs, as in Keras; set
+for programs written for Keras."""
 
 
 def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
-    """Targets with or without a last axis of one element, as predictions have it."""
+    """Add or drop a trailing axis of 1 in targets to match the predictions."""
     given = array.shape
     if given[1:] == (*target, 1):
         return array[..., 0]
@@ -151,13 +151,14 @@ def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
     if broadcasting[0] and of_samples and spread and len(array):
         shape = ", ".join(["n", *map(str, target)])
         other = ""
-        if array.ndim < len(target):  # the batch axis of y meets a later one of outputs
+        # Broadcasting would align y's batch axis with another axis.
+        if array.ndim < len(target):
             other = "; Keras compares each with the values of all samples of a batch"
         warn(
-            f"[{where}] y has one value for each sample, and the model's output has "
+            f"[{where}] y has one value per sample, but the model's output has "
             f"{math.prod(target)}: each of them is trained on that value{other}. "
-            f"Received: y.shape={given}. Try y of shape ({shape}), or a model with one "
-            "output, such as LSTM without return_sequences=True."
+            f"Received: y.shape={given}. Try y of shape ({shape}), or a model with a "
+            "single output, such as LSTM without return_sequences=True."
         )
         array = array.reshape(-1, *(1 for _ in target))
         return np.ascontiguousarray(np.broadcast_to(array, (len(array), *target)))
@@ -171,7 +172,7 @@ def _allowed(
     loss: Rowwise,
     output_shape: Shape,
 ) -> np.ndarray:
-    """The targets, whose values the loss must be able to take."""
+    """The targets, after checking that their values are valid for the loss."""
     refuse_non_finite(where, "y", targets, original)
     if isinstance(loss, Loss):
         loss.check_targets(where, targets, output_shape)
@@ -191,7 +192,7 @@ def as_weights(
         weights = weights[:, 0]
     if weights.shape != (samples,):
         raise ValueError(
-            f"[{where}] sample_weight must have shape ({samples},), one weight a row "
+            f"[{where}] sample_weight must have shape ({samples},), one weight per row "
             f"of x. Received: shape {weights.shape}. "
             f"Try sample_weight=np.ones({samples})."
         )
@@ -203,7 +204,7 @@ def as_weights(
         raise ValueError(
             f"[{where}] sample_weight must be at least 0. "
             f"Received: sample_weight[{i}] = {weights[i]:g}. "
-            "Try 0 to leave a row out."
+            "Try 0 to ignore a row."
         )
     return weights
 
@@ -211,11 +212,11 @@ def as_weights(
 def class_weights(
     where: str, class_weight: Mapping[int, float], y: np.ndarray, sparse: bool
 ) -> np.ndarray:
-    """The weight of each row's class, float32 (n,). Other classes have weight 1, and a
-    target between two classes belongs to the nearest, as in Keras.
+    """The weight of each row's class, float32 (n,). Classes not listed have weight 1,
+    and a target between two classes counts as the nearest, as in Keras.
 
     Args:
-        class_weight: from class number to weight.
+        class_weight: dict from class number to weight.
         y: checked targets: class numbers (n,) or (n, 1), or one-hot (n, classes).
     """
     if not isinstance(class_weight, Mapping):
@@ -225,7 +226,7 @@ def class_weights(
         )
     if y.ndim > 2 or (sparse and y.ndim > 1):
         raise ValueError(
-            f"[{where}] class_weight needs one class a row. "
+            f"[{where}] class_weight needs one class per row. "
             f"Received: y.shape={y.shape}. Try sample_weight."
         )
     one_hot = y.ndim == 2 and y.shape[1] > 1
@@ -250,22 +251,22 @@ def check_same_length(where: str, **arrays: np.ndarray) -> None:
 
 
 def check_lengths(where: str, lengths: Mapping[str, int]) -> None:
-    """Refuse different numbers of rows, given by the arrays' names."""
+    """Refuse different numbers of rows, given by array name."""
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"len({name})={n}" for name, n in lengths.items())
         raise ValueError(
             f"[{where}] {' and '.join(lengths)} must have the same number of rows. "
-            f"Received: {shown}. Try leaving the same rows out of each."
+            f"Received: {shown}. Try dropping the same rows from each."
         )
 
 
 def refuse_non_finite(
     where: str, argument: str, array: np.ndarray, original: np.ndarray
 ) -> None:
-    """Refuse NaN and infinity, naming the first; `original` is the array before its
+    """Refuse NaN and infinity, reporting the first; `original` is the array before its
     conversion to float32."""
     if array.size > SMALL:
-        flat = array.reshape(-1)  # a view, because all callers pass C order
+        flat = array.reshape(-1)  # a view, because all callers pass C-ordered arrays
         pieces = (flat[i : i + PIECE] for i in range(0, len(flat), PIECE))
         if all(np.isfinite(piece).all() for piece in pieces):
             return
@@ -285,12 +286,12 @@ def refuse_non_finite(
         )
     raise ValueError(
         f"[{where}] {argument} must be finite. Received: {place} = {value} "
-        f"({int((~finite).sum())} such values in all). Try leaving these rows out."
+        f"({int((~finite).sum())} such values in total). Try dropping these rows."
     )
 
 
 def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """C order and `dtype`; too large values become infinite, to be refused next."""
+    """Cast to `dtype` in C order; overflow gives infinity, which is refused next."""
     if array.dtype == dtype:
         return np.ascontiguousarray(array)
     with np.errstate(over="ignore"):
@@ -311,7 +312,7 @@ def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
         shape = ", ".join(map(str, sample_shape))
         return f"Try {argument}.reshape(-1, {shape})."
     if len(sample_shape) == 1:
-        return f"Try {argument} with the {sample_shape[0]} columns that the model has."
+        return f"Try {argument} with the {sample_shape[0]} columns of the model."
     return f"Try Input(shape={array.shape[1:] or (1,)}) in a new model."
 
 
@@ -321,7 +322,7 @@ def _target_fix(
     one_each = array.shape[1:] in ((), (1,))
     if one_each and len(output_shape) > 1:
         return (
-            "Try layers.Flatten() before the last layer, if y is one for each sample."
+            "Try layers.Flatten() before the last layer, if y has one value per sample."
         )
     if one_each and target and target[0] > 1:
         return (

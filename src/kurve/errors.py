@@ -1,9 +1,9 @@
-"""Errors, all in one form: where, rule, why, received, fix.
+"""Error classes and helpers. Messages have one form: where, rule, why, received, fix.
 
     [Dense] expected the last axis of x to be 3, because kernel is (3, 8).
     Received: x.shape=(32, 4). Try Input(shape=(4,)).
 
-Kurve raises Python's own types: `TypeError` for an argument of the wrong kind,
+Kurve raises built-in exception types: `TypeError` for an argument of the wrong kind,
 `ValueError` for a wrong value, `RuntimeError` for a call at the wrong time.
 """
 
@@ -17,10 +17,10 @@ from typing import Any
 class NonFiniteError(FloatingPointError):
     """A loss, gradient or update became NaN or infinite; the update was not applied.
 
-    what: "the loss", "the gradient of dense/kernel", "the update of dense/kernel" (its
-        new value, or the optimizer's state of it)
-    step: number of updates done before the one that failed
-    learning_rate: of the update that failed
+    what: "the loss", "the gradient of dense/kernel", or "the update of dense/kernel"
+        (its new value, or its optimizer state)
+    step: number of updates before the one that failed
+    learning_rate: learning rate of the failed update
     """
 
     def __init__(self, what: str, step: int, learning_rate: float) -> None:
@@ -37,15 +37,15 @@ class NonFiniteError(FloatingPointError):
 
 
 class ModelBusyError(RuntimeError):
-    """Another call is training or changing the model; this one has changed nothing."""
+    """Another call is training or changing the model; this call changed nothing."""
 
 
 class WrongKindError(TypeError, ValueError):
-    """An argument of the wrong type, for which Keras raises ValueError."""
+    """An argument of the wrong type where Keras raises ValueError."""
 
 
 class MissingFileError(FileNotFoundError, ValueError):
-    """No such file, for which Keras raises ValueError."""
+    """A missing file where Keras raises ValueError."""
 
 
 class TableError(ValueError):
@@ -53,15 +53,15 @@ class TableError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint does not fit the call of `fit`, or cannot be read."""
+    """A checkpoint does not match the `fit` call or cannot be read."""
 
 
 class CheckpointInUseError(RuntimeError):
-    """Another `fit`, possibly of another process, uses the folder of checkpoints."""
+    """Another `fit`, possibly in another process, uses the checkpoint folder."""
 
 
 def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not in a table, with the nearest names."""
+    """The error for an unknown name, suggesting the closest matches."""
     import difflib
 
     names = sorted(set(known))
@@ -70,30 +70,30 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     by_letters = {"".join(sorted(c.lower())): c for c in names}
     by_initials = {"".join(part[:1] for part in c.split("_")): c for c in names}
     near = difflib.get_close_matches(given, list(by_lower), n=1, cutoff=0.5)
-    meant = by_letters.get("".join(sorted(given)))  # swapped letters
+    meant = by_letters.get("".join(sorted(given)))  # transposed letters
     meant = meant or (by_lower[near[0]] if near else by_initials.get(given))
-    # If there are names and classes, show only the names.
+    # If the table has both names and classes, show only the names.
     shown = ", ".join(
         [candidate for candidate in names if candidate.islower()] or names
     )
     hint = f"Did you mean {meant!r}? Known: " if meant else "Try one of: "
-    fix = f"{hint}{shown}." if shown else f"There is no {what} at all."
+    fix = f"{hint}{shown}." if shown else f"There is no {what}."
     return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {fix}")
 
 
 def unknown_argument(
     call: Callable[..., Any], name: str, where: str | None = None
 ) -> TypeError:
-    """The error for an argument that a class or method does not have, with the nearest
-    one."""
+    """The error for an argument that a class or method does not have, suggesting the
+    closest match."""
     where = call.__name__ if where is None else where
     known = known_arguments(call)
     return TypeError(str(unknown_name(where, "argument", name, known)))
 
 
 def known_arguments(call: Callable[..., Any]) -> set[str]:
-    """The arguments by name of a function, or of a class and its base classes. Required
-    arguments of base classes are not among them: the class passes them itself."""
+    """The names of the arguments of a function, or of a class and its bases. Required
+    arguments of base classes are excluded: the class passes them itself."""
     import inspect
 
     calls: dict[Any, Any] = {call: call}
@@ -110,14 +110,14 @@ def known_arguments(call: Callable[..., Any]) -> set[str]:
 
 
 def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
-    """`table[name]`, or `unknown_name`."""
+    """`table[name]`, or raise `unknown_name`."""
     if isinstance(name, str) and name in table:
         return table[name]
     raise unknown_name(where, what, name, table)
 
 
 def path_name(where: str, argument: str, value: Any, example: str) -> str:
-    """The path of a file or folder as text.
+    """The path of a file or folder as a string.
 
     Raises:
         TypeError: the value is not a path.
@@ -134,8 +134,8 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
 
 
 def absent(module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module: what an old name stands for, or an error for an
-    unknown one that suggests the nearest ones."""
+    """A module's `__getattr__` for outdated names: return what replaces a name, or
+    raise an error that suggests the closest matches."""
 
     def attribute(name: str) -> Any:
         from kurve.core.later import old_name
@@ -149,7 +149,7 @@ def absent(module: str) -> Callable[[str], Any]:
 
 
 def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeError:
-    """The error for a name that is neither in a module nor among `more` names."""
+    """The error for a name that is neither in a module nor in `more`."""
     import sys
 
     if name.startswith("_"):

@@ -1,6 +1,6 @@
-"""Which features a fitted model depends on, and how well it is calibrated.
+"""Measure which features a fitted model depends on, and how well it is calibrated.
 
-Functions of anything with `predict`: Kurve's models and estimators, and those of
+These functions work with anything that has `predict`: models and estimators of Kurve or
 scikit-learn. Inputs are arrays (n, features) or dataframes (through narwhals).
 """
 
@@ -27,10 +27,10 @@ class Importance:
     """The result of `permutation_importance`.
 
     Attributes:
-        names: of the features.
+        names: names of the features.
         mean, deviation: (features,), mean and standard deviation over the repeats.
         values: (features, repeats), the decrease of the score in each repeat.
-        score: of the model on the original data.
+        score: score of the model on the original data.
     """
 
     names: list[str]
@@ -45,10 +45,10 @@ class Dependence:
     """The result of `partial_dependence`.
 
     Attributes:
-        name: of the feature.
+        name: name of the feature.
         grid: (points,), its values: numbers or categories.
         mean: (points,) or (points, outputs), the mean prediction at each point.
-        low, high: of the same shape, the 10th and 90th percentile over the rows.
+        low, high: same shape, the 10th and 90th percentiles over the rows.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Dependence:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The result of `calibration`, level by level.
+    """The result of `calibration`, per level.
 
     Attributes:
-        levels: (k,), nominal coverage: the fraction of the targets that should lie in
-            the intervals.
-        covered: (k,), the fraction that does, over all rows and outputs.
+        levels: (k,), nominal coverage: the fraction of targets expected in the
+            intervals.
+        covered: (k,), the observed fraction, over all rows and outputs.
         error: (k,), standard error of `covered` for a perfectly calibrated model.
         width: (k,), mean width of the intervals.
     """
@@ -78,7 +78,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """The result of `reliability`, bin by bin, without empty bins.
+    """The result of `reliability`, per non-empty bin.
 
     Attributes:
         promised: (bins,), mean predicted probability.
@@ -104,20 +104,20 @@ def permutation_importance(
     repeats: int = 5,
     seed: int = 0,
 ) -> Importance:
-    """How much worse a model predicts when the values of one feature are shuffled:
+    """How much a model's score drops when one feature is shuffled:
     score(y, predict(x)) - score(y, predict(x with a shuffled column)).
 
-    Near 0, the model does not need the feature, or another one holds the same
-    information.
+    A value near 0 means that the model does not need the feature, or that another
+    feature carries the same information.
 
     Args:
-        model: with `predict(x)`.
+        model: has `predict(x)`.
         x: (n, features), or a dataframe; data that the model was not trained on.
         y: (n,) or (n, outputs), or classes (n,).
-        score: function of (y, predicted), larger is better; by default R2 for numbers
-            and, for a model with `classes_` or for text, the accuracy.
-        repeats: number of shuffles of each feature.
-        seed: of the shuffles.
+        score: function of (y, predicted), where larger is better; by default R2 for
+            numbers and accuracy for text or a model with `classes_`.
+        repeats: number of shuffles per feature.
+        seed: seed of the shuffles.
 
     Raises:
         TypeError, ValueError: a model without `predict`; sizes that do not match.
@@ -136,7 +136,7 @@ def permutation_importance(
     if len(truth) != len(rows):
         raise ValueError(
             "[permutation_importance] x and y must have the same number of rows. "
-            f"Received: {len(rows)} and {len(truth)}. Try the same rows of both."
+            f"Received: {len(rows)} and {len(truth)}. Try the same rows in both."
         )
     if repeats < 1:
         raise ValueError(
@@ -174,15 +174,16 @@ def partial_dependence(
     interpret the result together with the range of the data.
 
     Args:
-        model: with a method named `method`.
+        model: has a method named `method`.
         x: (n, features), or a dataframe: the rows to average over.
-        feature: its column's number or name.
+        feature: column index or name.
         grid: number of evenly spaced points from the smallest to the largest value (all
-            different values if they are fewer, and for categories), or the points.
+            distinct values if there are fewer, and for categories), or the points
+            themselves.
         method: "predict", or "predict_proba" for the probability of each class.
 
     Raises:
-        TypeError, ValueError: a model without the method; an unknown feature.
+        TypeError, ValueError: the model lacks the method; unknown feature.
     Source: Friedman 2001, Greedy Function Approximation, section 8.2.
 
     Example:
@@ -200,9 +201,9 @@ def partial_dependence(
     for value in points:
         if isinstance(value, str) and has_lone_surrogate(value):
             raise ValueError(
-                f"[partial_dependence] the values of {rows.names[j]!r} must be text "
-                f"without lone surrogates. Received: {value!r}. "
-                "Try the values to look at, grid=[...]."
+                f"[partial_dependence] the values of {rows.names[j]!r} must not "
+                f"contain lone surrogates. Received: {value!r}. "
+                "Try listing the values, grid=[...]."
             )
         predicted = rows.predict(j, value=value)
         if predicted.dtype.kind not in "fiu":
@@ -224,15 +225,15 @@ def partial_dependence(
 def calibration(
     model: Any, x: Any, y: Any, levels: Sequence[float] = LEVELS
 ) -> Calibration:
-    """The actual coverage of a model's prediction intervals, for several nominal ones.
+    """The observed coverage of prediction intervals at several nominal levels.
 
     Args:
-        model: with `predict_interval(x, coverage)`, (n, 2) or (n, outputs, 2).
+        model: has `predict_interval(x, coverage)`, (n, 2) or (n, outputs, 2).
         x, y: data that the model was not trained on.
         levels: nominal coverages, each between 0 and 1.
 
     Raises:
-        TypeError: the model has no intervals.
+        TypeError: the model has no `predict_interval`.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
@@ -255,7 +256,7 @@ def calibration(
 def calibration_of(
     intervals: Callable[[float], Any], y: Any, levels: Sequence[float] = LEVELS
 ) -> Calibration:
-    """`calibration`, from the intervals at each level."""
+    """Like `calibration`, from precomputed intervals at each level."""
     truth = as_numbers("calibration", "y", y, np.float64)
     covered, width = [], []
     for level in levels:
@@ -271,14 +272,14 @@ def calibration_of(
 
 @entry
 def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliability:
-    """The observed frequency of events, by predicted probability.
+    """The observed frequency of events per bin of predicted probability.
 
     Args:
-        probabilities: of any shape, each between 0 and 1.
-        happened: of the same shape, whether the event occurred: y[:, None] == classes.
-        bins: number of intervals of equal width that the probabilities are sorted into.
+        probabilities: any shape, values between 0 and 1.
+        happened: same shape, whether the event occurred: y[:, None] == classes.
+        bins: number of equally wide bins for the probabilities.
 
-    Source: DeGroot & Fienberg 1983; the error is that of Guo et al. 2017, equation 3.
+    Source: DeGroot & Fienberg 1983; the error follows Guo et al. 2017, equation 3.
 
     Raises:
         ValueError: arrays of different sizes.
@@ -302,12 +303,12 @@ def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliabilit
 
 
 def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarray:
-    """How many rows of each class (rows) were predicted as each class (columns): int
-    (k, k). `kurve.metrics.confusion_matrix` has scikit-learn's signature instead.
+    """Count rows by true class (rows) and predicted class (columns): int (k, k).
+    `kurve.metrics.confusion_matrix` has scikit-learn's signature instead.
 
     Args:
         y: (n,), the true classes.
-        predicted: (n,).
+        predicted: (n,), the predicted classes.
         classes: all classes, in the order of rows and columns.
 
     Raises:
@@ -326,7 +327,7 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
         if (each < 0).any():
             unknown = labels[int(np.argmax(each < 0))]
             raise ValueError(
-                "[confusion_matrix] every answer must be one of the classes. Received: "
+                "[confusion_matrix] every value must be one of the classes. Received: "
                 f"{scalar(unknown)!r}. Try classes={known}."
             )
         numbers.append(each)
@@ -337,8 +338,8 @@ def r2(y: np.ndarray, predicted: np.ndarray) -> float:
     """1 - sum (y - predicted)^2 / sum (y - mean y)^2, averaged over the outputs.
 
     Args:
-        y: the truth, (n,) or (n, outputs).
-        predicted: of the same shape.
+        y: true values, (n,) or (n, outputs).
+        predicted: same shape.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -354,8 +355,8 @@ def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
     """Fraction of correct predictions.
 
     Args:
-        y: (n,), the truth.
-        predicted: (n,).
+        y: (n,), the true classes.
+        predicted: (n,), the predicted classes.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -418,18 +419,18 @@ class _Inputs:
         return self._length
 
     def index(self, feature: int | str) -> int:
-        """The column's number."""
+        """The index of a column."""
         if isinstance(feature, str) and feature in self.names:
             return self.names.index(feature)
         if isinstance(feature, int) and 0 <= feature < len(self.names):
             return feature
         raise ValueError(
-            f"[{self._where}] there is no such feature. Received: {feature!r}. "
+            f"[{self._where}] unknown feature. Received: {feature!r}. "
             f"Try one of: {', '.join(self.names)}."
         )
 
     def column(self, j: int) -> np.ndarray:
-        """The values of a column."""
+        """The values of column j."""
         if self._frame is None:
             return self._array[:, j]
         values = self._frame[self.names[j]].to_numpy()
@@ -438,7 +439,7 @@ class _Inputs:
     def predict(
         self, j: int | None = None, order: np.ndarray | None = None, value: Any = None
     ) -> np.ndarray:
-        """Predictions for the rows, with column j in another order or constant."""
+        """Predictions for the rows, with column j permuted or constant."""
         if self._frame is None:
             inputs = self._array
             if j is not None:
@@ -466,7 +467,7 @@ class _Inputs:
 
 
 def _wide(dtype: Any, value: Any) -> Any:
-    """The column's type, or float64 for a fraction in a column of integers."""
+    """The column's dtype, or float64 for a fraction in an integer column."""
     import narwhals.stable.v1 as nw
 
     fraction = isinstance(value, float) and dtype.is_integer()

@@ -1,7 +1,7 @@
-"""Facts about each kind of operation, activation and loss.
+"""Properties of each kind of operation, activation and loss.
 
-What a kind computes is written in `kurve.engines.reference`; here is what else has to
-be known of it to plan, to export, to choose a solver or to judge a fit.
+Formulas live in `kurve.engines.reference`; this module holds what planning, export,
+solver selection and diagnosis need to know.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from kurve.ops.activations import FORMULAS
 
 class OperationFacts(NamedTuple):
     """
-    affine:          y = A x + b in prediction, while its activation is linear
-    activated:       ends with the activation that `attrs` name; units lie on the last
+    affine:          y = A x + b in prediction, if its activation is linear
+    activated:       ends with the activation named in `attrs`; units lie on the last
                      axis
-    training_only:   random in training, the identity in prediction
-    updates_buffers: a step of training updates its buffers, unless they are frozen
-    mixes_rows:      a sample's output depends on the whole batch, in prediction too
+    training_only:   random in training, identity in prediction
+    updates_buffers: a training step updates its buffers, unless they are frozen
+    mixes_rows:      outputs depend on the whole batch, even in prediction
     """
 
     affine: bool = False
@@ -41,12 +41,12 @@ OPERATIONS: dict[str, OperationFacts] = {
     "conv": OperationFacts(affine=True, activated=True),
     "conv3d": OperationFacts(affine=True, activated=True),
     "conv_transpose": OperationFacts(affine=True, activated=True),
-    "pool": OperationFacts(),  # affine if its mode is "average"
+    "pool": OperationFacts(),  # affine if mode is "average"
     "global_pool": OperationFacts(),  # the same
     "reshape": OperationFacts(affine=True),
     "map": OperationFacts(),  # any formula
     "concatenate": OperationFacts(affine=True),
-    "reduce": OperationFacts(),  # affine if its mode is "sum" or "mean"
+    "reduce": OperationFacts(),  # affine if mode is "sum" or "mean"
     "cumsum": OperationFacts(affine=True),
     "permute": OperationFacts(affine=True),
     "slice": OperationFacts(affine=True),
@@ -77,10 +77,10 @@ TRAINING_ONLY = frozenset(
 
 class ActivationFacts(NamedTuple):
     """
-    low, high:    range of its values; elu's lowest is -alpha
-    flatness:     of one that is flat at both ends: the derivative as a function of the
-                  value, over the largest derivative
-    second_order: with it, solvers that build on curvature are worth trying first
+    low, high:    range of its values; the minimum of elu is -alpha
+    flatness:     for activations flat at both ends: the derivative as a function of
+                  the value, over the largest derivative
+    second_order: smooth enough that curvature-based solvers are worth trying first
     """
 
     low: float = -math.inf
@@ -118,7 +118,7 @@ ACTIVATIONS |= {
 class LossFacts(NamedTuple):
     """
     distribution: outputs are parameters of a distribution, not predictions of targets
-    robust:       grows no faster than the distance, so that outliers do not dominate
+    robust:       grows at most linearly with the error, so outliers do not dominate
     """
 
     distribution: bool = False
@@ -139,5 +139,5 @@ LOSSES: dict[str, LossFacts] = {
 
 
 def facts_of_loss(kind: str) -> LossFacts:
-    """What is known of a loss; nothing of one that is a formula."""
+    """The properties of a loss; defaults for a loss given as a formula."""
     return LOSSES.get(kind, LossFacts())

@@ -1,5 +1,5 @@
-"""What a fitted model predicts for some rows, whatever the model and whatever the rows:
-Kurve's estimators or anything with `predict`; arrays or dataframes."""
+"""What a fitted model predicts for some rows, for any kind of model and data: Kurve
+estimators or anything with `predict`; arrays or dataframes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Predictions:
-    """Everything a model predicts for some rows. Each answer is computed when it is
-    first needed, and only once; what the model cannot give is None.
+    """Everything a model predicts for some rows. Each result is computed on first use
+    and cached; results that the model cannot provide are None.
 
     Args:
-        model: with `predict`; a classifier has `classes_` and `predict_proba`.
-        x: rows that it can read.
+        model: has `predict`; a classifier also `classes_` and `predict_proba`.
+        x: rows to predict.
     """
 
     def __init__(self, model: Any, x: Any) -> None:
@@ -29,7 +29,7 @@ class Predictions:
 
     @cached_property
     def _of_regressor(self) -> Prediction | None:
-        """From one pass through the networks of a Regressor."""
+        """Results of one pass through the networks of a Regressor."""
         from kurve.estimators.regressor import Regressor, prediction_of
 
         if type(self._model) is not Regressor:  # a subclass may predict differently
@@ -38,18 +38,18 @@ class Predictions:
 
     @cached_property
     def classes(self) -> list[Any] | None:
-        """The classes of a classifier, in the order of its probabilities."""
+        """The classes of a classifier, in the column order of its probabilities."""
         classes = getattr(self._model, "classes_", None)
         return None if classes is None else list(np.asarray(classes).tolist())
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """(n, classes) of a classifier."""
+        """Class probabilities (n, classes) of a classifier."""
         return np.asarray(call_quietly(self._model.predict_proba, self._x), float)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """The classes (n,) that a classifier predicts."""
+        """Classes (n,) predicted by a classifier."""
         from kurve.estimators.classifier import Classifier
 
         if type(self._model) is Classifier:
@@ -67,21 +67,21 @@ class Predictions:
 
     @property
     def mean(self) -> np.ndarray:
-        """(n, outputs) of a regression."""
+        """Mean predictions (n, outputs) of a regressor."""
         return self._moments[0]
 
     @property
     def std(self) -> np.ndarray | None:
-        """(n, outputs) of a regression."""
+        """Standard deviations (n, outputs) of a regressor."""
         return self._moments[1]
 
     @property
     def has_intervals(self) -> bool:
-        """Whether `intervals` gives any."""
+        """Whether the model has prediction intervals."""
         return callable(getattr(self._model, "predict_interval", None))
 
     def intervals(self, coverage: float) -> np.ndarray:
-        """Low and high ends (n, outputs, 2) of a regression."""
+        """Prediction intervals (n, outputs, 2) of a regressor."""
         if self._of_regressor is not None:
             return self._of_regressor.intervals(coverage)
         bounds = np.asarray(self._model.predict_interval(self._x, coverage=coverage))
@@ -97,24 +97,24 @@ class Predictions:
 
 
 def takes(call: Any, name: str) -> bool:
-    """Whether a function has an argument of that name."""
+    """Whether a function has an argument with that name."""
     return name in inspect.signature(call).parameters
 
 
 def call_quietly(call: Any, x: Any) -> Any:
-    """call(x), without a progress bar."""
+    """Return call(x) without showing a progress bar."""
     return call(x, verbose=0) if takes(call, "verbose") else call(x)
 
 
 def as_matrix(values: Any) -> np.ndarray:
-    """float64 (n, outputs); (n,) is one output."""
+    """Convert to float64 (n, outputs); (n,) means one output."""
     array = as_numbers("assess", "y", values, np.float64)
     return array[:, None] if array.ndim == 1 else array
 
 
 def columns_of(x: Any) -> dict[str, np.ndarray]:
-    """The columns of an array (n, k), named x1, x2, ..., or of a dataframe, by name:
-    numbers and booleans unchanged, everything else as objects, None where missing."""
+    """The columns of an array (n, k), named x1, x2, ..., or of a dataframe: numbers and
+    booleans unchanged, everything else as objects, None where missing."""
     if hasattr(x, "columns") or hasattr(x, "column_names"):
         import narwhals.stable.v1 as nw
 
@@ -128,7 +128,7 @@ def columns_of(x: Any) -> dict[str, np.ndarray]:
 def _as_column(series: Any) -> np.ndarray:
     if series.dtype.is_numeric():
         missing = series.is_null().to_numpy()
-        if not missing.any():  # NumPy rounds integers beyond 2**53; frames refuse them
+        if not missing.any():  # NumPy rounds integers beyond 2**53, which frames refuse
             return np.asarray(series.to_numpy(), float)
         numbers = np.array(series.fill_null(0).to_numpy(), float)
         numbers[missing] = np.nan

@@ -1,4 +1,4 @@
-"""Random numbers and their seeds, with Keras's names."""
+"""Random numbers and seed generators, with Keras's names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kurve.errors import no_attribute as _no_attribute
 
 @entries
 class SeedGenerator(Entrance):
-    """A seed that is another one each time it is used: for layers, initializers.
+    """A source of seeds for layers and initializers: each use gets a different one.
 
     Args:
-        seed: an integer, or None for a new one.
-        name: made from the class if None.
+        seed: an integer, or None for a random one.
+        name: derived from the class name if None.
 
     Raises:
-        TypeError: a seed that is not an integer.
+        TypeError: seed is not an integer.
 
     Example:
         >>> seeds = kurve.random.SeedGenerator(1)
@@ -47,7 +47,7 @@ class SeedGenerator(Entrance):
         return self._initial_seed
 
     def next(self, ordered: bool = True) -> np.ndarray:
-        """The seed and how often it was asked for: uint64 (2,)."""
+        """The seed and the number of earlier calls: uint64 (2,)."""
         self._count += 1
         return np.array([self._seed, self._count - 1], np.uint64)
 
@@ -56,7 +56,7 @@ class SeedGenerator(Entrance):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The generator of a `get_config`, from its beginning."""
+        """Create a generator from `get_config`, restarted from its seed."""
         return cls(**config)
 
 

@@ -25,10 +25,10 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Regularizer(Entrance):
-    """Base class. One of your own computes the penalty, a number, in `__call__`, with
-    operators and NumPy's elementwise functions, sums and means. It is called when a
-    model is built, with a symbol in place of the weights, so it must be a formula:
-    `numpy.where`, not `if`.
+    """Base class. A custom regularizer computes the penalty, a number, in `__call__`,
+    with operators and NumPy's elementwise functions, sums and means. It is traced with
+    symbolic weights when a model is built, so it must be a formula: `numpy.where`, not
+    `if`.
 
     Example:
         >>> class Fourth(kurve.regularizers.Regularizer):
@@ -42,13 +42,13 @@ class Regularizer(Entrance):
         raise NotImplementedError
 
     def terms_for(self, shape: tuple[int, ...]) -> tuple[float, float, Formula | None]:
-        """l1, l2, and the formula of any other penalty, for engines.
+        """l1, l2 and the formula of any other penalty, for engines.
 
         Args:
-            shape: of the weights.
+            shape: shape of the weights.
 
         Raises:
-            ValueError: it is no formula, or its result is not a number.
+            ValueError: it is not a formula, or its result is not a number.
         """
         return 0.0, 0.0, formula(self, shape)
 
@@ -72,7 +72,7 @@ class L1L2(Regularizer):
         l1, l2: strengths, at least 0.
 
     Raises:
-        ValueError: not finite, or below 0.
+        ValueError: not finite or negative.
 
     Example:
         >>> kurve.regularizers.L1L2(l1=0.1, l2=0.01)([3.0, -1.0])
@@ -80,7 +80,7 @@ class L1L2(Regularizer):
     """
 
     ignored: ClassVar = ("__call__",)
-    instead: ClassVar = "L1, L2 or L1L2 with numbers of your own"
+    instead: ClassVar = "L1, L2 or L1L2 with your own numbers"
 
     l1: float = 0.0
     l2: float = 0.0
@@ -112,7 +112,7 @@ class L1(L1L2):
         l1: strength, at least 0.
 
     Raises:
-        ValueError: not finite, or below 0.
+        ValueError: not finite or negative.
 
     Example:
         >>> kurve.regularizers.L1(0.5)([3.0, -1.0])
@@ -133,7 +133,7 @@ class L2(L1L2):
         l2: strength, at least 0.
 
     Raises:
-        ValueError: not finite, or below 0.
+        ValueError: not finite or negative.
 
     Example:
         >>> kurve.regularizers.L2(0.5)([3.0, -1.0])
@@ -148,7 +148,7 @@ class L2(L1L2):
 
 
 class OrthogonalRegularizer(Regularizer):
-    """Penalty on rows or columns of a matrix that are not orthogonal to each other:
+    """Penalty on non-orthogonal rows or columns of a matrix:
     factor times the mean |cosine| of all pairs.
 
     Source: Brock et al. 2017; the formula is that of
@@ -159,7 +159,8 @@ class OrthogonalRegularizer(Regularizer):
         mode: "rows" or "columns".
 
     Raises:
-        ValueError: not finite, or below 0; another mode; at use, not a matrix.
+        ValueError: factor not finite or negative; unknown mode; when called, not a
+            matrix.
 
     Example:
         >>> kurve.regularizers.OrthogonalRegularizer(1.0)([[1.0, 0.0], [3.0, 4.0]])
@@ -186,7 +187,7 @@ class OrthogonalRegularizer(Regularizer):
         root = np.maximum(np.sqrt(squares), 1e-7)
         unit = w / root
         products = unit @ unit.T if axis else unit.T @ unit
-        # Without the diagonal, which is not a pair.
+        # Leave out the diagonal, which holds no pairs.
         total = np.sum(np.abs(products)) - np.sum(np.square(unit))
         size = products.shape[0]
         penalty = total * (self.factor * 0.5 / max(size * (size - 1) / 2, 1))
@@ -200,7 +201,7 @@ def formula(regularizer: Regularizer, shape: tuple[int, ...]) -> Formula:
     """The penalty of weights of that shape and its gradient, for engines.
 
     Raises:
-        ValueError: it is no formula, or its result is not a number.
+        ValueError: it is not a formula, or its result is not a number.
     """
     from kurve.ops.formula import trace
     from kurve.ops.formula_gradient import with_gradient
@@ -213,7 +214,7 @@ def formula(regularizer: Regularizer, shape: tuple[int, ...]) -> Formula:
         return with_gradient(found)
     except Exception as error:
         raise ValueError(
-            f"[{name}] a penalty must be a number that is a formula of weights of "
+            f"[{name}] a penalty must be a scalar formula of weights of "
             f"shape {shape}, with operators and NumPy's functions. "
             f"Received: {type(error).__name__}: {error} Try kurve.regularizers.L2."
         ) from error
@@ -237,7 +238,7 @@ _TABLE: Mapping[str, Callable[[], Regularizer]] = CLASSES | {
 
 @entry
 def get(identifier: str | Mapping[str, Any] | Regularizer | None) -> Regularizer | None:
-    """The regularizer with that name, with Keras's defaults, or of a `serialize`; None
+    """The regularizer for a name (with Keras's defaults) or a `serialize` result; None
     for None."""
     if identifier is None:
         return None
@@ -260,12 +261,12 @@ def get(identifier: str | Mapping[str, Any] | Regularizer | None) -> Regularizer
 
 
 def serialize(regularizer: Regularizer | None) -> Any:
-    """Class and configuration of a regularizer; None of None."""
+    """Class and configuration of a regularizer; None for None."""
     return registry.entry(regularizer, CLASSES)
 
 
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
-    """The regularizer of a `serialize`."""
+    """The regularizer from a `serialize` result."""
     if "module" in config:  # as Keras writes it
         from kurve.core.registration import deserialize_keras_object
 

@@ -1,4 +1,4 @@
-"""Files of models."""
+"""Saving and loading of models, with Keras's names."""
 
 from kurve.core.container.errors import ModelFileError as ModelFileError
 from kurve.core.container.reading import read as read

@@ -1,9 +1,9 @@
-"""The formulas of scores: R2, accuracy, and the counts of a confusion matrix.
+"""Score formulas: R2, accuracy and confusion-matrix counts.
 
-R2 is computed so that the size of the numbers does not matter. Sums of squares overflow
-above 1e154, underflow below 1e-162, and lose the variance of y next to a large mean. So
-errors and distances are measured from the first value, in units of a power of two near
-the largest of them, and the mean is subtracted in a second pass.
+R2 is computed so that the scale of the numbers does not matter. Sums of squares
+overflow above 1e154, underflow below 1e-162, and lose the variance of y next to a large
+mean. Therefore errors and deviations are measured from the first value, in units of a
+power of two near the largest of them, and the mean is subtracted in a second pass.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from kurve.core.arrays import scalar
 
 @dataclass(frozen=True)
 class Residuals:
-    """The residuals and deviations from the mean that R2, RMSE and MAE are computed
-    from, for each of T outputs.
+    """Residuals and deviations from the mean, from which R2, RMSE and MAE are computed,
+    for each of T outputs.
 
     errors: (n, T), (y - predicted) / (2 error_unit).
     distances: (n, T), (y - mean of y) / (2 spread_unit); exactly 0 where y is constant.
@@ -42,11 +42,11 @@ class Residuals:
 
 
 def explained(error: np.ndarray, spread: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """1 - error / spread * ratio^2; NaN where the spread is 0.
+    """1 - error / spread * ratio^2; NaN if the spread is 0.
 
     Args:
         error, spread: mean squares of the residuals and of the deviations of y.
-        ratio: the unit of the residuals over that of the deviations.
+        ratio: unit of the residuals divided by that of the deviations.
     """
     known = spread > 0.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -55,9 +55,9 @@ def explained(error: np.ndarray, spread: np.ndarray, ratio: np.ndarray) -> np.nd
 
 
 def residuals(y: np.ndarray, predicted: np.ndarray) -> Residuals:
-    """The residuals of predicted, float64 (n, T), against y (n, T)."""
+    """The residuals of predictions, float64 (n, T), against y (n, T)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        errors = 0.5 * y - 0.5 * predicted  # halves, because y - predicted may overflow
+        errors = 0.5 * y - 0.5 * predicted  # halves, because y - predicted can overflow
         distances = 0.5 * y - 0.5 * y[:1]
     error_unit, spread_unit = _unit(errors), _unit(distances)
     constant = np.all(distances == 0.0, axis=0)
@@ -71,11 +71,11 @@ def r2(
 ) -> np.ndarray:
     """1 - sum w (y - predicted)^2 / sum w (y - mean y)^2 of each output.
 
-    Where y is constant, the score is 1 for a perfect prediction and 0 for any other.
+    If y is constant, the score is 1 for a perfect prediction and 0 for any other.
 
     Args:
         y, predicted: float64 (n, T).
-        weights: (n,), 1 each if None.
+        weights: (n,), all 1 if None.
 
     Returns:
         (T,)
@@ -96,14 +96,14 @@ def accuracy(
     """Fraction of correct predictions.
 
     Args:
-        y, predicted: of the same shape; (n,) with weights.
-        weights: (n,), 1 each if None.
+        y, predicted: arrays of the same shape; (n,) with weights.
+        weights: (n,), all 1 if None.
     """
     return float(np.average(y == predicted, weights=weights))
 
 
 def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
-    """The index in `classes` of each row's class; -1 for any other class."""
+    """The index in `classes` of each row's class; -1 if it is not there."""
     index = {scalar(name): i for i, name in enumerate(classes)}
     values, inverse = np.unique(np.asarray(y), return_inverse=True)
     numbers = np.array([index.get(scalar(value), -1) for value in values])
@@ -113,7 +113,7 @@ def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
 def count_pairs(
     rows: np.ndarray, columns: np.ndarray, size: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """The confusion matrix (size, size) of class numbers (n,), none below 0: int64
+    """The confusion matrix (size, size) of non-negative class numbers (n,): int64
     counts, or float64 sums of weights (n,)."""
     pairs = np.bincount(rows * size + columns, weights, size * size)
     return pairs.reshape(size, size)

@@ -52,10 +52,10 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 
     Args:
         x: integers from 0; a last axis of length 1 is removed.
-        num_classes: at least the largest number plus 1, which is the default.
+        num_classes: at least the largest class number plus 1, which is the default.
 
     Raises:
-        ValueError: empty, not integers, below 0 or not below num_classes.
+        ValueError: empty, not integers, negative, or not below num_classes.
 
     Example:
         >>> kurve.utils.to_categorical([0, 2, 1])
@@ -89,18 +89,18 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 
 
 class PyDataset:
-    """Base class of data that are made batch by batch, by number. A subclass has
+    """Base class of datasets that produce batches by index. A subclass defines
     `__getitem__`, which returns a batch (x, y) or (x, y, sample_weight), and `__len__`,
     the number of batches.
 
-    `fit` takes the batches in a new order in each pass, unless shuffle=False, and can
-    be resumed from checkpoints if the dataset has no hooks of its own.
+    `fit` shuffles the order of batches in each epoch, unless shuffle=False, and can
+    be resumed from checkpoints if the dataset overrides no hooks.
 
     Args:
-        workers: above 1, so many threads make batches in advance; they are used in
-            order all the same.
-        use_multiprocessing: accepted; workers are threads either way.
-        max_queue_size: the most batches made in advance.
+        workers: above 1, that many threads prepare batches in advance; batches are
+            still used in order.
+        use_multiprocessing: accepted and ignored; workers are always threads.
+        max_queue_size: maximum number of batches prepared in advance.
 
     Example:
         >>> class Squares(kurve.utils.PyDataset):
@@ -130,7 +130,7 @@ class PyDataset:
         self.use_multiprocessing = use_multiprocessing
 
     def __getitem__(self, index: int) -> Any:
-        """The batch of that number, from 0."""
+        """The batch with that index, starting at 0."""
         raise NotImplementedError(
             f"[{type(self).__name__}] a dataset needs a __getitem__(self, index) that "
             f"returns a batch. Received: {self!r} without one. Try return x, y."
@@ -145,14 +145,14 @@ class PyDataset:
 
     @property
     def num_batches(self) -> int | None:
-        """Number of batches; None for a dataset without end, whose subclass overrides
+        """Number of batches; None for an infinite dataset, whose subclass overrides
         this."""
         if self._num_batches is not None:
             return self._num_batches
         if not hasattr(self, "__len__"):
             raise NotImplementedError(
-                f"[{type(self).__name__}] a dataset needs the number of its batches. "
-                f"Received: {self!r} without one. "
+                f"[{type(self).__name__}] a dataset needs a __len__, its number of "
+                f"batches. Received: {self!r} without one. "
                 "Try def __len__(self): return 100."
             )
         return len(self)
@@ -173,15 +173,15 @@ Sequence = PyDataset
 
 @entry
 def normalize(x: Any, axis: int = -1, order: float = 2) -> np.ndarray:
-    """x divided by its norm along an axis; rows of zeros stay zeros.
+    """Divide x by its norm along an axis; zero rows stay zero.
 
     Args:
         x: numbers.
-        axis: along which the norm is taken.
-        order: of the norm, as in numpy.linalg.norm.
+        axis: axis along which the norm is taken.
+        order: order of the norm, as in numpy.linalg.norm.
 
     Raises:
-        ValueError: an axis that x does not have.
+        ValueError: x does not have this axis.
 
     Example:
         >>> kurve.utils.normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
@@ -207,19 +207,19 @@ def pad_sequences(
     truncating: str = "pre",
     value: Any = 0.0,
 ) -> np.ndarray:
-    """Sequences of different lengths as one array (n, maxlen, ...).
+    """Pad or truncate sequences to one array (n, maxlen, ...).
 
     Args:
-        sequences: n sequences of numbers, or of arrays of one shape.
-        maxlen: the length; that of the longest by default.
-        dtype: of the array.
-        padding: where `value` is added: "pre" or "post".
-        truncating: where longer sequences are cut off: "pre" or "post".
-        value: what is added.
+        sequences: n sequences of numbers or of arrays with one shape.
+        maxlen: the length; by default that of the longest sequence.
+        dtype: dtype of the array.
+        padding: where to add `value`: "pre" or "post".
+        truncating: where to truncate longer sequences: "pre" or "post".
+        value: the padding value.
 
     Raises:
         TypeError: not sequences.
-        ValueError: other words, or elements of different shapes.
+        ValueError: invalid arguments, or elements of different shapes.
 
     Example:
         >>> kurve.utils.pad_sequences([[1], [2, 3]])
@@ -243,7 +243,7 @@ def pad_sequences(
     shapes = {array.shape[1:] for array in arrays if len(array)}
     if len(shapes) > 1:
         raise ValueError(
-            "[pad_sequences] the elements of all sequences must have one shape. "
+            "[pad_sequences] the elements of all sequences must have the same shape. "
             f"Received: {sorted(shapes)}. Try sequences of numbers."
         )
     whole = np.full((len(arrays), longest, *next(iter(shapes), ())), value, dtype)
@@ -256,7 +256,7 @@ def pad_sequences(
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-    """What `fit` takes, as a tuple; x alone where it is all.
+    """Pack data as `fit` takes it: a tuple, or just x if there is nothing else.
 
     Args:
         x, y, sample_weight: data, or None.
@@ -272,13 +272,13 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 @entry
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
-    """x, y and sample_weight of a `pack_x_y_sample_weight`, None for what is missing.
+    """Unpack data into x, y and sample_weight, with None for missing parts.
 
     Args:
-        data: x, or a tuple of up to three.
+        data: x, or a tuple of up to three parts.
 
     Raises:
-        ValueError: more than three.
+        ValueError: more than three parts.
 
     Example:
         >>> kurve.utils.unpack_x_y_sample_weight((1, 2))
@@ -303,18 +303,18 @@ def split_dataset(
     seed: int | None = None,
     preferred_backend: str | None = None,
 ) -> tuple[Any, Any]:
-    """Arrays in two parts, the first rows and the last ones.
+    """Split a dataset into two parts: the first rows and the last rows.
 
     Args:
-        dataset: an array, or a tuple of arrays with the same number of rows; of others,
-            their elements.
-        left_size, right_size: shares below 1 or numbers of rows; one may be None.
-        shuffle: whether the rows are in random order first.
-        seed: of the order.
-        preferred_backend: accepted; the parts are what the data set is.
+        dataset: an array, or a tuple of arrays with the same number of rows, or any
+            iterable of samples.
+        left_size, right_size: fractions below 1 or numbers of rows; one can be None.
+        shuffle: whether to shuffle the rows first.
+        seed: seed of the shuffle.
+        preferred_backend: accepted and ignored; parts have the type of the dataset.
 
     Raises:
-        ValueError: sizes that do not fit.
+        ValueError: sizes that do not fit the dataset.
 
     Example:
         >>> left, right = kurve.utils.split_dataset(np.arange(10), left_size=0.8)
@@ -329,7 +329,7 @@ def split_dataset(
     if len(rows) != 1:
         raise ValueError(
             "[split_dataset] all arrays must have the same number of rows. "
-            f"Received: {sorted(rows)}. Try equal ones."
+            f"Received: {sorted(rows)}. Try arrays of equal length."
         )
     count = rows.pop()
     first, last = (_rows_of(size, count) for size in (left_size, right_size))
@@ -339,8 +339,8 @@ def split_dataset(
     last = count - first if last is None else last
     if min(first, last) < 0 or not 0 < first + last <= count:
         raise ValueError(
-            "[split_dataset] left_size and right_size must be shares of 1 or numbers "
-            f"of rows, {count} together. Received: left_size={left_size!r}, "
+            "[split_dataset] left_size and right_size must be fractions of 1 or "
+            f"numbers of rows, {count} together. Received: left_size={left_size!r}, "
             f"right_size={right_size!r}. Try left_size=0.8."
         )
     order = np.arange(count)
@@ -353,7 +353,7 @@ def split_dataset(
 
 
 def _rows_of(size: Any, count: int) -> int | None:
-    """The number of rows of a share, or -1."""
+    """The number of rows for a size, or -1 if invalid."""
     if isinstance(size, float):
         return round(size * count) if 0 <= size <= 1 else -1
     if size is None or is_integer(size):
@@ -363,13 +363,13 @@ def _rows_of(size: Any, count: int) -> int | None:
 
 @entry
 def is_keras_tensor(x: Any) -> bool:
-    """Whether it is a symbolic tensor, such as `Input` gives.
+    """Whether x is a symbolic tensor, such as `Input` returns.
 
     Args:
         x: anything.
 
     Raises:
-        TypeError: no argument.
+        TypeError: called without an argument.
 
     Example:
         >>> kurve.utils.is_keras_tensor(kurve.Input((3,)))
@@ -380,11 +380,11 @@ def is_keras_tensor(x: Any) -> bool:
 
 @entry
 def clear_session(free_memory: bool = True) -> None:
-    """Let names of layers and models begin again: dense, dense_1, ... Models stay as
-    they are: memory is freed when nothing refers to them.
+    """Reset the counters of default names: dense, dense_1, ... Existing models stay as
+    they are; memory is freed when nothing refers to them.
 
     Args:
-        free_memory: True or False, which changes nothing.
+        free_memory: True or False; has no effect.
 
     Raises:
         TypeError: another value.
@@ -411,25 +411,25 @@ def plot_model(
     show_layer_activations: bool = False,
     show_trainable: bool = False,
 ) -> Any:
-    """Write a picture of a model: a box for each layer and function, lines for calls.
+    """Draw a model as a graph: a box per layer and function, lines for calls.
 
     Args:
-        model: of inputs and outputs, or a stack.
-        to_file: ends in .svg, or in .png, which matplotlib draws.
-        show_shapes: whether boxes say the shapes of input and output.
-        show_dtype: whether they say the type of the numbers.
-        show_layer_names: whether they say names, not only classes.
+        model: a functional model or a Sequential.
+        to_file: file name ending in .svg, or in .png (drawn with matplotlib).
+        show_shapes: whether boxes show input and output shapes.
+        show_dtype: whether they show dtypes.
+        show_layer_names: whether they show layer names, not only classes.
         rankdir: "TB" from top to bottom, "BT", "LR" (from left to right) or "RL".
-        expand_nested: whether to draw what is inside models.
-        dpi: dots an inch of a .png file.
-        show_layer_activations: whether boxes say the activation.
-        show_trainable: whether they say if training changes the weights.
+        expand_nested: whether to draw the inside of nested models.
+        dpi: resolution of a .png file.
+        show_layer_activations: whether boxes show activations.
+        show_trainable: whether boxes show if the weights are trainable.
 
     Returns:
-        The picture, which a notebook shows.
+        The image, which notebooks display.
 
     Raises:
-        TypeError, ValueError: not a model, or a bad argument.
+        TypeError, ValueError: not a model, or an invalid argument.
         ImportError: .png without matplotlib.
 
     Example:
@@ -468,15 +468,15 @@ _HOMES = {
     "text_dataset_from_directory": "preprocessing.directories",
     "timeseries_dataset_from_array": "preprocessing.timeseries",
 }
-"""Where names live that are imported when they are first used."""
+"""Modules of names that are imported on first use."""
 
 _REFUSED = {
-    "FeatureSpace": "it is TensorFlow's pipeline of a table. Try kurve.Regressor, "
+    "FeatureSpace": "it is TensorFlow's pipeline for tables. Try kurve.Regressor, "
     "which scales and encodes columns, or StringLookup and CategoryEncoding",
-    "audio_dataset_from_directory": "Kurve reads no sound. Try scipy.io.wavfile",
-    "bounding_boxes": "there are no layers for boxes. Try NumPy",
+    "audio_dataset_from_directory": "Kurve does not read audio. Try scipy.io.wavfile",
+    "bounding_boxes": "there are no bounding-box layers. Try NumPy",
 }
-"""Names of Keras's that are not here, and what to do; without the full stop."""
+"""Keras names that are missing here, and what to do instead."""
 
 
 def __getattr__(name: str) -> Any:

@@ -476,7 +476,7 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (
             ("inspect", "data.csv"),
             "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the name "
-            "of a file that `kurve fit` or `save` has written.",
+            "of a file written by `kurve fit` or `save`.",
         ),
         (
             ("predict", "data.csv", "data.csv"),

@@ -490,7 +490,7 @@ def test_what_predicts() -> None:
 @pytest.mark.parametrize(
     ("wrong", "rule"),
     [
-        ({"targets": ((1,), (1,))}, "there must be a target for each head"),
+        ({"targets": ((1,), (1,))}, "there must be one target per head"),
         ({"heads": (Head(2, (1,), Spec("rows")),)}, "must name the value of its rows"),
         ({"heads": (Head(2, (1,), MSE, rows=3),)}, "must name the value of its rows"),
         ({"heads": (Head(2, (1,), Spec("rows"), rows=1),)}, "an op must compute"),

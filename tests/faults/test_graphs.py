@@ -171,7 +171,7 @@ def test_models_that_share_a_layer_may_not_train_at_once(engine: str) -> None:
 
     def hold(epoch: int, logs: Any) -> None:
         inside.append(other.predict(given, verbose=0))  # as of this epoch
-        with pytest.raises(ModelBusyError, match=r"^\[fit\] .* that this call comes"):
+        with pytest.raises(ModelBusyError, match=r"^\[fit\] .* from which this call"):
             other.fit(given, y, verbose=0)
         on.set()
         assert go.wait(60)

@@ -69,7 +69,7 @@ def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
         (lambda e: e.update(iterations="many"), "estimator.iterations: it must be an"),
         (lambda e: e.update(members=None), "estimator.members: it must be an integer"),
         (lambda e: e.update(class_name="Oracle"), "estimator.class_name: it is nei"),
-        (lambda e: e.update(likelihood=3), "estimator.likelihood: it must be text"),
+        (lambda e: e.update(likelihood=3), "estimator.likelihood: it must be a string"),
         (
             lambda e: e["columns"].update(width=10**9),
             "estimator.columns: its columns are not each a number or a category",

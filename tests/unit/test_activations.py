@@ -222,7 +222,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "many": (
         lambda: activations.tanh([1.0], 2.0),
         TypeError,
-        "[tanh] there are 0 arguments beside x. Received: 1.",
+        "[tanh] there are 0 arguments besides x. Received: 1.",
     ),
     "axis": (lambda: activations.softmax([1.0], 3), ValueError, "[softmax] axis must"),
     "axis of a layer": (
@@ -230,11 +230,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "[softmax] axis must be the last one of samples of shape (2, 3).",
     ),
-    "odd": (lambda: activations.glu(np.ones((2, 3))), ValueError, "[glu] the axis is"),
+    "odd": (lambda: activations.glu(np.ones((2, 3))), ValueError, "[glu] the axis"),
     "assignment": (
         lambda: setattr(activations.relu, "alpha", 2.0),
         AttributeError,
-        "[relu] an activation does not change. Received: alpha=2.0.",
+        "[relu] activations are immutable. Received: alpha=2.0.",
     ),
 }
 

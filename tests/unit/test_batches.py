@@ -187,10 +187,10 @@ def test_windows_of_endless_passes(source: Any) -> None:
 
 def test_batches_that_run_out() -> None:
     model = model_of()
-    with pytest.warns(UserWarning, match=r"\[fit\] x ran out of batches, and more ep"):
+    with pytest.warns(UserWarning, match=r"\[fit\] x ran out of batches, but more ep"):
         history = model.fit(batches(X, Y), epochs=3, **QUIET)
     assert history.epoch == [0] and model.iterations == STEPS
-    with pytest.warns(UserWarning, match=r"ran out of batches, and 4 batches were"):
+    with pytest.warns(UserWarning, match=r"ran out of batches, but 4 batches were"):
         history = model.fit(batches(X, Y), epochs=3, steps_per_epoch=4, **QUIET)
     assert history.epoch == [0, 1] and model.iterations == 2 * STEPS
     with pytest.warns(UserWarning, match=r"ran out of batches"):  # at an epoch's end
@@ -380,7 +380,12 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "y": (batches(X, Y), {"y": Y}, ValueError, r"y must be part of the batches"),
     "weights": (Numbered(), {"sample_weight": W}, ValueError, "sample_weight must be"),
     "split": (batches(X, Y), {"validation_split": 0.2}, ValueError, "needs rows, not"),
-    "empty": (iter([]), {}, ValueError, "x must give one batch at least. Received: an"),
+    "empty": (
+        iter([]),
+        {},
+        ValueError,
+        "x must produce at least one batch. Received: an",
+    ),
     "x alone": (iter([(X,)]), {}, TypeError, r"batch 1 of x\] a batch must be \(x, y"),
     "None": (iter([None]), {}, TypeError, r"Received: a NoneType\. Try yield x, y"),
     "an array": (iter([X]), {}, TypeError, r"Received: a ndarray\. Try yield x, y"),
@@ -430,9 +435,13 @@ def test_a_bad_batch_is_named_by_its_number() -> None:
         model_of().predict((x for x, _ in given), verbose=0)
     with pytest.raises(ValueError, match=r"\[fit, batch 3 of validation_data\] x must"):
         model_of().fit(X, Y, validation_data=iter(given), **QUIET)
-    with pytest.raises(ValueError, match=r"\[predict\] x must give one batch"):
+    with pytest.raises(
+        ValueError, match=r"\[predict\] x must produce at least one batch"
+    ):
         model_of().predict(iter([]), verbose=0)
-    with pytest.raises(ValueError, match=r"\[evaluate\] x must give one batch"):
+    with pytest.raises(
+        ValueError, match=r"\[evaluate\] x must produce at least one batch"
+    ):
         model_of().evaluate(iter([]), verbose=0)
 
 
@@ -633,7 +642,7 @@ def test_a_dataset_resumes_by_number(tmp_path: Any, engine: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (lambda: batches(X, Y), "a generator, whose batches cannot be made again"),
+        (lambda: batches(X, Y), "a generator, whose batches cannot be read again"),
         (Iterable, "a Iterable, whose batches cannot"),
         (
             lambda: type("Own", (Numbered,), {"on_epoch_end": lambda self: None})(),
@@ -652,7 +661,7 @@ def test_checkpoints_need_batches_by_number(
             ValueError, match=rf"^\[fit\] checkpoints need x .*{message}"
         ):
             model_of().fit(source(), **QUIET, **given)
-        with pytest.raises(ValueError, match="checkpoints need validation_data that"):
+        with pytest.raises(ValueError, match="checkpoints need validation_data to"):
             model_of().fit(X, Y, validation_data=source(), **QUIET, **given)
     assert not list(tmp_path.iterdir())
 

@@ -155,7 +155,7 @@ def test_a_class_of_a_built_in_name_is_not_taken_for_it(tmp_path: Path) -> None:
     plain = models.load_model(tmp_path / "b.kurve", custom_objects={"Dense": mine})
     assert type(plain.layers[0]) is layers.Dense
     other = type("Dense", (layers.Dense,), {})
-    with pytest.raises(ValueError, match=r"two that are called 'Dense'"):
+    with pytest.raises(ValueError, match=r"two named 'Dense'"):
         Sequential([Input((2,)), mine(3), other(3)]).save(tmp_path / "c.kurve")
 
 

@@ -96,7 +96,7 @@ def test_says_where_it_has_looked(empty: Path) -> None:
         datasets.load_images("gone.npz")
     with pytest.raises(FileNotFoundError, match=r"^\[fashion_mnist\] no file train.*"):
         datasets.load_images(empty)
-    with pytest.raises(TypeError, match=r"^\[mnist\] path must be text .*: 3\. Try"):
+    with pytest.raises(TypeError, match=r"^\[mnist\] path must be a str.*: 3\. Try"):
         datasets.mnist.load_data(3)  # type: ignore[arg-type]
 
 

@@ -26,7 +26,7 @@ X = RNG.normal(5.0, 3.0, size=(64, 3)).astype(np.float32)
 )
 def test_only_x_by_position(call: Callable[[np.ndarray], Any]) -> None:
     """A mask in the place of `training` would be ignored."""
-    with pytest.raises(TypeError, match=r"^\[\w+\] a layer is called with x alone"):
+    with pytest.raises(TypeError, match=r"^\[\w+\] layers are called with x"):
         call(X)
     np.testing.assert_array_equal(layers.Flatten()(X, mask=None), X)
 

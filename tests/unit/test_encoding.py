@@ -77,7 +77,7 @@ def test_vocabulary_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("Zürich\nb\n", "utf-8")
     layer = layers.StringLookup(vocabulary=str(tmp_path / "words.txt"))
     assert layer(["b", "Zürich", "c"]).tolist() == [2, 1, 0]
-    with pytest.raises(FileNotFoundError, match=r"^\[vocabulary\] there is no"):
+    with pytest.raises(FileNotFoundError, match=r"^\[vocabulary\] no"):
         layers.StringLookup(vocabulary=str(tmp_path / "word.txt"))
 
 
@@ -118,7 +118,7 @@ def test_configurations(name: str) -> None:
 @pytest.mark.parametrize("name", ["texts", "hashing"])
 def test_refused_inside_a_model(name: str) -> None:
     made = MADE[name]()
-    with pytest.raises(ValueError, match="on arrays or on the inputs of a model"):
+    with pytest.raises(ValueError, match="on arrays or inputs of a model"):
         Sequential([layers.Input((2,)), layers.Dense(2), made])
 
 
@@ -148,7 +148,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "weights": (
         lambda: layers.CategoryEncoding(3)([[1]], count_weights=[[1]]),
-        "[CategoryEncoding] count_weights belong to output_mode='count'.",
+        "[CategoryEncoding] count_weights need output_mode='count'.",
     ),
     "shape of weights": (
         lambda: layers.CategoryEncoding(3, "count")([[1]], count_weights=[1]),
@@ -158,7 +158,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: layers.CategoryEncoding(3, sparse=True),
         "[CategoryEncoding] sparse can only be None or False",
     ),
-    "neither": (lambda: layers.Discretization(), "[Discretization] either"),
+    "neither": (lambda: layers.Discretization(), "[Discretization] pass either"),
     "order": (lambda: layers.Discretization([1.0, 0.0]), "[Discretization] bin_bound"),
     "epsilon": (
         lambda: layers.Discretization(num_bins=3, epsilon=0),
@@ -181,7 +181,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "mask": (lambda: layers.Hashing(3, mask_value=0.5), "[Hashing] mask_value must"),  # type: ignore[arg-type]
     "one column": (
         lambda: layers.HashedCrossing(3)([["a"]]),
-        "[HashedCrossing] x must be two or more arrays of one shape.",
+        "[HashedCrossing] x must be two or more arrays of the same shape.",
     ),
     "wide": (
         lambda: layers.HashedCrossing(3)([np.ones((2, 2)), np.ones((2, 2))]),
@@ -189,12 +189,12 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "twice": (
         lambda: layers.StringLookup(vocabulary=["a", "b", "a"]),
-        "[StringLookup] the vocabulary must hold different values. "
+        "[StringLookup] the vocabulary must hold distinct values. "
         "Received: 'a' twice. Try sorted(set(values)).",
     ),
     "special": (
         lambda: layers.StringLookup(vocabulary=["a", ""], mask_token=""),
-        "[StringLookup] special tokens must stand at the beginning",
+        "[StringLookup] special tokens must either come first in",
     ),
     "empty": (
         lambda: layers.StringLookup()(["a"]),
@@ -215,7 +215,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "invert": (
         lambda: layers.IntegerLookup(vocabulary=[1], invert=True, output_mode="count"),
-        "[IntegerLookup] invert belongs to output_mode='int'.",
+        "[IntegerLookup] invert needs output_mode='int'.",
     ),
     "pad": (
         lambda: layers.IntegerLookup(pad_to_max_tokens=True),
@@ -223,11 +223,11 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "idf": (
         lambda: layers.IntegerLookup(vocabulary=[1], output_mode="tf_idf"),
-        "[IntegerLookup] idf_weights must be given with output_mode='tf_idf'",
+        "[IntegerLookup] idf_weights must be passed for output_mode='tf_idf'",
     ),
     "salt of numbers": (
         lambda: layers.IntegerLookup(salt=1),
-        "[IntegerLookup] salt belongs to oov_method='farmhash'.",
+        "[IntegerLookup] salt needs oov_method='farmhash'.",
     ),
     "size": (lambda: layers.Resizing(0, 3), "[Resizing] height must be an integer"),
     "word": (

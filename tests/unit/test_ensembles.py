@@ -1,4 +1,4 @@
-"""Ensembles: members that train side by side as each would alone."""
+"""Ensembles: members that train in parallel cannot as each would alone."""
 
 import signal
 import threading

@@ -210,7 +210,7 @@ def two_of_one_name() -> Any:
 
 WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
     "input that is missing": (r"\[Model\] an output needs an input.*'b'", unconnected),
-    "two layers of one name": (r"layers must have different names", two_of_one_name),
+    "two layers of one name": (r"layers must have distinct names", two_of_one_name),
     "arrays for tensors": (
         r"\[Model\] inputs must be symbolic tensors",
         lambda: Model(X, Dense(1)(Input((4,)))),
@@ -224,7 +224,7 @@ WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: Add()([Input((3,)), Input((4,))]),
     ),
     "concatenated along another axis": (
-        r"\[concatenate\] the shapes must agree",
+        r"\[concatenate\] shapes must agree",
         lambda: Concatenate(1)([Input((3, 2)), Input((3, 4))]),
     ),
     "one input for a merge": (
@@ -245,11 +245,11 @@ WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
     ),
     "a layer on a layer": (r"a layer\. Try", lambda: Dense(1)(Dense(2))),
     "no outputs": (
-        r"\[Model\] a model is made of inputs and outputs",
+        r"\[Model\] a model needs inputs and outputs",
         lambda: Model(Input((3,))),
     ),
     "the same input twice": (
-        r"\[Model\] each input must be given once",
+        r"\[Model\] each input must be passed only once",
         lambda: (lambda x: Model([x, x], Multiply()([x, x])))(Input((3,))),
     ),
 }

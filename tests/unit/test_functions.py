@@ -390,7 +390,7 @@ def test_values_that_change_are_no_constants(what: str) -> None:
 
 def test_function_takes_functions() -> None:
     assert kurve.function(jit_compile=True)(lambda x: 2.0 * x)(3.0) == 6.0
-    with pytest.raises(TypeError, match="decorates a function"):
+    with pytest.raises(TypeError, match="must decorate a function"):
         kurve.function(3)  # type: ignore[call-overload]
 
 
@@ -448,7 +448,7 @@ def test_what_changes_unseen_is_found_by_the_next_traces() -> None:
         found.append([float(step(X, Y)) for _ in range(9)])
         assert clock.inner[0]["time"] == [9]
         if compiles:
-            assert "something else each time" in step.why_not
+            assert "something different each time" in step.why_not
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
@@ -465,6 +465,6 @@ def test_a_step_that_changes_late_is_told() -> None:
     for _ in range(4):
         step(X, Y)
     assert step.why_not is None
-    with pytest.warns(UserWarning, match="another in call 5"):
+    with pytest.warns(UserWarning, match="different in call 5"):
         step(X, Y)
-    assert "something else each time" in step.why_not
+    assert "something different each time" in step.why_not

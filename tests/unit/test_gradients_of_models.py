@@ -76,7 +76,7 @@ def test_integral_is_the_antiderivative() -> None:
 
     expected = antiderivative(ends) - antiderivative(0.0)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    with pytest.raises(ValueError, match=r"a column must be one of the table's.*3"):
+    with pytest.raises(ValueError, match=r"unknown column.*3"):
         model.integral(X, 3, 0.0, 1.0)
     with pytest.raises(ValueError, match="high must be a finite number"):
         model.integral(X, 0, 0.0, np.zeros(4))
@@ -151,5 +151,5 @@ def test_columns_without_a_derivative() -> None:
     found = model.gradient(frame, ["age", "size"])
     assert found.shape == (120, 2)
     assert np.argwhere(np.isnan(found)).tolist() == [[3, 0]]
-    with pytest.raises(ValueError, match=r"one of the table's.*'siez'"):
+    with pytest.raises(ValueError, match=r"unknown column.*'siez'"):
         model.gradient(frame, "siez")

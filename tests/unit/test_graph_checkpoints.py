@@ -79,7 +79,9 @@ def test_another_graph_of_equal_sizes_is_refused(name: str, tmp_path: Path) -> N
     fit(graph(), tmp_path, 1)
     other = graph(**GRAPHS[name])
     before = [w.tobytes() for w in other.get_weights()]
-    with pytest.raises(CheckpointError, match=r"is of another call. Received: model"):
+    with pytest.raises(
+        CheckpointError, match=r"belongs to a different call. Received: model"
+    ):
         fit(other, tmp_path, 2)
     assert [w.tobytes() for w in other.get_weights()] == before
     fit(graph(), tmp_path, 2)
@@ -99,7 +101,9 @@ def test_another_stack_of_equal_sizes_is_refused(
     other: dict[str, Any], tmp_path: Path
 ) -> None:
     fit(stack(), tmp_path, 1)
-    with pytest.raises(CheckpointError, match=r"is of another call. Received: model"):
+    with pytest.raises(
+        CheckpointError, match=r"belongs to a different call. Received: model"
+    ):
         fit(stack(**other), tmp_path, 2)
 
 

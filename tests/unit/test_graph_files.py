@@ -176,7 +176,7 @@ def test_clone_model() -> None:
     assert models.clone_model(stack).get_config() == stack.get_config()
     with pytest.raises(ValueError, match="must be 1 symbolic tensors"):
         models.clone_model(model, [x, x])
-    with pytest.raises(TypeError, match="must give a layer"):
+    with pytest.raises(TypeError, match="must return a layer"):
         models.clone_model(model, clone_function=lambda layer: None)
     with pytest.raises(TypeError, match="must be a model"):
         models.clone_model(Dense(1))
@@ -194,7 +194,7 @@ def test_json() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             models.model_from_json(text)
-    with pytest.raises(TypeError, match="must be text"):
+    with pytest.raises(TypeError, match="must be a string"):
         models.model_from_json(3)  # type: ignore[arg-type]
 
 

@@ -70,8 +70,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "groups of channels": (
         lambda: Conv2D(4, 3, groups=2, name="c").build((None, 8, 8, 3)),
-        "[Conv2D] layer 'c' divides the channels into 2 groups, so their number must "
-        "be a multiple of that. Received: samples of shape (8, 8, 3). Try groups=1.",
+        "[Conv2D] layer 'c' splits the channels into 2 groups, so their number must "
+        "be a multiple of it. Received: samples of shape (8, 8, 3). Try groups=1.",
     ),
     "no channels": (
         lambda: Conv2D(4, 3, name="c").build((None, 28, 28)),
@@ -86,9 +86,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "too small": (
         lambda: Conv2D(4, 3, dilation_rate=2, name="c").build((None, 4, 9, 1)),
-        "[Conv2D] layer 'c' slides a window of 5 x 5 over its samples, which must not "
-        "be smaller. Received: samples of shape (4, 9, 1). Try padding='same', or "
-        "fewer layers before it that make the samples smaller.",
+        "[Conv2D] layer 'c' slides a window of 5 x 5 over its samples, which are too "
+        "small. Received: samples of shape (4, 9, 1). Try padding='same', or "
+        "fewer downsampling layers before it.",
     ),
     "other channels": (
         lambda: (
@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "reshape twice free": (
         lambda: Reshape((-1, -1)),
         "[Reshape] target_shape must be a tuple of positive integers, without the "
-        "batch axis; one of them may be -1. Received: target_shape=(-1, -1). "
+        "batch axis; one of them can be -1. Received: target_shape=(-1, -1). "
         "Try Reshape((28, 28, 1)).",
     ),
     "momentum": (
@@ -131,13 +131,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "batch axis": (
         lambda: BatchNormalization(axis=4).build((None, 4, 4, 2)),
-        "[BatchNormalization] axis must name axes of the input other than that of the "
-        "batch. Received: axis=4 for shape (None, 4, 4, 2). Try axis=-1.",
+        "[BatchNormalization] axis must name axes of the input other than the batch "
+        "axis. Received: axis=4 for shape (None, 4, 4, 2). Try axis=-1.",
     ),
     "layer axis": (
         lambda: layers.LayerNormalization(axis=[0, 3]).build((None, 4, 4, 2)),
-        "[LayerNormalization] axis must name axes of the input other than that of the "
-        "batch. Received: axis=(0, 3) for shape (None, 4, 4, 2). Try axis=-1.",
+        "[LayerNormalization] axis must name axes of the input other than the batch "
+        "axis. Received: axis=(0, 3) for shape (None, 4, 4, 2). Try axis=-1.",
     ),
     "zero padding": (
         lambda: layers.ZeroPadding2D((1, 2, 3)),
@@ -152,12 +152,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "scale": (
         lambda: Rescaling(float("nan")),
-        "[Rescaling] scale must be a finite number, or one for each channel. Received: "
+        "[Rescaling] scale must be a finite number, or one per channel. Received: "
         "scale=nan. Try Rescaling(1 / 255).",
     ),
     "scales": (
         lambda: Rescaling([1.0, 2.0]).build((None, 4, 4, 3)),
-        "[Rescaling] scale must be a number, or one for each of the 3 channels. "
+        "[Rescaling] scale must be a number, or one per channel (3). "
         "Received: 2 numbers, and samples of shape (4, 4, 3). Try scale=1.",
     ),
     "noise": (
@@ -171,7 +171,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "translation": (
         lambda: layers.RandomTranslation(0.1, 2.0),
-        "[RandomTranslation] width_factor must be a number in [-1, 1], or two of them. "
+        "[RandomTranslation] width_factor must be a number in [-1, 1] or two numbers. "
         "Received: width_factor=2.0. Try width_factor=0.1.",
     ),
     "fill": (
@@ -294,7 +294,7 @@ WRONG_PICTURES: dict[str, tuple[Any, str]] = {
     "not finite": (
         np.where(np.arange(64).reshape(1, 8, 8, 1) == 9, np.nan, 0.0),
         "[predict] x must be finite. Received: x[0, 1, 1, 0] = nan (1 such values in "
-        "all). Try leaving these rows out.",
+        "total). Try dropping these rows.",
     ),
 }
 

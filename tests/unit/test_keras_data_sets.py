@@ -321,7 +321,7 @@ def test_paths(home: Path) -> None:
     assert len(datasets.boston_housing.load_data(Path("mine.npz"))[0][0]) == 4
     with pytest.raises(FileNotFoundError):
         datasets.boston_housing.load_data("other/mine.npz")
-    with pytest.raises(TypeError, match="path must be text"):
+    with pytest.raises(TypeError, match="path must be a string"):
         datasets.boston_housing.load_data(3)  # type: ignore[arg-type]
     with zipfile.ZipFile("bad.npz", "w") as file:
         file.writestr("x.npy", b"nothing")

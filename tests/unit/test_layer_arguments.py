@@ -134,10 +134,10 @@ def test_old_names_of_the_shape() -> None:
     ("given", "text"),
     [
         ({}, "Received: no shape. Try Input(shape=(1,))."),
-        ({"shape": (1,), "batch_shape": (2, 1)}, "the shape must be given once"),
+        ({"shape": (1,), "batch_shape": (2, 1)}, "the shape must be passed once"),
         ({"batch_shape": (2, 1), "batch_size": 2}, "batch_size=2"),
         ({"shape": (1,), "batch_size": -1}, "Received: batch_size=-1"),
-        ({"shape": (1,), "dtype": "complex64"}, "dtype must be a type of numbers"),
+        ({"shape": (1,), "dtype": "complex64"}, "dtype must be numeric"),
         ({"shape": (1,), "sparse": True}, "sparse can only be None or False"),
         ({"shape": (1,), "optional": True}, "optional can only be False"),
         ({"shape": (1,), "tensor": np.ones(1)}, "tensor can only be None"),

@@ -271,7 +271,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
             model_of(X, False, "sgd", "linear"), 1e9 * X, Y, min_learning_rate=1e-3
         ),
         ValueError,
-        "min_learning_rate must be too small for .*0.001.*Try",
+        "min_learning_rate is so large that .*0.001.*Try",
     ),
 ]
 

@@ -147,12 +147,12 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask=np.ones((6, 3))),
             ValueError,
-            r"\[GlobalAveragePooling1D\] the mask of layer .* must have the first two",
+            r"\[GlobalAveragePooling1D\] the mask of layer .* must match the first two",
         ),
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask=np.ones((5, 4))),
             ValueError,
-            "mask must have a value for each sample",
+            "mask must have one value per sample",
         ),
         (
             lambda: layers.GlobalAveragePooling1D()(X, mask="yes"),
@@ -182,22 +182,22 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
         (
             lambda: layers.Attention()([X, X], mask=[None, X[:, 1:, 0]]),
             ValueError,
-            "a mask must have the axes of its input but the last",
+            "a mask must have the axes of its input except the last",
         ),
         (
             lambda: layers.Add().compute_mask([X, X], X[..., 0]),
             ValueError,
-            "a list with a mask or None for each input",
+            "a list with one mask or None per input",
         ),
         (
             lambda: layers.TimeDistributed(layers.Dense(2))(X, mask=np.ones((6, 9))),
             ValueError,
-            "a mask must have the sizes",
+            "a mask must match",
         ),
         (
             lambda: layers.BatchNormalization()(X, mask=np.ones((6, 3)), training=True),
             ValueError,
-            "must have the axes of its input but the last",
+            "must have the axes of its input except the last",
         ),
         (
             lambda: layers.Softmax()(X, mask=np.ones((6, 4))),
@@ -205,11 +205,11 @@ def test_dropping_warns_once_and_names_the_layer() -> None:
             "must broadcast to its input",
         ),
         (lambda: layers.Masking("a"), ValueError, "must be a finite number"),  # type: ignore[arg-type]
-        (lambda: Doubled().compute_mask(X, 3) + Bad()(X), TypeError, "give a tensor"),
+        (lambda: Doubled().compute_mask(X, 3) + Bad()(X), TypeError, "return a tensor"),
         (
             lambda: Sequential([layers.Dense(1)])(X, mask=X[..., 0]),
             TypeError,
-            "a mask only in another model",
+            "a mask inside another model",
         ),
     ],
 )

@@ -332,7 +332,7 @@ def test_trainable_in_a_callback_is_refused() -> None:
 
     model = Sequential([Input((3,)), Dense(1)])
     model.compile("adam", "mse")
-    with pytest.raises(ValueError, match=r"\[fit\] .*`trainable` that has been set"):
+    with pytest.raises(ValueError, match=r"\[fit\] .*`trainable` that was changed"):
         model.fit(
             X, Y, epochs=3, verbose=0, callbacks=[LambdaCallback(on_epoch_begin=freeze)]
         )

@@ -133,7 +133,7 @@ WRONG_DATA = {
         r"Received: 'b' missing and 'c', 'd' unknown. Try x=\{'a': \.\.\., 'b'",
     ),
     "y's name": ((X, {"z": Z}), {}, ValueError, r"Received: 'y' missing. Try y="),
-    "rows of x": (([A, B[:4]], T), {}, ValueError, r"x\['b'\]\)=4.*leaving the same"),
+    "rows of x": (([A, B[:4]], T), {}, ValueError, r"x\['b'\]\)=4.*dropping the same"),
     "rows of y": ((X, [Z, Y[:3]]), {}, ValueError, r"len\(x\)=24.*y\['y'\]\)=3"),
     "columns": (([B, A], T), {}, ValueError, r"\[fit, input 'a'\] x must have shape"),
     "shape of y": ((X, [Y, Z]), {}, ValueError, r"\[fit, output 'z'\] y must have sh"),
@@ -142,7 +142,7 @@ WRONG_DATA = {
         (X, T),
         {"class_weight": {0: 1.0}},
         ValueError,
-        r"\[fit\] class_weight is for models of one output",
+        r"\[fit\] class_weight only works for models with one output",
     ),
     "weights": ((X, T), {"sample_weight": {"z": Z[:, 0]}}, ValueError, "'y' missing"),
     "short weights": (
@@ -238,7 +238,7 @@ WRONG_COMPILE: dict[str, tuple[dict[str, Any], str]] = {
     "names of losses": ({"loss": {"z": "mse", "q": "mse"}}, "'y' missing and 'q' unk"),
     "a loss that is left out": ({"loss": {"z": "mse"}}, "Received: 'y' missing"),
     "three losses": ({"loss": ["mse"] * 3}, "2 outputs 'z', 'y'. Received: 3 values"),
-    "no loss": ({"loss": [None, None]}, "a loss is needed for one output at least"),
+    "no loss": ({"loss": [None, None]}, "at least one output needs a loss"),
     "metrics of one": ({"metrics": ["mae"]}, "metrics must have one value for each"),
     "metrics of three": (
         {"metrics": [["mae"]] * 3},
@@ -297,7 +297,7 @@ def test_fit_of_two_heads_stops_and_resumes(tmp_path: Any) -> None:
     first.fit(X, T, epochs=2, verbose=0, checkpoint=tmp_path)
     assert second.fit(X, T, epochs=4, verbose=0, checkpoint=tmp_path).history == whole
     changed = {**T, "y": Y + 1.0}
-    with pytest.raises(ValueError, match=r"of another call.*y\[1\] has other values"):
+    with pytest.raises(ValueError, match=r"a different call.*y\[1\] has other values"):
         second.fit(X, changed, epochs=4, verbose=0, checkpoint=tmp_path)
 
 

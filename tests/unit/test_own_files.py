@@ -208,9 +208,7 @@ class Stop(kurve.callbacks.Callback):
 def test_a_loss_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     model = trained("stack", cubic)
     model.save(tmp_path / "m.kurve")
-    text = (
-        r"needs code of your own: compile.loss.*custom_objects=\{'cubic': cubic\}, or "
-    )
+    text = r"needs custom code: compile.loss.*custom_objects=\{'cubic': cubic\}, or "
     with pytest.raises(ModelFileError, match=text + r"load_model\(path, compile=False"):
         kurve.models.load_model(tmp_path / "m.kurve")
     plain = kurve.models.load_model(tmp_path / "m.kurve", compile=False)

@@ -256,13 +256,13 @@ def test_attributes_of_the_names_of_arguments_of_compile() -> None:
 
 
 def test_wrong_models() -> None:
-    with pytest.raises(TypeError, match="inputs and outputs, or has a call"):
+    with pytest.raises(TypeError, match="inputs and outputs, or a subclass"):
         kurve.Model()
 
     class Silent(kurve.Model):
         pass
 
-    with pytest.raises(TypeError, match="inputs and outputs, or has a call"):
+    with pytest.raises(TypeError, match="inputs and outputs, or a subclass"):
         Silent()
     model = Mixer()
     model.compile("sgd", ["mse", "mse"])

@@ -254,7 +254,7 @@ def test_a_model_without_a_call() -> None:
         (lambda m: m.fit(X, Y[:5], verbose=0), "the same number of rows"),
         (lambda m: m.fit(np.array(["a"]), Y, verbose=0), "must hold numbers"),
         (lambda m: m.fit(X, Y, checkpoint="c", verbose=0), "checkpoints need"),
-        (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "engine's own step"),
+        (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "built-in training step"),
         (lambda m: m.optimizer.build([]), "the variables must be given"),
         (lambda m: m.optimizer.apply([1.0], [X]), "applied to variables"),
     ],
@@ -303,7 +303,7 @@ def test_random_numbers() -> None:
     assert set(np.unique(whole)) == {2, 3, 4} and whole.dtype == np.int32
     drawn = kurve.random.categorical(np.log([[0.2, 0.8]]), 4000)
     assert abs(float(np.mean(drawn)) - 0.8) < 0.03
-    with pytest.raises(ValueError, match="size of the batch"):
+    with pytest.raises(ValueError, match="batch size is only"):
         kurve.random.normal((None, 2))
 
 

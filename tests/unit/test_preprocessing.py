@@ -41,7 +41,7 @@ def test_words() -> None:
     assert text.text_to_word_sequence(TEXTS[1]) == words
     assert text.text_to_word_sequence("A,b", filters="", lower=False) == ["A,b"]
     assert text.text_to_word_sequence("a,b;c", ";", split=",") == ["a", "b", "c"]
-    with pytest.raises(TypeError, match="input_text must be text"):
+    with pytest.raises(TypeError, match="input_text must be a string"):
         text.text_to_word_sequence(["a"])  # type: ignore[arg-type]
 
 

@@ -333,7 +333,7 @@ def test_masks_go_on() -> None:
         (
             lambda: Sequential([Input((4, 1)), layers.LSTM(2, stateful=True)]),
             ValueError,
-            "[LSTM] with stateful=True it must be known how many rows",
+            "[LSTM] stateful=True needs a fixed number of rows",
         ),
         (
             lambda: layers.LSTM(2, time_major=True),
@@ -345,7 +345,7 @@ def test_masks_go_on() -> None:
         (
             lambda: layers.LSTM(2)(X, mask=np.ones((5, 2))),
             ValueError,
-            "mask must have a number for each step",
+            "mask must have one value per step",
         ),
         (
             lambda: layers.LSTM(2)(X, initial_state=[X[:, 0]]),
@@ -360,12 +360,12 @@ def test_masks_go_on() -> None:
         (
             lambda: layers.GRU(2, dropout=0.1)(Input((3, 2)), training=True),
             NotImplementedError,
-            "the layer drops while the model is trained",
+            "dropout is active only while the model",
         ),
         (
             lambda: Sequential([Input((3, 2)), layers.GRU(2, return_state=True)]),
             ValueError,
-            "each layer must have one output",
+            "each layer must have a single output",
         ),
         (lambda: layers.RNN(3), ValueError, "a cell must be a layer"),
         (lambda: layers.RNN(layers.Dense(3)), ValueError, "a cell must be a layer"),

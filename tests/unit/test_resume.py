@@ -188,8 +188,8 @@ def test_fewer_epochs_are_refused(tmp_path: Path) -> None:
     before = snapshot(model)
     with pytest.raises(
         CheckpointError,
-        match=r"is of a later epoch. Received: epochs=2, and a checkpoint of epoch 3. "
-        "Try epochs=3, or another folder",
+        match=r"belongs to a later epoch. Received: epochs=2, and a checkpoint of "
+        "epoch 3. Try epochs=3, or another folder",
     ):
         fit(model, epochs=2, checkpoint=tmp_path)
     assert snapshot(model)[0] == before[0]
@@ -349,9 +349,9 @@ def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(
     with pytest.raises(TypeError) as caught:
         fit(model, Remembers({"seen": [1, {2, 3}]}), checkpoint=tmp_path)
     assert str(caught.value) == (
-        "[fit] a checkpoint can hold numbers, text, None, lists, tuples, dictionaries "
-        "and NumPy arrays of numbers, 8 levels deep. Received: callback 0 (Remembers)"
-        "['seen'][1] of type set. Try a get_state that returns a dictionary of these."
+        "[fit] a checkpoint can hold numbers, strings, None, lists, tuples, "
+        "dictionaries and NumPy arrays of numbers, 8 levels deep. Received: "
+        "callback 0 (Remembers)['seen'][1] of type set. Try a get_state that returns a dictionary of these."
     )
     assert model.iterations == 0
 
@@ -498,9 +498,9 @@ def test_another_call_is_refused_by_name(
     with pytest.raises(CheckpointError) as caught:
         fit(model, NEVER, checkpoint=tmp_path, **options)
     assert str(caught.value) == (
-        f"[fit] the checkpoint in {str(tmp_path)!r} is of another call. Received: "
-        f"{text}. Try the same call as before, another folder, or deleting this one to "
-        "start over."
+        f"[fit] the checkpoint in {str(tmp_path)!r} belongs to a different call. "
+        f"Received: {text}. Try the same call as before, another folder, or "
+        "deleting this one to start over."
     )
     assert snapshot(model)[0] == before[0]
     assert model.iterations == 0 and model.history is None
@@ -545,7 +545,7 @@ def test_another_processor_is_warned_of(
 
 def test_differences_in_words() -> None:
     assert difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}) is None
-    assert difference({"a": 1}, {}) == "a was there, and is not now"
+    assert difference({"a": 1}, {}) == "a was there, but is not now"
     long = difference("x" * 99, "y")
     assert long is not None and len(long) < 99
 
@@ -561,9 +561,9 @@ def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:
             with pytest.raises(CheckpointInUseError) as caught:
                 fit(model_of(), checkpoint=tmp_path)
             assert str(caught.value) == (
-                "[fit] only one fit at a time can use a folder of checkpoints. "
+                "[fit] only one fit at a time can use a checkpoint folder. "
                 f"Received: {str(tmp_path)!r}, in use by another fit or process. Try "
-                "another folder, or wait until that one has ended."
+                "another folder, or wait until it has ended."
             )
             code = (
                 "import numpy as np, kurve, sys\n"
@@ -660,7 +660,7 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_before_the_first_step(
         (
             {"checkpoint": "c", "callbacks": [callbacks.BackupAndRestore("d")]},
             ValueError,
-            "[fit] one folder of checkpoints is enough. Received: 'd', 'c'.",
+            "[fit] only one checkpoint folder can be used. Received: 'd', 'c'.",
         ),
     ],
 )
@@ -705,7 +705,7 @@ def test_an_ensemble_has_no_checkpoints(tmp_path: Path) -> None:
         {"callbacks": callbacks.BackupAndRestore(tmp_path)},
     ):
         with pytest.raises(
-            TypeError, match=r"members that train side by side write no"
+            TypeError, match=r"members that train in parallel cannot write"
         ):
             committee.fit(X, Y, verbose=0, **options)
 

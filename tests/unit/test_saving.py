@@ -299,7 +299,7 @@ def test_the_engine_comes_back(tmp_path: Path) -> None:
     ("info", "tensors", "error", "text"),
     [
         ({"x": np.inf}, {}, ValueError, "configuration cannot be written"),
-        ({"x": {1, 2}}, {}, TypeError, "must be made of numbers, texts"),
+        ({"x": {1, 2}}, {}, TypeError, "must consist of numbers, strings"),
         ({"x": [[[]]] * 200_000}, {}, ValueError, "configuration cannot be written"),
         ({"x": "\ud800"}, {}, ValueError, "surrogate"),
         ({}, {"a": np.zeros(2, np.float16)}, TypeError, "float32, float64, int64 or u"),

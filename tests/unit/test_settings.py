@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "length": (lambda: utils.pad_sequences([[1]], 0), "[pad_sequences] maxlen must be"),
     "shapes": (
         lambda: utils.pad_sequences([[1], [[1, 2]]]),
-        "[pad_sequences] the elements of all sequences must have one shape. "
+        "[pad_sequences] the elements of all sequences must have the same shape. "
         "Received: [(), (2,)].",
     ),
     "parts": (

@@ -406,9 +406,7 @@ def test_what_is_no_array_is_refused_by_what_it_is(x: Any, message: str) -> None
 
 
 def test_predict_with_other_columns_says_what_the_model_has() -> None:
-    with pytest.raises(
-        ValueError, match=r"Try x with the 2 columns that the model has"
-    ):
+    with pytest.raises(ValueError, match=r"Try x with the 2 columns of the model"):
         model_of().predict(X[:, :1])
 
 

@@ -1,1 +1,1 @@
-"""The foundation of all other parts: random numbers, locks, files, registries."""
+"""What every other package builds on: random numbers, locks, files, registries."""

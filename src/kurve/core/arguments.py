@@ -1,4 +1,4 @@
-"""Checks of single arguments, shared by several modules."""
+"""Argument checks shared by several modules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 else:
 
     class TypedDict:
-        """`typing.TypedDict` for type checkers. At run time only the names in it are
-        needed, and to create a real one takes ten times as long."""
+        """`typing.TypedDict` for type checkers. At run time only its field names are
+        needed, and creating a real one takes ten times as long."""
 
         def __init_subclass__(cls, total: bool = True) -> None: ...
 
 
 MAX_NAME = 400
-"""Most characters of a layer's name: files limit it together with a variable's."""
+"""Maximum length of a layer's name; in files it shares a limit with the variable's."""
 
 MOST = 2**40
 """The largest length or count, far beyond any memory."""
@@ -58,27 +58,27 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "synchronized": (False,),
     "tensor": (None,),
 }
-"""Keras's arguments for features that Kurve does not have, with the values that have no
+"""Keras's arguments for features that Kurve lacks, with the values that have no
 effect in Keras either: these are accepted, so that calls written for Keras work."""
 
 
 def is_integer(value: Any) -> bool:
-    """Whether it is a Python or NumPy integer; True and False are not."""
+    """Whether `value` is a Python or NumPy integer; True and False do not count."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number, finite as a float; True and False are not."""
+    """Whether `value` is a finite real number; True and False do not count."""
     if not is_integer(value) and not isinstance(value, (float, np.floating)):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer of more than 308 digits
+    except OverflowError:  # an integer with more than 308 digits
         return False
 
 
 def is_count(value: Any, low: int = 1) -> bool:
-    """Whether it is an integer from `low` to `MOST`."""
+    """Whether `value` is an integer from `low` to `MOST`."""
     return is_integer(value) and low <= value <= MOST
 
 
@@ -150,7 +150,7 @@ def check_integer(
 
 
 def check_batch_size(where: str, batch_size: Any) -> int | None:
-    """The number of rows that a model is described for, or None for any.
+    """The fixed batch size in a model's description, or None for any.
 
     Raises:
         ValueError: not a positive integer.
@@ -164,10 +164,10 @@ def check_batch_size(where: str, batch_size: Any) -> int | None:
 
 
 def check_flag(where: str, name: str, value: Any) -> bool:
-    """True or False, passed as such or as 1 or 0.
+    """Return `value` as a bool; 1 and 0 are accepted.
 
     Raises:
-        TypeError: anything else: the truth value of "no" or None would be a guess.
+        TypeError: anything else; guessing the truth value of "no" or None is unsafe.
     """
     if isinstance(value, (bool, np.bool_)) or (is_integer(value) and value in (0, 1)):
         return bool(value)
@@ -178,7 +178,7 @@ def check_flag(where: str, name: str, value: Any) -> bool:
 
 
 def check_name(where: str, name: Any) -> str:
-    """A name that files can store.
+    """Check that files can store this name.
 
     Raises:
         TypeError: not a string.
@@ -186,13 +186,13 @@ def check_name(where: str, name: Any) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(
-            f"[{where}] name must be text. Received: name={name!r} of type "
+            f"[{where}] name must be a string. Received: name={name!r} of type "
             f"{type(name).__name__}. Try name='first'."
         )
     if has_lone_surrogate(name):
         raise ValueError(
-            f"[{where}] name must be text without lone surrogates, which UTF-8 cannot "
-            f"write. Received: name={name!r}. Try name='first'."
+            f"[{where}] name must not contain lone surrogates, which UTF-8 cannot "
+            f"encode. Received: name={name!r}. Try name='first'."
         )
     if len(name) > MAX_NAME:
         raise ValueError(
@@ -203,13 +203,13 @@ def check_name(where: str, name: Any) -> str:
 
 
 def has_lone_surrogate(text: str) -> bool:
-    """Whether the text holds half of a surrogate pair, which UTF-8 cannot write."""
+    """Whether the text contains a lone surrogate, which UTF-8 cannot encode."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_seed(where: str, seed: Any) -> int | None:
-    """A seed of random numbers, or None. A `SeedGenerator`, Kurve's or Keras's, gives
-    the next of its seeds.
+    """A random seed, or None. A `SeedGenerator`, Kurve's or Keras's, supplies its next
+    seed.
 
     Raises:
         TypeError: none of these.
@@ -227,15 +227,14 @@ def check_seed(where: str, seed: Any) -> int | None:
 
 
 FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
-"""Types to compute in that Keras has and Kurve does not."""
+"""Compute dtypes that Keras supports and Kurve does not."""
 
 _warned_of: set[str] = set()
 
 
 def check_dtype(where: str, dtype: Any) -> None:
-    """Check the type that a part of a model is asked to compute in: a name, a type of
-    NumPy or a policy of Keras's. Another floating-point type than float32 gets a
-    warning, one in a process.
+    """Check the dtype requested for a layer: a name, a NumPy dtype or a Keras policy. A
+    floating-point type other than float32 triggers one warning per process.
 
     Raises:
         ValueError: not a floating-point type.
@@ -259,7 +258,7 @@ def check_dtype(where: str, dtype: Any) -> None:
 
 
 def name_of_dtype(dtype: Any) -> str | None:
-    """Keras's name of a type: of the name itself, a type of NumPy, or a policy."""
+    """Keras's name of a dtype, given as a name, a NumPy dtype or a policy."""
     name = getattr(dtype, "name", dtype)
     if isinstance(name, Mapping):  # a policy in a configuration
         name = name.get("config", {}).get("name")
@@ -269,11 +268,11 @@ def name_of_dtype(dtype: Any) -> str | None:
 
 
 def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that a class does not have. Those that `unused` of the
-    class or a base class names are accepted with a value of `UNUSED`.
+    """Refuse keyword arguments that a class does not have. Arguments listed in `unused`
+    of the class or its bases are accepted if their value is in `UNUSED`.
 
     Raises:
-        TypeError: no such argument; the message suggests the nearest.
+        TypeError: unknown argument; the message suggests the closest match.
         ValueError: another value of an unused argument.
     """
     for name, value in given.items():
@@ -283,8 +282,8 @@ def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
 
 
 def unused_arguments(cls: type) -> set[str]:
-    """Keras's arguments that a class accepts and does not use: those that the
-    constructors of its bases unpack, and those that a base class names in `unused`."""
+    """Keras arguments that a class accepts and ignores: those unpacked by the
+    constructors of its bases, and those a base class lists in `unused`."""
     bases: tuple[Any, ...] = cls.__mro__
     return UNUSED.keys() & {
         name
@@ -309,7 +308,7 @@ def unpacked(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check_unused(where: str, **given: Any) -> None:
-    """Refuse values of unused arguments other than those of `UNUSED`."""
+    """Refuse values of unused arguments that are not in `UNUSED`."""
     for name, value in given.items():
         accepted = UNUSED[name]
         if not any(type(value) is type(one) and value == one for one in accepted):

@@ -1,6 +1,6 @@
-"""Users' data as one array: from arrays, lists, series and data frames.
+"""Convert user data (arrays, lists, series, data frames) to one array.
 
-Nothing is cast silently. A masked value is a missing value; complex numbers, dates,
+Nothing is cast silently. Masked values count as missing; complex numbers, dates,
 text and other objects are refused with their position and a fix.
 """
 
@@ -37,12 +37,12 @@ def is_series(data: Any) -> bool:
 
 
 def scalar(value: Any) -> Any:
-    """A NumPy scalar as the Python value it holds; anything else unchanged."""
+    """A NumPy scalar as a Python value; anything else unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def is_missing(value: Any) -> bool:
-    """None, NaN, NaT, pandas' NA or a masked value."""
+    """Whether `value` is None, NaN, NaT, pandas.NA or masked."""
     if value is None or value is np.ma.masked:
         return True
     if isinstance(value, (str, bytes)):
@@ -62,8 +62,8 @@ def as_numbers(
 
     Args:
         where, argument: for messages: the function and the name of its argument.
-        data: array, list, series, data frame: anything with numbers.
-        dtype: of the result; None keeps integers, booleans and float32.
+        data: array, list, series, data frame: anything that holds numbers.
+        dtype: dtype of the result; None keeps integers, booleans and float32.
         missing: convert missing values (masked, None, pandas' NA) to NaN instead of
             refusing them. NaN itself stays NaN either way.
 
@@ -90,10 +90,10 @@ def as_numbers(
 
 
 def as_array(where: str, argument: str, data: Any, missing: bool = False) -> np.ndarray:
-    """`data` as an array of any values, including text and dates.
+    """`data` as an array of any dtype, including text and dates.
 
-    A list that mixes text with other values becomes an array of objects, so that they
-    are not converted to text.
+    A list that mixes text with other values becomes an object array, so that nothing is
+    converted to text.
 
     Args, Raises: see `as_numbers`.
     """
@@ -129,7 +129,7 @@ def as_array(where: str, argument: str, data: Any, missing: bool = False) -> np.
             f"{type(data).__name__} whose rows differ in length. "
             "Try rows of the same length."
         ) from None
-    except Exception as error:  # __array__ may raise anything
+    except Exception as error:  # __array__ can raise anything
         raise TypeError(
             f"[{where}] {argument} must be an array of numbers. Received: "
             f"{_shown(data)} of type {type(data).__name__}, which NumPy cannot read: "
@@ -143,7 +143,7 @@ def _library(data: Any) -> str:
 
 
 def _columns(where: str, argument: str, frame: Any) -> Iterator[tuple[Any, Any]]:
-    """Names and columns of a data frame."""
+    """Yield the names and columns of a data frame."""
     if hasattr(frame, "collect"):
         frame = frame.collect()
     for name in refuse_equal_names(where, argument, frame):
@@ -174,14 +174,14 @@ def _from_series(data: Any) -> np.ndarray:
         array = np.asarray(data)
         if not str(getattr(data, "dtype", "")).startswith("Struct"):
             return array
-    except Exception:  # integers of 128 bits, say
+    except Exception:  # 128-bit integers, for example
         pass
     values = data.to_list() if hasattr(data, "to_list") else data.to_pylist()
     return np.fromiter(values, object, len(values))
 
 
 def _with_mask(data: Any) -> Any:
-    """A list with masked values as a masked array; any other list unchanged."""
+    """Convert a list with masked values to a masked array; any other list unchanged."""
     nested = (list, tuple, np.ma.MaskedArray)
     if not any(issubclass(kind, nested) for kind in set(map(type, data))):
         return data
@@ -195,10 +195,10 @@ def _with_mask(data: Any) -> Any:
 def _unmasked(
     where: str, argument: str, data: np.ma.MaskedArray[Any, Any], missing: bool
 ) -> np.ndarray:
-    """The values of a masked array; masked ones are NaN or None."""
+    """The values of a masked array, with NaN or None where masked."""
     is_gap, array = np.ma.getmaskarray(data), np.asarray(data.data)
     if array.dtype.names is not None:
-        return array  # structured: refused later
+        return array  # structured arrays are refused later
     if not is_gap.any():
         return array
     if not missing:
@@ -212,7 +212,7 @@ def _unmasked(
 def _from_objects(
     where: str, argument: str, array: np.ndarray, missing: bool
 ) -> np.ndarray:
-    """Objects, which must all be numbers, as float64."""
+    """Convert objects, which must all be numbers, to float64."""
     if set(map(type, array.flat)) <= PLAIN:
         try:
             return array.astype(np.float64)
@@ -260,7 +260,7 @@ def _as_float(where: str, argument: str, position: Any, value: Any) -> float:
         number = float(value)
     except OverflowError:
         number = math.inf
-    except Exception as error:  # __float__ may raise anything
+    except Exception as error:  # __float__ can raise anything
         raise TypeError(
             f"[{where}] {argument} must hold real numbers. Received: "
             f"{_at(argument, position)} = {_shown(value)} of type "
@@ -280,12 +280,12 @@ def _refuse_missing(where: str, argument: str, is_gap: np.ndarray, value: Any) -
     raise ValueError(
         f"[{where}] {argument} must not have missing values. Received: "
         f"{_at(argument, np.argwhere(is_gap)[0])} = {value} ({int(is_gap.sum())} such "
-        "values in all). Try leaving these rows out."
+        "values in total). Try dropping these rows."
     )
 
 
 def _refuse(where: str, argument: str, array: np.ndarray) -> NoReturn:
-    """Refuse an array with values that are not real numbers, naming the first."""
+    """Refuse an array that does not hold real numbers; report the first bad value."""
     kind = array.dtype.kind
     position: tuple[int, ...] = (0,) * array.ndim
     if kind in "OUST":
@@ -331,7 +331,7 @@ def _refuse(where: str, argument: str, array: np.ndarray) -> NoReturn:
 
 
 def _missing_dates(argument: str, array: np.ndarray) -> str:
-    """How many dates are missing, if any are."""
+    """The number of missing dates, if any, for an error message."""
     positions = [
         position for position, value in np.ndenumerate(array) if is_missing(value)
     ]
@@ -341,11 +341,11 @@ def _missing_dates(argument: str, array: np.ndarray) -> str:
 
 
 def _refuse_containers(where: str, argument: str, data: Any) -> None:
-    """Refuse what is not an array, or what NumPy would treat as a single object."""
+    """Refuse values that are not arrays or that NumPy would wrap as one object."""
     if data is None:
         raise TypeError(
             f"[{where}] {argument} is missing. Received: None. "
-            "Try an array with a row for every sample."
+            "Try an array with one row per sample."
         )
     if hasattr(data, "tocsr") or hasattr(data, "todense"):
         raise TypeError(
@@ -365,7 +365,7 @@ def _refuse_containers(where: str, argument: str, data: Any) -> None:
 
 
 def _refuse_mixed_images(where: str, argument: str, data: Any) -> None:
-    """Refuse a list of images of different sizes or channels."""
+    """Refuse a list of images with different sizes or channel counts."""
     shapes = [np.shape(image) for image in data if isinstance(image, np.ndarray)]
     if len(shapes) != len(data) or len(shapes[0]) < 2:
         return
@@ -378,8 +378,8 @@ def _refuse_mixed_images(where: str, argument: str, data: Any) -> None:
 
 
 def _first_non_number(array: np.ndarray) -> tuple[int, ...]:
-    """Position of the first element that is not a number; text that could be read as
-    one comes after all others."""
+    """Position of the first element that is not a number. Text that looks like a number
+    is reported only if nothing else is wrong."""
     numeric_text = None
     for position, value in np.ndenumerate(array):
         if is_missing(value) or _is_number(value):

@@ -1,7 +1,6 @@
-"""The functions and methods that users call: short tracebacks, and errors that name
-wrong arguments.
+"""Entry points that users call: short tracebacks, and errors that name wrong arguments.
 
-An error in a call of Kurve shows the user's line and one line of Kurve, not the frames
+An error in a call to Kurve shows the user's line and one line of Kurve, not the frames
 in between; frames of the user's callbacks and formulas stay. See `kurve.config`.
 """
 
@@ -30,14 +29,14 @@ _HIDDEN = (
     contextlib.__file__,
     functools.__file__,
 )
-"""Paths of the code whose frames are hidden."""
+"""Source paths whose frames are hidden."""
 
 filtering: list[bool] = [os.environ.get(VARIABLE, "") != "0"]
 """Whether Kurve's frames are hidden from tracebacks."""
 
 
 def entry(call: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of a function or method that users call."""
+    """Decorator for functions and methods that users call."""
 
     def entered(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -55,19 +54,20 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
             raise shown(error)  # noqa: B904
         return entered(*todays[0], **todays[1])
 
-    # As functools.wraps, which takes six times as long: there are hundreds of entries.
+    # Like functools.wraps, which is six times slower, and there are hundreds of
+    # entries.
     wrapper: Any = entered
     wrapper.__wrapped__, wrapper.__doc__ = call, call.__doc__
     wrapper.__module__, wrapper.__name__ = call.__module__, call.__name__
     wrapper.__qualname__ = call.__qualname__
     wrapper.__annotations__ = call.__annotations__
-    if call.__dict__:  # attributes that were set on the function
+    if call.__dict__:  # attributes set on the function
         wrapper.__dict__.update(call.__dict__)
     return entered
 
 
 def entries(cls: C) -> C:
-    """Decorator of a class: all public methods that it defines are entries."""
+    """Class decorator that turns all public methods of the class into entries."""
     for name, member in list(vars(cls).items()):
         if name.startswith("_") and name not in ("__init__", "__call__"):
             continue
@@ -79,11 +79,11 @@ def entries(cls: C) -> C:
 
 
 class _Signature:
-    """What `inspect.signature` and `help` show of a class: the arguments that its
-    constructor takes by `Unpack` one by one."""
+    """What `inspect.signature` and `help` show for a class: arguments that its
+    constructor takes through `Unpack` are listed one by one."""
 
     def __get__(self, instance: Any, cls: Any) -> inspect.Signature:
-        if instance is not None:  # a call of the instance has its own
+        if instance is not None:  # instances have their own call signature
             raise AttributeError("__signature__")
         if cls.__init__ is object.__init__:
             return inspect.Signature()
@@ -111,7 +111,7 @@ class _Signature:
 
 
 class Entrance:
-    """Base class of classes that users create and call: constructors and calls are
+    """Base class of classes that users create and call: constructors and `__call__` are
     entries, in subclasses too."""
 
     __signature__ = _Signature()
@@ -124,20 +124,23 @@ class Entrance:
                 setattr(cls, name, entry(method))
 
     def __repr__(self) -> str:
-        """The class and, if it has `get_config`, its arguments."""
+        """The class name and, if it has `get_config`, its arguments."""
         try:
             config = self.get_config()  # type: ignore[attr-defined]
             arguments = [f"{k}={v!r}" for k, v in config.items() if v is not None]
-        except (AttributeError, NotImplementedError):  # none, or the user's own
+        except (
+            AttributeError,
+            NotImplementedError,
+        ):  # missing, or the user's own fails
             return object.__repr__(self)
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 
 def shown(error: BaseException) -> BaseException:
-    """The error without Kurve's frames. `raise shown(error)` is for methods that take
-    microseconds, which `entry` would slow down."""
+    """The error without Kurve's frames. Use `raise shown(error)` in methods so short
+    that the overhead of `entry` would matter."""
     if filtering[0]:
-        seen: set[int] = set()  # errors that are raised again may form a cycle
+        seen: set[int] = set()  # re-raised errors can form a cycle
         link: BaseException | None = error
         while link is not None and id(link) not in seen:
             seen.add(id(link))
@@ -147,8 +150,8 @@ def shown(error: BaseException) -> BaseException:
 
 
 def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
-    """The traceback without Kurve's frames. If there are no others, the last one stays,
-    or none with `empty`."""
+    """The traceback without Kurve's frames. If no other frames remain, keep the last
+    one, or none with `empty`."""
     visible: TracebackType | None = None
     frames = []
     while tb is not None:
@@ -156,7 +159,7 @@ def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
         tb = tb.tb_next
     for frame, line in reversed(frames):
         hidden = frame.f_code.co_filename.startswith(_HIDDEN)
-        if not hidden and not _is_kurve(frame.f_globals):  # nor generated code
+        if not hidden and not _is_kurve(frame.f_globals):  # and not generated code
             visible = TracebackType(visible, frame, frame.f_lasti, line)
     if visible is None and frames and not empty:
         frame, line = frames[-1]
@@ -165,8 +168,8 @@ def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that points at the user's line, through any number of Kurve's
-    frames."""
+    """Issue a warning that points at the user's line, however many Kurve frames lie in
+    between."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_kurve(frame.f_back.f_globals):
         frame, level = frame.f_back, level + 1
@@ -180,7 +183,8 @@ def _is_kurve(names: Mapping[str, Any]) -> bool:
 def _todays(
     call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The arguments of a call in old spellings in today's; None if none is old."""
+    """A call's arguments translated to current Keras names; None if none is
+    outdated."""
     if not kwargs and call.__name__ != "add_weight":
         return None
     from kurve.legacy.arguments import renewed
@@ -189,10 +193,10 @@ def _todays(
 
 
 def again(call: Callable[..., R], args: tuple[Any, ...], given: dict[str, Any]) -> R:
-    """A call again, with unknown arguments in today's spelling.
+    """Repeat a call with outdated argument names translated to current ones.
 
     Raises:
-        TypeError: there is none.
+        TypeError: an argument has no current equivalent.
     """
     todays = _todays(call, args, given)
     if todays is None:
@@ -204,7 +208,7 @@ def again(call: Callable[..., R], args: tuple[Any, ...], given: dict[str, Any]) 
 def _misfit(
     call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TypeError | None:
-    """The error for arguments that are unknown or missing; None if all fit."""
+    """The error for unknown or missing arguments; None if all fit."""
     signature = inspect.signature(call)
     try:
         signature.bind(*args, **kwargs)
@@ -218,7 +222,7 @@ def _misfit(
     known = [p.name for p in signature.parameters.values() if p.kind in _NAMED]
     known = [name for name in known if name != "self"]
     taken = set(known)
-    if call.__name__ == "__init__":  # and those of base classes
+    if call.__name__ == "__init__":  # include arguments of base classes
         taken |= known_arguments(type(args[0])) | unused_arguments(type(args[0]))
     for name in kwargs:
         if name not in taken:

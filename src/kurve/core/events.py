@@ -1,9 +1,9 @@
-"""Event files that TensorBoard reads: records of protocol buffers.
+"""Event files for TensorBoard: records of protocol buffers.
 
-A record is its length (8 bytes, little-endian), a checksum of those, the data and a
-checksum of the data. A checksum is CRC-32C (Castagnoli), rotated by 15 bits plus
-0xa282ead8. Of the messages Event, Summary, SummaryMetadata and TensorProto the fields
-that are used are written here; their numbers are those of TensorFlow's event.proto,
+A record is its length (8 bytes, little-endian), a checksum of the length, the data and
+a checksum of the data. Checksums are CRC-32C (Castagnoli), rotated by 15 bits plus
+0xa282ead8. Only the fields needed of the messages Event, Summary, SummaryMetadata and
+TensorProto are written; their numbers are those of TensorFlow's event.proto,
 summary.proto and tensor.proto.
 """
 
@@ -35,7 +35,7 @@ _TABLE: list[int] = []
 
 
 def masked_crc(data: bytes) -> int:
-    """The checksum of a record's part."""
+    """The checksum of one part of a record."""
     if not _TABLE:
         _TABLE.extend(_table())
     crc = 0xFFFFFFFF
@@ -46,7 +46,7 @@ def masked_crc(data: bytes) -> int:
 
 
 def record(data: bytes) -> bytes:
-    """The data as a record."""
+    """Encode data as a record."""
     length = struct.pack("<Q", len(data))
     sums = (struct.pack("<I", masked_crc(part)) for part in (length, data))
     return length + next(sums) + data + next(sums)
@@ -72,7 +72,7 @@ def _bytes(field: int, value: bytes | str) -> bytes:
 
 
 def _tensor(value: Any) -> bytes:
-    """TensorProto of a text or an array."""
+    """Encode a string or an array as TensorProto."""
     if isinstance(value, str):
         return _number(1, STRING) + _bytes(2, b"") + _bytes(8, value)
     dims = b"".join(_bytes(2, _number(1, size)) for size in value.shape)
@@ -89,8 +89,8 @@ def _value(tag: str, plugin: str, content: bytes, data_class: int, value: Any) -
 
 
 def histogram(values: np.ndarray, buckets: int = 30) -> np.ndarray:
-    """Rows (left, right, count) of equal buckets, as TensorBoard's summaries have
-    them."""
+    """Rows (left, right, count) of equally wide buckets, as in TensorBoard's
+    summaries."""
     values = np.asarray(values, np.float64).ravel()
     values = values[np.isfinite(values)]
     if not values.size:
@@ -103,10 +103,10 @@ def histogram(values: np.ndarray, buckets: int = 30) -> np.ndarray:
 
 
 class EventFile:
-    """A file of events in a folder, which is made if it does not exist.
+    """An event file in a folder, which is created if needed.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
 
     _count = 0
@@ -126,7 +126,7 @@ class EventFile:
         self._file.write(record(head + event))
 
     def scalars(self, values: Iterable[tuple[str, float]], step: int) -> None:
-        """Numbers by tag."""
+        """Write scalars by tag."""
         for tag, value in values:
             number = np.asarray(value, np.float32)
             summary = _value(tag, "scalars", b"", SCALAR, number)
@@ -137,7 +137,7 @@ class EventFile:
         self._write(_bytes(5, summary), step)
 
     def model(self, tag: str, description: str) -> None:
-        """A model's configuration, JSON in Keras's form, for the conceptual graph."""
+        """Write a model's configuration (Keras JSON) for the conceptual graph."""
         summary = _value(tag, "graph_keras_model", b"1", 0, description)
         self._write(_bytes(5, summary), 0)
 

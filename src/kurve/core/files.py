@@ -1,4 +1,4 @@
-"""Files that are written atomically."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import BinaryIO
 
 _PREFIX, _SUFFIX = ".kurve-", ".tmp"
 _cleaned: set[tuple[int, str]] = set()
-"""Folders in which this process has removed the leftovers of killed ones."""
+"""Folders in which this process has cleaned up after killed processes."""
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file that replaces `path` once it is complete and on the disk.
+    """Yield a binary file that replaces `path` once it is complete and on disk.
 
         with replacing("report.html") as file:
             file.write(page)
 
-    It is written beside `path` as `.kurve-*.tmp`, synced, then renamed; so at any
-    instant, even of a power failure, either the old file or the new one exists. After
-    an error nothing is left of it. The temporary file of a killed process is removed by
-    the next process that writes to the folder. Links are followed, and the permissions
-    of an existing file are kept.
+    It is written beside `path` as `.kurve-*.tmp`, synced, then renamed, so that at any
+    moment, even in a power failure, either the old or the new file exists. After an
+    error, nothing is left behind. The temporary file of a killed process is removed by
+    the next process that writes to the folder. Symbolic links are followed, and the
+    permissions of an existing file are kept.
 
     Raises:
-        OSError: the folder does not exist or cannot be written to, the disk is full, or
+        OSError: the folder does not exist or is not writable, the disk is full, or
             `path` is not a file. The old file is unchanged, unless the error came from
             syncing the folder after the new one was in place.
     """
@@ -47,7 +47,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             os.replace(temporary, target)  # still locked, so that no process removes it
         if directory is not None:
-            _sync_folder(directory)  # writes the new name to the disk
+            _sync_folder(directory)  # makes the rename durable
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -56,7 +56,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Check whether `replacing` could write a file, before the work for it is done;
+    """Check whether `replacing` could write a file, before doing the work for it;
     leaves nothing behind.
 
     Raises:
@@ -71,29 +71,28 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
 
 
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """The system's error with the file's name, which errors of reads and writes
-    lack."""
+    """The system's error with the file name added, which read and write errors lack."""
     if error.errno is None or error.filename is not None:
         return error
     return OSError(error.errno, error.strerror, os.fspath(path))
 
 
 def is_temporary(name: str) -> bool:
-    """Whether it is a name of a temporary file of `replacing`."""
+    """Whether `name` is that of a temporary file of `replacing`."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write text in UTF-8 atomically."""
+    """Write UTF-8 text atomically."""
     with replacing(path) as file:
-        file.write(text.encode(errors="backslashreplace"))  # of names that are bytes
+        file.write(text.encode(errors="backslashreplace"))  # for undecodable file names
 
 
 def _mode(target: str, path: str) -> int | None:
     """Permissions of an existing file; None for a new one.
 
     Raises:
-        OSError: it exists and is not a file. Renaming would destroy it.
+        OSError: it exists and is not a regular file; renaming would destroy it.
     """
     try:
         mode = os.stat(target).st_mode
@@ -107,10 +106,10 @@ def _mode(target: str, path: str) -> int | None:
 
 
 def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
-    """The new temporary file, locked for as long as it is open.
+    """Create the temporary file, locked while it is open.
 
     Raises:
-        OSError: naming `path`, which is what the user knows.
+        OSError: names `path`, the file the user asked to write.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     while True:
@@ -119,7 +118,7 @@ def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from None
         try:
-            # Another process may have removed it as a leftover before it was locked.
+            # Another process may have cleaned it up before it was locked.
             if _lock(handle, wait=True) and os.fstat(handle).st_nlink == 0:
                 os.close(handle)
                 continue
@@ -133,8 +132,8 @@ def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
 
 
 def _lock(handle: int, wait: bool = False) -> bool:
-    """Whether the file could be locked: some file systems, and Windows, have no such
-    locks, and without `wait` a file that another process has locked is skipped."""
+    """Whether the file could be locked. Windows and some file systems lack such locks;
+    without `wait`, a file locked by another process counts as not lockable."""
     try:
         import fcntl
 
@@ -170,10 +169,10 @@ def _remove_if_left(path: str) -> None:
 
 
 def _open_folder(folder: str, path: str) -> int | None:
-    """The open folder, to sync it; None if that is not possible."""
+    """Open a folder for syncing; None if that is impossible."""
     try:
         return os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    except PermissionError:  # may be written to but not read; Windows
+    except PermissionError:  # writable but not readable, or Windows
         return None
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None

@@ -1,8 +1,8 @@
-"""Hashes of text that are the same on every machine, as TensorFlow's.
+"""Platform-independent hashes of strings that match TensorFlow's.
 
 FarmHash (Pike & Alakuijala 2014, farmhashna::Hash64, which TensorFlow calls
-Fingerprint64), SipHash-2-4 (Aumasson & Bernstein 2012) with a key of two numbers, and
-the way in which TensorFlow's crossing of columns joins two fingerprints.
+Fingerprint64), SipHash-2-4 (Aumasson & Bernstein 2012) with a 128-bit key, and
+the combination of two fingerprints in TensorFlow's feature crossing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _at(s: bytes, place: int, size: int = 8) -> int:
 
 
 def _turn(x: int, by: int) -> int:
-    """Rotated to the right."""
+    """Rotate right."""
     x &= _ALL
     return (x >> by | x << (64 - by)) & _ALL
 
@@ -41,7 +41,7 @@ def _weak(s: bytes, place: int, a: int, b: int) -> tuple[int, int]:
 
 
 def fingerprint(s: bytes) -> int:
-    """FarmHash of the bytes, 64 bits."""
+    """64-bit FarmHash of the bytes."""
     n = len(s)
     if n <= 16:
         return _up_to_16(s, n)
@@ -110,7 +110,7 @@ def _long(s: bytes, n: int) -> int:
 
 
 def sip_hash(s: bytes, key: tuple[int, int]) -> int:
-    """SipHash-2-4 of the bytes, 64 bits."""
+    """64-bit SipHash-2-4 of the bytes."""
     k0, k1 = key[0] & _ALL, key[1] & _ALL
     v = [
         k0 ^ 0x736F6D6570736575,
@@ -145,11 +145,11 @@ def _rounds(v: list[int], count: int) -> None:
 
 
 CROSS_KEY = 0xDECAFCAFFE
-"""What TensorFlow begins the fingerprint of several columns with."""
+"""TensorFlow's initial value for the fingerprint of several columns."""
 
 
 def joined(first: int, second: int) -> int:
-    """The fingerprint of two fingerprints in this order."""
+    """Combine two fingerprints, in this order."""
     mul = 0xC6A4A7935BD1E995
     result = (first ^ mul ^ _mix(second * mul) * mul) & _ALL
     return _mix(_mix(result * mul) * mul & _ALL)

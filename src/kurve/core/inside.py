@@ -1,4 +1,4 @@
-"""What a model is inside, for rooms that work on it: engines, solvers, files."""
+"""Internal view of a model for packages that work on it: engines, solvers, files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 
 def network_of(model: Any) -> Network:
-    """The network of a model."""
+    """The network inside a model."""
     network: Network = model._network
     return network
 
 
 def is_model(part: Any) -> bool:
-    """Whether a part of a model is one itself, and no layer."""
+    """Whether a part of a model is itself a model, not a layer."""
     return hasattr(part, "_network")
 
 
 def inner_network(part: Any) -> Network | None:
-    """The network of a part that is a model; None of a layer."""
+    """The network of a nested model; None for a layer."""
     return network_of(part) if is_model(part) else None

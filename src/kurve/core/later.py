@@ -1,5 +1,5 @@
-"""Packages whose modules are imported when one of their names is first used: `import
-kurve` stays quick, whatever there is."""
+"""Packages that import their modules lazily, when a name is first used, so that `import
+kurve` stays fast."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ C = TypeVar("C")
 
 
 class Later:
-    """The `__getattr__` of a package.
+    """A package's lazy `__getattr__`.
 
     Args:
         package: its name.
-        modules: for each module, the names that live in it, with blanks between them;
-            "Other=Name" is a second name.
-        missing: called for an unknown name; it raises an AttributeError.
+        modules: for each module, a space-separated string of the names it defines;
+            "Other=Name" is an alias.
+        missing: called for an unknown name; must raise AttributeError.
 
     Raises:
-        AttributeError: when called: an unknown name.
+        AttributeError: unknown name.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Later:
         return sorted({*there, *self.homes})
 
     def classes(self, without: Iterable[str] = ()) -> list[str]:
-        """The names of the classes, each once."""
+        """The names of the classes, without aliases."""
         left_out = set(without)
         return [
             name
@@ -68,11 +68,11 @@ class Later:
 
 
 def old_name(module: str, name: str) -> Any:
-    """What a name of Keras 1 or 2 stands for, with a warning.
+    """What a name from Keras 1 or 2 stands for, with a warning.
 
     Raises:
-        LookupError: it is no such one.
-        AttributeError: nothing is like it today.
+        LookupError: not such a name.
+        AttributeError: it has no current equivalent.
     """
     if name.startswith("_"):
         raise LookupError(name)
@@ -82,7 +82,7 @@ def old_name(module: str, name: str) -> Any:
 
 
 class Classes(Mapping[str, type[C]], Generic[C]):
-    """Classes of a package by name; one is imported when it is asked for."""
+    """Classes of a package by name, imported on first access."""
 
     def __init__(self, package: str, names: Iterable[str]) -> None:
         self._package, self._names = package, tuple(names)

@@ -1,19 +1,19 @@
-"""Reader-writer locks of models that refuse instead of waiting.
+"""Reader-writer locks for models that raise instead of waiting.
 
-A call that trains or changes a model holds its lock exclusively. Until it returns,
+A call that trains or changes a model holds its lock exclusively. Until it returns:
 
-* another call that would train the model is refused, also from callbacks of `fit`;
+* another call that would train the model is refused, even from callbacks of `fit`;
 * calls that read the model (`predict`, `evaluate`, `save`, ...) are refused in other
-  threads, because they might see half an update; callbacks of `fit` may read it.
+  threads, because they could see a partial update; callbacks of `fit` may read it.
 
 Any number of threads may read a model that is not being trained. If training starts
 while another thread predicts, that thread gets an error instead of its result.
 
-Models that share layers share what is locked: training one of them holds the variables
-that another one has too.
+Models that share layers also share their locks: training one of them locks the
+variables that the others use too.
 
 A lock cannot outlive its call: it is released by one assignment in a `finally`, so no
-signal can intervene. A forked child ignores the locks of its parent's threads.
+signal can intervene. A forked child ignores locks held by threads of its parent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kurve.errors import ModelBusyError
 
 
 class ModelLock:
-    """Held by a call that trains or changes a model, while `active`."""
+    """A lock on a model; while `active`, held by the call that trains or changes it."""
 
     __slots__ = ("active", "call", "pid", "thread")
 
@@ -37,7 +37,7 @@ class ModelLock:
         self.thread, self.pid = threading.get_ident(), os.getpid()
 
     def __reduce__(self) -> Any:
-        """A copy of what is locked is not locked."""
+        """Copies are unlocked."""
         return _unlocked, ()
 
     @property
@@ -79,7 +79,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _locks(model: Lockable) -> list[ModelLock]:
-    """The current locks of the model, and of the variables that other models have."""
+    """The current locks of the model and of variables shared with other models."""
     shared = getattr(model, "_shared_variables", ())
     return [model._model_lock, *(v.lock for v in shared)]
 
@@ -88,7 +88,7 @@ def check_readable(model: Lockable, where: str) -> list[ModelLock]:
     """The current locks of the model.
 
     Raises:
-        ModelBusyError: another thread holds one.
+        ModelBusyError: another thread holds a lock.
     """
     locks = _locks(model)
     for lock in locks:
@@ -98,7 +98,7 @@ def check_readable(model: Lockable, where: str) -> list[ModelLock]:
 
 
 def check_still_readable(model: Lockable, where: str, before: list[ModelLock]) -> None:
-    """Raise if another thread has started to train since `check_readable`."""
+    """Raise if another thread has started training since `check_readable`."""
     locks = _locks(model)
     if locks == before:
         return
@@ -108,7 +108,7 @@ def check_still_readable(model: Lockable, where: str, before: list[ModelLock]) -
 
 
 def check_unlocked(model: Lockable, where: str) -> None:
-    """Refuse a change during training, also from its own callbacks."""
+    """Refuse changes during training, even from its own callbacks."""
     if model._model_lock.is_held:
         raise _busy(where, model._model_lock)
 
@@ -128,13 +128,13 @@ def _take(model: Lockable, where: str, lock: ModelLock, trains: bool = True) -> 
 
 
 def exclusive(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator of a function that trains its model: it holds the lock."""
+    """Decorator for functions that train a model: they hold its lock."""
 
     def decorate(call: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(call)
         def alone(*args: P.args, **kwargs: P.kwargs) -> R:
             model: Any = args[0] if args else kwargs.get("model")
-            if not hasattr(model, "_model_lock"):  # an error for `call` to raise
+            if not hasattr(model, "_model_lock"):  # let `call` raise the error
                 return call(*args, **kwargs)
             lock = ModelLock(where)
             try:
@@ -154,7 +154,7 @@ def exclusive_generator(
     [Callable[Concatenate[M, P], Generator[Y, None, R]]],
     Callable[Concatenate[M, P], Generator[Y, None, R]],
 ]:
-    """The same for a generator: it holds the lock from its first step until it ends."""
+    """Like `exclusive` for a generator, which holds the lock from start to end."""
 
     def decorate(
         call: Callable[Concatenate[M, P], Generator[Y, None, R]],
@@ -176,8 +176,8 @@ def exclusive_generator(
 
 
 def modifies(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
-    """Decorator of a method that replaces weights: it holds the lock, or is a callback
-    of the `fit` that does."""
+    """Decorator for methods that replace weights: they take the lock, or run in a
+    callback of the `fit` that holds it."""
     where = call.__name__
 
     @functools.wraps(call)
@@ -195,7 +195,7 @@ def modifies(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P]
 
 
 def reads(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
-    """Decorator of a method that reads the weights."""
+    """Decorator for methods that read the weights."""
     where = call.__name__.strip("_")
 
     @functools.wraps(call)
@@ -211,12 +211,12 @@ def reads(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R
 def _busy(where: str, lock: ModelLock) -> ModelBusyError:
     if lock.is_ours:
         return ModelBusyError(
-            f"[{where}] the model is being trained by the {lock.call} that this call "
-            f"comes from. Received: {where} from a callback of {lock.call}. Try it "
-            "after that has returned, or with a copy: copy.deepcopy(model)."
+            f"[{where}] the model is being trained by the {lock.call} from which this "
+            f"call comes. Received: {where} from a callback of {lock.call}. Try it "
+            "after it has returned, or on a copy: copy.deepcopy(model)."
         )
     return ModelBusyError(
         f"[{where}] the model is being changed by another thread. Received: {where} "
-        f"during {lock.call}. Try again when that has returned, or a copy for each "
+        f"during {lock.call}. Try again when it has returned, or use a copy per "
         "thread: copy.deepcopy(model)."
     )

@@ -1,4 +1,4 @@
-"""Default names of objects, from their classes."""
+"""Default names of objects, derived from their classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _names_given: dict[str, int] = {}
 
 
 def snake_case(name: str) -> str:
-    """The name of a class in Keras's spelling: dense, max_pooling2d, f1_score, ..."""
+    """A class name in Keras's snake case: dense, max_pooling2d, f1_score, ..."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
@@ -19,18 +19,18 @@ def auto_name(cls: type) -> str:
 
 
 def unique_name(base: str) -> str:
-    """`base`, or with a number if it has been given before."""
+    """`base`, with a number appended if it was used before."""
     count = number_of(base)
     return f"{base}_{count}" if count else base
 
 
 def number_of(name: str) -> int:
-    """How often the name was asked for before."""
+    """How often the name was requested before."""
     count = _names_given.get(name, 0)
     _names_given[name] = count + 1
     return count
 
 
 def forget_names() -> None:
-    """Begin to count again."""
+    """Reset the counters."""
     _names_given.clear()

@@ -1,4 +1,4 @@
-"""Keras's progress bar for custom loops."""
+"""Keras's progress bar for custom training loops."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kurve.core.progress import ProgressBar
 
 
 class Progbar:
-    """A progress bar with means of values.
+    """A progress bar that shows running means.
 
     Args:
-        target: number of steps, or None.
-        width, interval: accepted; the bar has one width, and is redrawn ten times a
-            second at most.
-        verbose: 0 silent, 1 a bar, 2 one line at the end.
-        stateful_metrics: names of values that are shown as they are; of the others, the
-            mean over the steps.
-        unit_name: accepted.
+        target: total number of steps, or None if unknown.
+        width, interval: accepted and ignored; the bar has a fixed width and is redrawn
+            at most ten times a second.
+        verbose: 0 silent, 1 a live bar, 2 one line at the end.
+        stateful_metrics: names of values to show as they are; other values are averaged
+            over the steps.
+        unit_name: accepted and ignored.
 
     Raises:
-        ValueError: target or verbose is another value.
+        ValueError: invalid target or verbose.
 
     Example:
         >>> bar = kurve.utils.Progbar(2, verbose=0)
@@ -48,7 +48,7 @@ class Progbar:
         self._values: dict[str, tuple[float, int]] = {}
 
     def means(self) -> dict[str, float]:
-        """The values shown, by name."""
+        """The displayed values, by name."""
         return {name: sum_ / count for name, (sum_, count) in self._values.items()}
 
     def update(
@@ -57,12 +57,12 @@ class Progbar:
         values: Iterable[tuple[str, Any]] | None = None,
         finalize: bool | None = None,
     ) -> None:
-        """Show how many steps are done.
+        """Update the number of finished steps.
 
         Args:
-            current: that number.
-            values: pairs of a name and the value of the last steps.
-            finalize: whether it is the end; by default at the target.
+            current: the number of finished steps.
+            values: pairs (name, value) of the latest steps.
+            finalize: whether this is the last update; by default, at the target.
         """
         steps = max(current - self._seen, 1)
         for name, value in values or ():
@@ -83,7 +83,7 @@ class Progbar:
             self._bar.update(current, self.means())
 
     def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
-        """Show that n more steps are done.
+        """Advance the bar by n steps.
 
         Args:
             n: number of steps.

@@ -1,7 +1,7 @@
 """The progress bar of `fit`, `evaluate` and `predict`.
 
-A *live* stream (a terminal, a notebook) gets a bar that is redrawn in place; any other
-(a log file, a pipe) gets one finished line per epoch, without carriage returns or
+A *live* stream (a terminal, a notebook) gets a bar that is redrawn in place; other
+streams (log files, pipes) get one finished line per epoch, without carriage returns or
 colours.
 """
 
@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 WIDTH = 20
-"""Cells of the bar."""
+"""Width of the bar in characters."""
 
 INTERVAL = 0.1
-"""Least number of seconds between two redraws."""
+"""Minimum number of seconds between redraws."""
 
 
 def check_verbose(verbose: Any, where: str = "fit") -> int:
-    """0, 1 or 2; "auto" is 1.
+    """Return 0, 1 or 2; "auto" means 1.
 
     Raises:
         ValueError: `verbose` is none of these.
@@ -32,7 +32,7 @@ def check_verbose(verbose: Any, where: str = "fit") -> int:
         return int(verbose)
     raise ValueError(
         f'[{where}] verbose must be "auto", 0, 1 or 2. Received: {verbose!r}. '
-        "Try verbose=0 for silence or verbose=2 for one line an epoch."
+        "Try verbose=0 for silence or verbose=2 for one line per epoch."
     )
 
 
@@ -42,19 +42,19 @@ def format_value(value: float) -> str:
 
 
 def format_logs(logs: Mapping[str, Any]) -> str:
-    """Each log after a dash: " - loss: 0.1234 - mae: 0.2345". Of a metric with several
-    numbers the mean, as in Keras."""
+    """Each log after a dash: " - loss: 0.1234 - mae: 0.2345". A metric with several
+    numbers shows their mean, as in Keras."""
     values = {key: format_value(mean_of(value)) for key, value in logs.items()}
     return "".join(f" - {key}: {value}" for key, value in values.items())
 
 
 def mean_of(value: Any) -> float:
-    """A log as one number: the mean of a metric that has several."""
+    """A log as one number; metrics with several numbers are averaged."""
     return float(value.mean()) if hasattr(value, "mean") else float(value)
 
 
 def format_step_time(seconds: float) -> str:
-    """Time of one step: "2s/step", "5ms/step" or "140us/step"."""
+    """Time per step: "2s/step", "5ms/step" or "140us/step"."""
     if seconds >= 1 or seconds == 0:
         return f"{seconds:.0f}s/step"
     if seconds >= 1e-3:
@@ -63,7 +63,7 @@ def format_step_time(seconds: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Whole seconds: "12s", "3:05" or "2:03:05"."""
+    """A duration in whole seconds: "12s", "3:05" or "2:03:05"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -72,7 +72,7 @@ def format_duration(seconds: float) -> str:
 
 
 def can_encode(encoding: str | None, text: str) -> bool:
-    """Whether a stream of this encoding can show the text; ASCII if unknown."""
+    """Whether a stream with this encoding can show the text; None means ASCII."""
     try:
         text.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -89,13 +89,13 @@ class ProgressBar:
     """Progress of one epoch, or of one pass of `evaluate` or `predict`.
 
         bar = ProgressBar(10, title="Epoch 1/3")
-        bar.update(4, {"loss": 0.5})     # only where bar.wants_updates
+        bar.update(4, {"loss": 0.5})     # only if bar.wants_updates
         bar.finish({"loss": 0.4})
-        bar.close()                      # in a finally: ends an unfinished line
+        bar.close()                      # in a `finally`: ends an unfinished line
 
     Args:
         target: number of steps, or None if unknown.
-        verbose: "auto" or 1 (live bar where the stream can show one, else one line),
+        verbose: "auto" or 1 (a live bar if the stream supports it, else one line),
             2 (one line), 0 (nothing).
         title: a line above the bar, such as "Epoch 1/3"; part of the line elsewhere.
         stream: where to write; standard output by default.
@@ -120,8 +120,8 @@ class ProgressBar:
         if self._stream is None:
             self._verbose = 0
         self._done = 0
-        self._open = False  # whether an unfinished line is on the screen
-        self._drawn = 0  # its length
+        self._open = False  # whether an unfinished line is displayed
+        self._drawn = 0  # length of that line
         self._start = time.monotonic()
         self._last = self._start
         self._notebook = self._terminal = self._colour = False
@@ -168,7 +168,7 @@ class ProgressBar:
         self._write(" - ".join(parts) + format_logs(logs or {}) + "\n")
 
     def close(self) -> None:
-        """End an unfinished line. May be called at any time and repeatedly."""
+        """End an unfinished line. Safe to call at any time and repeatedly."""
         if self._open:
             self._open = False
             self._write("\n")
@@ -188,9 +188,9 @@ class ProgressBar:
             full, empty = self._cells(done / max(self.target, 1))
         plain = count + full + empty + tail
         if self._terminal and not finished:
-            import shutil  # which brings bz2 and lzma
+            import shutil  # imports bz2 and lzma
 
-            # a line that wraps cannot be overwritten
+            # a wrapped line cannot be overwritten
             room = shutil.get_terminal_size().columns - 1
             tail = tail[: max(room - len(count + full + empty), 0)]
             plain = (count + full + empty + tail)[:room]
@@ -203,7 +203,7 @@ class ProgressBar:
         self._write(start + line + padding + ("\n" if finished else ""))
 
     def _cells(self, fraction: float) -> tuple[str, str]:
-        """The done and the remaining part of the bar, in the stream's encoding."""
+        """The finished and remaining parts of the bar, in the stream's encoding."""
         count = min(int(WIDTH * fraction), WIDTH)
         if can_encode(getattr(self._stream, "encoding", None), "━─"):
             return "━" * count, "─" * (WIDTH - count)
@@ -212,7 +212,7 @@ class ProgressBar:
     def _write(self, text: str) -> None:
         try:
             self._stream.write(text)
-            if not self._notebook:  # a kernel flushes on its own
+            if not self._notebook:  # Jupyter kernels flush on their own
                 self._stream.flush()
         except BaseException:
             self._open = False  # this line is lost
@@ -220,7 +220,7 @@ class ProgressBar:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether the stream is a terminal that can go back to the start of a line."""
+    """Whether the stream is a terminal that supports carriage returns."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):  # no such method, or a closed file

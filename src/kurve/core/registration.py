@@ -1,5 +1,5 @@
-"""Custom classes and functions that files may name: those that the program itself
-has registered, or given for a while. No file adds to them."""
+"""Custom classes and functions that files may refer to: those that the program has
+registered, permanently or within a scope. Files cannot add to them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kurve.core.entries import entry
 T = TypeVar("T")
 
 _names: dict[int, str] = {}
-"""Registered names, by the object's id; the registry keeps the object alive."""
+"""Registered names by object id; the registry keeps the objects alive."""
 
 
 class CustomObjectScope:
-    """A context in which custom classes and functions are known by name.
+    """A context manager that makes custom classes and functions known by name.
 
     Args:
         custom_objects: {"MyLayer": MyLayer}.
 
     Raises:
-        TypeError: no dictionary of classes and functions.
+        TypeError: not a dictionary of classes and functions.
 
     Example:
         >>> class Twice(kurve.layers.Layer):
@@ -51,8 +51,8 @@ custom_object_scope = CustomObjectScope
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """The classes and functions that are registered, by name; what is written into it
-    is registered too.
+    """The registered classes and functions by name; writing to the dictionary registers
+    objects.
 
     Example:
         >>> kurve.utils.get_custom_objects()["twice"] = lambda x: 2.0 * x
@@ -65,10 +65,10 @@ def get_custom_objects() -> dict[str, Any]:
 def register_keras_serializable(
     package: str = "Custom", name: str | None = None
 ) -> Callable[[T], T]:
-    """Decorator of a class or function: files may name it.
+    """Decorator that lets files refer to a class or function by name.
 
     Args:
-        package: first part of the name.
+        package: first part of the registered name.
         name: second part of the name; by default that of the class or function.
 
     Raises:
@@ -118,14 +118,14 @@ def get_registered_object(
     custom_objects: Mapping[str, Any] | None = None,
     module_objects: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The class or function of a name; None if there is none.
+    """The class or function registered under a name; None if there is none.
 
     Args:
         name: such as "Custom>MyLayer".
-        custom_objects, module_objects: where to look too.
+        custom_objects, module_objects: additional places to look.
 
     Raises:
-        TypeError: a name that is no text.
+        TypeError: name is not a string.
 
     Example:
         >>> kurve.utils.get_registered_object("no>such") is None
@@ -144,15 +144,15 @@ def get_registered_object(
 
 @entry
 def serialize_keras_object(obj: Any) -> Any:
-    """An object as plain data, for `get_config`: a layer, model, loss, metric,
+    """Convert an object to plain data, for `get_config`: a layer, model, loss, metric,
     optimizer, schedule, initializer, regularizer, constraint, activation or function;
-    lists, tuples and dictionaries of them; numbers, texts and arrays.
+    lists, tuples and dictionaries of them; numbers, strings and arrays.
 
     Args:
         obj: the object.
 
     Raises:
-        TypeError: another object.
+        TypeError: unsupported object.
 
     Example:
         >>> config = kurve.saving.serialize_keras_object(kurve.layers.Dense(2))
@@ -170,16 +170,16 @@ def deserialize_keras_object(
     custom_objects: Mapping[str, Any] | None = None,
     safe_mode: bool = True,
 ) -> Any:
-    """The object of a `serialize_keras_object`, of Kurve or of Keras.
+    """Restore an object from the output of Kurve's or Keras's `serialize_keras_object`.
 
     Args:
         config: the plain data.
-        custom_objects: classes and functions of one's own by name, beside those that
-            are registered.
-        safe_mode: True or False; no code in a configuration is ever run.
+        custom_objects: custom classes and functions by name, in addition to registered
+            ones.
+        safe_mode: True or False; code in a configuration is never run either way.
 
     Raises:
-        ValueError: it is no such configuration, or has a class that is not known.
+        ValueError: not such a configuration, or an unknown class in it.
 
     Example:
         >>> config = {"module": "keras.initializers", "class_name": "Zeros",

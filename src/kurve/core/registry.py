@@ -1,7 +1,7 @@
-"""Classes by name in configurations: closed tables, and the caller's `custom_objects`.
-No name is ever imported.
+"""Look up classes named in configurations: fixed tables plus `custom_objects`.
+Names are never imported.
 
-A class that is in no table is written as "custom>Name".
+A class outside the tables is written as "custom>Name".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kurve.errors import lookup
 CUSTOM_PREFIX = "custom>"
 
 REGISTERED: dict[str, Any] = {}
-"""What the program has registered, by "Package>Name" or any name."""
+"""What the program has registered, by "Package>Name" or another name."""
 
 _NONE: Mapping[str, type] = MappingProxyType({})
 _given: ContextVar[Mapping[str, type]] = ContextVar("custom_objects", default=_NONE)
@@ -26,7 +26,7 @@ _collected: ContextVar[dict[str, type] | None] = ContextVar("collected", default
 
 @contextmanager
 def custom_objects(given: Mapping[str, type] | None) -> Iterator[None]:
-    """Let `find` know these classes, and functions that stand for one; None adds none.
+    """Make these classes, and functions standing for one, known to `find`.
 
     Raises:
         TypeError: not a mapping from names to classes or functions.
@@ -37,7 +37,7 @@ def custom_objects(given: Mapping[str, type] | None) -> Iterator[None]:
     )
     if not are_classes:
         raise TypeError(
-            "[custom_objects] classes must be given by name. "
+            "[custom_objects] classes must be a dict by name. "
             f"Received: {given!r}. Try custom_objects={{'MyLayer': MyLayer}}."
         )
     token = _given.set({**_given.get(), **(given or {})})
@@ -49,7 +49,7 @@ def custom_objects(given: Mapping[str, type] | None) -> Iterator[None]:
 
 @contextmanager
 def collect_custom() -> Iterator[dict[str, type]]:
-    """A context that collects the custom classes for which `entry` is called."""
+    """A context manager that collects the custom classes passed to `entry`."""
     collected: dict[str, type] = {}
     token = _collected.set(collected)
     try:
@@ -59,7 +59,7 @@ def collect_custom() -> Iterator[dict[str, type]]:
 
 
 def entry(value: Any, table: Mapping[str, type]) -> Any:
-    """Class and configuration of an object; None of None, as in Keras.
+    """Class and configuration of an object; None for None, as in Keras.
 
     Raises:
         ValueError: two custom classes have the same name.
@@ -74,13 +74,13 @@ def entry(value: Any, table: Mapping[str, type]) -> Any:
 
 
 def entry_of_function(function: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """A function that stands for a class, and the configuration of the object."""
+    """Entry for a function that stands for a class, with the object's configuration."""
     name = str(getattr(function, "__name__", type(function).__name__))
     return {"class_name": note(name, function), "config": config}
 
 
 def note(name: str, value: Any) -> str:
-    """The name in files of a class or function of the user's, which is collected.
+    """The file name of a user's class or function, which is collected too.
 
     Raises:
         ValueError: another object has the same name.
@@ -89,19 +89,19 @@ def note(name: str, value: Any) -> str:
     if collected is not None and collected.setdefault(name, value) is not value:
         raise ValueError(
             "[get_config] custom classes and functions must have different names. "
-            f"Received: two that are called {name!r}. Try another name for one."
+            f"Received: two named {name!r}. Try renaming one."
         )
     return CUSTOM_PREFIX + name
 
 
 def given() -> Mapping[str, Any]:
-    """The caller's `custom_objects`, without those that are registered."""
+    """The caller's `custom_objects`, excluding registered ones."""
     return _given.get()
 
 
 def known(name: str) -> Any:
-    """What the caller's `custom_objects` have of that name, or what is registered; None
-    if it is not there."""
+    """The object of that name in the caller's `custom_objects` or the registry; None if
+    there is none."""
     return _all().get(name.removeprefix(CUSTOM_PREFIX))
 
 
@@ -111,14 +111,14 @@ def _all() -> Mapping[str, Any]:
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:
-    """The class of that name.
+    """The class with that name.
 
     Raises:
-        TypeError: not a name, or the custom class is not a subclass of `base`.
+        TypeError: `name` is not a string, or the custom class is no subclass of `base`.
         ValueError: an unknown name.
     """
     if not isinstance(name, str):
-        raise TypeError(f"[{where}] a class_name must be text. Received: {name!r}.")
+        raise TypeError(f"[{where}] class_name must be a string. Received: {name!r}.")
     is_custom, given = name.startswith(CUSTOM_PREFIX), _all()
     if not is_custom and (name in table or name not in given):
         return lookup(where, what, name, table)

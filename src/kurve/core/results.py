@@ -1,5 +1,5 @@
-"""What calls of layers, models, losses and metrics give: NumPy arrays and floats that
-also have the method `numpy` of Keras's tensors."""
+"""Results of calling layers, models, losses and metrics: NumPy arrays and floats with
+the `numpy` method of Keras tensors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 
 class Values(np.ndarray):
-    """An array; `numpy()` gives it as a plain one, which shares its memory, or as a
-    number of NumPy's if it has no axes.
+    """An array whose `numpy()` returns a plain array sharing its memory, or a NumPy
+    scalar if it has no axes.
 
-    key: its number on the tapes that follow it, see `kurve.gradients`
+    key: its index on the tapes that watch it, see `kurve.gradients`
     """
 
     key: int | None = None
 
     _keras_mask: Any = None
-    """Which of its steps count, if a layer says so."""
+    """Mask of the valid time steps, if a layer sets one."""
 
     def numpy(self) -> Any:
         plain = self.view(np.ndarray)[()]
@@ -34,7 +34,7 @@ class Values(np.ndarray):
         return result(super().__getitem__(key))
 
     def __hash__(self) -> int:  # type: ignore[override]
-        """Of a number that of the number, so that it may be in a set of classes."""
+        """A scalar hashes like its number, so that it can be in a set of classes."""
         return hash(self.item() if self.ndim == 0 else self.view(np.ndarray))
 
     def __repr__(self) -> str:
@@ -53,14 +53,14 @@ class Text(str):
 
 
 class Number(float):
-    """A float; `numpy()` gives it as NumPy's."""
+    """A float whose `numpy()` returns a NumPy float."""
 
     def numpy(self) -> np.float64:
         return np.float64(self)
 
 
 def result(value: Any) -> Any:
-    """An array or a number with the method `numpy`; anything else as it is."""
+    """Add the `numpy` method to an array or number; return anything else unchanged."""
     if type(value) is np.ndarray:
         return value.view(Values)
     if isinstance(value, np.generic):

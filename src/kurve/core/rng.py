@@ -2,7 +2,7 @@
 
 Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as
 1, 2, 3") turns a 128-bit counter and a 64-bit key into four 32-bit words. There is no
-state to carry: any engine, thread or resumed run computes the same words.
+state to carry: every engine, thread and resumed run computes the same words.
 
     key     = seed                            (64 bits)
     counter = (block, purpose, stream_low, stream_high)
@@ -20,15 +20,15 @@ import numpy as np
 from kurve.core.arguments import is_integer
 from kurve.core.entries import entry
 
-PERMUTATION = 1  # stream = number of the pass over the data
-INITIALIZER = 2  # stream = number of the variable in the model
+PERMUTATION = 1  # stream = index of the pass over the data
+INITIALIZER = 2  # stream = index of the variable in the model
 RESAMPLE = 3  # stream = 0
-GENERATOR = 4  # stream = how often a SeedGenerator was asked
-BY_HAND = 5  # stream = how often a SeedGenerator was asked, else 0
-DROPOUT = 0x10000  # + number of the op; stream = optimizer step
+GENERATOR = 4  # stream = number of earlier calls of a SeedGenerator
+BY_HAND = 5  # stream = number of earlier calls of a SeedGenerator, else 0
+DROPOUT = 0x10000  # + index of the op; stream = optimizer step
 
 LARGEST_SEED = 2**53 - 1
-"""Of an op in a plan, whose numbers are float64."""
+"""Largest op index in a plan, whose attributes are float64."""
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -48,7 +48,8 @@ def philox(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:
 def philox_rounds(
     c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, c3: np.ndarray, key: int
 ) -> np.ndarray:
-    """Philox4x32-10 of counters, each word a uint64 array (blocks,): (blocks, 4)."""
+    """Philox4x32-10 of counters given as uint64 words (blocks,): returns (blocks,
+    4)."""
     k0, k1 = key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF
     for _ in range(10):
         p0, p1 = _M0 * c0, _M1 * c2
@@ -76,7 +77,7 @@ def normal(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:
 def truncated_normal(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:
     """Standard normal numbers within two standard deviations, float64.
 
-    Redraws what falls outside (4.6 % of the numbers), as many times as needed.
+    Numbers outside (4.6 %) are redrawn as many times as needed.
     """
     draw = count + count // 8 + 16
     while True:
@@ -102,21 +103,21 @@ def permutation(seed: int, number: int, count: int) -> np.ndarray:
 
 
 def sorted_rows(words: np.ndarray) -> np.ndarray:
-    """Row numbers in the order of their keys, two words each: int64."""
+    """Row numbers (int64) sorted by their keys, two words each."""
     keys = words.astype(np.uint64)
     return np.argsort((keys[0::2] << _32) | keys[1::2], kind="stable").astype(np.int64)
 
 
 def resample_counts(seed: int, count: int) -> np.ndarray:
-    """How often each of `count` rows is in a sample of as many, drawn with replacement:
+    """How often each of `count` rows appears in a bootstrap sample of `count` rows:
     int64 (count,)."""
     drawn = uniform(seed, RESAMPLE, 0, count) * count
     return np.bincount(drawn.astype(np.int64), minlength=count)
 
 
 def seed_of(pair: Any) -> int:
-    """One seed of 53 bits for what `SeedGenerator.next` gives: a seed and how often it
-    was asked."""
+    """Combine the output of `SeedGenerator.next`, a seed and a call counter, into one
+    53-bit seed."""
     first, count = (int(number) for number in np.asarray(pair).ravel())
     low, high = philox(first, GENERATOR, count, 2)
     return (int(low) | int(high) << 32) & LARGEST_SEED
@@ -127,10 +128,10 @@ _seed_source: dict[str, int] = {}
 
 @entry
 def set_random_seed(seed: int) -> None:
-    """Make all later random numbers a function of `seed`.
+    """Make all subsequent random numbers a function of `seed`.
 
-    Each model draws its own seed from this source when it is created; it determines
-    initial weights, the order of the rows and dropout.
+    Each model draws its own seed from this source on creation; it determines
+    initial weights, shuffling and dropout.
 
     Args:
         seed: an integer in [0, 2**32).
@@ -163,7 +164,7 @@ def _from_the_system() -> int:
 
 
 def next_seed() -> int:
-    """A new 64-bit seed: from `set_random_seed`, else KURVE_SEED, else the system."""
+    """A new 64-bit seed from `set_random_seed`, else KURVE_SEED, else the system."""
     if not _seed_source:
         text = os.environ.get("KURVE_SEED")
         if not text:  # an empty variable counts as unset

@@ -1,4 +1,4 @@
-"""When training stops early: the rule of callbacks, solvers and streams."""
+"""Early-stopping rules shared by callbacks, solvers and streams."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import math
 def improves(
     value: float, best: float | None, min_delta: float = 0.0, upwards: bool = False
 ) -> bool:
-    """Whether a value is better than the best one by more than `min_delta`. A value
-    that is not finite never is.
+    """Whether a value improves on the best one by more than `min_delta`. A non-finite
+    value never does.
 
     Args:
         best: None before the first value.
-        upwards: whether a larger value is the better one.
+        upwards: whether larger values are better.
     """
     if not math.isfinite(value):
         return False
@@ -25,10 +25,10 @@ def improves(
 
 
 class Patience:
-    """Counts how many values have come since the lowest one.
+    """Counts the values since the lowest one.
 
     Args:
-        limit: how many are too many; None for no limit.
+        limit: number of values without improvement to stop at; None for no limit.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -37,7 +37,7 @@ class Patience:
         self.wait = 0
 
     def add(self, value: float) -> bool:
-        """Whether this value is the lowest one."""
+        """Whether this value is the lowest so far."""
         self.wait += 1
         if not improves(value, self.best):
             return False

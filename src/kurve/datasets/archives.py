@@ -44,7 +44,7 @@ def find(
     if path is not None:
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise TypeError(
-                f"[{where}] path must be text or a pathlib.Path. "
+                f"[{where}] path must be a string or a pathlib.Path. "
                 f"Received: {path!r}. Try path={names[0]!r}."
             )
         chosen = Path(path).expanduser()

@@ -41,7 +41,7 @@ def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) 
     if path is not None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(
-                f"[{where}] path must be text or a pathlib.Path. Received: "
+                f"[{where}] path must be a string or a pathlib.Path. Received: "
                 f"{path!r}. Try 'path/to/{names[0]}'."
             )
         chosen = Path(path)

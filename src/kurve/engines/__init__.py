@@ -1,4 +1,4 @@
-"""Engines: ways to run a plan. `get_engine` gives the one to use."""
+"""Engines run plans. `get_engine` returns the one to use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kurve.engines.base import run_job as run_job
 from kurve.errors import lookup
 
 MOST_THREADS = 64
-"""The limit in the core."""
+"""The limit in `_core`."""
 
 _loaded: dict[str, Engine] = {}
 _default: list[str] = []
@@ -50,7 +50,7 @@ _ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "reference": _re
 
 @entry
 def get_engine(engine: str | Engine | None = None) -> Engine:
-    """The engine with that name, or the one in use.
+    """The engine with that name, or the current one.
 
     Args:
         engine: "native" (compiled), "reference" (NumPy), an engine object, or None for
@@ -82,7 +82,7 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
 
 @entry
 def set_engine(engine: str) -> None:
-    """Set the engine of all models that are compiled from now on.
+    """Set the engine for all models compiled from now on.
 
     Args:
         engine: "native" or "reference".
@@ -101,11 +101,11 @@ def set_engine(engine: str) -> None:
 
 @entry
 def set_threads(threads: int) -> None:
-    """Set the number of threads of the native engine; results do not depend on it.
+    """Set the number of threads of the native engine. Results do not depend on it.
 
     Args:
-        threads: at least 1. The default is the number of cores that this process may
-            use (affinity and cgroup quota), or the environment variable
+        threads: at least 1. The default is the number of cores available to this
+            process (affinity and cgroup quota), or the environment variable
             KURVE_NUM_THREADS.
 
     Raises:
@@ -130,7 +130,7 @@ def set_threads(threads: int) -> None:
 
 @entry
 def get_threads() -> int:
-    """The number of threads of the native engine.
+    """The number of threads that the native engine uses.
 
     Example:
         >>> kurve.set_threads(2)

@@ -7,8 +7,8 @@
     program.gradient(state, batches, step) -> (loss, gradient)
     program.jacobian(state, x) -> (y, jacobian)
 
-An engine may keep anything inside a program (scratch memory, a copy of the weights on a
-device), but the state of a model is in `State`, in NumPy arrays, and is correct
+An engine may keep anything inside a program (scratch memory, device copies of the
+weights), but the state of a model is held in `State`, in NumPy arrays, and is valid
 whenever a call has returned or raised.
 """
 
@@ -24,8 +24,8 @@ from kurve.errors import NonFiniteError
 from kurve.plan import ALIGNMENT, Plan
 
 NUMERICS = 2
-"""Version of the numbers, increased with each change after which the same call gives
-other bits."""
+"""Version of the numerical results, increased with every change after which the same
+call produces different bits."""
 
 
 @dataclass(eq=False)
@@ -34,13 +34,13 @@ class State:
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype. Training alone
+    buffers: (S,)   variables without gradients, flat; same dtype. Only training
                     writes some of them (the moving statistics of batch
                     normalization), each step at the point where its update is applied
-    slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
-    scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
+    slots:   (K, P) the optimizer's vectors, in the order of `kurve.optimizers`
+    scalars: (J,)   the optimizer's running scalars, float64 (Nadam's product of
                     momenta)
-    step:    number of updates done
+    step:    number of updates applied
     seed:    64-bit key of every random stream of this model
     """
 
@@ -53,7 +53,7 @@ class State:
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """float32 zeros whose memory starts at a multiple of 64 bytes."""
+    """float32 zeros aligned to 64 bytes."""
     size = int(np.prod(shape))
     raw = np.zeros(size + ALIGNMENT, np.float32)
     start = (-raw.ctypes.data // raw.itemsize) % ALIGNMENT
@@ -62,20 +62,20 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(eq=False)
 class Batches:
-    """Rows of data and the steps that divide them.
+    """Rows of data, divided into steps.
 
-    x:       (n, *input_shape)   float32 or, of images, uint8, C order; an engine turns
-                                 the bytes of a batch into float32 as it gathers them
+    x:       (n, *input_shape)   float32 or, for images, uint8, C order; engines convert
+                                 a batch of bytes to float32 while gathering it
     y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too;
                                  None where a head has neither loss nor metrics
-    weights: (n,) float32 or None: what each row's loss is multiplied with
+    weights: (n,) float32 or None: weight of each row's loss
 
-             Of plans with several inputs or heads x, y and weights are tuples.
+             For plans with several inputs or heads, x, y and weights are tuples.
 
-    order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
-             None stands for arange(n)
+    order:   (m,) int64 or None: step s uses rows order[bounds[s]:bounds[s + 1]];
+             None means arange(n)
     bounds:  (steps + 1,) int64, increasing
-    learning_rates: (steps,) float32, or None where nothing is updated
+    learning_rates: (steps,) float32, or None if nothing is updated
     """
 
     x: Any
@@ -87,12 +87,12 @@ class Batches:
 
     @property
     def inputs(self) -> tuple[np.ndarray, ...]:
-        """x of each input."""
+        """x for each input."""
         return self.x if isinstance(self.x, tuple) else (self.x,)
 
     @property
     def targets(self) -> tuple[tuple[np.ndarray | None, np.ndarray | None], ...]:
-        """y and weights of each head."""
+        """y and weights for each head."""
         if not isinstance(self.y, tuple):
             return ((self.y, self.weights),)
         y = self.y
@@ -105,19 +105,20 @@ class Batches:
         return len(self.bounds) - 1
 
     def only(self, step: int, count: int = 1) -> Batches:
-        """The batches of `count` steps from that step on, to test."""
+        """The batches of `count` steps from `step` on, for testing."""
         bounds = self.bounds[step : step + count + 1]
         return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
-        """Index of the rows of a step."""
+        """Index of the rows in a step."""
         first, last = int(self.bounds[step]), int(self.bounds[step + 1])
         return slice(first, last) if self.order is None else self.order[first:last]
 
 
 class Program(Protocol):
-    """A plan that is ready to run. `totals` is float64 (plan.totals_size,), added to in
-    place: the sum of batch loss x rows, the rows, then each metric's accumulators."""
+    """A compiled plan. `totals` is float64 (plan.totals_size,) and accumulated in
+    place: the sum of batch loss x rows, the number of rows, then each metric's
+        accumulators."""
 
     plan: Plan
 
@@ -126,16 +127,17 @@ class Program(Protocol):
 
     def predict(self, state: State, x: Any) -> Any:
         """Output for x (n, *input_shape), float32 or uint8, in inference mode:
-        (n, *output_shape). Of several inputs x is a tuple, of several heads the result.
+        (n, *output_shape). With several inputs, x is a tuple; with several heads, the
+        result is.
 
-        The bits of a row do not depend on the other rows in x.
+        The bits of a row do not depend on the other rows of x.
         """
 
     def gradient(
         self, state: State, batches: Batches, step: int
     ) -> tuple[float, np.ndarray]:
-        """Loss of one step's batch, in training mode, and its gradient (P,), penalties
-        included, before clipping. Changes nothing."""
+        """Loss of the batch of one step, in training mode, and its gradient (P,),
+        penalties included, before clipping. Has no side effects."""
 
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Output for x (n, *input_shape), in inference mode, (n, *output_shape), and
@@ -145,10 +147,10 @@ class Program(Protocol):
 
 @dataclass(eq=False)
 class Job:
-    """Training steps to do: first..last-1 of the batches.
+    """Training steps to run: first..last-1 of the batches.
 
     state, totals: updated in place, step by step
-    batches:       with learning rates
+    batches:       the data, with learning rates
     """
 
     program: Program
@@ -161,44 +163,44 @@ class Job:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A way to run plans. Given equal arguments, engines compute equal numbers, within
-    the tolerance of `tests/engines/tolerances.py`."""
+    """Compiles and runs plans. With equal arguments, engines compute equal results
+    within the tolerance of `tests/engines/tolerances.py`."""
 
     name: str
 
     def compile(self, plan: Plan) -> Program:
-        """The program of a plan.
+        """Compile a plan to a program.
 
         Raises:
-            NotImplementedError: the plan holds an op, loss, metric or optimizer that
-                this engine does not have; the message names it and an engine that does.
+            NotImplementedError: the plan has an op, loss, metric or optimizer that
+                this engine lacks; the message names it and an engine that has it.
         """
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        """Do the steps of each job, side by side where the engine can: forward, loss,
+        """Run the steps of each job, in parallel if the engine can: forward, loss,
         backward, clip, update.
 
-        Adds each finished step to `state.step` and `totals`. Dropout of a step is keyed
-        by `state.step`, so training that is interrupted anywhere resumes with the same
-        bits. The programs are this engine's, the states and totals all different; the
-        bits are those of one job after the other.
+        Adds each finished step to `state.step` and `totals`. Dropout is keyed by
+        `state.step`, so interrupted training resumes with the same bits. All programs
+        belong to this engine, and all states and totals are distinct; the bits are
+        those of running one job after the other.
 
         Returns:
-            For each job None, or the error that ended it: the loss, a gradient, the new
+            None or, for a job that failed, the error: the loss, a gradient, the new
             value of a moving statistic or the update of a step is NaN or infinite
-            (checked in this order, variables in that of the plan). Of that step nothing
-            is applied, not even a statistic; all steps before it are.
+            (checked in this order, variables in plan order). Nothing of that step is
+            applied, not even statistics; all steps before it are.
 
         Raises:
-            KeyboardInterrupt, MemoryError: each job after a whole number of steps.
+            KeyboardInterrupt, MemoryError: each job has done a whole number of steps.
         """
 
 
 def run_job(engine: Engine, job: Job) -> None:
-    """Do a single job.
+    """Run a single job.
 
     Raises:
-        NonFiniteError: the error that ended it.
+        NonFiniteError: training became non-finite.
     """
     (error,) = engine.train([job])
     if error is not None:

@@ -1,5 +1,5 @@
-"""Formulas lowered to the compiled core: neighbouring elementwise steps of one shape
-become a tape, which needs memory for its outputs only."""
+"""Lowering of formulas to the compiled core: adjacent elementwise steps of one shape
+become a tape, which only needs memory for its outputs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _OTHERS = ("constant", "sum", "matmul", "reshape")
 
 
 def lowered(formula: Formula) -> _core.Formula:
-    """The formula as the core takes it."""
+    """The formula as the core expects it."""
     return _Lowering(formula).result()
 
 
 class _Lowering:
-    """Places in the core's formula of the registers of another one.
+    """Maps registers of a formula to registers of the core's formula.
 
-    group: the steps of the tape at work, by register; `shape` is theirs
+    group: the steps of the current tape, by register; `shape` is their shape
     """
 
     def __init__(self, formula: Formula) -> None:
@@ -53,7 +53,7 @@ class _Lowering:
         return self.core
 
     def add(self, register: int, step: Step) -> None:
-        """A step that is no part of a tape."""
+        """Add a step that is not part of a tape."""
         given, shape = [self.place[a] for a in step.arguments], list(step.shape)
         if step.name == "sum":
             self.core.sum(given[0], list(step.options), shape)
@@ -66,7 +66,7 @@ class _Lowering:
         self.place[register] = len(self.place)
 
     def close(self) -> None:
-        """Add the tape at work."""
+        """Finish and add the current tape."""
         if not self.group:
             return
         constants = self._constants()
@@ -97,7 +97,7 @@ class _Lowering:
         self.group = {}
 
     def _constants(self) -> dict[int, float]:
-        """The constants that the tape reads; they are part of it."""
+        """The constants that the tape reads, which become part of it."""
         first = len(self.formula.inputs)
         return {
             a: self.formula.steps[a - first].value

@@ -200,7 +200,7 @@ def _head(head: Head) -> _core.Head:
 
 
 def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
-    """What an optimizer does with each variable, its slots, and steps an update."""
+    """The update of each variable, the number of slots, and steps per update."""
     if not isinstance(optimizer, OptimizerSpec):
         return [], 0, 1
     from kurve.engines.formulas import lowered
@@ -223,7 +223,7 @@ def _tape(tape: Tape) -> _core.Tape:
 
 
 def _floats(params: np.ndarray) -> np.ndarray:
-    """State.params; raises TypeError where they are not float32."""
+    """State.params; raises TypeError if they are not float32."""
     if params.dtype != FLOAT32:
         raise TypeError(
             "[native] the native engine computes in float32. "

@@ -277,8 +277,8 @@ def check_levels(
     invalid = [v for v in counts if not isinstance(v, (str, int, float))]
     if invalid:
         raise TypeError(
-            f"[{where}] the levels of {table.label(column)} must be texts or numbers. "
-            f"Received: {invalid[0]!r} of type {type(invalid[0]).__name__}. "
+            f"[{where}] the levels of {table.label(column)} must be strings or "
+            f"numbers. Received: {invalid[0]!r} of type {type(invalid[0]).__name__}. "
             "Try astype(str) on it."
         )
     invalid = [v for v in counts if not isinstance(v, str) and not abs(v) < 1e19]
@@ -299,9 +299,9 @@ def check_levels(
     for level in counts:
         if isinstance(level, str) and has_lone_surrogate(level):
             raise ValueError(
-                f"[{where}] the levels of {table.label(column)} must be text without "
-                "lone surrogates, which UTF-8 cannot write. "
-                f"Received: {level!r}. Try replacing it by a text without them."
+                f"[{where}] the levels of {table.label(column)} must not contain "
+                "lone surrogates, which UTF-8 cannot encode. "
+                f"Received: {level!r}. Try replacing it with text that has none."
             )
 
 
@@ -320,7 +320,7 @@ def _refuse_infinite(where: str, table: Table) -> None:
             f"[{where}] X must be finite. Received: "
             f"{table.place(row, table.numeric[position])} = "
             f"{table.numbers[row, position]} ({int(infinite.sum())} such values in "
-            "all). Try leaving these rows out."
+            "all). Try dropping these rows."
         )
 
 
@@ -343,8 +343,8 @@ def _refuse_missing(where: str, table: Table) -> None:
         )
     raise ValueError(
         f"[{where}] X must not have missing values. Received: "
-        f"{table.place(row, column)} = NaN ({count} such values in all). "
-        'Try missing="impute", or leaving these rows out.'
+        f"{table.place(row, column)} = NaN ({count} such values in total). "
+        'Try missing="impute", or dropping these rows.'
     )
 
 

@@ -56,7 +56,7 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
             kind = "NaN" if labels[row] != labels[row] else "infinity"
             raise ValueError(
                 f"[{where}] y must hold labels: Input y contains {kind}. Received: "
-                f"y[{row}] = {labels[row]}. Try leaving these rows out."
+                f"y[{row}] = {labels[row]}. Try dropping these rows."
             )
         broken = labels != np.floor(labels)
         if broken.any():
@@ -78,7 +78,7 @@ def of_one_kind(where: str, labels: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"[{where}] y must hold labels: Input y contains NaN. Received: "
             f"y[{int(np.argmax(missing))}] = {labels[int(np.argmax(missing))]!r}. "
-            "Try leaving these rows out."
+            "Try dropping these rows."
         )
     kinds: set[type] = set()
     for label_type in set(map(type, labels)):
@@ -121,6 +121,6 @@ def of_one_kind(where: str, labels: np.ndarray) -> np.ndarray:
 def _no_label(where: str, labels: np.ndarray, row: int) -> TypeError:
     label = labels[row]
     return TypeError(
-        f"[{where}] labels must be texts, integers or booleans. Received: y[{row}] = "
+        f"[{where}] labels must be strings, integers or booleans. Received: y[{row}] = "
         f"{label!r} of type {type(label).__name__}. Try y.astype(str)."
     )

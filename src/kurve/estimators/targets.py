@@ -118,8 +118,8 @@ class RealTargets(TargetEncoder):
             kind = "NaN" if value != value else "infinity"
             raise ValueError(
                 f"[{where}] y must be finite: Input y contains {kind}. Received: "
-                f"{place} = {value} ({int(non_finite.sum())} such values in all). "
-                "Try leaving these rows out."
+                f"{place} = {value} ({int(non_finite.sum())} such values in total). "
+                "Try dropping these rows."
             )
         if self._positive and where in ("fit", "partial_fit") and values.min() < 0.0:
             raise ValueError(

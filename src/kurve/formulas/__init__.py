@@ -1,10 +1,10 @@
-"""Symbolic values: how calls of layers and of functions become operations of a plan.
+"""Symbolic tensors: how calls of layers and functions become operations of a plan.
 
 tensor.py     KerasTensor and Node: the graph that a user builds from calls
 graph.py      Graph and Tensor: a plan under construction
-joining.py    what it does without: neighbouring operations become one
-limits.py     how much a model from a file may ask for
+joining.py    plan optimization: adjacent operations are merged
+limits.py     resource limits for models from files
 functions.py  the functions of `kurve.ops`, on arrays and on both kinds of tensors, from
               elements.py, shapes.py, slices.py, reductions.py, products.py, creation.py
-nn.py, arrays.py, flow.py, randomness.py, images.py, only_arrays.py  its other functions
+nn.py, arrays.py, flow.py, randomness.py, images.py, only_arrays.py  other functions
 """

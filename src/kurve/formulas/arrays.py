@@ -1,6 +1,6 @@
-"""Further functions of `kurve.ops`, with the names and the meaning of NumPy's.
+"""More functions of `kurve.ops`, with NumPy's names and semantics.
 
-They have formulas, and so work in layers and losses too. Those that are for arrays only
+They are traceable and so work in layers and losses. Functions for arrays only
 are in `kurve.formulas.only_arrays`.
 """
 
@@ -44,13 +44,13 @@ def erfc(x: Any) -> Any:
 
 @function
 def deg2rad(x: Any) -> Any:
-    """Radians of degrees."""
+    """Convert degrees to radians."""
     return x * (math.pi / 180.0)
 
 
 @function
 def rad2deg(x: Any) -> Any:
-    """Degrees of radians."""
+    """Convert radians to degrees."""
     return x * (180.0 / math.pi)
 
 
@@ -77,7 +77,7 @@ def sinc(x: Any) -> Any:
 
 @function
 def trunc(x: Any) -> Any:
-    """x cut off towards zero."""
+    """x truncated towards zero."""
     return ops.sign(x) * ops.floor(ops.absolute(x))
 
 
@@ -92,7 +92,7 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
-    """x with numbers where it is not finite."""
+    """Replace NaN and infinities in x."""
     most = float(np.finfo(np.float32).max)
     y = ops.where(ops.isnan(x), nan, x)
     y = ops.where(ops.equal(y, math.inf), most if posinf is None else posinf, y)
@@ -108,7 +108,7 @@ def logaddexp2(x1: Any, x2: Any) -> Any:
 
 @function
 def logical_xor(x1: Any, x2: Any) -> Any:
-    """Whether exactly one is true."""
+    """Whether exactly one of them is true."""
     return ops.not_equal(
         ops.cast(ops.cast(x1, "bool"), "float32"),
         ops.cast(ops.cast(x2, "bool"), "float32"),
@@ -117,13 +117,13 @@ def logical_xor(x1: Any, x2: Any) -> Any:
 
 @function
 def isposinf(x: Any) -> Any:
-    """Whether x is infinite and positive."""
+    """Whether x is positive infinity."""
     return ops.equal(x, math.inf)
 
 
 @function
 def isneginf(x: Any) -> Any:
-    """Whether x is infinite and negative."""
+    """Whether x is negative infinity."""
     return ops.equal(x, -math.inf)
 
 
@@ -139,7 +139,7 @@ def isclose(
 
 @function
 def saturate_cast(x: Any, dtype: str) -> Any:
-    """`cast`, with what the type cannot hold at its limits."""
+    """`cast` that clips values to the range of the dtype."""
     name = ops.dtype_name(dtype)
     if np.dtype(name).kind in "iu":
         limits = np.iinfo(name)
@@ -152,7 +152,7 @@ def saturate_cast(x: Any, dtype: str) -> Any:
 
 @function
 def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
-    """The mean, with weights that need not sum to 1."""
+    """The weighted mean; weights need not sum to 1."""
     if weights is None:
         return ops.mean(x, axis)
     if isinstance(axis, int) and len(ops.shape(weights)) == 1:
@@ -164,32 +164,32 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
 
 @function
 def count_nonzero(x: Any, axis: Any = None) -> Any:
-    """How many are not 0."""
+    """The number of nonzero elements."""
     flags = ops.cast(ops.not_equal(x, 0.0), "float32")
     return ops.cast(ops.sum(flags, axis), "int32")
 
 
 @function
 def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The largest less the smallest."""
+    """The maximum minus the minimum."""
     return ops.max(x, axis, keepdims) - ops.min(x, axis, keepdims)
 
 
 @function
 def vdot(x1: Any, x2: Any) -> Any:
-    """The sum of the products of all elements."""
+    """The dot product of the flattened arrays."""
     return ops.sum(x1 * x2)
 
 
 @function
 def inner(x1: Any, x2: Any) -> Any:
-    """The sums of the products along the last axes."""
+    """The inner product over the last axes."""
     return ops.tensordot(x1, x2, [[-1], [-1]])
 
 
 @function
 def outer(x1: Any, x2: Any) -> Any:
-    """The products of each element of x1 with each of x2."""
+    """The outer product of the flattened arrays."""
     if graph_of(x1, x2) is None:
         return np.outer(as_array(x1), as_array(x2))
     return ops.expand_dims(x1, -1) * ops.expand_dims(x2, -2)
@@ -197,7 +197,7 @@ def outer(x1: Any, x2: Any) -> Any:
 
 @function
 def cross(x1: Any, x2: Any) -> Any:
-    """The cross product along the last axis, of 3 elements."""
+    """The cross product along the last axis, of size 3."""
     a = [ops.get_item(x1, (..., slice(i, i + 1))) for i in range(3)]
     b = [ops.get_item(x2, (..., slice(i, i + 1))) for i in range(3)]
     pairs = ((1, 2), (2, 0), (0, 1))
@@ -206,7 +206,7 @@ def cross(x1: Any, x2: Any) -> Any:
 
 @function
 def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
-    """Each element less the one before it, n times."""
+    """The n-th difference of adjacent elements."""
     rank = len(ops.shape(a))
     for _ in range(n):
         front: list[Any] = [slice(None)] * rank
@@ -232,7 +232,7 @@ def triu(x: Any, k: int = 0) -> Any:
 
 @function
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The elements on a diagonal, behind the other axes."""
+    """The elements of a diagonal, as the last axis."""
     if graph_of(x) is None:
         return np.diagonal(as_array(x), offset, axis1, axis2)
     rank = len(ops.shape(x))
@@ -249,23 +249,23 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 @function
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The sum of a diagonal."""
+    """The sum over a diagonal."""
     return ops.sum(diagonal(x, offset, axis1, axis2), -1)
 
 
 @function
 def ravel(x: Any) -> Any:
-    """All elements along one axis."""
+    """Flatten x to one axis."""
     return ops.reshape(x, (-1,))
 
 
 @function
 def roll(x: Any, shift: int, axis: int | None = None) -> Any:
-    """x moved along an axis, with what leaves it at the other end."""
+    """Shift x along an axis, wrapping around at the ends."""
     if graph_of(x) is None:
         return np.roll(as_array(x), shift, axis)
     if axis is None:
-        raise ValueError("[roll] the axis must be given. Try ops.roll(x, 1, axis=-1).")
+        raise ValueError("[roll] axis is required. Try ops.roll(x, 1, axis=-1).")
     rank = len(ops.shape(x))
     cut = -shift % ops.shape(x)[axis]
     if not cut:
@@ -280,7 +280,7 @@ def roll(x: Any, shift: int, axis: int | None = None) -> Any:
 
 @function
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
-    """The list of the parts along an axis, without it."""
+    """Split x along an axis into a list of tensors without it."""
     count = ops.shape(x)[axis] if num is None else num
     parts = ops.split(x, int(count), axis)
     return [ops.squeeze(part, axis) for part in parts]
@@ -288,20 +288,20 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
 
 @function
 def hstack(xs: Sequence[Any]) -> Any:
-    """Arrays side by side: along the second axis, vectors along the first."""
+    """Concatenate along the second axis; vectors along the first."""
     return ops.concatenate(xs, 0 if len(ops.shape(xs[0])) == 1 else 1)
 
 
 @function
 def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
-    """x2 behind x1."""
+    """Append x2 to x1."""
     if axis is None:
         return ops.concatenate([ravel(x1), ravel(x2)], 0)
     return ops.concatenate([x1, x2], axis)
 
 
 def _slice(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Any:
-    """A window of the inputs; -1 or None for what is left of an axis."""
+    """A window of the inputs; -1 or None extends it to the end of an axis."""
     return ops.get_item(inputs, _window(start_indices, shape))
 
 
@@ -320,15 +320,13 @@ def _window(starts: Sequence[int], shape: Sequence[int | None]) -> tuple[Any, ..
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
     """x[..., indices[..., i], ...] along an axis, for each position of the others.
 
-    Formula: the sum of one_hot(indices) x, so that indices may be computed too
+    Formula: the sum of one_hot(indices) x, so that indices can be computed values
     """
     if graph_of(x, indices) is None:
         numbers = np.asarray(as_array(indices)).astype(np.int64)
         return np.take_along_axis(np.asarray(as_array(x)), numbers, axis)
     if axis is None:
-        raise ValueError(
-            "[take_along_axis] the axis must be given. Try axis=-1 or axis=1."
-        )
+        raise ValueError("[take_along_axis] axis is required. Try axis=-1 or axis=1.")
     rank = len(ops.shape(x))
     axis %= rank
     order = [i for i in range(rank) if i != axis] + [axis]
@@ -342,7 +340,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 @function
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
-    """The k largest elements along the last axis, and their positions.
+    """The k largest elements along the last axis, and their indices.
 
     Raises:
         ValueError: k is below 1, or larger than the axis.
@@ -380,7 +378,7 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
 def multi_hot(
     inputs: Any, num_classes: int, axis: int = -1, dtype: str | None = None
 ) -> Any:
-    """1 at the numbers that occur along the last axis, 0 elsewhere."""
+    """1 for class numbers that occur along the last axis, 0 elsewhere."""
     rows = ops.one_hot(inputs, num_classes, axis)
     return ops.cast(
         ops.max(rows, -2 if len(ops.shape(rows)) > 1 else 0), dtype or "float32"
@@ -398,7 +396,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 
 @function
 def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Any:
-    """The inputs with the updates in a window."""
+    """The inputs with a window replaced by the updates."""
     shape = ops.shape(updates)
     if graph_of(inputs, updates) is None:
         y = np.array(as_array(inputs))

@@ -1,4 +1,4 @@
-"""What the functions of `kurve.ops` share: axes, types and their errors."""
+"""Shared by the functions of `kurve.ops`: axes, dtypes and their errors."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from kurve.formulas.needs import NeedsBatch
 
 
 def dtype_name(dtype: Any) -> str:
-    """The name of a type: of a string, a NumPy type or a policy."""
+    """The name of a dtype, given as a string, a NumPy dtype or a policy."""
     name = (
         getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
     )
     name = {"int": "int32", "float": "float32", "bool_": "bool"}.get(name, name)
     if name != "bool" and name.rstrip("0123456789") not in ("float", "int", "uint"):
         raise ValueError(
-            "[ops] there is no type of that name. Received: "
+            "[ops] unknown dtype. Received: "
             f'dtype={str(dtype)[:80]!r}. Try dtype="float32".'
         )
     return name
 
 
 def axis_of(axis: int, ndim: int) -> int:
-    """An axis counted from the start."""
+    """Normalize an axis to count from the start."""
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise ValueError(
@@ -35,7 +35,7 @@ def axis_of(axis: int, ndim: int) -> int:
 
 
 def sample_axis(x: Tensor, axis: int) -> int:
-    """The axis of a sample; -1 for the batch axis."""
+    """The axis without the batch axis; -1 for the batch axis itself."""
     return axis_of(axis, x.ndim) - x.batched
 
 

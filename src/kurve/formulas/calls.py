@@ -1,4 +1,4 @@
-"""Calls of functions: on arrays, on symbolic tensors, and while a plan is built."""
+"""Function calls: on arrays, on symbolic tensors, and while a plan is built."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from kurve.ops.elementwise import RULES
 F = TypeVar("F", bound=Callable[..., Any])
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""The functions by name: those that files may hold."""
+"""Functions by name, which files may refer to."""
 
 
 def function(call: F) -> F:
-    """Decorator of a function of `kurve.ops`."""
+    """Decorator for functions of `kurve.ops`."""
 
     @functools.wraps(call)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -60,8 +60,8 @@ the results is unknown too."""
 
 
 def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What a call gives for symbolic tensors: the structure with symbolic tensors of
-    the right shapes. The call is traced in a graph that is thrown away."""
+    """The result of a call on symbolic tensors: its structure, with symbolic tensors of
+    the right shapes. The call is traced in a temporary graph."""
     results = []
     given = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, KerasTensor)]
     unknown = any(None in leaf.sample for leaf in given)
@@ -69,7 +69,7 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         shapes: list[tuple[int, ...]] = []
         order: dict[int, int] = {}
         dtypes: list[str] = []
-        masked: list[tuple[int, int]] = []  # numbers of a tensor and of its mask
+        masked: list[tuple[int, int]] = []  # indices of a tensor and its mask
 
         def add(
             sample: Any,
@@ -119,10 +119,10 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 @function
 def mask_of(x: Any) -> Any:
-    """Which steps of x count, as the layers before it say; None for all.
+    """The mask of x set by earlier layers; None if there is none.
 
     Args:
-        x: a tensor, or an array that a layer gave.
+        x: a tensor, or an array returned by a layer.
     """
     return x.mask if isinstance(x, Tensor) else getattr(x, "_keras_mask", None)
 
@@ -154,7 +154,8 @@ def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
     if graph is not None:
         return graph.elementwise(name, *operands, dtype=dtype)
     for operand in operands:
-        if hasattr(operand, "_elementwise"):  # of curve_fit, a constraint or a penalty
+        # A symbol of curve_fit, a constraint or a penalty.
+        if hasattr(operand, "_elementwise"):
             return operand._elementwise(name, *map(as_array, operands))
     arrays = [as_array(x) for x in operands]
     with np.errstate(all="ignore"):
@@ -196,4 +197,4 @@ INEXACT = frozenset(RULES) - {
     "isnan",
     "stop_gradient",
 }
-"""Operations whose result is no integer, whatever their arguments are."""
+"""Operations whose result is never an integer."""

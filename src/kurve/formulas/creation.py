@@ -1,4 +1,4 @@
-"""Functions of `kurve.ops` that make arrays and convert them."""
+"""Functions of `kurve.ops` that create and convert arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kurve.formulas.tensor import KerasTensor
 
 
 def convert_to_tensor(x: Any, dtype: Any = None) -> Any:
-    """x as an array, or as it is if it is symbolic."""
+    """Convert x to an array; symbolic tensors are returned unchanged."""
     if isinstance(x, (Tensor, KerasTensor, Values)) or is_variable(x):
         return x if dtype is None else cast(x, dtype)
     return result(np.asarray(x, None if dtype is None else dtype_name(dtype)))
@@ -28,18 +28,18 @@ def convert_to_numpy(x: Any) -> np.ndarray:
 
 
 def zeros(shape: Sequence[int | None], dtype: str = "float32") -> Any:
-    """An array of 0; in a layer or a loss the first size may be None, for the batch."""
+    """Zeros; in a layer or loss the first size may be None, for the batch."""
     return full(shape, 0, dtype)
 
 
 def ones(shape: Sequence[int | None], dtype: str = "float32") -> Any:
-    """An array of 1; in a layer or a loss the first size may be None, for the batch."""
+    """Ones; in a layer or loss the first size may be None, for the batch."""
     return full(shape, 1, dtype)
 
 
 def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32") -> Any:
-    """An array of one number; in a layer or a loss the first size may be None, for the
-    batch."""
+    """An array filled with one value; in a layer or loss the first size may be None,
+    for the batch."""
     graph = Graph.current
     axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     if graph is not None and axes and axes[0] is None:
@@ -52,7 +52,7 @@ def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32")
 def arange(
     start: float, stop: float | None = None, step: float = 1, dtype: Any = None
 ) -> Any:
-    """Numbers from start up to, not including, stop."""
+    """Numbers from start up to, but excluding, stop."""
     first, last = (0, start) if stop is None else (start, stop)
     y = np.arange(first, last, step)
     kind = "int32" if y.dtype.kind == "i" else "float32"
@@ -60,7 +60,7 @@ def arange(
 
 
 def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Any:
-    """Numbers at equal distances."""
+    """Evenly spaced numbers."""
     return result(np.linspace(start, stop, num, endpoint).astype(np.float32))
 
 
@@ -75,12 +75,12 @@ def is_tensor(x: Any) -> bool:
 
 
 def dtype(x: Any) -> str:
-    """The name of the type of x's elements."""
+    """The name of the dtype of x."""
     return str(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
 
 
 def array(x: Any, dtype: Any = None) -> Any:
-    """x as an array, or as it is if it is symbolic."""
+    """Convert x to an array; symbolic tensors are returned unchanged."""
     return convert_to_tensor(x, dtype)
 
 
@@ -90,17 +90,17 @@ def copy(x: Any) -> Any:
 
 
 def empty(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
-    """An array of 0."""
+    """An array of zeros."""
     return zeros(shape, dtype)
 
 
 def empty_like(x: Any, dtype: str | None = None) -> Any:
-    """0 in the shape of x."""
+    """Zeros with the shape of x."""
     return zeros_like(x, dtype)
 
 
 def identity(n: int, dtype: str = "float32") -> np.ndarray:
-    """1 on the diagonal of a square, 0 elsewhere."""
+    """The identity matrix."""
     return eye(n, dtype=dtype)
 
 
@@ -112,19 +112,19 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.
 def logspace(
     start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10
 ) -> np.ndarray:
-    """Powers of a base at equal distances of the exponents."""
+    """Powers of a base with evenly spaced exponents."""
     return np.logspace(start, stop, num, endpoint, base).astype(np.float32)
 
 
 def geomspace(
     start: float, stop: float, num: int = 50, endpoint: bool = True
 ) -> np.ndarray:
-    """Numbers with equal ratios."""
+    """Numbers spaced evenly on a log scale."""
     return np.geomspace(start, stop, num, endpoint).astype(np.float32)
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:
-    """The coordinates of the points of a grid."""
+    """Coordinate arrays of a grid."""
     arrays: list[Any] = [np.asarray(as_array(a)) for a in x]
     grids: Any = np.meshgrid(*arrays, indexing="ij" if indexing == "ij" else "xy")
     return list(grids)
@@ -151,4 +151,4 @@ OTHERS = (
     tri,
     zeros,
 )
-"""Functions that are no call in a model."""
+"""Functions that are not recorded as calls in a model."""

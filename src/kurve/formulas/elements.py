@@ -1,4 +1,4 @@
-"""Functions of `kurve.ops` that are computed element by element."""
+"""Elementwise functions of `kurve.ops`."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ divide = _binary("divide", "div", "x1 / x2.")
 true_divide = _binary("true_divide", "div", "x1 / x2.")
 mod = _binary("mod", "mod", "The remainder of x1 / x2, with the sign of x2.")
 power = _binary("power", "pow", "x1 to the power of x2.")
-maximum = _binary("maximum", "max", "The larger of each pair.")
-minimum = _binary("minimum", "min", "The smaller of each pair.")
+maximum = _binary("maximum", "max", "The elementwise maximum.")
+minimum = _binary("minimum", "min", "The elementwise minimum.")
 arctan2 = _binary("arctan2", "arctan2", "The angle of (x2, x1), in radians.")
 equal = _binary("equal", "eq", "Whether x1 = x2.", "bool")
 not_equal = _binary("not_equal", "ne", "Whether x1 differs from x2.", "bool")
@@ -52,7 +52,7 @@ less_equal = _binary("less_equal", "le", "Whether x1 <= x2.", "bool")
 greater = _binary("greater", "gt", "Whether x1 > x2.", "bool")
 greater_equal = _binary("greater_equal", "ge", "Whether x1 >= x2.", "bool")
 logical_and = _binary("logical_and", "and", "Whether both are true.", "bool")
-logical_or = _binary("logical_or", "or", "Whether one is true.", "bool")
+logical_or = _binary("logical_or", "or", "Whether at least one is true.", "bool")
 
 negative = _unary("negative", "neg", "-x.")
 absolute = _unary("absolute", "abs", "|x|.")
@@ -82,9 +82,11 @@ softplus = _unary("softplus", "softplus", "log(1 + exp(x)).")
 erf = _unary("erf", "erf", "The error function.")
 relu = _unary("relu", "relu", "max(x, 0).")
 sign = _unary("sign", "sign", "-1, 0 or 1.")
-floor = _unary("floor", "floor", "The largest integer that is not above x.")
-ceil = _unary("ceil", "ceil", "The smallest integer that is not below x.")
-stop_gradient = _unary("stop_gradient", "stop_gradient", "x, as a constant.")
+floor = _unary("floor", "floor", "The largest integer <= x.")
+ceil = _unary("ceil", "ceil", "The smallest integer >= x.")
+stop_gradient = _unary(
+    "stop_gradient", "stop_gradient", "x, as a constant for gradients."
+)
 logical_not = _unary("logical_not", "not", "Whether x is false.", "bool")
 isfinite = _unary("isfinite", "isfinite", "Whether x is finite.", "bool")
 isnan = _unary("isnan", "isnan", "Whether x is NaN.", "bool")
@@ -122,7 +124,7 @@ def logaddexp(x1: Any, x2: Any) -> Any:
 
 @function
 def round(x: Any, decimals: int = 0) -> Any:
-    """x with this number of decimals."""
+    """Round x to the given number of decimals."""
     if decimals == 0:
         return elementwise("round", x)
     return divide(elementwise("round", multiply(x, 10.0**decimals)), 10.0**decimals)
@@ -130,7 +132,7 @@ def round(x: Any, decimals: int = 0) -> Any:
 
 @function
 def clip(x: Any, x_min: Any, x_max: Any) -> Any:
-    """x where it is between the two bounds, else the nearer one."""
+    """Limit x to the range from x_min to x_max."""
     return minimum(maximum(x, x_min), x_max)
 
 
@@ -166,7 +168,7 @@ _TAILS = (
 
 @function
 def erfinv(x: Any) -> Any:
-    """The inverse of `erf`, to the precision of float32; x in (-1, 1).
+    """The inverse of `erf` to float32 precision; x in (-1, 1).
 
     Source: Giles 2012, "Approximating the erfinv function".
     """
@@ -204,19 +206,19 @@ def cast(x: Any, dtype: str) -> Any:
 
 @function
 def zeros_like(x: Any, dtype: str | None = None) -> Any:
-    """0 for each element of x."""
+    """Zeros with the shape of x."""
     return full_like(x, 0.0, dtype)
 
 
 @function
 def ones_like(x: Any, dtype: str | None = None) -> Any:
-    """1 for each element of x."""
+    """Ones with the shape of x."""
     return full_like(x, 1.0, dtype)
 
 
 @function
 def full_like(x: Any, fill_value: float, dtype: str | None = None) -> Any:
-    """`fill_value` for each element of x."""
+    """`fill_value` in the shape of x."""
     graph = graph_of(x)
     if graph is None:
         return np.full_like(as_array(x), fill_value, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Functions of `kurve.ops` that call functions: branches and loops."""
+"""Control flow in `kurve.ops`: branches and loops."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kurve.formulas.tensor import KerasTensor
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """The result of one of the functions; of both, chosen element by element, if the
-    condition is computed by the model."""
+    """The result of one of the functions; if the model computes the condition, both run
+    and the result is chosen elementwise."""
     if isinstance(pred, (Tensor, KerasTensor)):
         return ops.where(pred, true_fn(), false_fn())
     return true_fn() if bool(np.asarray(as_array(pred))) else false_fn()
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """The result of the branch with that number."""
+    """Call the branch with that index."""
     if not isinstance(index, (Tensor, KerasTensor)):
         number = int(np.clip(int(as_array(index)), 0, len(branches) - 1))
         return branches[number](*operands)
@@ -36,7 +36,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 def fori_loop(
     lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_val: Any
 ) -> Any:
-    """body_fun(i, value) for each i from lower to upper - 1."""
+    """Apply body_fun(i, value) for i from lower to upper - 1."""
     for i in range(int(lower), int(upper)):
         init_val = body_fun(i, init_val)
     return init_val
@@ -48,14 +48,14 @@ def while_loop(
     loop_vars: Any,
     maximum_iterations: int | None = None,
 ) -> Any:
-    """body(*loop_vars) as long as cond(*loop_vars) holds."""
+    """Apply body(*loop_vars) while cond(*loop_vars) holds."""
     many = isinstance(loop_vars, (tuple, list))
     values, turns = tuple(loop_vars) if many else (loop_vars,), 0
     while maximum_iterations is None or turns < maximum_iterations:
         going_on = cond(*values)
         if isinstance(going_on, (Tensor, KerasTensor)):
             raise NotImplementedError(
-                "[while_loop] a condition that the model computes cannot end a loop. "
+                "[while_loop] a condition computed by the model cannot end a loop. "
                 "Try ops.fori_loop with ops.where."
             )
         if not going_on:
@@ -73,7 +73,7 @@ def scan(
     reverse: bool = False,
     unroll: int = 1,
 ) -> Any:
-    """carry, y = f(carry, x) for each x along the first axis: the last carry, and all
+    """Apply carry, y = f(carry, x) along the first axis; return the last carry and all
     y."""
     parts = [None] * int(length or 0) if xs is None else _along_first(xs)
     ys = []
@@ -85,12 +85,12 @@ def scan(
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
-    """f of each x along the first axis."""
+    """Apply f to each x along the first axis."""
     return _stacked([f(x) for x in _along_first(xs)])
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """The same as `map`."""
+    """Same as `map`."""
     return map(function, elements)
 
 
@@ -107,4 +107,4 @@ def _stacked(ys: Sequence[Any]) -> Any:
 
 
 OTHERS = (cond, fori_loop, map, scan, switch, vectorized_map, while_loop)
-"""Functions that are no call in a model."""
+"""Functions that are not recorded as calls in a model."""

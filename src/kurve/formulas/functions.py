@@ -1,9 +1,9 @@
-"""The functions of `kurve.ops`: names and meaning of Keras's.
+"""The functions of `kurve.ops`, with Keras's names and semantics.
 
-Each takes arrays, and computes with NumPy; symbolic tensors, and records a call in the
-user's graph; or tensors of a plan under construction, to which it appends operations.
-Axes and shapes count the batch axis, as in Keras. Here they are together; those of
-networks, which are composed of these, are in `kurve.formulas.nn`.
+Each computes with NumPy on arrays, records a call in the user's graph on symbolic
+tensors, or appends operations to a plan under construction on its tensors. Axes and
+shapes include the batch axis, as in Keras. This module collects them; neural-network
+functions, composed of these, are in `kurve.formulas.nn`.
 """
 
 from kurve.formulas.axes import dtype_name as dtype_name

@@ -1,8 +1,8 @@
 """A plan under construction: layers and functions append operations to it.
 
-Tensors of a graph have values only in the engine; what Python knows is their shape.
-Elementwise functions become tapes, and `finish` joins neighbouring ones, so that a
-formula runs as one pass over its elements.
+Tensors of a graph only have values in the engine; Python knows just their shapes.
+Elementwise functions become tapes, and `finish` joins adjacent ones, so that a formula
+runs as one pass over its elements.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from kurve.ops.tape import Builder, Tape
 from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
 
 STREAM_OF_CALL = 1 << 16
-"""Random streams of a layer's second call start here, of its third at twice that."""
+"""Random streams of a layer's second call start here, of its third at twice this."""
 
 NO_LAYER = STREAM_OF_CALL - 1
-"""The random stream of what no layer computes, such as a loss."""
+"""The random stream outside layers, for example in a loss."""
 
 STREAM_OF_DRAW = 1 << 24
-"""What lies between the random streams of the functions that one call calls."""
+"""The distance between the random streams of functions within one call."""
 
 MOST_DRAWS = 254
 
 MOST_ELEMENTS = 2**48
-"""Of a value, for one sample: far more than any memory holds."""
+"""Maximum number of elements per sample, far beyond any memory."""
 
 MOST_AXES = 16
-"""Of a value, for one sample."""
+"""Maximum number of axes per sample."""
 
 
 class Tensor(Symbolic):
     """A value of a plan under construction.
 
-    sample:  its shape for each sample
-    batched: False where all samples have the same value, such as a weight: its shape
-             then has no batch axis
-    mask:    which of its steps count, of dtype "bool", mostly (None, T); None for all.
+    sample:  shape of one sample
+    batched: False if all samples share the value, as for weights; the shape then has no
+             batch axis
+    mask: which time steps count, of dtype "bool", usually (None, T); None for all.
              Results of functions have none: layers set it, see `Layer.compute_mask`
     """
 
@@ -77,12 +77,12 @@ class Tensor(Symbolic):
         return len(self.shape)
 
     def without_mask(self) -> Tensor:
-        """The same value, as another tensor."""
+        """The same value as a new tensor without mask."""
         return Tensor(self.graph, self.index, self.sample, self.batched, self.dtype)
 
     @property
     def _keras_mask(self) -> Tensor | None:
-        """`mask` by Keras's name."""
+        """`mask` under Keras's name."""
         return self.mask
 
     @_keras_mask.setter
@@ -100,7 +100,7 @@ class Tensor(Symbolic):
 
     @property
     def _where(self) -> str:
-        """The call that is being traced, for messages."""
+        """The call being traced, for messages."""
         layers = self.graph._layers
         return f"{type(layers[-1]).__name__}.call" if layers else "Tensor"
 
@@ -111,14 +111,14 @@ class Tensor(Symbolic):
 
 
 class Graph:
-    """Operations in the order of their calls, and the variables that they name.
+    """Operations in call order, and the variables they use.
 
-    inputs, targets: shapes of one sample of what comes from outside
-    training:        whether what is being traced is for training alone; None for both
+    inputs, targets: shapes of one sample of the inputs and targets
+    training:        whether the traced code is for training only; None for both modes
     """
 
     current: Graph | None = None
-    """The graph that is being traced: variables in formulas are values of it."""
+    """The graph being traced; variables in formulas become its values."""
 
     rows: int | None = None
     """The size of the batch, if it is known."""
@@ -136,14 +136,14 @@ class Graph:
         self._variables: dict[bool, list[Any]] = {True: [], False: []}
         self.vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
         self._layers: list[Any] = []
-        self._streams = dict(streams or {})  # id of a layer -> its number
+        self._streams = dict(streams or {})  # id of a layer -> its stream index
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
         self.losses: list[Tensor] = []
         self.training: bool | None = None
-        self.stream = NO_LAYER  # of random numbers, of the layer that is being called
+        self.stream = NO_LAYER  # random stream of the layer being called
         self._draws: dict[int, int] = {}
-        self._kept: dict[int, Any] = {}  # id of a layer -> its newest states
+        self._kept: dict[int, Any] = {}  # id of a layer -> its latest states
 
     # ---------------------------------------------------------------- values
 
@@ -168,7 +168,7 @@ class Graph:
         batched: bool | None = None,
         dtype: str = "float32",
     ) -> Tensor:
-        """Append an operation; its value."""
+        """Append an operation and return its value."""
         first, *others = inputs
         op = Op(
             kind,
@@ -195,7 +195,7 @@ class Graph:
             or not all(isinstance(size, int) and size > 0 for size in shape)
         ):
             raise ValueError(
-                f"[{op.layer}] a sample must have at most {MOST_AXES} axes, of "
+                f"[{op.layer}] a sample must have at most {MOST_AXES} axes, with "
                 f"positive sizes, and {MOST_ELEMENTS} elements. Received: shape "
                 f"{shape[:20]}. Try smaller sizes."
             )
@@ -216,13 +216,14 @@ class Graph:
         dtype: str = "float32",
         shape: Shape | None = None,
     ) -> Tensor:
-        """The tape that `write` builds from a register of each operand (numbers stay
-        numbers), as one operation whose operands broadcast as NumPy's do.
+        """Append the tape that `write` builds from one register per operand (numbers
+        stay numbers), as one operation whose operands broadcast like NumPy's.
 
         Args:
-            shape: of a sample of the result, if it is larger than the operands say.
+            shape: shape of one sample of the result, if larger than that of the
+                operands.
         """
-        places: list[Any] = []  # of each operand: (group, position) or a number
+        places: list[Any] = []  # per operand: (group, position) or a number
         values: list[Tensor] = []
         params: list[VariableSpec] = []
         buffers: list[VariableSpec] = []
@@ -288,9 +289,9 @@ class Graph:
         )
 
     def readable(self, operand: Any, shape: Shape, out: Shape, beside: bool) -> Any:
-        """An operand in a form that engines read: laid out, if its own axes are no
-        neighbours, and a tensor, if there is none beside it. An axis of 1 in the place
-        of the batch axis goes."""
+        """Convert an operand to a form that engines can read: materialized if its own
+        axes are not adjacent, and a tensor if there is no other. An axis of size 1 in
+        the place of the batch axis is dropped."""
         if isinstance(operand, Tensor) and len(shape) > len(out):
             operand = self.op("reshape", [operand], shape[1:], batched=False)
             shape = shape[1:]
@@ -299,8 +300,8 @@ class Graph:
         return operand if beside else self.as_tensor(operand)
 
     def spread(self, x: Tensor, out: Shape) -> Tensor:
-        """x repeated to a shape that has repeated axes between its own: these axes are
-        repeated behind the others, and then moved."""
+        """Broadcast x to a shape with repeated axes in between: repeat these axes last,
+        then transpose."""
         sample = (1,) * (len(out) - len(x.sample)) + x.sample
         own = [i for i, (s, o) in enumerate(zip(sample, out, strict=True)) if s == o]
         other = [i for i in range(len(out)) if i not in own]
@@ -313,7 +314,7 @@ class Graph:
         return self.op("permute", [y], out, attrs={"axes": axes}, batched=x.batched)
 
     def as_tensor(self, operand: Any) -> Tensor:
-        """A tensor of a variable, an array or a number."""
+        """A tensor for a variable, an array or a number."""
         if isinstance(operand, Tensor):
             self.check_own(operand)
             return operand
@@ -329,11 +330,11 @@ class Graph:
         )
 
     def _source(self) -> Tensor:
-        """A value that tells the batch's size."""
+        """A value from which to take the batch size."""
         return Tensor(self, 0, self.shapes[0])
 
     def filled(self, sample: Shape, value: float) -> Tensor:
-        """One number everywhere, for each sample."""
+        """A constant tensor, per sample."""
         from kurve.formulas import functions as ops
 
         source = self._source()
@@ -344,15 +345,15 @@ class Graph:
     def check_own(self, tensor: Tensor) -> None:
         if tensor.graph is not self:
             raise ValueError(
-                "[tensor] a tensor belongs to the call in which it was made. "
-                f"Received: {tensor!r} of another one. Try to return it from call(), "
-                "and not to keep it in an attribute."
+                "[tensor] a tensor can only be used in the call that created it. "
+                f"Received: {tensor!r} of another call. Try returning it from call(), "
+                "instead of keeping it in an attribute."
             )
 
     # ---------------------------------------------------------------- variables
 
     def place(self, variable: Any, trainable: bool = True) -> VariableSpec:
-        """Where a variable lies in the flat vectors; it gets a place if it has none."""
+        """The position of a variable in the flat vectors, assigned on first use."""
         spec = self._specs.get(id(variable))
         if spec is None:
             is_param = variable.role == "param"
@@ -378,7 +379,7 @@ class Graph:
         return spec
 
     def constant(self, array: np.ndarray) -> VariableSpec:
-        """A buffer that holds an array of a formula."""
+        """A buffer that holds a constant array of a formula."""
         spend(elements=np.size(array))
         array = np.asarray(array, np.float32)
         for spec, known in self.constants:
@@ -391,7 +392,7 @@ class Graph:
 
     @property
     def params(self) -> list[Any]:
-        """The variables of the vector of parameters, in order."""
+        """The variables in the parameter vector, in order."""
         return self._variables[True]
 
     @property
@@ -401,11 +402,11 @@ class Graph:
     # ---------------------------------------------------------------- states
 
     def kept(self, layer: Any, states: Any) -> Any:
-        """The states of a layer that the batch before has left, or the layer's call
-        before.
+        """The states of a layer left by the previous batch, or by the previous call of
+        the layer.
 
         Args:
-            states: variables, a row for each sample of a batch, in any structure.
+            states: variables with one row per sample of a batch, in any structure.
         """
 
         def read(variable: Any) -> Tensor:
@@ -418,8 +419,8 @@ class Graph:
     def keep(
         self, layer: Any, variables: Any, states: Any
     ) -> Callable[[Tensor], Tensor]:
-        """Leave states of a layer to the next batch. What gives a tensor of the layer's
-        back must be called with each of its results."""
+        """Keep states of a layer for the next batch. The returned function must be
+        applied to each result of the layer."""
         self._kept[id(layer)] = states
         news = list(leaves(states))
         buffers = {f"state_{k}": self.place(v) for k, v in enumerate(leaves(variables))}
@@ -429,7 +430,8 @@ class Graph:
 
     @contextmanager
     def tracing(self) -> Iterator[None]:
-        """A context in which variables and random numbers are values of this graph."""
+        """A context in which variables and random numbers become values of this
+        graph."""
         before, Graph.current = Graph.current, self
         try:
             yield
@@ -438,7 +440,7 @@ class Graph:
 
     @contextmanager
     def within(self, layer: Any) -> Iterator[int]:
-        """A context for a layer's call; gives the number of its random stream."""
+        """A context for a layer's call; yields its random stream."""
         number = self._streams.setdefault(id(layer), len(self._streams))
         call = self._calls.get(id(layer), 0)
         self._calls[id(layer)] = call + 1
@@ -452,11 +454,11 @@ class Graph:
             self.stream = before_it
 
     def random(self, distribution: str, shape: Sequence[int | None], seed: Any) -> Any:
-        """Random numbers, for each sample if the first axis is None.
+        """Random numbers, per sample if the first axis is None.
 
         Args:
             distribution: "uniform" in (0, 1), or "normal".
-            seed: an integer, or None for the model's.
+            seed: an integer, or None for the model's seed.
         """
         stream = self.next_stream()
         attrs = {"distribution": distribution, "stream": stream}
@@ -471,7 +473,7 @@ class Graph:
 
     @contextmanager
     def named(self, layer: Any) -> Iterator[None]:
-        """A context whose operations bear the layer's name, without a call of it."""
+        """A context whose operations are named after the layer, without a call."""
         before, Graph.current = Graph.current, self
         self._layers.append(layer)
         try:
@@ -481,18 +483,18 @@ class Graph:
             Graph.current = before
 
     def next_stream(self) -> int:
-        """Another random stream of the layer that is being called."""
+        """A new random stream for the layer being called."""
         draw = self._draws[self.stream] = self._draws.get(self.stream, 0) + 1
         if draw > MOST_DRAWS:
             raise ValueError(
                 f"[{self._layers[-1].name if self._layers else 'random'}] at most "
-                f"{MOST_DRAWS} functions of kurve.random may be called in one call. "
+                f"{MOST_DRAWS} kurve.random functions can be used in one call. "
                 "Try one with a larger shape."
             )
         return self.stream + draw * STREAM_OF_DRAW
 
     def called(self, model: Any, training: Any, run: Callable[[], Any]) -> Any:
-        """The outputs of a model: `training` is the outer model's affair."""
+        """The outputs of a model; the outer model decides about `training`."""
         return run()
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:
@@ -505,7 +507,7 @@ class Graph:
             return self.chain(layer.lower(x.sample, slots, stream), x)
 
     def chain(self, ops: Sequence[Op], x: Tensor) -> Tensor:
-        """Append operations that follow each other."""
+        """Append a chain of operations."""
         for op in ops:
             x = self._append(replace(op, inputs=(x.index,)), x.batched)
         return x
@@ -515,13 +517,13 @@ class Graph:
         from kurve.formulas import functions as ops
 
         total = ops.sum(tensor)
-        if total.batched:  # of no axis but the batch's
+        if total.batched:  # with the batch axis only
             total = ops.sum(total, 0)
         zero = ops.zeros_like(ops.sum(self._source(), list(range(1, 1 + self._rank))))
         self.losses.append(zero + total)
 
     def penalize(self, tensor: Tensor, l1: float, l2: float) -> None:
-        """Add l1 |y| + l2 y^2, summed over each sample and averaged over samples."""
+        """Add l1 |y| + l2 y^2, summed over each sample and averaged over the batch."""
         from kurve.formulas import functions as ops
 
         terms = l1 * ops.absolute(tensor) if l1 else 0.0
@@ -536,18 +538,18 @@ class Graph:
         return len(self.input_shapes[0])
 
     def mark(self) -> Any:
-        """Where the graph stands."""
+        """The current state of the graph, for `back_to`."""
         return len(self.ops), dict(self._calls), len(self.losses), dict(self._kept)
 
     def back_to(self, mark: Any) -> None:
-        """Forget the operations since a mark."""
+        """Remove the operations appended since a mark."""
         count, self._calls, losses, self._kept = mark
         del self.ops[count:], self.losses[losses:]
         del self.shapes[self.given + count :]
 
     @property
     def given(self) -> int:
-        """The number of values from outside."""
+        """The number of inputs and targets."""
         return len(self.input_shapes) + len(self.target_shapes)
 
     # ---------------------------------------------------------------- the plan
@@ -562,9 +564,9 @@ class Graph:
         """The plan that computes these values.
 
         Args:
-            rows: of each output, the values of its loss, if operations compute it.
-            metrics: of each output, those of its metrics that operations compute.
-            penalized: whether the plan computes what layers add to the loss.
+            rows: for each output, the values of its loss, if operations compute it.
+            metrics: for each output, its metrics that operations compute.
+            penalized: whether the plan computes the losses added by layers.
         """
         penalty = None
         if penalized and self.losses:
@@ -582,7 +584,7 @@ class Graph:
             seen.add(tensor.index)
             head = Head(tensor.index, tensor.sample)
             if loss is not None:
-                # A value for the whole batch is no sum of rows, but with weights.
+                # A value for the whole batch is not a sum of rows, except with weights.
                 reduction = "mean" if loss.batched else "sum_if_weighted"
                 loss = self._computed(loss)
                 head = replace(head, loss=Spec("rows"), rows=loss.index)
@@ -612,7 +614,7 @@ class Graph:
         )
 
     def _computed(self, tensor: Tensor) -> Tensor:
-        """The same, computed by an operation."""
+        """The tensor itself if an operation computes it, else a copy by one."""
         if tensor.index < self.given:
             return self.elementwise("add", tensor, 0.0)
         return tensor
@@ -629,12 +631,12 @@ class Graph:
                     raise NeedsBatch(
                         f"[{op.layer}] a prediction must not depend on the other "
                         "samples of its batch. Received: a reduction over the batch "
-                        "axis. Try axis=-1, or the reduction in a loss."
+                        "axis. Try axis=-1, or a reduction in a loss."
                     )
 
 
 class Constant:
-    """An array of a formula, in the vector of buffers."""
+    """A constant array of a formula, stored in the buffer vector."""
 
     role = "constant"
     regularizer = constraint = None
@@ -654,11 +656,11 @@ def _register(build: Builder, result: Any) -> int:
 def broadcast_shapes(
     operands: Sequence[Any], shapes: Sequence[Shape], batched: bool
 ) -> Shape:
-    """The shape of a sample of a result.
+    """The per-sample shape of a broadcast result.
 
     Args:
-        shapes: of a sample of each operand; of an operand without a batch axis, its
-            shape, whose first axis may stand for the batch if it is 1.
+        shapes: sample shape of each operand; for an operand without a batch axis, its
+            shape, whose first axis can stand for the batch if it is 1.
     """
     ranks = [
         len(shape)
@@ -685,8 +687,8 @@ def broadcast_shapes(
 
 
 def in_one_stretch(shape: Shape, out: Shape) -> bool:
-    """Whether the axes that an operand has itself, and does not repeat, are neighbours:
-    what engines can read without laying it out."""
+    """Whether the axes that an operand does not broadcast are adjacent, so that engines
+    can read it in place."""
     sample = (1,) * (len(out) - len(shape)) + tuple(shape)[
         max(0, len(shape) - len(out)) :
     ]
@@ -697,6 +699,6 @@ def in_one_stretch(shape: Shape, out: Shape) -> bool:
 def _mismatch(operands: Sequence[Any]) -> ValueError:
     shapes = ", ".join(str(getattr(o, "shape", np.shape(o))) for o in operands)
     return ValueError(
-        "[ops] the shapes must broadcast: from the last axis on, sizes are equal or "
+        "[ops] shapes must broadcast: counted from the last axis, sizes are equal or "
         f"1. Received: {shapes}. Try ops.reshape or ops.expand_dims."
     )

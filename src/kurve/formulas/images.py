@@ -1,4 +1,4 @@
-"""Functions of `kurve.ops.image`: of images (B, H, W, C) or (H, W, C)."""
+"""Functions of `kurve.ops.image`, for images (B, H, W, C) or (H, W, C)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.nn import _channels_last, _pair, _windows
 
 GRAY = (0.2989, 0.5870, 0.1140)
-"""Of red, green and blue. Source: ITU-R BT.601."""
+"""Weights of red, green and blue. Source: ITU-R BT.601."""
 
 
 def _batched(call: Callable[[Any], Any], images: Any) -> Any:
@@ -21,7 +21,7 @@ def _batched(call: Callable[[Any], Any], images: Any) -> Any:
 
 @function
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
-    """The brightness of each pixel, with one channel."""
+    """Convert images to one brightness channel."""
     _channels_last("rgb_to_grayscale", data_format)
     parts = [
         ops.get_item(images, (..., slice(c, c + 1))) * weight
@@ -38,13 +38,13 @@ def resize(
     antialias: bool = False,
     data_format: str | None = None,
 ) -> Any:
-    """The images in another size, as `layers.Resizing` computes it."""
+    """Resize images, as `layers.Resizing` does."""
     from kurve import layers
 
     _channels_last("resize", data_format)
     if antialias:
         raise NotImplementedError(
-            "[resize] there is no antialias. Received: antialias=True. "
+            "[resize] antialias is not supported. Received: antialias=True. "
             "Try ops.average_pool before it."
         )
     height, width = size
@@ -65,7 +65,7 @@ def extract_patches(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The windows of each image, each as one pixel with all their channels.
+    """Extract the windows of each image, each flattened into one pixel's channels.
 
     Shapes: (B, H, W, C) -> (B, P, Q, KH KW C)
     """
@@ -91,7 +91,7 @@ def pad_images(
     target_width: int | None = None,
     data_format: str | None = None,
 ) -> Any:
-    """The images with zeros around them, of given numbers of rows and columns."""
+    """Pad images with given numbers of zero rows and columns."""
     _channels_last("pad_images", data_format)
     height, width = ops.shape(images)[-3:-1]
     rows = _around("pad_images", top_padding, bottom_padding, target_height, height)
@@ -111,7 +111,7 @@ def crop_images(
     target_width: int | None = None,
     data_format: str | None = None,
 ) -> Any:
-    """The images without given numbers of rows and columns."""
+    """Crop given numbers of rows and columns from images."""
     _channels_last("crop_images", data_format)
     height, width = ops.shape(images)[-3:-1]
     where = "crop_images"
@@ -128,12 +128,12 @@ def _around(
     larger: int | None,
     smaller: int | None,
 ) -> tuple[int, int]:
-    """How much lies before and behind an axis, from two of three numbers."""
+    """The margins before and after an axis, from two of three numbers."""
     given = [before, after, larger if where == "pad_images" else smaller]
     if sum(n is not None for n in given) != 2:
         raise ValueError(
-            f"[{where}] two of the three numbers of an axis must be given: before it, "
-            f"behind it, and the target. Received: {given}. Try all but the target."
+            f"[{where}] each axis needs two of three numbers: the margin before, the "
+            f"margin after, and the target. Received: {given}. Try the margins."
         )
     if before is None:
         before = int(larger or 0) - int(smaller or 0) - int(after or 0)
@@ -141,7 +141,7 @@ def _around(
         after = int(larger or 0) - int(smaller or 0) - before
     if min(before, after) < 0:
         raise ValueError(
-            f"[{where}] no number may be negative. Received: {(before, after)}. "
+            f"[{where}] margins must not be negative. Received: {(before, after)}. "
             "Try another target."
         )
     return before, after

@@ -1,6 +1,6 @@
-"""Neighbouring operations as one: what a plan does not need is left out, a bias is
-added by the product before it, and chains of elementwise operations become single
-tapes, which run as one pass over their elements."""
+"""Plan optimization: unused values are dropped, biases are fused into the product
+before them, and chains of elementwise operations become single tapes, which run as one
+pass over their elements."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from kurve.ops.tape import MOST_LIVE, Builder, Instruction, Tape, gradient
 from kurve.plan import Head, Op, Shape
 
 MOST_INPUTS = 16
-"""Of one tape, variables included."""
+"""Maximum number of inputs of one tape, including variables."""
 
 MOST_STEPS = 64
-"""Instructions of a tape that was joined from several: beyond, a pass over the elements
-costs little beside them."""
+"""Maximum number of instructions in a joined tape: beyond this, the cost of one more
+pass over the elements is negligible."""
 
 
 def joined(
     ops: Sequence[Op], outside: int, heads: Sequence[Head]
 ) -> tuple[list[Op], list[Head]]:
-    """The same plan without values that are not read, and with each chain of maps of
-    one shape as a single one.
+    """Return the plan without unused values, and with each chain of maps of one shape
+    joined into one.
 
     Args:
-        outside: how many values come from outside.
+        outside: number of plan inputs and targets.
     """
     count = [0] * (outside + len(ops))
     for head in heads:
@@ -58,7 +58,7 @@ def joined(
         if op is None:
             continue
         inputs = tuple(place[v] for v in op.inputs)
-        # A stack says nothing: each op reads the one before.
+        # Leave inputs empty in a stack: each op reads the previous one.
         if inputs == ((outside + len(out) - 1,) if out else (0,)):
             inputs = ()
         place[outside + i] = outside + len(out)
@@ -73,10 +73,10 @@ def joined(
 def _with_biases(
     new: list[Op | None], outside: int, count: Sequence[int]
 ) -> Sequence[int]:
-    """Let products add the biases that maps behind them add.
+    """Fuse biases added by maps into the products before them.
 
     Returns:
-        For each value the one that takes its place, mostly itself.
+        For each value its replacement, usually itself.
     """
     same = list(range(len(count)))
     for i, op in enumerate(new):
@@ -122,8 +122,8 @@ def _join(
     count: list[int],
     value: int,
 ) -> None:
-    """Join a map with those that only it reads: the longest goes on, the others are
-    written into it."""
+    """Join a map with the maps only it reads: the longest is extended, the others are
+    inlined into it."""
     op = new[value - outside]
     assert op is not None
     found: list[_Chain] = []
@@ -161,9 +161,9 @@ def _join(
 
 
 class _End(NamedTuple):
-    """How far a chain has come: the last operation, its value and the register of its
-    result; instructions and operands so far; at most how many registers are in use at
-    one time, in the tape and in its gradient."""
+    """The end of a chain: the last operation, its value and the register of its result;
+    instructions and operands so far; upper bounds on the registers in use at a time, in
+    the tape and in its gradient."""
 
     op: Op
     value: int
@@ -175,10 +175,10 @@ class _End(NamedTuple):
 
 
 class _Chain:
-    """Maps that become one.
+    """A chain of maps to be joined into one.
 
-    operands: of the tape: values (with their shapes), parameters and buffers, in the
-              registers of their positions
+    operands: operands of the tape: values (with shapes), parameters and buffers, by
+              register
     """
 
     def __init__(self, op: Op, value: int) -> None:
@@ -192,8 +192,8 @@ class _Chain:
         return [item for group, item, _ in self.operands if group == "value"]
 
     def extend(self, others: Sequence[_Chain], op: Op, value: int) -> bool:
-        """Append an operation that reads the results of this chain and of others, if
-        all stays small enough."""
+        """Append an operation that reads the results of this chain and of others,
+        unless the tape would become too large."""
         if self._is_large():
             return False
         before, inside = self.end, {self.end.value: self.end.register}
@@ -208,14 +208,14 @@ class _Chain:
         return True
 
     def undo(self) -> None:
-        """Be what it was before the last operation."""
+        """Undo the last `extend`."""
         self.end = self.before
         for step in self.build.code[self.end.steps :]:
             del self.build.known[step]
         del self.build.code[self.end.steps :], self.operands[self.end.operands :]
 
     def _take(self, other: _Chain) -> int:
-        """Write another chain's instructions; the register of its result."""
+        """Inline another chain; return the register of its result."""
         registers = [self._operand(*operand) for operand in other.operands]
         registers += [0] * (MOST_INPUTS - len(registers))  # never read
         end = other.end
@@ -230,7 +230,7 @@ class _Chain:
         """Append an operation.
 
         Args:
-            inside: the registers of values that are computed here.
+            inside: registers of values computed in this chain.
         """
         assert op.tape is not None
         registers = [
@@ -264,7 +264,7 @@ class _Chain:
         return len(self.operands) - 1
 
     def _is_large(self) -> bool:
-        """Whether it cannot be run as one."""
+        """Whether the tape is too large."""
         end = self.end
         if len(self.build.code) > MOST_STEPS or len(self.operands) > MOST_INPUTS:
             return True
@@ -278,8 +278,7 @@ class _Chain:
         return end.live > MOST_LIVE or end.live_in_gradient > MOST_LIVE
 
     def _tape(self) -> Tape:
-        """With the values as its first inputs, then the parameters, then the
-        buffers."""
+        """The tape, with values as its first inputs, then parameters, then buffers."""
         order = sorted(range(len(self.operands)), key=self._group)
         count = len(order)
         place = {k: order.index(k) for k in range(count)}
@@ -299,7 +298,7 @@ class _Chain:
         return ("value", "param", "buffer").index(self.operands[operand][0])
 
     def joined(self) -> Op:
-        """The operation in the place of all."""
+        """The operation that replaces the chain."""
 
         def items(group: str) -> list[Any]:
             return [item for known, item, _ in self.operands if known == group]
@@ -318,8 +317,8 @@ class _Chain:
 
 @functools.cache
 def _registers_in_gradient(name: str) -> int:
-    """At most how many registers an instruction adds to the gradient of a tape: its
-    own, those of its rule, and sums of gradients."""
+    """Upper bound on the registers an instruction adds to a tape's gradient: its own,
+    those of its rule, and sums of gradients."""
     arity = RULES[name].arity
     tape = Tape(arity, (Instruction(name, tuple(range(arity))),), (arity,))
     return 1 + len(gradient(tape, RULES, range(arity)).code) + 2 * arity

@@ -1,4 +1,4 @@
-"""How much a model from a file may ask for."""
+"""Resource limits for models from files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 @contextmanager
 def limited(operations: int, elements: int) -> Iterator[None]:
-    """A context in which so many operations can be traced and arrays of so many
-    elements be made, in all: a model from a file must not take more time and memory
-    than it is worth. An inner context leaves the limits as they are."""
+    """A context that limits how many operations are traced and how many array elements
+    are created in total, so that a model from a file cannot take excessive time or
+    memory. Inner contexts do not change the limits."""
     token = _left.set(_left.get() or [operations, elements])
     try:
         yield
@@ -22,10 +22,10 @@ def limited(operations: int, elements: int) -> Iterator[None]:
 
 
 def spend(operations: int = 0, elements: int = 0) -> None:
-    """Take from what `limited` allows.
+    """Consume from the budget of `limited`.
 
     Raises:
-        ValueError: there is no more.
+        ValueError: the budget is exhausted.
     """
     left = _left.get()
     if left is None:
@@ -37,5 +37,5 @@ def spend(operations: int = 0, elements: int = 0) -> None:
 
 
 def is_limited() -> bool:
-    """Whether a model from a file is being made."""
+    """Whether a model from a file is being created."""
     return _left.get() is not None

@@ -1,6 +1,6 @@
-"""Functions of `kurve.ops` for networks: activations, losses, normalizations, windows.
+"""Neural-network functions of `kurve.ops`: activations, losses, normalization, windows.
 
-Each is composed of the functions of `kurve.formulas.functions`, and so works wherever
+Each is composed of the functions of `kurve.formulas.functions` and so works wherever
 they do: on arrays, on symbolic tensors, in layers and losses.
 """
 
@@ -31,13 +31,13 @@ def relu6(x: Any) -> Any:
 
 @function
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """x where it is positive, else alpha (exp(x) - 1)."""
+    """x if positive, else alpha (exp(x) - 1)."""
     return ops.relu(x) + alpha * ops.expm1(ops.minimum(x, 0.0))
 
 
 @function
 def celu(x: Any, alpha: float = 1.0) -> Any:
-    """x where it is positive, else alpha (exp(x / alpha) - 1)."""
+    """x if positive, else alpha (exp(x / alpha) - 1)."""
     return ops.relu(x) + alpha * ops.expm1(ops.minimum(x, 0.0) / alpha)
 
 
@@ -49,7 +49,7 @@ def selu(x: Any) -> Any:
 
 @function
 def gelu(x: Any, approximate: bool = True) -> Any:
-    """x Phi(x), Phi the normal distribution, or its approximation by tanh."""
+    """x Phi(x) with the normal CDF Phi, or its tanh approximation."""
     if approximate:
         inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * ops.power(x, 3))
         return 0.5 * x * (1.0 + ops.tanh(inner))
@@ -67,7 +67,7 @@ swish = silu
 
 @function
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    """x where it is positive, else negative_slope x."""
+    """x if positive, else negative_slope x."""
     return ops.where(ops.greater(x, 0.0), x, negative_slope * x)
 
 
@@ -112,7 +112,7 @@ def squareplus(x: Any, b: int = 4) -> Any:
 
 @function
 def sparse_plus(x: Any) -> Any:
-    """0 up to -1, (x + 1)^2 / 4 up to 1, then x."""
+    """0 below -1, (x + 1)^2 / 4 up to 1, then x."""
     middle = 0.25 * ops.square(x + 1.0)
     return ops.where(
         ops.less_equal(x, -1.0), 0.0, ops.where(ops.less(x, 1.0), middle, x)
@@ -133,19 +133,19 @@ def tanh_shrink(x: Any) -> Any:
 
 @function
 def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
-    """x moved by the threshold towards 0, and 0 nearer than that."""
+    """x shrunk towards 0 by the threshold, and 0 where |x| <= threshold."""
     return ops.sign(x) * ops.relu(ops.absolute(x) - threshold)
 
 
 @function
 def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
-    """x, and 0 where |x| is not above the threshold."""
+    """x, but 0 where |x| <= threshold."""
     return ops.where(ops.greater(ops.absolute(x), threshold), x, 0.0)
 
 
 @function
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
-    """x where it is above the threshold, else the default value."""
+    """x if above the threshold, else the default value."""
     return ops.where(ops.greater(x, threshold), x, default_value)
 
 
@@ -161,7 +161,8 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 @function
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
-    """-t log(p) - (1 - t) log(1 - p), element by element; p is kept 1e-7 inside."""
+    """-t log(p) - (1 - t) log(1 - p), elementwise; p is clipped 1e-7 away from 0 and
+    1."""
     if from_logits:
         return ops.relu(output) - output * target + ops.softplus(-ops.absolute(output))
     p = ops.clip(output, EPSILON, 1.0 - EPSILON)
@@ -172,7 +173,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:
-    """-sum of t log(p) along the axis, p divided by its sum, and kept 1e-7 inside."""
+    """-sum of t log(p) along the axis, with p scaled to sum to 1 and clipped."""
     if from_logits:
         logs = ops.log_softmax(output, axis)
     else:
@@ -185,7 +186,7 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:
-    """`categorical_crossentropy` of class numbers (...) or (..., 1)."""
+    """`categorical_crossentropy` for class numbers (...) or (..., 1)."""
     if len(ops.shape(target)) == len(ops.shape(output)):
         target = ops.squeeze(target, -1)
     classes = ops.shape(output)[axis]
@@ -298,7 +299,7 @@ def _channels_last(where: str, data_format: str | None) -> None:
 
 
 def _slide(layer: Any, x: Any) -> Any:
-    """The result of a layer without weights of its own."""
+    """Apply a layer that has no weights."""
     graph = graph_of(x)
     return np.asarray(layer(as_array(x))) if graph is None else layer.run(x)
 
@@ -322,7 +323,7 @@ def max_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The maximum of each window, as `layers.MaxPooling2D` takes it."""
+    """The maximum of each window, as in `layers.MaxPooling2D`."""
     return _pooled("Max", inputs, pool_size, strides, padding, data_format)
 
 
@@ -334,7 +335,7 @@ def average_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The mean of each window, as `layers.AveragePooling2D` takes it."""
+    """The mean of each window, as in `layers.AveragePooling2D`."""
     return _pooled("Average", inputs, pool_size, strides, padding, data_format)
 
 
@@ -347,8 +348,8 @@ def conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """The cross-correlation with kernels (..., I / groups, O), as `layers.Conv2D`
-    computes it: the sum of the products of the shifted inputs with each place of the
+    """Convolution (cross-correlation) with kernels (..., I / groups, O), as in
+    `layers.Conv2D`: the sum over kernel positions of the shifted inputs times the
     kernel."""
     _channels_last("conv", data_format)
     *sizes, depth, outputs = ops.shape(kernel)
@@ -399,7 +400,7 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """Each channel with its own kernels (..., I, M), as `layers.DepthwiseConv2D`."""
+    """Convolve each channel with its own kernels (..., I, M)."""
     *sizes, channels, outputs = ops.shape(kernel)
     flat = ops.reshape(kernel, (*sizes, 1, channels * outputs))
     return conv(inputs, flat, strides, padding, data_format, dilation_rate)
@@ -415,7 +416,7 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """`depthwise_conv`, then a `conv` of size 1."""
+    """`depthwise_conv` followed by a 1 x 1 `conv`."""
     y = depthwise_conv(
         inputs, depthwise_kernel, strides, padding, data_format, dilation_rate
     )
@@ -423,7 +424,7 @@ def separable_conv(
 
 
 def _windows(x: Any, sizes: Any, strides: Any, padding: str, dilation: Any) -> Any:
-    """For each place of a kernel: its index, and what of x it meets."""
+    """For each kernel position: its index, and the elements of x under it."""
     if padding.lower() not in ("valid", "same"):
         raise ValueError(
             "[conv] padding must be 'valid' or 'same'. "

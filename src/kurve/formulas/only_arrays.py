@@ -1,5 +1,5 @@
-"""Functions of `kurve.ops` that are for arrays only, because their results or
-derivatives are none that a network computes with."""
+"""Functions of `kurve.ops` for arrays only, because networks have no use for their
+results or derivatives."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ ARRAYS = (
     "vsplit",
     "vstack",
 )
-"""NumPy's functions of arrays."""
+"""NumPy functions."""
 
 ALGEBRA = (
     "cholesky",
@@ -106,7 +106,7 @@ ALGEBRA = (
     "solve",
     "svd",
 )
-"""Those of `numpy.linalg`."""
+"""`numpy.linalg` functions."""
 
 
 def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,14 +114,14 @@ def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         for leaf in leaves((args, kwargs)):
             if isinstance(leaf, (Tensor, KerasTensor)):
                 raise NotImplementedError(
-                    f"[{name}] it has no formula that a model could compute. Received: "
-                    f"{leaf!r}. Try it on arrays, before or behind the model."
+                    f"[{name}] a model cannot compute this function. Received: "
+                    f"{leaf!r}. Try it on arrays, before or after the model."
                 )
         plain = [as_array(a) if is_variable(a) else a for a in args]
         return call(*plain, **kwargs)
 
     only_arrays.__name__ = only_arrays.__qualname__ = name
-    only_arrays.__doc__ = f"NumPy's `{name}`, of arrays."
+    only_arrays.__doc__ = f"NumPy's `{name}`, on arrays."
     return only_arrays
 
 
@@ -170,4 +170,4 @@ ONLY_ARRAYS = {
         *_OWN.items(),
     )
 }
-"""Those functions by name."""
+"""The functions by name."""

@@ -1,4 +1,4 @@
-"""Python's operators on symbolic values and variables."""
+"""Python operators for symbolic tensors and variables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def _function(name: str, swapped: bool = False) -> Callable[..., Any]:
-    """The operator that calls a function of `kurve.formulas.functions`."""
+    """An operator that calls a function of `kurve.formulas.functions`."""
 
     def operate(self: Any, *others: Any) -> Any:
         from kurve.formulas import functions
@@ -19,10 +19,10 @@ def _function(name: str, swapped: bool = False) -> Callable[..., Any]:
 
 
 class Operators:
-    """Arithmetic, comparison and indexing, element by element as NumPy's."""
+    """Arithmetic, comparison and indexing, elementwise as in NumPy."""
 
     __array_priority__ = 1000
-    """NumPy leaves operators between an array and this object to the object."""
+    """Makes NumPy defer to this object in operators with arrays."""
 
     __add__ = _function("add")
     __radd__ = _function("add", swapped=True)
@@ -53,7 +53,7 @@ class Operators:
 
 
 class Symbolic(Operators):
-    """A tensor without values, which NumPy's functions take as those of `kurve.ops`."""
+    """A tensor without values; NumPy functions on it dispatch to `kurve.ops`."""
 
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
@@ -97,7 +97,7 @@ class Symbolic(Operators):
         raise self._no_values("len()")
 
     def __iter__(self) -> Iterator[Any]:
-        raise self._no_values("a loop over it")
+        raise self._no_values("iteration")
 
     @property
     def _where(self) -> str:

@@ -1,4 +1,4 @@
-"""Products of `kurve.ops`: of matrices, and of any axes."""
+"""Matrix and tensor products of `kurve.ops`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _dense(graph: Graph, x: Tensor, kernel: Any, summed: int = 1) -> Tensor:
     """x @ kernel, as the operation of `Dense`.
 
     Args:
-        summed: how many axes of the kernel are the last one of x.
+        summed: how many leading kernel axes together match the last axis of x.
     """
     if not x.sample or x.sample[-1] != math.prod(kernel.shape[:summed]):
         raise _unfit(x, kernel)
@@ -52,7 +52,7 @@ def _dense(graph: Graph, x: Tensor, kernel: Any, summed: int = 1) -> Tensor:
 
 def _unfit(x1: Any, x2: Any) -> ValueError:
     return ValueError(
-        "[matmul] the last axis of x1 and the one before the last of x2 must agree. "
+        "[matmul] the last axis of x1 must match the second-to-last of x2. "
         f"Received: shapes {tuple(x1.shape)} and {tuple(x2.shape)}. Try ops.transpose."
     )
 
@@ -62,7 +62,7 @@ def _product(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
         len(a.sample) == 1 and a.ndim == 1,
         len(b.sample) == 1 and b.ndim == 1,
     )
-    if a.batched and len(a.sample) == 1 and not b.batched:  # rows of a batch
+    if a.batched and len(a.sample) == 1 and not b.batched:  # one row per sample
         return reshape(_product(graph, expand_dims(a, 1), b), (-1, b.sample[-1]))
     if vector_a:
         a = reshape(a, (1, -1))
@@ -99,7 +99,7 @@ def _product(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
 
 @function
 def dot(x1: Any, x2: Any) -> Any:
-    """The product of matrices or vectors; numbers multiply."""
+    """The dot product of matrices or vectors; scalars multiply."""
     if graph_of(x1, x2) is None:
         return np.dot(as_array(x1), as_array(x2))
     if not len(shape(x1)) or not len(shape(x2)):
@@ -109,9 +109,9 @@ def dot(x1: Any, x2: Any) -> Any:
 
 @function
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein's sum of one or two tensors; `...` is not taken.
+    """Einstein summation of one or two tensors; `...` is not supported.
 
-    Letters of both tensors that are not in the result are summed over by a matrix
+    Letters shared by both tensors but not in the result are summed by a matrix
     product; the batch axis must stay first.
     """
     graph = graph_of(*operands)
@@ -133,7 +133,7 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
         or len(terms) not in (1, 2)
     ):
         raise NotImplementedError(
-            "[einsum] one or two tensors of named axes and a result are needed. "
+            "[einsum] the subscripts must name one or two tensors and a result. "
             f"Received: {subscripts!r}. Try 'abc,cd->abd'."
         )
     if len(terms) == 2:
@@ -145,7 +145,7 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
         tensor = graph.as_tensor(operand)
         if len(term) != tensor.ndim or len(set(term)) != len(term):
             raise ValueError(
-                "[einsum] each axis needs a letter of its own. "
+                "[einsum] each axis needs its own letter. "
                 f"Received: {term!r} for shape {tensor.shape}. Try other letters."
             )
         alone = [
@@ -197,8 +197,8 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
 def _einsum_dense(
     graph: Graph, terms: Sequence[str], operands: Sequence[Any], out: str
 ) -> Tensor | None:
-    """The sum as the operation of `Dense`, which has one kernel for all samples, where
-    it is one: the kernel's first axes are summed over, the others are its own."""
+    """The sum as a `Dense` operation, whose kernel is shared by all samples, if
+    possible: the kernel's first axes are summed over, the rest are outputs."""
     (tx, tk), (x, kernel) = terms, operands
     if is_variable(x):
         tx, tk, x, kernel = tk, tx, kernel, x
@@ -237,14 +237,14 @@ def _einsum_dense(
 
 @function
 def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
-    """The sum of products over pairs of axes."""
+    """Sum products over pairs of axes."""
     if graph_of(x1, x2) is None:
         return np.tensordot(as_array(x1), as_array(x2), axes)
     n1, n2 = len(shape(x1)), len(shape(x2))
     if isinstance(axes, int):
         if not 0 <= axes <= min(n1, n2):
             raise ValueError(
-                "[tensordot] axes must not be more than the tensors have. "
+                "[tensordot] axes must not exceed the axes of the tensors. "
                 f"Received: axes={axes} for {n1} and {n2} axes. Try axes=1."
             )
         first, second = list(range(n1 - axes, n1)), list(range(axes))

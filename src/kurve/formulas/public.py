@@ -29,4 +29,4 @@ PUBLIC: dict[str, Callable[..., Any]] = {
 }
 
 IMAGE = images.PUBLIC
-"""Those of `kurve.ops.image`."""
+"""Functions of `kurve.ops.image`."""

@@ -1,10 +1,10 @@
-"""Random numbers in formulas, with the names of Keras's `keras.random`.
+"""Random numbers in formulas, with the names of `keras.random`.
 
-While a layer's or a loss's formula is traced they are random numbers of each step: a
-shape whose first axis is None (that of a tensor with a batch) has them for each sample,
-any other shape has them once for all samples. Elsewhere they are arrays.
+While the formula of a layer or loss is traced, they are random numbers of each step: a
+shape whose first axis is None (that of a tensor with a batch axis) draws them for each
+sample, any other shape once for all samples. Otherwise they are arrays.
 
-The numbers are words of Philox4x32-10, see `kurve.core.rng`, and not those of Keras.
+The numbers are words of Philox4x32-10, see `kurve.core.rng`, and differ from Keras's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kurve.formulas.calls import function, graph_of
 from kurve.formulas.graph import Graph
 from kurve.formulas.recording import active
 
-VALUES = 5  # purpose: numbers of a call outside of formulas
+VALUES = 5  # purpose: numbers drawn outside formulas
 
 Shape = Sequence[int | None]
 
@@ -36,14 +36,14 @@ def _shape(where: str, shape: Any) -> tuple[int | None, ...]:
     ):
         raise ValueError(
             f"[kurve.random.{where}] shape must be a tuple of integers; in a layer its "
-            f"first one may be None, for the batch. Received: shape={shape!r}. "
+            f"first size may be None, for the batch. Received: shape={shape!r}. "
             f"Try {where}(ops.shape(x))."
         )
     return tuple(None if size is None else int(size) for size in axes)
 
 
 def _plain(size: Any) -> Any:
-    """The number in an array without axes, such as one of `ops.shape(x)`."""
+    """The number in a 0-d array, such as a size in `ops.shape(x)`."""
     return size.item() if isinstance(size, np.ndarray) and size.ndim == 0 else size
 
 
@@ -51,14 +51,14 @@ def _sizes(where: str, shape: Any) -> list[int]:
     axes = _shape(where, shape)
     if None in axes:
         raise ValueError(
-            f"[kurve.random.{where}] the size of the batch is only known in a layer or "
+            f"[kurve.random.{where}] the batch size is only available in a layer or "
             f"a loss. Received: shape={shape!r}. Try it in a layer's call()."
         )
     return [int(size) for size in axes if size is not None]
 
 
 def _seed(where: str, seed: Any) -> int:
-    """A seed of 53 bits, from an integer, a SeedGenerator or the model's source."""
+    """A 53-bit seed from an integer, a SeedGenerator or the global source."""
     if hasattr(seed, "next"):
         return rng.seed_of(seed.next())
     given = check_seed(where, seed)
@@ -67,7 +67,7 @@ def _seed(where: str, seed: Any) -> int:
 
 def _drawn(where: str, distribution: str, shape: Any, seed: Any) -> Any:
     axes = _shape(where, shape)
-    if active.step is not None:  # the numbers of a call outside of formulas
+    if active.step is not None:  # numbers drawn outside formulas
         sizes = _sizes(where, tuple(s if s is None else int(s) for s in shape))
         return active.step.captured(
             lambda: _numbers(where, distribution, sizes, seed), tuple(sizes)
@@ -97,13 +97,14 @@ def normal(
     """Normally distributed numbers, mean + stddev z.
 
     Args:
-        shape: of the result; in a layer its first size may be None, for the batch.
+        shape: shape of the result; in a layer the first size may be None, for the
+            batch.
         mean, stddev: numbers, or tensors that broadcast.
         dtype: None for float32.
-        seed: an integer, a `SeedGenerator`, or None for other numbers at each call.
+        seed: an integer, a `SeedGenerator`, or None for different numbers at each call.
 
     Raises:
-        TypeError, ValueError: a shape or a seed that is none.
+        TypeError, ValueError: an invalid shape or seed.
 
     Example:
         >>> kurve.random.normal((2, 3), seed=1).shape
@@ -119,7 +120,7 @@ def uniform(
     dtype: str | None = None,
     seed: Any = None,
 ) -> Any:
-    """Numbers between minval and maxval, each as likely as any other.
+    """Uniformly distributed numbers between minval and maxval.
 
     Args, Raises: see `normal`.
 
@@ -156,7 +157,7 @@ def truncated_normal(
     dtype: str | None = None,
     seed: Any = None,
 ) -> Any:
-    """Normally distributed numbers of at most two standard deviations from the mean.
+    """Normally distributed numbers within two standard deviations of the mean.
 
     Formula: mean + stddev sqrt(2) erfinv(u), u uniform in (-erf(sqrt 2), erf(sqrt 2))
     Args, Raises: see `normal`.
@@ -175,12 +176,12 @@ def truncated_normal(
 def dropout(
     inputs: Any, rate: float, noise_shape: Shape | None = None, seed: Any = None
 ) -> Any:
-    """Each number becomes 0 with the probability `rate`, else it is / (1 - rate).
+    """Set each element to 0 with probability `rate`, else divide it by 1 - rate.
 
     Args:
         inputs: a tensor.
         rate: in [0, 1).
-        noise_shape: where a size is 1, all along that axis are kept or lost together.
+        noise_shape: along an axis of size 1, elements are kept or dropped together.
         seed: see `normal`.
 
     Raises:
@@ -209,7 +210,7 @@ def dropout(
 def categorical(
     logits: Any, num_samples: int, dtype: str = "int32", seed: Any = None
 ) -> Any:
-    """Classes drawn with the probabilities softmax(logits).
+    """Draw classes with the probabilities softmax(logits).
 
     Formula: argmax(logits - log(-log u)), u uniform (Gumbel 1954)
     Shapes:  logits (B, C) -> (B, num_samples)
@@ -227,11 +228,11 @@ def categorical(
 
 @function
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
-    """x in another order along an axis.
+    """Shuffle x along an axis.
 
     Args:
         x: an array.
-        axis: along which.
+        axis: axis along which to shuffle.
         seed: see `normal`.
 
     Raises:
@@ -250,10 +251,10 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
 def gamma(
     shape: Shape, alpha: Any, dtype: str | None = None, seed: Any = None
 ) -> np.ndarray:
-    """Numbers of the gamma distribution with scale 1.
+    """Gamma-distributed numbers with scale 1.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         alpha: the distribution's shape parameter, above 0.
         dtype: None for float32.
         seed: see `normal`.
@@ -272,10 +273,10 @@ def gamma(
 def beta(
     shape: Shape, alpha: Any, beta: Any, dtype: str | None = None, seed: Any = None
 ) -> np.ndarray:
-    """Numbers of the beta distribution, between 0 and 1.
+    """Beta-distributed numbers between 0 and 1.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         alpha, beta: the distribution's parameters, above 0.
         dtype: None for float32.
         seed: see `normal`.
@@ -298,12 +299,12 @@ def binomial(
     dtype: str | None = None,
     seed: Any = None,
 ) -> np.ndarray:
-    """How many of `counts` trials succeed.
+    """Binomially distributed numbers of successes.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         counts: number of trials.
-        probabilities: of the success of each.
+        probabilities: success probability of each trial.
         dtype: None for float32.
         seed: see `normal`.
 
@@ -328,7 +329,7 @@ def _generator(where: str, seed: Any) -> np.random.Generator:
 def _only_arrays(where: str, *operands: Any) -> None:
     if Graph.current is not None or graph_of(*operands) is not None:
         raise NotImplementedError(
-            f"[kurve.random.{where}] a layer or a loss cannot compute it. Try "
+            f"[kurve.random.{where}] layers and losses cannot compute it. Try "
             f"kurve.random.uniform, or {where} before the model."
         )
 
@@ -351,4 +352,4 @@ PUBLIC = (
     "truncated_normal",
     "uniform",
 )
-"""The names in `kurve.random`, beside `SeedGenerator`."""
+"""The names in `kurve.random`, besides `SeedGenerator`."""

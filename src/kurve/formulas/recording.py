@@ -1,7 +1,7 @@
 """The gradient tapes that are recording in this thread.
 
-Functions and layers ask here whether a call is to be remembered; how that is done, only
-`kurve.gradients` knows.
+Functions and layers ask here whether a call must be recorded; how is known only to
+`kurve.gradients`.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ active = _Active()
 
 
 def refuse_in_steps(what: str) -> None:
-    """Refuse what a step that is traced would do, or see, once only.
+    """Refuse things that a traced step would do or see only once, while tracing.
 
     Raises:
-        TypeError: it is one; the step then runs as it is written.
+        TypeError: a step is being traced; the step then runs untraced.
     """
     if active.step is not None:
         raise TypeError(
-            f"[function] {what} needs values, and a step that is traced has none. "
-            "Received: a call in a step. Try it outside of kurve.function."
+            f"[function] {what} needs values, and a traced step has none. "
+            "Received: a call in a step. Try it outside kurve.function."
         )
 
 
 UNRECORDED: Any = object()
-"""In the place of a result: no tape needs this call."""
+"""Returned instead of a result: no tape needs this call."""
 
 
 @contextmanager
 def recording(tapes: Sequence[Any]) -> Iterator[None]:
-    """A context in which these tapes record, and no others."""
+    """A context in which only these tapes record."""
     before, active.tapes = active.tapes, tuple(tapes)
     try:
         yield
@@ -73,7 +73,7 @@ def building() -> Iterator[None]:
 
 
 def is_followed(*values: Any) -> bool:
-    """Whether a tape that records follows one of these values."""
+    """Whether a recording tape watches one of these values."""
     if active.step is not None:
         return True
     return any(tape.follows(value) for tape in active.tapes for value in values)

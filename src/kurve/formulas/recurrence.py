@@ -1,14 +1,14 @@
-"""Loops over the steps of a sequence: written out step by step, or as one operation.
+"""Loops over the steps of a sequence: unrolled, or as one operation.
 
-Written out, a loop serves any cell; it is the specification of the other one, which is
-an operation of its own for the cells that engines know:
+An unrolled loop works for any cell; it is the specification of the fused one,
+which is one operation, for the cells that engines know:
 
     simple_rnn  h' = f(x W + h U + b)
     lstm        i, f, c, o = x W + h U + b; c' = g(f) c + g(i) f(c); h' = g(o) f(c')
     gru         z, r, h = x W + ..., see `kurve.layers.gates.GRUCell`
 
-A step that a mask leaves out keeps the states, and its output is the one before it:
-zeros at first.
+A masked step keeps the states, and its output is the previous one:
+initially zeros.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
 
 Step = Callable[[Tensor, Any], tuple[Any, Any]]
-"""From the input of a step and the states to the output and the new states."""
+"""A function from a step's input and states to its output and new states."""
 
 MOST_STEPS = 5_000
-"""That are written out: a plan with more takes minutes to make."""
+"""Maximum steps to unroll: building a plan with more takes minutes."""
 
 
 def zeros(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Zeros of this shape for each sample of x."""
+    """Zeros of this shape per sample of x."""
     first = ops.get_item(x, (slice(None), *(slice(0, 1),) * len(x.sample)))
     one = ops.reshape(first, (-1, *(1,) * len(shape)))
     return x.graph.map([one], lambda build, _: build.constant(0.0), shape=tuple(shape))
 
 
 def as_numbers(mask: Any) -> Tensor:
-    """A mask (B, T) as 1 for steps that count and 0 for the others."""
+    """A mask (B, T) as numbers: 1 for valid steps, 0 for masked ones."""
     if mask.dtype != "bool":
         mask = ops.not_equal(mask, 0.0)
     return ops.cast(mask, "float32")
@@ -51,7 +51,7 @@ def unrolled(
     reverse: bool = False,
     zero_output: bool = False,
 ) -> tuple[list[Tensor], Any]:
-    """The outputs of all steps in the order in which they were computed, and the last
+    """Unroll a cell over all steps: its outputs in processing order, and the last
     states.
 
     Args:
@@ -59,16 +59,16 @@ def unrolled(
         x: (B, T, ...).
         states: any structure of tensors.
         mask: (B, T) of 0 and 1.
-        reverse: from the last step to the first.
-        zero_output: whether the outputs of steps that are left out are 0.
+        reverse: whether to go from the last step to the first.
+        zero_output: whether outputs of masked steps are 0.
 
     Raises:
-        ValueError: too many steps, or new states of another structure.
+        ValueError: too many steps, or new states with another structure.
     """
     length = x.sample[0]
     if length > MOST_STEPS:
         raise ValueError(
-            f"[{where}] a cell that is no operation of the engine is written out, for "
+            f"[{where}] a cell that engines do not know is unrolled, for "
             f"at most {MOST_STEPS} steps. Received: {length}. Try shorter sequences, "
             "or LSTM, GRU or SimpleRNN with their default activations."
         )
@@ -96,13 +96,13 @@ def unrolled(
 
 
 def _chosen(here: Tensor, new: Any, old: Any) -> Tensor:
-    """new where the step counts, else old."""
+    """new where the step is valid, else old."""
     ones = (1,) * (len(new.sample) - 1)
     return ops.where(ops.reshape(here, (-1, 1, *ones)), new, old)
 
 
 def is_operation(kind: str) -> bool:
-    """Whether engines have this loop as one operation."""
+    """Whether engines have this loop as a single operation."""
     return kind in OPERATIONS
 
 
@@ -120,22 +120,22 @@ def recurrence(
     states: bool = False,
     **more: bool,
 ) -> Tensor:
-    """The loop of a cell that engines know, as one operation.
+    """The loop of a cell that engines know, as a single operation.
 
     Args:
         kind: "lstm", "gru" or "simple_rnn".
         x: (B, T, F).
         weights: kernel, recurrent_kernel and, if there is one, bias.
-        activations: activation and, but for simple_rnn, recurrent_activation, with
-            alpha and recurrent_alpha where they have one.
+        activations: activation and, except for simple_rnn, recurrent_activation, with
+            alpha and recurrent_alpha if they have one.
         mask: (B, T) of 0 and 1.
-        initial: the states (B, H) before the first step; None for zeros.
-        factors: (B, H) that multiply the state in its product, in all steps; or one for
-            each gate's part of it, (B, gates, H).
-        reverse: from the last step to the first, as the outputs are then too.
-        sequences: whether to give the outputs of all steps, (B, T, H), or the last.
-        states: of lstm, whether c stands behind h, in 2 H columns.
-        more: reset_after of gru.
+        initial: the initial states (B, H); None for zeros.
+        factors: (B, H) factors of the state in its product, in all steps; or one per
+            gate, (B, gates, H).
+        reverse: from the last step to the first, which also reverses the outputs.
+        sequences: whether to return the outputs of all steps, (B, T, H), or the last.
+        states: for lstm, whether to append c to h, in 2 H columns.
+        more: reset_after for gru.
     """
     graph: Graph = x.graph
     units = weights["recurrent_kernel"].shape[0]

@@ -63,7 +63,7 @@ def _reduced(
     elif over_batch:
         if mode not in ("mean", "sum", "max"):
             raise NotImplementedError(
-                f"[{mode}] only sums, means, maxima and minima are taken over the "
+                f"[{mode}] only sums, means, maxima and minima can reduce the "
                 f"batch axis. Received: a tensor of shape {x.shape}. Try one of "
                 "the other axes."
             )
@@ -101,7 +101,7 @@ amax, amin = max, min
 
 @function
 def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean squared distance from the mean."""
+    """The variance."""
     if graph_of(x) is None:
         return np.var(as_array(x), axis=_tuple(axis), keepdims=keepdims)
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
@@ -109,13 +109,13 @@ def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @function
 def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The square root of the variance."""
+    """The standard deviation."""
     return sqrt(var(x, axis, keepdims))
 
 
 @function
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Whether one of them is true."""
+    """Whether any element is true."""
     if graph_of(x) is None:
         return np.any(as_array(x), axis=_tuple(axis), keepdims=keepdims)
     return cast(max(cast(cast(x, "bool"), "float32"), axis, keepdims), "bool")
@@ -123,7 +123,7 @@ def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @function
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Whether all of them are true."""
+    """Whether all elements are true."""
     if graph_of(x) is None:
         return np.all(as_array(x), axis=_tuple(axis), keepdims=keepdims)
     return cast(min(cast(cast(x, "bool"), "float32"), axis, keepdims), "bool")
@@ -143,7 +143,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @function
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The position of the first maximum."""
+    """The index of the first maximum."""
     if graph_of(x) is None:
         return np.argmax(as_array(x), axis=axis, keepdims=keepdims).astype(np.int32)
     return _reduced("argmax", x, axis, keepdims, "int32")
@@ -151,13 +151,13 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @function
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The position of the first minimum."""
+    """The index of the first minimum."""
     return argmax(negative(x), axis, keepdims)
 
 
 @function
 def cumsum(x: Any, axis: int | None = None) -> Any:
-    """The sums of the first 1, 2, 3, ... elements of an axis."""
+    """The cumulative sum along an axis."""
     graph = graph_of(x)
     if graph is None:
         return np.cumsum(as_array(x), axis=axis)
@@ -186,7 +186,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 def normalize(
     x: Any, axis: int = -1, order: Any = 2, epsilon: float | None = None
 ) -> Any:
-    """x over its norm along an axis, which counts as at least epsilon (1e-12)."""
+    """Divide x by its norm along an axis; norms are at least epsilon (1e-12)."""
     least = 1e-12 if epsilon is None else epsilon
     if order == 2:
         squares = sum(square(x), axis, True)
@@ -196,7 +196,7 @@ def normalize(
 
 @function
 def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x) over its sum along an axis."""
+    """exp(x) / sum(exp(x)) along an axis."""
     graph = graph_of(x)
     if graph is None:
         x = np.asarray(as_array(x))

@@ -18,7 +18,7 @@ from kurve.formulas.needs import NeedsBatch
 
 @function
 def shape(x: Any) -> Any:
-    """The shape as a tuple; None for what is unknown."""
+    """The shape as a tuple, with None for unknown sizes."""
     return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
 
 
@@ -37,7 +37,7 @@ def size(x: Any) -> Any:
 
 @function
 def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
-    """x in another shape, row-major; -1 (or None, for the batch) is what is left."""
+    """Reshape x in row-major order; -1 (or None, for the batch) is inferred."""
     graph = graph_of(x)
     axes = (newshape,) if isinstance(newshape, int) else tuple(newshape)
     if graph is None:
@@ -67,7 +67,7 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
 
 @function
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
-    """x with new axes of size 1."""
+    """Insert axes of size 1."""
     graph = graph_of(x)
     if graph is None:
         return np.expand_dims(as_array(x), axis)
@@ -88,7 +88,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
 
 @function
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
-    """x without axes of size 1: these, or all."""
+    """Remove axes of size 1: the given ones, or all."""
     graph = graph_of(x)
     if graph is None:
         return np.squeeze(as_array(x), axis)
@@ -99,7 +99,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
         drop = {axis_of(a, x.ndim) for a in ([axis] if isinstance(axis, int) else axis)}
     if any(x.shape[i] != 1 for i in drop):
         raise ValueError(
-            f"[squeeze] only axes of size 1 can go. Received: shape {x.shape}, "
+            f"[squeeze] only axes of size 1 can be removed. Received: shape {x.shape}, "
             f"axis={axis}. Try ops.reshape."
         )
     return reshape(x, [s for i, s in enumerate(x.shape) if i not in drop])
@@ -107,7 +107,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 @function
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
-    """x with its axes in another order, reversed by default."""
+    """Permute the axes; reversed by default."""
     graph = graph_of(x)
     if graph is None:
         return np.transpose(as_array(x), axes)
@@ -130,7 +130,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 @function
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
-    """x with two axes exchanged."""
+    """Swap two axes."""
     order = list(range(len(shape(x))))
     a, b = axis_of(axis1, len(order)), axis_of(axis2, len(order))
     order[a], order[b] = b, a
@@ -139,7 +139,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 @function
 def moveaxis(x: Any, source: int, destination: int) -> Any:
-    """x with one axis at another place."""
+    """Move one axis to another position."""
     count = len(shape(x))
     order = [i for i in range(count) if i != axis_of(source, count)]
     order.insert(axis_of(destination, count), axis_of(source, count))
@@ -148,7 +148,7 @@ def moveaxis(x: Any, source: int, destination: int) -> Any:
 
 @function
 def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
-    """x repeated along axes of size 1 to this shape."""
+    """Broadcast x to this shape."""
     graph = graph_of(x)
     if graph is None:
         return np.broadcast_to(as_array(x), shape)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
 
 @function
 def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
-    """Each element of an axis `repeats` times, one after the other."""
+    """Repeat each element of an axis `repeats` times."""
     graph = graph_of(x)
     if graph is None:
         return np.repeat(as_array(x), repeats, axis)
@@ -221,7 +221,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
 def pad(
     x: Any, pad_width: Any, mode: str = "constant", constant_values: float | None = None
 ) -> Any:
-    """x with a margin of zeros, or of `constant_values`, before and after each axis."""
+    """Pad x with zeros, or `constant_values`, before and after each axis."""
     graph = graph_of(x)
     if graph is None:
         extra = {} if constant_values is None else {"constant_values": constant_values}
@@ -239,7 +239,7 @@ def pad(
         )
     if mode != "constant":
         raise NotImplementedError(
-            "[pad] tensors are padded with a constant. "
+            "[pad] tensors can only be padded with a constant. "
             f'Received: mode={mode!r}. Try mode="constant".'
         )
     out = tuple(

@@ -1,4 +1,4 @@
-"""Functions of `kurve.ops` that take parts of tensors and join them."""
+"""Functions of `kurve.ops` that slice and join tensors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kurve.formulas.limits import spend
 from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
 
 MOST_JOINED = 64
-"""Inputs of one operation, in all engines; more are joined in steps."""
+"""Maximum number of inputs of one operation; more are joined in stages."""
 
 
 @function
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
-    """x in reverse order along these axes."""
+    """Reverse x along these axes."""
     count = len(shape(x))
     axes = range(count) if axis is None else [axis] if isinstance(axis, int) else axis
     index = [slice(None)] * count
@@ -91,7 +91,7 @@ def get_item(x: Any, key: Any) -> Any:
 
 @function
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
-    """The tensors side by side along an axis."""
+    """Concatenate tensors along an axis."""
     graph = graph_of(xs)
     if graph is None:
         return np.concatenate([as_array(x) for x in xs], axis=axis)
@@ -108,8 +108,8 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
             s for i, s in enumerate(batched.sample) if i != along
         ]:
             raise ValueError(
-                "[concatenate] the shapes must agree in all axes but the one along "
-                f"which they are joined. Received: {[t.shape for t in tensors]}, "
+                "[concatenate] shapes must agree in all axes except the one along "
+                f"which to concatenate. Received: {[t.shape for t in tensors]}, "
                 f"axis={axis}. Try ops.reshape, or another axis."
             )
     while len(tensors) > MOST_JOINED:
@@ -121,7 +121,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
 
 
 def _side_by_side(tensors: Sequence[Any], along: int) -> Any:
-    """The tensors along an axis of a sample, as one operation."""
+    """Concatenate along an axis of a sample, as one operation."""
     first = tensors[0]
     if len(tensors) == 1:
         return first
@@ -132,20 +132,20 @@ def _side_by_side(tensors: Sequence[Any], along: int) -> Any:
 
 @function
 def stack(x: Sequence[Any], axis: int = 0) -> Any:
-    """The tensors along a new axis."""
+    """Stack tensors along a new axis."""
     return concatenate([expand_dims(part, axis) for part in x], axis)
 
 
 @function
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
-    """x in equal parts, or cut at these positions."""
+    """Split x into equal parts, or at these positions."""
     count = len(shape(x))
     along = axis_of(axis, count)
     whole = shape(x)[along]
     if isinstance(indices_or_sections, int):
         if whole is None or whole % indices_or_sections:
             raise ValueError(
-                "[split] the parts must be equal. Received: "
+                "[split] the axis must split into equal parts. Received: "
                 f"{indices_or_sections} parts of an axis of {whole}. Try positions."
             )
         spend(indices_or_sections)
@@ -164,7 +164,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> An
 
 @function
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str | None = None) -> Any:
-    """1 at the place of each class number, 0 elsewhere."""
+    """One-hot encode class numbers."""
     spend(elements=num_classes)
     classes = np.arange(num_classes)
     y = cast(equal(expand_dims(x, -1), classes.astype(np.float32)), dtype or "float32")
@@ -173,8 +173,8 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str | None = None) 
 
 @function
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The rows of x with these numbers: of a table, for indices that are a tensor; or
-    of any axis, for a list of integers."""
+    """Select rows of x: rows of a table if the indices are a tensor, or elements of any
+    axis for a list of integers."""
     if graph_of(x, indices) is None:
         return np.take(
             as_array(x), np.asarray(as_array(indices)).astype(np.int64), axis
@@ -182,7 +182,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if isinstance(indices, Tensor):
         if axis not in (0, None) or not is_variable(x):
             raise NotImplementedError(
-                "[take] indices that are computed choose rows of a weight: axis=0. "
+                "[take] computed indices can only select rows of a weight: axis=0. "
                 f"Received: axis={axis} of {x!r}. Try ops.one_hot and ops.matmul."
             )
         graph = indices.graph

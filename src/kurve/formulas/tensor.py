@@ -1,10 +1,10 @@
-"""The graph that a user builds: symbolic tensors, and the calls that made them.
+"""The user's graph: symbolic tensors, and the calls that produced them.
 
-    x = Input((4,))              a KerasTensor, made by a node of an InputLayer
-    y = Dense(8)(x)              a KerasTensor, made by a node of the Dense layer
+    x = Input((4,))              a KerasTensor, from a node of an InputLayer
+    y = Dense(8)(x)              a KerasTensor, from a node of the Dense layer
 
-A layer that is called twice has two nodes, which share its weights. `Model(inputs,
-outputs)` follows the nodes back from its outputs.
+A layer that is called twice has two nodes that share its weights. `Model(inputs,
+outputs)` traces the nodes back from its outputs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kurve.formulas.operators import Symbolic
 
 
 class History(NamedTuple):
-    """What made a tensor: output `tensor_index` of a node of an operation."""
+    """Where a tensor comes from: output `tensor_index` of a node of an operation."""
 
     operation: Any
     node_index: int
@@ -33,19 +33,19 @@ class History(NamedTuple):
 class KerasTensor(Symbolic):
     """A tensor without values: what a layer will compute from a model's inputs.
 
-    Functions of `kurve.ops`, operators and layers take it and give another one.
+    Functions of `kurve.ops`, operators and layers accept and return such tensors.
 
     Args:
         shape: with the batch axis, (None, ...).
         dtype: "float32", "int32", "bool" or "string".
-        name: made up if None.
+        name: generated if None.
     """
 
     history: History
-    """The call that gave it."""
+    """The call that produced it."""
 
     mask_sample: tuple[int | None, ...] | None = None
-    """The shape of one sample of its mask; None without one."""
+    """The shape of its mask for one sample; None without a mask."""
 
     _mask: KerasTensor | None = None
 
@@ -55,7 +55,7 @@ class KerasTensor(Symbolic):
 
     @property
     def _keras_history(self) -> History:
-        """Keras's name of it."""
+        """The same under Keras's name."""
         return self.history
 
     def __init__(
@@ -79,7 +79,8 @@ class KerasTensor(Symbolic):
 
     @property
     def _keras_mask(self) -> KerasTensor | None:
-        """Which of its steps count, a symbolic tensor of dtype "bool"; None for all."""
+        """The mask of its time steps, a symbolic tensor of dtype "bool"; None for
+        all."""
         if self._mask is None and self.mask_sample is not None:
             from kurve.formulas.calls import mask_of
 
@@ -99,10 +100,10 @@ class KerasTensor(Symbolic):
 class Node:
     """One call of an operation (a layer, a model or a function).
 
-    args, kwargs: of the call, symbolic tensors among them
-    outputs:      the structure of tensors that it gave
-    encodes:      whether the operation computes with the arrays that a model is given,
-                  before the engine does: texts become numbers
+    args, kwargs: arguments of the call, including symbolic tensors
+    outputs:      the structure of tensors it returned
+    encodes: whether the operation runs on the model's input arrays before the engine
+                  does, for example to turn text into numbers
     """
 
     encodes = False
@@ -124,12 +125,12 @@ class Node:
 
     @property
     def parents(self) -> list[Node]:
-        """The nodes that made its input tensors."""
+        """The nodes that produced its input tensors."""
         return [tensor.history.node for tensor in self.input_tensors]
 
 
 class FunctionCall:
-    """A function of `kurve.ops` as an operation of a user's graph: no layer, no
+    """A function of `kurve.ops` as an operation in a user's graph, without a layer or
     weights."""
 
     def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
@@ -138,7 +139,7 @@ class FunctionCall:
         self._inbound_nodes: list[Node] = []
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """The result for tensors of a plan under construction."""
+        """Apply the function to tensors of a plan under construction."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -146,11 +147,11 @@ class FunctionCall:
 
 
 _leaf_kinds: set[type] = set()
-"""Types that have turned out to be no structures: asking an abstract class is slow."""
+"""Types known not to be structures, because abstract class checks are slow."""
 
 
 def is_structure(value: Any) -> bool:
-    """Whether it is a list, a tuple or a dictionary."""
+    """Whether `value` is a list, a tuple or a dictionary."""
     kind = type(value)
     if kind in _leaf_kinds:
         return False
@@ -161,7 +162,7 @@ def is_structure(value: Any) -> bool:
 
 
 def leaves(structure: Any) -> Iterator[Any]:
-    """The parts of nested lists, tuples and dictionaries, as Keras orders them."""
+    """The leaves of nested lists, tuples and dictionaries, in Keras's order."""
     if not is_structure(structure):
         yield structure
     elif isinstance(structure, (list, tuple)):
@@ -173,7 +174,7 @@ def leaves(structure: Any) -> Iterator[Any]:
 
 
 def keys(structure: Mapping[Any, Any]) -> list[Any]:
-    """The keys of a dictionary, sorted; of an ordered one as they were inserted."""
+    """The keys of a dictionary, sorted; insertion order for OrderedDict."""
     return list(structure if isinstance(structure, OrderedDict) else sorted(structure))
 
 
@@ -183,7 +184,7 @@ def tensors_in(structure: Any) -> Iterator[KerasTensor]:
 
 
 def replaced(structure: Any, replace: Callable[[Any], Any]) -> Any:
-    """A copy of a nested structure with other leaves."""
+    """A copy of a nested structure with its leaves replaced."""
     if not is_structure(structure):
         return replace(structure)
     if isinstance(structure, Mapping):

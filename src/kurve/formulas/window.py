@@ -1,4 +1,4 @@
-"""A window that slides along an axis."""
+"""Sliding windows along an axis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A window along an axis: `size` elements, `dilation` apart, moved by `stride`."""
+    """A sliding window: `size` elements, `dilation` apart, moved by `stride`."""
 
     size: int
     stride: int
@@ -15,12 +15,12 @@ class Window:
 
     @property
     def span(self) -> int:
-        """Number of elements from its first to its last."""
+        """Number of elements from first to last."""
         return (self.size - 1) * self.dilation + 1
 
     def pads(self, length: int, padding: str) -> tuple[int, int]:
-        """Number of zeros before and after an axis. "same" is TensorFlow's rule:
-        ceil(length / stride) positions, with an odd zero after the axis."""
+        """Number of zeros before and after an axis. "same" follows TensorFlow:
+        ceil(length / stride) positions, with the odd zero after the axis."""
         if padding == "valid":
             return 0, 0
         if padding == "causal":
@@ -30,7 +30,6 @@ class Window:
         return total // 2, total - total // 2
 
     def places(self, length: int, padding: str) -> int:
-        """Number of positions of the window along an axis; 0 if the axis is too short
-        for one."""
+        """Number of window positions along an axis; 0 if the axis is too short."""
         room = length + sum(self.pads(length, padding)) - self.span
         return max(room, -self.stride) // self.stride + 1

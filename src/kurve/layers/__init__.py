@@ -1,4 +1,4 @@
-"""Layers: names, arguments and shapes are Keras's."""
+"""Layers with Keras's names, arguments and shapes."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ _MODULES = {
     "lookup": "IntegerLookup StringLookup",
     "text": "TextVectorization",
 }
-"""Where each name lives."""
+"""The module of each name."""
 
 __getattr__ = Later(__name__, _MODULES, refuse)
 __dir__ = __getattr__.dir
@@ -222,7 +222,7 @@ __all__ = [*__getattr__.homes, "Layer", "Variable"]
 CLASSES: Classes[Layer] = Classes(
     __name__, __getattr__.classes(["Input", "InputLayer", "InputSpec", "Wrapper"])
 )
-"""The layers by name: those that files may hold."""
+"""Layers by name, which files may refer to."""
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Layer:
-    """The layer of a `serialize`, not built."""
+    """The layer from a `serialize` result, not built."""
     if "module" in config:  # as Keras writes it
         from kurve.core.registration import deserialize_keras_object
 

@@ -1,20 +1,20 @@
-"""Layers of Keras's that are not here, and why."""
+"""Keras layers that Kurve lacks, and why."""
 
 from __future__ import annotations
 
 WHY: dict[str, str] = {
     **dict.fromkeys(
         ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-        "recurrence over images is work for large machines. Try TimeDistributed("
+        "recurrent convolutions need large machines. Try TimeDistributed("
         "Conv2D(...)) and pooling over time",
     ),
     "SpectralNormalization": (
-        "its power iteration changes weights in a forward pass. Try "
+        "its power iteration changes weights in the forward pass. Try "
         "kernel_regularizer='l2'"
     ),
     **dict.fromkeys(
         ("MelSpectrogram", "STFTSpectrogram"),
-        "there are no Fourier transforms in a model. Try scipy.signal.stft of the data "
+        "models have no Fourier transforms. Try scipy.signal.stft on the data "
         "before fit",
     ),
     **dict.fromkeys(
@@ -22,14 +22,14 @@ WHY: dict[str, str] = {
         "engines cannot run other libraries. Try a subclass of Layer with call()",
     ),
 }
-"""By name; each sentence ends without its full stop."""
+"""Reasons by name, without a final full stop."""
 
 
 def refuse(name: str) -> None:
-    """Say why Keras has a layer of this name, and Kurve has not.
+    """Explain why Kurve lacks a Keras layer.
 
     Raises:
-        AttributeError: it is one of these.
+        AttributeError: the name is one of these layers.
     """
     if name in WHY:
         raise AttributeError(

@@ -1,4 +1,4 @@
-"""Activations as layers: with arguments of their own, or with weights."""
+"""Activation layers with arguments or weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AsLayer(Layer):
-    """Base class. It can also be the activation of another layer:
+    """Base class; instances can also be activations of other layers:
     `Dense(8, activation=ReLU(max_value=6.0))`."""
 
     _supports_masking = True
@@ -25,7 +25,7 @@ class AsLayer(Layer):
 
     @property
     def activation(self) -> Activation:
-        """What the layer computes."""
+        """The activation that the layer computes."""
         raise NotImplementedError
 
     def lower(
@@ -59,7 +59,7 @@ class Identity(AsLayer):
 
 
 class ReLU(AsLayer):
-    """y = x above the threshold, at most max_value; below, negative_slope times the
+    """y = x above the threshold, at most max_value; below it, negative_slope times the
     distance from the threshold.
 
     Source: Nair & Hinton 2010; arguments and defaults follow keras.layers.ReLU.
@@ -113,7 +113,7 @@ class LeakyReLU(AsLayer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a slope below 0, or two of them.
+        ValueError: a negative slope, or both spellings given.
 
     Example:
         >>> kurve.layers.LeakyReLU()([[-2.0, 1.0]])
@@ -167,13 +167,13 @@ class ELU(AsLayer):
 
 
 class PReLUArguments(LayerArguments, total=False):
-    """Keras's arguments of `PReLU`."""
+    """Keras arguments of `PReLU`."""
 
     alpha_constraint: str | Constraint | None
 
 
 class PReLU(Layer):
-    """y = x for x > 0, alpha x below, with a slope alpha that training learns.
+    """y = x for x > 0, alpha x below, with a trainable slope alpha.
 
     Shapes:   x (B, ..., C), alpha (..., C) with 1 along the shared axes -> y as x
     Backward: dx = dy or alpha dy; dalpha = sum of x dy where x < 0
@@ -183,8 +183,8 @@ class PReLU(Layer):
         alpha_initializer: name or object of `kurve.initializers`.
         alpha_regularizer: name or object of `kurve.regularizers`.
         alpha_constraint: name or object of `kurve.constraints`.
-        shared_axes: axes along which there is one slope, counted with the batch axis:
-            [1, 2] for one of each channel of an image.
+        shared_axes: axes along which slopes are shared, including the batch axis in the
+            count: [1, 2] for one slope per channel of an image.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -225,7 +225,7 @@ class PReLU(Layer):
         self.alpha: Variable
 
     def alpha_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the slopes for samples of that shape."""
+        """Shape of alpha for samples of that shape."""
         axes = self.shared_axes or ()
         if any(not 1 <= axis <= len(input_shape) for axis in axes):
             raise ValueError(

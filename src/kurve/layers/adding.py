@@ -1,4 +1,4 @@
-"""What layers add to the loss of a model."""
+"""Losses that layers add to a model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kurve.regularizers import L1L2
 
 @entries
 class LayerLosses(LayerWeights):
-    """What a layer adds to the loss."""
+    """Losses added by a layer."""
 
     activity_regularizer: Any
 
     _losses: list[Any] = []  # noqa: RUF012 - replaced, never changed
-    """What the last call by hand has added to the loss."""
+    """Losses added by the last direct call."""
 
     @property
     def loss_owner(self) -> Any:
@@ -28,13 +28,13 @@ class LayerLosses(LayerWeights):
         return self
 
     def add_loss(self, loss: Any) -> None:
-        """Add a term to the loss of models that hold this layer, in `call`.
+        """Add a term to the loss of models that contain this layer; for use in `call`.
 
         Args:
             loss: a tensor; its elements are summed.
 
-        In a formula that is being traced it becomes a part of the formula. Outside, a
-        number is kept until the next call, in `losses`.
+        While a formula is traced, the term becomes part of it. Otherwise it is kept in
+        `losses` until the next call.
         """
         graph = Graph.current
         if graph is None:
@@ -45,9 +45,9 @@ class LayerLosses(LayerWeights):
 
     @property
     def losses(self) -> list[Any]:
-        """What the layer and its parts add to the loss: in the last call by hand
-        (`add_loss` and penalties of outputs, in one number), and by the penalty of each
-        trained weight that has one."""
+        """Losses added by the layer and its sublayers: by the last direct call
+        (`add_loss` and activity penalties, as one number), and by each trainable weight
+        with a penalty."""
         owners = [self, *self.parts]
         return [
             *(term for owner in owners for term in owner._losses),
@@ -79,7 +79,7 @@ def _rows(graph: Graph, y: Tensor) -> Any:
 
 
 def _penalty(weight: Variable) -> Any:
-    """The penalty of a weight; a value on the tapes that record, if there are any."""
+    """The penalty of a weight, recorded on active gradient tapes."""
     from kurve.formulas import functions as ops
 
     rule = weight.regularizer

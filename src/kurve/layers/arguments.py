@@ -1,4 +1,4 @@
-"""Arguments of all layers, and their checks."""
+"""Arguments common to all layers, and their checks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 MOST_ELEMENTS = 2**48
-"""Of one variable or of one sample: far more than any memory holds."""
+"""Maximum number of elements of a variable or sample, far beyond any memory."""
 
 UNSAID: Any = object()
-"""Marks an argument that was not given."""
+"""Marks an argument that was not passed."""
 
 
 class UnusedArguments(TypedDict, total=False):
-    """Keras's arguments of every layer that do nothing here."""
+    """Keras's arguments of every layer that have no effect here."""
 
 
 class NamedArguments(UnusedArguments, total=False):
-    """Arguments of layers that say themselves whether they are trainable."""
+    """Arguments of layers that define `trainable` themselves."""
 
     name: str | None
     activity_regularizer: str | L1L2 | None
@@ -48,8 +48,8 @@ class LayerArguments(NamedArguments, total=False):
 
 
 def check_shape(cls: type, shape: Any) -> Shape:
-    """The shape of one sample as a tuple of positive integers, None where a size is
-    unknown."""
+    """The shape of one sample as a tuple of positive integers, with None for unknown
+    sizes."""
     axes = (shape,) if is_integer(shape) else shape
     if (
         not isinstance(axes, (tuple, list))
@@ -65,10 +65,10 @@ def check_shape(cls: type, shape: Any) -> Shape:
 
 
 def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
-    """Batch axis and shape of one sample of a shape (B, ...), B None or positive.
+    """Split a shape (B, ...) into batch size, None or positive, and sample shape.
 
     Raises:
-        ValueError: no sequence of them.
+        ValueError: not a valid shape.
     """
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     if not axes or not (axes[0] is None or is_count(axes[0])):
@@ -90,7 +90,7 @@ def check_size(cls: type, what: str, shape: Shape) -> None:
 
 
 def takes(call: Any, name: str) -> bool:
-    """Whether a function has an argument of that name."""
+    """Whether a function has an argument with that name."""
     parameters = inspect.signature(call).parameters
     return name in parameters or (
         name != "training" and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -98,7 +98,7 @@ def takes(call: Any, name: str) -> bool:
 
 
 def constraint_of(given: Any) -> Constraint | None:
-    """The constraint of an argument."""
+    """The constraint passed as an argument."""
     from kurve import constraints
 
     return constraints.get(given)
@@ -112,5 +112,5 @@ def penalty_of(where: str, given: Any) -> Any:
     raise TypeError(
         f"[{where}] activity_regularizer must be an L1L2 of kurve.regularizers, "
         f"because other penalties are formulas of weights. Received: {penalty!r}. "
-        "Try add_loss in call() of a layer of your own."
+        "Try add_loss in call() of a custom layer."
     )

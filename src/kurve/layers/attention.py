@@ -1,6 +1,6 @@
-"""Attention: each element of a sequence asks the others, and takes a mean of them.
+"""Attention: each element of a sequence takes a weighted mean of the others.
 
-Source of all: Vaswani et al. 2017 and Bahdanau et al. 2015; names and defaults follow
+Sources: Vaswani et al. 2017 and Bahdanau et al. 2015; names and defaults follow
 Keras.
 """
 
@@ -17,7 +17,7 @@ from kurve.layers.core import Dropout
 
 
 def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
-    """Which keys each query may see, (queries, keys), or None for all."""
+    """Which keys each query can attend to, (queries, keys), or None for all."""
     distance = np.arange(queries)[:, None] - np.arange(keys)
     if causal and window is not None:
         return (distance >= 0) & (abs(distance) < window)
@@ -27,7 +27,7 @@ def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
 
 
 def both(one: Any, other: Any) -> Any:
-    """Where both masks hold; None holds everywhere."""
+    """The conjunction of two masks; None is true everywhere."""
     if one is None or other is None:
         return other if one is None else one
     return ops.logical_and(one, other)
@@ -36,23 +36,23 @@ def both(one: Any, other: Any) -> Any:
 class Attention(Layer):
     """y = softmax(scores) value, with scores = query key^T.
 
-    Values that do not count, by the mask of the second input, get the weight 0; queries
-    that do not count, by that of the first, give 0, and their mask is the output's.
+    Values masked out by the mask of the second input get weight 0; queries masked out
+    by that of the first give 0, and their mask becomes that of the output.
 
     Shapes:   [query (B, T, D), value (B, S, V), key (B, S, D)] -> y (B, T, V); without
-              a key, it is the value
+              a key, the value is used
     Source:   Luong et al. 2015; defaults follow keras.layers.Attention.
 
     Args:
-        use_scale: whether scores are multiplied with a weight.
+        use_scale: whether to multiply scores by a trainable weight.
         score_mode: "dot", or "concat" for weight * sum(tanh(query + key)).
-        dropout: share of the weights of values that training drops, in [0, 1].
-        seed: of what is dropped: an integer, or None for the model's.
+        dropout: fraction of attention weights dropped in training, in [0, 1].
+        seed: seed of the dropout: an integer, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: another score_mode, or a dropout outside [0, 1]; when called: other
-            than two or three inputs, or masks that do not fit them.
+        ValueError: unknown score_mode, or dropout outside [0, 1]; when called: other
+            than two or three inputs, or masks that do not match them.
 
     Example:
         >>> q, v = np.ones((2, 3, 4)), np.ones((2, 5, 4))
@@ -87,7 +87,7 @@ class Attention(Layer):
         self.concat_score_weight: Variable | None = None
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights of scores."""
+        """Create the weights of the scores."""
         if self.use_scale:
             self.scale = self.add_weight((), "ones", name="scale")
         if self.score_mode == "concat":
@@ -107,9 +107,9 @@ class Attention(Layer):
         Args:
             inputs: [query, value] or [query, value, key].
             mask: [query_mask, value_mask], each None or (B, T) and (B, S).
-            return_attention_scores: whether to return the weights of values as well, as
-                dropout leaves them.
-            use_causal_mask: whether element t sees only elements up to t.
+            return_attention_scores: whether to also return the attention weights, after
+                dropout.
+            use_causal_mask: whether element t attends only to elements up to t.
         """
         where = type(self).__name__
         if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
@@ -137,7 +137,7 @@ class Attention(Layer):
         return (y, weights) if return_attention_scores else y
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The query's.
+        """The mask of the query.
 
         Args:
             inputs: [query, value] or [query, value, key].
@@ -158,14 +158,14 @@ class Attention(Layer):
         for x, own in zip(inputs, mask, strict=False):
             if own is not None and tuple(own.shape) != tuple(x.shape[:-1]):
                 raise ValueError(
-                    f"[{where}] a mask must have the axes of its input but the last. "
-                    f"Received: mask of shape {tuple(own.shape)} for an input of shape "
-                    f"{tuple(x.shape)}. Try a mask of shape {tuple(x.shape[:-1])}."
+                    f"[{where}] a mask must have the axes of its input except the "
+                    f"last. Received: mask of shape {tuple(own.shape)} for an input "
+                    f"of shape {tuple(x.shape)}. Try shape {tuple(x.shape[:-1])}."
                 )
         return mask[0], mask[1]
 
     def scores(self, query: Any, key: Any) -> Any:
-        """How well each key answers each query, (B, T, S)."""
+        """Scores of each key for each query, (B, T, S)."""
         if self.score_mode == "dot":
             y = ops.matmul(query, ops.swapaxes(key, -2, -1))
             return y if self.scale is None else y * self.scale
@@ -178,11 +178,11 @@ class Attention(Layer):
 class AdditiveAttention(Attention):
     """`Attention` with scores = sum(scale * tanh(query + key)).
 
-    Shapes:   as `Attention`, of equal last axes; scale (D,)
+    Shapes:   as `Attention`, with equal last axes; scale (D,)
     Source:   Bahdanau et al. 2015; defaults follow keras.layers.AdditiveAttention.
 
     Args:
-        use_scale: whether there is the weight `scale`.
+        use_scale: whether to create the weight `scale`.
         dropout, seed, name, trainable, input_shape: see `Attention`.
 
     Raises:
@@ -206,13 +206,13 @@ class AdditiveAttention(Attention):
         super().__init__(use_scale, "dot", dropout, seed, **common)
 
     def build(self, input_shape: Any) -> None:
-        """Make the scale."""
+        """Create the scale."""
         if self.use_scale:
             self.scale = self.add_weight(
                 (input_shape[0][-1],), "glorot_uniform", name="scale"
             )
 
     def scores(self, query: Any, key: Any) -> Any:
-        """How well each key answers each query, (B, T, S)."""
+        """Scores of each key for each query, (B, T, S)."""
         both = ops.tanh(ops.expand_dims(query, -2) + ops.expand_dims(key, -3))
         return ops.sum(both if self.scale is None else both * self.scale, -1)

@@ -1,7 +1,7 @@
-"""Images moved at random in training, so that a network learns what stays the same.
+"""Random image transformations in training, which teach a network invariances.
 
-In prediction these layers do nothing. How an image moves depends on the model's seed,
-the layer's position, the step and the image's number in its batch.
+In prediction these layers do nothing. The transformation depends on the model's seed,
+the layer's position, the step and the image's index in its batch.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 
 class _Moving(Images):
-    """Base class. Output pixel (h, w) shows the input at a position that moves with the
-    whole image: interpolated between pixels, and chosen by fill_mode beyond the border.
+    """Base class. Output pixel (h, w) shows the input at a transformed position,
+    interpolated between pixels, and filled according to fill_mode beyond the border.
 
-    Called directly, such a layer moves images unless training=False.
+    Called directly, such a layer transforms images unless training=False.
     """
 
     training_by_default = True
@@ -58,7 +58,7 @@ class _Moving(Images):
         return str(value)
 
     def _range(self, name: str, factor: Any) -> tuple[float, float]:
-        """(low, high) of a factor: as given, or minus and plus a single number."""
+        """(low, high) of a factor; a single number x means (-x, x)."""
         ends = [-factor, factor] if is_number(factor) else factor
         if (
             isinstance(ends, (list, tuple))
@@ -67,8 +67,8 @@ class _Moving(Images):
         ):
             return float(min(ends)), float(max(ends))
         raise ValueError(
-            f"[{type(self).__name__}] {name} must be a number in [-1, 1], or two of "
-            f"them. Received: {name}={factor!r}. Try {name}=0.1."
+            f"[{type(self).__name__}] {name} must be a number in [-1, 1] or two "
+            f"numbers. Received: {name}={factor!r}. Try {name}=0.1."
         )
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
@@ -100,11 +100,11 @@ class RandomTranslation(_Moving):
             keras.layers.RandomTranslation.
 
     Args:
-        height_factor, width_factor: the largest shift as a fraction of the size, or
+        height_factor, width_factor: maximum shift as a fraction of the size, or
             (low, high); positive is down and to the right.
-        fill_mode: what lies beyond the border: "reflect" (d c b a | a b c d | d c b a),
-            "wrap" (a b c d | a b c d), "constant" (fill_value) or "nearest" (a a a |
-            a b c d | d d d).
+        fill_mode: how to fill beyond the border: "reflect" (d c b a | a b c d | d c b
+            a), "wrap" (a b c d | a b c d), "constant" (fill_value) or "nearest" (a a a
+            | a b c d | d d d).
         interpolation: "bilinear" or "nearest".
         seed: see `Dropout`.
         fill_value: a number.
@@ -112,7 +112,7 @@ class RandomTranslation(_Moving):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a factor outside [-1, 1], an unknown name.
+        ValueError: a factor outside [-1, 1], or an unknown name.
 
     Example:
         >>> layer = kurve.layers.RandomTranslation(0.1, 0.1)
@@ -164,14 +164,14 @@ class RandomRotation(_Moving):
     Source: defaults follow keras.layers.RandomRotation.
 
     Args:
-        factor: the largest angle as a fraction of a full turn, or (low, high); positive
+        factor: maximum angle as a fraction of a full turn, or (low, high); positive
             is counterclockwise.
         fill_mode, interpolation, seed, fill_value, data_format: see
             `RandomTranslation`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a factor outside [-1, 1], an unknown name.
+        ValueError: a factor outside [-1, 1], or an unknown name.
 
     Example:
         >>> layer = kurve.layers.RandomRotation(0.05)
@@ -215,16 +215,16 @@ class RandomZoom(_Moving):
     Source: defaults follow keras.layers.RandomZoom.
 
     Args:
-        height_factor: the largest change of the height as a fraction of it, in (-1, 1],
-            or (low, high); positive shows more of what is beyond the border, negative
-            enlarges.
-        width_factor: the same for the width; None keeps the proportions.
+        height_factor: maximum change of the height as a fraction, in (-1, 1], or (low,
+            high); positive zooms out and shows more beyond the border, negative zooms
+            in.
+        width_factor: the same for the width; None keeps the aspect ratio.
         fill_mode, interpolation, seed, fill_value, data_format: see
             `RandomTranslation`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a factor outside (-1, 1], an unknown name.
+        ValueError: a factor outside (-1, 1], or an unknown name.
 
     Example:
         >>> layer = kurve.layers.RandomZoom(0.2)
@@ -265,7 +265,7 @@ class RandomZoom(_Moving):
         low, high = self._range(name, factor)
         if low <= -1.0:
             raise ValueError(
-                f"[RandomZoom] {name} must be above -1, where an image becomes one "
+                f"[RandomZoom] {name} must be above -1, which zooms in to one "
                 f"pixel. Received: {name}={factor!r}. Try {name}=0.2."
             )
         return low, high
@@ -283,7 +283,7 @@ class RandomZoom(_Moving):
 
 
 class RandomFlip(_Moving):
-    """In training, mirrors each image with probability 1/2.
+    """In training, flips each image with probability 1/2.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: defaults follow keras.layers.RandomFlip, except that the two directions of

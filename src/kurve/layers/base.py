@@ -49,29 +49,29 @@ from kurve.regularizers import L1L2, Regularizer
 
 @entries
 class Layer(LayerCalls):
-    """Base class of the layers: arguments, variables, shapes and operations.
+    """Base class of all layers: arguments, variables, shapes and operations.
 
-    A custom layer has `call`, a formula in functions of `kurve.ops` and in other
-    layers, which may be its attributes; and, if it has weights, `build`, which makes
-    them by `add_weight`. `call` runs once for each model, on tensors without values:
-    it cannot ask for numbers.
+    A custom layer defines `call`, a formula that uses functions of `kurve.ops` and
+    other layers, which can be attributes; and, if it has weights, `build`, which
+    creates them with `add_weight`. `call` is traced once per model on tensors without
+    values, so it cannot inspect numbers.
 
     Args:
-        name: unique in a model; made from the class if None.
+        name: unique in a model; derived from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
-        activity_regularizer: name or object of `kurve.regularizers`: a penalty of the
-            output, averaged over the samples of a batch, that is added to the loss.
+        activity_regularizer: name or object of `kurve.regularizers`: a penalty on the
+            output, averaged over the batch and added to the loss.
         input_dim: n for input_shape=(n,).
-        batch_input_shape: input_shape with the batch axis before it: (None, 3).
-        batch_size: None or the number of rows of a batch: layers whose states stay (see
-            `RNN`) need it, and batches of any size fit the others.
-        dtype: None or "float32", in which engines compute. Another floating-point type
-            changes nothing and gets a warning.
-        autocast: True or False; no type is ever changed.
+        batch_input_shape: input_shape with a leading batch axis: (None, 3).
+        batch_size: None or the fixed batch size, which only stateful layers need (see
+            `RNN`); other layers accept batches of any size.
+        dtype: None or "float32", the dtype that engines compute in. Another
+            floating-point type has no effect except a warning.
+        autocast: True or False; has no effect.
 
     Raises:
-        TypeError, ValueError: an unknown argument, or a bad value.
+        TypeError, ValueError: an unknown argument or invalid value.
 
     Example:
         >>> class Scale(kurve.layers.Layer):
@@ -85,10 +85,10 @@ class Layer(LayerCalls):
     """
 
     arguments: tuple[str, ...] = ()
-    """Attributes for `get_config`, by their names in `__init__`."""
+    """Attributes saved by `get_config`, named as in `__init__`."""
 
     unused = tuple(UnusedArguments.__annotations__)
-    """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
+    """Keras arguments without effect here, see `kurve.core.arguments.UNUSED`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -97,7 +97,7 @@ class Layer(LayerCalls):
             cls.build = checked_build(build)  # type: ignore[method-assign]
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
-    """The arguments of the constructor."""
+    """The arguments passed to the constructor."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -105,7 +105,7 @@ class Layer(LayerCalls):
         return self
 
     dtype = compute_dtype = variable_dtype = "float32"
-    """What engines compute in, and weights are."""
+    """The dtype of computation and of weights."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Layer(LayerCalls):
         given = {key: value for key, value in shapes.items() if value is not None}
         if len(given) > 1:
             raise ValueError(
-                f"[{where}] the shape of a sample must be given once. Received: "
+                f"[{where}] the shape of a sample must be passed only once. Received: "
                 f"{', '.join(f'{k}={v!r}' for k, v in given.items())}. Try input_shape "
                 "alone."
             )
@@ -155,16 +155,17 @@ class Layer(LayerCalls):
         self.built_shape: Shape | None = None
         self._variables: list[Variable] = []
         self._inbound_nodes: list[Node] = []
-        # The stack that it is in, which calls it when its input or output is asked for.
+        # The Sequential that contains it, which calls it when input or output is
+        # accessed.
         self._stack: Any = None
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """As Keras's: always float32."""
+        """Always float32."""
         return dtype_policy()
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer, in the types of JSON."""
+        """The arguments that recreate this layer, as JSON types."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
@@ -181,7 +182,7 @@ class Layer(LayerCalls):
         return config
 
     def _own_arguments(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that a class without `get_config` was made with."""
+        """The constructor arguments of a class without `get_config`."""
         args, kwargs = self._given
         signature = inspect.signature(type(self).__init__)
         given = signature.bind(self, *args, **kwargs)
@@ -194,20 +195,20 @@ class Layer(LayerCalls):
             if any(not _is_plain(leaf) for leaf in leaves(value)):
                 raise NotImplementedError(
                     f"[{type(self).__name__}] the layer needs a get_config, because an "
-                    f"argument of it is no number or text. Received: {name}={value!r}. "
-                    "Try get_config() with the arguments that it was made with."
+                    f"argument is neither a number nor a string. Received: "
+                    f"{name}={value!r}. Try a get_config() of its arguments."
                 )
             own[name] = _plain(value)
         return own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The layer of a `get_config`. Classes in it come from closed tables."""
+        """Create the layer from `get_config`. Classes in it come from fixed tables."""
         arguments = dict(config)
         for name, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
                 if name.endswith("_constraint"):
-                    continue  # its own constructor takes it
+                    continue  # the subclass's constructor takes it
                 penalty = name.endswith("_regularizer")
                 kind = regularizers if penalty else initializers
                 arguments[name] = kind.deserialize(value)

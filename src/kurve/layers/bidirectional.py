@@ -1,4 +1,4 @@
-"""A recurrent layer in both directions."""
+"""Bidirectional recurrent layers."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from kurve.plan import Shape
 
 MODES = ("sum", "mul", "ave", "concat", None)
 SHARED = ("stateful", "return_sequences", "return_state")
-"""Arguments in which both layers agree."""
+"""Arguments that must be equal in both layers."""
 
 
 class Bidirectional(Layer):
-    """A recurrent layer from the first step to the last one, and a second one back,
-    with weights of its own; their outputs in one.
+    """A recurrent layer run forwards and a second one, with its own weights, run
+    backwards; their outputs are merged.
 
-    Shapes:   x (B, T, F) -> y (B, 2 units), or (B, T, 2 units) where the layer returns
-              sequences; (..., units) for other ways than "concat"
+    Shapes:   x (B, T, F) -> y (B, 2 units), or (B, T, 2 units) if the layer returns
+              sequences; (..., units) for merge modes other than "concat"
     Source:   Schuster & Paliwal 1997; defaults follow keras.layers.Bidirectional.
 
     Args:
-        layer: a recurrent layer, of which both are copies, called forward_... and
-            backward_...
+        layer: a recurrent layer; both directions are copies of it, named forward_...
+            and backward_...
         merge_mode: "concat", "sum", "mul", "ave" (the mean), or None for both outputs.
-        weights: those of both layers to start with, in a list; None for new ones.
-        backward_layer: another layer for the way back, with the other go_backwards.
+        weights: initial weights of both layers as a list; None for new ones.
+        backward_layer: another layer for the backward direction, with opposite
+            go_backwards.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: something other than recurrent layers, or two of the same direction;
-            another merge_mode.
+        ValueError: not recurrent layers, or two of the same direction; unknown
+            merge_mode.
 
     Example:
         >>> layer = kurve.layers.Bidirectional(kurve.layers.LSTM(4))
@@ -87,50 +88,50 @@ class Bidirectional(Layer):
         there, back = self.forward_layer, self.backward_layer
         if there.go_backwards == back.go_backwards:
             raise ValueError(
-                f"[{where}] one layer must go forwards and the other one backwards. "
-                f"Received: go_backwards={there.go_backwards} of both. Try "
-                "go_backwards=True of backward_layer alone."
+                f"[{where}] one layer must go forwards and the other backwards. "
+                f"Received: go_backwards={there.go_backwards} for both. Try "
+                "go_backwards=True only for backward_layer."
             )
         for name in SHARED:
             if getattr(there, name) != getattr(back, name):
                 raise ValueError(
                     f"[{where}] both layers must have the same {name}. Received: "
                     f"{getattr(there, name)} and {getattr(back, name)}. "
-                    f"Try {name}=True of both."
+                    f"Try {name}=True for both."
                 )
 
     @property
     def return_sequences(self) -> bool:
-        """That of both layers."""
+        """The value of both layers."""
         return bool(self.forward_layer.return_sequences)
 
     @property
     def return_state(self) -> bool:
-        """That of both layers."""
+        """The value of both layers."""
         return bool(self.forward_layer.return_state)
 
     @property
     def stateful(self) -> bool:
-        """That of both layers."""
+        """The value of both layers."""
         return bool(self.forward_layer.stateful)
 
     @property
     def states(self) -> tuple[Any, Any] | None:
-        """Those that stay from one batch to the next, of both layers; None where there
-        are none."""
+        """The states of both layers that persist between batches; None if there are
+        none."""
         there, back = self.forward_layer.states, self.backward_layer.states
         return None if there is None or back is None else (there, back)
 
     def reset_state(self) -> None:
-        """Set the states that stay to zeros.
+        """Reset the states that persist between batches to zeros.
 
         Raises:
             AttributeError: the layers are not stateful.
         """
         if not self.stateful:
             raise AttributeError(
-                f"[{type(self).__name__}] the layer must be stateful to have states "
-                "that stay. Received: stateful=False. Try initial_state of the call."
+                f"[{type(self).__name__}] the layer must be stateful to keep "
+                "states. Received: stateful=False. Try initial_state in the call."
             )
         self.forward_layer.reset_state()
         self.backward_layer.reset_state()
@@ -150,7 +151,7 @@ class Bidirectional(Layer):
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Build both layers."""
         shape = sequences_shape
-        if isinstance(shape, list):  # of x and of initial states
+        if isinstance(shape, list):  # of x and initial states
             shape = shape[0]
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
@@ -166,11 +167,11 @@ class Bidirectional(Layer):
     def compute_output_shape(
         self, sequences_shape: Any, initial_state_shape: Any = None
     ) -> Any:
-        """Shape (B, ...) of the output for an input (B, T, F), or those of all outputs.
+        """Shape (B, ...) of the output for an input (B, T, F), or of all outputs.
 
         Args:
             sequences_shape: (B, T, F).
-            initial_state_shape: not needed.
+            initial_state_shape: unused.
         """
         shape = self.forward_layer.compute_output_shape(sequences_shape)
         states: tuple[Any, ...] = ()
@@ -184,12 +185,12 @@ class Bidirectional(Layer):
         return (shape, *states, *states) if self.return_state else shape
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The mask of the output: that of x where all steps are returned; states have
-        none.
+        """The mask of the output: that of x if all steps are returned; states have no
+        mask.
 
         Args:
-            inputs: not needed.
-            mask: of x, (B, T).
+            inputs: unused.
+            mask: mask of x, (B, T).
         """
         mask = next(leaves(mask), None)
         mask = mask if self.return_sequences else None
@@ -201,7 +202,7 @@ class Bidirectional(Layer):
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it is called with any structure of tensors: with x and states."""
+        """Whether it can be called with a structure of tensors: x and states."""
         return True
 
     def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
@@ -215,14 +216,14 @@ class Bidirectional(Layer):
         mask: Any = None,
         training: bool | None = None,
     ) -> Any:
-        """The formula.
+        """The forward pass.
 
         Args:
             sequences: x, (B, T, F), or a list of it and the initial states.
-            initial_state: the states before the first step: those of the layer
-                forwards, then those of the other one; zeros if None.
-            mask: (B, T), True for steps that count.
-            training: False to drop nothing.
+            initial_state: the initial states: those of the forward layer, then those of
+                the backward layer; zeros if None.
+            mask: (B, T), True for valid steps.
+            training: False disables dropout.
         """
         (x,), rest = self.forward_layer._apart((sequences,), {})
         states = rest.get("initial_state", initial_state)
@@ -285,7 +286,7 @@ class Bidirectional(Layer):
 
 
 def _check(where: str, name: str, layer: Any) -> None:
-    """Refuse what is no recurrent layer."""
+    """Refuse anything but a recurrent layer."""
     needed = ("go_backwards", *SHARED)
     if not isinstance(layer, Layer) or not all(hasattr(layer, n) for n in needed):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Layers are built: their weights are made for the shapes of their inputs."""
+"""Building layers: creating their weights for given input shapes."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ from kurve.plan import Shape
 
 @entries
 class LayerBuilding(LayerLosses):
-    """The shapes of inputs and outputs, and the weights made for them."""
+    """Input and output shapes, and the creation of weights for them."""
 
     def build(self, input_shape: Sequence[Any]) -> None:
-        """Make the variables for inputs of this shape, (None, ...) with the batch axis.
+        """Create the variables for inputs of this shape, (None, ...) with the batch
+        axis.
 
         Args:
-            input_shape: of the input; of several inputs, a list of shapes. Axes may be
+            input_shape: shape of the input; a list for several inputs. Axes can be
                 None if the weights do not depend on them.
 
         Raises:
-            ValueError: a shape that the layer cannot take, or has no weights for.
+            ValueError: a shape that does not fit the layer or its weights.
         """
-        if self._building:  # by a subclass's build()
+        if self._building:  # called by a subclass's build()
             self._make_variables(sample_of(type(self), input_shape))
         else:
             self._build(sample_of(type(self), input_shape))
@@ -55,16 +56,16 @@ class LayerBuilding(LayerLosses):
     def _build(
         self, samples: Any, shapes: Mapping[str, Any] | None = None, infer: bool = True
     ) -> None:
-        """Make the variables for a sample's shape, or for those of several inputs.
+        """Create the variables for a sample shape, or for those of several inputs.
 
         Args:
-            shapes: what a `build` of several arguments takes, by name.
-            infer: whether to build the parts by a call with this single input.
+            shapes: arguments by name for a `build` with several arguments.
+            infer: whether to build sublayers by a call with this single input.
         """
         if self.built:
-            if infer:  # of several inputs the formula will tell
+            if infer:  # with several inputs, wait for the call
                 self.check_input(samples)
-            if self.has_formula:  # the call will tell
+            if self.has_formula:  # wait for the call
                 self.built_shape = self.built_shape or samples
                 return
         else:
@@ -96,8 +97,8 @@ class LayerBuilding(LayerLosses):
         self.built_shape = samples
 
     def _make_variables(self, samples: Any) -> None:
-        """`make_variables`, with sizes in place of unknown ones: the weights must not
-        depend on them."""
+        """Call `make_variables` with numbers in place of unknown sizes, on which the
+        weights must not depend."""
         before, found = self._variables, []
         for sizes in trials(samples):
             self._variables = []
@@ -108,7 +109,7 @@ class LayerBuilding(LayerLosses):
             raise ValueError(
                 f"[{type(self).__name__}] the weights of {self.name!r} "
                 "depend on an axis whose size is unknown. Received: "
-                f"samples of shape {samples}. Try an Input with that size."
+                f"samples of shape {samples}. Try an Input with a fixed size."
             )
 
     _building = False
@@ -117,7 +118,7 @@ class LayerBuilding(LayerLosses):
     def _build_as_written(
         self, samples: Any, shapes: Mapping[str, Any] | None = None
     ) -> None:
-        """Call `build` of a subclass with shapes that have a batch axis."""
+        """Call a subclass's `build` with shapes that include the batch axis."""
         self._building = True
         running.append(self)
         try:
@@ -134,20 +135,20 @@ class LayerBuilding(LayerLosses):
             running.pop()
 
     def unbuild(self) -> None:
-        """Drop the variables, after the model could not be built."""
+        """Drop the variables after building the model has failed."""
         self.built_shape, self._variables = None, []
         for part in self.parts:
             if not is_model(part):
                 part.unbuild()
 
     def make_variables(self, input_shape: Shape) -> None:
-        """Call `add_weight` for each variable; `input_shape` is that of one sample."""
+        """Call `add_weight` for each variable; `input_shape` is the sample shape."""
         if not self.has_formula:
-            self.output_sample_shape(input_shape)  # refuses a wrong shape
+            self.output_sample_shape(input_shape)  # checks the shape
 
     def check_input(self, input_shape: Shape) -> None:
-        """Refuse samples that do not fit the layer's variables. A layer without any
-        takes what a new one would."""
+        """Refuse samples that do not fit the layer's variables. A layer without
+        variables accepts whatever a new one would."""
         if type(self).build is not LayerBuilding.build and self.has_formula:
             return  # the formula will tell
         if self.has_formula and is_own(type(self)) and not self._variables:
@@ -187,9 +188,9 @@ class LayerBuilding(LayerLosses):
         """Shape (B, ...) of the output for an input (B, ...); B may be None.
 
         Args:
-            input_shape: of several inputs, a list of shapes.
-            others, named: shapes of the further arguments of layers that are called
-                with several, named as in query_shape=(None, 3, 4).
+            input_shape: shape of the input; a list for several inputs.
+            others, named: shapes of further arguments of layers called with several,
+                named as in query_shape=(None, 3, 4).
         """
         known_weights = self.built or type(self).build is LayerBuilding.build
         several = bool(others or named) or are_shapes(input_shape)
@@ -213,7 +214,8 @@ class LayerBuilding(LayerLosses):
         return replaced(out, lambda tensor: (first[0], *tensor.sample))
 
     def _output_sample(self, sample: Any) -> tuple[int | None, ...]:
-        """Shape of one output sample; sizes that depend on unknown ones are None."""
+        """Shape of one output sample, with None for sizes that depend on unknown
+        ones."""
         infer: Any = self.output_sample_shape
         if self.has_formula and is_own(type(self)):
             infer = functools.partial(LayerBuilding.output_sample_shape, self)
@@ -230,7 +232,7 @@ class LayerBuilding(LayerLosses):
     def _build_for_call(
         self, args: Any, named: Mapping[str, Any] | None = None
     ) -> None:
-        """Build the layer for these tensors, if it is not built."""
+        """Build the layer for these tensors, if it is not built yet."""
         named = {k: v for k, v in (named or {}).items() if k != "mask"}
         first = args[0] if args else next(iter(named.values()))
         samples = samples_in(first)
@@ -240,7 +242,7 @@ class LayerBuilding(LayerLosses):
             from kurve.layers.specs import check_inputs
 
             check_inputs(self, samples)
-        # A formula that reads the mask cannot be tried without it.
+        # A formula that reads the mask cannot be traced without it.
         single = len(args) + len(named) == 1 and not is_masked(first)
         if self.built or type(self).build is LayerBuilding.build:
             self._build(samples, infer=single)
@@ -269,8 +271,8 @@ class LayerBuilding(LayerLosses):
 
 
 def checked_build(build: Any) -> Any:
-    """A subclass's `build` as its users call it: it checks, and calls the one written,
-    unless the layer has its weights."""
+    """Wrap a subclass's `build`: check the shapes, then call the original, unless the
+    layer is built already."""
 
     @functools.wraps(build)
     def outer(self: LayerBuilding, *args: Any, **kwargs: Any) -> None:
@@ -279,7 +281,7 @@ def checked_build(build: Any) -> Any:
             return
         given = inspect.signature(build).bind(self, *args, **kwargs).arguments
         shapes = {k: v for k, v in list(given.items())[1:] if v is not None}
-        if not shapes:  # the weights do not depend on any
+        if not shapes:  # the weights do not depend on a shape
             if not self.built:
                 self._build_as_written(None)
                 self.built_shape = ()

@@ -33,7 +33,7 @@ class LayerCalls(LayerBuilding):
     """Calls: on arrays, on symbolic tensors, and while a plan is built."""
 
     drawn = 0
-    """How often a call by hand has drawn random numbers: their step."""
+    """How often a direct call has drawn random numbers, used as their step."""
 
     @entry
     def __call__(
@@ -44,20 +44,20 @@ class LayerCalls(LayerBuilding):
         mask: Any = None,
         **named: Any,
     ) -> Any:
-        """The layer's output for a batch x (B, ...), by the reference engine; or, for a
-        symbolic tensor, the symbolic output.
+        """The layer's output for a batch x (B, ...), computed by the reference engine;
+        for a symbolic tensor, the symbolic output.
 
         Args:
-            x: (B, ...), or a `KerasTensor`, such as `Input` gives; a list of them for
-                layers of several inputs.
+            x: (B, ...), or a `KerasTensor`, as returned by `Input`; a list of them for
+                layers with several inputs.
             others, named: further inputs and arguments, for layers that take them.
-            mask: which steps of x count, True or False, mostly (B, T), for layers whose
-                `call` has this argument; by default what the layers before x say.
-            training: whether the layer acts as in training; None is False. The default
-                is True for layers that move images, and False for the others.
+            mask: mask of the valid steps of x, usually (B, T), for layers whose `call`
+                has this argument; by default the mask set by earlier layers.
+            training: whether to run in training mode; None means False. The default
+                is True for image augmentation layers, and False for others.
 
         Raises:
-            TypeError: arguments that the layer does not take.
+            TypeError: unknown arguments.
         """
         where = type(self).__name__
         refuse_overrides(where, self)
@@ -66,13 +66,13 @@ class LayerCalls(LayerBuilding):
                 raise unknown_argument(type(self).call, name, where)
         if others and not self.has_formula:
             raise TypeError(
-                f"[{where}] a layer is called with x alone and, by name, training. "
+                f"[{where}] layers are called with x and, by keyword, training. "
                 f"Received: {1 + len(others)} arguments. Try layer(x, training=True)."
             )
         if mask is not None:
             if not self.takes_mask:
                 raise TypeError(
-                    f"[{where}] the layer takes all steps of its input as they are, "
+                    f"[{where}] the layer treats all steps of its input alike "
                     "and has no argument for a mask. Received: a mask. Try it in a "
                     "layer that reduces the steps."
                 )
@@ -80,7 +80,7 @@ class LayerCalls(LayerBuilding):
         args = others if x is UNSAID else (x, *others)
         if not args and not named:
             raise TypeError(
-                f"[{where}] a layer is called with x. Received: no arguments. "
+                f"[{where}] layers are called with x. Received: no arguments. "
                 f"Try {where}(...)(x)."
             )
         for leaf in leaves((args, named)):
@@ -92,7 +92,8 @@ class LayerCalls(LayerBuilding):
                     named["training"] = training
                 return self.run(*args, **named)
         refuse_layers(where, x)
-        if Graph.current is not None:  # constants in the formula of another layer
+        # Arrays become constants in the formula of another layer.
+        if Graph.current is not None:
             args, named = _as_constants(args), _as_constants(named)
             if any(isinstance(leaf, Tensor) for leaf in leaves((args, named))):
                 return self(*args, training=training, **named)
@@ -110,20 +111,20 @@ class LayerCalls(LayerBuilding):
         return_losses: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """A call with other values of the weights, which stay as they are.
+        """Call the layer with other values of its weights, which stay unchanged.
 
         Args:
             trainable_variables, non_trainable_variables: the values, in the order of
-                the properties of that name.
-            args, kwargs: of the call.
-            return_losses: whether to return also what the call adds to the loss.
+                the properties with these names.
+            args, kwargs: arguments of the call.
+            return_losses: whether to also return the losses added by the call.
 
         Returns:
-            The outputs, and the values of the other variables after the call; with
-            return_losses also `losses`.
+            The outputs, and the values of the non-trainable variables after the call;
+            with return_losses also `losses`.
 
         Raises:
-            ValueError: another number of values, or another shape.
+            ValueError: wrong number or shapes of values.
         """
         groups = list(self.trainable_variables), list(self.non_trainable_variables)
         variables = [*groups[0], *groups[1]]
@@ -135,7 +136,7 @@ class LayerCalls(LayerBuilding):
         fits = len(trainable_variables) == len(groups[0])
         if not fits or [v.shape for v in values] != [v.shape for v in before]:
             raise ValueError(
-                f"[{type(self).__name__}] stateless_call needs a value for each "
+                f"[{type(self).__name__}] stateless_call needs one value per "
                 f"variable, {len(groups[0])} trainable and {len(groups[1])} others. "
                 f"Received: values of shapes {[v.shape for v in values]} for "
                 f"{[v.shape for v in before]}. Try layer.trainable_variables."
@@ -152,8 +153,8 @@ class LayerCalls(LayerBuilding):
         return (out, after, losses) if return_losses else (out, after)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """The output for tensors of a plan under construction, to which the layer's
-        operations are appended."""
+        """Append the layer's operations to a plan under construction and return its
+        output tensors."""
         graph = graph_of(args, kwargs)
         assert graph is not None
         mask = hand_over(self, args, kwargs)
@@ -190,7 +191,7 @@ class LayerCalls(LayerBuilding):
             running.pop()
 
     def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
-        """The symbolic output, and a node of the user's graph."""
+        """The symbolic output; adds a node to the user's graph."""
         if not self.takes_several and not self._takes_any:
             where, x = type(self).__name__, args[0] if args else None
             if args and not isinstance(x, KerasTensor):
@@ -243,11 +244,11 @@ class LayerCalls(LayerBuilding):
         arrays: list[np.ndarray] = []
         keys: list[int | None] = []
 
-        masks: dict[int, int] = {}  # number of an array -> that of its mask
+        masks: dict[int, int] = {}  # index of an array -> index of its mask
         bools: set[int] = set()
 
         def held(value: Any) -> Any:
-            """An argument with the number of an array in the place of each."""
+            """The argument with each array replaced by its index."""
             several = isinstance(value, (list, tuple, Mapping)) and (
                 self.takes_several or _holds_arrays(value, self)
             )
@@ -343,14 +344,14 @@ def _value_of(leaf: Any) -> Any:
 
 
 class _Place:
-    """Stands for the array of that number."""
+    """Placeholder for the array with that index."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 def _holds_arrays(value: Any, layer: LayerWeights) -> bool:
-    """Whether a structure, given to a custom layer, is one of arrays."""
+    """Whether a structure passed to a custom layer holds arrays."""
     parts = list(leaves(value))
     return (
         (layer._takes_any or isinstance(value, Mapping))
@@ -360,7 +361,7 @@ def _holds_arrays(value: Any, layer: LayerWeights) -> bool:
 
 
 def _as_constants(value: Any) -> Any:
-    """Tensors of the formula that is being traced, in the place of arrays."""
+    """Replace arrays by tensors of the formula being traced."""
     graph = Graph.current
     assert graph is not None
 
@@ -372,10 +373,10 @@ def _as_constants(value: Any) -> Any:
 
 
 def refuse_layers(where: str, x: Any) -> None:
-    """Refuse layers in place of data or of tensors."""
+    """Refuse layers passed as data or tensors."""
     parts = x if isinstance(x, (list, tuple)) else [x]
     if any(isinstance(part, LayerWeights) for part in parts):
         raise TypeError(
-            f"[{where}] a layer is called with an array or a symbolic tensor. "
+            f"[{where}] layers are called with an array or a symbolic tensor. "
             f"Received: {x!r}, a layer. Try {where}(...)(Input(shape=(1,)))."
         )

@@ -1,5 +1,5 @@
-"""Cells of recurrent layers: what happens in one step. What all of Kurve's cells share,
-and the simplest one."""
+"""Cells of recurrent layers, which compute one time step: what all of Kurve's cells
+share, and the simplest one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kurve.plan import Op, Shape
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
 TAPES = ("linear", "relu", "sigmoid", "tanh", "softplus")
-"""Activations that are functions of `kurve.ops`, which join their neighbours."""
+"""Activations available as `kurve.ops` functions, which fuse with adjacent ones."""
 
 
 def activate(activation: activations.Activation, z: Any) -> Any:
-    """The activation of a tensor in a formula."""
+    """Apply an activation to a tensor in a formula."""
     if isinstance(activation, activations.FunctionActivation):
         return activation(z)
     if activation.name in TAPES and activation.is_fused:
@@ -35,10 +35,10 @@ def activate(activation: activations.Activation, z: Any) -> Any:
 
 
 class Cell(Layer):
-    """What the cells of Kurve share: their weights, and what they drop.
+    """Base of Kurve's cells: their weights and dropout.
 
-    gates:  in how many parts the columns of the kernels fall
-    states: number of the states, each of `units` numbers
+    gates:  number of gates, into which the columns of the kernels divide
+    states: number of states, each with `units` numbers
     """
 
     gates = 1
@@ -65,7 +65,7 @@ class Cell(Layer):
     activation = activations.Chosen()
 
     def _start(self, given: Mapping[str, Any]) -> None:
-        """Take the arguments that all cells have, by their names in the constructor."""
+        """Store the arguments common to all cells."""
         where = type(self).__name__
         units = given["units"]
         check_integer(where, "units", units, 32)
@@ -93,7 +93,7 @@ class Cell(Layer):
 
     @property
     def state_size(self) -> int | list[int]:
-        """Of each state; a number if there is one state."""
+        """Size of each state; a single number if there is one state."""
         return self.units if self.states == 1 else [self.units] * self.states
 
     @property
@@ -105,7 +105,7 @@ class Cell(Layer):
         return [np.zeros((batch_size or 1, self.units), np.float32)] * self.states
 
     def build(self, input_shape: Any) -> None:
-        """Make kernel, recurrent kernel and bias."""
+        """Create kernel, recurrent kernel and bias."""
         columns = self.units * self.gates
         for name, own, shape in (
             ("kernel", "kernel", (input_shape[-1], columns)),
@@ -138,7 +138,7 @@ class Cell(Layer):
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it is called with any structure of tensors: with x and states."""
+        """Whether it can be called with a structure of tensors: x and states."""
         return True
 
     one_formula = True
@@ -149,7 +149,7 @@ class Cell(Layer):
         Args:
             inputs: (B, F).
             states: (B, units), or a list of them.
-            training: False to drop nothing.
+            training: False disables dropout.
         """
         several = isinstance(states, (list, tuple))
         old = list(states) if several else [states]
@@ -157,8 +157,8 @@ class Cell(Layer):
         return y, new if several else new[0]
 
     def factors(self, x: Any, h: Any, training: bool | None = None) -> tuple[Any, Any]:
-        """What training multiplies x and h with in all steps: for each, None or a list
-        of one factor, or of one for each gate."""
+        """Dropout factors of x and h, the same in all steps: for each, None or a list
+        with one factor, or one per gate."""
         if training is False:
             return None, None
         count = self.gates if self.recurrent_dropout else 1
@@ -179,7 +179,7 @@ class Cell(Layer):
         return found[0], found[1]
 
     def product(self, x: Any, kernel: Variable, factors: Any) -> Any:
-        """(x factor) kernel, where each gate's columns have a factor of their own."""
+        """(x factor) kernel, with a separate factor for the columns of each gate."""
         if not factors:
             return ops.matmul(x, kernel)
         parts = [ops.matmul(x * factor, kernel) for factor in factors]
@@ -188,7 +188,7 @@ class Cell(Layer):
         return ops.concatenate([self.gate(part, i) for i, part in enumerate(parts)], -1)
 
     def gate(self, z: Any, number: int, count: int = 1) -> Any:
-        """The columns of some gates."""
+        """The columns of `count` gates."""
         first = number * self.units
         return ops.get_item(z, (slice(None), slice(first, first + count * self.units)))
 
@@ -197,11 +197,11 @@ class Cell(Layer):
         raise NotImplementedError
 
     kind = ""
-    """The operation of a whole loop."""
+    """The kind of operation for a whole loop."""
 
     def loop_of(self, factors: tuple[Any, Any]) -> dict[str, Any] | None:
-        """The arguments of `recurrence` for a loop with this cell; None if only steps
-        can do it."""
+        """The arguments of `recurrence` for a loop over this cell; None if the loop
+        must be unrolled."""
         if type(self).call is not Cell.call or (factors[0] and len(factors[0]) > 1):
             return None
         chosen: dict[str, Any] = {}
@@ -223,7 +223,7 @@ class Cell(Layer):
         }
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal cell."""
+        """The arguments that recreate this cell."""
         config = super().get_config()
         for name in ("kernel_constraint", "recurrent_constraint", "bias_constraint"):
             rule = getattr(self, name)
@@ -251,20 +251,20 @@ class SimpleRNNCell(Cell):
     Args:
         units: at least 1.
         activation: name or object of `kurve.activations`, or None (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, recurrent_initializer, bias_initializer: name or object of
             `kurve.initializers`.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
             `kurve.regularizers`.
         kernel_constraint, recurrent_constraint, bias_constraint: name or object of
             `kurve.constraints`.
-        dropout, recurrent_dropout: shares of x and of h that training drops, in [0, 1]:
-            the same ones in all steps of a sequence.
-        seed: of what is dropped: an integer, or None for the model's.
+        dropout, recurrent_dropout: fractions of x and h dropped in training, in [0, 1];
+            the same elements in all steps of a sequence.
+        seed: seed of the dropout: an integer, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: units below 1, a share outside [0, 1], or an unknown name.
+        ValueError: units below 1, a rate outside [0, 1], or an unknown name.
 
     Example:
         >>> cell = kurve.layers.SimpleRNNCell(4)

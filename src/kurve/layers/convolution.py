@@ -1,4 +1,4 @@
-"""Convolutions: small kernels that slide over a sequence or an image."""
+"""Convolution layers: small kernels that slide over a sequence or an image."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Convolving(Sliding):
         return integers(type(self), argument, value, 1)[0]
 
     def refuse_strides_with_dilation(self) -> None:
-        """As Keras does, so that every model can be saved for it."""
+        """Keras refuses it too, and every model must be exportable to Keras."""
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"[{type(self).__name__}] only one of strides and dilation_rate can be "
@@ -84,8 +84,8 @@ class Convolving(Sliding):
             )
 
     def activated(self, op: Op, *, last: bool = True) -> list[Op]:
-        """`op` and, if it is the layer's last op, the activation: fused into it, or an
-        op of its own."""
+        """`op` and, if it is the layer's last op, the activation: fused into it, or as
+        a separate op."""
         chosen = self.activation if last else activations.linear
         op = replace(op, attrs={**chosen.attrs(), **op.attrs})
         return [op, *chosen.ops(op.layer, op.out_shape)]
@@ -170,8 +170,8 @@ class _Conv(Convolving):
         places = self.places(input_shape)
         if input_shape[-1] % self.groups:
             raise ValueError(
-                f"[{type(self).__name__}] layer {self.name!r} divides the channels into"
-                f" {self.groups} groups, so their number must be a multiple of that. "
+                f"[{type(self).__name__}] layer {self.name!r} splits the channels into"
+                f" {self.groups} groups, so their number must be a multiple of it. "
                 f"Received: samples of shape {input_shape}. Try groups=1."
             )
         return (*places, self.filters)
@@ -227,7 +227,7 @@ class _Conv(Convolving):
 class Conv1D(_Conv):
     """`Conv2D` along one axis: x (B, L, I), kernel (K, I / groups, O) -> y (B, M, O).
 
-    padding="causal" puts all zeros before the axis: y[t] sees nothing after x[t].
+    padding="causal" puts all zeros first: y[t] does not depend on x after step t.
     Source: van den Oord et al. 2016 (causal); defaults follow keras.layers.Conv1D.
 
     Args: as `Conv2D`.
@@ -260,20 +260,21 @@ class Conv2D(_Conv):
 
     Args:
         filters: O, at least 1; a multiple of groups.
-        kernel_size: one integer for all axes, or one for each.
-        strides: how far the window moves, along all axes or each.
-        padding: "valid": no zeros; "same": enough zeros around the sample to keep its
-            size (divided by the strides), an odd one at the bottom and right.
+        kernel_size: one integer for all axes, or one per axis.
+        strides: step of the window, for all axes or per axis.
+        padding: "valid": no zeros; "same": zeros around the sample to keep its
+            size (divided by the strides), with an odd one at the bottom and right.
         data_format: None or "channels_last".
         dilation_rate: distance between the kernel's elements; needs strides of 1.
-        groups: the channels are divided into this many groups, each with its own
+        groups: number of groups the channels are split into, each with its own
             kernels.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer, kernel_constraint, bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a number below 1, an unknown name, strides and dilation above 1;
+        ValueError: a number below 1, an unknown name, or both strides and dilation
+            above 1;
             when built: samples smaller than the window.
 
     Example:

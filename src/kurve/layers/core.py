@@ -30,7 +30,7 @@ from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
 class InputArguments(UnusedArguments, total=False):
-    """Arguments of `InputLayer` beside the shape."""
+    """Arguments of `InputLayer` besides the shape."""
 
     name: str | None
     trainable: bool
@@ -42,10 +42,10 @@ class InputArguments(UnusedArguments, total=False):
 
 
 class InputLayer(Layer):
-    """Gives the shape of one sample. It computes nothing and is not in `model.layers`;
-    `Input` makes one.
+    """Declares the shape of one sample. It computes nothing and is not in
+    `model.layers`; `Input` creates one.
 
-    Args: as `Input`, with `input_tensor` for `tensor`.
+    Args: as for `Input`, with `input_tensor` for `tensor`.
 
     Raises:
         ValueError: as `Input`.
@@ -80,8 +80,8 @@ class InputLayer(Layer):
                 given["batch_size"] = batch_size
             shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
             raise ValueError(
-                "[Input] the shape must be given once, as shape, with batch_size or "
-                "without, or as batch_shape. "
+                "[Input] the shape must be passed once, as shape, with or "
+                "without batch_size, or as batch_shape. "
                 f"Received: {shown or 'no shape'}. Try Input(shape=(1,))."
             )
         (key, value), size = next(iter(given.items())), batch_size
@@ -95,7 +95,7 @@ class InputLayer(Layer):
         Node(self, (), {}, KerasTensor(self.shape, str(self.dtype), name=self.name))
 
     def check_input(self, input_shape: Any) -> None:
-        """Any shape: the layer is not called."""
+        """Accepts any shape: the layer is not called."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -105,7 +105,7 @@ class InputLayer(Layer):
 
     @property
     def batch_shape(self) -> tuple[int | None, ...]:
-        """The shape with the number of rows that was given, if one was."""
+        """The shape with the batch size, if one was passed."""
         return (self.batch_size, *self.shape[1:])
 
 
@@ -113,16 +113,16 @@ NUMBERS = ("float", "int", "uint", "bool", "bfloat")
 
 
 def check_input_dtype(dtype: Any) -> str:
-    """The type of what a model is given: "string" for texts, or that of numbers, which
-    are converted to float32, images of uint8 batch by batch.
+    """The dtype of a model's input: "string" for texts, or a numeric dtype. Numbers are
+    converted to float32, uint8 images batch by batch.
 
     Raises:
-        ValueError: another type.
+        ValueError: another dtype.
     """
     name = name_of_dtype(dtype) or "float32"
     if name != "string" and name.rstrip("0123456789") not in NUMBERS:
         raise ValueError(
-            "[Input] dtype must be a type of numbers or 'string'. "
+            "[Input] dtype must be numeric or 'string'. "
             f"Received: dtype={dtype!r}. Try dtype='float32'."
         )
     return name
@@ -144,20 +144,20 @@ def Input(
 
     Args:
         shape: of one sample, without the batch axis: positive integers, or None for
-            a size that may differ from batch to batch.
-        batch_size: None or the number of rows of a batch: layers whose states stay need
-            it, and batches of any size fit the others.
-        dtype: type of the numbers that come in, which are converted to float32; or
-            "string" for texts, which StringLookup, TextVectorization, Hashing or
-            HashedCrossing must read.
+            sizes that can differ between batches.
+        batch_size: None or the fixed batch size, which only stateful layers need; other
+            layers accept batches of any size.
+        dtype: dtype of the incoming numbers, which are converted to float32; or
+            "string" for texts, to be read by StringLookup, TextVectorization, Hashing
+            or HashedCrossing.
         sparse, ragged: None or False: arrays are dense.
-        batch_shape: shape with the batch axis before it, in place of both.
-        name: made from the class if None.
-        tensor: None.
-        optional: False: an input must be given.
+        batch_shape: shape with a leading batch axis, instead of both.
+        name: derived from the class if None.
+        tensor: must be None.
+        optional: must be False.
 
     Raises:
-        ValueError: no shape or two, not positive integers, or another value.
+        ValueError: no shape or two, sizes that are not positive, or unsupported values.
 
     Example:
         >>> model = kurve.Sequential([kurve.Input((3,)), kurve.layers.Dense(1)])
@@ -173,7 +173,7 @@ def Input(
 
 
 class Activation(AsLayer):
-    """y = f(x), element by element; softmax is taken over the last axis.
+    """y = f(x), elementwise; softmax works along the last axis.
 
     Args:
         activation: name or object of `kurve.activations`.
@@ -204,22 +204,22 @@ class Dropout(Layer):
     by 1 / (1 - rate); in prediction it does nothing.
 
     Which elements are dropped depends only on the model's seed, the layer's position
-    and the step, so that a repeated or resumed run drops the same ones. With a seed it
-    depends only on that and the step (when the layer is called directly, on how often
-    it was called in training): layers with the same seed drop the same elements.
+    and the step, so a repeated or resumed run drops the same ones. With a seed, it
+    depends only on the seed and the step (or, when the layer is called directly, on the
+    number of training calls): layers with the same seed drop the same elements.
     Source: Srivastava et al. 2014.
 
     Args:
         rate: in [0, 1]; with 1 everything is dropped.
         noise_shape: shape of the mask, with the batch axis: None or the input's size
-            for an axis with numbers of its own, 1 for one along which they are shared:
-            (None, 1, 8) drops a feature in all steps. The axes of 1 must follow each
-            other; the batch axis cannot be one.
+            for axes with independent elements, 1 for axes along which the mask is
+            shared: (None, 1, 8) drops a feature in all steps. Axes of size 1 must be
+            adjacent; the batch axis cannot be one.
         seed: an integer, a `SeedGenerator`, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: rate outside [0, 1], a noise_shape that does not fit.
+        ValueError: rate outside [0, 1], or a noise_shape that does not fit.
         TypeError: a seed of another type.
 
     Example:
@@ -259,7 +259,7 @@ class Dropout(Layer):
 
 
 def checked_noise_shape(cls: type, noise_shape: Any) -> tuple[int | None, ...] | None:
-    """Sizes of a mask's axes, each an integer or None."""
+    """Validate a noise_shape: sizes of mask axes, each an integer or None."""
     if noise_shape is None:
         return None
     if not isinstance(noise_shape, (list, tuple)) or not all(
@@ -276,7 +276,7 @@ def checked_noise_shape(cls: type, noise_shape: Any) -> tuple[int | None, ...] |
 def shared_axes(
     cls: type, noise_shape: tuple[Any, ...] | None, input_shape: Shape
 ) -> dict[str, Attr]:
-    """The attributes `shared` and `channels` of a dropout with that noise_shape."""
+    """The attributes `shared` and `channels` of a dropout op with that noise_shape."""
     if noise_shape is None:
         return {}
     rows, *given = noise_shape or (None,)
@@ -290,8 +290,8 @@ def shared_axes(
         example = (None, *(1 for _ in input_shape[:-1]), input_shape[-1])
         raise ValueError(
             f"[{cls.__name__}] noise_shape must have the batch axis, None, and for "
-            "every other axis None, its size, or 1 where a mask is shared; axes "
-            f"of 1 must follow each other. Received: noise_shape={noise_shape} for "
+            "every other axis None, its size, or 1 to share the mask; axes "
+            f"of size 1 must be adjacent. Received: noise_shape={noise_shape} for "
             f"samples of shape {input_shape}. Try noise_shape={example}."
         )
     shared = math.prod(input_shape[first:last])
@@ -301,7 +301,7 @@ def shared_axes(
 
 
 def random_stream(seed: int | None, index: int) -> dict[str, Attr]:
-    """Where the random numbers of the layer at that position come from, in a plan."""
+    """The random stream attributes of the layer at that position in a plan."""
     if seed is None:
         return {"stream": index}
     return {"stream": 0, "seed": seed & rng.LARGEST_SEED}

@@ -1,4 +1,4 @@
-"""Sequences and images without their borders."""
+"""Cropping of sequences and images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kurve.layers.windows import Images
 
 
 class _Cropping(Images):
-    """Shared by both: how many elements are left out at each end of each axis."""
+    """Shared by both: how many elements to crop at each end of each axis."""
 
     _sides: tuple[tuple[int, int], ...]
 
     def call(self, x: Any) -> Any:
-        """What is inside."""
+        """The cropped x."""
         self.check_axes(tuple(x.shape[1:]))
         key = [slice(None)]
         for (first, last), size in zip(self._sides, x.shape[1:], strict=False):
@@ -45,16 +45,16 @@ def _pair(where: str, value: Any, given: Any) -> tuple[int, int]:
 
 
 class Cropping1D(_Cropping):
-    """A sequence without its ends: x (B, L, C) -> y (B, L - first - last, C).
+    """Crop the ends of a sequence: x (B, L, C) -> y (B, L - first - last, C).
 
     Args:
-        cropping: how many elements are left out at the start and at the end; an integer
-            stands for both.
+        cropping: how many elements to crop at the start and end; a single integer
+            applies to both.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: other than one or two integers of at least 0; when built: nothing
-            would be left.
+        ValueError: not one or two non-negative integers; when built: nothing would be
+            left.
 
     Example:
         >>> kurve.layers.Cropping1D((1, 2))(np.ones((2, 8, 3))).shape
@@ -73,17 +73,17 @@ class Cropping1D(_Cropping):
 
 
 class Cropping2D(_Cropping):
-    """An image without its border: x (B, H, W, C) -> y (B, H - top - bottom, W - left -
+    """Crop the border of an image: x (B, H, W, C) -> y (B, H - top - bottom, W - left -
     right, C).
 
     Args:
-        cropping: ((top, bottom), (left, right)); a pair (h, w) stands for the same at
-            both ends, and an integer for all four.
+        cropping: ((top, bottom), (left, right)); a pair (h, w) applies to
+            both ends, a single integer to all four.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: other numbers, or below 0; when built: nothing would be left.
+        ValueError: invalid or negative numbers; when built: nothing would be left.
 
     Example:
         >>> kurve.layers.Cropping2D(((1, 0), (2, 2)))(np.ones((2, 8, 8, 3))).shape

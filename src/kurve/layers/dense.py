@@ -35,7 +35,7 @@ class Dense(Layer):
     Args:
         units: O, at least 1.
         activation: name or object of `kurve.activations`, or None (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         kernel_constraint, bias_constraint: name or object of `kurve.constraints`.

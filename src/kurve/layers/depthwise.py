@@ -1,4 +1,4 @@
-"""Convolutions of each channel by itself, alone or followed by one that mixes them."""
+"""Depthwise convolutions, alone or followed by one that mixes channels."""
 
 from __future__ import annotations
 
@@ -278,8 +278,8 @@ class SeparableConv1D(_SeparableConv):
 
 
 class SeparableConv2D(_SeparableConv):
-    """A depthwise convolution, then a 1 x 1 convolution that mixes the channels: much
-    of what a `Conv2D` does, for a fraction of its weights.
+    """A depthwise convolution followed by a 1 x 1 convolution that mixes the channels:
+    it does much of what `Conv2D` does, with a fraction of the weights.
 
     Shapes: x (B, H, W, I), depthwise_kernel (KH, KW, I, M), pointwise_kernel
             (1, 1, I M, O), bias (O,) -> y (B, P, Q, O)

@@ -1,4 +1,4 @@
-"""The dense layer over any axes."""
+"""Dense layers over arbitrary axes."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ class EinsumDenseArguments(DenseArguments, total=False):
 
 
 class EinsumDense(Layer):
-    """Einstein's sum of the input and a kernel, and activation: y = activation(
+    """Einstein summation of the input and a kernel: y = activation(
     einsum(equation, x, kernel) + bias).
 
-    Shapes:   as the equation says: "abc,cd->abd" is `Dense` on sequences
+    Shapes:   as in the equation: "abc,cd->abd" is `Dense` on sequences
     Source:   defaults follow keras.layers.EinsumDense.
 
     Args:
-        equation: axes of x, of the kernel and of y: the axes that are in x and the
-            kernel alone are summed over. `...` stands for any axes, first or last in x
-            and in y.
-        output_shape: of one output sample, None where a size is that of the input;
-            without the axes of `...`.
+        equation: axes of x, of the kernel and of y; axes in x and the kernel but not in
+            y are summed over. `...` stands for any number of axes, first or last in x
+            and y.
+        output_shape: shape of one output sample, with None for sizes taken from the
+            input, and without the axes of `...`.
         activation: name or object of `kurve.activations`, or None (identity).
-        bias_axes: the axes of y along which there is a bias; None for no bias.
+        bias_axes: the axes of y that have a bias; None for no bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: no such equation; when built: samples that do not fit it.
+        ValueError: invalid equation; when built: samples that do not fit it.
 
     Example:
         >>> layer = kurve.layers.EinsumDense("abc,cd->abd", (None, 4), bias_axes="d")
@@ -114,7 +114,7 @@ class EinsumDense(Layer):
         self.bias: Variable | None = None
 
     def build(self, input_shape: Any) -> None:
-        """Make the kernel and the bias."""
+        """Create the kernel and the bias."""
         x, w, y = self._lettered(input_shape)
         sizes: dict[str, Any] = dict(zip(x, input_shape, strict=True))
         out, dots = self._terms.out, self._terms.dots
@@ -147,7 +147,7 @@ class EinsumDense(Layer):
         )
 
     def call(self, x: Any) -> Any:
-        """The formula."""
+        """The forward pass."""
         a, w, y = self._lettered(x.shape)
         z = ops.einsum(f"{a},{w}->{y}", x, self.kernel)
         if self.bias is not None:
@@ -155,7 +155,7 @@ class EinsumDense(Layer):
         return self._activating(z) if self._activating is not None else z
 
     def _lettered(self, shape: Any) -> tuple[str, str, str]:
-        """The three terms, with letters for `...`."""
+        """The three terms, with letters in place of `...`."""
         x, w, y, dots = self._terms
         more = len(shape) - len(x)
         if more < 0 or (dots is None and more):
@@ -168,9 +168,9 @@ class EinsumDense(Layer):
 
     def _unfit(self, shape: Any) -> ValueError:
         return ValueError(
-            f"[EinsumDense] layer {self.name!r} cannot take its input. Received: shape "
-            f"{tuple(shape)} for equation={self.equation!r}, output_shape="
-            f"{self.partial_output_shape}. Try an equation with a letter for each axis."
+            f"[EinsumDense] layer {self.name!r} does not fit its input. Received: "
+            f"shape {tuple(shape)} for equation={self.equation!r}, output_shape="
+            f"{self.partial_output_shape}. Try an equation with one letter per axis."
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class _Terms(NamedTuple):
-    """Of an equation; dots: where `...` is, "first" or "last"."""
+    """The terms of an equation; dots: position of `...`, "first" or "last"."""
 
     x: str
     kernel: str
@@ -210,7 +210,7 @@ def _terms(equation: Any) -> _Terms:
 
 
 class _ByFans(initializers.Initializer):
-    """The values of a matrix whose rows are the axes that are summed over."""
+    """Initial values of a matrix whose rows are the axes that are summed over."""
 
     def __init__(self, inner: initializers.Initializer, ins: Sequence[int]) -> None:
         self.inner, self.ins = inner, list(ins)

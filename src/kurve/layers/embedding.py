@@ -1,4 +1,4 @@
-"""Vectors for numbers of words, users, categories."""
+"""Embeddings of integer ids: words, users, categories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingArguments(UnusedArguments, total=False):
-    """Arguments of every layer, without the input_dim of old, and Keras's."""
+    """Arguments of every layer except the old input_dim."""
 
     name: str | None
     trainable: bool
@@ -30,26 +30,25 @@ class EmbeddingArguments(UnusedArguments, total=False):
 
 
 class Embedding(Layer):
-    """y = embeddings[x]: a vector for each number from 0 to input_dim - 1.
+    """y = embeddings[x]: a vector for each integer from 0 to input_dim - 1.
 
     Shapes:   x (B, ...), integers; embeddings (N, D) -> y (B, ..., D)
-    Backward: each row of dembeddings is the sum of dy where x names it
+    Backward: each row of dembeddings is the sum of dy over its occurrences in x
     Source:   defaults follow keras.layers.Embedding.
 
     Args:
-        input_dim: N, one more than the largest number in x.
+        input_dim: N, the largest integer in x plus 1.
         output_dim: D.
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: name or
             object.
-        mask_zero: whether the number 0 stands for no step at all: the output's mask is
-            x != 0.
-        weights: the embeddings, or a list that holds them, or None.
-        input_length: the length of samples, as `input_shape=(input_length,)`: an older
-            argument.
+        mask_zero: whether 0 marks padding: the output's mask is then x != 0.
+        weights: initial embeddings, as an array or in a list, or None.
+        input_length: an old argument for the length of samples, equivalent to
+            `input_shape=(input_length,)`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: sizes below 1, or weights of another shape.
+        ValueError: sizes below 1, or weights with another shape.
 
     Example:
         >>> layer = kurve.layers.Embedding(3, 2, weights=[[0, 1], [2, 3], [4, 5]])
@@ -107,22 +106,22 @@ class Embedding(Layer):
         return (*input_shape, self.output_dim)
 
     def check_input(self, input_shape: Any) -> None:
-        """Any shape: each number has its vector."""
+        """Accepts any shape: each integer has its vector."""
 
     @property
     def makes_masks(self) -> bool:
-        """Whether outputs have a mask though no input has one."""
+        """Whether outputs have a mask even if no input has one."""
         return self.mask_zero or super().makes_masks
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Where inputs are not 0, with mask_zero=True; else None.
+        """Where inputs are not 0, if mask_zero=True; else None.
 
         Args:
-            inputs: of the layer.
-            previous_mask: not needed.
+            inputs: inputs of the layer.
+            previous_mask: unused.
         """
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def call(self, x: Any) -> Any:
-        """The vectors."""
+        """The vectors of x."""
         return ops.take(self.embeddings, ops.cast(x, "int32"), 0)

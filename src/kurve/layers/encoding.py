@@ -1,4 +1,4 @@
-"""Layers that turn categories into numbers, called on arrays or in a model."""
+"""Layers that encode categories as numbers, called on arrays or in a model."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MODES = ("int", "one_hot", "multi_hot", "count")
 
 
 class EncodingArguments(NamedArguments, total=False):
-    """Arguments of layers that are called on arrays."""
+    """Arguments of layers called on arrays."""
 
     trainable: bool
     sparse: bool
 
 
 class Encoding(Layer):
-    """Base class. Such a layer is called on arrays: `model.fit(layer(x), y)`. Those
-    that have a formula may also be anywhere in a model, where they cannot ask whether
-    all numbers are valid: others have no place in a row. The others may read the inputs
-    of a model: they compute with the arrays that it is given, before the engine does.
+    """Base class of layers called on arrays: `model.fit(layer(x), y)`. Those with a
+    formula also work anywhere in a model, where they cannot check for invalid numbers,
+    which then are zero rows. The others can read the inputs of a model: they encode its
+    input arrays before the engine runs.
     """
 
     takes_scalars = True
@@ -50,20 +50,20 @@ class Encoding(Layer):
 
     @property
     def encodes_first(self) -> bool:
-        """Whether in a row of layers it can only stand before those of numbers."""
+        """Whether in a Sequential it must come before the numeric layers."""
         return not self.has_formula
 
     def encoded_shape(self, *shapes: Any) -> Any:
-        """The shape of the numbers for inputs of these shapes, with the batch axis."""
+        """The shape of the encoding for inputs of these shapes, with the batch axis."""
         raise NotImplementedError
 
     def is_symbolic(self, x: Any) -> bool:
-        """Whether x is a tensor of a model."""
+        """Whether x is a symbolic tensor of a model."""
         return any(isinstance(leaf, (KerasTensor, Tensor)) for leaf in leaves(x))
 
     def __call__(self, x: Any, **named: Any) -> Any:  # type: ignore[override]
-        """Of a tensor of a model: by the formula, if there is one and x are numbers;
-        else before the engine."""
+        """Apply the layer to a tensor of a model: by the formula, if there is one and x
+        is numeric; otherwise before the engine."""
         tensors = list(leaves(x))
         if self.has_formula and not any(
             getattr(tensor, "dtype", "") == "string" for tensor in tensors
@@ -78,15 +78,15 @@ class Encoding(Layer):
         return out
 
     def refuse_model(self) -> Any:
-        """Refuse to be a layer inside a model."""
+        """Refuse use as a layer inside a model."""
         raise ValueError(
-            f"[{type(self).__name__}] this layer is called on arrays or on the inputs "
-            f"of a model. Received: the layer {self.name!r} inside a model. "
+            f"[{type(self).__name__}] this layer can only be called on arrays or "
+            f"inputs of a model. Received: the layer {self.name!r} inside a model. "
             "Try it on Input(shape=(1,), dtype='string'), or model.fit(layer(x), y)."
         )
 
     def mode(self, given: Any, known: Sequence[str] = MODES) -> str:
-        """The output_mode, by its present name."""
+        """The output_mode, by its current name."""
         given = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(str(given), given)
         if not isinstance(given, str) or given not in known:
             raise ValueError(
@@ -104,13 +104,13 @@ class Encoding(Layer):
 def encoded(
     indices: np.ndarray, mode: str, depth: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Numbers from 0 to depth - 1 as asked for: the numbers ("int"); a row with a 1 for
-    each ("one_hot"; a last axis of 1 is replaced); for each sample of them a row with a
-    1 for those in it ("multi_hot") or how often each is in it ("count"). Other numbers
-    have no place in a row.
+    """Encode integers from 0 to depth - 1: as they are ("int"); as one-hot rows
+    ("one_hot"; a last axis of 1 is replaced); or, per sample, as a row with 1 for each
+    integer present ("multi_hot") or its number of occurrences ("count"). Other integers
+    are ignored.
 
     Args:
-        weights: in a count, what each number counts.
+        weights: for "count", the weight of each integer.
     """
     if mode == "int":
         return indices
@@ -130,7 +130,7 @@ def encoded(
 
 
 def shape_of_encoded(shape: Any, mode: str, depth: int) -> tuple[int | None, ...]:
-    """The shape of `encoded` for one of indices, with the batch axis."""
+    """The shape of `encoded` for indices of that shape, with the batch axis."""
     shape = tuple(shape)
     if mode == "int":
         return shape
@@ -141,7 +141,7 @@ def shape_of_encoded(shape: Any, mode: str, depth: int) -> tuple[int | None, ...
 
 
 def traced(x: Any, mode: str, depth: int, weights: Any = None) -> Any:
-    """`encoded` as a formula, for tensors."""
+    """`encoded` as a formula, for symbolic tensors."""
     if mode == "int":
         return ops.cast(x, "int32")
     if mode == "one_hot" and x.ndim > 1 and x.shape[-1] == 1:
@@ -158,7 +158,7 @@ def traced(x: Any, mode: str, depth: int, weights: Any = None) -> Any:
 
 
 def as_integers(where: str, x: Any) -> np.ndarray:
-    """Whole numbers as int64.
+    """Convert whole numbers to int64.
 
     Raises:
         ValueError: other numbers.
@@ -175,21 +175,22 @@ def as_integers(where: str, x: Any) -> np.ndarray:
 
 
 class CategoryEncoding(Encoding):
-    """Class numbers as rows of zeros and ones, or of counts.
+    """Encode class numbers as rows of zeros and ones, or of counts.
 
     Shapes: x (..., L) -> y (..., num_tokens); "one_hot": x (B, 1) -> y (B,
             num_tokens), and any other x -> y (*x.shape, num_tokens)
     Source: arguments and values follow keras.layers.CategoryEncoding.
 
     Args:
-        num_tokens: how many classes there are, at least 1.
-        output_mode: "one_hot": a row for each number; "multi_hot": a row for each
-            sample, with a 1 for each class in it; "count": how often it is in it.
+        num_tokens: number of classes, at least 1.
+        output_mode: "one_hot": one row per number; "multi_hot": one row per
+            sample, with 1 for each class in it; "count": with the number of
+            occurrences.
         sparse: False.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a number that is not a class, an unknown mode.
+        ValueError: a number that is not a class, or an unknown mode.
 
     Example:
         >>> kurve.layers.CategoryEncoding(3)([[0, 1], [2, 2]])
@@ -212,11 +213,11 @@ class CategoryEncoding(Encoding):
     def __call__(  # type: ignore[override]
         self, x: Any, count_weights: Any = None
     ) -> np.ndarray:
-        """The encoded x.
+        """Encode x.
 
         Args:
             x: whole numbers from 0 to num_tokens - 1.
-            count_weights: with "count", what each number counts.
+            count_weights: with "count", the weight of each number.
         """
         if self.is_symbolic((x, count_weights)):
             given = {} if count_weights is None else {"count_weights": count_weights}
@@ -231,7 +232,7 @@ class CategoryEncoding(Encoding):
         if count_weights is not None:
             if self.output_mode != "count":
                 raise ValueError(
-                    "[CategoryEncoding] count_weights belong to output_mode='count'. "
+                    "[CategoryEncoding] count_weights need output_mode='count'. "
                     f"Received: output_mode={self.output_mode!r}. "
                     "Try output_mode='count'."
                 )
@@ -245,28 +246,28 @@ class CategoryEncoding(Encoding):
         return encoded(indices, self.output_mode, self.num_tokens, weights)
 
     def call(self, x: Any, count_weights: Any = None) -> Any:
-        """The formula, for a model."""
+        """The forward pass in a model."""
         return traced(x, self.output_mode, self.num_tokens, count_weights)
 
 
 class Discretization(Encoding):
-    """Numbers as the numbers of the bins that they lie in.
+    """Replace numbers by the indices of their bins.
 
-    y = how many boundaries are at most x. `adapt` finds boundaries between bins of
-    about the same number of numbers, from a summary with relative error epsilon.
+    y = number of boundaries <= x. `adapt` finds boundaries of bins with about equal
+    counts, from a summary with relative error epsilon.
 
     Source: arguments and values follow keras.layers.Discretization.
 
     Args:
-        bin_boundaries: increasing numbers between the bins.
-        num_bins: how many bins `adapt` is to make; one of the two must be given.
+        bin_boundaries: increasing boundaries between the bins.
+        num_bins: number of bins for `adapt` to create; pass one of the two.
         epsilon: the accuracy of `adapt`, in (0, 1).
         output_mode: "int", "one_hot", "multi_hot" or "count", see `CategoryEncoding`.
         sparse: False.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: neither of the two or both, or boundaries that do not increase.
+        ValueError: neither or both of the two, or boundaries that do not increase.
 
     Example:
         >>> kurve.layers.Discretization([0.0, 1.0])([[-0.5, 0.0, 7.0]])
@@ -286,7 +287,7 @@ class Discretization(Encoding):
         super().__init__(**common)
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
-                "[Discretization] either bin_boundaries or num_bins must be given. "
+                "[Discretization] pass either bin_boundaries or num_bins. "
                 f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}. "
                 "Try num_bins=10 and layer.adapt(x)."
             )
@@ -305,7 +306,7 @@ class Discretization(Encoding):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Discretization:
-        """The layer of a `get_config`, adapted if it was."""
+        """Create the layer from `get_config`, adapted if it was."""
         given = dict(config)
         if given.get("num_bins") is None or given.get("bin_boundaries") is None:
             return cls(**given)
@@ -318,15 +319,15 @@ class Discretization(Encoding):
         """Find the boundaries.
 
         Args:
-            data: an array, or batches of numbers one after another.
-            steps: how many batches are taken; None for all.
+            data: an array, or an iterable of batches.
+            steps: number of batches to use; None for all.
 
         Raises:
-            ValueError: the boundaries were given, or there are no finite numbers.
+            ValueError: boundaries were passed, or the data has no finite numbers.
         """
         if self.num_bins is None:
             raise ValueError(
-                "[Discretization] adapt needs num_bins in the place of bin_boundaries. "
+                "[Discretization] adapt needs num_bins instead of bin_boundaries. "
                 f"Received: bin_boundaries={self.bin_boundaries}. Try num_bins=10."
             )
         values = np.zeros(0, np.float32)
@@ -348,7 +349,7 @@ class Discretization(Encoding):
         self.bin_boundaries = tuple(boundaries[:-1].tolist())
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
-        """The bins of x."""
+        """The bin indices of x."""
         if self.is_symbolic(x):
             return super().__call__(x)
         bounds = self._check_bins()
@@ -357,7 +358,7 @@ class Discretization(Encoding):
         return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
 
     def call(self, x: Any) -> Any:
-        """The formula, for a model."""
+        """The forward pass in a model."""
         edges = np.asarray(self._check_bins(), np.float32)
         above = ops.greater_equal(ops.expand_dims(x, -1), edges)
         bins = ops.sum(ops.cast(above, "float32"), axis=-1)
@@ -376,7 +377,7 @@ class Discretization(Encoding):
 def _compressed(
     values: np.ndarray, weights: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """About 1 / epsilon of the sorted values, at equal steps of the summed weights."""
+    """About 1 / epsilon of the sorted values, at equal steps of cumulative weight."""
     if len(values) * epsilon < 1:
         return values, weights
     shares = epsilon + np.arange(0.0, 1.0, epsilon)
@@ -388,7 +389,7 @@ def _compressed(
 
 
 def batches(data: Any, steps: int | None) -> list[Any]:
-    """The batches of an iterable, or the one that an array is."""
+    """The batches of an iterable, or an array as a single batch."""
     if isinstance(data, np.ndarray) or not hasattr(data, "__iter__"):
         return [data]
     if isinstance(data, (list, tuple)) and not any(

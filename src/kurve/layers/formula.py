@@ -1,4 +1,4 @@
-"""What a layer computes, and which of its steps count."""
+"""The computation of a layer, and its masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kurve.plan import Op, Shape, VariableSpec
 
 @entries
 class LayerFormula(Entrance):
-    """What a layer computes: operations of a plan, or a formula; and its masks."""
+    """The computation of a layer, as plan operations or as a formula, and its masks."""
 
     name: str
 
@@ -25,21 +25,21 @@ class LayerFormula(Entrance):
 
     ignored: tuple[str, ...] = ("__call__",)
 
-    instead = "a layer of kurve.layers, or one of your own with call()"
+    instead = "a layer of kurve.layers, or a custom one with call()"
 
     training_by_default = False
-    """`training` in a call without it."""
+    """The default of `training` in a call."""
 
     one_formula = False
-    """Whether `call`, though it takes `training`, is the same while a model is trained
-    and when it predicts: what it drops are operations that know the mode."""
+    """Whether `call`, although it takes `training`, is the same in training and
+    prediction: its dropout consists of operations that know the mode."""
 
     parts_by_name = False
-    """Whether weights of its parts are called by the names of the parts, and not of the
-    attributes that they are."""
+    """Whether weights of sublayers are named after the sublayers, not after the
+    attributes that hold them."""
 
     takes_scalars = False
-    """Whether a sample may be a single number, of shape ()."""
+    """Whether a sample can be a scalar, of shape ()."""
 
     takes_several = False
     """Whether it is called with a list of inputs."""
@@ -56,12 +56,13 @@ class LayerFormula(Entrance):
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it may be called with any structure of tensors: the formula says."""
+        """Whether it can be called with any structure of tensors; the formula
+        decides."""
         return self.has_formula and is_own(type(self))
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """The formula of the layer, in functions of `kurve.ops`: a subclass may have
-        one in place of `lower`."""
+        """The formula of the layer, written with functions of `kurve.ops`; subclasses
+        can define it instead of `lower`."""
         graph = graph_of(args)
         assert graph is not None
         x = graph.as_tensor(args[0])
@@ -72,8 +73,8 @@ class LayerFormula(Entrance):
             return self.call_masked(x, mask)
 
     def call_masked(self, x: Any, mask: Any) -> Any:
-        """The formula for an input with a mask, of a layer that has `lower` for those
-        without."""
+        """The formula for a masked input, for a layer that uses `lower` for unmasked
+        ones."""
         raise NotImplementedError
 
     def lower(
@@ -84,11 +85,11 @@ class LayerFormula(Entrance):
         Args:
             input_shape: of one sample.
             slots: position of each variable, by its short name.
-            index: number of the layer in the model (the key of random streams).
+            index: index of the layer in the model (the key of random streams).
         """
         raise NotImplementedError(
-            f"[{type(self).__name__}] a layer must say which operations it is made of, "
-            f"by lower(). Received: {self!r}. Try {self.instead}."
+            f"[{type(self).__name__}] a layer must define its operations "
+            f"in lower(). Received: {self!r}. Try {self.instead}."
         )
 
     @property
@@ -99,13 +100,12 @@ class LayerFormula(Entrance):
         return type(self).call_masked is not LayerFormula.call_masked
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Which steps of the output count: those of the input, unless a subclass says
-        otherwise.
+        """The mask of the output: that of the input, unless a subclass overrides it.
 
         Args:
-            inputs: what `call` gets first.
-            previous_mask: of `inputs`, in their structure: tensors of dtype "bool",
-                mostly (B, T), or None.
+            inputs: the first argument of `call`.
+            previous_mask: masks of `inputs`, in their structure: tensors of dtype
+                "bool", usually (B, T), or None.
         """
         return previous_mask
 
@@ -113,8 +113,8 @@ class LayerFormula(Entrance):
 
     @property
     def supports_masking(self) -> bool:
-        """Whether outputs get a mask, that of `compute_mask`; by default where a
-        subclass has a `compute_mask` of its own."""
+        """Whether outputs get the mask from `compute_mask`; by default, if a subclass
+        overrides `compute_mask`."""
         if self._supports_masking is None:
             return type(self).compute_mask is not LayerFormula.compute_mask
         return self._supports_masking
@@ -126,9 +126,9 @@ class LayerFormula(Entrance):
 
     @property
     def makes_masks(self) -> bool:
-        """Whether outputs may have a mask though no input has one."""
+        """Whether outputs can have a mask even if no input has one."""
         overrides = type(self).compute_mask is not LayerFormula.compute_mask
         return overrides and is_own(type(self))
 
     _warned_of_mask = False
-    """Whether it has been said that it drops masks."""
+    """Whether the warning about dropped masks was issued."""

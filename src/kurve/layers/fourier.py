@@ -1,4 +1,4 @@
-"""Sines and cosines of the input."""
+"""Sine and cosine features of the input."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from kurve.layers.base import Layer, NamedArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 LARGEST_SCALE = 1e30
-"""Of random frequencies, so that all fit float32."""
+"""Maximum scale of random frequencies, so that all fit float32."""
 
 LARGEST_PHASE = 2.0**24 * 0.01
-"""In radians: beyond it a sine in float32 is wrong by 1 % or more."""
+"""Maximum phase in radians: beyond it, float32 sines are off by 1 % or more."""
 
 
 class FourierFeatures(Layer):
-    """y = [sin(x @ W), cos(x @ W)] with frequencies W, found by `adapt`, given, or
-    random.
+    """y = [sin(x @ W), cos(x @ W)] with frequencies W that are found by `adapt`, given,
+    or random.
 
-    Beyond the data, a network of relus continues as a line, and one of tanhs as a
-    constant. Behind this layer it sees only waves, so that what it has learned repeats.
+    Outside the data, a relu network continues as a line, and a tanh network as a
+    constant. After this layer, a network only sees waves, so what it has learned
+    repeats.
     `adapt` finds the frequencies in the data, precisely enough to extrapolate. Random
-    ones (normal, with standard deviation `scale`) instead help a network to learn fine
-    detail, and do not extrapolate.
+    frequencies (normal, with standard deviation `scale`) help a network to learn fine
+    detail instead, but do not extrapolate.
 
-    Shapes:   x (B, ..., I), W (I, F) -> y (B, ..., 2 F). Held as kernel = [W, W] and
+    Shapes:   x (B, ..., I), W (I, F) -> y (B, ..., 2 F). Stored as kernel = [W, W] and
               bias = [0, pi / 2], because cos(z) = sin(z + pi / 2).
     Backward: as `Dense` with the activation "sin".
     Source:   Rahimi & Recht 2007; Tancik et al. 2020.
@@ -40,13 +41,13 @@ class FourierFeatures(Layer):
             of x: (F,) for one feature, or (I, F).
         scale: standard deviation of random frequencies; the learned function may change
             substantially over a distance of 1 / scale.
-        trainable: whether training moves the frequencies. It does so poorly, because
-            the loss has a minimum at every number of cycles; hence not by default.
+        trainable: whether training updates the frequencies. This works poorly, because
+            the loss has a minimum at every number of cycles, so the default is False.
         name, input_shape: see `Layer`.
 
     Raises:
-        TypeError: frequencies of another kind.
-        ValueError: no or non-finite frequencies, or a scale that is not above 0.
+        TypeError: frequencies of another type.
+        ValueError: no or non-finite frequencies, or a scale that is not positive.
 
     Example:
         >>> x = np.linspace(0.0, 3.0, 200)
@@ -85,7 +86,7 @@ class FourierFeatures(Layer):
             if len(self.given) != input_shape[-1]:
                 raise ValueError(
                     f"[FourierFeatures] frequencies must have shape ({input_shape[-1]}"
-                    f", F), a row for every feature. Received: {self.given.shape} for "
+                    f", F), one row per feature. Received: {self.given.shape} for "
                     f"samples of shape {input_shape}. Try adapt(x, y)."
                 )
             waves = initializers.Constant(self.given)
@@ -94,21 +95,21 @@ class FourierFeatures(Layer):
         self.bias = self.add_weight(shape[1:], _Phases(), name="bias")
 
     def adapt(self, x: Any, y: Any) -> None:
-        """Find the frequencies that stand out in y(x).
+        """Find the dominant frequencies in y(x).
 
-        Harmonics of a period become exact multiples of its frequency. If fewer stand
-        out than the layer has, the others are 0 and give the constants 0 and 1. A trend
-        in y is removed first; the layer does not pass it on. If there is a layer before
-        this one, x is that layer's output.
+        Harmonics of a period become exact multiples of its frequency. If fewer
+        frequencies stand out than the layer has, the remaining ones are 0 and produce
+        the constants 0 and 1. A trend in y is removed first; the layer does not
+        reproduce it. If another layer precedes this one, x is the output of that layer.
 
         Args:
             x: (n, I), or (n,) for one feature; in any order, with any spacing.
-            y: (n,) or (n, T), targets that share the frequencies.
+            y: (n,) or (n, T), targets with common frequencies.
 
         Raises:
-            TypeError, ValueError: bad data; data in which nothing repeats; numbers so
-                large that float32 cannot resolve their phases. The layer stays as it
-                was.
+            TypeError, ValueError: invalid data; data without periods; numbers so
+                large that float32 cannot resolve their phases. The layer stays
+                unchanged.
         """
         from kurve.data import as_samples, check_same_length
         from kurve.layers.frequencies import find_frequencies
@@ -126,15 +127,15 @@ class FourierFeatures(Layer):
         found = find_frequencies(x, y.reshape(len(y), -1), self.count)
         if not found.size:
             raise ValueError(
-                "[adapt] y must repeat itself at least once, and more clearly than "
-                f"noise does. Received: {len(x)} rows in which no frequency stands out."
+                "[adapt] y must contain at least one full period, clearly above "
+                f"the noise. Received: {len(x)} rows in which no frequency stands out."
                 " Try more rows, or FourierFeatures(16, scale=...) without adapt."
             )
         phase = float((abs(x).max(axis=0) @ abs(found)).max())
         if phase > LARGEST_PHASE:
             raise ValueError(
-                "[adapt] x must be small beside the periods in it times 27,000, because"
-                " float32 gets larger phases wrong. Received: a phase of "
+                "[adapt] x must be small compared to its periods times 27,000, because"
+                " float32 cannot resolve larger phases. Received: a phase of "
                 f"{phase:.3g} radians. Try x - x.min()."
             )
         waves = np.zeros((x.shape[1], self.count))
@@ -162,7 +163,7 @@ class FourierFeatures(Layer):
         if input_shape[-1] != features:
             raise ValueError(
                 f"[FourierFeatures] layer {self.name!r} expected the last axis of its "
-                f"input to be {features}, the features that it has frequencies for. "
+                f"input to be {features}, the features it has frequencies for. "
                 f"Received: {input_shape[-1]} in samples of shape {input_shape}. "
                 "Try a new layer."
             )
@@ -183,7 +184,7 @@ class FourierFeatures(Layer):
 
 
 class _Twice(initializers.Initializer):
-    """The values of another initializer, twice side by side."""
+    """The values of another initializer, repeated twice."""
 
     def __init__(self, once: initializers.Initializer) -> None:
         self.once = once

@@ -1,4 +1,4 @@
-"""Variables that users make by themselves: `kurve.Variable`."""
+"""Variables created by users: `kurve.Variable`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kurve.plan import Shape
 
 
 class Variable(variable.Variable):
-    """A number or an array that a custom loop trains, as a model's weights are:
-    `GradientTape` follows it and optimizers update it.
+    """A number or array trained in a custom loop, like a model's weights:
+    `GradientTape` watches it and optimizers update it.
 
     Args:
-        initializer: the first value; or a name or an object of `kurve.initializers`.
-        shape: for an initializer.
+        initializer: the initial value, or a name or object of `kurve.initializers`.
+        shape: shape, if initializer is not a value.
         dtype: None or "float32".
         trainable: whether tapes watch it.
-        name: made up if None.
+        name: generated if None.
 
     Raises:
         ValueError: an initializer without a shape; a value that is not finite.

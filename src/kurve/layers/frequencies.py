@@ -1,17 +1,17 @@
-"""The frequencies in data: a greedy search, then least squares.
+"""Finding the frequencies in data: a greedy search, then least squares.
 
     y(x) = c + d . x + sum over k of a_k sin(w_k . x) + b_k cos(w_k . x)
 
 The frequencies w_k are found one at a time, each at the highest peak of the periodogram
-of the residuals of those before it, and after each one all are refined together. The
-refinement matters: a wave whose frequency is off by e is out of phase with the data
+of the residuals of the previous ones, and after each one all are refined jointly. The
+refinement matters: a wave with a frequency error e is out of phase with the data
 after a distance of pi / e, so the resolution of a periodogram is too coarse to
 extrapolate.
 
-Finally, waves that are integer multiples of a slower one, as far as the data can tell,
-are made exact multiples.
+Finally, waves that are integer multiples of a slower one, within the precision of the
+data, are made exact multiples.
 
-Samples may be anywhere; c and d keep a trend from being taken for a long period.
+Samples can be unevenly spaced; c and d keep a trend from passing for a long period.
 Source: Lomb 1976 and Scargle 1982 for the periodogram of uneven samples; Golub &
 Pereyra 1973 and Kaufman 1975 (variable projection) for the refinement.
 """
@@ -28,55 +28,55 @@ import numpy as np
 from kurve.core import rng
 
 ROWS = 2**13
-"""Of more rows a random subset is used."""
+"""Beyond this many rows, a random subset is used."""
 
 LOWEST = 0.5
 """Cycles over the data below which a wave cannot be distinguished from a trend."""
 
 PER_CYCLE = (4, 2)
-"""Points of the periodogram per cycle, along one feature and along each of two."""
+"""Periodogram points per cycle, along one feature and along each of two."""
 
 CELLS = 8
-"""Cells of the grid in the shortest period, at least."""
+"""Minimum number of grid cells in the shortest period."""
 
 PAIR_CYCLES = 16
-"""Most cycles along each of two features, for oblique waves."""
+"""Maximum cycles along each of two features, for oblique waves."""
 
 PAIRED_FEATURES = 12
-"""With more features, pairs of them are not searched."""
+"""With more features than this, pairs are not searched."""
 
 PEAKS = 3
-"""Peaks of each periodogram that are compared exactly."""
+"""Number of periodogram peaks that are compared exactly."""
 
 CHANCE = 1e-3
-"""Probability that noise alone is taken for a frequency."""
+"""Probability that pure noise passes for a frequency."""
 
 FURTHER = 4
-"""Frequencies to find beyond those asked for: what is left in the data, such as a
-wave's harmonics, would bias them."""
+"""Extra frequencies to find beyond the requested ones, because remaining structure,
+such as a wave's harmonics, would bias them."""
 
 NEAR = 0.15
-"""A wave within so many cycles over the data of another one's multiple is tried as its
-harmonic."""
+"""A wave within this many cycles over the data of a multiple of another one is tried as
+its harmonic."""
 
 COST = 10.0
-"""A harmonic may raise the squared error by so many variances of the residuals per
+"""A harmonic may increase the squared error by at most this many residual variances per
 feature, which happens by chance once in a thousand times."""
 
 ROUNDS = 30
-"""Steps of a refinement; it needs about 5."""
+"""Maximum refinement steps; about 5 are needed."""
 
 
 def find_frequencies(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
     """The strongest frequencies of y(x), in radians per unit of x: (I, F) with F <=
     count, as many as stand out from the residuals.
 
-    Searches for waves along one feature or two, with at most half as many cycles along
-    each as it has different values.
+    Searches for waves along one or two features, with at most half as many cycles along
+    each as it has distinct values.
 
     Args:
         x: (n, I) float64, finite.
-        y: (n, T) float64, finite; the targets share the frequencies.
+        y: (n, T) float64, finite; targets with common frequencies.
     """
     if len(x) > ROWS:
         chosen = rng.permutation(0, 0, len(x))[:ROWS]
@@ -95,7 +95,7 @@ def find_frequencies(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Group:
-    """Features along which a wave may run, and the most cycles along each."""
+    """Features along which a wave can run, and the maximum cycles along each."""
 
     features: tuple[int, ...]
     cycles: tuple[float, ...]
@@ -113,7 +113,7 @@ def _groups(u: np.ndarray) -> list[_Group]:
 
 
 def _search(u: np.ndarray, v: np.ndarray, count: int) -> np.ndarray:
-    """As `find_frequencies`, for features in [-1/2, 1/2] and targets of variance 1."""
+    """`find_frequencies` for features in [-1/2, 1/2] and targets of variance 1."""
     groups = _groups(u)
     tried = sum(4.0 * math.prod(group.cycles) for group in groups)
     waves = np.zeros((u.shape[1], 0))
@@ -138,8 +138,8 @@ def _freedom(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> int:
 
 
 def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """The waves, made integer multiples of slower ones where the data allow it: all
-    harmonics together determine a period better than each of them alone."""
+    """The waves, made integer multiples of slower ones if the data allow it: together,
+    all harmonics determine a period better than each does alone."""
     base, multiples = waves, np.eye(waves.shape[1])
     error = float((_fit(u, v, waves)[1] ** 2).sum())
     variance = error / max(_freedom(u, v, waves), 1)
@@ -165,7 +165,7 @@ def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
 def _stands_out(
     before: float, after: float, freedom: int, targets: int, tried: float
 ) -> bool:
-    """Whether the best of `tried` frequencies explains more than it would in noise.
+    """Whether the best of `tried` frequencies explains more than chance would.
 
     In white noise, what a frequency explains is chi-squared with m = 2 T degrees of
     freedom, in units of the noise's variance; P(chi2 > z) <= (e z / m)^(m/2) e^(-z/2)
@@ -181,8 +181,8 @@ def _stands_out(
 def _strongest(
     u: np.ndarray, residuals: np.ndarray, waves: np.ndarray, groups: list[_Group]
 ) -> np.ndarray | None:
-    """The frequency (I,) that explains most of the residuals, to the resolution of the
-    grid."""
+    """The frequency (I,) that explains most of the residuals, up to the resolution of
+    the grid."""
     basis = _basis(u, waves)
     best, most = None, 0.0
     for group in groups:
@@ -192,7 +192,7 @@ def _strongest(
             pair = _basis(u, wave)[:, -2:]
             pair -= basis @ _solution(basis, pair)
             if np.linalg.eigvalsh(pair.T @ pair)[0] < 1e-6 * len(u):
-                continue  # too close to one that was found before
+                continue  # too close to one found before
             explained = float(((pair.T @ residuals) * _solution(pair, residuals)).sum())
             if explained > most:
                 best, most = wave[:, 0], explained
@@ -201,8 +201,8 @@ def _strongest(
 
 def _peaks(u: np.ndarray, residuals: np.ndarray, group: _Group) -> Iterator[np.ndarray]:
     """The highest peaks of the periodogram of residuals (n, T) over one or two
-    features: the cycles along each. For the fast Fourier transform, the samples are put
-    on a grid whose cells are narrow compared with a period."""
+    features, as cycles along each. For the FFT, samples are put on a grid whose cells
+    are narrow compared to a period."""
     cells = [2 ** math.ceil(math.log2(CELLS * most)) for most in group.cycles]
     per_cycle = PER_CYCLE[len(cells) - 1]
     place = [
@@ -240,7 +240,7 @@ def _basis(u: np.ndarray, waves: np.ndarray) -> np.ndarray:
 def _fit(
     u: np.ndarray, v: np.ndarray, waves: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of the basis by least squares, and the residuals."""
+    """Least-squares coefficients of the basis, and the residuals."""
     basis = _basis(u, waves)
     coefficients = _solution(basis, v)
     return coefficients, v - basis @ coefficients
@@ -255,12 +255,11 @@ def _solution(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _refined(
     u: np.ndarray, v: np.ndarray, base: np.ndarray, multiples: np.ndarray
 ) -> np.ndarray:
-    """The base (I, K) nearby whose waves base @ multiples have the smallest residuals.
+    """The nearby base (I, K) whose waves base @ multiples minimize the residuals.
 
     Gauss-Newton on the frequencies alone, with least-squares coefficients at every
     point: the derivatives of the residuals are projected out of the basis (Kaufman's
-    approximation of variable projection). A step that goes too far is halved, again and
-    again.
+    approximation of variable projection). A step that is too long is halved repeatedly.
     """
     start, count = base, base.shape[1]
     coefficients, residuals = _fit(u, v, base @ multiples)
@@ -269,7 +268,7 @@ def _refined(
         basis = _basis(u, base @ multiples)
         sines, cosines = basis[:, -2 * count : -count], basis[:, -count:]
         a, b = coefficients[-2 * count : -count], coefficients[-count:]
-        # Derivatives of the prediction by each phase (n, T, K), then by the base
+        # Derivatives of the prediction wrt each phase (n, T, K), then wrt the base
         # (n, T, I, K).
         by_phase = cosines[:, None, :] * a.T - sines[:, None, :] * b.T
         by_phase = by_phase @ multiples.T

@@ -10,21 +10,21 @@ from kurve.layers.base import Layer, LayerArguments
 
 
 class Lambda(Layer):
-    """y = function(x), a formula in functions of `kurve.ops` and operators.
+    """y = function(x), written with `kurve.ops` functions and operators.
 
-    A file cannot hold a function. A custom layer, a subclass of `Layer` with
-    `call`, can be saved.
+    Files cannot store functions. A custom layer, a subclass of `Layer` with `call`, can
+    be saved instead.
 
     Args:
-        function: of a tensor, or of a list of tensors.
-        output_shape: not needed, as the function is tried.
-        mask: that of the output, or a function of (x, mask) that gives it; None drops
+        function: a function of a tensor or a list of tensors.
+        output_shape: unused, because the function is traced.
+        mask: mask of the output, or a function of (x, mask) that returns it; None drops
             masks.
         arguments: further arguments of the function, by name.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: no function, or one that needs numbers where there are tensors.
+        TypeError: not a function, or one that needs concrete values.
         NotImplementedError: when saved.
 
     Example:
@@ -55,27 +55,28 @@ class Lambda(Layer):
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it may be called with any structure of tensors: it may."""
+        """Always true: it can be called with any structure of tensors."""
         return True
 
     @property
     def makes_masks(self) -> bool:
-        """Whether outputs may have a mask though no input has one."""
+        """Whether outputs can have a mask even if no input has one."""
         return self.mask is not None
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """What the argument `mask` says.
+        """The mask defined by the argument `mask`.
 
         Args:
-            inputs: of the function.
-            previous_mask: of the inputs.
+            inputs: inputs of the function.
+            previous_mask: mask of the inputs.
         """
         if callable(self.mask):
             return self.mask(inputs, previous_mask)
         return self.mask
 
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
-        """The function, which gets the input's mask if it has such an argument."""
+        """Call the function, passing the mask of the input if it has such an
+        argument."""
         named = dict(self.given)
         parameters = inspect.signature(self.function).parameters
         if "mask" in parameters:
@@ -85,12 +86,12 @@ class Lambda(Layer):
         return self.function(x, **named)
 
     def check_input(self, input_shape: Any) -> None:
-        """Any shape that the function takes."""
+        """Accepts any shape; the function checks it."""
 
     def get_config(self) -> dict[str, Any]:
-        """Refused: a function cannot be written down."""
+        """Refused: functions cannot be serialized."""
         raise NotImplementedError(
             f"[Lambda] a function cannot be saved or copied. Received: layer "
             f"{self.name!r} with {self.function!r}. Try a subclass of kurve.layers."
-            "Layer with that formula as call(self, x)."
+            "Layer with the formula in call(self, x)."
         )

@@ -1,4 +1,4 @@
-"""Cells with gates: how much of a state stays is computed too."""
+"""Gated cells, which compute how much of a state to keep."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kurve.plan import Shape
 
 
 class CellArguments(LayerArguments, total=False):
-    """Keras's arguments of cells with gates."""
+    """Keras arguments of gated cells."""
 
     implementation: int
 
 
 class _Gated(Cell):
-    """A cell whose gates have an activation of their own."""
+    """A cell with a separate activation for its gates."""
 
     recurrent_activation = activations.Chosen()
 
@@ -41,7 +41,7 @@ class LSTMCell(_Gated):
         units: at least 1.
         activation, recurrent_activation: name or object of `kurve.activations`, or None
             (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, recurrent_initializer, bias_initializer: name or object of
             `kurve.initializers`.
         unit_forget_bias: whether the bias of f starts at 1.
@@ -49,15 +49,15 @@ class LSTMCell(_Gated):
             `kurve.regularizers`.
         kernel_constraint, recurrent_constraint, bias_constraint: name or object of
             `kurve.constraints`.
-        dropout, recurrent_dropout: shares of x and of h that training drops, in [0, 1]:
-            the same ones in all steps of a sequence. With recurrent_dropout each gate
-            drops its own.
-        seed: of what is dropped: an integer, or None for the model's.
-        implementation: 1 or 2, without effect.
+        dropout, recurrent_dropout: fractions of x and h dropped in training, in [0, 1];
+            the same elements in all steps of a sequence. With recurrent_dropout, each
+            gate has its own mask.
+        seed: seed of the dropout: an integer, or None for the model's.
+        implementation: 1 or 2; has no effect.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: units below 1, a share outside [0, 1], or an unknown name.
+        ValueError: units below 1, a rate outside [0, 1], or an unknown name.
 
     Example:
         >>> cell = kurve.layers.LSTMCell(4)
@@ -141,7 +141,7 @@ class GRUCell(_Gated):
         units: at least 1.
         activation, recurrent_activation: name or object of `kurve.activations`, or None
             (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, recurrent_initializer, bias_initializer: name or object of
             `kurve.initializers`.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
@@ -149,12 +149,12 @@ class GRUCell(_Gated):
         kernel_constraint, recurrent_constraint, bias_constraint: name or object of
             `kurve.constraints`.
         dropout, recurrent_dropout, seed: see `LSTMCell`.
-        reset_after: whether r multiplies the product with h, or h.
-        implementation: 1 or 2, without effect.
+        reset_after: whether r multiplies the product with h, instead of h itself.
+        implementation: 1 or 2; has no effect.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: units below 1, a share outside [0, 1], or an unknown name.
+        ValueError: units below 1, a rate outside [0, 1], or an unknown name.
 
     Example:
         >>> cell = kurve.layers.GRUCell(4)
@@ -233,7 +233,7 @@ class GRUCell(_Gated):
 
 
 class _ForgetBias(initializers.Initializer):
-    """The values of a bias in which those of the forget gate are 1."""
+    """Initial bias values with 1 for the forget gate."""
 
     def __init__(self, inner: initializers.Initializer, units: int) -> None:
         self.inner, self.units = inner, units

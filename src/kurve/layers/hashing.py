@@ -1,4 +1,4 @@
-"""Layers that turn values into bins by a hash, called on arrays before a model."""
+"""Layers that hash values into bins, called on arrays or inputs of a model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kurve.layers.encoding import Encoding, EncodingArguments, encoded, shape_of
 
 
 def as_texts(where: str, x: Any) -> np.ndarray:
-    """Whole numbers and text as bytes in UTF-8, as TensorFlow writes them: an array of
-    objects.
+    """Convert whole numbers and text to UTF-8 bytes, as TensorFlow does: an object
+    array.
 
     Raises:
         TypeError: anything else.
     """
     array = x if isinstance(x, np.ndarray) else np.array(x)
-    if array.dtype.kind == "f":  # TensorFlow cuts the fraction off
+    if array.dtype.kind == "f":  # TensorFlow truncates fractions
         array = array.astype(np.int64)
     if array.dtype.kind not in "iuSUO":
         raise TypeError(
@@ -42,7 +42,7 @@ def as_texts(where: str, x: Any) -> np.ndarray:
 
 
 def checked_salt(where: str, salt: Any) -> tuple[int, int] | None:
-    """The key of SipHash: two integers, or one that counts for both."""
+    """The SipHash key: two integers, or one used for both."""
     pair = (salt, salt) if is_integer(salt) else salt
     if pair is None:
         return None
@@ -59,7 +59,7 @@ def checked_salt(where: str, salt: Any) -> tuple[int, int] | None:
 
 
 def hashed(texts: np.ndarray, bins: int, salt: tuple[int, int] | None) -> np.ndarray:
-    """The bin of each text: its FarmHash or, with a salt, its SipHash, modulo bins."""
+    """The bin of each text: its FarmHash, or SipHash with a salt, modulo bins."""
     one: Callable[[bytes], int] = fingerprint
     if salt is not None:
 
@@ -72,22 +72,22 @@ def hashed(texts: np.ndarray, bins: int, salt: tuple[int, int] | None) -> np.nda
 
 
 class Hashing(Encoding):
-    """Text or whole numbers as bins, by a hash of their characters; no vocabulary is
-    needed, and different values may share a bin.
+    """Hash text or whole numbers into bins; no vocabulary is needed, and different
+    values can share a bin.
 
     Source: FarmHash64, and SipHash64 with a salt; arguments and bins are those of
             keras.layers.Hashing, which computes with TensorFlow.
 
     Args:
         num_bins: at least 1.
-        mask_value: a value for bin 0, in which there is then nothing else.
-        salt: None, an integer or two of them, the key of SipHash64.
+        mask_value: a value that gets bin 0 to itself.
+        salt: None, or the SipHash64 key: one or two integers.
         output_mode: "int", "one_hot", "multi_hot" or "count", see `CategoryEncoding`.
         sparse: False.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: num_bins below 1, a bad salt or mode.
+        ValueError: num_bins below 1, or an invalid salt or mode.
         TypeError: values that are neither text nor numbers.
 
     Example:
@@ -113,7 +113,7 @@ class Hashing(Encoding):
         is_text = isinstance(mask_value, str) and not has_lone_surrogate(mask_value)
         if not (mask_value is None or is_text or is_integer(mask_value)):
             raise ValueError(
-                "[Hashing] mask_value must be None, text or a whole number. "
+                "[Hashing] mask_value must be None, a string or a whole number. "
                 f"Received: mask_value={mask_value!r}. Try mask_value=''."
             )
         self.mask_value = mask_value
@@ -134,7 +134,7 @@ class Hashing(Encoding):
 
 
 class HashedCrossing(Encoding):
-    """Two or more columns as one: a bin for each combination of values, by a hash.
+    """Cross two or more columns: hash each combination of values into a bin.
 
     Source: arguments and bins are those of keras.layers.HashedCrossing, which computes
             with TensorFlow.
@@ -180,7 +180,7 @@ class HashedCrossing(Encoding):
         shapes = {column.shape for column in columns}
         if len(columns) < 2 or len(shapes) != 1:
             raise ValueError(
-                "[HashedCrossing] x must be two or more arrays of one shape. "
+                "[HashedCrossing] x must be two or more arrays of the same shape. "
                 f"Received: {[one.shape for one in columns]}. Try [first, second]."
             )
         (shape,) = shapes
@@ -201,7 +201,7 @@ class HashedCrossing(Encoding):
     encoded_shape = Hashing.encoded_shape
 
     def _keys(self, column: np.ndarray) -> np.ndarray:
-        """A number for each value: itself, or the hash of a text."""
+        """A number per value: the value itself, or the hash of a text."""
         if column.dtype.kind in "iu":
             return column.astype(object) & (2**64 - 1)
         if column.dtype.kind == "f":
@@ -214,7 +214,7 @@ class HashedCrossing(Encoding):
 
 
 def _accept_integers(common: Any) -> None:
-    """Keras's layers of whole numbers take their type as dtype; the result is int64."""
+    """Keras's integer layers accept an integer dtype; results here are int64."""
     dtype = common.get("dtype")
     if dtype is np.int32 or dtype is np.int64 or str(dtype) in ("int32", "int64"):
         common.pop("dtype")

@@ -1,4 +1,4 @@
-"""Attention of several heads: each asks in a projection of its own."""
+"""Multi-head attention, with separate projections per head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class HeadArguments(LayerArguments, total=False):
-    """Keras's arguments of both."""
+    """Keras arguments of both layers."""
 
     flash_attention: None
     kernel_constraint: str | Constraint | None
@@ -30,7 +30,7 @@ class HeadArguments(LayerArguments, total=False):
 
 
 class _Heads(Layer):
-    """Shared by both: projections, scores and the mean of values."""
+    """Shared by both: projections, scores and weighted means."""
 
     _supports_masking = True
 
@@ -72,7 +72,7 @@ class _Heads(Layer):
     def projection(
         self, equation: str, sizes: Sequence[int], name: str, gate: bool = False
     ) -> EinsumDense:
-        """A dense layer whose last axes have these sizes."""
+        """A dense layer with outputs of these last sizes."""
         out = equation.partition("->")[2]
         return EinsumDense(
             equation,
@@ -91,11 +91,11 @@ class _Heads(Layer):
     def seen(
         self, query: Any, value: Any, causal: bool, attention_mask: Any, masks: Any
     ) -> Any:
-        """Which keys each query may see: a mask that broadcasts to (B, T, S), or None
-        for all.
+        """Which keys each query can attend to: a mask that broadcasts to (B, T, S), or
+        None for all.
 
         Args:
-            masks: of query, value and key, each None or (B, T) and (B, S).
+            masks: masks of query, value and key: None, (B, T) or (B, S).
         """
         sizes = query.shape[1], value.shape[1]
         found: Any = allowed(*sizes, self.sliding_window, causal)
@@ -135,13 +135,13 @@ class _Heads(Layer):
     def shares(
         self, scores: Any, seen: Any, fused: bool, axes: Sequence[int] = (-1,)
     ) -> Any:
-        """The weights of values: the softmax of the scores of keys that are seen.
+        """The attention weights: softmax of the scores over visible keys.
 
         Args:
-            seen: with as many axes as scores, or None.
-            fused: whether Keras computes it in one function, in which a query that
-                sees nothing sees all; else it gets weights of 0.
-            axes: those of the keys.
+            seen: the mask with as many axes as scores, or None.
+            fused: whether Keras uses a fused kernel, in which a query that sees nothing
+                attends to everything; otherwise it gets weights of 0.
+            axes: axes of the keys.
         """
         if seen is not None:
             scores = ops.where(seen, scores, -1e9)
@@ -153,8 +153,8 @@ class _Heads(Layer):
 
 
 class MultiHeadAttention(_Heads):
-    """y = out(concatenated heads), each head softmax(q k^T / sqrt(key_dim)) v of linear
-    maps q, k and v of query, key and value.
+    """y = out(concatenated heads), where each head is softmax(q k^T / sqrt(key_dim)) v
+    with linear projections q, k and v of query, key and value.
 
     Shapes:   query (B, T, Q), value (B, S, V), key (B, S, K) -> y (B, T, Q); kernels
               query (Q, heads, key_dim), key (K, heads, key_dim), value (V, heads,
@@ -163,22 +163,22 @@ class MultiHeadAttention(_Heads):
 
     Args:
         num_heads, key_dim: at least 1.
-        value_dim: as key_dim if None.
-        dropout: share of the weights of values that training drops, in [0, 1].
-        use_bias: whether the linear maps have biases.
+        value_dim: key_dim if None.
+        dropout: fraction of attention weights dropped in training, in [0, 1].
+        use_bias: whether the projections have biases.
         output_shape: last axes of y; by default those of the query.
-        attention_axes: axes along which elements see each other; by default all but
+        attention_axes: axes to attend over; by default all except
             the first and the last.
-        sliding_window: how near a key must be to be seen; None for any.
+        sliding_window: maximum distance of visible keys; None for no limit.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
-        use_gate: whether heads are multiplied with a sigmoid of a linear map of query.
-        seed: of what is dropped: an integer, or None for the model's.
+        use_gate: whether to multiply heads by the sigmoid of a projection of query.
+        seed: seed of the dropout: an integer, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: sizes below 1; inputs or masks that do not fit each other.
+        ValueError: sizes below 1; inputs or masks that do not match.
 
     Example:
         >>> x = np.ones((2, 5, 4))
@@ -257,19 +257,19 @@ class MultiHeadAttention(_Heads):
     def build(  # type: ignore[override]
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
     ) -> None:
-        """Make the linear maps."""
+        """Create the projections."""
         key_shape = value_shape if key_shape is None else key_shape
         rank = len(query_shape)
         if len(value_shape) != rank or value_shape[1:-1] != key_shape[1:-1]:
             raise ValueError(
                 "[MultiHeadAttention] query, value and key must have the same number "
-                "of axes, and value and key the same ones but the last. Received: "
+                "of axes, and value and key equal ones except the last. Received: "
                 f"{query_shape}, {value_shape}, {key_shape}. Try key=value."
             )
         free = "abcdefgh"[: rank - 1]
         into = f"{free}x,xyz->{free}yz"
         keys, values = [self.num_heads, self.key_dim], [self.num_heads, self.value_dim]
-        # In this order, which is that of the weights.
+        # Keep this order: it is that of the weights.
         self._query_dense = self.projection(into, keys, "query")
         self._query_dense.build(query_shape)
         self._key_dense = self.projection(into, keys, "key")
@@ -298,18 +298,18 @@ class MultiHeadAttention(_Heads):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
-        """The formula.
+        """The forward pass.
 
         Args:
             query, value, key: see the class; key is value if None.
-            query_mask: not used: what counts is the mask of the query itself, which is
-                also the output's.
-            value_mask, key_mask: which of them count, (B, S); by default what the
-                layers before say.
-            attention_mask: which keys each query sees, (B, T, S), (T, S) or, with the
+            query_mask: unused: the mask carried by query counts, and becomes the
+                output's.
+            value_mask, key_mask: which of them are valid, (B, S); by default the masks
+                set by earlier layers.
+            attention_mask: which keys each query attends to, (B, T, S), (T, S) or, with
                 heads, (B, heads, T, S).
-            return_attention_scores: whether to return the weights of values as well.
-            use_causal_mask: whether element t sees only elements up to t.
+            return_attention_scores: whether to also return the attention weights.
+            use_causal_mask: whether element t attends only to elements up to t.
         """
         rank = len(query.shape) + 1  # with the axis of heads
         axes = self.attention_axes or tuple(range(1, rank - 2))
@@ -318,7 +318,7 @@ class MultiHeadAttention(_Heads):
         query_mask = query.mask if isinstance(query, Tensor) else None
         for x in (query, value, key):
             if isinstance(x, Tensor):
-                x.mask = None  # as in Keras, for all that read it after this layer
+                x.mask = None  # as in Keras, for all later readers
         seen = self.seen(
             query,
             value,
@@ -328,7 +328,7 @@ class MultiHeadAttention(_Heads):
         )
         q = self._query_dense(query) * (1.0 / math.sqrt(self.key_dim))
         k, v = self._key_dense(key), self._value_dense(value)
-        # Axes that see each other have other letters in keys and values.
+        # Axes attended over have different letters in keys and values.
         at_query = "abcdefghijklm"[:rank]
         others = iter("nopqrstuvwxyz")
         at_key = "".join(
@@ -355,7 +355,7 @@ class MultiHeadAttention(_Heads):
         return (y, weights) if return_attention_scores else y
 
     def penalize(self, graph: Graph, y: Any) -> None:
-        """Nothing: the linear maps do it."""
+        """Does nothing: the projections have the penalties."""
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
@@ -365,22 +365,22 @@ class MultiHeadAttention(_Heads):
 
 
 class GroupQueryAttention(_Heads):
-    """`MultiHeadAttention` in which several heads of queries share the keys and values
-    of one.
+    """`MultiHeadAttention` in which several query heads share one head of keys and
+    values.
 
     Shapes:   query (B, T, D), value (B, S, D), key (B, S, D) -> y (B, T, D)
     Source:   Ainslie et al. 2023; defaults follow keras.layers.GroupQueryAttention.
 
     Args:
-        head_dim, num_query_heads, num_key_value_heads: at least 1; the heads of keys
-            divide those of queries.
+        head_dim, num_query_heads, num_key_value_heads: at least 1; the number of key
+            heads must divide that of query heads.
         dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
             kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint,
             use_gate, seed: see `MultiHeadAttention`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: sizes below 1, or heads that do not divide.
+        ValueError: sizes below 1, or numbers of heads that do not divide.
 
     Example:
         >>> x = np.ones((2, 5, 4))
@@ -444,12 +444,12 @@ class GroupQueryAttention(_Heads):
     def build(  # type: ignore[override]
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
     ) -> None:
-        """Make the linear maps."""
+        """Create the projections."""
         key_shape = value_shape if key_shape is None else key_shape
         queries = [self.num_query_heads, self.head_dim]
         keys = [self.num_key_value_heads, self.head_dim]
         into = "abx,xyz->abyz"
-        # In this order, which is that of the weights.
+        # Keep this order: it is that of the weights.
         self._query_dense = self.projection(into, queries, "query")
         self._query_dense.build(query_shape)
         self._key_dense = self.projection(into, keys, "key")
@@ -476,11 +476,11 @@ class GroupQueryAttention(_Heads):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
-        """The formula.
+        """The forward pass.
 
         Args:
-            query_mask: which queries count, (B, T); by default what the layers before
-                say.
+            query_mask: which queries are valid, (B, T); by default the mask set by
+                earlier layers.
             query, value, key, value_mask, key_mask, attention_mask,
                 return_attention_scores, use_causal_mask: see `MultiHeadAttention`.
         """

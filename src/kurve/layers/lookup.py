@@ -1,5 +1,5 @@
-"""Layers that number the values of a vocabulary, called on arrays; that of numbers may
-also be in a model."""
+"""Layers that index the values of a vocabulary, called on arrays; IntegerLookup also
+works in a model."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from kurve.layers.encoding import (
 from kurve.layers.hashing import as_texts, checked_salt, hashed
 
 EXACT = 2**24
-"""Whole numbers below it are exact in float32."""
+"""Integers below this are exact in float32."""
 
 LOOKUP_MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 
 
 class _Lookup(Encoding):
-    """Base class. Index 0 stands for the mask token, if there is one in the mode "int";
-    the next num_oov_indices for values that are not in the vocabulary; then follow the
-    values of the vocabulary."""
+    """Base class. In mode "int", index 0 is the mask token, if there is one; the next
+    num_oov_indices are for values outside the vocabulary; then come the values of the
+    vocabulary."""
 
     arguments: tuple[str, ...] = (
         "max_tokens",
@@ -78,7 +78,7 @@ class _Lookup(Encoding):
         self.salt = checked_salt(where, salt)
         self._refuse(
             self.invert and self.output_mode != "int",
-            "invert belongs to output_mode='int'",
+            "invert needs output_mode='int'",
             f"output_mode={output_mode!r}",
             "output_mode='int'",
         )
@@ -96,7 +96,7 @@ class _Lookup(Encoding):
         else:
             self._refuse(
                 idf_weights is not None,
-                "idf_weights belong to a vocabulary",
+                "idf_weights need a vocabulary",
                 "idf_weights alone",
                 "vocabulary=[...]",
             )
@@ -106,18 +106,18 @@ class _Lookup(Encoding):
             where = type(self).__name__
             raise ValueError(f"[{where}] {rule}. Received: {received}. Try {fix}.")
 
-    # ------------------------------------------------------------ what differs
+    # ------------------------------------------------------------ hooks of subclasses
 
     def _values(self, x: Any) -> np.ndarray:
-        """x as an array of values that the vocabulary can hold."""
+        """Convert x to an array of values that the vocabulary can hold."""
         raise NotImplementedError
 
     def _line(self, text: str) -> Any:
-        """The value that a line of a file stands for."""
+        """Parse a line of a vocabulary file."""
         raise NotImplementedError
 
     def _outside(self, values: np.ndarray) -> np.ndarray:
-        """A number from 0 to num_oov_indices - 1 for values that are not known."""
+        """The out-of-vocabulary bucket, 0 to num_oov_indices - 1, of unknown values."""
         raise NotImplementedError
 
     # ------------------------------------------------------------ the vocabulary
@@ -133,18 +133,19 @@ class _Lookup(Encoding):
 
     @property
     def vocabulary(self) -> list[Any] | None:
-        """The values without the special ones, for `get_config`."""
+        """The values without special tokens, for `get_config`."""
         return list(self._tokens) or None
 
     def vocabulary_size(self) -> int:
-        """How many indices there are, the special ones included."""
+        """The number of indices, including special tokens."""
         return self._start + len(self._tokens)
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """The value of each index.
 
         Args:
-            include_special_tokens: whether the mask and the unknown stand before.
+            include_special_tokens: whether to include the mask and out-of-vocabulary
+                tokens.
         """
         special = [self.mask_token] * self._masks
         special += [self.oov_token] * self.num_oov_indices
@@ -154,12 +155,12 @@ class _Lookup(Encoding):
         """Replace the vocabulary.
 
         Args:
-            vocabulary: different values, or the path of a text file with one a line.
-                Special tokens may stand before them.
-            idf_weights: in the mode "tf_idf", a weight for each of them.
+            vocabulary: distinct values, or the path of a text file with one per line.
+                It can start with the special tokens.
+            idf_weights: in mode "tf_idf", one weight per value.
 
         Raises:
-            ValueError: nothing, a value twice, or weights that do not fit.
+            ValueError: no values, duplicate values, or weights that do not fit.
         """
         if isinstance(vocabulary, (str, Path)):
             tokens = [self._line(line) for line in _lines(vocabulary)]
@@ -171,7 +172,7 @@ class _Lookup(Encoding):
         twice = [token for token, count in Counter(tokens).items() if count > 1]
         self._refuse(
             not tokens or bool(twice),
-            "the vocabulary must hold different values",
+            "the vocabulary must hold distinct values",
             f"{twice[0]!r} twice" if twice else "nothing",
             "sorted(set(values))",
         )
@@ -179,7 +180,7 @@ class _Lookup(Encoding):
         reserved += [self.oov_token] * self.invert
         self._refuse(
             any(token in tokens for token in reserved),
-            "special tokens must stand at the beginning of a vocabulary, all in the "
+            "special tokens must either come first in the vocabulary, all in the "
             f"order {special}, or not be in it",
             f"a vocabulary of {len(tokens)} values with one of them",
             "a vocabulary without them",
@@ -194,7 +195,7 @@ class _Lookup(Encoding):
         needs, given = self.output_mode == "tf_idf", idf_weights is not None
         self._refuse(
             needs != given,
-            "idf_weights must be given with output_mode='tf_idf', and with no other",
+            "idf_weights must be passed for output_mode='tf_idf', and for no other",
             f"output_mode={self.output_mode!r}",
             "adapt(data), which computes them",
         )
@@ -206,27 +207,27 @@ class _Lookup(Encoding):
                 weights = np.concatenate([np.full(self._start, mean), weights])
             self._refuse(
                 len(weights) != self._start + len(tokens),
-                "there must be a weight for each value",
+                "there must be one weight per value",
                 f"{len(array)} weights for {len(tokens)} values",
-                "one for each",
+                "one per value",
             )
             self.idf_weights = tuple(weights.tolist())
         self._tokens = tokens
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Learn the vocabulary: all values, the most frequent first and, of equally
-        frequent ones, the last in the alphabet first.
+        """Learn the vocabulary: all values, most frequent first and, among equally
+        frequent ones, in reverse alphabetical order.
 
         Args:
-            data: an array or nested list of values, or batches of them.
-            steps: how many batches are taken; None for all.
+            data: an array or nested list of values, or an iterable of batches.
+            steps: number of batches to use; None for all.
 
         Raises:
-            ValueError: a vocabulary was given.
+            ValueError: a vocabulary was passed.
         """
         self._refuse(
             self._is_given,
-            "adapt would replace the vocabulary that was given",
+            "adapt would replace the vocabulary that was passed",
             f"{len(self._tokens)} values",
             f"{type(self).__name__}() without a vocabulary",
         )
@@ -258,7 +259,8 @@ class _Lookup(Encoding):
     # ------------------------------------------------------------ the call
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
-        """The indices of x, encoded as output_mode says; or its values, if inverted."""
+        """The indices of x, encoded according to output_mode; its values, if
+        inverted."""
         if self.is_symbolic(x):
             return super().__call__(x)
         self._refuse(
@@ -290,19 +292,19 @@ class _Lookup(Encoding):
 
     @property
     def _depth(self) -> int:
-        """How many columns a row has."""
+        """The number of columns of a row."""
         if self.pad_to_max_tokens and self.max_tokens is not None:
             return self.max_tokens
         return self.vocabulary_size()
 
     def _weights(self) -> np.ndarray:
-        """What each column counts in the mode "tf_idf"."""
+        """The weight of each column in mode "tf_idf"."""
         weights = np.zeros(self._depth, np.float32)
         weights[: self.vocabulary_size()] = self.idf_weights
         return weights
 
     def _indices_of(self, values: np.ndarray) -> np.ndarray:
-        """-1 for a masked value that has no index."""
+        """The indices of values; -1 for a masked value without an index."""
         known = {token: self._start + i for i, token in enumerate(self._tokens)}
         found = [known.get(value, -1) for value in values.ravel().tolist()]
         indices = np.array(found, np.int64).reshape(values.shape)
@@ -334,38 +336,38 @@ def _lines(path: str | Path) -> list[str]:
     """The lines of a text file."""
     if not Path(path).is_file():
         raise MissingFileError(
-            f"[vocabulary] there is no such file. Received: {str(path)!r}. "
-            "Try a list of values."
+            f"[vocabulary] no such file. Received: {str(path)!r}. Try a list of values."
         )
     return Path(path).read_text("utf-8").splitlines()
 
 
 class IntegerLookup(_Lookup):
-    """Whole numbers as indices of a vocabulary of numbers.
+    """Map integers to indices of a vocabulary.
 
     Source: arguments and indices follow keras.layers.IntegerLookup.
 
     Args:
-        max_tokens: the most indices, special ones included; None for any number.
-        num_oov_indices: indices for numbers that are not in the vocabulary; with 0 they
-            are an error, and several are chosen by the remainder of a division.
-        mask_token: None, or a number that has index 0, or none in other modes than
-            "int".
-        oov_token: what indices of unknown numbers are when inverted.
-        vocabulary: different numbers, or the path of a text file; None for `adapt`.
+        max_tokens: maximum number of indices, including special ones; None for no
+            limit.
+        num_oov_indices: indices for numbers outside the vocabulary; with 0, these are
+            an error; with several, the index is the number modulo num_oov_indices.
+        mask_token: None, or a number with index 0 (with no index in modes other than
+            "int").
+        oov_token: the number that represents unknown ones when inverted.
+        vocabulary: distinct numbers, or the path of a text file; None for `adapt`.
         vocabulary_dtype: "int64".
-        idf_weights: a weight for each, in the mode "tf_idf".
-        invert: whether indices are turned back into numbers.
+        idf_weights: one weight per value, in mode "tf_idf".
+        invert: whether to map indices back to numbers.
         output_mode: "int", "one_hot", "multi_hot", "count" or "tf_idf" (a count times
             log(1 + rows / (1 + rows with the value))), see `CategoryEncoding`.
         sparse: False.
-        pad_to_max_tokens: whether rows have max_tokens columns.
+        pad_to_max_tokens: whether to pad rows to max_tokens columns.
         oov_method: "floormod", or "farmhash" for the hash of `Hashing`.
-        salt: see `Hashing`; belongs to "farmhash".
+        salt: see `Hashing`; only for "farmhash".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a bad value, or a vocabulary that does not fit.
+        ValueError: an invalid value, or a vocabulary that does not fit.
 
     Example:
         >>> layer = kurve.layers.IntegerLookup(vocabulary=[12, 36, 1138])
@@ -414,7 +416,7 @@ class IntegerLookup(_Lookup):
         )
         self._refuse(
             salt is not None and oov_method != "farmhash",
-            "salt belongs to oov_method='farmhash'",
+            "salt needs oov_method='farmhash'",
             f"oov_method={oov_method!r}",
             "oov_method='farmhash'",
         )
@@ -446,7 +448,7 @@ class IntegerLookup(_Lookup):
         return np.asarray(values % self.num_oov_indices)
 
     def call(self, x: Any) -> Any:
-        """The formula, for a model."""
+        """The forward pass in a model."""
         tokens = np.asarray(self._tokens, np.float64)
         for wrong, rule, received, fix in (
             (not self._tokens, "there is no vocabulary yet", "a call", "adapt(x)"),
@@ -459,7 +461,7 @@ class IntegerLookup(_Lookup):
             ),
             (
                 self.num_oov_indices > 1 and self.oov_method != "floormod",
-                "a model has no hash",
+                "a model cannot hash",
                 f"oov_method={self.oov_method!r}",
                 "oov_method='floormod'",
             ),
@@ -491,24 +493,24 @@ class IntegerLookup(_Lookup):
 
 
 class StringLookup(_Lookup):
-    """Text as indices of a vocabulary.
+    """Map strings to indices of a vocabulary.
 
     Source: arguments and indices follow keras.layers.StringLookup.
 
     Args:
         max_tokens, idf_weights, invert, output_mode, sparse, pad_to_max_tokens: see
             `IntegerLookup`.
-        num_oov_indices: indices for text that is not in the vocabulary; with 0 it is an
-            error, and several are chosen by the hash of `Hashing`.
-        mask_token, oov_token: text or None, see `IntegerLookup`.
-        vocabulary: different texts, or the path of a text file; None for `adapt`.
+        num_oov_indices: indices for strings outside the vocabulary; with 0, these are
+            an error; with several, the index is chosen by the hash of `Hashing`.
+        mask_token, oov_token: strings or None, see `IntegerLookup`.
+        vocabulary: distinct strings, or the path of a text file; None for `adapt`.
         encoding: "utf-8".
         salt: see `Hashing`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a bad value, or a vocabulary that does not fit.
-        TypeError: values that are not text.
+        ValueError: an invalid value, or a vocabulary that does not fit.
+        TypeError: values that are not strings.
 
     Example:
         >>> layer = kurve.layers.StringLookup()
@@ -539,7 +541,7 @@ class StringLookup(_Lookup):
         for name, token in (("mask_token", mask_token), ("oov_token", oov_token)):
             self._refuse(
                 token is not None and not isinstance(token, str),
-                f"{name} must be text or None",
+                f"{name} must be a string or None",
                 f"{name}={token!r}",
                 f"{name}='[UNK]'",
             )

@@ -1,6 +1,6 @@
-"""The recurrent layers with a cell of their own: LSTM, GRU and SimpleRNN.
+"""The recurrent layers with built-in cells: LSTM, GRU and SimpleRNN.
 
-Their loops are those of `RNN` with this cell.
+They run like `RNN` with the same cell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kurve.layers.recurrent import RNN
 
 
 class CommonArguments(TypedDict, total=False):
-    """Arguments of every layer, but for those that these name themselves."""
+    """Arguments of every layer, except those listed explicitly here."""
 
     name: str | None
     trainable: bool
@@ -32,22 +32,21 @@ class CommonArguments(TypedDict, total=False):
 
 
 class GatedArguments(CommonArguments, total=False):
-    """Those of layers with gates."""
+    """Arguments of gated layers."""
 
     implementation: int
 
 
 class _Recurrent(RNN):
-    """What the three layers share: the arguments of their cell are theirs."""
+    """Shared by the three layers: they take the arguments of their cells."""
 
     cell: Cell
 
     def _start(self, cell: type[Cell], given: dict[str, Any]) -> None:
-        """Make the cell of those of the arguments that are its own, and the loop of the
-        others.
+        """Create the cell from its arguments, and the loop from the others.
 
         Args:
-            given: all arguments, by their names in the constructor.
+            given: all arguments, by name.
         """
         own = {name: given[name] for name in cell.arguments}
         names = [n for n in (*RNN.arguments, "activity_regularizer") if n in given]
@@ -62,8 +61,8 @@ class _Recurrent(RNN):
         if name in _OF_CELLS and "cell" in vars(self):
             return getattr(self.cell, name)
         raise AttributeError(
-            f"[{type(self).__name__}] a layer has no attribute {name!r}. "
-            "Received: a name that it does not know. Try dir(layer)."
+            f"[{type(self).__name__}] the layer has no attribute {name!r}. "
+            "Received: an unknown name. Try dir(layer)."
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -88,13 +87,13 @@ def _check_cudnn(where: str, use_cudnn: Any) -> Any:
     ):
         return use_cudnn
     raise ValueError(
-        f"[{where}] use_cudnn must be 'auto', True or False, without effect. "
+        f"[{where}] use_cudnn must be 'auto', True or False; it has no effect. "
         f"Received: use_cudnn={use_cudnn!r}. Try 'auto'."
     )
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory: `LSTMCell`, step after step.
+    """Long short-term memory: `LSTMCell` over all steps.
 
     Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
               return_state also h and c, (B, units) each. Weights: see `LSTMCell`
@@ -104,20 +103,20 @@ class LSTM(_Recurrent):
         units: at least 1.
         activation, recurrent_activation: name or object of `kurve.activations`, or None
             (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, recurrent_initializer, bias_initializer: name or object of
             `kurve.initializers`.
         unit_forget_bias: whether the bias of the forget gate starts at 1.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
             `kurve.regularizers`.
-        activity_regularizer: of the output, see `Layer`.
+        activity_regularizer: penalty of the output, see `Layer`.
         kernel_constraint, recurrent_constraint, bias_constraint: name or object of
             `kurve.constraints`.
         dropout, recurrent_dropout, seed: see `LSTMCell`.
         return_sequences, return_state, go_backwards, stateful, unroll,
             zero_output_for_mask: see `RNN`.
-        use_cudnn: "auto", True or False, without effect.
-        implementation: 1 or 2, without effect.
+        use_cudnn: "auto", True or False; has no effect.
+        implementation: 1 or 2; has no effect.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -165,7 +164,7 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Gated recurrent unit: `GRUCell`, step after step.
+    """Gated recurrent unit: `GRUCell` over all steps.
 
     Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
               return_state also h, (B, units). Weights: see `GRUCell`
@@ -175,20 +174,20 @@ class GRU(_Recurrent):
         units: at least 1.
         activation, recurrent_activation: name or object of `kurve.activations`, or None
             (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, recurrent_initializer, bias_initializer: name or object of
             `kurve.initializers`.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
             `kurve.regularizers`.
-        activity_regularizer: of the output, see `Layer`.
+        activity_regularizer: penalty of the output, see `Layer`.
         kernel_constraint, recurrent_constraint, bias_constraint: name or object of
             `kurve.constraints`.
         dropout, recurrent_dropout, seed: see `GRUCell`.
         return_sequences, return_state, go_backwards, stateful, unroll,
             zero_output_for_mask: see `RNN`.
         reset_after: see `GRUCell`.
-        use_cudnn: "auto", True or False, without effect.
-        implementation: 1 or 2, without effect.
+        use_cudnn: "auto", True or False; has no effect.
+        implementation: 1 or 2; has no effect.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -232,7 +231,7 @@ class GRU(_Recurrent):
 
 
 class SimpleRNN(_Recurrent):
-    """`SimpleRNNCell`, step after step.
+    """`SimpleRNNCell` over all steps.
 
     Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
               return_state also h, (B, units). Weights: see `SimpleRNNCell`
@@ -241,12 +240,12 @@ class SimpleRNN(_Recurrent):
     Args:
         units: at least 1.
         activation: name or object of `kurve.activations`, or None (identity).
-        use_bias: whether there is a bias.
+        use_bias: whether to add a bias.
         kernel_initializer, recurrent_initializer, bias_initializer: name or object of
             `kurve.initializers`.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
             `kurve.regularizers`.
-        activity_regularizer: of the output, see `Layer`.
+        activity_regularizer: penalty of the output, see `Layer`.
         kernel_constraint, recurrent_constraint, bias_constraint: name or object of
             `kurve.constraints`.
         dropout, recurrent_dropout, seed: see `SimpleRNNCell`.
@@ -290,7 +289,7 @@ class SimpleRNN(_Recurrent):
         self._start(SimpleRNNCell, locals())
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer; Keras's has no seed in it."""
+        """The arguments that recreate this layer, without seed, as in Keras."""
         config = super().get_config()
         if config["seed"] is None:
             del config["seed"]

@@ -1,4 +1,4 @@
-"""Masking: steps that do not count."""
+"""Masking of time steps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kurve.layers.base import Layer, LayerArguments
 
 
 class Masking(Layer):
-    """Marks the steps whose features are all `mask_value`: layers and losses behind it
-    leave them out.
+    """Masks the steps whose features all equal `mask_value`, so that later layers and
+    losses skip them.
 
     Shapes:   x (B, T, ..., C) -> y (B, T, ..., C), 0 at these steps, and its mask
               (B, T, ...)
@@ -22,7 +22,7 @@ class Masking(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: mask_value is no finite number.
+        ValueError: mask_value is not a finite number.
 
     Example:
         >>> x = np.array([[[1.0, 2.0], [0.0, 0.0]]])
@@ -43,16 +43,16 @@ class Masking(Layer):
         self.mask_value = float(mask_value)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The steps with a feature that is not `mask_value`.
+        """True for steps with a feature other than `mask_value`.
 
         Args:
             inputs: (B, T, ..., C).
-            previous_mask: not needed.
+            previous_mask: unused.
         """
         return ops.any(ops.not_equal(inputs, self.mask_value), -1)
 
     def call(self, x: Any) -> Any:
-        """x, with 0 at the other steps."""
+        """x, with masked steps set to 0."""
         mask = self.compute_mask(x)
         y = ops.where(ops.expand_dims(mask, -1), x, 0.0)
         y.mask = mask

@@ -1,10 +1,10 @@
-"""Masks: which steps of a sequence count.
+"""Masks: which steps of a sequence are valid.
 
-A tensor has its mask beside it (`Tensor.mask`, of dtype "bool", mostly (B, T)); each
-layer takes those of its inputs and says what its output's is. The rules are Keras's: a
-layer whose `call` has an argument `mask` gets that of its input, one of `query_mask`
-that of its input `query`. A layer that overrides `compute_mask`, or sets
-`supports_masking`, gives its output a mask; others drop it, with a warning.
+A tensor carries its mask (`Tensor.mask`, of dtype "bool", usually (B, T)); each layer
+reads the masks of its inputs and sets that of its output. The rules are Keras's: `call`
+with an argument `mask` receives the mask of the first input, one with `query_mask` that
+of its input `query`. A layer that overrides `compute_mask`, or sets `supports_masking`,
+gives its output a mask; others drop it, with a warning.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kurve.formulas.tensor import leaves, replaced
 
 
 def is_masked(*values: Any) -> bool:
-    """Whether a tensor among nested values has a mask."""
+    """Whether any tensor in nested values has a mask."""
     return any(
         getattr(leaf, "mask", None) is not None
         or getattr(leaf, "mask_sample", None) is not None
@@ -30,7 +30,7 @@ def is_masked(*values: Any) -> bool:
 
 
 def masks_of(value: Any) -> Any:
-    """The masks of tensors, in their structure."""
+    """The masks of tensors, in the same structure."""
     return replaced(value, lambda leaf: leaf.mask if _is_tensor(leaf) else None)
 
 
@@ -39,11 +39,11 @@ def _is_tensor(leaf: Any) -> bool:
 
 
 def hand_over(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Put the masks of the inputs among the arguments of `call`, where it has names for
-    them and none is given.
+    """Add the masks of the inputs to the arguments of `call`, if it has parameters for
+    them that were not passed.
 
     Returns:
-        The mask of the first input, in its structure.
+        The mask of the first input, in the same structure.
     """
     first = args[0] if args else next(iter(kwargs.values()))
     if not layer.has_formula:
@@ -82,10 +82,10 @@ def _holds_tensors(value: Any) -> bool:
 def attach(
     layer: Any, graph: Graph, args: Any, kwargs: Mapping[str, Any], y: Any, mask: Any
 ) -> Any:
-    """The outputs of a layer with their masks.
+    """Attach masks to the outputs of a layer.
 
     Args:
-        mask: of the first input.
+        mask: mask of the first input.
     """
     there = any(leaf is not None for leaf in leaves(mask))
     if not layer.supports_masking:
@@ -110,7 +110,7 @@ def attach(
         own = next(rest, None)
         if not _is_tensor(leaf) or leaf.mask is not None or own is None:
             return leaf
-        if id(leaf) in inputs:  # others may read it without the mask
+        if id(leaf) in inputs:  # others can read it without the mask
             leaf = leaf.without_mask()
         leaf.mask = own
         return leaf
@@ -126,8 +126,8 @@ def _as_mask(layer: Any, graph: Graph, mask: Any) -> Tensor | None:
         mask = graph.as_tensor(mask)
     if not isinstance(mask, Tensor):
         raise TypeError(
-            f"[{type(layer).__name__}] compute_mask must give a tensor, or None. "
-            f"Received: {mask!r}. Try functions of kurve.ops of its arguments."
+            f"[{type(layer).__name__}] compute_mask must return a tensor, or None. "
+            f"Received: {mask!r}. Try kurve.ops functions of its arguments."
         )
     return _bool(mask)
 
@@ -143,16 +143,16 @@ def _warn_of_loss(layer: Any) -> None:
         return
     layer._warned_of_mask = True
     warn(
-        f"[{type(layer).__name__}] layer {layer.name!r} gets a masked input and cannot "
-        "pass the mask on: layers and losses behind it take all steps as they are. Try "
+        f"[{type(layer).__name__}] layer {layer.name!r} gets a masked input but drops "
+        "the mask: later layers and losses treat all steps as valid. Try "
         "GlobalAveragePooling1D or another layer that reduces the steps before it; in "
-        "your own layers supports_masking = True, or a compute_mask that gives None."
+        "custom layers supports_masking = True, or a compute_mask that returns None."
     )
 
 
 def is_for_all(name: str, mask: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """Whether an argument of a call by hand is a mask that is one for all samples:
-    (T, S) or (1, T, S)."""
+    """Whether an argument of a direct call is a mask shared by all samples: (T, S) or
+    (1, T, S)."""
     if name != "attention_mask" or not arrays or mask is None:
         return False
     shape = np.shape(mask)
@@ -160,10 +160,10 @@ def is_for_all(name: str, mask: Any, arrays: Sequence[np.ndarray]) -> bool:
 
 
 def check_rows(where: str, named: Mapping[str, Any], arrays: Sequence[Any]) -> None:
-    """Refuse masks of a call by hand that are of other samples.
+    """Refuse masks in a direct call that do not match the samples.
 
     Args:
-        named: the numbers of arrays among them, the first of which is x.
+        named: indices of the arrays among them, the first of which is x.
     """
     for name, value in named.items():
         if name != "mask" and not name.endswith("_mask"):
@@ -172,17 +172,17 @@ def check_rows(where: str, named: Mapping[str, Any], arrays: Sequence[Any]) -> N
             mask = arrays[leaf.number] if hasattr(leaf, "number") else None
             if mask is not None and mask.shape[:1] != arrays[0].shape[:1]:
                 raise ValueError(
-                    f"[{where}] {name} must have a value for each sample of the input. "
+                    f"[{where}] {name} must have one value per sample of the input. "
                     f"Received: {name} of shape {mask.shape} for an input of shape "
                     f"{arrays[0].shape}. Try as many samples."
                 )
 
 
 def fitted(where: str, mask: Any, x: Any) -> Any:
-    """A mask of x (B, T, ...) with as many axes as x: (B, T, 1, ...).
+    """Expand a mask of x (B, T, ...) to as many axes as x: (B, T, 1, ...).
 
     Raises:
-        ValueError: its sizes are not those of x.
+        ValueError: its sizes do not match x.
     """
     from kurve.formulas import functions as ops
 
@@ -193,7 +193,7 @@ def fitted(where: str, mask: Any, x: Any) -> Any:
     )
     if not fits:
         raise ValueError(
-            f"[{where}] a mask must have the sizes of the first axes of its input. "
+            f"[{where}] a mask must match the first axes of its input. "
             f"Received: mask of shape {own} for an input of shape {shape}. "
             f"Try a mask of shape {shape[:2]}."
         )
@@ -202,7 +202,7 @@ def fitted(where: str, mask: Any, x: Any) -> Any:
 
 
 def either(masks: Any) -> Any:
-    """Where one of several masks holds; None where one is None."""
+    """The disjunction of several masks; None if any of them is None."""
     from kurve.formulas import functions as ops
 
     if masks is None or any(mask is None for mask in masks):

@@ -1,4 +1,4 @@
-"""Layers that join several inputs into one output, and functions that call them."""
+"""Layers that merge several inputs, and functions that call them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kurve.layers.masks import either, fitted
 class Merge(Layer):
     """Shared by all: a list of at least two inputs.
 
-    Inputs of fewer axes get axes of size 1 behind the batch axis; then shapes broadcast
-    as NumPy's do.
+    Inputs with fewer axes get axes of size 1 after the batch axis; then shapes
+    broadcast as in NumPy.
     """
 
     _supports_masking = True
@@ -29,7 +29,7 @@ class Merge(Layer):
         super().__init__(**common)
 
     def call(self, inputs: Any) -> Any:
-        """One output of several tensors."""
+        """Merge several tensors into one output."""
         where = type(self).__name__
         if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
             raise ValueError(
@@ -39,16 +39,16 @@ class Merge(Layer):
         if self.most is not None and len(inputs) > self.most:
             raise ValueError(
                 f"[{where}] the layer takes {self.most} tensors. "
-                f"Received: {len(inputs)}. Try one after the other."
+                f"Received: {len(inputs)}. Try several layers."
             )
         return self.merge(list(inputs))
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The formula of a list of tensors."""
+        """The formula for a list of tensors."""
         raise NotImplementedError
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The steps that count in one of the inputs; None if an input has no mask.
+        """The steps valid in any of the inputs; None if an input has no mask.
 
         Args:
             inputs: a list of tensors.
@@ -62,10 +62,10 @@ class Merge(Layer):
         return [None if x.mask is None else fitted(where, x.mask, x) for x in inputs]
 
     def check_input(self, input_shape: Any) -> None:
-        """Any shapes: the layer has no weights."""
+        """Accepts any shapes: the layer has no weights."""
 
     def one_by_one(self, inputs: list[Any], function: Callable[[Any, Any], Any]) -> Any:
-        """function(function(a, b), c)..., after giving all the same number of axes."""
+        """function(function(a, b), c)..., after equalizing the number of axes."""
         most = max(len(x.shape) for x in inputs)
         shapes = [x.shape for x in inputs]
         total = None
@@ -77,9 +77,9 @@ class Merge(Layer):
             except ValueError:
                 raise ValueError(
                     f"[{type(self).__name__}] the inputs must have shapes that "
-                    "broadcast: from the last axis on, sizes are equal or 1. "
+                    "broadcast: counted from the last axis, sizes are equal or 1. "
                     f"Received: {', '.join(map(str, shapes))}. "
-                    "Try a Dense layer that brings them to one size."
+                    "Try a Dense layer that gives them the same size."
                 ) from None
         return total
 
@@ -88,8 +88,8 @@ class _Chosen(Merge):
     """Shared by `Maximum` and `Minimum`."""
 
     def chosen(self, inputs: list[Any], function: Callable[[Any, Any], Any]) -> Any:
-        """`one_by_one`, where an input that does not count at a step takes the value of
-        the other."""
+        """Like `one_by_one`, but where an input is masked at a step, the other is
+        used."""
         masks = self.masks(inputs)
         if all(mask is None for mask in masks):
             return self.one_by_one(inputs, function)
@@ -130,7 +130,7 @@ class Subtract(Merge):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: other than two inputs, or shapes that do not broadcast.
+        ValueError: not two inputs, or shapes that do not broadcast.
 
     Example:
         >>> kurve.layers.Subtract()([np.ones((1, 2)), np.ones((1, 2))])
@@ -159,8 +159,7 @@ class Multiply(Merge):
     """
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The product, of the inputs that count; 0 where none does and all have a
-        mask."""
+        """The product of the unmasked inputs; 0 where all inputs are masked."""
         masks = self.masks(inputs)
         kept = [
             x if mask is None else ops.where(mask, x, 1.0)
@@ -191,7 +190,7 @@ class Average(Merge):
 
 
 class Maximum(_Chosen):
-    """y = max(a, b, ...), element by element; a tie shares the gradient.
+    """y = max(a, b, ...), element by element; ties split the gradient.
 
     Args:
         name, trainable, input_shape: see `Layer`.
@@ -205,12 +204,12 @@ class Maximum(_Chosen):
     """
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The largest of the inputs that count."""
+        """The largest of the unmasked inputs."""
         return self.chosen(inputs, ops.maximum)
 
 
 class Minimum(_Chosen):
-    """y = min(a, b, ...), element by element; a tie shares the gradient.
+    """y = min(a, b, ...), element by element; ties split the gradient.
 
     Args:
         name, trainable, input_shape: see `Layer`.
@@ -224,19 +223,19 @@ class Minimum(_Chosen):
     """
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The smallest of the inputs that count."""
+        """The smallest of the unmasked inputs."""
         return self.chosen(inputs, ops.minimum)
 
 
 class Concatenate(Merge):
-    """The inputs side by side along an axis.
+    """Concatenate the inputs along an axis.
 
     Args:
-        axis: counted with the batch axis, which is 0 and cannot be joined along.
+        axis: axis, counting the batch axis (0), which cannot be used.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: an axis that is no integer.
+        TypeError: axis is not an integer.
         ValueError: shapes that differ in another axis.
 
     Example:
@@ -256,12 +255,12 @@ class Concatenate(Merge):
         self.axis = int(axis)
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The inputs along `axis`."""
+        """The inputs concatenated along `axis`."""
         return ops.concatenate(inputs, self.axis)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The masks side by side; joined along the last axis, the steps that count in
-        one of the inputs. All steps of an input without a mask count.
+        """The concatenated masks; for the last axis, the steps valid in any of the
+        inputs. All steps of an input without a mask are valid.
 
         Args:
             inputs: a list of tensors.
@@ -281,18 +280,18 @@ class Concatenate(Merge):
 
 
 class Dot(Merge):
-    """The product of two inputs over one axis of each, sample by sample: for vectors
+    """The dot product of two inputs over one axis of each, per sample: for vectors
     y = sum(a b), (B, 1).
 
     Args:
-        axes: counted with the batch axis: one for both, or a pair.
-        normalize: whether the inputs are first divided by their norms along `axes`,
-            which gives the cosine similarity.
+        axes: axes, counting the batch axis: one for both inputs, or a pair.
+        normalize: whether to L2-normalize the inputs along `axes` first, which gives
+            the cosine similarity.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: axes that are no integers.
-        ValueError: other than two inputs, or axes of different sizes.
+        TypeError: axes that are not integers.
+        ValueError: not two inputs, or axes of different sizes.
 
     Example:
         >>> kurve.layers.Dot(axes=1)([np.ones((1, 3)), np.full((1, 3), 2.0)])
@@ -323,10 +322,10 @@ class Dot(Merge):
         self.normalize = check_flag("Dot", "normalize", normalize)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """None: the product is one of all steps.
+        """None: the product combines all steps.
 
         Args:
-            inputs, previous_mask: of the layer.
+            inputs, previous_mask: inputs and masks of the layer.
         """
         return None
 
@@ -365,7 +364,7 @@ def _listed(where: str, inputs: Any, masks: Any) -> Any:
         return None
     if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
         raise ValueError(
-            f"[{where}] mask must be a list with a mask or None for each input. "
+            f"[{where}] mask must be a list with one mask or None per input. "
             f"Received: {masks!r} for {len(inputs)} inputs. Try [None, mask]."
         )
     return masks
@@ -377,7 +376,7 @@ def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
 
     Args:
         inputs: tensors or arrays.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Add(**kwargs)(inputs)
 
@@ -388,7 +387,7 @@ def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
 
     Args:
         inputs: two tensors or arrays.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Subtract(**kwargs)(inputs)
 
@@ -399,7 +398,7 @@ def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
 
     Args:
         inputs: tensors or arrays.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Multiply(**kwargs)(inputs)
 
@@ -410,7 +409,7 @@ def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
 
     Args:
         inputs: tensors or arrays.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Average(**kwargs)(inputs)
 
@@ -421,7 +420,7 @@ def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
 
     Args:
         inputs: tensors or arrays.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Maximum(**kwargs)(inputs)
 
@@ -432,7 +431,7 @@ def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
 
     Args:
         inputs: tensors or arrays.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Minimum(**kwargs)(inputs)
 
@@ -444,7 +443,7 @@ def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
     Args:
         inputs: tensors or arrays.
         axis: see `Concatenate`.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Concatenate(axis=axis, **kwargs)(inputs)
 
@@ -461,6 +460,6 @@ def dot(
     Args:
         inputs: two tensors or arrays.
         axes, normalize: see `Dot`.
-        kwargs: of the layer.
+        kwargs: arguments of the layer.
     """
     return Dot(axes=axes, normalize=normalize, **kwargs)(inputs)

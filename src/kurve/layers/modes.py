@@ -1,7 +1,7 @@
 """Formulas that differ between training and prediction: `call(self, x, training=None)`.
 
-A plan is one for both. Where the two formulas differ, it holds both, and a value that
-is 1 in prediction and 0 in training chooses one.
+A plan serves both modes. If the two formulas differ, it contains both, and a value that
+is 1 in prediction and 0 in training selects one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from kurve.plan import Op
 def in_both_modes(
     graph: Graph, call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
-    """What a call gives in training while a model is trained, else what it gives in
-    prediction."""
+    """The result of a call in training mode while training, and in inference mode
+    otherwise."""
     first, outside = graph.mark(), graph.training
-    # Attention takes the masks away from its inputs.
+    # Attention removes the masks of its inputs.
     masks = [(leaf, leaf.mask) for leaf in leaves((args, kwargs)) if _batched(leaf)]
     try:
         graph.training = True
@@ -71,17 +71,17 @@ def in_both_modes(
 def set_mode(
     graph: Graph, first: Any, training: bool, layer: Any, x: Tensor, y: Any
 ) -> Any:
-    """The output of operations that act in one way in training, and in another in
-    prediction, when they are to act in one way always.
+    """Force operations whose behaviour depends on the mode to always behave as in
+    `training`.
 
     Args:
-        first: mark before the first of them: all behind it belong to the layer.
-        training: the way.
+        first: mark before the first operation; all later ones belong to the layer.
+        training: the mode to use.
         x, y: their input and output.
 
     Raises:
-        NotImplementedError: always as in training, of a layer whose outputs then depend
-            on other samples, or which moves images.
+        NotImplementedError: always training mode, for a layer whose outputs then depend
+            on other samples, or which transforms images.
     """
     if training is graph.training:
         return y
@@ -96,8 +96,8 @@ def set_mode(
                 return _ALWAYS[op.kind](x, op.attrs)
         if training:
             raise NotImplementedError(
-                f"[{type(layer).__name__}] in a model, the layer acts as in training "
-                "while the model is trained, and only then. Received: training=True. "
+                f"[{type(layer).__name__}] in a model, the layer runs in training mode "
+                "only while the model is trained. Received: training=True. "
                 "Try layer(x) without training."
             )
         if facts.training_only:
@@ -149,8 +149,7 @@ def _is_prediction(graph: Graph, x: Tensor) -> Tensor:
 
 
 def _shifted(part: list[Op], since: int, by: int) -> list[Op]:
-    """Operations that read values from a number on, as if these lay elsewhere; streams
-    of random numbers do not count."""
+    """Operations with inputs renumbered from a value on; random streams stay."""
     return [
         replace(
             op,

@@ -1,4 +1,4 @@
-"""Noise in training, nothing in prediction: added, or dropout of whole channels."""
+"""Noise layers, active only in training: added noise, dropout of whole channels."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class GaussianNoise(Layer):
 
 
 class GaussianDropout(Layer):
-    """In training, multiplies each element with normal noise of mean 1 and standard
-    deviation sqrt(rate / (1 - rate)), that of a dropout; in prediction it does nothing.
+    """In training, multiplies each element by normal noise with mean 1 and standard
+    deviation sqrt(rate / (1 - rate)), like dropout; in prediction it does nothing.
 
     Source: Srivastava et al. 2014, section 10; defaults follow
             keras.layers.GaussianDropout.
@@ -99,9 +99,9 @@ class GaussianDropout(Layer):
 
 
 class AlphaDropout(Layer):
-    """In training, sets each element to the lowest value of selu with probability
-    `rate`, and scales and shifts all so that mean 0 and variance 1 stay; in prediction
-    it does nothing. For networks with the activation "selu".
+    """In training, sets each element to the minimum of selu with probability `rate`,
+    then scales and shifts so that mean 0 and variance 1 are kept; in prediction it does
+    nothing. For networks with the activation "selu".
 
     Source: Klambauer et al. 2017, section "Alpha Dropout"; defaults follow
             keras.layers.AlphaDropout.
@@ -112,7 +112,7 @@ class AlphaDropout(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: rate outside [0, 1), a noise_shape that does not fit.
+        ValueError: rate outside [0, 1), or a noise_shape that does not fit.
 
     Example:
         >>> kurve.layers.AlphaDropout(0.1)([[1.0, 2.0]])
@@ -234,7 +234,7 @@ class SpatialDropout3D(_SpatialDropout):
 class SpatialDropout2D(_SpatialDropout):
     """`Dropout` of whole channels.
 
-    Neighbouring pixels are alike, so that a single dropped one could be read off the
+    Neighbouring pixels are similar, so single dropped pixels could be inferred from the
     others.
 
     Shapes: x (B, H, W, C) -> y the same.

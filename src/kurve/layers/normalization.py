@@ -1,4 +1,4 @@
-"""Shifting and scaling inputs to mean 0 and variance 1."""
+"""Standardizing inputs to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ EPSILON = 1e-7
 
 class Normalization(Layer):
     """y = (x - mean) / sqrt(variance), with mean and variance learned by `adapt` or
-    given.
+    passed.
 
-    Networks learn best from numbers around 0 of size 1: where a raw input runs from 0
-    to 20, all relus bend near 0, and the far end can only be reached by large weights.
+    Networks learn best from numbers of order 1 around 0: if a raw input ranges from 0
+    to 20, all relus bend near 0, and the far end needs large weights.
 
     Shapes: x (B, ..., C) -> y the same; mean and variance (C,) for axis=-1.
 
     Args:
-        axis: the axis or axes with a mean each: -1 (each feature), None (one mean for
-            all), or a tuple of axes.
-        mean, variance: given instead of `adapt`; numbers, or arrays of the sizes of
+        axis: the axis or axes with separate means: -1 (each feature), None (one mean
+            for all), or a tuple of axes.
+        mean, variance: passed instead of `adapt`; numbers, or arrays with the sizes of
             these axes.
         invert: undo the scaling: y = mean + x * sqrt(variance).
         name, trainable, input_shape: see `Layer`.
@@ -67,7 +67,7 @@ class Normalization(Layer):
         self.invert = check_flag("Normalization", "invert", invert)
         if (mean is None) != (variance is None):
             raise ValueError(
-                "[Normalization] mean and variance must be given together. "
+                "[Normalization] mean and variance must be passed together. "
                 f"Received: mean={mean}, variance={variance}. Try both, or adapt(x)."
             )
         self.given_mean = self._numbers("mean", mean)
@@ -90,7 +90,7 @@ class Normalization(Layer):
             rounded = None if array is None else array.astype(np.float32)
         if rounded is not None and not (rounded.size and np.isfinite(rounded).all()):
             raise ValueError(
-                f"[Normalization] {name} must be finite numbers that float32 holds. "
+                f"[Normalization] {name} must be finite numbers within float32. "
                 f"Received: {name}={value!r}. Try adapt(x)."
             )
         return array
@@ -135,13 +135,13 @@ class Normalization(Layer):
         self.adapt_variance = self.add_weight(
             kept, ones, name="variance", role="buffer"
         )
-        # Keras has a third weight that it never uses; lists of weights stay compatible.
+        # Keras has a third weight that it never uses; keep weight lists compatible.
         self.add_weight((), zeros, name="count", role="buffer")
 
     def _fitting(
         self, name: str, given: np.ndarray, input_shape: Shape
     ) -> initializers.Constant:
-        """The given numbers in the shape that samples of this shape need."""
+        """The passed numbers in the shape needed for samples of this shape."""
         kept = self._kept_shape(input_shape)
         shown = self._shown_shape(input_shape)
         try:
@@ -163,9 +163,9 @@ class Normalization(Layer):
                 `tf.data.Dataset` of batches.
 
         Raises:
-            ValueError: empty or non-finite data, another shape than before, or numbers
-                whose mean or variance float32 does not hold.
-            RuntimeError: mean and variance were given as arguments.
+            ValueError: empty or non-finite data, a different shape than before, or
+                numbers whose mean or variance overflows float32.
+            RuntimeError: mean and variance were passed as arguments.
         """
         from kurve.data import as_samples
 
@@ -175,7 +175,7 @@ class Normalization(Layer):
                 "Try Normalization()."
             )
         if not hasattr(data, "__array__") and hasattr(data, "cardinality"):
-            data = [np.asarray(batch) for batch in data]  # of a data set
+            data = [np.asarray(batch) for batch in data]  # from a dataset
             data = [b if b.ndim > 1 else b.reshape(-1, 1) for b in data]
         if (
             isinstance(data, (list, tuple))
@@ -193,7 +193,7 @@ class Normalization(Layer):
             ]
         if not all(np.isfinite(moment).all() for moment in moments):
             raise ValueError(
-                "[adapt] data must have a mean and a variance that float32 holds. "
+                "[adapt] data must have a mean and a variance within float32. "
                 f"Received: numbers up to {abs(x).max():.3g}. Try data in other units."
             )
         self.build((None, *x.shape[1:]))
@@ -216,7 +216,7 @@ class Normalization(Layer):
         return input_shape
 
     def _places(self, input_shape: Shape) -> list[int]:
-        """The axes of a sample with a mean each, in order."""
+        """The sample axes with separate means, in order."""
         if not self.axis:
             return []
         shape = (None, *input_shape)
@@ -251,12 +251,12 @@ class Normalization(Layer):
 
 
 def _joined(batches: Sequence[Any]) -> np.ndarray:
-    """One array of all batches."""
+    """Concatenate all batches."""
     arrays = [np.asarray(batch) for batch in batches]
     shapes = {array.shape[1:] for array in arrays}
     if len(shapes) > 1:
         raise ValueError(
-            "[adapt] all batches must hold samples of one shape. Received: samples of "
-            f"shapes {', '.join(map(str, sorted(shapes)))}. Try adapt(x) for an array."
+            "[adapt] all batches must hold samples of the same shape. Received: "
+            f"samples of shapes {', '.join(map(str, sorted(shapes)))}. Try one array."
         )
     return np.concatenate(arrays)

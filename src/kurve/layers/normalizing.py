@@ -1,4 +1,4 @@
-"""Layers that bring each sample, or groups of its channels, to one size."""
+"""Normalization layers over samples or groups of channels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class UnitNormalization(Layer):
     """y = x / sqrt(sum(x^2)), with the sum over some axes: vectors of length 1.
 
     Args:
-        axis: the axis, or several, counted with the batch axis.
+        axis: axis or axes, counting the batch axis.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: axes that are no integers.
+        TypeError: axes that are not integers.
         ValueError: when built: axes that samples do not have.
 
     Example:
@@ -40,7 +40,7 @@ class UnitNormalization(Layer):
         self.axis = checked_axes("UnitNormalization", axis)
 
     def call(self, x: Any) -> Any:
-        """The formula."""
+        """The forward pass."""
         axes: Any = places("UnitNormalization", self.axis, x)
         return ops.normalize(x, axes, 2, 1e-12)
 
@@ -58,12 +58,12 @@ class RMSNormalization(Layer):
     Source:   Zhang & Sennrich 2019; defaults follow keras.layers.RMSNormalization.
 
     Args:
-        axis: the axis, or several, counted with the batch axis.
+        axis: axis or axes, counting the batch axis.
         epsilon: added to the mean, at least 0.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: axes that are no integers.
+        TypeError: axes that are not integers.
         ValueError: epsilon below 0; when built: axes that samples do not have.
 
     Example:
@@ -86,20 +86,20 @@ class RMSNormalization(Layer):
         self.scale: Variable
 
     def build(self, input_shape: Any) -> None:
-        """Make the scale."""
+        """Create the scale."""
         axes = places("RMSNormalization", self.axis, input_shape)
         shape = [input_shape[a] for a in axes]
         self.scale = self.add_weight(shape, "ones", name="scale")
 
     def call(self, x: Any) -> Any:
-        """The formula."""
+        """The forward pass."""
         axes = places("RMSNormalization", self.axis, x)
         size = ops.rsqrt(ops.mean(ops.square(x), axes, True) + self.epsilon)
         return x * size * along(self.scale, axes, x)
 
 
 def along(variable: Any, axes: Sequence[int], x: Any) -> Any:
-    """A variable whose axes are these of x, so that it broadcasts with x."""
+    """Reshape a variable whose axes are `axes` of x to broadcast with x."""
     rank = len(x.shape)
     if list(axes) == list(range(rank - len(axes), rank)):
         return variable
@@ -115,10 +115,10 @@ class GroupNormalization(Layer):
     Source:   Wu & He 2018; defaults follow keras.layers.GroupNormalization.
 
     Args:
-        groups: their number, which must divide C; -1 for a group of each channel.
-        axis: that of the channels.
+        groups: number of groups, which must divide C; -1 for one group per channel.
+        axis: the channel axis.
         epsilon: added to the variance, at least 0.
-        center, scale: whether there is a beta, a gamma.
+        center, scale: whether to use beta and gamma.
         beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
             beta_constraint, gamma_constraint: name or object.
         name, trainable, input_shape: see `Layer`.
@@ -188,7 +188,7 @@ class GroupNormalization(Layer):
         self.beta: Variable | None = None
 
     def build(self, input_shape: Any) -> None:
-        """Make gamma and beta."""
+        """Create gamma and beta."""
         (axis,) = places("GroupNormalization", self.axis, input_shape)
         channels = input_shape[axis]
         groups = channels if self.groups == -1 else self.groups
@@ -208,7 +208,7 @@ class GroupNormalization(Layer):
                 setattr(self, name, weight)
 
     def call(self, x: Any) -> Any:
-        """The formula."""
+        """The forward pass."""
         (axis,) = places("GroupNormalization", self.axis, x)
         sample = list(x.shape[1:])
         channels = sample[axis - 1]

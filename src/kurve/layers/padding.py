@@ -1,5 +1,4 @@
-"""Layers that change the size of a sample: zeros around it, less of it, or each element
-several times."""
+"""Layers that change the size of a sample: zero padding, cropping and upsampling."""
 
 from __future__ import annotations
 
@@ -69,7 +68,8 @@ class _ZeroPadding(Images):
 
 
 class ZeroPadding1D(_ZeroPadding):
-    """Zeros before and after a sequence: x (B, L, C) -> y (B, left + L + right, C).
+    """Pad a sequence with zeros at both ends: x (B, L, C) -> y (B, left + L + right,
+    C).
 
     Args:
         padding: an integer, or (left, right).
@@ -77,7 +77,7 @@ class ZeroPadding1D(_ZeroPadding):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: padding of another form, or below 0.
+        ValueError: padding of another form, or negative.
 
     Example:
         >>> kurve.layers.ZeroPadding1D((1, 0))(np.ones((1, 2, 1))).ravel()
@@ -88,7 +88,7 @@ class ZeroPadding1D(_ZeroPadding):
 
 
 class ZeroPadding2D(_ZeroPadding):
-    """Rows and columns of zeros around an image.
+    """Pad an image with rows and columns of zeros.
 
     Shapes: x (B, H, W, C) -> y (B, top + H + bottom, left + W + right, C)
     Source: defaults follow keras.layers.ZeroPadding2D.
@@ -99,7 +99,7 @@ class ZeroPadding2D(_ZeroPadding):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: padding of another form, or below 0.
+        ValueError: padding of another form, or negative.
 
     Example:
         >>> kurve.layers.ZeroPadding2D(1)(np.ones((1, 2, 2, 1)))[0, :, :, 0]
@@ -111,7 +111,7 @@ class ZeroPadding2D(_ZeroPadding):
 
 
 class ZeroPadding3D(_ZeroPadding):
-    """Zeros around a volume.
+    """Pad a volume with zeros.
 
     Shapes: x (B, D, H, W, C) -> y (B, front + D + back, top + H + bottom, left + W +
             right, C)
@@ -124,7 +124,7 @@ class ZeroPadding3D(_ZeroPadding):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: padding of another form, or below 0.
+        ValueError: padding of another form, or negative.
 
     Example:
         >>> x = np.ones((1, 1, 1, 2, 1))
@@ -138,21 +138,22 @@ class ZeroPadding3D(_ZeroPadding):
 
 
 class Cropping3D(Images):
-    """A volume without its border.
+    """Crop the border of a volume.
 
     Shapes:   x (B, D, H, W, C) -> y (B, D - front - back, H - top - bottom, W - left -
               right, C)
-    Backward: dx = dy inside, 0 in the border
+    Backward: dx = dy inside, 0 at the border
     Source:   defaults follow keras.layers.Cropping3D.
 
     Args:
         cropping: an integer, (depth, rows, columns) or ((front, back), (top, bottom),
-            (left, right)): how many elements are left out.
+            (left, right)): how many elements to crop.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: cropping of another form, or below 0; when built: it leaves nothing.
+        ValueError: cropping of another form, or negative; when built: nothing would be
+            left.
 
     Example:
         >>> x = np.arange(27.0).reshape(1, 3, 3, 3, 1)
@@ -252,11 +253,12 @@ class UpSampling1D(_UpSampling):
 
 
 class UpSampling2D(_UpSampling):
-    """Enlarges an image by a whole number along each axis.
+    """Enlarges an image by an integer factor along each axis.
 
     Shapes:   x (B, H, W, C) -> y (B, size H, size W, C)
-    Backward: the transposed map: each pixel gets the dy of all pixels it went into
-    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" takes the centres
+    Backward: the transposed map: each pixel receives the dy of all pixels it
+        contributed to
+    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" assumes the centres
               of pixels to be at half-integers.
 
     Args:
@@ -303,7 +305,7 @@ class UpSampling3D(_UpSampling):
     Source: defaults follow keras.layers.UpSampling3D.
 
     Args:
-        size: one integer for all axes, or one for each.
+        size: one integer for all axes, or one per axis.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 

@@ -1,4 +1,4 @@
-"""A penalty on what a layer passes on."""
+"""A penalty on the output of a layer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from kurve.regularizers import L1L2
 
 
 class ActivityRegularization(Layer):
-    """y = x, with l1 sum |x| + l2 sum x^2, averaged over the samples of a batch, as a
-    term of the loss.
+    """y = x, with l1 sum |x| + l2 sum x^2, averaged over the batch, added to the loss.
 
     Source: defaults follow keras.layers.ActivityRegularization.
 
@@ -37,9 +36,9 @@ class ActivityRegularization(Layer):
     ) -> None:
         if common.get("activity_regularizer") is not None:
             raise ValueError(
-                "[ActivityRegularization] the penalty is l1 and l2. "
+                "[ActivityRegularization] the penalty is defined by l1 and l2. "
                 f"Received: activity_regularizer={common['activity_regularizer']!r} "
-                "too. Try l1 and l2 alone."
+                "too. Try only l1 and l2."
             )
         super().__init__(**common)
         self.activity_regularizer = L1L2(l1, l2)

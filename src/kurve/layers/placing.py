@@ -1,4 +1,4 @@
-"""Layers as a plan: the places of their weights, and their operations."""
+"""Lowering layers to a plan: positions of weights, and operations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lower(
 
 
 def all_layers(layers: Iterable[Any]) -> list[Any]:
-    """The layers, with those of models in the place of these; each once."""
+    """The layers, with nested models replaced by their layers; each once."""
     found: dict[int, Any] = {}
     for layer in layers:
         inner = inner_network(layer)
@@ -46,12 +46,12 @@ def all_layers(layers: Iterable[Any]) -> list[Any]:
 
 
 def streams_of(layers: Sequence[Any]) -> dict[int, int]:
-    """The number of each layer, by its id: the key of its random streams."""
+    """The index of each layer, by id: the key of its random streams."""
     return {id(layer): i for i, layer in enumerate(all_layers(layers))}
 
 
 def place_all(graph: Graph, layers: Iterable[Any], trainable: bool) -> None:
-    """Give all variables a place in the flat vectors, layer after layer."""
+    """Assign positions in the flat vectors to all variables, layer by layer."""
     for variable, flag in placements(layers, trainable):
         graph.place(variable, flag)
 
@@ -59,7 +59,7 @@ def place_all(graph: Graph, layers: Iterable[Any], trainable: bool) -> None:
 def placements(
     layers: Iterable[Any], trainable: bool
 ) -> Iterator[tuple[Variable, bool]]:
-    """The variables of layers, models and their parts, and whether they are trained."""
+    """The variables of layers, models and sublayers, and whether they are trainable."""
     for layer in layers:
         inner = inner_network(layer)
         if inner is not None:
@@ -72,7 +72,7 @@ def placements(
 
 
 def flags_of(layers: Iterable[Any]) -> list[bool]:
-    """The `trainable` flags of layers, models and their parts."""
+    """The `trainable` flags of layers, models and sublayers."""
     flags: list[bool] = []
     for layer in layers:
         inner = inner_network(layer)
@@ -86,11 +86,11 @@ def flags_of(layers: Iterable[Any]) -> list[bool]:
 def assign_all(
     where: str, variables: Sequence[Variable], values: Sequence[Any]
 ) -> None:
-    """Assign each value to its variable, after checking all of them."""
+    """Check all values, then assign each to its variable."""
     if not isinstance(values, Iterable):
         raise TypeError(
             f"[set_weights] weights must be a list of arrays. Received: {values!r}. "
-            "Try a list such as get_weights() gives."
+            "Try a list like that of get_weights()."
         )
     arrays = [
         as_numbers("set_weights", f"weights[{i}]", value, np.float32)
@@ -100,14 +100,14 @@ def assign_all(
         raise ValueError(
             f"[set_weights] {where} has {len(variables)} weights: "
             f"{', '.join(f'{v.name} {v.shape}' for v in variables)}. "
-            f"Received: {len(arrays)} arrays. Try a list such as get_weights() gives."
+            f"Received: {len(arrays)} arrays. Try a list like that of get_weights()."
         )
     for variable, array in zip(variables, arrays, strict=True):
         if array.shape != variable.shape:
             raise ValueError(
                 f"[set_weights] {variable.name} has shape {variable.shape}. "
                 f"Received: shape {array.shape}. "
-                "Try a list such as get_weights() gives."
+                "Try a list like that of get_weights()."
             )
         if not np.isfinite(array).all():
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean element of each window, or of a whole sample."""
+"""Pooling layers: the maximum or mean of each window, or of a whole sample."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ class MaxPooling1D(_Pooling):
 
 
 class MaxPooling2D(_Pooling):
-    """The largest element of each window, for every channel by itself.
+    """The maximum of each window, per channel.
 
     Shapes:   x (B, H, W, C) -> y (B, P, Q, C)
-    Backward: dy goes to the first largest element of its window, row by row; the zeros
+    Backward: dy goes to the first maximum of its window in row-major order; the zeros
               of padding="same" never win.
     Source:   Riesenhuber & Poggio 1999; defaults follow keras.layers.MaxPooling2D.
 
     Args:
-        pool_size: one integer for all axes, or one for each.
-        strides: how far the window moves; None for pool_size.
+        pool_size: one integer for all axes, or one per axis.
+        strides: step of the window; None for pool_size.
         padding, data_format: see `Conv2D`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a number below 1, an unknown padding; when built: samples smaller
+        ValueError: a number below 1, or an unknown padding; when built: samples smaller
             than the window.
 
     Example:
@@ -114,7 +114,7 @@ class AveragePooling1D(_Pooling):
 
 
 class AveragePooling2D(_Pooling):
-    """The mean of each window, for every channel by itself; padding does not count.
+    """The mean of each window, per channel; padding does not count.
 
     Shapes:   x (B, H, W, C) -> y (B, P, Q, C)
     Backward: dy / (elements in the window) goes to each of them.
@@ -174,7 +174,7 @@ class _GlobalPooling(Images):
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
-    """The largest element along the axis: x (B, L, C) -> y (B, C).
+    """The maximum along the axis: x (B, L, C) -> y (B, C).
 
     Args: as `GlobalMaxPooling2D`.
 
@@ -190,20 +190,20 @@ class GlobalMaxPooling1D(_GlobalPooling):
 
 
 class GlobalMaxPooling2D(_GlobalPooling):
-    """The largest element of each channel.
+    """The maximum of each channel.
 
     Shapes:   x (B, H, W, C) -> y (B, C), or (B, 1, 1, C) with keepdims
-    Backward: dy goes to the first largest element, row by row.
+    Backward: dy goes to the first maximum in row-major order.
     Source:   defaults follow keras.layers.GlobalMaxPooling2D.
 
     Args:
         data_format: None or "channels_last".
-        keepdims: whether the axes stay, with length 1.
+        keepdims: whether to keep the axes with length 1.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: data_format="channels_first".
-        TypeError: keepdims neither true nor false.
+        TypeError: keepdims is neither true nor false.
 
     Example:
         >>> kurve.layers.GlobalMaxPooling2D()(np.arange(16.0).reshape(1, 4, 4, 1))
@@ -214,13 +214,13 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean along the axis: x (B, L, C) -> y (B, C); of a masked input, the mean of
-    the steps that count (NaN if none does).
+    """The mean along the axis: x (B, L, C) -> y (B, C); for a masked input, the mean
+    over valid steps (NaN if there are none).
 
     Args: as `GlobalMaxPooling2D`.
 
     Raises:
-        ValueError: as `GlobalMaxPooling2D`; a mask of another shape than (B, L).
+        ValueError: as `GlobalMaxPooling2D`; a mask whose shape is not (B, L).
 
     Example:
         >>> kurve.layers.GlobalAveragePooling1D()(np.arange(6.0).reshape(1, 6, 1))
@@ -230,10 +230,10 @@ class GlobalAveragePooling1D(_GlobalPooling):
     axes, mode = 1, "average"
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """None: there are no steps left.
+        """None: no steps are left.
 
         Args:
-            inputs, previous_mask: of the layer.
+            inputs, previous_mask: inputs and masks of the layer.
         """
         return None
 
@@ -241,7 +241,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         self.check_axes(x.sample)
         if tuple(mask.shape) != tuple(x.shape[:2]):
             raise ValueError(
-                f"[GlobalAveragePooling1D] the mask of layer {self.name!r} must have "
+                f"[GlobalAveragePooling1D] the mask of layer {self.name!r} must match "
                 f"the first two axes of its input. Received: a mask of shape "
                 f"{tuple(mask.shape)} for an input of shape {x.shape}. "
                 f"Try a mask of shape {tuple(x.shape[:2])}."
@@ -310,7 +310,7 @@ class AveragePooling3D(_Pooling):
 
 
 class GlobalMaxPooling3D(_GlobalPooling):
-    """The largest element of each channel: x (B, D, H, W, C) -> y (B, C).
+    """The maximum of each channel: x (B, D, H, W, C) -> y (B, C).
 
     Args: as `GlobalMaxPooling2D`.
 

@@ -1,7 +1,7 @@
-"""Layers that go through a sequence step by step: `RNN`, for any cell.
+"""Recurrent layers: `RNN`, for any cell.
 
-Where engines know the cell and its activations, a loop is one operation; else it is
-written out. Both give the same numbers.
+If engines know the cell and its activations, the loop is one operation; otherwise it is
+unrolled. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -33,37 +33,37 @@ from kurve.plan import Shape
 
 
 class RNN(Layer):
-    """A cell, step after step: its states go from one step to the next one.
+    """Runs a cell over the steps of a sequence, passing its states along.
 
     Shapes:   x (B, T, ...) -> y (B, units), the output of the last step; with
               return_sequences (B, T, units)
     Source:   defaults follow keras.layers.RNN.
 
     A cell is a layer with `call(inputs, states)`, which returns the output and the new
-    states, and with `state_size`, an integer or a list of one for each state. It may
-    have `output_size`, by default the size of the first state, and
+    states, and with `state_size`, an integer or a list with one per state. It can
+    define `output_size`, by default the size of the first state, and
     `get_initial_state(batch_size)`, by default zeros.
 
-    Steps that a mask leaves out keep the states, and their output is the one before.
+    Masked steps keep the states and repeat the previous output.
 
     Args:
-        cell: a cell, or a list of them, which is a stack.
-        return_sequences: whether to give the outputs of all steps.
-        return_state: whether to give the last states as well, behind the output.
-        go_backwards: whether to begin with the last step; outputs are in the order in
-            which they are computed.
-        stateful: whether the last states of row b of a batch are the first ones of row
-            b of the next batch, in `fit`, `evaluate`, `predict` and calls, until
-            `reset_state`. All batches then have one number of rows, which `Input` says:
-            batch_shape=(32, None, 8).
-        unroll: True or False, without effect.
-        zero_output_for_mask: whether the outputs of steps that a mask leaves out are 0.
+        cell: a cell, or a list of cells to stack.
+        return_sequences: whether to return the outputs of all steps.
+        return_state: whether to also return the last states, after the output.
+        go_backwards: whether to process the steps in reverse; outputs are in processing
+            order.
+        stateful: whether the last states of row b become the initial states of row b of
+            the next batch, in `fit`, `evaluate`, `predict` and direct calls, until
+            `reset_state`. All batches then have the same size, which `Input` must
+            declare: batch_shape=(32, None, 8).
+        unroll: True or False; has no effect.
+        zero_output_for_mask: whether outputs of masked steps are 0.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: something other than a cell; samples of less than two axes; when
-            called: initial states that do not fit the cell; stateful in a model that
-            does not say how many rows a batch has.
+        ValueError: not a cell; samples with fewer than two axes; when called: initial
+            states that do not fit the cell, or stateful in a model without a fixed
+            batch size.
 
     Example:
         >>> class Sum(kurve.layers.Layer):
@@ -115,47 +115,47 @@ class RNN(Layer):
         if not self.trainable:
             self.cell.trainable = False
 
-    # ---------------------------------------------------------------- states that stay
+    # ---------------------------------------------------------------- persistent states
 
     @property
     def states(self) -> list[Any] | None:
-        """Those that stay from one batch to the next, variables (B, size) each; None
-        where there are none, or as long as B is not known."""
+        """The persistent states, variables (B, size); None if there are none, or while
+        B is unknown."""
         return self._kept
 
     def reset_state(self) -> None:
-        """Set the states that stay to zeros."""
+        """Reset the persistent states to zeros."""
         for state in leaves(self._kept or []):
             state.write(np.zeros(state.shape, np.float32))
 
     reset_states = reset_state
 
     def keep_states(self, rows: int | None) -> None:
-        """Make the states that stay, for batches of so many rows.
+        """Create the persistent states for batches of this size.
 
         Raises:
-            ValueError: it is not known how many, or the states have others.
+            ValueError: unknown batch size, or one that differs from the states.
         """
         where = type(self).__name__
         if self._kept is None:
             rows = self.given_batch_size or rows
             if rows is None:
                 raise ValueError(
-                    f"[{where}] with stateful=True it must be known how many rows a "
-                    f"batch has. Received: layer {self.name!r} in a model that takes "
+                    f"[{where}] stateful=True needs a fixed number of rows per "
+                    f"batch. Received: layer {self.name!r} in a model that takes "
                     "any number. Try Input(batch_shape=(32, None, 8)) for 32 rows."
                 )
             self._kept = replaced(self._first_states(), lambda s: self._state(s, rows))
         have = next(leaves(self._kept)).shape[0]
         if rows not in (None, have):
             raise ValueError(
-                f"[{where}] batches must have as many rows as the states that stay. "
+                f"[{where}] batches must have as many rows as the stored states. "
                 f"Received: {rows} rows, and states of {have} in layer {self.name!r}. "
                 f"Try batches of {have} rows, or a new layer with the same weights."
             )
 
     def _state(self, first: Any, rows: int | None) -> Variable:
-        """A state of that many rows."""
+        """Create a state with that many rows."""
         shape = (int(rows or 0), *np.shape(first)[1:])
         state = Variable(f"{self.name}/rnn_state", shape, Zeros(), "state")
         if np.any(first):
@@ -164,11 +164,11 @@ class RNN(Layer):
 
     @property
     def own_variables(self) -> list[Variable]:
-        """The variables without those of its parts: the states that stay."""
+        """The layer's own variables: the persistent states."""
         return [*super().own_variables, *leaves(self._kept or [])]
 
     def unbuild(self) -> None:
-        """Drop the variables, after the model could not be built."""
+        """Drop the variables after building the model has failed."""
         super().unbuild()
         self._kept = None
 
@@ -181,7 +181,7 @@ class RNN(Layer):
 
     @property
     def state_size(self) -> list[Any]:
-        """Of each state."""
+        """The size of each state."""
         size = self.cell.state_size
         return [size] if is_count(size) else list(size)
 
@@ -195,7 +195,7 @@ class RNN(Layer):
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Build the cell."""
         first = sequences_shape
-        if isinstance(first, list):  # of x and of initial states
+        if isinstance(first, list):  # of x and initial states
             first = first[0]
         self._check_axes(tuple(first))
         build_cell(self.cell, tuple(first[2:]))
@@ -222,7 +222,7 @@ class RNN(Layer):
 
         Args:
             sequences_shape: (B, T, ...).
-            initial_state_shape: not needed.
+            initial_state_shape: unused.
         """
         if sequences_shape and isinstance(sequences_shape[0], (list, tuple)):
             sequences_shape = sequences_shape[0]
@@ -233,12 +233,12 @@ class RNN(Layer):
         return shape, *replaced(self.state_size, lambda size: (batch, size))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The mask of the output: that of x where all steps are returned; states have
-        none.
+        """The mask of the output: that of x if all steps are returned; states have no
+        mask.
 
         Args:
-            inputs: not needed.
-            mask: of x, (B, T).
+            inputs: unused.
+            mask: mask of x, (B, T).
         """
         mask = next(leaves(mask), None)
         mask = mask if self.return_sequences else None
@@ -248,7 +248,7 @@ class RNN(Layer):
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it is called with any structure of tensors: with x and states."""
+        """Whether it can be called with a structure of tensors: x and states."""
         return True
 
     @property
@@ -260,8 +260,8 @@ class RNN(Layer):
         args, named = self._apart(args, named)
         if training not in (UNSAID, None) and drops(self.cell):
             raise NotImplementedError(
-                f"[{type(self).__name__}] in a model, the layer drops while the model "
-                "is trained, and only then. Received: "
+                f"[{type(self).__name__}] in a model, dropout is active only while "
+                "the model is trained. Received: "
                 f"training={training!r}. Try layer(x) without training."
             )
         return super()._recorded_call(args, named, training)
@@ -282,14 +282,14 @@ class RNN(Layer):
         mask: Any = None,
         training: bool | None = None,
     ) -> Any:
-        """The formula.
+        """The forward pass.
 
         Args:
             sequences: x, (B, T, ...), or a list of it and the initial states.
-            initial_state: the states before the first step, (B, size) each; zeros, or
-                what the cell says, if None.
-            mask: (B, T), True for steps that count.
-            training: False to drop nothing.
+            initial_state: the initial states, (B, size) each; if None, zeros or
+                what the cell defines.
+            mask: (B, T), True for valid steps.
+            training: False disables dropout.
         """
         (x,), rest = self._apart((sequences,), {})
         given = rest.get("initial_state", initial_state)
@@ -308,14 +308,14 @@ class RNN(Layer):
     def _checked_mask(self, x: Any, mask: Any) -> Any:
         if tuple(mask.shape) != tuple(x.shape[:2]):
             raise ValueError(
-                f"[{type(self).__name__}] mask must have a number for each step, shape "
+                f"[{type(self).__name__}] mask must have one value per step, shape "
                 f"{tuple(x.shape[:2])}. Received: shape {tuple(mask.shape)}. "
                 "Try mask=None."
             )
         return loops.as_numbers(mask)
 
     def _checked_states(self, x: Any, given: Any) -> list[Any]:
-        """Initial states, in the structure of the cell's."""
+        """Initial states, in the structure of the cell's states."""
         states = list(given) if isinstance(given, (list, tuple)) else [given]
         wanted = list(leaves(self.state_size))
         found = list(leaves(states))
@@ -336,14 +336,14 @@ class RNN(Layer):
         return replaced(like, lambda _: next(batched))
 
     def _batched(self, x: Any, state: Any) -> Any:
-        """A state for each sample."""
+        """A state with a batch axis."""
         if getattr(state, "batched", False):
             return state
         shape = tuple(state.shape)[-1:] if len(state.shape) < 2 else state.shape[1:]
         return loops.zeros(x, shape) + state
 
     def _initial(self, x: Any) -> list[Any]:
-        """The states before the first step."""
+        """The initial states."""
 
         def tensor(state: Any) -> Any:
             if isinstance(state, np.ndarray) and not state.any():
@@ -353,14 +353,14 @@ class RNN(Layer):
         return replaced(self._first_states(), tensor)
 
     def _first_states(self) -> list[Any]:
-        """What the cell says that the first states are, (1, size) each."""
+        """The initial states defined by the cell, (1, size) each."""
         states = initial_state_of(self.cell)
         return list(states) if isinstance(states, (list, tuple)) else [states]
 
     def _written_out(
         self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
     ) -> tuple[Any, list[Any]]:
-        """The output and the last states, by a loop that is written out."""
+        """The output and the last states, by an unrolled loop."""
         states = self._initial(x) if initial is None else initial
         first = ops.get_item(x, (slice(None), 0))
         step = step_of(self.cell, first, states, training)
@@ -411,8 +411,8 @@ class RNN(Layer):
         return y, states
 
     def _without_masked(self, y: Any, mask: Any) -> Any:
-        """The outputs with zeros before the first step that counts, or in all steps
-        that do not."""
+        """The outputs with zeros before the first valid step, or in all masked
+        steps."""
         here = ops.flip(mask, 1) if self.go_backwards else mask
         if not self.zero_output_for_mask:
             here = ops.minimum(ops.cumsum(here, 1), 1.0)
@@ -427,7 +427,7 @@ class RNN(Layer):
         return {**super().get_config(), **self._rows(), "cell": described(self.cell)}
 
     def _rows(self) -> dict[str, int]:
-        """How many rows a batch has, where states stay."""
+        """The batch size, if the layer is stateful."""
         rows = self.given_batch_size
         if self._kept:
             rows = next(leaves(self._kept)).shape[0]
@@ -440,14 +440,14 @@ class RNN(Layer):
 
 
 def drops(cell: Any) -> bool:
-    """Whether a cell drops something in training."""
+    """Whether a cell uses dropout."""
     if isinstance(cell, StackedRNNCells):
         return any(drops(inner) for inner in cell.cells)
     return isinstance(cell, Cell) and bool(cell.dropout or cell.recurrent_dropout)
 
 
 def copied(layer: Layer, **changes: Any) -> Any:
-    """A layer of the same configuration but for some arguments."""
+    """A copy of a layer with some arguments changed."""
     with collect_custom() as own:
         config = layer.get_config()
     with custom_objects(own):

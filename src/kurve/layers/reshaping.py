@@ -14,7 +14,7 @@ from kurve.plan import Op, Shape, VariableSpec
 
 
 class Flatten(Layer):
-    """A sample's elements in one row: x (B, ..., C) -> y (B, elements), row-major.
+    """Flatten each sample: x (B, ..., C) -> y (B, elements), row-major.
 
     Args:
         data_format: None or "channels_last".
@@ -49,10 +49,10 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """The same elements in another shape, row-major: x (B, ...) -> y (B, *target).
+    """Reshape each sample in row-major order: x (B, ...) -> y (B, *target).
 
     Args:
-        target_shape: of one sample; one axis may be -1 and takes the elements left.
+        target_shape: shape of one sample; one axis can be -1 and is inferred.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -77,7 +77,7 @@ class Reshape(Layer):
         if not good or not axes or list(axes).count(-1) > 1:
             raise ValueError(
                 "[Reshape] target_shape must be a tuple of positive integers, without "
-                "the batch axis; one of them may be -1. "
+                "the batch axis; one of them can be -1. "
                 f"Received: target_shape={target_shape!r}. Try Reshape((28, 28, 1))."
             )
         self.target_shape = tuple(int(axis) for axis in axes)
@@ -102,15 +102,15 @@ class Reshape(Layer):
 
 
 class Permute(Layer):
-    """A sample's axes in another order: y[b, j, i] = x[b, i, j] for dims=(2, 1).
+    """Permute the axes of each sample: y[b, j, i] = x[b, i, j] for dims=(2, 1).
 
     Args:
-        dims: axes of the input, counted from 1, in the order of the output's.
+        dims: axes of the input, counted from 1, in output order.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: dims that do not name each axis once; when built: samples of
-            another number of axes.
+            a different number of axes.
 
     Example:
         >>> kurve.layers.Permute((2, 1))(np.ones((5, 2, 3))).shape
@@ -132,7 +132,7 @@ class Permute(Layer):
         self.dims = tuple(int(axis) for axis in axes)
 
     def call(self, x: Any) -> Any:
-        """The axes in their new order."""
+        """x with permuted axes."""
         if len(x.shape) != len(self.dims) + 1:
             raise ValueError(
                 f"[Permute] layer {self.name!r} takes samples of {len(self.dims)} "
@@ -142,15 +142,15 @@ class Permute(Layer):
 
 
 class RepeatVector(Layer):
-    """Each sample n times: x (B, C) -> y (B, n, C).
+    """Repeat each sample n times: x (B, C) -> y (B, n, C).
 
     Args:
         n: at least 1.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: n is no integer.
-        ValueError: n below 1; when built: samples of more axes than one.
+        TypeError: n is not an integer.
+        ValueError: n below 1; when built: samples with more than one axis.
 
     Example:
         >>> kurve.layers.RepeatVector(2)([[1.0, 3.0]])
@@ -171,7 +171,7 @@ class RepeatVector(Layer):
         self.n = int(n)
 
     def call(self, x: Any) -> Any:
-        """The copies."""
+        """The repeated x."""
         if len(x.shape) != 2:
             raise ValueError(
                 f"[RepeatVector] layer {self.name!r} takes samples of one axis. "

@@ -1,6 +1,6 @@
-"""Images of other sizes, and of other brightness and contrast.
+"""Layers that change the size, brightness and contrast of images.
 
-Resizing is a product with a matrix for the rows and one for the columns, which engines
+Resizing multiplies by one matrix for the rows and one for the columns, which engines
 differentiate.
 """
 
@@ -24,7 +24,7 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 
 def resized(x: Any, height: int, width: int, interpolation: str) -> Any:
-    """Images of another size; the centers of pixels keep their relative places."""
+    """Resize images; pixel centers keep their relative positions."""
     y = x
     if x.shape[1] != height:
         rows = _weights(x.shape[1], height, interpolation)
@@ -36,7 +36,7 @@ def resized(x: Any, height: int, width: int, interpolation: str) -> Any:
 
 
 def _weights(size: int, new: int, interpolation: str) -> np.ndarray:
-    """What each old pixel of an axis counts in each new one, (new, size)."""
+    """The weight of each input pixel in each output pixel of an axis, (new, size)."""
     at = (np.arange(new) + 0.5) * (size / new)
     matrix = np.zeros((new, size))
     rows = np.arange(new)
@@ -51,7 +51,7 @@ def _weights(size: int, new: int, interpolation: str) -> np.ndarray:
 
 
 def cropped(x: Any, height: int, width: int) -> Any:
-    """The largest window in the middle with the proportions of this size."""
+    """The largest centered window with the aspect ratio of this size."""
     h, w = x.shape[1:3]
     rows = max(min(h, int(w * height / width)), 1)
     columns = max(min(w, int(h * width / height)), 1)
@@ -62,10 +62,10 @@ def cropped(x: Any, height: int, width: int) -> Any:
 
 
 class _Sized(Images):
-    """Shared by all that give images of one size."""
+    """Shared by layers with a fixed output size."""
 
     def __call__(self, x: Any = UNSAID, *others: Any, **named: Any) -> Any:
-        """Those of images x (B, H, W, C), or of one image, an array (H, W, C)."""
+        """Apply the layer to images x (B, H, W, C), or one image (H, W, C)."""
         alone = getattr(x, "ndim", None) == 3 and not isinstance(x, KerasTensor)
         y = super().__call__(x[None] if alone else x, *others, **named)
         return y[0] if alone else y
@@ -77,23 +77,23 @@ class _Sized(Images):
 
 
 class Resizing(_Sized):
-    """Images of another size: x (B, H, W, C) -> y (B, height, width, C).
+    """Resize images: x (B, H, W, C) -> y (B, height, width, C).
 
     Source: defaults follow keras.layers.Resizing.
 
     Args:
-        height, width: of the output.
+        height, width: size of the output.
         interpolation: "bilinear" or "nearest".
-        crop_to_aspect_ratio: whether images are first cropped to the proportions of the
-            output.
-        pad_to_aspect_ratio: whether they are first padded to them.
-        fill_mode, fill_value: "constant", and the number to pad with.
+        crop_to_aspect_ratio: whether to crop images to the aspect ratio of the output
+            first.
+        pad_to_aspect_ratio: whether to pad images to it first.
+        fill_mode, fill_value: "constant", and the value to pad with.
         antialias: False.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a size below 1, both ratios, another mode or interpolation, or
+        ValueError: a size below 1, both ratios, an unknown mode or interpolation, or
             antialias=True.
 
     Example:
@@ -159,7 +159,7 @@ class Resizing(_Sized):
         self.fill_mode, self.fill_value = fill_mode, float(fill_value)
 
     def call(self, x: Any) -> Any:
-        """The images in their new size."""
+        """The resized images."""
         self.check_axes(tuple(x.shape[1:]))
         if self.crop_to_aspect_ratio:
             x = cropped(x, self.height, self.width)
@@ -168,19 +168,20 @@ class Resizing(_Sized):
             rows = max(h, int(w * self.height / self.width))
             columns = max(w, int(h * self.width / self.height))
             top, left = (rows - h) // 2, (columns - w) // 2
-            sides = ((0, 0), (top, top), (left, left), (0, 0))  # as Keras: no odd one
+            # As in Keras: equal sides.
+            sides = ((0, 0), (top, top), (left, left), (0, 0))
             x = ops.pad(x, sides, "constant", self.fill_value)
         return resized(x, self.height, self.width, self.interpolation)
 
 
 class CenterCrop(_Sized):
-    """The middle of images: x (B, H, W, C) -> y (B, height, width, C). Smaller images
-    are cropped to the proportions of the output, and resized.
+    """Crop the center of images: x (B, H, W, C) -> y (B, height, width, C). Smaller
+    images are cropped to the aspect ratio of the output and resized.
 
     Source: defaults follow keras.layers.CenterCrop.
 
     Args:
-        height, width: of the output.
+        height, width: size of the output.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
@@ -205,7 +206,7 @@ class CenterCrop(_Sized):
         self._size(height, width)
 
     def call(self, x: Any) -> Any:
-        """The middle."""
+        """The cropped images."""
         self.check_axes(tuple(x.shape[1:]))
         h, w = x.shape[1:3]
         if h >= self.height and w >= self.width:
@@ -220,7 +221,7 @@ class CenterCrop(_Sized):
 
 
 def _uniform(x: Any, count: int, seed: int | None) -> Any:
-    """Numbers in (0, 1) for each image, (B, count), others in each step."""
+    """Random numbers in (0, 1) for each image and step, (B, count)."""
     graph = graph_of(x)
     assert graph is not None
     attrs: dict[str, Attr] = {"distribution": "uniform", "stream": graph.stream}
@@ -230,14 +231,14 @@ def _uniform(x: Any, count: int, seed: int | None) -> Any:
 
 
 class RandomCrop(_Sized):
-    """In training, a window anywhere in each image: x (B, H, W, C) -> y (B, height,
-    width, C). In prediction, and of smaller images, the largest one in the middle with
-    the proportions of the output, resized.
+    """In training, a random window of each image: x (B, H, W, C) -> y (B, height,
+    width, C). In prediction, and for smaller images, the largest centered window with
+    the aspect ratio of the output, resized.
 
     Source: defaults follow keras.layers.RandomCrop.
 
     Args:
-        height, width: of the output.
+        height, width: size of the output.
         seed: an integer, or None for the model's.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
@@ -266,7 +267,7 @@ class RandomCrop(_Sized):
         self.seed = check_seed("RandomCrop", seed)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        """The window."""
+        """The cropped images."""
         self.check_axes(tuple(x.shape[1:]))
         h, w = x.shape[1:3]
         if not training or h <= self.height or w <= self.width:
@@ -280,15 +281,15 @@ class RandomCrop(_Sized):
 
 
 def _window(at: Any, size: int, new: int) -> Any:
-    """A matrix (B, new, size) that chooses elements side by side; `at` in (0, 1) says
-    where."""
+    """A matrix (B, new, size) that selects adjacent elements, at the position `at` in
+    (0, 1)."""
     start = ops.reshape(ops.floor(at * float(size - new + 1)), (-1, 1, 1))
     ahead = np.arange(size)[None, :] - np.arange(new)[:, None]
     return ops.cast(ops.equal(start, ahead.astype(np.float32)), "float32")
 
 
 class _Colors(Images):
-    """Shared by both: a factor and the range of values."""
+    """Shared by both: a factor and the value range."""
 
     training_by_default = True
     arguments = ("factor", "value_range", "seed", "data_format")
@@ -332,7 +333,7 @@ class _Colors(Images):
         return (-abs(factor), abs(factor))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        """The images, changed in training."""
+        """The images, modified in training."""
         self.check_axes(tuple(x.shape[1:]))
         if not training:
             return x
@@ -341,25 +342,25 @@ class _Colors(Images):
         return ops.clip(y, float(low), float(high))
 
     def changed(self, x: Any, uniform: Any) -> Any:
-        """The images, changed by a number in (0, 1) each."""
+        """The images, each modified according to a number in (0, 1)."""
         raise NotImplementedError
 
 
 class RandomBrightness(_Colors):
-    """In training, adds to each image a number between low and high times the width of
-    `value_range`, and clips to that range; in prediction it does nothing.
+    """In training, adds to each image a random number between low and high times the
+    width of `value_range`, and clips to that range; in prediction it does nothing.
 
     Source: defaults follow keras.layers.RandomBrightness.
 
     Args:
-        factor: (low, high), in [-1, 1]; a number stands for (-factor, factor).
-        value_range: of the values of images.
+        factor: (low, high), in [-1, 1]; a number means (-factor, factor).
+        value_range: range of pixel values.
         seed: an integer, or None for the model's.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a factor outside [-1, 1], or another value_range.
+        ValueError: a factor outside [-1, 1], or an invalid value_range.
 
     Example:
         >>> x = np.full((1, 2, 2, 1), 100.0)
@@ -369,7 +370,7 @@ class RandomBrightness(_Colors):
     """
 
     def changed(self, x: Any, uniform: Any) -> Any:
-        """Brighter or darker."""
+        """The images, brighter or darker."""
         low, high = self.factor
         width = float(self.value_range[1] - self.value_range[0])
         return x + (uniform * (high - low) + low) * width
@@ -377,20 +378,20 @@ class RandomBrightness(_Colors):
 
 class RandomContrast(_Colors):
     """In training, y = mean + (x - mean) f, with the mean of each channel of an image
-    and f between 1 - low and 1 + high, clipped to `value_range`; in prediction it does
-    nothing.
+    and random f between 1 - low and 1 + high, clipped to `value_range`; in prediction
+    it does nothing.
 
     Source: defaults follow keras.layers.RandomContrast.
 
     Args:
-        factor: (low, high), in [0, 1]; a number stands for both.
-        value_range: of the values of images.
+        factor: (low, high), in [0, 1]; a number is used for both.
+        value_range: range of pixel values.
         seed: an integer, or None for the model's.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a factor outside [0, 1], or another value_range.
+        ValueError: a factor outside [0, 1], or an invalid value_range.
 
     Example:
         >>> x = np.array([100.0, 200.0]).reshape(1, 1, 2, 1)
@@ -404,7 +405,7 @@ class RandomContrast(_Colors):
         return (factor, factor)
 
     def changed(self, x: Any, uniform: Any) -> Any:
-        """More or less of what differs from the mean."""
+        """The images, with more or less contrast."""
         low, high = self.factor
         mean = ops.mean(x, [1, 2], True)
         return (x - mean) * (uniform * (low + high) + (1.0 - low)) + mean

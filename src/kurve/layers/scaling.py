@@ -1,4 +1,4 @@
-"""Layers that shift and scale their input."""
+"""Normalization and rescaling layers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def moved_to_the_end(
     axes: Sequence[int],
     lower: Callable[[Shape], list[Op]],
 ) -> list[Op]:
-    """The operations of `lower` on samples whose `axes` stand at the end; where they
-    are elsewhere, they are moved there, and back afterwards."""
+    """The operations of `lower` for samples whose `axes` come last; otherwise the axes
+    are moved there and back."""
     order = [i for i in range(len(sample)) if i not in axes] + list(axes)
     if order == sorted(order):
         return lower(sample)
@@ -52,7 +52,7 @@ class StandardizingArguments(LayerArguments, total=False):
 
 
 class _Standardizing(Layer):
-    """Shared by the two: y = gamma * standardized x + beta."""
+    """Shared by both: y = gamma * standardized x + beta."""
 
     _supports_masking = True
 
@@ -127,14 +127,14 @@ class BatchNormalizationArguments(StandardizingArguments, total=False):
 
 
 class BatchNormalization(_Standardizing):
-    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each channel by
-    itself.
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, separately for each
+    channel.
 
-    In training, mean and variance are those of the batch, over all axes but `axis`.
-    The moving ones follow when the step's update is applied: moving = moving * momentum
-    + batch * (1 - momentum). Prediction uses the moving ones, and so does training with
-    trainable=False. Steps that do not count by the input's mask are standardized, but
-    mean and variance are without them.
+    In training, mean and variance are those of the batch, over all axes except `axis`.
+    The moving statistics are updated with the step: moving = moving * momentum + batch
+    * (1 - momentum). Prediction uses the moving statistics, and so does training with
+    trainable=False. Masked steps are normalized too, but do not count in mean and
+    variance.
 
     Shapes:   x (B, ..., C), gamma, beta, moving_mean, moving_variance (C,) -> y as x
     Backward: n = gamma dy; dx = (n - mean(n) - x^ mean(n x^)) / sqrt(variance +
@@ -142,10 +142,10 @@ class BatchNormalization(_Standardizing):
     Source:   Ioffe & Szegedy 2015; defaults follow keras.layers.BatchNormalization.
 
     Args:
-        axis: that of the channels, counted with the batch axis.
-        momentum: of the moving mean and variance, in [0, 1).
+        axis: the channel axis, counting the batch axis.
+        momentum: momentum of the moving mean and variance, in [0, 1).
         epsilon: added to the variance, at least 0.
-        center, scale: whether there is a beta, a gamma.
+        center, scale: whether to use beta and gamma.
         beta_initializer, gamma_initializer, moving_mean_initializer,
             moving_variance_initializer, beta_regularizer, gamma_regularizer,
             beta_constraint, gamma_constraint: name or object.
@@ -153,7 +153,7 @@ class BatchNormalization(_Standardizing):
 
     Raises:
         ValueError: momentum or epsilon out of range; when built: an axis that samples
-            do not have; when called: a mask that has not all axes of x but the last.
+            do not have; when called: a mask without the axes of x except the last.
 
     Example:
         >>> layer = kurve.layers.BatchNormalization(epsilon=0.0)
@@ -236,7 +236,7 @@ class BatchNormalization(_Standardizing):
         return input_shape
 
     def _place(self, input_shape: Shape) -> int:
-        """The axis of the channels, of a sample."""
+        """The channel axis of a sample."""
         (axis,) = places("BatchNormalization", self.axis, (None, *input_shape))
         return axis - 1
 
@@ -263,7 +263,7 @@ class BatchNormalization(_Standardizing):
         if tuple(mask.shape) != tuple(x.shape[:-1]):
             raise ValueError(
                 f"[BatchNormalization] the mask of layer {self.name!r} must have the "
-                "axes of its input but the last. Received: a mask of shape "
+                "axes of its input except the last. Received: a mask of shape "
                 f"{tuple(mask.shape)} for an input of shape {x.shape}. Try mask=None."
             )
         if self._place(x.sample) != len(x.sample) - 1:
@@ -288,14 +288,14 @@ class LayerNormalizationArguments(StandardizingArguments, total=False):
 
 class LayerNormalization(_Standardizing):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with the mean and
-    variance of each sample by itself.
+    variance of each sample.
 
     Shapes:   x (B, ..., C), gamma and beta (C,) for axis=-1 -> y as x
-    Backward: as `BatchNormalization`, over the elements standardized together
+    Backward: see `BatchNormalization`, over the elements normalized together
     Source:   Ba, Kiros & Hinton 2016; defaults follow keras.layers.LayerNormalization.
 
     Args:
-        axis: the axis, or several: those standardized together.
+        axis: axis or axes that are normalized together.
         epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
             gamma_regularizer, beta_constraint, gamma_constraint: see
             `BatchNormalization`.
@@ -355,7 +355,7 @@ class LayerNormalization(_Standardizing):
             if variable.shape != together:
                 raise ValueError(
                     f"[LayerNormalization] layer {self.name!r} was built for "
-                    f"{variable.shape} elements standardized together. Received: "
+                    f"{variable.shape} elements normalized together. Received: "
                     f"samples of shape {input_shape}, with {together}. "
                     "Try a new layer."
                 )
@@ -365,12 +365,12 @@ class LayerNormalization(_Standardizing):
         return input_shape
 
     def _places(self, input_shape: Shape) -> list[int]:
-        """The axes of a sample that are standardized together, in order."""
+        """The axes of a sample that are normalized together, in order."""
         shape = (None, *input_shape)
         return [a - 1 for a in places("LayerNormalization", self.axis, shape)]
 
     def _together(self, input_shape: Shape) -> Shape:
-        """Shape of the elements that are standardized together."""
+        """Shape of the elements that are normalized together."""
         return tuple(input_shape[a] for a in self._places(input_shape))
 
     def lower(
@@ -388,7 +388,7 @@ class LayerNormalization(_Standardizing):
 
 
 class Rescaling(Layer):
-    """y = x * scale + offset: `Rescaling(1 / 255)` maps the bytes of images to [0, 1].
+    """y = x * scale + offset: `Rescaling(1 / 255)` maps image bytes to [0, 1].
 
     Shapes: x (B, ..., C) -> y the same.
     Source: defaults follow keras.layers.Rescaling.
@@ -398,7 +398,7 @@ class Rescaling(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: not finite; when built: an array of another length than C.
+        ValueError: not finite; when built: an array whose length is not C.
 
     Example:
         >>> kurve.layers.Rescaling(1 / 100, offset=-1.0)([[0, 100, 200]])
@@ -426,7 +426,7 @@ class Rescaling(Layer):
             rounded = array.astype(np.float32)
         if array.ndim > 1 or not array.size or not np.isfinite(rounded).all():
             raise ValueError(
-                f"[Rescaling] {name} must be a finite number, or one for each "
+                f"[Rescaling] {name} must be a finite number, or one per "
                 f"channel. Received: {name}={value!r}. Try Rescaling(1 / 255)."
             )
         return tuple(array.tolist()) if array.ndim else float(array)
@@ -445,8 +445,8 @@ class Rescaling(Layer):
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             if isinstance(value, tuple) and len(value) != input_shape[-1]:
                 raise ValueError(
-                    f"[Rescaling] {name} must be a number, or one for each of the "
-                    f"{input_shape[-1]} channels. Received: {len(value)} numbers, and "
+                    f"[Rescaling] {name} must be a number, or one per channel "
+                    f"({input_shape[-1]}). Received: {len(value)} numbers, and "
                     f"samples of shape {input_shape}. Try {name}={value[0]:g}."
                 )
         return input_shape

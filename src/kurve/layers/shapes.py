@@ -1,4 +1,4 @@
-"""Shapes of samples, which may be several and have unknown sizes."""
+"""Sample shapes, for one or several inputs, possibly with unknown sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kurve.layers.arguments import check_batch_shape
 
 
 def sample_of(cls: type, input_shape: Any) -> Any:
-    """The shape of one sample, or those of several inputs, without the batch axis."""
+    """Strip the batch axis from one input shape or several."""
     if isinstance(input_shape, Mapping):
         return {k: sample_of(cls, shape) for k, shape in input_shape.items()}
     if input_shape and isinstance(input_shape[0], (tuple, list)):
@@ -21,7 +21,7 @@ def sample_of(cls: type, input_shape: Any) -> Any:
 
 
 def replaced_shapes(samples: Any) -> Any:
-    """Shapes of samples with the batch axis before them."""
+    """Sample shapes with a leading batch axis."""
     if isinstance(samples, Mapping):
         return {k: replaced_shapes(sample) for k, sample in samples.items()}
     if isinstance(samples, list):
@@ -30,7 +30,7 @@ def replaced_shapes(samples: Any) -> Any:
 
 
 def tensors_of(samples: Any) -> Any:
-    """Symbolic tensors of these shapes, in their structure."""
+    """Symbolic tensors with these sample shapes, in the same structure."""
     if isinstance(samples, Mapping):
         return {name: tensors_of(sample) for name, sample in samples.items()}
     if isinstance(samples, list):
@@ -39,7 +39,7 @@ def tensors_of(samples: Any) -> Any:
 
 
 def samples_in(value: Any) -> Any:
-    """The shapes of the samples of tensors in their structure; None if it has none."""
+    """The sample shapes of tensors in the same structure; None if there are none."""
     if isinstance(value, (Tensor, KerasTensor)):
         return value.sample
     if isinstance(value, Mapping):
@@ -56,7 +56,7 @@ def trials(samples: Any) -> Sequence[tuple[int, ...]]:
 
 
 def known(samples: Any, sizes: Sequence[int]) -> Any:
-    """A shape, or several, with sizes in place of unknown ones."""
+    """One shape or several, with sizes substituted for unknown ones."""
     if isinstance(samples, list):
         return [known(sample, sizes) for sample in samples]
     if isinstance(samples, Mapping):
@@ -75,7 +75,7 @@ def same_shape(one: Any, other: Any) -> bool:
 
 
 def are_shapes(shape: Any) -> bool:
-    """Whether it is a list of shapes, or a dictionary of them."""
+    """Whether `shape` is a list or dictionary of shapes."""
     return isinstance(shape, Mapping) or (
         isinstance(shape, (list, tuple))
         and bool(shape)

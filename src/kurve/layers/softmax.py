@@ -1,4 +1,4 @@
-"""Softmax over any axes."""
+"""Softmax over arbitrary axes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kurve.layers.base import Layer, LayerArguments
 class Softmax(Layer):
     """y = exp(x) / sum(exp(x)), with the sum over some axes.
 
-    In a call, `mask` says which elements count: True, or above 0.5. It broadcasts to x;
-    y is 0 where it is false, and the sum is over the others.
+    In a call, `mask` marks the elements that count (True, or above 0.5). It broadcasts
+    to x; masked elements of y are 0 and left out of the sum.
 
     Args:
-        axis: the axis, or several, counted with the batch axis.
+        axis: axis or axes, counting the batch axis.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: axes that are no integers.
+        TypeError: axes that are not integers.
         ValueError: when built: axes that samples do not have; when called: a mask that
             does not broadcast to x.
 
@@ -41,7 +41,7 @@ class Softmax(Layer):
         self.axis = checked_axes("Softmax", axis)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """The formula."""
+        """The forward pass."""
         axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
         if mask is not None:
             mask = self._checked(mask, x)
@@ -64,8 +64,8 @@ class Softmax(Layer):
         ):
             raise ValueError(
                 f"[Softmax] the mask of layer {self.name!r} must broadcast to its "
-                "input: from the last axis on, sizes are equal or 1. Received: mask "
-                f"of shape {own} for an input of shape {shape}. Try "
+                "input: counted from the last axis, sizes are equal or 1. Received: "
+                f"mask of shape {own} for an input of shape {shape}. Try "
                 "Activation('softmax') for the softmax of each step of a sequence."
             )
         if "bool" in str(mask.dtype):
@@ -74,7 +74,7 @@ class Softmax(Layer):
 
 
 def checked_axes(where: str, axis: Any) -> int | tuple[int, ...]:
-    """An axis as an integer, several as a tuple.
+    """Validate axes: an integer, or a tuple of several.
 
     Raises:
         TypeError: neither.
@@ -90,13 +90,13 @@ def checked_axes(where: str, axis: Any) -> int | tuple[int, ...]:
 
 
 def places(where: str, axis: int | tuple[int, ...], x: Any) -> list[int]:
-    """The axes counted from the start, in order.
+    """The axes as sorted non-negative integers.
 
     Args:
-        x: a tensor or its shape with the batch axis.
+        x: a tensor, or its shape including the batch axis.
 
     Raises:
-        ValueError: the batch axis, one that is not there, or one twice.
+        ValueError: the batch axis, a missing axis, or a duplicate.
     """
     shape = tuple(x.shape if hasattr(x, "shape") else x)
     given = [axis] if isinstance(axis, int) else list(axis)
@@ -104,7 +104,7 @@ def places(where: str, axis: int | tuple[int, ...], x: Any) -> list[int]:
     found = sorted(a % rank for a in given if -rank <= a < rank)
     if len(set(found)) != len(given) or 0 in found:
         raise ValueError(
-            f"[{where}] axis must name axes of the input other than that of the "
-            f"batch. Received: axis={axis} for shape {shape}. Try axis=-1."
+            f"[{where}] axis must name axes of the input other than the "
+            f"batch axis. Received: axis={axis} for shape {shape}. Try axis=-1."
         )
     return found

@@ -1,4 +1,4 @@
-"""What a layer of one's own asks of its input."""
+"""Input requirements of custom layers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 
 class InputSpec:
-    """What a layer takes, as its attribute `input_spec`: calls with other inputs are
-    refused.
+    """The requirements of a layer on its input, as its attribute `input_spec`; calls
+    with other inputs are refused.
 
     Args:
         dtype: accepted; inputs are converted.
-        shape: with the batch axis; None for any length.
-        ndim, max_ndim, min_ndim: the number of axes, with the batch axis.
-        axes: from axis to length.
-        allow_last_axis_squeeze: whether a last axis of length 1 may be absent or more
-            than in `shape`.
-        optional: whether the input may be None.
+        shape: shape including the batch axis; None for any length.
+        ndim, max_ndim, min_ndim: number of axes, including the batch axis.
+        axes: dict from axis to length.
+        allow_last_axis_squeeze: whether a last axis of length 1 can be missing or extra
+            compared to `shape`.
+        optional: whether the input can be None.
 
     Raises:
-        TypeError: a shape that is no sequence, or axes that are no dictionary.
+        TypeError: shape is not a sequence, or axes is not a dictionary.
 
     Example:
         >>> layer = kurve.layers.Dense(2)
@@ -64,14 +64,14 @@ class InputSpec:
         return f"InputSpec({', '.join(said)})"
 
     def check(self, layer: Any, shape: Sequence[int | None]) -> None:
-        """Refuse an input.
+        """Refuse an input that does not meet the spec.
 
         Args:
-            layer: that takes it.
-            shape: with the batch axis.
+            layer: the layer called.
+            shape: shape of the input, including the batch axis.
 
         Raises:
-            ValueError: another number of axes, or another length of one.
+            ValueError: wrong number of axes, or wrong length of an axis.
         """
         given, wanted = tuple(shape), self.shape
         if self.allow_last_axis_squeeze and wanted is not None:
@@ -99,10 +99,10 @@ class InputSpec:
 
 
 def check_inputs(layer: Any, shapes: Any) -> None:
-    """Refuse inputs of samples' shapes that the layer's `input_spec` does not allow.
+    """Refuse input shapes that do not match the layer's `input_spec`.
 
     Raises:
-        ValueError: one of them.
+        ValueError: an input does not match.
     """
     specs = layer.input_spec
     many = isinstance(specs, (list, tuple))

@@ -1,4 +1,4 @@
-"""Stacks of cells, and what recurrent layers do with any cell."""
+"""Stacked cells, and helpers of recurrent layers for any cell."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class StackedRNNCells(Layer):
-    """Cells as one: each one's output is the next one's input, in every step.
+    """Several cells as one: in every step, each cell feeds the next.
 
     Source: defaults follow keras.layers.StackedRNNCells.
 
     Args:
-        cells: a list of cells; its states are the list of theirs.
+        cells: a list of cells; the states are the list of their states.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: something other than a cell.
+        ValueError: not a cell.
 
     Example:
         >>> cells = [kurve.layers.LSTMCell(4), kurve.layers.LSTMCell(2)]
@@ -61,7 +61,7 @@ class StackedRNNCells(Layer):
 
     @property
     def output_size(self) -> int:
-        """That of the last cell."""
+        """The output size of the last cell."""
         return size_of_output(self.cells[-1])
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
@@ -79,21 +79,21 @@ class StackedRNNCells(Layer):
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it is called with any structure of tensors: with x and states."""
+        """Whether it can be called with a structure of tensors: x and states."""
         return True
 
     @property
     def one_formula(self) -> bool:  # type: ignore[override]
-        """Whether no cell has another formula in training."""
+        """Whether all cells have the same formula in training."""
         return all(has_one_formula(cell) for cell in self.cells)
 
     def call(self, inputs: Any, states: Any, training: bool | None = None) -> Any:
-        """The output of the last cell, and the new states of all.
+        """The output of the last cell, and the new states of all cells.
 
         Args:
             inputs: (B, F).
-            states: a list of each cell's.
-            training: False to drop nothing.
+            states: a list of the states of each cell.
+            training: False disables dropout.
         """
         return step_of(self, inputs, states, training)(inputs, states)
 
@@ -113,7 +113,7 @@ class StackedRNNCells(Layer):
 
 
 def check_cell(where: str, cell: Any) -> Any:
-    """A cell; refuses what is none."""
+    """Validate a cell."""
     if not isinstance(cell, Layer) or not cell.has_formula:
         raise ValueError(
             f"[{where}] a cell must be a layer with call(inputs, states). "
@@ -123,8 +123,8 @@ def check_cell(where: str, cell: Any) -> Any:
     sizes = [size] if is_count(size) else size
     if not isinstance(sizes, (list, tuple)) or not all(map(is_count, leaves(sizes))):
         raise ValueError(
-            f"[{where}] a cell must have state_size, an integer or a list of one for "
-            f"each state. Received: state_size={size!r} of {cell!r}. "
+            f"[{where}] a cell must have state_size, an integer or a list of one per "
+            f"state. Received: state_size={size!r} of {cell!r}. "
             "Try self.state_size = 8 in its __init__."
         )
     return cell
@@ -142,7 +142,7 @@ def has_one_formula(cell: Layer) -> bool:
 
 
 def initial_state_of(cell: Any, batch_size: int | None = None) -> Any:
-    """The states before the first step: those that the cell says, or zeros."""
+    """The initial states: those defined by the cell, or zeros."""
     if hasattr(cell, "get_initial_state"):
         return cell.get_initial_state(batch_size=batch_size or 1)
     if is_count(cell.state_size):
@@ -151,7 +151,7 @@ def initial_state_of(cell: Any, batch_size: int | None = None) -> Any:
 
 
 def build_cell(cell: Layer, sample: Shape) -> None:
-    """Build a cell for samples of this shape, and its parts by a step."""
+    """Build a cell for samples of this shape, and its sublayers by running a step."""
     if cell.built:
         return
     cell._build(sample, infer=False)
@@ -165,7 +165,7 @@ def build_cell(cell: Layer, sample: Shape) -> None:
 
 
 def _like(cell: Layer, states: list[Any]) -> Any:
-    """States in the structure that a cell's `call` gets."""
+    """States in the structure that a cell's `call` expects."""
     initial, rest = initial_state_of(cell), iter(states)
     if not isinstance(initial, (list, tuple)):
         initial = [initial]
@@ -173,10 +173,10 @@ def _like(cell: Layer, states: list[Any]) -> Any:
 
 
 def step_of(cell: Layer, x: Any, states: Any, training: bool | None) -> Step:
-    """The step of a cell.
+    """The step function of a cell.
 
     Args:
-        x, states: of the first step, from which the shapes of what is dropped come. The
+        x, states: of the first step, which define the shapes of dropout masks. The
             states are a list.
     """
     if isinstance(cell, StackedRNNCells) and _is_its_own(cell, StackedRNNCells):

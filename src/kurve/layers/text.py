@@ -1,4 +1,4 @@
-"""Text as numbers: sentences become words, words indices of a vocabulary."""
+"""Text vectorization: sentences become words, words indices of a vocabulary."""
 
 from __future__ import annotations
 
@@ -28,38 +28,39 @@ class TextVectorizationArguments(EncodingArguments, total=False):
 
 
 class TextVectorization(Encoding):
-    """Sentences as numbers of their words: `model.fit(layer(x), y)`, or in a model, on
-    an `Input` of dtype "string".
+    """Convert sentences to word indices: `model.fit(layer(x), y)`, or in a model, on an
+    `Input` of dtype "string".
 
-    A sentence is standardized, split into words, and these may be joined to n-grams;
-    then each is an index of a vocabulary, as `StringLookup` gives it: 0 for padding and
-    1 for words that are not in it, with output_mode="int"; else 0 for the latter.
+    A sentence is standardized, split into words, which can be joined to n-grams;
+    then each is an index of a vocabulary, as in `StringLookup`: 0 for padding and
+    1 for unknown words with output_mode="int"; otherwise 0 for unknown words.
 
     Shapes: x (B,) or (B, 1), texts -> y (B, L) with output_mode="int", L words; else
-            (B, V), a column for each index
+            (B, V), one column per index
     Source: arguments and indices follow keras.layers.TextVectorization.
 
     Args:
-        max_tokens: the most indices, special ones included; None for any number.
+        max_tokens: maximum number of indices, including special ones; None for no
+            limit.
         standardize: "lower_and_strip_punctuation", "lower" or "strip_punctuation", of
-            ASCII letters and signs; a function of an array of texts; or None.
-        split: "whitespace", "character", a function from an array of texts to a list of
-            words for each, or None for texts that are words.
-        ngrams: None, n for words and up to n neighbours joined by a blank, or the
-            numbers of neighbours.
+            ASCII letters and punctuation; a function of an array of strings; or None.
+        split: "whitespace", "character", a function from an array of strings to a list
+            of words for each, or None for strings that are single words.
+        ngrams: None, n for n-grams of up to n words joined by a space, or the sizes of
+            n-grams.
         output_mode: "int", "multi_hot", "count" or "tf_idf", see `IntegerLookup`.
-        output_sequence_length: L, with output_mode="int": sentences are cut or padded
-            with 0; None for that of the longest.
-        pad_to_max_tokens: whether rows have max_tokens columns, in the other modes.
-        vocabulary: different words, or the path of a text file; None for `adapt`.
-        idf_weights: a weight for each, in the mode "tf_idf".
+        output_sequence_length: L, for output_mode="int": sentences are truncated or
+            padded with 0; None for the length of the longest.
+        pad_to_max_tokens: whether to pad rows to max_tokens columns, in other modes.
+        vocabulary: distinct words, or the path of a text file; None for `adapt`.
+        idf_weights: one weight per word, in mode "tf_idf".
         sparse, ragged: False.
         encoding: "utf-8".
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a bad value, a vocabulary that does not fit, or texts of more axes.
-        TypeError: values that are not text.
+        ValueError: an invalid value, a vocabulary that does not fit, or too many axes.
+        TypeError: values that are not strings.
 
     Example:
         >>> layer = kurve.layers.TextVectorization(output_sequence_length=4)
@@ -108,7 +109,7 @@ class TextVectorization(Encoding):
         if output_sequence_length is not None:
             if self.output_mode != "int":
                 raise ValueError(
-                    "[TextVectorization] output_sequence_length belongs to "
+                    "[TextVectorization] output_sequence_length needs "
                     "output_mode='int'. Received: output_sequence_length="
                     f"{output_sequence_length!r}, output_mode={output_mode!r}. "
                     "Try output_sequence_length=None."
@@ -152,7 +153,7 @@ class TextVectorization(Encoding):
 
     @property
     def vocabulary(self) -> list[str] | None:
-        """The words without the special ones, for `get_config`."""
+        """The words without special tokens, for `get_config`."""
         return self._lookup.vocabulary
 
     @property
@@ -161,14 +162,14 @@ class TextVectorization(Encoding):
         return self._lookup.idf_weights
 
     def vocabulary_size(self) -> int:
-        """How many indices there are, the special ones included."""
+        """The number of indices, including special tokens."""
         return self._lookup.vocabulary_size()
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
         """The word of each index.
 
         Args:
-            include_special_tokens: whether padding and the unknown stand before.
+            include_special_tokens: whether to include padding and unknown tokens.
         """
         return self._lookup.get_vocabulary(include_special_tokens)
 
@@ -183,16 +184,16 @@ class TextVectorization(Encoding):
     def adapt(
         self, data: Any, batch_size: int | None = None, steps: int | None = None
     ) -> None:
-        """Learn the vocabulary: all words, the most frequent first and, of equally
-        frequent ones, the last in the alphabet first.
+        """Learn the vocabulary: all words, most frequent first and, among equally
+        frequent ones, in reverse alphabetical order.
 
         Args:
-            data: an array or list of texts, or batches of them.
-            batch_size: not needed.
-            steps: how many batches are taken; None for all.
+            data: an array or list of strings, or an iterable of batches.
+            batch_size: unused.
+            steps: number of batches to use; None for all.
 
         Raises:
-            ValueError: a vocabulary was given.
+            ValueError: a vocabulary was passed.
         """
 
         def words() -> Iterator[np.ndarray]:
@@ -202,10 +203,10 @@ class TextVectorization(Encoding):
         self._lookup.adapt(words())
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
-        """The numbers of texts.
+        """Vectorize strings.
 
         Args:
-            x: a text, (B,) or (B, 1).
+            x: strings, (B,) or (B, 1).
         """
         if self.is_symbolic(x):
             return super().__call__(x)
@@ -227,7 +228,7 @@ class TextVectorization(Encoding):
         return (*shape[:1], length)
 
     def _cut(self, y: np.ndarray) -> np.ndarray:
-        """Indices with as many columns as asked for."""
+        """Truncate or pad indices to output_sequence_length."""
         length = self.output_sequence_length
         if length is None:
             return y
@@ -236,7 +237,7 @@ class TextVectorization(Encoding):
         return y[..., :length]
 
     def _standardized(self, x: Any) -> np.ndarray:
-        """Texts, as an array of objects."""
+        """Standardize strings; returns an object array."""
         texts = as_texts("TextVectorization", x)
         decode = np.frompyfunc(lambda text: text.decode("utf-8", "replace"), 1, 1)
         if callable(self.standardize):
@@ -285,11 +286,11 @@ class TextVectorization(Encoding):
             return [[str(w) for w in row] for row in self.split(texts.astype(str))]
         if self.split == "character":
             return [list(text) for text in texts]
-        # At white space of ASCII.
+        # Split at ASCII whitespace.
         return [[w.decode() for w in text.encode().split()] for text in texts]
 
     def _padded(self, rows: Words) -> np.ndarray:
-        """The words as an array, with empty texts behind shorter rows."""
+        """The words as an array, with shorter rows padded by empty strings."""
         length = max(map(len, rows), default=0)
         padded = np.full((len(rows), max(length, 1)), "", object)
         for i, row in enumerate(rows):

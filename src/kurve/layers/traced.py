@@ -1,19 +1,19 @@
-"""Custom layers as the operations that they compute, so that a file holds them
+"""Custom layers stored as the operations they compute, so that files can hold them
 without their code.
 
 A formula is plain data:
 
-    inputs     the shapes of one sample of each tensor that the layer was called with
-    weights    [name, shape, role, rules] of each variable of the layer, in their order;
-               the rules, which may be missing, are its "regularizer", its "constraint"
-               and "frozen", where a part of the layer is
-    constants  arrays that stand in the formula
-    operations each with its kind, the numbers of the values that it reads, the shape of
+    inputs     sample shapes of the tensors that the layer was called with
+    weights    [name, shape, role, rules] of each variable of the layer, in order; the
+               optional rules are its "regularizer", its "constraint" and "frozen", if a
+               sublayer is frozen
+    constants  arrays used in the formula
+    operations each with its kind, the indices of the values it reads, the shape of
                its result, its variables and its attributes
-    outputs    numbers of values, in the structure that `call` returned
-    losses     numbers of values that are added to the loss
+    outputs    indices of values, in the structure returned by `call`
+    losses     indices of values added to the loss
 
-Values are numbered as in a plan: the inputs, then the result of each operation.
+Values are indexed as in a plan: inputs, then the result of each operation.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ from kurve.ops.tape import Instruction, Tape
 from kurve.plan import Op, Shape, VariableSpec
 
 MOST_CONSTANTS = 20_000
-"""Numbers of the constants of one formula."""
+"""Maximum number of elements in the constants of one formula."""
 
 MOST_OPERATIONS = 20_000
 
 MOST_TRIED = 1 << 22
-"""Numbers in the values and weights of a formula that is tried when it is read."""
+"""Maximum number of elements in values and weights of a formula tried on reading."""
 
 MOST_PARTS = 60_000
-"""Of all formulas of a file: numbers, texts and names."""
+"""Maximum number of numbers, strings and names in all formulas of a file."""
 
 
 class Traced(Layer):
-    """Base class of the layers of a file whose own classes are not there. It computes
-    what theirs did, for samples of the same shapes.
+    """Base class of layers from a file whose own classes are not available. It computes
+    what they did, for samples of the same shapes.
 
     Raises:
-        ValueError: a call with tensors of other shapes.
+        ValueError: called with tensors of other shapes.
     """
 
     formulas: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """The formula of each layer of this class, by the layer's name."""
 
     given: ClassVar[Any] = None
-    """The class of the model whose call() it is, if that is known."""
+    """The class of the model whose call() this is, if known."""
 
     def __init__(self, formula: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         super().__init__(name=given.get("name"))
@@ -85,7 +85,7 @@ class Traced(Layer):
                 cls(cls.formulas[name], {"name": name})(*zeros)
             except Exception as error:
                 raise ValueError(
-                    "its operations do not fit each other "
+                    "its operations do not fit together "
                     f"({type(error).__name__}: {error})"
                 ) from error
         return layer
@@ -94,7 +94,7 @@ class Traced(Layer):
         return {**self._config, "name": self.name, "trainable": self.trainable}
 
     def build(self, input_shape: Any) -> None:
-        """Make the variables that the file names."""
+        """Create the variables listed in the file."""
         for name, shape, role, rules in self._formula.weights:
             variable = Variable(
                 name,
@@ -109,11 +109,11 @@ class Traced(Layer):
 
     @property
     def own_variables(self) -> list[Variable]:
-        """In the order of the file."""
+        """The variables in file order."""
         return list(self._variables)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """The operations of the file, of the tensors among the arguments."""
+        """Apply the operations from the file to the tensors among the arguments."""
         graph = Graph.current
         tensors = [t for t in leaves((args, kwargs)) if isinstance(t, Tensor)]
         assert graph is not None
@@ -121,7 +121,7 @@ class Traced(Layer):
 
 
 class _Formula:
-    """A formula that was read and checked."""
+    """A formula read from a file and checked."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         _expect(
@@ -137,13 +137,13 @@ class _Formula:
                 "buffer",
                 "constant",
             ):
-                raise ValueError(f"a weight is wrong: {name!r}, {role!r}")
+                raise ValueError(f"invalid weight: {name!r}, {role!r}")
             self.weights.append((name, _shape(shape), role, _rules(more)))
         self.constants: list[np.ndarray] = []
         for shape, numbers in map(_list, _list(given["constants"])):
             size = math.prod(_shape(shape))
             if size > MOST_CONSTANTS or len(_list(numbers)) != size:
-                raise ValueError("a constant has another number of elements")
+                raise ValueError("a constant has the wrong number of elements")
             array = np.array(numbers, np.float32).reshape(_shape(shape))
             self.constants.append(array)
         operations = _list(given["operations"])
@@ -178,9 +178,9 @@ class _Formula:
             raise ValueError(f"there is no operation {kind!r}")
         reads = tuple(_list(entry["reads"]))
         if not reads or not all(type(r) is int and 0 <= r < last for r in reads):
-            raise ValueError(f"{kind} reads a value that is not there before it")
+            raise ValueError(f"{kind} reads a value that is not computed before it")
         if not isinstance(attrs, dict) or not all(map(_is_attr, attrs.values())):
-            raise ValueError(f"{kind} has attributes of another kind")
+            raise ValueError(f"{kind} has invalid attributes")
         attrs = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs.items()}
         for role, limit in (("params", 0), ("buffers", len(self.constants))):
             places = entry[role]
@@ -188,7 +188,7 @@ class _Formula:
                 type(n) is int and -limit <= n < len(self.weights)
                 for n in places.values()
             ):
-                raise ValueError(f"{kind} names a variable that is not there")
+                raise ValueError(f"{kind} uses an unknown variable")
         tape = None if entry["tape"] is None else _tape(entry["tape"])
         op = Op(
             kind, "", (), _shape(entry["shape"]), attrs=attrs, tape=tape, inputs=reads
@@ -202,7 +202,7 @@ class _Formula:
         variables: Sequence[Variable],
         name: str,
     ) -> Any:
-        """The outputs for these tensors."""
+        """Compute the outputs for these tensors."""
         samples = [tensor.sample for tensor in tensors]
         if samples != self.inputs:
             raise ValueError(
@@ -252,13 +252,13 @@ def _list(value: Any) -> Any:
 
 
 def _rules(more: list[Any]) -> dict[str, Any]:
-    """What a weight has beside its name, shape and role."""
+    """The optional rules of a weight."""
     rules = more[0] if len(more) == 1 else {} if not more else None
     known = {"regularizer", "constraint", "frozen"}
     if not isinstance(rules, dict) or not set(rules) <= known:
-        raise ValueError(f"the rules of a weight are wrong: {str(more)[:60]}")
+        raise ValueError(f"invalid rules of a weight: {str(more)[:60]}")
     if rules.get("frozen", True) is not True:
-        raise ValueError("a weight is frozen, or does not say so")
+        raise ValueError("frozen must be true if present")
     for key, kind in (("regularizer", regularizers), ("constraint", constraints)):
         if key in rules:
             kind.deserialize(rules[key])
@@ -286,7 +286,7 @@ def _tape(given: Any) -> Tape:
     )
     numbers = (inputs, *_list(outputs), *(a for step in steps for a in step.arguments))
     if not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError("a tape names its registers by numbers")
+        raise ValueError("a tape must refer to registers by number")
     tape = Tape(inputs, steps, tuple(outputs))
     return tape.checked({name: rule.arity for name, rule in RULES.items()})
 
@@ -298,8 +298,8 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
     """The formula of a layer for a call with these symbolic tensors.
 
     Returns:
-        None where a file cannot hold it: of unknown sizes, with regularizers or
-        constraints of one's own, or with too many constants.
+        None if a file cannot hold it: unknown sizes, custom regularizers or
+        constraints, or too many constants.
     """
     tensors = [t for t in leaves((args, kwargs)) if isinstance(t, KerasTensor)]
     samples = [t.sample for t in tensors]
@@ -316,7 +316,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
     flat = list(leaves(out))
     if not all(isinstance(tensor, Tensor) for tensor in flat):
         return None
-    # As of a metric, that a loss depends on the whole batch is no fault.
+    # As for a metric, a loss is allowed to depend on the whole batch.
     plan = graph.finish(flat, metrics=[list(graph.losses)])
     variables = layer.variables
     frozen: set[int] = set()
@@ -380,7 +380,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
 
 
 def _rules_of(variable: Variable, frozen: bool) -> dict[str, Any] | None:
-    """See `_rules`; None where one is of a class of one's own."""
+    """See `_rules`; None if one has a custom class."""
     rules: dict[str, Any] = {"frozen": True} if frozen else {}
     for key, kind in (("regularizer", regularizers), ("constraint", constraints)):
         value = getattr(variable, key)
@@ -392,8 +392,8 @@ def _rules_of(variable: Variable, frozen: bool) -> dict[str, Any] | None:
 
 
 def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
-    """The formulas of a network's custom layers that a file can hold: by class,
-    then by name."""
+    """The formulas of a network's custom layers that a file can hold, by class, then by
+    name."""
     found: dict[str, dict[str, Any]] = {}
     for layer, args, kwargs in own_layers(network):
         name = type(getattr(layer, "_model", None) or layer).__name__
@@ -401,7 +401,7 @@ def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
             continue
         try:
             formula = formula_of(layer, args, kwargs)
-        except Exception:  # of the user's code; its class is needed then
+        except Exception:  # user code failed; its class is then needed
             formula = None
         if formula is not None:
             found.setdefault(name, {})[layer.name] = formula
@@ -410,18 +410,18 @@ def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
 
 
 def class_of(name: str, formulas: Mapping[str, Any], given: Any = None) -> type[Traced]:
-    """A class for the layers of that class in a file.
+    """A substitute for a custom layer class in a file.
 
     Args:
-        given: the class itself, of a model whose call() is the layer.
+        given: the class itself, for a model whose call() is the layer.
     """
     members = {"formulas": formulas, "given": given, "__module__": "file"}
     return type(name, (Traced,), members)
 
 
 def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """The custom layers of a network and of the models in it, with the arguments
-    of their first call."""
+    """The custom layers of a network and its nested models, with the arguments of their
+    first calls."""
     from kurve.layers import CLASSES
 
     def is_own(layer: Any) -> bool:

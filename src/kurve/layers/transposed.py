@@ -95,8 +95,8 @@ class _ConvTranspose(Convolving):
         self.add_bias(self.filters)
 
     def crops(self) -> list[tuple[int, int]]:
-        """Elements cropped from either end of each axis of the full output; a negative
-        number adds zeros instead."""
+        """Elements cropped from both ends of each axis of the full output; negative
+        numbers add zeros instead."""
         more = self.output_padding or (None,) * self.axes
         return [
             _crops(window, self.padding, extra)
@@ -147,7 +147,7 @@ class Conv1DTranspose(_ConvTranspose):
 
 
 class Conv2DTranspose(_ConvTranspose):
-    """The gradient of `Conv2D` as a layer: each pixel adds a kernel, times its
+    """The gradient of `Conv2D` as a layer: each pixel adds a kernel, scaled by its
     channels, to a larger image, `strides` apart.
 
     Shapes:   x (B, H, W, I), kernel (KH, KW, O, I), bias (O,) -> y (B, P, Q, O);
@@ -160,8 +160,8 @@ class Conv2DTranspose(_ConvTranspose):
         filters: O, at least 1.
         kernel_size, strides, data_format, dilation_rate: see `Conv2D`.
         padding: "valid" or "same".
-        output_padding: rows and columns beyond the smallest output that a `Conv2D`
-            could have come from, below strides; None for the P above.
+        output_padding: extra rows and columns beyond the smallest output from which a
+            `Conv2D` could produce x, below strides; None for the P above.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer, kernel_constraint, bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
@@ -177,7 +177,7 @@ class Conv2DTranspose(_ConvTranspose):
 
 
 def _crops(window: Window, padding: str, more: int | None) -> tuple[int, int]:
-    """What Keras crops from the full output, of length (L - 1) * stride + span."""
+    """What Keras crops from the full output of length (L - 1) * stride + span."""
     span, stride = window.span, window.stride
     if padding == "valid":
         return 0, -(max(stride - span, 0) if more is None else more)

@@ -1,4 +1,4 @@
-"""The variables of layers: views into the flat vectors of the models they are in."""
+"""The variables of layers: views into the flat vectors of their models."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class Variable(Operators):
-    """An array of a layer. In a built model it is a view into a flat vector.
+    """A layer's array. In a built model, it is a view into a flat vector.
 
-    A layer may be in several models (an encoder alone, and with its decoder). Each has
-    the variable in a vector of its own; the newest value is in the model that trained
-    last, and the others copy it before they use it.
+    A layer can be in several models (an encoder alone, and with its decoder). Each
+    model has a copy of the variable in its own vector; the model trained last has the
+    newest value, and the others copy it before using it.
 
-    role: "param" (has a gradient), "statistic" (training writes it, such as the moving
+    role: "param" (has a gradient), "statistic" (updated by training, such as the moving
     mean of `BatchNormalization`), "buffer" (neither), "constant" (a buffer that is an
-    argument of the layer, not one of its weights) or "state" (what goes from one batch
-    to the next, no weight either).
-    lock: of the last model that has trained it, where several have it
+    argument of the layer, not a weight) or "state" (carried over between batches, not a
+    weight).
+    lock: lock of the last model that trained it, if it is shared
     """
 
     lock = UNLOCKED
@@ -42,8 +42,8 @@ class Variable(Operators):
     weight of a layer."""
 
     frozen = False
-    """Whether training leaves it alone, whatever its layer says: of a part that was
-    frozen, of a layer of which a file has the formula only."""
+    """Whether training skips it, whatever its layer says: in a frozen sublayer of a
+    layer that a file stores only as a formula."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Variable(Operators):
         self.name, self.shape, self.role = name, shape, role
         self.initializer, self.regularizer = initializer, regularizer
         self.constraint = constraint
-        # The models that it is in with its view in each; the last one is the newest.
+        # Its models, with its view in each; the last one has the newest value.
         self._views: list[tuple[weakref.ref[Any] | None, np.ndarray]] = []
 
     def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
@@ -69,7 +69,7 @@ class Variable(Operators):
         )
 
     def bind(self, owner: Any, view: np.ndarray) -> None:
-        """Lie in a model, in `view`, which already holds the value."""
+        """Join a model, with its memory in `view`, which already holds the value."""
         self._views = [
             (ref, other)
             for ref, other in self._views
@@ -83,8 +83,7 @@ class Variable(Operators):
                     model.shares_variables = True
 
     def leave(self, owner: Any) -> None:
-        """Leave a model. If it is in no other, it keeps its value in memory of its
-        own."""
+        """Leave a model. If it was the last one, keep the value in separate memory."""
         value = self.numpy()
         self._views = [
             (ref, view)
@@ -102,24 +101,24 @@ class Variable(Operators):
                 view[...] = newest
 
     def push(self, owner: Any) -> None:
-        """Take a model's value for the newest one from now on."""
+        """Mark a model's value as the newest one."""
         self._views.sort(key=lambda item: item[0] is not None and item[0]() is owner)
 
     @property
     def owner(self) -> Any:
-        """The network whose vector it lies in, if it lies in one only."""
+        """The network whose vector holds it, if there is only one."""
         if len(self._views) != 1 or self._views[0][0] is None:
             return None
         return self._views[0][0]()
 
     @property
     def is_shared(self) -> bool:
-        """Whether several models have it."""
+        """Whether several models share it."""
         return len(self._views) > 1
 
     @property
     def learned(self) -> bool:
-        """Whether training changes it."""
+        """Whether training updates it."""
         return self.role in ("param", "statistic", "state")
 
     @property
@@ -161,7 +160,7 @@ class Variable(Operators):
         return self.value.copy()
 
     def assign(self, value: Any) -> None:
-        """Replace the value by one of the same shape.
+        """Replace the value with one of the same shape.
 
         Raises:
             ValueError: another shape, or a value that is not finite.
@@ -182,7 +181,7 @@ class Variable(Operators):
         self.write(array)
 
     def write(self, array: np.ndarray) -> None:
-        """`assign` for an array that is known to fit."""
+        """`assign` without checks, for an array known to fit."""
         refuse_in_steps("a new value of a variable")
         if active.undo is not None:
             old = self._views[-1][1].copy() if self._views else None

@@ -26,26 +26,26 @@ from kurve.layers.variable import Variable
 from kurve.plan import Shape
 
 running: list[LayerWeights] = []
-"""The custom layers whose `build` or `call` is running: their names come before
-those of weights that are made there."""
+"""The custom layers whose `build` or `call` is running: their names prefix those of
+weights created meanwhile."""
 
 
 @entries
 class LayerWeights(LayerFormula):
-    """The weights of a layer and of its parts."""
+    """The weights of a layer and its sublayers."""
 
     _variables: list[Variable]
 
     built_shape: Shape | None
-    """Shapes of the samples that the weights were made for."""
+    """Sample shapes that the weights were created for."""
 
     constrained: Mapping[str, str] = MappingProxyType({})
-    """Which argument is the constraint of a variable: {"bias": "bias_constraint"}."""
+    """The constraint argument of each variable: {"bias": "bias_constraint"}."""
 
     @property
     def parts(self) -> list[Any]:
-        """The layers that are attributes of this one, also in lists and dictionaries,
-        in order."""
+        """The layers that are attributes of this one, including those in lists and
+        dictionaries, in order."""
         found: dict[int, Any] = {}
         for _, value in self.attributes:
             if is_structure(value) or isinstance(value, LayerWeights):
@@ -56,26 +56,26 @@ class LayerWeights(LayerFormula):
 
     @property
     def attributes(self) -> list[tuple[str, Any]]:
-        """Names and values, without what the constructor was given."""
+        """Attribute names and values, without constructor arguments."""
         return [(k, value) for k, value in vars(self).items() if k != "_given"]
 
     def leave(self, network: Any) -> None:
-        """Leave a model, with the weights."""
+        """Remove the layer and its weights from a model."""
         for variable in self.variables:
             variable.leave(network)
 
     @property
     def built(self) -> bool:
-        """Whether it has its weights."""
+        """Whether its weights exist."""
         return self.built_shape is not None
 
     @built.setter
     def built(self, value: bool) -> None:
-        """Keras's `build` ends with `self.built = True`; here the call of it knows."""
+        """Keras's `build` ends with `self.built = True`; here it has no effect."""
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights."""
+        """Whether training updates the weights."""
         return self._trainable
 
     @trainable.setter
@@ -93,7 +93,7 @@ class LayerWeights(LayerFormula):
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables, including constants, and those of its parts."""
+        """All variables, including constants and those of sublayers."""
         if not self.parts:
             return self.own_variables
         found = {id(v): v for v in self.own_variables}
@@ -128,10 +128,10 @@ class LayerWeights(LayerFormula):
         return [v.numpy() for v in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace all weights; if one does not fit, none.
+        """Replace all weights, or none if one does not fit.
 
         Raises:
-            ValueError: another number of arrays, or another shape.
+            ValueError: wrong number or shapes of arrays.
         """
         assign_all(f"layer {self.name!r}", self.weights, weights)
 
@@ -150,28 +150,28 @@ class LayerWeights(LayerFormula):
         *,
         role: str | None = None,
     ) -> Variable:
-        """Make a weight, in `build`.
+        """Create a weight; for use in `build`.
 
         Args:
-            shape: of the weight; () is one number.
+            shape: shape of the weight; () is a scalar.
             initializer: name or object of `kurve.initializers`; by default
                 "glorot_uniform", or "zeros" for integers.
             dtype: None or "float32".
-            trainable: whether training changes it.
+            trainable: whether training updates it.
             autocast, aggregation, overwrite_with_gradient: Keras's defaults.
             regularizer: name or object of `kurve.regularizers`, or None.
-            constraint: name or object of `kurve.constraints`; None for that which
-                `constrained` names, if any.
-            name: by default "variable", with a number where there are several.
-            role: see `Variable`; it says more than `trainable`.
+            constraint: name or object of `kurve.constraints`; None for the one listed
+                in `constrained`, if any.
+            name: by default "variable", with a number if there are several.
+            role: see `Variable`; overrides `trainable`.
 
         Raises:
-            TypeError, ValueError: a shape that is none, or an unknown name.
+            TypeError, ValueError: an invalid shape, or an unknown name.
         """
         where = f"{type(self).__name__}.add_weight"
         if isinstance(shape, str):
             raise TypeError(
-                f"[{where}] the shape comes first, and the name is given by name. "
+                f"[{where}] the shape comes first, and name is a keyword argument. "
                 f"Received: add_weight({shape!r}, ...). "
                 f"Try add_weight(shape, name={shape!r})."
             )
@@ -184,7 +184,7 @@ class LayerWeights(LayerFormula):
         if not all(is_count(axis) for axis in axes):
             raise ValueError(
                 f"[{where}] the shape must be a tuple of positive integers. "
-                f"Received: shape={shape!r}. Try an Input of known sizes."
+                f"Received: shape={shape!r}. Try an Input with known sizes."
             )
         check_size(type(self), name or "weight", axes)  # type: ignore[arg-type]
         if initializer is None and "int" in str(dtype):
@@ -210,8 +210,8 @@ class LayerWeights(LayerFormula):
 
 
 def path_of(layers: Sequence[LayerWeights]) -> list[str]:
-    """Names for the weights of the last of these layers, each a part of the one before:
-    the name of the first, then of attributes, which are the same in each copy."""
+    """Names for the weights of the last of these nested layers: the name of the first,
+    then names of attributes, which are the same in every copy."""
     names = [layers[0].name]
     for outer, part in itertools.pairwise(layers):
         names.append(_attribute_of(part, outer) or part.name)

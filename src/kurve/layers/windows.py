@@ -1,8 +1,8 @@
-"""Layers that slide a window over the axes between the batch and the channels.
+"""Layers that slide a window over the axes between batch and channels.
 
 A sample is (length, channels) for a layer with one axis, (height, width, channels) for
 one with two and (depth, height, width, channels) for one with three. To engines, a
-sequence is an image of height 1, and a volume, but for its convolution, two images: see
+sequence is an image of height 1, and a volume, except in convolutions, two images: see
 `of_volumes`.
 """
 
@@ -30,10 +30,10 @@ _CHANNELS_LAST = {
 }
 
 WIDEST = 2**31 - 1
-"""The largest size, stride or dilation: engines hold them in 32 bits."""
+"""The largest size, stride or dilation: engines store them in 32 bits."""
 
 Sizes = int | Sequence[int]
-"""A number for all axes, or one for each."""
+"""One number for all axes, or one per axis."""
 
 
 class Images(Layer):
@@ -59,7 +59,7 @@ class Images(Layer):
         self.data_format = "channels_last"
 
     def check_axes(self, input_shape: Shape) -> None:
-        """Refuse samples of another rank."""
+        """Refuse samples of the wrong rank."""
         if len(input_shape) == self.axes + 1:
             return
         fix = "layers.Reshape before it"
@@ -72,8 +72,8 @@ class Images(Layer):
         )
 
     def check_input(self, input_shape: Shape) -> None:
-        """Accept samples of any size, but if there are weights, only with as many
-        channels as before."""
+        """Accept samples of any size; if there are weights, only with the same number
+        of channels."""
         self.check_axes(input_shape)
         assert self.built_shape is not None
         channels = self.built_shape[-1]
@@ -89,7 +89,7 @@ class Sliding(Images):
     """Base class of convolutions and pooling.
 
     Args:
-        sizes: of the window, under the argument's name.
+        sizes: sizes of the window, under the argument's name.
         strides, padding, dilation_rate: see `Conv2D`.
     """
 
@@ -121,7 +121,7 @@ class Sliding(Images):
         )
 
     def numbers(self, argument: str, value: Any, low: int = 1) -> tuple[int, ...]:
-        """An integer for each axis, from one for all or a sequence."""
+        """One integer per axis, from a single integer or a sequence."""
         return integers(type(self), argument, value, self.axes, low)
 
     def places(self, input_shape: Shape) -> Shape:
@@ -139,19 +139,19 @@ class Sliding(Images):
             spans = tuple(window.span for window in self.windows)
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} slides a window of "
-                f"{_by(spans)} over its samples, which must not be smaller. Received: "
-                f"samples of shape {input_shape}. Try padding='same', or fewer layers "
-                "before it that make the samples smaller."
+                f"{_by(spans)} over its samples, which are too small. Received: "
+                f"samples of shape {input_shape}. Try padding='same', or fewer "
+                "downsampling layers before it."
             )
         return found
 
     def zeros(self, input_shape: Shape) -> list[tuple[int, int]]:
-        """Their numbers before and after each axis."""
+        """Numbers of zeros before and after each axis."""
         axes = zip(self.windows, input_shape, strict=False)
         return [window.pads(length, self.padding) for window, length in axes]
 
     def attrs(self, size: str, input_shape: Shape) -> dict[str, Attr]:
-        """The window for the plan, with its size under that name."""
+        """The window's attributes for the plan, with its size under that name."""
         return plane_attrs(size, self.windows, self.zeros(input_shape))
 
 
@@ -170,8 +170,8 @@ def plane_attrs(
 
 
 def pad_attrs(pads: Sequence[tuple[int, int]]) -> dict[str, Attr]:
-    """Numbers of elements around a plane or volume; the `pads` of a single axis are
-    those of its width."""
+    """Numbers of elements around a plane or volume; the `pads` of a single axis apply
+    to its width."""
     attrs: dict[str, Attr] = {}
     axes = (("front", "back"), ("top", "bottom"), ("left", "right"))
     pads = [(0, 0), *pads] if len(pads) == 1 else pads
@@ -181,12 +181,12 @@ def pad_attrs(pads: Sequence[tuple[int, int]]) -> dict[str, Attr]:
 
 
 def of_volumes(op: Op, width: dict[str, Attr], rest: dict[str, Attr]) -> list[Op]:
-    """The ops that do on volumes (D, H, W, C) what `op` does on each axis by itself:
-    along the width of images (D H, W, C), then along both axes of (D, H, W C).
+    """The ops that apply `op` to volumes (D, H, W, C), one axis group at a time: along
+    the width of images (D H, W, C), then along both axes of (D, H, W C).
 
     Args:
-        op: its shapes are those of the volumes.
-        width, rest: its attributes along the width, and along the other two axes.
+        op: the op, with the shapes of the volumes.
+        width, rest: attributes along the width, and along the other two axes.
     """
     (d, h, w, c), across = op.in_shape, op.out_shape[2]
     lines, wide = (d * h, w, c), (d * h, across, c)
@@ -207,7 +207,7 @@ def of_volumes(op: Op, width: dict[str, Attr], rest: dict[str, Attr]) -> list[Op
 def integers(
     cls: type, argument: str, value: Any, count: int, low: int = 1
 ) -> tuple[int, ...]:
-    """`count` integers of at least `low`, from one for all or a sequence."""
+    """`count` integers >= `low`, from a single integer or a sequence."""
     numbers = [value] * count if is_integer(value) else value
     if (
         isinstance(numbers, (list, tuple))
@@ -224,7 +224,7 @@ def integers(
 
 
 def is_last(data_format: Any) -> bool:
-    """Whether channels come last, as they do with None."""
+    """Whether channels come last, which is the default for None."""
     return data_format is None or (
         isinstance(data_format, str) and data_format == "channels_last"
     )

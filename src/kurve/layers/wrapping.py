@@ -1,4 +1,4 @@
-"""Layers around another layer."""
+"""Layers that wrap another layer."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from kurve.layers.masks import fitted
 
 
 def described(layer: Any) -> dict[str, Any]:
-    """Class and configuration of a layer or model in a layer."""
+    """Class and configuration of a layer or model inside a layer."""
     from kurve.models.configs import serialize_operation
 
     return serialize_operation(layer)
 
 
 def of_description(config: Mapping[str, Any]) -> Any:
-    """The layer or model of a `described`."""
+    """The layer or model from a `described` result."""
     from kurve.models.configs import deserialize_operation
 
     return deserialize_operation(config)
 
 
 class Wrapper(Layer):
-    """Base class of layers around another layer, whose weights are theirs.
+    """Base class of layers that wrap another layer and share its weights.
 
     Args:
-        layer: the inner one; a model may be one.
+        layer: the inner layer, or a model.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -69,19 +69,20 @@ class Wrapper(Layer):
 
 
 class TimeDistributed(Wrapper):
-    """The inner layer for each element of the first axis: y[:, t] = layer(x[:, t]).
+    """Applies the inner layer to each element of the first axis: y[:, t] = layer(x[:,
+    t]).
 
-    A mask (B, T, ...) is passed on, and mask[:, t] to a layer that takes masks.
+    A mask (B, T, ...) is passed on; inner layers that take masks get mask[:, t].
 
     Args:
-        layer: the inner one; a model may be one.
+        layer: the inner layer, or a model.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: not a layer; when built: samples of fewer axes than two; when
+        ValueError: not a layer; when built: samples with fewer than two axes; when
             called: a mask that is not (B, T, ...).
-        NotImplementedError: when built: the inner layer has moving statistics, as
-            `BatchNormalization` has.
+        NotImplementedError: when built: the inner layer has moving statistics, like
+            `BatchNormalization`.
 
     Example:
         >>> inner = kurve.layers.Conv2D(4, 3)
@@ -104,21 +105,21 @@ class TimeDistributed(Wrapper):
                 )
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """The outputs, side by side."""
+        """The outputs of all steps."""
         self._check(x.shape)
         if mask is not None:
             fitted("TimeDistributed", mask, x)
             if len(mask.shape) < 2:
                 raise ValueError(
-                    "[TimeDistributed] the mask must have the axis of the steps: "
+                    "[TimeDistributed] the mask must have the time axis: "
                     f"(B, {x.shape[1]}, ...). Received: a mask of shape {mask.shape}. "
                     "Try mask=None."
                 )
-        if type(self.layer) in (Dense, Activation):  # of the last axis, or elementwise
+        if type(self.layer) in (Dense, Activation):  # on the last axis, or elementwise
             return self.layer(x)
         takes = mask is not None and self.layer.takes_mask
         if takes and len(mask.shape) == 2 and is_model(self.layer):
-            takes = False  # a model has no use for one value of each sample
+            takes = False  # models cannot use a mask with one value per sample
         steps = []
         for t in range(x.shape[1]):
             own = {"mask": ops.get_item(mask, (slice(None), t))} if takes else {}
@@ -129,5 +130,5 @@ class TimeDistributed(Wrapper):
         if len(shape) < 3:
             raise ValueError(
                 f"[TimeDistributed] layer {self.name!r} takes samples of at least two "
-                f"axes. Received: shape {tuple(shape)}. Try {self.layer!r} alone."
+                f"axes. Received: shape {tuple(shape)}. Try {self.layer!r} directly."
             )

@@ -1,4 +1,4 @@
-"""Models: graphs and stacks of layers, and where they come from."""
+"""Models: graphs and stacks of layers, and how to load or create them."""
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 

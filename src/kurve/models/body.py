@@ -1,4 +1,4 @@
-"""Models with a call() of their own: what they compute is a layer of their network."""
+"""Subclassed models: their call() becomes a layer of their network."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kurve.layers.core import InputLayer
 
 
 class Body(Layer):
-    """The layer that a model's call() is. Its parts are the layers that are attributes
-    of the model.
+    """The layer that represents a model's call(). Its sublayers are the layers that are
+    attributes of the model.
 
     Args:
-        model: with a call().
+        model: a model with a call().
     """
 
     _model: Any = None
@@ -26,11 +26,11 @@ class Body(Layer):
         self._model, self.built_shape = model, ()
 
     def _build_for_call(self, args: Any, named: Any = None) -> None:
-        """Nothing: the parts are built when they are called."""
+        """Does nothing: sublayers are built when called."""
 
     @property
     def call(self) -> Any:
-        """That of the model."""
+        """Run the model's call()."""
         return self._model.call
 
     @property
@@ -47,15 +47,15 @@ class Body(Layer):
 
     @property
     def attributes(self) -> list[tuple[str, Any]]:
-        """Those of the model, after which weights are called."""
+        """Attributes of the model, which give weights their names."""
         return [] if self._model is None else list(self._model.attributes)
 
     @property
     def own_variables(self) -> list[Any]:
-        """The weights that are the model's own, and not those of its layers."""
+        """The weights of the model itself, without those of its layers."""
         if self._model is None:
             return []
-        own: list[Any] = super().own_variables  # of the model's add_weight
+        own: list[Any] = super().own_variables  # from the model's add_weight
         others = Layer.own_variables.fget(self._model)  # type: ignore[attr-defined]
         return own + [v for v in others if all(v is not mine for mine in own)]
 
@@ -65,7 +65,7 @@ class Body(Layer):
 
     @property
     def supports_masking(self) -> bool:
-        """Whether the model does."""
+        """Whether the model supports masking."""
         return bool(self._model.supports_masking)
 
     @supports_masking.setter
@@ -74,27 +74,27 @@ class Body(Layer):
 
     @property
     def makes_masks(self) -> bool:
-        """Whether the model does."""
+        """Whether the model creates masks."""
         return bool(self._model.makes_masks)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """That of the model."""
+        """The model's compute_mask."""
         return self._model.compute_mask(inputs, previous_mask)
 
-    _warned_of_mask = True  # its layers tell
+    _warned_of_mask = True  # its layers warn
 
     def get_config(self) -> dict[str, Any]:
         where = type(self._model).__name__
         raise NotImplementedError(
-            f"[{where}] a model with a call() of its own is code, which no file or "
+            f"[{where}] a subclassed model consists of code, which no file or "
             f"copy can hold. Received: the model {self.name!r}. "
             "Try model.save_weights('m.weights.kurve'), or Model(inputs, outputs)."
         )
 
 
 def shapes_of(x: Any) -> Any:
-    """The shape of a batch, (None, ...), or those of several inputs in their structure,
-    of arrays or symbolic tensors."""
+    """The shape of a batch, (None, ...), or those of several inputs in the same
+    structure, from arrays or symbolic tensors."""
     if isinstance(x, Mapping):
         return {name: shapes_of(part) for name, part in x.items()}
     if isinstance(x, (list, tuple)) and x and all(hasattr(p, "shape") for p in x):
@@ -105,7 +105,7 @@ def shapes_of(x: Any) -> Any:
 
 
 def inputs_for(shapes: Any) -> Any:
-    """Symbolic inputs of these shapes, in their structure."""
+    """Symbolic inputs with these shapes, in the same structure."""
     if isinstance(shapes, Mapping):
         return {
             name: InputLayer(batch_shape=shape, name=str(name)).output

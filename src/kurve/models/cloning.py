@@ -1,5 +1,5 @@
-"""Copies of a model: exact ones, as `pickle` and `copy.deepcopy` make, and clones,
-which start from other initial weights."""
+"""Copies of a model: exact ones, as made by `pickle` and `copy.deepcopy`, and clones,
+which start from new initial weights."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def clone_model(
     input_tensors: Any = None,
     clone_function: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """A new model of new layers, with other initial weights and without `compile`.
+    """Create a copy with new layers and initial weights, not compiled.
 
     Args:
-        model: of inputs and outputs, or a stack.
+        model: a functional model or a Sequential.
         input_tensors: symbolic tensors to build it on, in the structure of its inputs;
             new inputs by default.
-        clone_function: gives the new layer for each layer or inner model, such as
-            another class; by default a copy from its configuration.
+        clone_function: returns the new layer for each layer or nested model; by default
+            a copy from its configuration.
 
     Raises:
-        TypeError: not a model, or a function that gives something else than a layer.
-        ValueError: another number of tensors than the model has inputs.
+        TypeError: not a model, or clone_function does not return a layer.
+        ValueError: wrong number of tensors for the model's inputs.
 
     Example:
         >>> x = kurve.Input((3,))
@@ -65,7 +65,7 @@ def clone_model(
         copied = (clone_function or _copied)(layer)
         if not isinstance(copied, Layer):
             raise TypeError(
-                "[clone_model] clone_function must give a layer. "
+                "[clone_model] clone_function must return a layer. "
                 f"Received: {copied!r}. Try lambda layer: layer."
             )
         return copied
@@ -73,7 +73,7 @@ def clone_model(
     if model._network.build_for is not None:
         if input_tensors is not None or clone_function is not None:
             raise ValueError(
-                "[clone_model] a model with a call() of its own is made by its class. "
+                "[clone_model] a subclassed model is created by its class. "
                 f"Received: input_tensors={input_tensors!r}, "
                 f"clone_function={clone_function!r}. Try neither."
             )
@@ -139,8 +139,8 @@ def clone_model(
 
 
 def _copied(layer: Any) -> Any:
-    """A layer or model of the same configuration."""
-    with registry.collect_custom() as own:  # functions have a name in configurations
+    """A layer or model with the same configuration."""
+    with registry.collect_custom() as own:  # functions are named in configurations
         config = layer.get_config()
     with registry.custom_objects(own):
         return type(layer).from_config(config)
@@ -148,16 +148,16 @@ def _copied(layer: Any) -> Any:
 
 LayerState = tuple[Any, list[np.ndarray | None]]
 """The shape that a layer is built for and the values of its variables, None for those
-that its initializers give."""
+set by initializers."""
 
 
 def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> Any:
-    """A new model with the same layers and, if there is one, `compile`. Its weights are
-    initial ones; what no training changes (the mean and variance of `Normalization`) is
-    copied.
+    """A new model with the same layers and `compile`, if any. Its weights are newly
+    initialized; what training does not change (the mean and variance of
+    `Normalization`) is copied.
 
     Args:
-        seed: key of its random streams, and so of its initial weights; a new one by
+        seed: key of its random streams and initial weights; a new one by
             default.
         keep_shapes: False leaves the clone unbuilt and its input shape open.
     """
@@ -195,7 +195,7 @@ def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> An
 
 
 def snapshot(model: Model) -> dict[str, Any]:
-    """All that a model is, for `restore`."""
+    """The complete state of a model, for `restore`."""
     network, state = model._network, model._network.state
     with registry.collect_custom() as custom:
         config = model.get_config()
@@ -220,8 +220,8 @@ def snapshot(model: Model) -> dict[str, Any]:
 
 
 def _own_shapes(model: Any) -> Any:
-    """The shapes of the inputs of a model with a call() of its own, in their structure,
-    None before it is built; of other models ()."""
+    """The input shapes of a subclassed model, in the same structure, None before it is
+    built; () for other models."""
     if model._network.build_for is None:
         return ()
     structure = model._network.structure
@@ -238,7 +238,7 @@ class _Held:
 
 
 def _remade(model: Any, snapshot: Mapping[str, Any]) -> Any:
-    """The layers of a model of inputs and outputs, or of a stack."""
+    """Recreate the layers of a functional model or a Sequential."""
     config, seed = snapshot["config"], snapshot["seed"]
     model._start(config["name"])
     with registry.custom_objects(snapshot["custom_objects"]):
@@ -249,7 +249,7 @@ def _remade(model: Any, snapshot: Mapping[str, Any]) -> Any:
 
 
 def _remade_own(model: Any, snapshot: Mapping[str, Any]) -> Any:
-    """The layers of a model with a call() of its own, called for the same shapes."""
+    """Recreate the layers of a subclassed model, called with the same shapes."""
     model.__init__(**snapshot["config"])
     model._network.seed = snapshot["seed"]
     if snapshot["shapes"] is not None:
@@ -258,7 +258,7 @@ def _remade_own(model: Any, snapshot: Mapping[str, Any]) -> Any:
 
 
 def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
-    """Make an object whose `__init__` has not run the model of a snapshot."""
+    """Restore a snapshot into an object whose `__init__` has not run."""
     config, is_own = snapshot["config"], snapshot["shapes"] != ()
     layers = (_remade_own if is_own else _remade)(model, snapshot)
     network = model._network

@@ -1,19 +1,20 @@
 """Configurations of models: layers and their calls, in Keras's structure.
 
-A stack:  {"name", "input_shape", "layers": [{"class_name", "config"}, ...]}
-A graph:  {"name", "layers": [{"class_name", "config", "name", "inbound_nodes"}, ...],
+Sequential:  {"name", "input_shape", "layers": [{"class_name", "config"}, ...]}
+Functional:  {"name", "layers": [{"class_name", "config", "name", "inbound_nodes"},
+    ...],
            "input_layers": [name, node, tensor] in the structure of the inputs,
-           "output_layers": the same of the outputs}
+           "output_layers": the same for the outputs}
 
-and "trainable": false where it is. An inbound node is a call, {"args": [...], "kwargs":
-{...}}, in which a symbolic tensor stands as {"class_name": "__keras_tensor__",
+and "trainable": false if so. An inbound node is a call, {"args": [...], "kwargs":
+{...}}, in which a symbolic tensor is written as {"class_name": "__keras_tensor__",
 "config": {"shape", "dtype", "keras_history": [name, node, tensor]}}, and a tuple as
-{"class_name": "__tuple__", "items": [...]}. Nodes of a layer are counted within the
-model. A model is a layer, of class "Functional" or "Sequential", a function of
-`kurve.ops` one of class "Function".
+{"class_name": "__tuple__", "items": [...]}. Nodes of a layer are numbered within the
+model. A nested model is a layer of class "Functional" or "Sequential", a function of
+`kurve.ops` a layer of class "Function".
 
-Models are read without memory for their weights (`Layout.lay_out` takes it), and with
-limits, so that a file cannot ask for more than it is worth.
+Models are read without allocating their weights (`Layout.lay_out` does that), and
+within limits, so that a file cannot demand excessive resources.
 """
 
 from __future__ import annotations
@@ -43,20 +44,20 @@ if TYPE_CHECKING:
 TENSOR = "__keras_tensor__"
 TUPLE = "__tuple__"
 MOST_DEPTH = 32
-"""Of models in models."""
+"""Maximum nesting depth of models."""
 
 MOST_OPERATIONS = 50_000
-"""That are traced while a model is read: more than any model for its data sheet, and
-little enough for seconds."""
+"""Maximum number of operations traced while reading a model: beyond any realistic
+model, yet done within seconds."""
 
 MOST_ELEMENTS = 1 << 20
-"""Of arrays in formulas that are made while a model is read."""
+"""Maximum number of array elements created in formulas while reading a model."""
 
 # ---------------------------------------------------------------- writing
 
 
 def functional_config(model: Model) -> dict[str, Any]:
-    """The configuration of a model of inputs and outputs."""
+    """The configuration of a functional model."""
     structure = model._network.structure
     assert structure is not None
     numbers, calls = calls_of(structure)
@@ -102,7 +103,7 @@ def functional_config(model: Model) -> dict[str, Any]:
 
 
 def _written(part: Any, leaf: Callable[[Any], Any]) -> Any:
-    """Arguments of a call in the types of JSON."""
+    """Arguments of a call as JSON types."""
     if isinstance(part, Mapping):
         return {key: _written(inner, leaf) for key, inner in part.items()}
     if not isinstance(part, (list, tuple)):
@@ -112,21 +113,21 @@ def _written(part: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def calls_of(structure: Structure) -> tuple[dict[int, int], dict[int, list[Any]]]:
-    """The number of each node among those of its operation, by its id; and the nodes of
-    each operation, by the operation's id."""
+    """The index of each node among those of its operation, by id; and the nodes of each
+    operation, by the operation's id."""
     numbers: dict[int, int] = {}
     calls: dict[int, list[Any]] = {}
     for node in structure.nodes:
         own = calls.setdefault(id(node.operation), [])
         numbers[id(node)] = len(own)
         own.append(node)
-    for tensor in structure.flat_inputs:  # inputs that no output needs
+    for tensor in structure.flat_inputs:  # include unused inputs
         numbers.setdefault(id(tensor.history.node), 0)
     return numbers, calls
 
 
 def written_argument(value: Any) -> Any:
-    """An argument of a call in the types of JSON."""
+    """An argument of a call as JSON types."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, slice):
@@ -172,8 +173,8 @@ def serialize_operation(operation: Any) -> dict[str, Any]:
 
 
 def own_entry(model: Any) -> dict[str, Any]:
-    """Class and configuration of a model with a call() of its own; null where it says
-    no more than the graph around that call."""
+    """Class and configuration of a subclassed model; null if it adds nothing to the
+    graph around its call."""
     from kurve.models.model import Model
 
     config: Any = None
@@ -184,8 +185,8 @@ def own_entry(model: Any) -> dict[str, Any]:
 
 
 def own_model(entry: Field, traced: Any) -> Any:
-    """The model with a call() of its own, if its class is given; else the graph that
-    computes the same, `traced`."""
+    """The subclassed model, if its class is passed; otherwise the equivalent graph
+    `traced`."""
     from kurve.models.model import Model
 
     fields = entry.table("class_name", "config")
@@ -212,17 +213,16 @@ def own_model(entry: Field, traced: Any) -> Any:
 def model_from(
     config: Field | Mapping[str, Any], depth: int = 0, seed: int | None = None
 ) -> Model:
-    """The model of a configuration, without memory for weights.
+    """Create a model from a configuration, without allocating weights.
 
     Args:
-        depth: of the models around it.
+        depth: nesting depth of the model.
         seed: key of its random streams; a new one if None.
 
     Raises:
-        ModelFileError: it is no configuration of a model: a class or function that is
-            not among these, a tensor that no node makes, a cycle, shapes that do not
-            fit. Of a configuration that is in no file, the error of the layer, or a
-            ValueError.
+        ModelFileError: not the configuration of a model: an unknown class or function,
+            a tensor that no node produces, a cycle, shapes that do not fit. For a
+            configuration not from a file, the error of the layer, or a ValueError.
     """
     if not isinstance(config, Field):
         return _of_no_file(model_from, Field("", "config", config), depth, seed)
@@ -235,16 +235,16 @@ def model_from(
 
 
 def deserialize_operation(entry: Mapping[str, Any]) -> Any:
-    """The layer or model of a `serialize_operation`, for layers that hold others.
+    """The layer or model from a `serialize_operation` result, for wrapper layers.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not such a result.
     """
     return _of_no_file(_operation, Field("", "layer", entry), 1, None)
 
 
 def _of_no_file(read: Callable[..., Any], config: Field, *arguments: Any) -> Any:
-    """What is read from a configuration that is in no file: errors do not speak of
+    """Read a configuration that is not from a file: error messages do not mention
     one."""
     try:
         return read(config, *arguments)
@@ -252,14 +252,14 @@ def _of_no_file(read: Callable[..., Any], config: Field, *arguments: Any) -> Any
         if error.__cause__ is not None:
             raise error.__cause__ from None
         raise ValueError(
-            "[from_config] it must be the configuration of a model. Received: "
+            "[from_config] config must be the configuration of a model. Received: "
             f"{error.field}: {error.reason}. Try model.get_config()."
         ) from None
 
 
 def built(model: Model) -> Model:
-    """The model with memory for its weights, and initial values, where the shape of its
-    input is known."""
+    """Allocate and initialize the weights of a model, if the shape of its input is
+    known."""
     network = model._network
     if network.layers and network.input_shape is not None and network.plan is None:
         network.lay_out()
@@ -284,7 +284,7 @@ def _stack(config: Field, depth: int, seed: int | None) -> Model:
 
 
 def sample_shape(field: Field) -> tuple[int | None, ...]:
-    """The shape of a sample; sizes may be unknown."""
+    """The shape of a sample; sizes can be unknown."""
     sizes = [
         None if size.value is None else size.integer(1, 2**48) for size in field.items()
     ]
@@ -294,22 +294,24 @@ def sample_shape(field: Field) -> tuple[int | None, ...]:
 
 
 def _operation(entry: Field, depth: int, seed: int | None) -> Any:
-    """The layer, model or function of {"class_name", "config"}."""
+    """The layer, model or function described by {"class_name", "config"}."""
     fields = entry.table("class_name", "config", optional=("own",))
     name, config = fields["class_name"].value, fields["config"]
-    if isinstance(config.value, Layer):  # of a class of one's own, from Keras's file
+    if isinstance(config.value, Layer):  # a custom class, from a Keras file
         return config.value
     if name in ("Functional", "Sequential"):
         model = model_from(config, depth + 1, seed)
         if (name == "Sequential") != (model._network.structure is None):
-            raise fields["class_name"].error("the configuration is of another class")
+            raise fields["class_name"].error(
+                "the configuration belongs to another class"
+            )
         return own_model(fields["own"], model) if "own" in fields else model
     return entry.object(layer_classes.deserialize, layer_classes.serialize)
 
 
 @dataclass
 class _Call:
-    """A call of an operation that is to be made again."""
+    """A call of an operation to be repeated."""
 
     operation: Any
     number: int
@@ -342,7 +344,7 @@ def _functional(config: Field, depth: int, seed: int | None) -> Model:
         if isinstance(operation, InputLayer):
             made[name, 0, 0] = operation.output
         if bool(nodes) == isinstance(operation, InputLayer):
-            raise parts["inbound_nodes"].error("inputs, and only they, have none")
+            raise parts["inbound_nodes"].error("only inputs must have none")
         for number, node in enumerate(nodes):
             call = node.table("args", "kwargs")
             if not isinstance(call["kwargs"].value, dict):
@@ -352,7 +354,7 @@ def _functional(config: Field, depth: int, seed: int | None) -> Model:
     _make(calls, made, fields["layers"])
 
     def ends(field: Field) -> Any:
-        """The tensors of "input_layers" or "output_layers", in their structure."""
+        """The tensors of "input_layers" or "output_layers", in the same structure."""
         if isinstance(field.value, dict):
             return {k: ends(field.inner(k, v)) for k, v in field.value.items()}
         parts = list(field.items())
@@ -369,7 +371,7 @@ def _functional(config: Field, depth: int, seed: int | None) -> Model:
 def _named_operation(
     entry: Field, parts: Mapping[str, Field], depth: int, seed: int | None
 ) -> Any:
-    """The layer, model, function or input of an entry of a graph."""
+    """The layer, model, function or input described by a graph entry."""
     name, config = parts["class_name"].value, parts["config"]
     if name == "Function":
         function = config.table("function")["function"]
@@ -396,14 +398,14 @@ def _named_operation(
 def _make(
     calls: list[_Call], made: dict[tuple[str, int, int], KerasTensor], where: Field
 ) -> None:
-    """Make calls as soon as their inputs are there, and the calls before them of the
-    same operation: what is left in the end is a cycle, or lacks an input."""
+    """Make each call once its inputs and earlier calls of the same operation exist: any
+    calls left at the end form a cycle or lack an input."""
     waiting: dict[tuple[str, int, int], list[_Call]] = {}
     ready: deque[_Call] = deque()
     for call in calls:
         places = {*_places(call.args), *_places(call.kwargs)}
         if not places:
-            raise call.args.error("there must be a tensor among them")
+            raise call.args.error("they must include a tensor")
         call.needs = places - set(made)
         if call.number:
             call.needs.add((call.operation.name, call.number - 1, -1))
@@ -440,18 +442,18 @@ def _make(
         there((name, call.number, -1))
     if finished < len(calls):
         stuck = next(call for call in calls if call.needs)
-        raise stuck.args.error("a tensor is needed before it is made")
+        raise stuck.args.error("a tensor is used before it is produced")
 
 
 def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """The symbolic result of a call. Models get no memory for their weights."""
+    """The symbolic result of a call. Models do not allocate their weights."""
     if hasattr(operation, "_network") or isinstance(operation, FunctionCall):
         return recorded(operation, args, kwargs)
     return operation(*args, **kwargs)
 
 
 def _history(field: Field) -> tuple[str, int, int]:
-    """The place of a tensor."""
+    """The reference to a tensor: layer name, node, tensor."""
     parts = list(field.items())
     if len(parts) != 3:
         raise field.error("it must be [name, node, tensor]")
@@ -461,12 +463,12 @@ def _history(field: Field) -> tuple[str, int, int]:
 def _tensor(field: Field, made: Mapping[Any, KerasTensor]) -> KerasTensor:
     place = _history(field)
     if place not in made:
-        raise field.error("no node makes this tensor")
+        raise field.error("no node produces this tensor")
     return made[place]
 
 
 def _parts(part: Field) -> Iterator[Field]:
-    """What is inside a list or an object."""
+    """The elements of a list or object."""
     if isinstance(part.value, list):
         yield from part.items()
     elif isinstance(part.value, dict):
@@ -475,13 +477,13 @@ def _parts(part: Field) -> Iterator[Field]:
 
 
 def _kept(part: Field) -> Field:
-    """Where an argument says which tensor it is."""
+    """The reference to a tensor in an argument."""
     config = part.table("class_name", "config")["config"]
     return config.table("shape", "dtype", "keras_history")["keras_history"]
 
 
 def _places(part: Field) -> Iterator[tuple[str, int, int]]:
-    """The places of all tensors in the arguments of a call."""
+    """The references to all tensors in the arguments of a call."""
     if isinstance(part.value, dict) and part.value.get("class_name") == TENSOR:
         yield _history(_kept(part))
     else:
@@ -490,7 +492,7 @@ def _places(part: Field) -> Iterator[tuple[str, int, int]]:
 
 
 def _read(part: Field, made: Mapping[Any, KerasTensor]) -> Any:
-    """An argument of a call, with tensors in their places."""
+    """An argument of a call, with tensor references resolved."""
     value = part.value
     if isinstance(value, dict):
         name = value.get("class_name")
@@ -509,7 +511,7 @@ def _read(part: Field, made: Mapping[Any, KerasTensor]) -> Any:
         raise part.error("it is too large")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise part.error("it must be a number, text, a list or a tensor")
+    raise part.error("it must be a number, a string, a list or a tensor")
 
 
 def _constant(name: str, config: Field) -> Any:

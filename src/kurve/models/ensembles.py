@@ -1,8 +1,8 @@
-"""Many models of one shape at once: an ensemble.
+"""Ensembles: several models of the same architecture.
 
-The members differ in their seeds (initial weights, order of rows, dropout) and
-optionally in the weights of their rows or in their learning rates. Their mean predicts
-better than one model, and their disagreement shows where the prediction is uncertain.
+The members differ in their seeds (initial weights, shuffling, dropout) and optionally
+in their sample weights or learning rates. Their mean predicts better than a single
+model, and their disagreement shows where the prediction is uncertain.
 Source: Hansen & Salamon 1990; Lakshminarayanan, Pritzel & Blundell 2017.
 """
 
@@ -34,9 +34,9 @@ from kurve.training.fitting import fit_steps
 
 @entry
 def ensemble(model: Sequential, members: int = 5) -> Ensemble:
-    """An ensemble of models with the layers and the `compile` of `model`.
+    """Create an ensemble of models with the layers and `compile` of `model`.
 
-    Each member starts from its own weights; the adapted mean and variance of
+    Each member has its own initial weights; the adapted mean and variance of
     `Normalization` are copied. The model itself is not changed.
 
         committee = kurve.ensemble(model, members=8)
@@ -69,7 +69,7 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
 
 @entries
 class Ensemble:
-    """Compiled models that train side by side, one to a core, and predict together.
+    """Compiled models that train in parallel, one per core, and predict together.
 
     Args:
         members: models that share no layers; usually made by `kurve.ensemble`.
@@ -89,14 +89,15 @@ class Ensemble:
         executor: Any = None,
         **arguments: Any,
     ) -> list[History]:
-        """Train all members; each gets the same weights as from its own `fit`.
+        """Train all members, with the same results as fitting each one alone.
 
         Args:
             x, y: see `Sequential.fit`.
             sample_weight: (n,) for all members, or (members, n).
-            bootstrap: whether each member sees a random sample of the rows, drawn with
-                replacement (as weights, on top of sample_weight). Source: Breiman 1996.
-            callbacks: copied for every member, so that each may stop early on its own.
+            bootstrap: whether each member sees a bootstrap sample of the rows (as
+                weights, on top of sample_weight). Source: Breiman 1996.
+            callbacks: copied for every member, so that each can stop early
+                independently.
             verbose: 0 silent, 1 progress bar of the epochs, 2 one line.
             executor: where to train, instead of on the cores of this process: anything
                 with the `submit` of `concurrent.futures`, such as a process pool,
@@ -118,15 +119,15 @@ class Ensemble:
             isinstance(callback, BackupAndRestore) for callback in callbacks
         ):
             raise TypeError(
-                "[fit] members that train side by side write no checkpoints. Received: "
-                "checkpoint or BackupAndRestore for an ensemble. Try member.fit(..., "
-                "checkpoint=f'member-{i}') for one after the other."
+                "[fit] members that train in parallel cannot write checkpoints. "
+                "Received: checkpoint or BackupAndRestore for an ensemble. Try "
+                "member.fit(..., checkpoint=f'member-{i}') for each in turn."
             )
         for name, given in (("x", x), *arguments.items()):
             if isinstance(given, Iterator):
                 raise TypeError(
-                    f"[fit] members that train side by side cannot share {name}, "
-                    f"whose batches come once. Received: {name} of type "
+                    f"[fit] members that train in parallel cannot share {name}, "
+                    f"whose batches can only be read once. Received: {name} of type "
                     f"{type(given).__name__}. Try a kurve.utils.PyDataset."
                 )
         if executor is not None:
@@ -197,8 +198,9 @@ class Ensemble:
     def predict(
         self, x: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The members' mean prediction for x (n, *input_shape): (n, *output_shape);
-        with return_std also their standard deviation, of the same shape."""
+        """The mean prediction of the members for x (n, *input_shape): (n,
+        *output_shape); with return_std also their standard deviation, of the same
+        shape."""
         each = self.predict_members(x)
         mean = each.mean(axis=0)
         return (mean, each.std(axis=0)) if return_std else mean
@@ -214,8 +216,8 @@ class Ensemble:
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:
-        """Write all members, with their mean and standard deviation, for programs
-        without Kurve; see `Sequential.export`."""
+        """Export all members, with their mean and standard deviation, for use without
+        Kurve; see `Sequential.export`."""
         from kurve.exchange.export import export
 
         export(self, filepath, format)
@@ -262,7 +264,7 @@ class Ensemble:
         elif weights.shape != (len(self.members), rows):
             raise ValueError(
                 f"[fit] sample_weight must have shape ({rows},) or "
-                f"({len(self.members)}, {rows}), a row of it for each member. "
+                f"({len(self.members)}, {rows}), one row per member. "
                 f"Received: shape {weights.shape}."
             )
         if not bootstrap:
@@ -282,8 +284,8 @@ class Ensemble:
 
 
 class _Progress:
-    """Progress of an ensemble: the epochs of the member that is furthest, and the mean
-    of all members' latest logs."""
+    """Progress of an ensemble: the epoch of the most advanced member, and the mean of
+    all members' latest logs."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self.bar = bar

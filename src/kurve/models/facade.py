@@ -1,5 +1,5 @@
-"""What other parts of the package do with a model, as methods of the model: files,
-exports, diagnosis and summaries. Each imports its room when it is called."""
+"""Model methods provided by other packages: saving, export, diagnosis and summaries.
+Each imports its package when called."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Facade(Trainer):
     def diagnose(
         self, x: Any, y: Any, validation_data: Sequence[Any] | None = None
     ) -> Diagnosis:
-        """Find problems of the fit: `print(model.diagnose(x, y))`.
+        """Find problems with the fit: `print(model.diagnose(x, y))`.
 
-        See `kurve.diagnosis.diagnose`. Changes nothing.
+        See `kurve.diagnosis.diagnose`. Has no side effects.
 
         Args:
             x, y: the data of `fit`.
-            validation_data: (x, y) that the model was not trained with.
+            validation_data: (x, y) that the model was not trained on.
         """
         from kurve.diagnosis import diagnose
 
@@ -44,21 +44,21 @@ class Facade(Trainer):
 
     @reads
     def gradient(self, x: Any) -> Any:
-        """How the outputs change with the inputs: the derivatives at the rows of x, in
+        """Derivatives of the outputs with respect to the inputs at the rows of x, in
         inference mode. The reference engine computes them in float64.
 
         Args:
             x: as for `predict`.
 
         Returns:
-            float32 (n, *output_shape, *input_shape); without the output's axes where it
-            is one number for each sample, so that Dense(1) behind (n, columns) gives
-            (n, columns). Of several inputs, in their structure; of several outputs,
-            one of these for each, in the outputs' structure.
+            float32 (n, *output_shape, *input_shape), without the output axes for one
+            output per sample: a model that ends with Dense(1) gives (n, columns) for
+            (n, columns). For several inputs, in their structure; for several outputs,
+            one such result per output, in the structure of the outputs.
 
         Raises:
             RuntimeError: the model is not built.
-            TypeError, ValueError: bad input.
+            TypeError, ValueError: invalid input.
 
         Example:
             >>> model = kurve.Sequential([kurve.Input((2,)), kurve.layers.Dense(1)])
@@ -85,21 +85,21 @@ class Facade(Trainer):
     def integral(
         self, x: Any, column: int, low: Any, high: Any, pieces: int = 16
     ) -> Any:
-        """The integral of the outputs along a column of x from low to high, the other
-        columns as they are in each row: Gauss-Legendre quadrature of 8 nodes a piece.
+        """The integral of the outputs along a column of x from low to high, with the
+        other columns fixed per row: Gauss-Legendre quadrature with 8 nodes per piece.
 
         Args:
             x: (n, columns).
-            column: its number, from 0.
-            low, high: numbers, or one for each row.
-            pieces: of equal length. A smooth network needs few; one with kinks (relu)
-                has an error that falls with their square.
+            column: its index, from 0.
+            low, high: numbers, or one per row.
+            pieces: number of equal pieces. A smooth network needs few; one with kinks
+                (relu) has an error that falls with the square of their number.
 
         Returns:
             float64 (n, *output_shape).
 
         Raises:
-            ValueError: several inputs or outputs, or no such column.
+            ValueError: several inputs or outputs, or an unknown column.
 
         Example:
             >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
@@ -117,7 +117,7 @@ class Facade(Trainer):
         if rows.ndim != 2:
             raise ValueError(
                 "[integral] x must be (n, columns). "
-                f"Received: shape {rows.shape}. Try a model of tables."
+                f"Received: shape {rows.shape}. Try a model of tabular data."
             )
         number = column_number("integral", column, None, rows.shape[1])
 
@@ -135,16 +135,16 @@ class Facade(Trainer):
         show_trainable: bool = False,
         layer_range: Sequence[str] | None = None,
     ) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights, and
-        of a graph also what each is connected to.
+        """Print a table of the layers with their output shapes and numbers of weights
+        and, for a graph, their connections.
 
         Args:
-            line_length: characters in a line; None is as many as the table needs.
-            positions: where the columns end, as parts of the line.
+            line_length: characters per line; None for as many as needed.
+            positions: where the columns end, as fractions of the line.
             print_fn: called with the text instead of `print`.
-            expand_nested: whether to show the layers of models inside.
-            show_trainable: whether to show which layers training changes.
-            layer_range: names, or regular expressions, of the first and the last layer.
+            expand_nested: whether to show the layers of nested models.
+            show_trainable: whether to show which layers are trainable.
+            layer_range: names, or regular expressions, of the first and last layer.
         """
         from kurve.models.summary import Options, summary_text
 
@@ -167,12 +167,12 @@ class Facade(Trainer):
         .keras or .h5 for Keras.
 
         Args:
-            filepath: of the file.
-            overwrite: whether a file of that name may be replaced.
+            filepath: path of the file.
+            overwrite: whether to replace an existing file.
 
         Raises:
-            ValueError: another ending; or a part of the model that Keras does not have.
-            FileExistsError: overwrite=False, and there is one.
+            ValueError: unknown extension, or a part of the model that Keras lacks.
+            FileExistsError: overwrite=False and the file exists.
         """
         _check_new("save", filepath, overwrite)
         if not str(filepath).endswith((".kurve", ".keras", ".h5", ".hdf5")):
@@ -185,16 +185,16 @@ class Facade(Trainer):
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:
-        """Write the model for programs without Kurve: an ONNX model or a C file. See
+        """Export the model for use without Kurve, to ONNX or C. See
         `kurve.exchange.export.export`.
 
         Args:
             filepath: ends in .onnx or .c.
-            format: "onnx" or "c", if the ending does not say so.
+            format: "onnx" or "c", if the extension does not tell.
 
         Raises:
             RuntimeError: the model is not built.
-            ValueError: another ending, or an operation that the format does not have.
+            ValueError: unknown extension, or an operation that the format lacks.
             ImportError: onnx is not installed.
         """
         from kurve.exchange.export import export
@@ -229,7 +229,7 @@ class Facade(Trainer):
         """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 
         Args:
-            filepath: of the file.
+            filepath: path of the file.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the weights are
@@ -239,9 +239,9 @@ class Facade(Trainer):
 
 
 def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) -> None:
-    """Refuse to replace a file against the user's will."""
+    """Refuse to replace a file without overwrite=True."""
     if not check_flag(where, "overwrite", overwrite) and os.path.exists(filepath):
         raise FileExistsError(
-            f"[{where}] there is a file of that name. "
+            f"[{where}] the file exists already. "
             f"Received: {os.fspath(filepath)!r}, overwrite=False. Try overwrite=True."
         )

@@ -1,4 +1,4 @@
-"""Values of the description in a file, each with its path, so that errors name it."""
+"""Values of a file's description, each with its path for error messages."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Field:
-    """One value: the file, its path there ("model.layers[2]"), and the value itself."""
+    """One value: the file, the path inside it ("model.layers[2]"), and the value."""
 
     path: str
     name: str
     value: Any
 
     def error(self, what: str) -> ModelFileError:
-        """The error for this value."""
+        """An error for this value."""
         return damaged(self.path, self.name or "kurve", what)
 
     def table(self, *keys: str, optional: tuple[str, ...] = ()) -> dict[str, Field]:
-        """The values of an object that has exactly these keys."""
+        """The values of an object with exactly these keys."""
         if not isinstance(self.value, dict):
             raise self.error("it must be an object")
         for key in keys:
@@ -63,7 +63,7 @@ class Field:
     def text(self) -> str:
         """A string."""
         if not isinstance(self.value, str):
-            raise self.error(f"it must be text. Received: {self.value!r}")
+            raise self.error(f"it must be a string. Received: {self.value!r}")
         return self.value
 
     def boolean(self) -> bool:
@@ -73,12 +73,12 @@ class Field:
         return self.value
 
     def convert(self, function: Callable[[Any], T]) -> T:
-        """`function` of the value; any error that it raises names this field."""
+        """Apply `function` to the value; errors name this field."""
         try:
             return function(self.value)
         except (ModelFileError, MemoryError):
             raise
-        except Exception as error:  # of constructors, custom ones too
+        except Exception as error:  # from constructors, even custom ones
             raise self.error(f"{type(error).__name__}: {error}") from error
 
     def object(
@@ -86,8 +86,8 @@ class Field:
         deserialize: Callable[[Mapping[str, Any]], T],
         serialize: Callable[[T], Mapping[str, Any]],
     ) -> T:
-        """The object that an entry of class and configuration describes. It is
-        serialized again and compared with the entry, so that no argument is ignored or
+        """Create the object described by class and configuration. It is serialized
+        again and compared with the entry, so that no argument is silently ignored or
         changed."""
         entry = self.table("class_name", "config")
         entry["class_name"].text()
@@ -101,14 +101,14 @@ class Field:
 
 
 def difference(entry: Any, serialized: Any) -> str | None:
-    """Path to the first difference between an entry and what its object is serialized
-    to; None if there is none. Missing values are defaults. Custom classes are not
+    """Path to the first difference between an entry and its re-serialized object; None
+    if there is none. Missing values count as defaults. Custom classes are not
     checked."""
     if isinstance(entry, dict):
         name = entry.get("class_name")
         if isinstance(name, str) and name.startswith(CUSTOM_PREFIX):
             return None
-        if "own" in entry:  # a model of a class of one's own, which may be given
+        if "own" in entry:  # a subclassed model, whose class can be passed
             return None
         if not isinstance(serialized, Mapping):
             return ""

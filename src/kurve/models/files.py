@@ -24,21 +24,21 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Sequential:
-    """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
+    """Load a model saved by `Sequential.save` or by Keras (.keras or .h5).
 
     Args:
         custom_objects: custom classes by name, of layers, losses, metrics, optimizers,
-            schedules, initializers or regularizers: {"MyLayer": MyLayer}. Of Keras
-            files they may be functions too: losses, metrics and activations; layers and
-            optimizers are Kurve's own there.
-        compile: whether to compile the model as it was; a Keras file may name a loss
-            that Kurve does not have.
-        safe_mode: True or False; no file is ever executed.
+            schedules, initializers or regularizers: {"MyLayer": MyLayer}. For Keras
+            files, functions are accepted too: losses, metrics and activations; layers
+            and optimizers are always Kurve's.
+        compile: whether to compile the model as it was saved; a Keras file can name a
+            loss that Kurve lacks.
+        safe_mode: True or False; files are never executed either way.
 
     Raises:
-        MissingFileError: there is no such file.
-        ModelFileError: the file is damaged or not a model file, or contains a class
-            that is not among these, or something that Kurve does not have.
+        MissingFileError: the file does not exist.
+        ModelFileError: the file is damaged or not a model file, contains an unknown
+            class, or something that Kurve lacks.
         filepath: ends in .kurve, .keras or .h5.
 
     Example:
@@ -76,7 +76,7 @@ def save_model(
     """`model.save(filepath)`.
 
     Args:
-        model: of inputs and outputs, or a stack.
+        model: a functional model or a Sequential.
         filepath, overwrite: see `save`.
 
     Raises:
@@ -95,16 +95,15 @@ def save_model(
 def model_from_json(
     json_string: str, custom_objects: Mapping[str, type] | None = None
 ) -> Model:
-    """The model of a `model.to_json()`, of Kurve or of Keras, with initial weights.
+    """Create a model from `to_json()`, Kurve's or Keras's, with initial weights.
 
     Args:
-        json_string: the text.
+        json_string: the JSON text.
         custom_objects: custom classes by name, as for `load_model`.
 
     Raises:
-        TypeError: not text.
-        ValueError: it is no configuration of a model, or has a class that is not among
-            these.
+        TypeError: not a string.
+        ValueError: not the configuration of a model, or an unknown class.
 
     Example:
         >>> x = kurve.Input((3,))
@@ -119,7 +118,7 @@ def model_from_json(
 
     if not isinstance(json_string, str):
         raise TypeError(
-            "[model_from_json] json_string must be text. "
+            "[model_from_json] json_string must be a string. "
             f"Received: {json_string!r}. Try model.to_json()."
         )
     try:
@@ -137,27 +136,27 @@ def model_from_json(
         if isinstance(error, ModelFileError):
             reason = f"{error.field}: {error.reason}"
         raise ValueError(
-            "[model_from_json] the text must be the configuration of a model. "
+            "[model_from_json] json_string must be the configuration of a model. "
             f"Received: {_short(json_string)}, but {reason.rstrip('.')}. "
             "Try model.to_json()."
         ) from error
 
 
 def _short(text: str) -> str:
-    """The text, or its beginning, marked as such."""
+    """The text, shortened if it is long."""
     return repr(text) if len(text) <= 60 else f"{text[:60]!r}... ({len(text)} signs)"
 
 
 @entry
 def from_sklearn(estimator: Any) -> Sequential:
-    """A fitted network of scikit-learn as a model with equal predictions, compiled to
-    continue its training.
+    """Convert a fitted scikit-learn network to a model with the same predictions,
+    compiled to continue its training.
 
         model = from_sklearn(MLPRegressor().fit(X, y))
         model.predict(X)
 
-    Classes are numbers here: output i of a softmax is the probability of
-    `estimator.classes_[i]`, the one output of a network for two classes that of
+    Classes become numbers: output i of a softmax is the probability of
+    `estimator.classes_[i]`, the single output of a binary classifier that of
     `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
 
     The loss, the hyperparameters of the solver and alpha (as an L2 penalty for batches
@@ -167,11 +166,11 @@ def from_sklearn(estimator: Any) -> Sequential:
 
     Args:
         estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
-            StandardScaler, which becomes a `Normalization` layer, and one of them.
+            StandardScaler, which becomes a `Normalization` layer, and one of these.
 
     Raises:
         TypeError: another estimator.
-        ValueError: it is not fitted, or has an activation that Kurve does not have.
+        ValueError: it is not fitted, or has an activation that Kurve lacks.
 
     Example:
         >>> from sklearn.neural_network import MLPRegressor

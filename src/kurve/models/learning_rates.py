@@ -1,4 +1,4 @@
-"""Finding a learning rate: a sweep from far too small to too large.
+"""Finding a learning rate: a sweep from much too small to too large.
 
 Source: Smith 2017, "Cyclical learning rates for training neural networks", section 3.3.
 """
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS = 512
-"""Rows whose loss is monitored. They stay the same, so that the curve shows the effect
-of the steps and not how batches differ."""
+"""Rows whose loss is monitored. They are fixed, so that the curve shows the effect of
+the steps and not of different batches."""
 
 GROWTH = 4.0
-"""The loss has diverged when it exceeds its lowest value by this many times the first
-loss (or by this many times its decrease, if that is more)."""
+"""The loss has diverged when it exceeds its minimum by this many times the initial loss
+(or this many times its decrease, if larger)."""
 
 MIN_STEPS = 10
-"""Least number of steps before it diverges; fewer are not enough for a suggestion."""
+"""Minimum number of steps before divergence; fewer do not allow a suggestion."""
 
 
 @entry
@@ -48,10 +48,10 @@ def lr_find(
 ) -> LearningRateSweep:
     """Find a learning rate for `model.fit(x, y)`.
 
-    Trains a clone of the model, each step with a larger learning rate than the last,
-    and monitors the loss of some rows: flat while steps are too small, then falling,
-    then diverging. The model itself and all later random numbers are not affected, and
-    the same model and data give the same answer.
+    Trains a clone of the model with a larger learning rate in each step and monitors
+    the loss of some rows: flat while steps are too small, then falling, then diverging.
+    The model itself and later random numbers are not affected, and the same model and
+    data give the same result.
 
         sweep = kurve.lr_find(model, x, y)
         model.optimizer.learning_rate = sweep.suggestion
@@ -61,15 +61,15 @@ def lr_find(
         model: compiled; built or not, trained or not. A schedule in its optimizer is
             ignored.
         x, y, sample_weight: as in `fit`.
-        batch_size: rows per step, the same as for `fit`; a suitable learning rate
+        batch_size: rows per step, as in `fit`; a suitable learning rate
             depends on it.
-        min_learning_rate, max_learning_rate: where the sweep starts and ends, unless
-            the loss diverges before.
-        steps: number of steps from one to the other, at least 50.
+        min_learning_rate, max_learning_rate: start and end of the sweep, unless the
+            loss diverges before.
+        steps: number of steps in between, at least 50.
 
     Raises:
         RuntimeError: the model is not compiled.
-        TypeError, ValueError: bad input.
+        TypeError, ValueError: invalid input.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -129,7 +129,7 @@ def lr_find(
             break
     if len(losses) < MIN_STEPS:
         raise ValueError(
-            "[lr_find] min_learning_rate must be too small for the loss to diverge. "
+            "[lr_find] min_learning_rate is so large that the loss diverges. "
             f"Received: {min_learning_rate!r}, and the loss diverges after "
             f"{len(losses)} steps. Try min_learning_rate={min_learning_rate / 1e4:.0e},"
             " or inputs scaled with layers.Normalization."
@@ -140,17 +140,17 @@ def lr_find(
 class LearningRateSweep:
     """The result of `lr_find`.
 
-    learning_rates: of the steps, increasing.
-    losses: after each step, of the same rows.
+    learning_rates: learning rate of each step, increasing.
+    losses: loss of the monitored rows after each step.
     start: the loss before the first step.
     diverged: the learning rate at which the loss diverged, or None.
     steepest: where the loss fell fastest, Smith's suggestion; often rather small.
     suggestion: a learning rate for `fit`, or the largest for `schedules.OneCycle`. The
-        geometric mean of two: where four fifths of the decrease were reached, and a
-        tenth of where the loss diverged; but at most the rate of the lowest loss. On 13
-        problems (UCI sets and sines, with raw and scaled inputs), 600 steps at it ended
-        at 1.4 times the loss of the best of 33 rates (geometric mean), at `steepest` or
-        a tenth of the rate of the lowest loss at 2.1 times.
+        geometric mean of the rate at which four fifths of the decrease were reached and
+        a tenth of the rate at which the loss diverged, but at most the rate of the
+        lowest loss. On 13 problems (UCI sets and sines, with raw and scaled inputs),
+        600 steps at it reached 1.4 times the loss of the best of 33 rates (geometric
+        mean); `steepest`, or a tenth of the rate of the lowest loss, reached 2.1 times.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class LearningRateSweep:
         self.suggestion = min(math.sqrt(fast * edge), lowest)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the loss over the learning rate, with the suggestion marked.
+        """Plot the loss against the learning rate, with the suggestion marked.
 
         Args:
             ax: where to draw; a new figure by default.
@@ -193,7 +193,7 @@ class LearningRateSweep:
 
 
 def _smoothed(losses: np.ndarray) -> np.ndarray:
-    """Means over neighbouring steps, weighted by a Gaussian."""
+    """Gaussian-weighted means over adjacent steps."""
     reach = np.arange(-9, 10)
     weights = np.exp(-0.5 * (reach / 3.0) ** 2)
     padded = np.pad(losses, len(reach) // 2, mode="edge")

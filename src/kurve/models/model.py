@@ -1,4 +1,4 @@
-"""Models: what layers, called on symbolic tensors, lead from inputs to outputs."""
+"""Models: graphs of layers from inputs to outputs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from kurve.training.structure import Structure
 class Model(Facade, Layer):
     """A graph of layers, from one or several inputs to one or several outputs.
 
-    Layers that are called on symbolic tensors give symbolic tensors; `Model(inputs,
-    outputs)` is what leads from the ones to the others. A layer that is called twice
-    has its weights once, and so has one that is in several models: what one model
-    learns, the others know. A model is called like a layer, in other models.
+    Layers called on symbolic tensors return symbolic tensors; `Model(inputs, outputs)`
+    is the graph between them. A layer called twice has its weights once, and so does a
+    layer in several models: what one model learns, the others share. Models can be
+    called like layers, inside other models.
 
-    A subclass may have a `call` in their place, which makes the outputs of x from
+    Alternatively, a subclass defines `call`, which computes the outputs for x with
     layers that are attributes of the model:
 
         class Two(Model):
@@ -48,20 +48,21 @@ class Model(Facade, Layer):
             def call(self, x, training=None):
                 return self.last(self.hidden(x))
 
-    It runs when the first x shows the shapes, on tensors without values. Files can hold
-    the weights of such a model, but not its code.
+    It is traced on tensors without values when the first x reveals the shapes. Files
+    can hold the weights of such a model, but not its code.
 
     Args:
-        inputs: symbolic tensors, such as `Input` gives: one, or a list, tuple or
+        inputs: symbolic tensors, as returned by `Input`: one, or a list, tuple or
             dictionary of them.
-        outputs: symbolic tensors that depend on these inputs only, in the structure
-            that `predict` is to return.
+        outputs: symbolic tensors that depend only on these inputs, in the structure
+            that `predict` should return.
         trainable: see the property.
-        name: by default from the class.
+        name: derived from the class by default.
 
     Raises:
-        TypeError: something other than symbolic tensors.
-        ValueError: an output that needs another input, or two layers of one name.
+        TypeError: not symbolic tensors.
+        ValueError: an output that needs another input, or two layers with the same
+            name.
 
     Example:
         >>> from kurve.layers import Add, Dense
@@ -89,8 +90,8 @@ class Model(Facade, Layer):
             return
         if inputs is None or outputs is None:
             raise TypeError(
-                f"[{where}] a model is made of inputs and outputs, or has a call() of "
-                f"its own. Received: inputs={inputs!r}, outputs={outputs!r}. Try "
+                f"[{where}] a model needs inputs and outputs, or a subclass with its "
+                f"own call(). Received: inputs={inputs!r}, outputs={outputs!r}. Try "
                 "Model(x, y) with x = Input(shape=(1,)) and y = Dense(1)(x)."
             )
         self._start(name)
@@ -99,22 +100,22 @@ class Model(Facade, Layer):
         self._network.lay_out()
 
     def _called_later(self, trainable: bool, name: str | None) -> None:
-        """Start a model with a call() of its own: the first x builds it."""
+        """Initialize a subclassed model, which is built on the first x."""
         self.ignored = tuple(method for method in self.ignored if method != "call")
         self._start(name)
         self._network = Network(rng.next_seed(), trainable)
         self._network.build_for = self._build_like
 
     def _trace_call(self, shapes: Any) -> None:
-        """Run call() on symbolic inputs of these shapes, unless it has been."""
+        """Trace call() on symbolic inputs of these shapes, unless already done."""
         network = self._network
         if network.plan is not None or network.build_for is None:
             return
         if not self.has_formula:
             raise NotImplementedError(
-                f"[{type(self).__name__}] the model has no call(), which would say "
-                "what its outputs are. Received: a call of it. "
-                "Try def call(self, x): ..., or its parts."
+                f"[{type(self).__name__}] the model has no call(), which would define "
+                "its outputs. Received: a call of the model. "
+                "Try def call(self, x): ..., or calling its layers."
             )
         from kurve.models.body import Body, inputs_for
 
@@ -133,7 +134,7 @@ class Model(Facade, Layer):
         name: str,
         seed: int | None = None,
     ) -> Any:
-        """A model that has no memory for its weights yet; an empty stack without a
+        """A model without allocated weights; an empty Sequential if there is no
         structure."""
         model = cls.__new__(cls)
         model._start(name)
@@ -142,7 +143,7 @@ class Model(Facade, Layer):
         return model
 
     def _start(self, name: str | None) -> None:
-        """What all models have, before their network."""
+        """Initialize what all models have, before their network."""
         Trainer.__init__(self)
         where = type(self).__name__
         if name is None:
@@ -157,8 +158,8 @@ class Model(Facade, Layer):
     # ---------------------------------------------------------------- structure
 
     def add_loss(self, loss: Any) -> None:
-        """Add a term to the loss: see `Layer.add_loss`. Of a model of inputs and
-        outputs it may be a symbolic tensor that depends on its inputs.
+        """Add a term to the loss: see `Layer.add_loss`. In a functional model it can be
+        a symbolic tensor that depends on its inputs.
 
         Args:
             loss: a tensor; its elements are summed.
@@ -177,16 +178,16 @@ class Model(Facade, Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in the order of their weights; of a model with a call() of its
-        own, those that are its attributes."""
+        """The layers, in the order of their weights; for a subclassed model, those that
+        are its attributes."""
         if self._network.build_for is not None:
             return [p for p in super().parts if p is not self._body]
         return list(self._network.layers)
 
     @property
     def _holders(self) -> list[Any]:
-        """The layers that have the weights: of a model with steps of its own, before a
-        call() of it has run, its attributes."""
+        """The layers that hold the weights: before call() of a model with a custom
+        training step has run, its attributes."""
         network = self._network
         if network.plan is None and network.build_for is not None:
             return self.layers
@@ -198,18 +199,18 @@ class Model(Facade, Layer):
 
     @built.setter
     def built(self, value: bool) -> None:
-        """Keras's `build` ends with `self.built = True`; here the network knows."""
+        """Keras's `build` ends with `self.built = True`; here it has no effect."""
 
     _body: Any = None
-    """What a call() of the user's computes, as a layer."""
+    """The user's call() as a layer."""
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights. Setting it also sets it for all layers;
+        """Whether training updates the weights. Setting it also sets it for all layers;
         while it is False, no weight is trained, whatever the layers say.
 
         The first training after `compile` fixes the flags of model and layers. If they
-        change later, `fit` asks for another `compile`.
+        change later, `fit` requires another `compile`.
         """
         return self._network.trainable
 
@@ -232,12 +233,12 @@ class Model(Facade, Layer):
 
     @property
     def input(self) -> Any:
-        """The symbolic inputs, as they were given."""
+        """The symbolic inputs, as passed."""
         return self._symbolic("input").inputs
 
     @property
     def output(self) -> Any:
-        """The symbolic outputs, as they were given."""
+        """The symbolic outputs, as passed."""
         return self._symbolic("output").outputs
 
     def _symbolic(self, name: str) -> Structure:
@@ -252,7 +253,7 @@ class Model(Facade, Layer):
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs, in order: of the layers that give them."""
+        """The names of the outputs, in order: those of the layers that compute them."""
         return self._network.output_names
 
     @property
@@ -279,20 +280,19 @@ class Model(Facade, Layer):
         return replaced(inferred(self.run, (x,), {}), lambda tensor: tensor.shape)
 
     def build(self, input_shape: Any = None) -> None:
-        """Build a model with a call() of its own; a model of inputs and outputs is
-        built.
+        """Build a subclassed model; functional models are already built.
 
         Args:
-            input_shape: (None, ...), or a list or dictionary of the inputs' shapes.
+            input_shape: (None, ...), or a list or dictionary of input shapes.
         """
         if input_shape is not None:
             self._trace_call(input_shape)
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Variable:
-        """A weight of a model with a call() of its own, see `Layer.add_weight`."""
+        """Add a weight to a subclassed model, see `Layer.add_weight`."""
         if self._network.build_for is None or not self.has_formula:
             raise TypeError(
-                f"[{type(self).__name__}] only a model with a call() of its own has "
+                f"[{type(self).__name__}] only a model with its own call() has "
                 "weights of its own. Received: a call of add_weight. "
                 "Try a subclass of Layer with it."
             )
@@ -314,13 +314,13 @@ class Model(Facade, Layer):
         mask: Any = None,
         **unknown: Any,
     ) -> Any:
-        """The outputs: symbolic for symbolic tensors, else `predict` without a progress
-        bar.
+        """Call the model: symbolic outputs for symbolic tensors, otherwise like
+        `predict` without a progress bar.
 
         Args:
-            x: as `predict` takes it, or symbolic tensors.
-            training: whether layers act as in training; None is False.
-            mask: of symbolic x, in its structure: which steps count.
+            x: as for `predict`, or symbolic tensors.
+            training: whether to run in training mode; None means False.
+            mask: masks of symbolic x, in the same structure.
         """
         if not isinstance(x, np.ndarray):
             named = {} if mask is None else {"mask": mask}
@@ -333,8 +333,8 @@ class Model(Facade, Layer):
                     return leaf.graph.called(self, training, run)
         if mask is not None:
             raise TypeError(
-                f"[{type(self).__name__}] a model is called with a mask only in "
-                "another model. Received: a mask of an array. Try Masking, or "
+                f"[{type(self).__name__}] a model can only be called with a mask "
+                "inside another model. Received: a mask for an array. Try Masking, or "
                 "Embedding(..., mask_zero=True), as its first layer."
             )
         return Trainer.__call__(self, x, training, **unknown)
@@ -355,16 +355,16 @@ class Model(Facade, Layer):
         return out
 
     def _build_like(self, x: Any) -> None:
-        """Build the model for inputs like these, if it is not built."""
+        """Build the model for inputs like these, if it is not built yet."""
         if self._network.plan is None and self._network.build_for is not None:
             from kurve.models.body import shapes_of
 
             shapes = shapes_of(x)
             self.build(shapes)
-            self._trace_call(shapes)  # where the user's own build() did not
+            self._trace_call(shapes)  # if the user's build() did not
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs for tensors of a plan under construction."""
+        """Append the model to a plan under construction and return its outputs."""
         graph = graph_of(args, kwargs)
         assert graph is not None
         x = args[0]
@@ -391,12 +391,12 @@ class Model(Facade, Layer):
     def _with_masks(
         self, graph: Graph, tensors: list[Any], masks: list[Any]
     ) -> list[Any]:
-        """The inputs with other masks; None leaves one as it is."""
+        """The inputs with other masks; None keeps a mask."""
         if len(masks) != len(tensors):
             raise ValueError(
-                f"[{type(self).__name__}] mask must be one for each input of the model "
-                f"{self.name!r}, or None. Received: {len(masks)} for {len(tensors)} "
-                "inputs. Try a list of them."
+                f"[{type(self).__name__}] mask must have one entry per input of the "
+                f"model {self.name!r}, or None. Received: {len(masks)} for "
+                f"{len(tensors)} inputs. Try a list of them."
             )
         found = []
         for tensor, mask in zip(tensors, masks, strict=True):
@@ -407,10 +407,10 @@ class Model(Facade, Layer):
         return found
 
     takes_mask = True
-    """The inputs have the mask, inside the model."""
+    """Always true: inside the model, the inputs have the mask."""
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of that name or index."""
+        """The layer with that name or index."""
         layers = self._network.layers
         if index is not None:
             n = len(layers)
@@ -429,7 +429,7 @@ class Model(Facade, Layer):
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables, constants included."""
+        """All variables, including constants."""
         return self._network.variables
 
     @property
@@ -453,7 +453,7 @@ class Model(Facade, Layer):
 
     @reads
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
+        """Copies of all weights, layer by layer: kernel, bias, kernel, ..."""
         self._require_weights("get_weights")
         return [v.numpy() for v in self.weights]
 
@@ -463,13 +463,13 @@ class Model(Facade, Layer):
 
         Raises:
             RuntimeError: the model is not built.
-            ValueError: another number of arrays, another shape, or not finite.
+            ValueError: wrong number or shapes of arrays, or non-finite values.
         """
         self._require_weights("set_weights")
         assign_all(f"model {self.name!r}", self.weights, weights)
 
     def count_params(self) -> int:
-        """Number of weights' elements.
+        """Total number of elements in the weights.
 
         Raises:
             RuntimeError: the model is not built.
@@ -484,20 +484,20 @@ class Model(Facade, Layer):
 
     @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
-        """The output of every layer for x (n, *input_shape), by the layer's name, in
-        inference mode: float32 (n, *output_shape) each. Of a layer that is called twice
-        it is that of the last call.
+        """The output of every layer for x (n, *input_shape), by layer name, in
+        inference mode: float32 (n, *output_shape) each. For a layer called more than
+        once, that of the last call.
 
         Args:
             x: as for `predict`.
 
         Raises:
             RuntimeError: the model is not built.
-            TypeError, ValueError: bad input.
+            TypeError, ValueError: invalid input.
         """
         self._network.require_built("layer_outputs")
         arrays = check_inputs("layer_outputs", self._network, x)
-        plan, _ = self._network.require_built("layer_outputs")  # for sizes left open
+        plan, _ = self._network.require_built("layer_outputs")  # for unknown sizes
         last = {op.layer: plan.given + i for i, op in enumerate(plan.ops)}
         inputs = arrays if isinstance(arrays, tuple) else (arrays,)
         values = self._network.values(last.values(), inputs)
@@ -509,9 +509,9 @@ class Model(Facade, Layer):
     # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` makes an equal model without its
-        weights. Of a model with a call() of its own its name; a class whose __init__
-        has other arguments adds them."""
+        """The configuration, from which `from_config` recreates the model without its
+        weights. For a subclassed model, its name; a class whose __init__ has other
+        arguments must add them."""
         from kurve.models.configs import functional_config
 
         if self._network.build_for is not None:
@@ -554,8 +554,8 @@ class Model(Facade, Layer):
         return json.dumps(serialize_operation(self))
 
     def clone(self) -> Any:
-        """A new model with the same layers and, if there is one, `compile`, and with
-        other initial weights. What no training changes (the mean and variance of
+        """A new model with the same layers and `compile`, if any, and new initial
+        weights. What training does not change (the mean and variance of
         `Normalization`) is copied."""
         from kurve.models import cloning
 
@@ -563,8 +563,8 @@ class Model(Facade, Layer):
 
     @reads
     def __getstate__(self) -> dict[str, Any]:
-        """For `pickle` and `copy.deepcopy`: configuration, weights, `compile` and the
-        optimizer's vectors. Of the history, the numbers."""
+        """For `pickle` and `copy.deepcopy`: configuration, weights, `compile`, the
+        optimizer's slots, and the numbers in the history."""
         from kurve.models import cloning
 
         return cloning.snapshot(self)
@@ -576,6 +576,6 @@ class Model(Facade, Layer):
 
 
 def _unique(layers: Sequence[Any], attribute: str) -> list[Variable]:
-    """The weights of layers, each once."""
+    """The weights of layers, without duplicates."""
     found = {id(v): v for layer in layers for v in getattr(layer, attribute)}
     return list(found.values())

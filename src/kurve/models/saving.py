@@ -1,22 +1,22 @@
-"""Models as files: configuration and training in the description, numbers in arrays.
+"""Model files: configuration and training in the description, numbers in arrays.
 
-kind      "model", or "weights" for these alone
+kind      "model", or "weights" for weights only
 model     model.get_config(), see `kurve.models.configs`
 seed      key of all random streams of the model
-step      number of updates done
-formulas  where layers are custom ones: what they compute, by class and name of the
+step      number of updates applied
+formulas  what custom layers compute, by class and name of the
           layer, see `kurve.layers.traced`
-own       of a model with a call() of its own: its class and configuration; "model" is
-          the graph of inputs and outputs around that call
-compile   null, or optimizer, loss, metrics and engine; "outputs" with loss, weight
-          and metrics of each in their place, where there are several or a weight
+own       for a subclassed model: its class and configuration; "model" is
+          the graph around its call
+compile   null, or optimizer, loss, metrics and engine; "outputs" with loss, weight and
+          metrics of each output instead, if there are several or a weight
 
-weights/LAYER/NAME    float32, in the order of `model.weights`; of a model that is a
-                      layer, weights/MODEL/LAYER/NAME
+weights/LAYER/NAME    float32, in the order of `model.weights`; for a nested
+                      model, weights/MODEL/LAYER/NAME
 optimizer/slots       (K, P) float32, as in `kurve.engines.State`
 optimizer/scalars     (J,) float64
-history/NAME          (epochs,) float64, what `fit` returned last
-epochs                (epochs,) int64, their numbers
+history/NAME          (epochs,) float64, returned by the last `fit`
+epochs                (epochs,) int64, epoch numbers
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from kurve.models import Sequential
 
 MAX_CONSTANTS = 1 << 20
-"""Most elements of a model's constants (such as a mean passed to `Normalization`): they
-are not in the file, so its size does not limit them."""
+"""Maximum number of elements in a model's constants (such as a mean passed to
+`Normalization`): they are not in the file, so its size does not limit them."""
 
 _ENGINES = ("native", "reference")
 
 
 def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Write configuration, weights, optimizer state, seed and history."""
+    """Save configuration, weights, optimizer state, seed and history."""
     path = checked_ending("save", filepath, ".kurve")
     model._network.require_built("save")
     info, tensors = packed(model)
@@ -64,7 +64,7 @@ def load_model(
     custom_objects: Mapping[str, type] | None = None,
     compile: bool = True,
 ) -> Sequential:
-    """The model in a file, ready to predict and to continue training."""
+    """Load a model, ready to predict and to continue training."""
     path = path_name("load_model", "filepath", filepath, "model.kurve")
     with registry.custom_objects(custom_objects), opened(path) as file:
         model = unpacked(description(file, "model"), file, compile)
@@ -73,15 +73,15 @@ def load_model(
 
 
 def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Write the weights alone."""
+    """Save only the weights."""
     path = checked_ending("save_weights", filepath, ".weights.kurve")
     model._network.require_built("save_weights")
     write(path, {"kind": "weights"}, _weight_tensors("save_weights", model))
 
 
 def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Read the weights into a built model of the same layers, all or none. Order and
-    shapes must agree, but not the names of the layers, which depend on the process."""
+    """Read weights into a built model with the same layers, all or none. Order and
+    shapes must agree, but not layer names, which depend on the process."""
     model._network.require_built("load_weights")
     with opened(filepath) as file:
         description(file, "weights", "model")
@@ -95,7 +95,7 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             raise ModelFileError(
                 f"[load_weights] {file.path!r} does not fit the model: {field}: the "
                 f"file has {has}, the model {need or 'no more'}, after weights that "
-                "agree. Try a model of the same layers.",
+                "agree. Try a model with the same layers.",
                 f"tensors.{field}",
             )
         arrays = []
@@ -107,13 +107,13 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 
 
 def description(file: Reader, *kinds: str) -> Field:
-    """The description of a file, which must be of one of these kinds."""
+    """The description of a file, checked to be of one of these kinds."""
     top = Field(file.path, "", file.info)
     kind = top.value.get("kind")
     if kind in kinds:
         return top
     hint = {
-        "weights": "weights only. Try model.load_weights(...) on a model of the same "
+        "weights": "weights only. Try model.load_weights(...) on a model with the same "
         "layers",
         "estimator": "an estimator. Try kurve.estimators.load",
         "model": "a model. Try kurve.models.load_model",
@@ -127,7 +127,7 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a built model.
 
     Raises:
-        ValueError: weights that are not finite, or more constants than can be read.
+        ValueError: non-finite weights, or more constants than can be read.
     """
     _, state = model._network.require_built("save")
     tensors = _weight_tensors("save", model)
@@ -160,11 +160,10 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def unpacked(top: Field, file: Reader, compile: bool = True) -> Sequential:
-    """The model of a description and the arrays of its file.
+    """Create a model from a description and the arrays of its file.
 
     Args:
-        compile: False leaves out the arguments of `compile` and the optimizer's
-            vectors, whatever they are.
+        compile: False ignores the arguments of `compile` and the optimizer's slots.
     """
     fields = top.table(
         "kind", "model", "seed", "step", "compile", optional=("formulas", "own")
@@ -203,7 +202,7 @@ def unpacked(top: Field, file: Reader, compile: bool = True) -> Sequential:
 
 
 def _traced_classes(formulas: Field | None) -> dict[str, type]:
-    """Classes for the layers whose own are not given."""
+    """Classes for layers whose own classes were not passed."""
     found: dict[str, type] = {}
     if formulas is None:
         return found
@@ -224,14 +223,14 @@ def read_network(
     file: Reader,
     names: Callable[[Sequence[Variable]], list[str]] | None = None,
 ) -> Sequential:
-    """The model of a configuration, its weights read from the file.
+    """Create a model from a configuration and read its weights from the file.
 
-    Nothing is allocated before the file is known to have weights of these shapes, and
-    they are read directly into the state.
+    Nothing is allocated before the file is known to have weights of these shapes; they
+    are read directly into the state.
 
     Args:
-        names: gives the names of the arrays of all weights, where they are not those of
-            a model's file.
+        names: returns the names of the arrays of all weights, if they differ from those
+            in a model file.
     """
     model: Any = model_from(config)
     network = model._network
@@ -245,11 +244,11 @@ def read_network(
         file.claim(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
         raise config.inner("layers", None).error("they have too many constants")
-    # Nothing in the file is ignored or changed: the model says the same again.
+    # Nothing in the file is ignored or changed: the model must reproduce it.
     path = config.convert(lambda value: difference(value, model.get_config()))
     if path is not None:
         raise Field(file.path, f"{config.name}{path}", None).error(
-            "it is not what the model would say"
+            "it does not match the model's own configuration"
         )
     config.convert(lambda _: network.lay_out(values=False))
     for variable, name in zip(weights, array_names, strict=True):
@@ -268,7 +267,7 @@ def compile_from(field: Field, model: Sequential) -> None:
     fields["optimizer"].convert(lambda _: optimizer.learning_rates(0, 1))
     engine = fields["engine"].value
     if engine is not None and fields["engine"].text() not in _ENGINES:
-        raise fields["engine"].error(f"it is none of {', '.join(_ENGINES)}")
+        raise fields["engine"].error(f"it is not one of {', '.join(_ENGINES)}")
     if several:
         goals = [_goal_from(item) for item in fields["outputs"].items()]
     else:
@@ -314,7 +313,7 @@ def _metrics_from(field: Field) -> Any:
 
 
 def read_training(file: Reader, model: Sequential, prefix: str) -> None:
-    """Read the optimizer's vectors, if the file has any."""
+    """Read the optimizer's slots, if the file has any."""
     if f"{prefix}slots" not in file.entries:
         return
     plan, state = model._network.require_built("load_model")
@@ -333,7 +332,7 @@ def read_training(file: Reader, model: Sequential, prefix: str) -> None:
 
 
 def history_tensors(history: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
-    """The columns of a history that contain only numbers."""
+    """The numeric columns of a history."""
     columns = {}
     for name, values in history.items():
         kinds = (int, float, np.integer, np.floating)
@@ -359,7 +358,7 @@ def check_finite(file: Reader, name: str, array: np.ndarray) -> None:
 
 
 def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) -> str:
-    """The path, which must have this ending."""
+    """The path, checked to have this extension."""
     path = path_name(where, "filepath", filepath, f"model{ending}")
     if not path.endswith(ending):
         raise ValueError(
@@ -406,8 +405,8 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
 
 
 def _weight_names(model: Any) -> list[str]:
-    """The names of the arrays of all weights: those of the weights, after the names of
-    the models that their layer is in."""
+    """The names of the arrays of all weights: weight names, prefixed by the names of
+    the models that contain their layer."""
     found: dict[int, str] = {}
 
     def named(layers: Sequence[Any], prefix: str) -> None:
@@ -424,7 +423,7 @@ def _weight_names(model: Any) -> list[str]:
 
 
 def _counted(layers: Sequence[Any]) -> int:
-    """The number of weights, counted in each model by itself."""
+    """The number of weights, counted separately in each model."""
     networks = [(layer, getattr(layer, "_network", None)) for layer in layers]
     return sum(
         len(layer.weights) if inner is None else _counted(inner.layers)
@@ -436,15 +435,15 @@ def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
     weights = model.weights
     if _counted(model._network.layers) > len(weights):
         raise ValueError(
-            f"[{where}] a layer must be in one model, not in more than one of the "
-            f"models in {model.name!r}, because files hold each model by itself. "
-            "Received: weights of two of them. Try a model around that layer."
+            f"[{where}] a layer must not be in more than one of the "
+            f"models in {model.name!r}, because files store each model separately. "
+            "Received: weights of two of them. Try wrapping that layer in a model."
         )
     names = _weight_names(model)
     tensors = dict(zip(names, [v.value for v in weights], strict=True))
     if len(tensors) < len(weights):
         raise ValueError(
-            f"[{where}] weights must have different names. Received: two of one name "
+            f"[{where}] weights must have distinct names. Received: a duplicate "
             f"among {', '.join(v.name for v in weights)[:200]}. Try other names."
         )
     for name, value in tensors.items():

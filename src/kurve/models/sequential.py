@@ -30,18 +30,18 @@ from kurve.training.structure import Structure
 
 @entries
 class Sequential(Model):
-    """A stack of layers: each one's output is the next one's input.
+    """A stack of layers: each layer's output is the next layer's input.
 
-    The weights are created as soon as the input's shape is known: from `Input` or
+    Weights are created as soon as the input shape is known: from `Input` or
     `input_shape=` of the first layer, from `build`, or from the data passed to `fit`.
 
     Args:
-        layers: layers to add; an `Input` may come first.
+        layers: layers to add, optionally starting with an `Input`.
         trainable: see the property.
-        name: by default from the class.
+        name: derived from the class by default.
 
     Raises:
-        TypeError, ValueError: something other than a layer, or a bad name.
+        TypeError, ValueError: not a layer, or an invalid name.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -91,7 +91,7 @@ class Sequential(Model):
         return (None, *plan.output_shape)
 
     def _shapes(self, name: str) -> Shape:
-        """The shape of one input sample."""
+        """The input or output shape, or an error if it is not known yet."""
         sample = self._network.input_shape
         if self._network.plan is None or sample is None:
             raise AttributeError(
@@ -101,7 +101,7 @@ class Sequential(Model):
         return sample
 
     def _symbolic(self, name: str) -> Structure:
-        """The calls of the layers, made when they are first asked for."""
+        """The calls of the layers, made on first access."""
         sample, tensors = self._shapes(name), self._tensors
         layers = self._network.layers
         if not tensors:
@@ -116,7 +116,7 @@ class Sequential(Model):
 
         Raises:
             TypeError: not a layer.
-            ValueError: a name that is taken, an `Input` that is not the first, or a
+            ValueError: a duplicate name, an `Input` that does not come first, or a
                 layer that does not fit (see `build`).
             ModelBusyError: during training.
         """
@@ -142,7 +142,7 @@ class Sequential(Model):
             return
         if any(layer.name == other.name for other in network.layers):
             raise ValueError(
-                "[Sequential] layers must have different names. "
+                "[Sequential] layers must have distinct names. "
                 f"Received: a second {layer.name!r}. Try name='{layer.name}_2'."
             )
         old_shape = network.input_shape
@@ -170,10 +170,10 @@ class Sequential(Model):
         return self._network.pop()
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Create the weights. Does nothing if the model is built.
+        """Create the weights. Does nothing if the model is already built.
 
         Args:
-            input_shape: with the batch axis: (None, 3) for three features.
+            input_shape: shape with the batch axis: (None, 3) for three features.
 
         Raises:
             ValueError: there are no layers, the input shape is missing or differs, a
@@ -185,7 +185,7 @@ class Sequential(Model):
         sample = network.input_shape
         if input_shape is not None:
             sample = tuple(input_shape)[1:]  # type: ignore[assignment]
-            if sample or not network.encodes:  # a text may have no axis of its own
+            if sample or not network.encodes:  # strings can have no feature axis
                 sample = check_shape(Sequential, sample)
             if network.input_shape not in (None, sample):
                 raise ValueError(
@@ -204,8 +204,8 @@ class Sequential(Model):
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
-        """Shape of the output for inputs of this shape, (B, ...) or (None, ...), the
-        batch axis as given. Builds nothing."""
+        """Shape of the output for inputs of this shape, (B, ...) or (None, ...),
+        keeping the batch axis as passed. Builds nothing."""
         batch, sample = check_batch_shape(Sequential, input_shape)
         shape: Sequence[int | None] = sample
         for layer in self._network.layers:
@@ -219,7 +219,7 @@ class Sequential(Model):
     # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` makes an equal model without its
+        """The configuration, from which `from_config` recreates the model without its
         weights."""
         from kurve.models.configs import serialize_operation
 

@@ -1,4 +1,4 @@
-"""Derivatives of a trained model by its inputs, and integrals along one of them."""
+"""Derivatives of a trained model with respect to its inputs, and integrals."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kurve.training.network import Network
 from kurve.training.parts import pack
 
 MOST_NUMBERS = 1 << 24
-"""Of the values of all operations for the rows that are computed at a time."""
+"""Maximum number of elements of all values for rows computed at a time."""
 
 NODES = 8
-"""Of each piece of an integral."""
+"""Quadrature nodes per piece of an integral."""
 
 
 def by_inputs(network: Network, inputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    """The derivative of each element of each output by each element of each input:
-    float64 (n, *output, *input), by the reference engine, in inference mode.
+    """The derivative of each output element with respect to each input element: float64
+    (n, *output, *input), by the reference engine, in inference mode.
 
     Args:
-        inputs: (n, *shape) for each input.
+        inputs: (n, *shape) per input.
     """
     plan, state = network.require_built("gradient")
     plan = plan.predicting().deterministic()
@@ -66,7 +66,7 @@ def by_inputs(network: Network, inputs: Sequence[np.ndarray]) -> list[list[np.nd
 
 
 def packed(structure: Any, values: Sequence[Any]) -> Any:
-    """Values in a structure of names; a single one by itself. Arrays become float32."""
+    """Pack values into a structure of names. Arrays become float32."""
     values = [v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in values]
     return values[0] if structure is None else pack(structure, values)
 
@@ -80,14 +80,14 @@ def integral(
     high: Any,
     pieces: int,
 ) -> np.ndarray:
-    """The integral of a prediction along a column, the others as they are in each row.
+    """The integral of a prediction along a column, with the others fixed per row.
 
-    Composite Gauss-Legendre quadrature: in each of `pieces` pieces, 8 nodes, exact for
+    Composite Gauss-Legendre quadrature: 8 nodes in each of `pieces` pieces, exact for
     polynomials up to degree 15.
 
     Args:
         predict: (rows, columns) -> (rows, ...).
-        low, high: numbers, or one for each row.
+        low, high: numbers, or one per row.
     """
     if not is_integer(pieces) or pieces < 1:
         raise ValueError(
@@ -99,7 +99,7 @@ def integral(
         values = np.asarray(end, np.float64)
         if values.shape not in ((), (len(x),)) or not np.isfinite(values).all():
             raise ValueError(
-                f"[{where}] {name} must be a finite number, or one for each row. "
+                f"[{where}] {name} must be a finite number, or one per row. "
                 f"Received: {name} of shape {values.shape} for {len(x)} rows. "
                 f"Try {name}=1.0."
             )
@@ -117,10 +117,10 @@ def integral(
 
 
 def column_number(where: str, column: Any, names: Sequence[str] | None, n: int) -> int:
-    """The position of a column that is named, or counted from 0.
+    """The index of a column, given by name or index.
 
     Raises:
-        ValueError: there is no such column.
+        ValueError: unknown column.
     """
     if isinstance(column, str) and names is not None and column in names:
         return list(names).index(column)
@@ -128,6 +128,6 @@ def column_number(where: str, column: Any, names: Sequence[str] | None, n: int) 
         return int(column) % n
     known = ", ".join(map(repr, names[:12])) if names else f"0 to {n - 1}"
     raise ValueError(
-        f"[{where}] a column must be one of the table's. Received: {column!r}. "
+        f"[{where}] unknown column. Received: {column!r}. "
         f"Known: {known}. Try {names[0] if names else 0!r}."
     )

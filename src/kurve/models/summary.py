@@ -1,5 +1,5 @@
-"""The table that `model.summary()` prints and the one that notebooks show, both laid
-out like Keras 3's."""
+"""The tables shown by `model.summary()` and in notebooks, laid out like those of Keras
+3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kurve.models.configs import calls_of
 DEFAULT_LENGTH = 88
 FLOAT32 = 4  # bytes
 
-# the parts of the table: left, line, joint, right of each kind of rule; two borders
+# table characters: left, line, joint, right of each kind of rule; two borders
 _BOX = ("┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘", "┃", "│", "…")
 _ASCII = ("+-++", "+=++", "+-++", "+-++", "|", "|", "~")
 
@@ -31,9 +31,9 @@ _ASCII = ("+-++", "+=++", "+-++", "+-++", "|", "|", "~")
 class Options:
     """What the table shows.
 
-    expand_nested:  the layers of models inside
-    show_trainable: a column that says of each layer whether training changes it
-    layer_range:    names (or regular expressions) of the first and the last layer
+    expand_nested:  the layers of nested models
+    show_trainable: a column that shows whether each layer is trainable
+    layer_range:    names (or regular expressions) of the first and last layer
     """
 
     expand_nested: bool = False
@@ -57,20 +57,20 @@ def summary_text(
     positions: Sequence[float] | None = None,
     options: Options = Options(),
 ) -> str:
-    """The summary of a model as text, without a newline at its end.
+    """The summary of a model as text, without a trailing newline.
 
     Args:
         model: has `name`, `count_optimizer_params()` and `layers`, each of which has
             `name`, `output_shape` (None while unbuilt), `count_params()` and lists of
             weights.
-        line_length: width of the table; by default that of the terminal, at most 88,
+        line_length: width of the table; by default that of the terminal, up to 88,
             and more for further columns.
         encoding: of the stream that will show the text; standard output's by default.
             Without box-drawing characters the table is drawn in ASCII.
-        positions: where the columns end, as parts of the line.
+        positions: where the columns end, as fractions of the line.
 
     Raises:
-        ValueError: `line_length` is too small, or there is no such layer.
+        ValueError: `line_length` is too small, or an unknown layer.
     """
     table = _columns(model, options)
     if line_length is None:
@@ -80,7 +80,7 @@ def summary_text(
         line_length = max(min(most, columns - 4), 40)
     if not is_count(line_length, 40):
         raise (ValueError if is_integer(line_length) else TypeError)(
-            "[summary] line_length must be at least 40, so that each column has room. "
+            "[summary] line_length must be at least 40 to fit all columns. "
             f"Received: {line_length!r}. Try line_length=76."
         )
     widths = _widths(positions or [c.position for c in table], table, line_length)
@@ -104,8 +104,8 @@ def summary_text(
 
 
 def summary_html(model: Any) -> str:
-    """The summary of a model as an HTML table that needs no style sheet. It takes its
-    colours from the page, so that it is readable on dark ones too."""
+    """The summary of a model as an HTML table that needs no style sheet. It uses the
+    colours of the page, so it is readable on dark pages too."""
     cell = "padding:.2em .8em;border-bottom:1px solid rgba(128,128,128,.4)"
     columns = _columns(model, Options())
     sides = {"<": "left", ">": "right", "^": "center"}
@@ -142,8 +142,8 @@ def format_bytes(size: float) -> str:
 
 
 def _columns(model: Any, options: Options) -> list[Column]:
-    """Name, shape and number of weights of a layer; what it is connected to, if the
-    layers are no stack; whether it is trained, if asked for."""
+    """Name, shape and number of weights of a layer; its connections, if the layers are
+    not a simple stack; whether it is trainable, if requested."""
     columns = [
         Column("Layer (type)", 0.45),
         Column("Output Shape", 0.8),
@@ -165,15 +165,15 @@ def _columns(model: Any, options: Options) -> list[Column]:
 def _widths(
     positions: Sequence[float], columns: Sequence[Column], line_length: int
 ) -> list[int]:
-    """The room of each column between its borders."""
+    """The width of each column between its borders."""
     if len(positions) != len(columns):
         raise ValueError(
-            f"[summary] positions must be those of the {len(columns)} columns. "
-            f"Received: {positions!r}. Try positions=None."
+            f"[summary] positions must have one entry per column, {len(columns)} in "
+            f"total. Received: {positions!r}. Try positions=None."
         )
     ends = [0, *(int(position * line_length) for position in positions)]
     widths = [last - first + 2 for first, last in pairwise(ends)]
-    # What the borders take is taken from all columns.
+    # Subtract the borders from all columns.
     excess = sum(widths) + len(widths) + 1 - line_length
     for i in range(len(widths)):
         less = round(excess / (len(widths) - i))
@@ -181,7 +181,7 @@ def _widths(
         excess -= less
     if min(widths) < 4:
         raise ValueError(
-            "[summary] each column must have room. Received: line_length="
+            "[summary] each column must have some width. Received: line_length="
             f"{line_length}, positions={positions!r}. Try line_length=120."
         )
     return widths
@@ -192,7 +192,7 @@ def _structure(model: Any) -> Any:
 
 
 def _branches(structure: Any) -> bool:
-    """Whether calls do more than follow each other."""
+    """Whether the graph is more than a chain of calls."""
     if structure is None:
         return False
     nodes = structure.nodes
@@ -209,7 +209,7 @@ def _branches(structure: Any) -> bool:
 
 
 def _rows(model: Any, options: Options) -> list[list[str]]:
-    """The fields of all layers."""
+    """The rows of all layers."""
     rows = _rows_of(model, options, len(_columns(model, options)), "")
     if options.layer_range is None:
         return [fields for layer in rows for fields in layer]
@@ -219,7 +219,8 @@ def _rows(model: Any, options: Options) -> list[list[str]]:
 
 
 def _bounds(names: list[str], layer_range: Any) -> tuple[int, int]:
-    """The numbers of the first layer of the one name and of the last of the other."""
+    """The indices of the first layer matching one name and the last matching the
+    other."""
     if not isinstance(layer_range, (list, tuple)) or len(layer_range) != 2:
         raise ValueError(
             "[summary] layer_range must be two names. "
@@ -240,7 +241,7 @@ def _bounds(names: list[str], layer_range: Any) -> tuple[int, int]:
 def _rows_of(
     model: Any, options: Options, count: int, prefix: str
 ) -> list[list[list[str]]]:
-    """The rows of each layer: its own, and those of the layers inside."""
+    """The rows of each layer: its own, and those of nested layers."""
     structure = _structure(model)
     connected = count - options.show_trainable > 3
     rows = []
@@ -248,12 +249,12 @@ def _rows_of(
         shape = getattr(model, "input_shape", None)
         layers = []
         for layer in model.layers:
-            # A layer without weights may be in several models, with other shapes.
+            # A layer without weights can be in several models, with different shapes.
             if shape is not None:
                 shape = layer.compute_output_shape(shape)
             shown = layer.output_shape if shape is None else shape
             layers.append((layer, shown, "-"))
-    elif model._network.build_for is not None:  # call() says what is connected
+    elif model._network.build_for is not None:  # call() defines the connections
         layers = [
             (layer, layer.output_shape if layer.built else "?", "-")
             for layer in model.layers
@@ -277,8 +278,8 @@ def _rows_of(
 
 
 def _connected(structure: Any) -> list[tuple[Any, Any, str]]:
-    """The operations of a graph, the shape of each one's last output, and what its
-    calls are connected to."""
+    """The operations of a graph, with the shape of the last output of each, and the
+    inputs of its calls."""
     numbers, calls = calls_of(structure)
     layers = []
     given = {id(tensor) for tensor in structure.flat_inputs}
@@ -318,7 +319,7 @@ def _fields(layer: Any, shape: Any, prefix: str) -> list[str]:
 
 
 def _shape_text(shape: Any) -> str:
-    """One shape, or a list or table of them."""
+    """A shape, or a list or dictionary of shapes."""
     if isinstance(shape, dict):
         inside = ", ".join(f"{k}: {_shape_text(part)}" for k, part in shape.items())
         return f"{{{inside}}}"
@@ -356,7 +357,7 @@ def _row(
     bar: str,
     more: str,
 ) -> list[str]:
-    """The lines of a row. Fields wrap at spaces; a word that is too long is
+    """The lines of a row. Fields wrap at spaces; words that are too long are
     truncated."""
     room = [width - 2 for width in widths]
     columns = [_wrap(*pair, more) for pair in zip(fields, room, strict=True)]

@@ -1,13 +1,13 @@
-"""Functions of tensors, with the names and the meaning of Keras's `keras.ops`: the
-formulas of layers, losses, metrics and models.
+"""Tensor functions with the names and semantics of `keras.ops`: the building blocks of
+layers, losses, metrics and models.
 
-Each takes arrays, and computes with NumPy; or symbolic tensors, and records a call in a
-model. Axes and shapes count the batch axis.
+Each function computes with NumPy on arrays, or records a call in a model on symbolic
+tensors. Axes and shapes include the batch axis.
 
     x = kurve.Input((3,))
     model = kurve.Model(x, kurve.ops.mean(x**2, axis=-1, keepdims=True))
 
-The modules inside are tables of what engines compute for them, and the derivatives.
+The internal modules are tables of what engines compute, with derivatives.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 _SAME = ("linalg", "nn", "numpy")
-"""Modules of `keras.ops` whose names are all in `keras.ops` too."""
+"""Submodules of `keras.ops` whose names are all in `keras.ops` too."""
 
 _DERIVATIVES = ("derivatives", "grad", "hessian", "jacobian")
-"""What a function is differentiated with."""
+"""Functions for differentiation."""
 _REFUSED = {
-    "ctc_loss": "it sums over all alignments of two sequences, step by step",
-    "ctc_decode": "it searches the alignments of two sequences, step by step",
+    "ctc_loss": "it sums step by step over all alignments of two sequences",
+    "ctc_decode": "it searches step by step over alignments of two sequences",
 }
-"""Functions of Keras's that no operation of a plan computes, and why."""
+"""Keras functions that no plan operation computes, and why."""
 
 
 def __getattr__(name: str) -> Any:
@@ -48,8 +48,8 @@ def __getattr__(name: str) -> Any:
         if name in _REFUSED:
             raise AttributeError(
                 f"[kurve.ops] {name} is not supported, because {_REFUSED[name]}, which "
-                f"no operation of a plan does. Received: {name!r}. Try "
-                "categorical_crossentropy of sequences that are aligned."
+                f"no plan operation does. Received: {name!r}. Try "
+                "categorical_crossentropy on aligned sequences."
             )
         raise no_attribute("kurve.ops", name, [*public.PUBLIC, *_DERIVATIVES])
     return globals().setdefault(name, found)

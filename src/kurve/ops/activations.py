@@ -1,10 +1,10 @@
-"""Activations written as tapes: to add one is to add it here.
+"""Activations written as tapes. New activations only need to be added here.
 
-Each is a function of z = x @ W + b, element by element. Engines run it as an op of the
-kind "map", forward and backward; `kurve.exchange` writes it to ONNX and C. Names,
-arguments and formulas are those of `keras.activations`. Those that engines have fused
-into their products (relu, tanh, ...) are in `kurve.engines.reference.activations`.
-NaN stays NaN in all of them.
+Each is a function of z = x @ W + b, element by element. Engines run it as an op of
+kind "map", forward and backward; `kurve.exchange` exports it to ONNX and C. Names,
+arguments and formulas are those of `keras.activations`. Those that engines fuse
+into products (relu, tanh, ...) are in `kurve.engines.reference.activations`.
+All of them propagate NaN.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Range = tuple[float, float]
 class Formula(NamedTuple):
     """
     write:     (builder, register of z, **arguments) -> register of f(z)
-    arguments: their defaults; `...` for one that must be given
+    arguments: their defaults; `...` marks required ones
     range:     lowest and highest value, or a function of the arguments
-    smooth:    has a continuous derivative, so that curvature says something
+    smooth:    has a continuous derivative, so that curvature is meaningful
     flatness:  see `kurve.kinds.ActivationFacts`
     """
 
@@ -37,7 +37,7 @@ class Formula(NamedTuple):
     flatness: Callable[[Any], Any] | None = None
 
     def range_of(self, arguments: Mapping[str, Any]) -> Range:
-        """The range for these arguments, the others having their defaults."""
+        """The range for these arguments, with defaults for the others."""
         if not callable(self.range):
             return self.range
         return self.range(**{k: arguments.get(k, v) for k, v in self.arguments.items()})
@@ -64,8 +64,8 @@ def relu(
     max_value: float | None = None,
     threshold: float = 0.0,
 ) -> int:
-    """z above the threshold, at most max_value; below, its distance from the threshold
-    times negative_slope."""
+    """z above the threshold, at most max_value; below it, negative_slope times the
+    distance from the threshold."""
     y = b.op("relu", z)
     if threshold != 0.0:
         y = b.op("where", b.op("le", z, threshold), 0.0, z)
@@ -107,12 +107,12 @@ def hard_tanh(b: Builder, z: int) -> int:
 
 
 def hard_shrink(b: Builder, z: int, threshold: float = 0.5) -> int:
-    """z, but 0 within the threshold."""
+    """z, but 0 where |z| <= threshold."""
     return b.op("where", b.op("le", b.op("abs", z), threshold), 0.0, z)
 
 
 def soft_shrink(b: Builder, z: int, threshold: float = 0.5) -> int:
-    """z moved towards 0 by the threshold, and 0 within it."""
+    """z shrunk towards 0 by the threshold, and 0 where |z| <= threshold."""
     return b.op("sub", z, _clip(b, z, -threshold, threshold))
 
 
@@ -129,7 +129,8 @@ def threshold(b: Builder, z: int, threshold: float, default_value: float) -> int
 def celu(b: Builder, z: int, alpha: float = 1.0) -> int:
     """z for z > 0, alpha (e^(z / alpha) - 1) below. Source: Barron 2017."""
     positive = b.op("gt", z, 0.0)
-    below = b.op("where", positive, 0.0, z)  # no infinite power, which 0 times is NaN
+    # Avoids overflow, since 0 times infinity is NaN.
+    below = b.op("where", positive, 0.0, z)
     power = b.op("expm1", b.op("div", below, alpha))
     return b.op("where", positive, z, b.op("mul", alpha, power))
 
@@ -158,7 +159,7 @@ def squareplus(builder: Builder, z: int, b: float = 4.0) -> int:
 
 def gelu(b: Builder, z: int, approximate: bool = False) -> int:
     """z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2. Source: Hendrycks & Gimpel
-    2016. Beyond 10 the tangent is 1 in float64."""
+    2016. Beyond 10, tanh is 1 in float64."""
     near = _clip(b, z, -10.0, 10.0)
     cube = b.op("mul", 0.044715, b.op("pow", near, 3.0))
     inside = b.op("mul", math.sqrt(2.0 / math.pi), b.op("add", near, cube))
@@ -189,12 +190,12 @@ FORMULAS: dict[str, Formula] = {
     "squareplus": Formula(squareplus, {"b": 4.0}, (0.0, math.inf), smooth=True),
     "gelu": Formula(gelu, {"approximate": False}, (-0.1701, math.inf), smooth=True),
 }
-"""By name. relu and gelu stand here for arguments that no engine has fused."""
+"""Activations by name. relu and gelu are here for arguments that no engine fuses."""
 
 
 @functools.lru_cache(maxsize=256)
 def tape_of(name: str, arguments: tuple[tuple[str, Any], ...] = ()) -> Tape:
-    """The tape of f(z), for one input."""
+    """The tape of f(z)."""
     from kurve.ops.elementwise import RULES
 
     build = Builder(RULES, 1)

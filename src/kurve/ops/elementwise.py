@@ -1,11 +1,11 @@
-"""The elementwise operations: what each computes, and its derivative.
+"""The elementwise operations and their derivatives.
 
-A derivative is written as instructions, so that it can be run, fused and differentiated
-again like any other tape. At a kink it is that of Keras and its backends: 0 for relu at
-0 and sign(0) = 0 for |x|; a tie of max or min shares the gradient evenly.
+Derivatives are written as instructions, so that they can be run, fused and
+differentiated again like any other tape. At kinks they follow Keras and its backends: 0
+for relu at 0 and sign(0) = 0 for |x|; ties of max or min split the gradient evenly.
 
-Comparisons give 1.0 or 0.0, and logic takes what is not 0 for true: all registers are
-numbers of one type.
+Comparisons return 1.0 or 0.0, and logical operations treat nonzero as true: all
+registers have one numeric type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kurve.ops.tape import Builder, Rule
 LN2 = math.log(2.0)
 
 RULES: dict[str, Rule] = {}
-"""The table: names that files hold and engines know."""
+"""The table of operations: names used in files and known to engines."""
 
 
 def rule(
@@ -35,12 +35,12 @@ def _erf(x: Any) -> Any:
 
 
 def _as(x: Any, condition: Any) -> Any:
-    """Truth as 1.0 and 0.0 of the type of x."""
+    """A condition as 1.0 and 0.0 in the dtype of x."""
     return np.asarray(condition).astype(np.asarray(x).dtype)
 
 
 def _none(build: Builder, dy: int, y: int, *x: int) -> tuple[None, ...]:
-    """No derivative, or one that is 0 wherever it exists."""
+    """No derivative, or 0 wherever it exists."""
     return (None,) * len(x)
 
 
@@ -190,7 +190,7 @@ def _arctan2_gradient(b: Builder, dy: int, y: int, u: int, v: int) -> tuple[int,
 
 rule("arctan2", np.arctan2, _arctan2_gradient, 2)
 
-# Pieces.
+# Piecewise functions.
 rule("abs", np.abs, _times("sign"))
 rule("sign", np.sign, _none)
 rule("floor", np.floor, _none)
@@ -200,7 +200,7 @@ rule("stop_gradient", lambda x: x, _none)
 
 
 def _tie(winner: str) -> Callable[..., Any]:
-    """The gradient goes to the winner, half of it to each in a tie."""
+    """The gradient goes to the winner; in a tie, each gets half."""
 
     def gradient(b: Builder, dy: int, y: int, u: int, v: int) -> tuple[int, int]:
         half = b.op("mul", 0.5, b.op("eq", u, v))
@@ -242,4 +242,4 @@ rule("isfinite", lambda x: _as(x, np.isfinite(x)), _none)
 rule("isnan", lambda x: _as(x, np.isnan(x)), _none)
 
 ARITIES = {name: found.arity for name, found in RULES.items()}
-"""Number of arguments of each."""
+"""Number of arguments of each operation."""

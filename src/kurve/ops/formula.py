@@ -1,12 +1,12 @@
-"""Formulas of whole arrays: what an optimizer does with a variable, or a constraint.
+"""Formulas on whole arrays, for optimizers, constraints and penalties.
 
-A `Formula` is data, as a tape is, but its registers have shapes: besides elementwise
-operations, which broadcast as NumPy's do, it has sums over axes, products of matrices
-and reshapes. A register of shape () is a number and computed in float64; arrays have
-the type of the variable.
+A `Formula` is data, like a tape, but its registers have shapes: besides elementwise
+operations, which broadcast like NumPy's, it has sums over axes, matrix products and
+reshapes. A register of shape () is a number, computed in float64; arrays have the dtype
+of the variable.
 
-`trace` writes one down while a Python function computes with `Symbol`s: operators,
-NumPy's elementwise functions, and `sum`, `mean`, `clip`, `where`, `matmul` of NumPy.
+`trace` records one while a Python function computes with `Symbol`s: operators,
+NumPy's elementwise functions, and its `sum`, `mean`, `clip`, `where`, `matmul`.
 
     >>> twice = trace([(2, 3)], lambda w: (w + np.sum(w),))
     >>> run(twice, [np.ones((2, 3))])[0][0]
@@ -27,16 +27,16 @@ from kurve.ops.elementwise import RULES
 Shape = tuple[int, ...]
 
 MOST_STEPS = 400
-"""Of one formula; engines keep a register for each."""
+"""Maximum steps in one formula; engines keep a register for each."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """An operation: one of `RULES`, or one of these.
+    """An operation: one of `RULES`, or one of the following.
 
     constant  value
-    sum       over the axes of `options`, which stay with size 1
-    matmul    of two matrices, each transposed where `options` says so
+    sum       over the axes in `options`, which are kept with size 1
+    matmul    of two matrices, each transposed if `options` says so
     reshape   to `shape`
     """
 
@@ -49,14 +49,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Formula:
-    """Registers are the inputs, then the result of each step."""
+    """Array operations as data; registers are the inputs, then each step's result."""
 
     inputs: tuple[Shape, ...]
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
 
     def shape(self, register: int) -> Shape:
-        """Of a register."""
+        """The shape of a register."""
         inputs = len(self.inputs)
         if register < inputs:
             return self.inputs[register]
@@ -67,9 +67,9 @@ class Formula:
 class Rule:
     """A formula that changes a variable.
 
-    Its inputs are the value, the gradient and the variable's part of each of `slots`
-    (of which it may use the first elements only), then two numbers: the learning rate
-    and the number of the update, from 1. Its outputs are the new value and slots.
+    Its inputs are the variable, the gradient, the variable's part of each of `slots`
+    (it may use only the first elements), then two numbers: the learning rate and the
+    update number, from 1. Its outputs are the new value and slots.
     """
 
     formula: Formula
@@ -78,11 +78,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Update:
-    """What the optimizer does with one variable.
+    """How the optimizer updates one variable.
 
-    decays: whether weight decay is part of it
-    rule:   a formula instead of the one that the optimizer's kind names
-    after:  a formula behind it: averages, constraints
+    decays: whether weight decay applies
+    rule:   a formula that replaces the one of the optimizer's kind
+    after:  a formula applied afterwards: averages, constraints
     """
 
     decays: bool = True
@@ -91,7 +91,7 @@ class Update:
 
 
 def run(formula: Formula, inputs: Sequence[Any]) -> list[Any]:
-    """The outputs, in NumPy. Of shape () are the numbers, float64."""
+    """Compute the outputs with NumPy; numbers (shape ()) are float64."""
     arrays = [np.asarray(x) for x, s in zip(inputs, formula.inputs, strict=True) if s]
     dtype = arrays[0].dtype if arrays else np.dtype(np.float64)
     registers = list(inputs)
@@ -109,7 +109,7 @@ def run(formula: Formula, inputs: Sequence[Any]) -> list[Any]:
         elif step.name == "reshape":
             result = given[0].reshape(step.shape)
         else:
-            if step.shape:  # numbers are rounded where they meet an array
+            if step.shape:  # numbers are rounded when combined with an array
                 given = [np.asarray(x).astype(dtype, copy=False) for x in given]
             else:
                 given = [np.float64(x) for x in given]
@@ -121,10 +121,10 @@ def run(formula: Formula, inputs: Sequence[Any]) -> list[Any]:
 
 
 def trace(inputs: Sequence[Shape], function: Callable[..., Sequence[Any]]) -> Formula:
-    """The formula that the function computes from a `Symbol` for each input.
+    """Trace the formula that the function computes, with a `Symbol` per input.
 
     Raises:
-        TypeError: it uses something that formulas do not have; the message names it.
+        TypeError: it uses an unsupported operation; the message names it.
     """
     steps: list[Step] = []
     symbols = [Symbol(steps, len(inputs), i, shape) for i, shape in enumerate(inputs)]
@@ -138,13 +138,13 @@ def trace(inputs: Sequence[Shape], function: Callable[..., Sequence[Any]]) -> Fo
 
 
 def apply(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
-    """The outputs of a formula within another one."""
+    """Inline a formula into another one; return its outputs."""
     registers = replayed(formula, symbols)
     return [registers[o] for o in formula.outputs]
 
 
 def replayed(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
-    """All registers of a formula within another one."""
+    """Inline a formula into another one; return all its registers."""
     registers = list(symbols)
     for step in formula.steps:
         given = [registers[a] for a in step.arguments]
@@ -154,7 +154,7 @@ def replayed(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
 
 
 class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array or number of a formula, while it is written down."""
+    """An array or number in a formula while it is traced."""
 
     def __init__(
         self, steps: list[Step], inputs: int, register: int, shape: Shape
@@ -177,7 +177,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         shape: Shape,
         options: tuple[int, ...] = (),
     ) -> Symbol:
-        """The result of one more step."""
+        """Append a step and return its result."""
         given = [_register(self._steps, self._inputs, a) for a in arguments]
         registers = tuple(x.register for x in given)
         return _add(
@@ -185,12 +185,12 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     def op(self, name: str, *arguments: Any) -> Symbol:
-        """An elementwise operation of `RULES`."""
+        """Append an elementwise operation from `RULES`."""
         shapes = [getattr(a, "shape", ()) for a in arguments]
         return self.step(name, arguments, np.broadcast_shapes(*shapes))
 
     def astype(self, dtype: Any) -> Symbol:
-        """Itself: a formula has one type."""
+        """Returns self: a formula has a single dtype."""
         return self
 
     def reshape(self, *shape: Any) -> Symbol:
@@ -201,7 +201,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def T(self) -> _Transposed:
-        """Of a matrix, as an argument of a product."""
+        """The transpose of a matrix, for use in a product."""
         return _Transposed(self)
 
     def __matmul__(self, other: Any) -> Symbol:
@@ -212,7 +212,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         axes = range(self.ndim) if axis is None else np.atleast_1d(axis).tolist()
         if not self.shape or any(not -self.ndim <= a < self.ndim for a in axes):
             raise TypeError(
-                f"[formula] a sum must be over axes of an array of shape {self.shape}. "
+                f"[formula] a sum must be over axes of shape {self.shape}. "
                 f"Received: axis={axis}."
             )
         options = tuple(sorted({a % self.ndim for a in axes}))
@@ -233,7 +233,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
             return _matmul(*inputs)
         if name is None or method != "__call__" or more:
             raise TypeError(
-                f"[formula] numpy.{ufunc.__name__} is not one of a formula."
+                f"[formula] numpy.{ufunc.__name__} is not supported in formulas."
             )
         return self.op(name, *inputs)
 
@@ -250,18 +250,18 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         }
         if function not in known:
             raise TypeError(
-                f"[formula] numpy.{function.__name__} is not one of a formula."
+                f"[formula] numpy.{function.__name__} is not supported in formulas."
             )
         return known[function](*args, **more)
 
     def _elementwise(self, name: str, *operands: Any) -> Symbol:
-        """The result of a function of `kurve.ops`."""
+        """Apply a function of `kurve.ops`."""
         return self.op(name, *operands)
 
     def __bool__(self) -> bool:
         raise TypeError(
-            "[formula] the numbers of a formula are not known while it is written "
-            "down. Received: `if` or `and` on one. Try numpy.where."
+            "[formula] the values in a formula are unknown while it is "
+            "traced. Received: `if` or `and` on one. Try numpy.where."
         )
 
     def __repr__(self) -> str:
@@ -269,7 +269,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 class _Transposed:
-    """A matrix whose rows are the columns of `x`."""
+    """The transpose of a matrix `x`."""
 
     def __init__(self, x: Symbol) -> None:
         self.x = x
@@ -280,15 +280,15 @@ class _Transposed:
 
     def _elementwise(self, name: str, *_: Any) -> Symbol:
         raise TypeError(
-            "[formula] a matrix whose axes changed places can only be multiplied as a "
-            f"matrix. Received: {name}. Try the function before the transposition."
+            "[formula] a transposed matrix can only be used in a matrix "
+            f"product. Received: {name}. Try transposing last."
         )
 
 
 def _transposed(x: Any, axes: Any) -> Any:
     if x.ndim != 2 or (axes is not None and tuple(axes) != (1, 0)):
         raise TypeError(
-            "[formula] the axes of a matrix may change places, and no others. "
+            "[formula] only matrices can be transposed. "
             f"Received: axes={axes} for shape {x.shape}."
         )
     return x.T
@@ -298,7 +298,7 @@ def _matmul(a: Any, b: Any) -> Symbol:
     flags = tuple(int(isinstance(x, _Transposed)) for x in (a, b))
     parts = [x.x if isinstance(x, _Transposed) else x for x in (a, b)]
     if not all(isinstance(x, Symbol) and x.ndim == 2 for x in parts):
-        raise TypeError("[formula] a product must be of two matrices.")
+        raise TypeError("[formula] matmul needs two matrices.")
     left, right = (
         x.shape[::-1] if t else x.shape for x, t in zip(parts, flags, strict=True)
     )
@@ -334,7 +334,7 @@ _UFUNCS = {name: name for name in RULES} | {
     "invert": "not",
     "rint": "round",
 }
-"""Operations by the names of NumPy's elementwise functions."""
+"""Operations by the name of NumPy's elementwise function."""
 
 
 def _add(steps: list[Step], inputs: int, step: Step) -> Symbol:
@@ -343,13 +343,13 @@ def _add(steps: list[Step], inputs: int, step: Step) -> Symbol:
 
 
 def _register(steps: list[Step], inputs: int, value: Any) -> Symbol:
-    """The symbol itself, or that of a constant."""
+    """The symbol itself, or a symbol for a constant."""
     if isinstance(value, Symbol):
         if value._steps is steps:
             return value
     elif np.ndim(value) == 0 and isinstance(value, (bool, int, float, np.generic)):
         return _add(steps, inputs, Step("constant", (), (), float(value)))
     raise TypeError(
-        "[formula] a formula must be of its own arrays and of numbers. "
+        "[formula] a formula must use only its own arrays and numbers. "
         f"Received: {value!r}."
     )

@@ -1,4 +1,4 @@
-"""The chain rule through formulas, for penalties."""
+"""Gradients of formulas, for penalties."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Shape = tuple[int, ...]
 
 
 def with_gradient(formula: Formula) -> Formula:
-    """From a formula w -> L, a number, the one w -> dL/dw, L as an array (1,)."""
+    """Turn a scalar formula w -> L into w -> dL/dw and L as an array (1,)."""
     (shape,) = formula.inputs
 
     def function(w: Symbol) -> list[Symbol]:
@@ -37,7 +37,7 @@ def with_gradient(formula: Formula) -> Formula:
 
 
 def _parts(step: Step, dy: Any, y: Symbol, given: list[Symbol], build: Symbol) -> Any:
-    """dL/d of each argument of a step."""
+    """The gradient of L for each argument of a step."""
     x = given[0]
     if step.name == "sum":
         kept = tuple(1 if i in step.options else n for i, n in enumerate(x.shape))
@@ -57,17 +57,17 @@ def _parts(step: Step, dy: Any, y: Symbol, given: list[Symbol], build: Symbol) -
 
 
 def _ones(x: Symbol) -> Symbol:
-    """An array of ones of that shape, whatever x holds."""
+    """An array of ones with the shape of x, whatever its values."""
     return x.op("max", x.op("eq", x, x), 1.0)
 
 
 def _full(dy: Any, x: Symbol) -> Any:
-    """The same numbers in the shape of x."""
+    """Broadcast dy to the shape of x."""
     return dy if dy.shape == x.shape else dy * _ones(x)
 
 
 def _summed(part: Any, x: Symbol) -> Any:
-    """The gradient of an argument that was repeated to the shape of `part`."""
+    """The gradient of an argument that was broadcast to the shape of `part`."""
     if part.shape == x.shape or not part.shape:
         return part
     if not x.shape:

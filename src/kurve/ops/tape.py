@@ -1,7 +1,7 @@
-"""Tapes: chains of elementwise operations as data.
+"""Tapes: sequences of elementwise operations as data.
 
-A tape computes y = f(a, b, ...) element by element. Its registers are first the inputs,
-then the result of each instruction:
+A tape computes y = f(a, b, ...) element by element. Its registers are the inputs,
+followed by the result of each instruction:
 
     y = a * tanh(a) + 1        0: a
                                1: tanh 0
@@ -9,11 +9,11 @@ then the result of each instruction:
                                3: constant 1.0
                                4: add 2 3
 
-Engines run a tape block by block, so that what lies between its inputs and outputs
-never leaves the first cache. The derivative of a tape is a tape (`gradient`), which
-computes again what it needs instead of reading what forward would have to write.
+Engines run a tape block by block, so that intermediate results never leave the L1
+cache. The derivative of a tape is again a tape (`gradient`), which recomputes what it
+needs instead of reading values saved by the forward pass.
 
-The operations stand in `kurve.ops.elementwise`.
+The operations are defined in `kurve.ops.elementwise`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from typing import Any
 import numpy as np
 
 MOST_INSTRUCTIONS = 4096
-"""Of one tape: files hold tapes, and what a file describes must stay bounded."""
+"""Maximum length of a tape: files contain tapes, so their size must be bounded."""
 
 MOST_LIVE = 24
-"""Registers that may be in use at one time; engines keep a block of each in the first
+"""Maximum number of registers in use at a time; engines keep a block of each in the L1
 cache."""
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One operation on registers; `value` is that of a constant."""
+    """One operation on registers; `value` is the value of a constant."""
 
     name: str
     arguments: tuple[int, ...] = ()
@@ -43,30 +43,30 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Tape:
-    """`inputs` registers, the code, and which registers are its outputs."""
+    """A number of inputs, the code, and the registers of the outputs."""
 
     inputs: int
     code: tuple[Instruction, ...]
     outputs: tuple[int, ...]
 
     def checked(self, known: Mapping[str, int]) -> Tape:
-        """The same, if it can be run.
+        """Return the tape if it is valid.
 
         Args:
             known: number of arguments of each operation.
 
         Raises:
-            ValueError: an unknown operation, or a register that is not there yet.
+            ValueError: an unknown operation, or a register used before it is written.
         """
         if not 0 <= len(self.code) <= MOST_INSTRUCTIONS or not self.outputs:
             raise ValueError(
-                f"[tape] there must be outputs and at most {MOST_INSTRUCTIONS} "
+                f"[tape] a tape must have outputs and at most {MOST_INSTRUCTIONS} "
                 f"instructions. Received: {len(self.code)}. Try several operations."
             )
         for register, step in enumerate(self.code, self.inputs):
             if known.get(step.name) != len(step.arguments):
                 raise ValueError(
-                    "[tape] an operation must be known and have its number of "
+                    "[tape] operations must be known and have the right number of "
                     f"arguments. Received: {step.name!r} of {len(step.arguments)}."
                 )
             if not all(0 <= a < register for a in step.arguments):
@@ -81,7 +81,7 @@ class Tape:
         return self
 
     def live(self) -> int:
-        """The most registers in use at one time, inputs and constants included."""
+        """The maximum number of registers in use, including inputs and constants."""
         last = self._last_reads()
         most = now = sum(1 for i in range(self.inputs) if i in last)
         for i, step in enumerate(self.code):
@@ -92,8 +92,8 @@ class Tape:
         return most
 
     def scratch(self) -> int:
-        """The most registers in use at one time that are neither inputs nor outputs: a
-        result may lie where an argument that is no longer read did."""
+        """The maximum number of registers in use that are neither inputs nor outputs; a
+        result can reuse the register of an argument that is no longer needed."""
         last, most, now = self._last_reads(), 0, 0
         outside = {*range(self.inputs), *self.outputs}
         for i, step in enumerate(self.code):
@@ -105,7 +105,7 @@ class Tape:
         return most
 
     def _last_reads(self) -> dict[int, int]:
-        """For each register the instruction that reads it last."""
+        """For each register, the last instruction that reads it."""
         last = {a: i for i, step in enumerate(self.code) for a in step.arguments}
         return last | dict.fromkeys(self.outputs, len(self.code))
 
@@ -116,10 +116,10 @@ class Rule:
 
     Args:
         arity: number of arguments.
-        compute: on NumPy arrays.
+        compute: the operation on NumPy arrays.
         gradient: (builder, dy, y, *arguments) -> a register for each argument, or None
-            where the derivative is zero everywhere it exists.
-        source: of the formula, where it is not a textbook's.
+            if the derivative is zero wherever it exists.
+        source: reference for the formula, if it is not a textbook one.
     """
 
     arity: int
@@ -129,7 +129,7 @@ class Rule:
 
 @dataclass
 class Builder:
-    """Writes a tape: equal instructions once, constants folded, neutral ones left out.
+    """Builds a tape, reusing equal instructions, folding constants and dropping no-ops.
 
     rules: the table of operations.
     """
@@ -143,14 +143,14 @@ class Builder:
         return self._add(Instruction("constant", (), float(np.float32(value))))
 
     def value_of(self, register: int) -> float | None:
-        """The number that a register always holds, if it does."""
+        """The value of a register that holds a constant, else None."""
         if register < self.inputs:
             return None
         step = self.code[register - self.inputs]
         return step.value if step.name == "constant" else None
 
     def op(self, name: str, *arguments: int | float) -> int:
-        """The register of an operation's result; numbers stand for constants."""
+        """Append an operation and return its register; numbers become constants."""
         registers = tuple(
             self.constant(a) if isinstance(a, float) else a for a in arguments
         )
@@ -165,8 +165,8 @@ class Builder:
     def _simplified(
         self, name: str, r: tuple[int, ...], v: list[float | None]
     ) -> int | None:
-        """Another register with the same numbers, where one is neutral: 1 x, x + 0.
-        (Not 0 x, which is NaN for infinite x.)"""
+        """An equal register if an argument is neutral: 1 x, x + 0.
+        (But not 0 x, which is NaN for infinite x.)"""
         if name == "mul":
             if v[0] == 1.0 or v[1] == 1.0:
                 return r[1] if v[0] == 1.0 else r[0]
@@ -197,11 +197,11 @@ class Builder:
         return self.known[step]
 
     def inline(self, tape: Tape, arguments: Sequence[int]) -> tuple[int, ...]:
-        """A tape's instructions with its inputs replaced; the registers of its
-        outputs."""
+        """Inline a tape with its inputs replaced by `arguments`; return the registers
+        of its outputs."""
         registers = list(arguments)
         if not self.code and registers == list(range(self.inputs)):
-            # The first tape stays as it is: a chain is joined in linear time.
+            # The first tape is copied as is, so that joining a chain takes linear time.
             self.code = list(tape.code)
             self.known = {s: i for i, s in enumerate(self.code, self.inputs)}
             return tape.outputs
@@ -214,7 +214,7 @@ class Builder:
         return tuple(registers[o] for o in tape.outputs)
 
     def finish(self, outputs: Sequence[int]) -> Tape:
-        """The tape, without what leads to no output."""
+        """The finished tape, without dead code."""
         needed = set(outputs)
         for i in reversed(range(len(self.code))):
             if self.inputs + i in needed:
@@ -232,15 +232,15 @@ class Builder:
 
 
 def gradient(tape: Tape, rules: Mapping[str, Rule], wanted: Sequence[int]) -> Tape:
-    """The chain rule through a tape.
+    """The gradient of a tape, by the chain rule.
 
     Args:
         wanted: inputs whose gradients are wanted.
 
     Returns:
-        A tape whose inputs are those of `tape`, then dL/dy for each of its outputs, and
-        whose outputs are dL/dx for each input of `wanted`; a constant 0 where L does
-        not depend on it.
+        A tape with the inputs of `tape`, then dL/dy for each of its outputs, and
+        with dL/dx as output for each input in `wanted`; a constant 0 if L does not
+        depend on it.
     """
     build = Builder(rules, tape.inputs + len(tape.outputs))
     registers = list(range(tape.inputs))
@@ -278,16 +278,16 @@ def gradient(tape: Tape, rules: Mapping[str, Rule], wanted: Sequence[int]) -> Ta
 
 
 def tangent(tape: Tape, rules: Mapping[str, Rule], moving: Sequence[int]) -> Tape:
-    """How fast the output changes where inputs do: the chain rule, forwards.
+    """The forward-mode derivative of a tape.
 
     Args:
-        tape: of one output.
-        moving: inputs that change.
+        tape: a tape with one output.
+        moving: inputs with tangents.
 
     Returns:
-        A tape whose inputs are those of `tape`, then its output (which it need not
-        compute again), then the tangent of each input of `moving`, and whose output is
-        the tangent of the output.
+        A tape with the inputs of `tape`, then its output (so that it is not
+        recomputed), then the tangent of each input in `moving`; its output is the
+        tangent of the output.
     """
     n = tape.inputs
     build = Builder(rules, n + 1 + len(moving))
@@ -318,7 +318,7 @@ def tangent(tape: Tape, rules: Mapping[str, Rule], moving: Sequence[int]) -> Tap
 
 
 def run(tape: Tape, rules: Mapping[str, Rule], inputs: Sequence[Any]) -> list[Any]:
-    """The outputs for arrays that broadcast against each other."""
+    """Compute the outputs for inputs that broadcast against each other."""
     registers = list(inputs)
     dtype = np.result_type(*inputs) if inputs else np.dtype(np.float32)
     for step in tape.code:

@@ -104,7 +104,7 @@ def _opened(path: Any) -> Any:
                 path = io.BytesIO(file.read())
         elif not hasattr(path, "read"):
             raise TypeError(
-                "[load_img] path must be text, a pathlib.Path or a binary file. "
+                "[load_img] path must be a string, a pathlib.Path or a binary file. "
                 f"Received: {path!r:.80}. Try load_img('a.png')."
             )
         found = image.open(path)

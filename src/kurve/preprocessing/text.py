@@ -41,7 +41,7 @@ def text_to_word_sequence(
     """
     if not isinstance(input_text, str):
         raise TypeError(
-            "[text_to_word_sequence] input_text must be text. "
+            "[text_to_word_sequence] input_text must be a string. "
             f"Received: {input_text!r:.80}. Try 'a few words'."
         )
     text = input_text.lower() if lower else input_text

@@ -1,16 +1,16 @@
 """Training, evaluation and prediction.
 
-network     the inside of a model: layers, plan, state, program and compilation
+network     internals of a model: layers, plan, state, program and compilation
 parts       inputs and outputs by name and structure
-compilation what `compile` was given, and what that means for each output
+compilation arguments of `compile`, resolved for each output
 trainable   compile
-inputs      what users pass as data
-batching    how rows are divided into batches, steps and epochs
-feeds       where the batches come from: rows in memory, or
-streams     objects that give one batch after the other
-trainer     fit, evaluate and predict: the methods and what they ask of their arguments
+inputs      parsing of user data
+batching    division of rows into batches, steps and epochs
+feeds       sources of batches: rows in memory, or
+streams     iterables of batches
+trainer     fit, evaluate and predict: the methods and checks of their arguments
 fitting     a call of `fit`, from its arguments to the jobs for the engine
-loop        the epochs of a `fit`, its steps and tests
+loop        the epochs of `fit`, with steps and validation
 predicting  `predict` with a progress bar and callbacks
 """
 

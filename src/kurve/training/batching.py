@@ -1,4 +1,4 @@
-"""How rows are divided into batches, steps and epochs."""
+"""Division of rows into batches, steps and epochs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from kurve.core import rng
 from kurve.core.arguments import is_integer
 
 BATCH_SIZE = 32
-"""Rows per step by default."""
+"""Default number of rows per step."""
 
 ONE_BATCH = 2**62
-"""As batch_size: all rows in one batch."""
+"""A batch_size that means all rows in one batch."""
 
 
 @dataclass
 class Division:
-    """How `fit` divides n rows into the steps of an epoch.
+    """Divides n rows into the steps of an epoch of `fit`.
 
     A pass goes over all rows once; `bounds` are its batches. An epoch of `steps` steps
-    is usually one pass; with both batch_size and steps_per_epoch given it is a window
-    of the endless sequence of passes, which continues where the last epoch stopped.
+    is usually one pass; with both batch_size and steps_per_epoch it is a window of the
+    endless sequence of passes, which continues where the last epoch stopped.
     """
 
     rows: int
@@ -32,11 +32,11 @@ class Division:
     shuffle: bool
     seed: int
     first_step: int
-    """Number of updates done before the first pass. It keys the permutations, so that a
+    """Number of updates before the first pass. It keys the permutations, so that a
     second `fit` does not repeat those of the first."""
 
     def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:
-        """Order of the rows and bounds of the batches of the index-th epoch."""
+        """Order of the rows, and bounds of the batches, in epoch `index`."""
         per_pass = len(self.bounds) - 1
         if self.steps == per_pass:
             return self._order(index), self.bounds
@@ -65,10 +65,10 @@ def pass_bounds(
     steps_per_epoch: int | None,
     fixed: int | None = None,
 ) -> np.ndarray:
-    """Bounds of the batches of one pass of `fit` over the rows.
+    """Bounds of the batches in one pass of `fit` over the rows.
 
     Args:
-        fixed: the number of rows that each batch must have; None for any.
+        fixed: required number of rows per batch; None for any.
     """
     if steps_per_epoch is None or batch_size is not None:
         return _fixed("fit", batch_bounds(rows, batch_size or fixed), fixed)
@@ -78,7 +78,7 @@ def pass_bounds(
             "rows are divided into that many batches. Received: "
             f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
             f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too, to "
-            "walk over the rows several times."
+            "go over the rows several times."
         )
     # The sizes of numpy.array_split: the first rows % steps batches have one more row.
     index = np.arange(steps_per_epoch + 1, dtype=np.int64)
@@ -87,20 +87,20 @@ def pass_bounds(
 
 
 def _fixed(where: str, bounds: np.ndarray, rows: int | None) -> np.ndarray:
-    """The bounds; refuses them if a batch has not this number of rows."""
+    """Check that all batches have this number of rows; return the bounds."""
     sizes = np.diff(bounds)
     if rows is None or (sizes == rows).all():
         return bounds
     raise ValueError(
-        f"[{where}] each batch must have {rows} rows, because states of the model go "
-        f"from row to row of the next batch. Received: {int(bounds[-1])} rows in "
+        f"[{where}] each batch must have {rows} rows, because states of the model "
+        f"carry over from batch to batch. Received: {int(bounds[-1])} rows in "
         f"batches of {int(sizes.max())}, the last one of {int(sizes[-1])}. "
         f"Try batch_size={rows}, and a multiple of {rows} rows."
     )
 
 
 def batch_bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
-    """Bounds of batches of batch_size rows; the last one may be smaller."""
+    """Bounds of batches of batch_size rows; the last one can be smaller."""
     size = BATCH_SIZE if batch_size is None else batch_size
     check_count(where, "batch_size", size, 1)
     return np.append(np.arange(0, rows, size, dtype=np.int64), rows)
@@ -113,11 +113,11 @@ def evaluation_bounds(
     where: str,
     fixed: int | None = None,
 ) -> np.ndarray:
-    """Bounds of the batches of `evaluate` and the others: all batches of batch_size
-    rows, or the first `steps`; without batch_size, `steps` batches hold all rows.
+    """Bounds of the batches of `evaluate` and similar: all batches of batch_size rows,
+    or the first `steps`; without batch_size, `steps` batches hold all rows.
 
     Args:
-        fixed: the number of rows that each batch must have; None for any.
+        fixed: required number of rows per batch; None for any.
     """
     if batch_size is None:
         batch_size = fixed
@@ -149,7 +149,7 @@ def check_count(where: str, name: str, value: Any, low: int) -> None:
 
 
 def _nearest_count(value: Any, low: int) -> int:
-    """The integer that was probably meant."""
+    """The integer probably meant."""
     try:
         return max(round(float(value)), low, 1)
     except (TypeError, ValueError, OverflowError):

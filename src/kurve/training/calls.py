@@ -1,5 +1,5 @@
-"""A model called by hand in training mode, or while a tape records: by its engine, or
-by the reference engine where dropout and the like act as in training."""
+"""Direct calls of a model in training mode or under a gradient tape: by its engine, or
+by the reference engine if dropout and the like are active."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def call_by_hand(model: Any, x: Any, training: bool) -> Any:
-    """The outputs of a model for arrays x, on the tapes that record.
+    """The outputs of a model for arrays x, recorded on active tapes.
 
     Args:
         x: as for `predict`.
-        training: whether layers act as in training.
+        training: whether layers run in training mode.
     """
     network = model._network
     with recording(()):
@@ -78,7 +78,7 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
 
 
 def _keys(network: Network, x: Any, count: int) -> list[int | None]:
-    """The numbers of the inputs on tapes."""
+    """The indices of the inputs on tapes."""
     parts = [x]
     if count > 1 or isinstance(x, (list, tuple, dict)):
         parts = network.inputs.split("call", "x", x) if count > 1 else list(x)[:1]

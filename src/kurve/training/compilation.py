@@ -1,4 +1,4 @@
-"""The arguments of `compile`, and what they mean for each output of a model."""
+"""The arguments of `compile`, resolved for each output of a model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from kurve.plan import Plan
 from kurve.training.parts import Parts, flatten
 
 WeightedMetric = tuple[RowMetric, bool]
-"""A metric, and whether its rows count their sample weights."""
+"""A metric, and whether it uses sample weights."""
 
 
 class Goal:
-    """What one output is trained for.
+    """The training goal of one output.
 
-    loss:    None where it has none
-    weight:  of its loss in the sum of all
-    metrics: those of `metrics`, then those of `weighted_metrics`
+    loss:    None if it has none
+    weight:  weight of its loss in the total loss
+    metrics: `metrics`, then `weighted_metrics`
     """
 
     def __init__(
@@ -36,7 +36,8 @@ class Goal:
 
     @property
     def rule(self) -> Loss | RowMetric | None:
-        """What says which targets fit; None where there are none."""
+        """The loss or metric that decides which targets are valid; None if there is
+        none."""
         if self.loss is not None:
             return self.loss
         fitting = (metric for metric, _ in self.metrics if not metric.counts_itself)
@@ -44,26 +45,26 @@ class Goal:
 
     @property
     def summed(self) -> Goal:
-        """Without the metrics that count by themselves, which engines do not know."""
+        """A copy without Python metrics, which engines do not know."""
         known = [pair for pair in self.metrics if not pair[0].counts_itself]
         return Goal(self.loss, self.weight, tuple(known))
 
     def resolved(self, shape: tuple[int, ...]) -> list[RowMetric]:
-        """The metrics, "accuracy" resolved to the one that fits the output."""
+        """The metrics, with "accuracy" resolved for the output."""
         return [metric.resolve(self.loss, shape) for metric, _ in self.metrics]
 
 
 @dataclass(frozen=True, eq=False)
 class Compilation:
-    """The arguments of `compile`; pickles and copies hold it as it is.
+    """The arguments of `compile`; pickled and copied as is.
 
     loss:             for all outputs, or a list or dictionary by output; names are
-                      replaced by objects, None is no loss
-    metrics, weighted_metrics: a list for the one output, else a list of lists or a
-                      dictionary of lists; likewise
+                      replaced by objects, None means no loss
+    metrics, weighted_metrics: a list for a single output, else a list of lists or a
+                      dictionary of lists; names are replaced too
     loss_weights:     a number for all outputs, a list or a dictionary; None for 1
     engine:           None for the default one
-    steps_per_execution: steps from one call of the batch hooks to the next
+    steps_per_execution: steps between calls of the batch hooks
     """
 
     optimizer: Optimizer
@@ -85,20 +86,20 @@ class Compilation:
         engine: Engine | None,
         steps_per_execution: int,
     ) -> Compilation:
-        """From the arguments, names replaced by objects.
+        """Create it from arguments, with names replaced by objects.
 
         Raises:
-            TypeError, ValueError, NotImplementedError: a bad one.
+            TypeError, ValueError, NotImplementedError: an invalid argument.
         """
         if loss is None:
-            pass  # of a model with a step of its own
+            pass  # a model with a custom training step
         elif not _is_list(loss) and not isinstance(loss, Mapping):
             loss = losses.as_loss(loss)
         else:
             loss = _each(loss, lambda one: one if one is None else losses.as_loss(one))
         if loss is not None and all(one is None for one in flatten(loss)):
             raise ValueError(
-                "[compile] a loss is needed for one output at least. "
+                "[compile] at least one output needs a loss. "
                 f"Received: loss={loss!r}. Try loss='mse'."
             )
         for part in (optimizer, *flatten(loss)):
@@ -122,10 +123,10 @@ class Compilation:
         )
 
     def goals(self, outputs: Parts) -> tuple[Goal, ...]:
-        """What each output is trained for.
+        """The goal of each output.
 
         Raises:
-            TypeError, ValueError: names or numbers of values that do not fit the
+            TypeError, ValueError: names or numbers of values that do not match the
                 outputs.
         """
         count = len(outputs.names)
@@ -161,7 +162,7 @@ class Compilation:
         resolved: Iterable[Sequence[RowMetric]],
         labels: Iterable[str],
     ) -> Plan:
-        """The plan with losses, metrics and optimizer.
+        """Add losses, metrics and optimizer to a plan.
 
         Args:
             resolved: the metrics of each output, see `Goal.resolved`.
@@ -192,12 +193,12 @@ class Compilation:
 
     @functools.cached_property
     def has_own_metrics(self) -> bool:
-        """Whether a metric counts by itself."""
+        """Whether a metric is computed in Python."""
         given = [*flatten(self.metrics or []), *flatten(self.weighted_metrics or [])]
         return any(metric is not None and metric.counts_itself for metric in given)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Kurve's engines are stored by name."""
+        """Pickle Kurve's engines by name."""
         engine: Any = self.engine
         if engine is not None and type(engine).__module__.startswith("kurve."):
             engine = engine.name
@@ -213,12 +214,12 @@ class Compilation:
 class LogNames:
     """The names of losses and metrics in logs, as in Keras.
 
-    losses:  of each output, "" where it is not shown: where there is one loss only
-    metrics: of all outputs, one after the other
+    losses:  of each output, "" if not shown because there is only one loss
+    metrics: of all outputs, in order
     """
 
     def __init__(self, goals: Sequence[Goal], outputs: Parts) -> None:
-        # Metrics of a name that is taken get "weighted_" in front, or a number behind.
+        # Metrics with a duplicate name get the prefix "weighted_" or a number appended.
         several = len(goals) > 1
         prefixes = [f"{label}_" if several else "" for label in outputs.labels]
         shown = sum(goal.loss is not None for goal in goals) > 1
@@ -228,7 +229,8 @@ class LogNames:
             for prefix, goal in zip(prefixes, goals, strict=True)
         ]
         found: dict[tuple[int, int], str] = {}
-        for pass_weighted in (False, True):  # so that weighted ones give way
+        # So that weighted metrics are the ones renamed.
+        for pass_weighted in (False, True):
             for i, (prefix, goal) in enumerate(zip(prefixes, goals, strict=True)):
                 for k, (metric, weighted) in enumerate(goal.metrics):
                     if weighted is pass_weighted:
@@ -249,7 +251,7 @@ class LogNames:
 
 
 class Goals(tuple[Goal, ...]):
-    """What a compilation says of each output of a model.
+    """The goals of all outputs of a model.
 
     outputs, log_names: names of the outputs, and in logs
     """
@@ -264,7 +266,7 @@ class Goals(tuple[Goal, ...]):
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """The name, with the first number that makes it different from those taken."""
+    """The name, with the first free number appended if it is taken."""
     free, number = name, 1
     while free in taken:
         free, number = f"{name}_{number}", number + 1
@@ -286,7 +288,7 @@ def _each(value: Any, make: Any) -> Any:
 
 
 def _metrics(argument: str, given: Any) -> Any:
-    """The argument with objects in the place of names."""
+    """The argument with names replaced by objects."""
     if given is None:
         return None
     if isinstance(given, str):
@@ -335,7 +337,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def _leaves(value: Any) -> list[Any]:
-    """All leaves, dictionaries in their own order."""
+    """All leaves, with dictionaries in insertion order."""
     if isinstance(value, Mapping):
         return [leaf for one in value.values() for leaf in _leaves(one)]
     if _is_list(value):
@@ -346,7 +348,7 @@ def _leaves(value: Any) -> list[Any]:
 def _split(
     outputs: Parts, argument: str, given: Any, optional: Sequence[bool]
 ) -> list[Any]:
-    """A value for each output; lists must have one for each."""
+    """One value per output; lists must have one entry each."""
     if outputs.names == ("",) and len(given) == 1:  # before the first layer
         return list(given.values()) if isinstance(given, Mapping) else list(given)
     if _is_list(given):
@@ -355,7 +357,7 @@ def _split(
 
 
 def _singles(argument: str, values: list[Any]) -> list[Any]:
-    """The values of outputs, each of which may be in a list of its own."""
+    """The values of outputs, each optionally wrapped in a list."""
     found = []
     for value in values:
         inner = (
@@ -363,8 +365,8 @@ def _singles(argument: str, values: list[Any]) -> list[Any]:
         )
         if len(inner) != 1:
             raise ValueError(
-                f"[compile] {argument} must have one value for each output. "
-                f"Received: {value!r} for one of them. Try {argument}=[...] in the "
+                f"[compile] {argument} must have one value per output. "
+                f"Received: {value!r} for one output. Try {argument}=[...] in the "
                 "order of the outputs."
             )
         found.append(inner[0])
@@ -376,7 +378,7 @@ def _check_weights(given: Any) -> None:
         if weight is not None and not is_number(weight):
             metric = isinstance(weight, str)
             raise ValueError(
-                "[compile] loss_weights must be finite numbers, one for each output. "
+                "[compile] loss_weights must be finite numbers, one per output. "
                 f"Received: loss_weights={given!r}. Try "
                 f"{f'metrics={given!r}' if metric else 'loss_weights=[1.0, 0.5]'}."
             )

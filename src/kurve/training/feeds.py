@@ -1,5 +1,5 @@
-"""Where `fit` and `evaluate` take their batches from: rows in memory, or an object of
-the user that gives one batch after the other, see `kurve.training.streams`."""
+"""Sources of batches for `fit` and `evaluate`: rows in memory, or a user's iterable of
+batches, see `kurve.training.streams`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kurve.training.inputs import count_rows, take
 from kurve.training.network import Network
 
 Piece = tuple[Batches, int, int]
-"""Batches, and the first and last + 1 of those to do."""
+"""Batches, and the range of steps (first, last + 1) to run."""
 
 
 class Feed:
     """Batches of a `fit` or `evaluate`.
 
-    steps:     of an epoch; None if unknown
+    steps:     steps of an epoch; None if unknown
     ended:     whether no batches are left for another epoch
-    resumable: whether any batch can be asked for again, by its number
+    resumable: whether batches can be read again by index
     """
 
     steps: int | None
@@ -32,36 +32,36 @@ class Feed:
     def check_for(
         self, network: Network, class_weight: Mapping[int, float] | None = None
     ) -> None:
-        """Check the batches that are still to come for a built network."""
+        """Check upcoming batches against a built network."""
 
     def check_resumable(self) -> None:
-        """Refuse batches that a new process cannot have again."""
+        """Refuse batches that a new process cannot read again."""
 
     def warn_ran_out(self) -> None:
-        """Warn of batches that have ended too early."""
+        """Warn that the batches ran out too early."""
 
     def begin(self, epoch: int = 0, done: int = 0) -> None:
-        """Start an epoch, of which some steps are done already."""
+        """Start an epoch, skipping `done` finished steps."""
 
     def take(self, count: int) -> Piece | None:
-        """At most so many of the next batches; None at the end of the epoch."""
+        """At most `count` of the next batches; None at the end of the epoch."""
         raise NotImplementedError
 
     def end(self) -> None:
         """Called after the last batch of an epoch."""
 
     def close(self) -> None:
-        """Called when no more batches are taken, also after errors."""
+        """Called when no more batches are needed, even after errors."""
 
     def permuted_from(self, first_step: int, seed: int) -> None:
-        """Set what keys the order of the rows, see `Division`."""
+        """Set the key of the row order, see `Division`."""
 
     def probe(self, most: int) -> Any:
-        """As many rows of x as a step has, or `most`, to try the model on."""
+        """As many rows of x as a step has, up to `most`, to try the model on."""
         raise NotImplementedError
 
     def described(self) -> dict[str, Any]:
-        """The identity of the batches of a pass, for checkpoints."""
+        """The identity of the batches in a pass, for checkpoints."""
         raise NotImplementedError
 
 
@@ -70,7 +70,7 @@ class ArrayFeed(Feed):
 
     Args:
         data: all rows, and the bounds of the batches of one pass over them.
-        division: into epochs; None for one pass in order.
+        division: division into epochs; None for a single ordered pass.
     """
 
     def __init__(self, data: Batches, division: Division | None = None) -> None:
@@ -111,14 +111,14 @@ class ArrayFeed(Feed):
 
 
 def is_dataset(x: Any) -> bool:
-    """Whether it is a `PyDataset`, Kurve's or Keras's, or has its methods."""
+    """Whether x is a `PyDataset`, Kurve's or Keras's, or has its methods."""
     return hasattr(x, "__getitem__") and callable(getattr(x, "on_epoch_end", None))
 
 
 def is_source(x: Any) -> bool:
-    """Whether it gives batches rather than being data: an iterator or generator, a
-    `PyDataset`, or an iterable that is no container of values, such as a data set of
-    TensorFlow or a DataLoader of torch. Imports nothing."""
+    """Whether x yields batches rather than being data: an iterator or generator, a
+    `PyDataset`, or an iterable that is not a container, such as a tf.data dataset or a
+    torch DataLoader. Imports nothing."""
     if type(x) is np.ndarray or isinstance(x, (list, tuple, str, bytes, Mapping, Set)):
         return False
     if is_dataset(x) or isinstance(x, Iterator):
@@ -128,7 +128,7 @@ def is_source(x: Any) -> bool:
 
 
 def _hash(part: Any) -> Any:
-    """Shape, dtype and SHA-256 of an array in C order; of a tuple, of each."""
+    """Shape, dtype and SHA-256 of an array in C order, or of each in a tuple."""
     if part is None:
         return None
     if isinstance(part, tuple):

@@ -1,4 +1,4 @@
-"""A call of `fit`: from its arguments to the jobs that the engine runs."""
+"""A call of `fit`: from arguments to engine jobs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fit_steps(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_freq: str | int = "auto",
 ) -> TrainingRun:
-    """`Trainer.fit` as a generator of jobs, which the caller passes to the engine.
+    """`Trainer.fit` as a generator of jobs for the engine.
 
     Args, Raises: see `Trainer.fit`.
     """
@@ -94,7 +94,7 @@ def fit_steps(
             if feed is not None:
                 feed.check_resumable()
 
-    # The arguments are right: from here on the model changes.
+    # The arguments are valid: the model changes from here on.
     if network.plan is None:
         assert shapes is not None
         build_for(model, shapes)
@@ -136,7 +136,7 @@ def fit_steps(
 
 
 def run_to_completion(run: TrainingRun, model: Trainer) -> History:
-    """Let the model's engine do all jobs of a run, one after the other."""
+    """Run all jobs of a training run on the model's engine, in order."""
     try:
         job = next(run)
         while True:
@@ -164,11 +164,11 @@ def _checkpointer(
 
 
 Shapes = Sequence[Shape] | None
-"""Of a sample of each input; None where the model is built."""
+"""Sample shape of each input; None if the model is built."""
 
 
 class _Given:
-    """What `fit` was given, from which its feeds are made. Nothing is changed."""
+    """The data arguments of `fit`, from which feeds are made. Changes nothing."""
 
     def __init__(
         self,
@@ -183,8 +183,8 @@ class _Given:
     def to_train(
         self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
     ) -> tuple[Feed, Shapes, Data | None]:
-        """The feed of the epochs, the shapes of samples, and the rows that are held
-        out for validation."""
+        """The training feed, the sample shapes, and the rows held out for
+        validation."""
         if is_source(x):
             from kurve.training.streams import StreamFeed, refuse_beside_batches
 
@@ -203,7 +203,7 @@ class _Given:
         if split:
             count = _split(data.rows, split)
             held_out = data.part(count, data.rows)
-            if self.class_weight is not None:  # class weights are for training only
+            if self.class_weight is not None:  # class weights only apply to training
                 held_out = held_out._replace(weights=None)
             data = data.part(0, count)
         bounds = pass_bounds(data.rows, self.batch_size, steps, self.network.rows)
@@ -219,7 +219,7 @@ class _Given:
         batch_size: int | None,
         steps: int | None,
     ) -> Feed | None:
-        """The feed to validate with."""
+        """The validation feed."""
         name = "validation_data"
         if data is not None and is_source(data):
             from kurve.training.streams import StreamFeed
@@ -245,7 +245,7 @@ class _Given:
         shapes: Shapes = None,
     ) -> Shapes:
         """Check the first batch of a feed, so that a wrong one changes nothing; a
-        dataset is asked for it only if the model is not built."""
+        dataset is only asked for it if the model is not built."""
         if feed.resumable and self.network.plan is not None:
             return None
         from kurve.training.streams import unpacked
@@ -258,10 +258,10 @@ class _Given:
 
 
 def _split(rows: int, fraction: Any) -> int:
-    """Number of rows for training if this fraction is held out for validation.
+    """Number of training rows if this fraction is held out for validation.
 
     Raises:
-        ValueError: no rows are left for one of the two.
+        ValueError: one of the two would be empty.
     """
     if not isinstance(fraction, str) and 0.0 < fraction < 1.0:
         count = int(rows * (1.0 - fraction))
@@ -284,7 +284,7 @@ def _backup(
         backups.append(BackupAndRestore(folder, freq, True, False))
     if len(backups) > 1:
         raise ValueError(
-            "[fit] one folder of checkpoints is enough. Received: "
+            "[fit] only one checkpoint folder can be used. Received: "
             f"{', '.join(repr(c.backup_dir) for c in backups)}. "
             "Try checkpoint=... or one BackupAndRestore."
         )

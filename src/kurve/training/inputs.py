@@ -1,5 +1,5 @@
-"""The data arguments of `fit`, `evaluate` and the others: arrays, for several inputs or
-outputs in the structures that Keras accepts. Anything else is refused by its kind."""
+"""The data arguments of `fit`, `evaluate` and others: arrays or, for several inputs or
+outputs, the structures that Keras accepts. Anything else is refused by type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Data(NamedTuple):
-    """Checked rows: of several inputs or outputs each is a tuple, see
+    """Checked rows; with several inputs or outputs, each is a tuple, see
     `kurve.engines.Batches`."""
 
     x: Any
@@ -33,7 +33,7 @@ class Data(NamedTuple):
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Of a sample of each input."""
+        """The sample shape of each input."""
         return tuple(x.shape[1:] for x in _tuple(self.x))
 
     def part(self, first: int, last: int) -> Data:
@@ -47,7 +47,7 @@ def count_rows(x: Any) -> int:
 
 
 def take(x: Any, rows: slice) -> Any:
-    """Some rows of checked x."""
+    """A slice of the rows of checked x."""
     return _taken(x, rows)
 
 
@@ -74,14 +74,14 @@ def build_for(model: Trainable, shapes: Sequence[Shape]) -> None:
 def unpack_data(
     where: str, argument: str, value: Any, x: str = "x", fix: str | None = None
 ) -> tuple[Any, Any, Any]:
-    """x, y and sample_weight (or None) of (x, y) or (x, y, sample_weight).
+    """Unpack (x, y) or (x, y, sample_weight) into x, y and sample_weight or None.
 
     Args:
-        where, argument, fix: for the message.
-        x: its name there.
+        where, argument, fix: used in the message.
+        x: its name in the message.
 
     Raises:
-        TypeError: neither of the two.
+        TypeError: neither of these.
     """
     if isinstance(value, (tuple, list)) and len(value) in (2, 3):
         return value[0], value[1], value[2] if len(value) == 3 else None
@@ -100,11 +100,11 @@ def check_data(
     class_weight: Mapping[int, float] | None = None,
     shapes: Sequence[Shape] | None = None,
 ) -> Data:
-    """x, y and weights in the form that engines take. Changes nothing.
+    """Convert x, y and weights to the form that engines take. Changes nothing.
 
     Args:
-        network: compiled.
-        shapes: of a sample of each input that an unbuilt network will be built for, if
+        network: compiled network.
+        shapes: sample shape of each input that an unbuilt network will be built for, if
             known.
     """
     return DataCheck(where, network, shapes)(x, y, sample_weight, class_weight)
@@ -113,7 +113,8 @@ def check_data(
 def check_inputs(
     where: str, network: Network, x: Any, shapes: Sequence[Shape] | None = None
 ) -> Any:
-    """x in the form that engines take: an array, or a tuple of several inputs."""
+    """Convert x to the form that engines take: an array, or a tuple for several
+    inputs."""
     if network.plan is None and network.build_for is not None:
         network.build_for(x)
     if network.encodes:
@@ -140,7 +141,7 @@ def check_inputs(
 
 
 def _encoded(where: str, network: Network, x: Any) -> Any:
-    """x of a model with inputs that are encoded before the engine computes."""
+    """Encode inputs of x that must be encoded before the engine runs."""
     structure, inputs = network.structure, network.inputs
     if structure is None:
         (x,) = x if isinstance(x, (list, tuple)) and np.ndim(x[0]) else (x,)
@@ -178,7 +179,7 @@ def _encoded(where: str, network: Network, x: Any) -> Any:
 
 
 def _without_layers(where: str, value: Any) -> Any:
-    """The same; layers are refused."""
+    """Return the value; refuse layers."""
     parts = value.values() if type(value) is dict else value
     if type(value) not in (list, tuple, dict):
         refuse_layers(where, value)
@@ -191,7 +192,7 @@ def _without_layers(where: str, value: Any) -> Any:
 
 
 def _adapt(network: Network, x: Any) -> None:
-    """Use the plan for the sizes of x, if the model leaves them open."""
+    """Switch to the plan for the sizes of x, if the model has unknown sizes."""
     try:
         count = len(network.inputs.names)
         parts = [x] if count == 1 else network.inputs.split("fit", "x", x)
@@ -199,15 +200,15 @@ def _adapt(network: Network, x: Any) -> None:
             parts = list(x) if np.ndim(x[0]) > len(network.declared[0]) else [x]
         network.adapt_to([np.shape(part)[1:] for part in parts])
     except (TypeError, ValueError):
-        return  # the checks that follow say what is wrong
+        return  # later checks report what is wrong
 
 
 class DataCheck:
-    """Checks rows for one network; an object for all batches of a call.
+    """Checks rows for one network; one object serves all batches of a call.
 
     Args:
-        where: for messages: the method. May be set.
-        network: compiled.
+        where: the method, for messages; can be set.
+        network: compiled network.
         shapes: see `check_data`.
     """
 
@@ -235,7 +236,7 @@ class DataCheck:
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
     ) -> Data:
-        """The rows in the form that engines take. Changes nothing."""
+        """Convert rows to the form that engines take. Changes nothing."""
         where = self.where
         x = check_inputs(where, self.network, x, self.shapes)
         if not self.goals:  # they are known now
@@ -259,7 +260,7 @@ class DataCheck:
             return Data(x, y, None)
         if sample_weight is not None and class_weight is not None:
             raise ValueError(
-                f"[{where}] only one of sample_weight and class_weight can be given. "
+                f"[{where}] only one of sample_weight and class_weight can be passed. "
                 "Received: both. Try their product as sample_weight."
             )
         if sample_weight is not None:
@@ -267,8 +268,8 @@ class DataCheck:
         loss = goals[0].loss
         if len(goals) > 1 or loss is None:
             raise ValueError(
-                f"[{where}] class_weight is for models of one output. Received: "
-                f"class_weight for the outputs {', '.join(map(repr, outputs.labels))}. "
+                f"[{where}] class_weight only works for models with one output. "
+                f"Received: outputs {', '.join(map(repr, outputs.labels))}. "
                 "Try sample_weight."
             )
         assert class_weight is not None
@@ -288,7 +289,7 @@ class DataCheck:
     def _targets(
         self, y: Any, shapes: Sequence[Shape], rows: int
     ) -> tuple[np.ndarray | None, ...]:
-        """y of each of several outputs; None where nothing needs it."""
+        """y for each of several outputs; None if nothing needs it."""
         where, outputs = self.where, self.outputs
         unused = [goal.rule is None for goal in self.goals]
         if y is None and all(
@@ -314,8 +315,8 @@ def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray
 
 
 def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
-    """The weights of the rows: one array for all outputs, or a tuple. Negative ones
-    make the loss of a row larger, as policy gradients want it."""
+    """The weights of the rows: one array for all outputs, or a tuple. Negative weights
+    reward a larger loss of a row, as in policy gradients."""
     if len(outputs.names) == 1:
         given = outputs.single(given)
         if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):
@@ -344,10 +345,10 @@ def _check_lengths(
     arrays: Sequence[np.ndarray | None],
     rows: int | None = None,
 ) -> None:
-    """Refuse arrays of different numbers of rows.
+    """Refuse arrays with different numbers of rows.
 
     Args:
-        rows: those of x, if these are the targets.
+        rows: number of rows of x, if these are targets.
     """
     counts = {len(array) for array in arrays if array is not None}
     if rows is not None:
@@ -371,15 +372,15 @@ def one_array(
     sample_shape: Shape | None,
     rows: int | None = None,
 ) -> Any:
-    """`value`, or the array of a list of one.
+    """`value`, or the only array in a list.
 
     Args:
-        sample_shape: that of one sample; None if unknown.
-        rows: number of rows, if that is known rather than the shape.
+        sample_shape: shape of one sample; None if unknown.
+        rows: number of rows, if known instead of the shape.
 
     Raises:
-        TypeError: a dictionary, a generator or a set of batches.
-        ValueError: several arrays, for models of one input and one output.
+        TypeError: a dictionary, a generator or an iterable of batches.
+        ValueError: several arrays for a model with one input and output.
         NotImplementedError: a layer.
     """
     if isinstance(value, (list, tuple)):
@@ -396,9 +397,9 @@ def one_array(
     is_array = any(hasattr(value, n) for n in ("__array__", "__getitem__", "shape"))
     if isinstance(value, Iterable) and not is_array:
         raise TypeError(
-            f"[{where}] {argument} must be one array with a row for every sample. "
+            f"[{where}] {argument} must be one array with one row per sample. "
             f"Received: an object of type {type(value).__name__}. Try numpy.array of "
-            "its parts; fit, evaluate and predict take batches from generators."
+            "its parts; fit, evaluate and predict accept generators of batches."
         )
     return value
 
@@ -410,7 +411,7 @@ def _part(
     sample_shape: Shape | None,
     rows: int | None,
 ) -> Any:
-    """The one array of the list, or the list itself if it holds samples."""
+    """The only array in a list, or the list itself if it holds samples."""
     shapes = [getattr(part, "shape", None) for part in value[:8]]
     complete = [
         isinstance(shape, tuple) and _has_all_rows(shape, sample_shape, rows)

@@ -1,4 +1,4 @@
-"""From layers to a plan and its state: where all weights of a model lie."""
+"""Lowering layers to a plan and its state, with positions of all weights."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from kurve.plan import Plan, Shape
 from kurve.training.structure import Structure
 
 FIRST = "encodes_first"
-"""Attribute of layers that compute with arrays, before the engine does."""
+"""Attribute of layers that process arrays before the engine runs."""
 
 MOST_PLANS = 8
-"""For other sizes of unknown axes, that are remembered."""
+"""Maximum number of cached plans for other sizes of unknown axes."""
 
 
 class Layout:
-    """Layers, in a row or with a structure, and what they are lowered to.
+    """Layers, as a stack or with a structure, and the plan they are lowered to.
 
     layers, trainable: layers and models; `trainable=False` freezes all weights
     structure:         None for a stack
-    input_shape:       of one sample of the first input; None while it is unknown
-    given_batch_size:  of a stack, the number of rows of a batch that its Input says
+    input_shape:       sample shape of the first input; None while unknown
+    given_batch_size:  batch size declared by the Input of a stack
     plan, state:       None until the network is built
     shares_variables:  whether a layer is in another model too
     as_written:        whether it needs arrays, see `kurve.training.written`
@@ -58,7 +58,7 @@ class Layout:
     ) -> None:
         self.layers: list[Any] = []
         self.structure = structure
-        # What builds a model with a call() of its own, for the first x.
+        # Builds a subclassed model on the first x.
         self.build_for: Callable[[Any], None] | None = None
         self.trainable = trainable
         self.input_shape: Shape | None = None
@@ -67,42 +67,42 @@ class Layout:
         self.shares_variables = False
         self.as_written = False
         self._state: State | None = None
-        # Whether layers add terms to the loss, and which outputs have masks.
+        # Whether layers add losses, and which outputs have masks.
         self.penalized = False
         self.masked: list[bool] = []
         self._seed = seed
         self._program: Program | None = None
-        # The `trainable` flags of the plan.
+        # The `trainable` flags used in the plan.
         self._planned_flags: list[bool] = []
         self._trained_flags: list[bool] | None = None
         self._draws: tuple[Plan | None, bool] | None = None
-        # Plans and programs for other sizes of unknown axes, the newest last.
+        # Plans and programs for other sizes of unknown axes, newest last.
         self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
         if structure is not None:
             self.use(structure)
 
     def use(self, structure: Structure) -> None:
-        """Take the layers of a structure."""
+        """Adopt the layers of a structure."""
         self.structure = structure
         self.layers = [o for o in structure.operations if hasattr(o, "variables")]
         self.input_shape = structure.flat_inputs[0].sample
 
     @property
     def encodes(self) -> bool:
-        """Whether inputs are encoded before the engine computes."""
+        """Whether inputs are encoded before the engine runs."""
         if self.structure is not None:
             return bool(self.structure.encoding)
         return bool(self.layers) and bool(getattr(self.layers[0], FIRST, False))
 
     @property
     def encoding(self) -> list[Any]:
-        """The layers at the beginning of a stack that read texts."""
+        """The layers at the start of a stack that read strings."""
         return list(takewhile(lambda layer: getattr(layer, FIRST, False), self.layers))
 
     @property
     def state(self) -> State | None:
-        """What training changes. Weights that another model has trained are copied
-        from there first."""
+        """What training changes. Weights trained by another model are copied from there
+        first."""
         if self.shares_variables and self._state is not None:
             for variable in self.variables:
                 variable.pull(self)
@@ -113,7 +113,7 @@ class Layout:
         self._state = state
 
     def claim_shared(self) -> None:
-        """Make this network's weights the newest ones, because training starts."""
+        """Mark this network's weights as the newest ones, because training starts."""
         if self.shares_variables:
             for variable in self.variables:
                 if variable.learned:
@@ -132,12 +132,12 @@ class Layout:
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables, constants included, layer after layer, each once."""
+        """All variables, including constants, layer by layer, without duplicates."""
         return [v for layer in all_layers(self.layers) for v in layer.variables]
 
     @property
     def batch_size(self) -> int | None:
-        """The number of rows of a batch, if the model's inputs say it."""
+        """The batch size, if declared by the model's inputs."""
         if self.structure is not None:
             inputs = [t.history.operation for t in self.structure.flat_inputs]
         else:
@@ -147,13 +147,13 @@ class Layout:
 
     @property
     def rows(self) -> int | None:
-        """The number of rows that each batch must have, because states go from one to
-        the next; None where any number will do."""
+        """The required number of rows per batch, if states carry over between batches;
+        None if any number will do."""
         return None if self.plan is None else self.plan.rows
 
     @property
     def draws(self) -> bool:
-        """Whether a formula draws random numbers in prediction too."""
+        """Whether a formula draws random numbers even in prediction."""
         plan = self.plan
         if self._draws is None or self._draws[0] is not plan:
             ops = () if plan is None else plan.ops
@@ -169,8 +169,8 @@ class Layout:
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs: of the layers that give them. None are known before
-        a call() of the user's has run."""
+        """The names of the outputs: those of the layers that compute them. Unknown
+        before the user's call() has been traced."""
         if self.structure is not None:
             return self.structure.output_names
         if self.build_for is not None:
@@ -198,7 +198,7 @@ class Layout:
     # ---------------------------------------------------------------- building
 
     def put(self, input_shape: Sequence[int] | None, layers: Sequence[Any]) -> None:
-        """Set all layers of an empty network at once; nothing is built.
+        """Set all layers of an empty network; builds nothing.
 
         Raises:
             ValueError: two layers have the same name, or the shape is invalid.
@@ -208,7 +208,7 @@ class Layout:
             refuse_overrides("Sequential", layer)
             if layer.name in taken:
                 raise ValueError(
-                    "[Sequential] layers must have different names. "
+                    "[Sequential] layers must have distinct names. "
                     f"Received: {layer.name!r} twice."
                 )
             taken.add(layer.name)
@@ -219,8 +219,8 @@ class Layout:
         self.layers = list(layers)
 
     def build(self, input_shape: Shape) -> None:
-        """Place all layers in flat vectors, with initial weights for those that are not
-        built; resets the optimizer.
+        """Place all layers in flat vectors, initialize the weights of unbuilt ones, and
+        reset the optimizer.
 
         Raises:
             TypeError, ValueError: a layer does not fit; all layers are unchanged.
@@ -235,7 +235,7 @@ class Layout:
             raise
 
     def declare(self, input_shape: Shape) -> None:
-        """Let the layers declare their variables; no memory is allocated yet."""
+        """Let the layers declare their variables, without allocating memory."""
         if self.structure is not None:
             return  # they have been called
         shape: Sequence[int | None] = self._encoded_shape(input_shape)
@@ -243,7 +243,7 @@ class Layout:
         for layer in self.layers[len(self.encoding) :]:
             masked = masked or layer.makes_masks
             inner = getattr(layer, "_network", None)
-            if masked:  # what follows may read the mask: it is called with it
+            if masked:  # later layers may read the mask, so call them with it
                 self._declare_masked(input_shape)
                 return
             if inner is None:
@@ -266,12 +266,12 @@ class Layout:
         losses: Sequence[Loss | None] = (),
         metrics: Sequence[Sequence[RowMetric]] = (),
     ) -> tuple[Plan, Graph]:
-        """The plan for inputs of these shapes, and the graph it was made from.
+        """The plan for inputs with these shapes, and the graph it was made from.
 
         Args:
-            losses: of the outputs; the plan computes those that are formulas, and what
-                layers add to the loss.
-            metrics: of the outputs; likewise.
+            losses: losses of the outputs; the plan computes those that are formulas,
+                and losses added by layers.
+            metrics: metrics of the outputs; likewise.
         """
         targets: list[Shape] = []
         metrics = metrics or [()] * len(losses)
@@ -346,7 +346,7 @@ class Layout:
         ]
 
     def _keep_states(self, layers: Sequence[Any]) -> None:
-        """Let layers make the states that stay from one batch to the next."""
+        """Let layers create states that persist between batches."""
         for layer in all_layers(layers):
             if getattr(layer, "stateful", False) and hasattr(layer, "keep_states"):
                 layer.keep_states(self.batch_size)
@@ -365,11 +365,11 @@ class Layout:
             tensors = list(leaves(layer.run(*tensors)))
             if len(tensors) > 1:
                 raise _several(layer)
-        # An engine's output is what an operation computes.
+        # An output must be computed by an operation.
         return tensors if layers else [tensor * 1.0 for tensor in tensors]
 
     def samples(self, input_shape: Shape | None = None) -> list[Shape]:
-        """The shapes of one sample of all inputs, unknown sizes replaced."""
+        """The sample shapes of all inputs, with unknown sizes replaced."""
         if self.structure is not None and input_shape is None:
             shapes = [tensor.sample for tensor in self.structure.entries]
         elif self.structure is not None:
@@ -386,8 +386,8 @@ class Layout:
         value.
 
         Args:
-            input_shape: of a sample of the first input.
-            values: False if the caller writes all weights itself.
+            input_shape: sample shape of the first input.
+            values: False if the caller sets all weights.
         """
         for layer in self.layers:
             inner = getattr(layer, "_network", None)
@@ -416,7 +416,7 @@ class Layout:
                 if values or variable.role == "constant":
                     variable.write_to(view, self.seed, streams[id(variable)])
                 views.append((variable, view))
-        for variable, view in views:  # only now: an initializer may refuse a shape
+        for variable, view in views:  # last, because an initializer can refuse a shape
             variable.bind(self, view)
         self.plan, self.state, self._program = plan, state, None
         self._family.clear()
@@ -425,14 +425,14 @@ class Layout:
             self.input_shape = input_shape
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
-        """Shape of one output for samples of this shape. Builds nothing."""
+        """Shape of one output sample for this input shape. Builds nothing."""
         shape: Sequence[int | None] = input_shape
         for layer in self.layers:
             _, *shape = layer.compute_output_shape((None, *shape))
         return tuple(int(size or 0) for size in shape)
 
     def pop(self) -> Any:
-        """Remove the last layer, with its weights, and return it."""
+        """Remove the last layer and its weights, and return it."""
         layer = self.layers.pop()
         if self._state is not None:
             for part in all_layers([layer]):
@@ -480,8 +480,8 @@ class Layout:
 
     @property
     def declared(self) -> list[tuple[int | None, ...]]:
-        """The shapes of one sample of all that the engine is given, None where a size
-        is unknown."""
+        """The sample shapes of everything passed to the engine, with None for unknown
+        sizes."""
         if self.structure is not None:
             return [tensor.sample for tensor in self.structure.entries]
         if self.input_shape is None:
@@ -489,21 +489,21 @@ class Layout:
         return [self._encoded_shape(self.input_shape)]
 
     def _encoded_shape(self, sample: Any) -> Any:
-        """The shape of a sample after the layers of a stack that encode it."""
+        """The shape of a sample after the encoding layers of a stack."""
         for layer in self.encoding:
             _, *sample = layer.encoded_shape((None, *sample))
         return tuple(sample)
 
     @property
     def has_open_sizes(self) -> bool:
-        """Whether the model leaves sizes of its inputs open."""
+        """Whether sizes of the model's inputs are unknown."""
         if self.structure is not None:
             return self.structure.has_open_sizes
         return any(None in sample for sample in self.declared)
 
     def adapt_to(self, samples: Sequence[Shape]) -> None:
-        """Use the plan for inputs of these shapes, if the model leaves sizes open.
-        Weights stay; the newest 8 plans are remembered."""
+        """Switch to the plan for inputs with these shapes, if the model has unknown
+        sizes. Weights are kept; the latest 8 plans are cached."""
         declared = self.declared
         if self.plan is None or not self.has_open_sizes:
             return
@@ -511,7 +511,7 @@ class Layout:
         if self.plan.inputs == wanted or len(wanted) != len(declared):
             return
         if not all(same_shape(a, b) for a, b in zip(wanted, declared, strict=True)):
-            return  # whoever checks the data says so
+            return  # the data check reports it
         family = self._family
         family[self.plan.inputs] = (self.plan, self._program)
         while len(family) > MOST_PLANS:
@@ -526,8 +526,8 @@ class Layout:
         self.plan, self._program = plan, program
 
     def _move_buffers(self, plan: Plan, graph: Graph | None) -> None:
-        """Lay the buffers out as the plan says: constants of formulas may depend on
-        sizes."""
+        """Move the buffers to their positions in `plan`: constants of formulas can
+        depend on sizes."""
         state = self._state
         assert state is not None and self.plan is not None
         if plan.buffers == self.plan.buffers and not (graph and graph.constants):
@@ -544,7 +544,7 @@ class Layout:
     # ---------------------------------------------------------------- changes
 
     def update_trainable(self) -> None:
-        """Update the plan if a `trainable` has changed since it was made."""
+        """Update the plan if a `trainable` flag has changed since it was made."""
         if self._planned_flags != self._trainable_flags():
             self._program = None
             self._replan()
@@ -562,6 +562,6 @@ class Layout:
 
 def _several(layer: Any) -> ValueError:
     return ValueError(
-        "[Sequential] each layer must have one output. Received: "
+        "[Sequential] each layer must have a single output. Received: "
         f"{layer!r}, which has several. Try Model(inputs, outputs)."
     )

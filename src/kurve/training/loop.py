@@ -1,5 +1,5 @@
-"""The training loop: epochs of steps, in as few engine calls as the callbacks allow,
-and validation between them."""
+"""The training loop: epochs of steps, with as few engine calls as the callbacks allow,
+and validation in between."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ REDRAW_SECONDS = 0.1
 MANY = 2**62
 """Stands for an unknown number of steps."""
 MOST_CHECKED = 1024
-"""Rows that are checked after the last update."""
+"""Number of rows to check after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
 
 TrainingRun = Generator[Job, None, History]
-"""A running `fit`: it yields jobs for the caller to execute (whose error the caller
-throws back) and returns the history. So several can run side by side."""
+"""A running `fit`: a generator that yields jobs for the caller to execute (who throws
+their errors back) and returns the history, so that several can run in parallel."""
 
 
 @dataclass(frozen=True, eq=False)
 class FitConfig:
-    """The checked arguments of a `fit`.
+    """The checked arguments of `fit`.
 
-    data:       the batches of the epochs
-    validation: those to validate with, or None
+    data:       the training batches
+    validation: the validation batches, or None
     epochs, initial_epoch: numbers of the last and first epoch
-    validation_freq, shuffle, verbose: as given to `fit`
+    validation_freq, shuffle, verbose: as passed to `fit`
     """
 
     data: Feed
@@ -57,11 +57,11 @@ class FitConfig:
 
 
 class TrainingLoop:
-    """Runs the epochs of a `fit`, or the batches of an `evaluate`, of a built model.
+    """Runs the epochs of `fit`, or the batches of `evaluate`, for a built model.
 
     Args:
         hooks: the callbacks.
-        checkpointer: writes the checkpoints, if there are any.
+        checkpointer: writes checkpoints, if requested.
         epoch: number of the first epoch.
     """
 
@@ -77,12 +77,12 @@ class TrainingLoop:
         _, self.state = model._network.require_built("fit")
         compilation = model._network.require_compiled("fit")
         self.stride = compilation.steps_per_execution
-        """Steps from one call of a batch hook to the next."""
+        """Steps between calls of a batch hook."""
         self.progress = TrainingProgress.at(epoch, self.program.plan.totals_size)
         self.first_step = self.state.step
 
     def run(self, config: FitConfig) -> Generator[Job, None, None]:
-        """Run the epochs, from where the checkpointer says."""
+        """Run the epochs, starting where the checkpointer says."""
         hooks, checkpointer = self.hooks, self.checkpointer
         if checkpointer.resumes:
             hooks.params["resumed"] = True
@@ -135,7 +135,7 @@ class TrainingLoop:
         checkpointer.finish()
 
     def _program_for(self, inputs: Sequence[np.ndarray]) -> Program:
-        """The program for inputs of these shapes."""
+        """The program for inputs with these shapes."""
         network = self.model._network
         if network.has_open_sizes:
             network.adapt_to([x.shape[1:] for x in inputs])
@@ -143,8 +143,8 @@ class TrainingLoop:
         return self.program
 
     def check_last_update(self, data: Feed) -> None:
-        """Refuse weights with which the next step would fail: finite themselves after
-        the last update, but with outputs that are not. Checks as many rows as a step
+        """Refuse weights for which the next step would fail: the weights are finite
+        after the last update, but the outputs are not. Checks as many rows as a step
         has, spread over the data.
 
         Raises:
@@ -153,7 +153,7 @@ class TrainingLoop:
         state, step = self.state, self.state.step
         if step == self.first_step or self.progress.non_finite:
             return
-        if self.program.plan.rows is not None:  # states would move
+        if self.program.plan.rows is not None:  # states would change
             return
         rows = data.probe(MOST_CHECKED)
         if not isinstance(rows, tuple):
@@ -162,7 +162,7 @@ class TrainingLoop:
             rows = tuple(map(np.ascontiguousarray, rows))
         given = rows if isinstance(rows, tuple) else (rows,)
         found = self._program_for(given).predict(state, rows)
-        # The first check is fast, but overflows too early.
+        # The first check is fast but overflows too early.
         bad = [
             label
             for label, outputs in zip(
@@ -187,9 +187,9 @@ class TrainingLoop:
     def _epoch(
         self, data: Feed, bar: ProgressBar
     ) -> Generator[Job, None, dict[str, float]]:
-        """Run the steps of an epoch from `progress.done` on, in as few engine calls as
-        callbacks, progress bar, checkpointer and data allow; return the epoch's
-        logs."""
+        """Run the steps of an epoch from `progress.done` on, with as few engine calls
+        as callbacks, progress bar, checkpointer and data allow; return the logs of the
+        epoch."""
         model, state = self.model, self.state
         hooks, progress, stride = self.hooks, self.progress, self.stride
         assert model.optimizer is not None
@@ -245,8 +245,9 @@ class TrainingLoop:
         return done % self.stride == 0 or done == steps
 
     def _last_of(self, done: int) -> int:
-        """The number that Keras gives a batch hook after so many steps: of the last one
-        in a call of `steps_per_execution` steps, also if the data end before it."""
+        """The step index that Keras passes to a batch hook after so many steps: that of
+        the last step in a call of `steps_per_execution` steps, even if the data end
+        before it."""
         return -(-done // self.stride) * self.stride - 1
 
     def _epoch_logs(self) -> dict[str, float]:
@@ -256,7 +257,7 @@ class TrainingLoop:
         )
 
     def test(self, data: Feed) -> dict[str, float]:
-        """Loss and metrics of all batches, from `progress.tested` on."""
+        """Compute loss and metrics of all batches, from `progress.tested` on."""
         model, hooks, progress = self.model, self.hooks, self.progress
         totals, stride = progress.test_totals, self.stride
         by_batch = "test" in hooks.per_batch

@@ -1,10 +1,9 @@
-"""The inside of a model: its layers, the plan they are lowered to, its state, and the
-arguments of `compile`.
+"""The internals of a model: its layers, the plan they are lowered to, its state, and
+the arguments of `compile`.
 
-A `Sequential` holds one as `model._network`. Methods that users may call or override
-are on the model; the rest of the library (files, exchange, solvers, diagnosis,
-estimators) works on the network, because a user's subclass may have attributes of any
-name.
+A model holds one as `model._network`. Methods that users can call or override are on
+the model; the rest of the library (files, exchange, solvers, diagnosis, estimators)
+works on the network, because a user's subclass can have attributes of any name.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ from kurve.training.structure import Structure
 
 
 class Network(Layout):
-    """A layout, and what training works on.
+    """A layout, with everything needed for training.
 
     compilation: None before `compile`
     metrics:     of all outputs, resolved once the network is built
-    engine:      the one that compiled `program()`
+    engine:      the engine that compiled `program()`
     """
 
     def __init__(
@@ -44,11 +43,12 @@ class Network(Layout):
         super().__init__(seed, trainable, structure)
         self.compilation: Compilation | None = None
         self.metrics: list[RowMetric] = []
-        self._measured = self.metrics  # or, where an output has a mask, what takes it
+        # Or, for masked outputs, versions that take the mask.
+        self._measured = self.metrics
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
-        # For calls by hand: what a plan was made for, and `plan_by_hand`.
+        # For direct calls: what a plan was made for, and `plan_by_hand`.
         self._by_hand: list[tuple[Plan, Any, Any]] = []
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
@@ -70,10 +70,10 @@ class Network(Layout):
 
     @property
     def goals(self) -> Goals:
-        """What the compilation says of each output.
+        """The goals of the outputs.
 
         Raises:
-            TypeError, ValueError: it does not fit the outputs.
+            TypeError, ValueError: the compilation does not match the outputs.
         """
         if self._goals is None or self._goals[0] is not self.plan:
             assert self.compilation is not None
@@ -84,7 +84,7 @@ class Network(Layout):
         """Use a new compilation; resets the optimizer.
 
         Raises:
-            TypeError, ValueError: it does not fit the outputs; nothing was changed.
+            TypeError, ValueError: it does not match the outputs; nothing was changed.
         """
         if self.output_names:
             Goals(compilation, self.outputs)
@@ -93,7 +93,7 @@ class Network(Layout):
         self._replan()
 
     def set_compilation(self, compilation: Compilation | None) -> None:
-        """Use a compilation, but keep the optimizer's vectors."""
+        """Use a compilation, but keep the optimizer's slots."""
         self.compilation, self._goals, self.metrics = compilation, None, []
         if compilation is not None:
             compilation.optimizer._network = weakref.ref(self)
@@ -128,7 +128,7 @@ class Network(Layout):
         return self.compilation
 
     def require_loss(self, where: str) -> None:
-        """Refuse a built model that nothing is to be minimized of.
+        """Refuse a built model without anything to minimize.
 
         Raises:
             ValueError: no output has a loss, and no layer adds to it.
@@ -136,7 +136,7 @@ class Network(Layout):
         if self.penalized or any(goal.loss is not None for goal in self.goals):
             return
         raise ValueError(
-            f"[{where}] a loss is needed, of an output or by add_loss in a layer. "
+            f"[{where}] a loss is needed, for an output or by add_loss in a layer. "
             "Received: a model that was compiled with loss=None. "
             "Try compile(optimizer='adam', loss='mse')."
         )
@@ -152,20 +152,20 @@ class Network(Layout):
             raise ValueError(
                 f"[{where}] the model must have one input and one output. Received: "
                 f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}. "
-                "Try fit, or a model of one of them."
+                "Try fit, or a model with one of each."
             )
 
     def values(
         self, numbers: Iterable[int], inputs: tuple[np.ndarray, ...]
     ) -> dict[int, np.ndarray]:
-        """Values of the plan by their numbers, in inference mode.
+        """Values of the plan by index, in inference mode.
 
         Args:
             inputs: (n, *shape) for each input of the plan.
         """
         plan, state = self.require_built("values")
         numbers = list(numbers)
-        # Operations that change no number have no output of their own in an engine.
+        # Operations that change no values have no separate output in an engine.
         source = list(range(plan.given))
         for i, op in enumerate(plan.ops):
             same = op.kind == "reshape" or op.kind in TRAINING_ONLY
@@ -176,7 +176,7 @@ class Network(Layout):
         heads = tuple(Head(v, s) for v, s in zip(needed, shapes, strict=True))
         if heads:
             program = self.chosen_engine().compile(replace(plan, heads=heads))
-            if plan.rows is not None:  # which this call is not to change
+            if plan.rows is not None:  # this call must not change states
                 state = replace(state, buffers=state.buffers.copy())
             x: Any = inputs if len(inputs) > 1 else inputs[0]
             y: Any = program.predict(state, x)
@@ -231,8 +231,8 @@ class Network(Layout):
         losses: Sequence[Loss | None],
         metrics: Sequence[Sequence[RowMetric]] = (),
     ) -> Plan:
-        """The plan, and what computes the losses and the metrics of its outputs that
-        are formulas."""
+        """The plan, with the formulas that compute losses and metrics of its
+        outputs."""
         assert self.plan is not None
         rules = [*losses, *(metric for each in metrics for metric in each)]
         by_ops = any(rule is not None and rule.by_ops for rule in rules)
@@ -248,13 +248,13 @@ class Network(Layout):
     def plan_by_hand(
         self, training: bool
     ) -> tuple[Plan, list[Any], list[Any], Program | None]:
-        """The plan with what layers add to the loss, the variables of its vectors, and
-        its program (see `with_slopes`), for calls of the model by hand. The vector of
-        parameters is that of `state`.
+        """The plan including losses added by layers, the variables of its vectors, and
+        its program (see `with_slopes`), for direct calls of the model. The parameter
+        vector is that of `state`.
 
         Args:
-            training: whether layers act as in training. Where that makes a difference,
-                or where outputs depend on other samples, there is no program.
+            training: whether layers run in training mode. If that makes a difference,
+                or if outputs depend on other samples, there is no program.
         """
         assert self.plan is not None
         engine = self.chosen_engine()
@@ -279,8 +279,7 @@ class Network(Layout):
     # ---------------------------------------------------------------- training
 
     def training_state(self, where: str = "fit") -> State:
-        """The state with the optimizer's vectors, which are created when first
-        needed."""
+        """The state with the optimizer's slots, which are created when first needed."""
         _, state = self.require_built(where)
         assert self.compilation is not None
         self.require_loss(where)
@@ -320,12 +319,12 @@ class Network(Layout):
                     self.state.params[part] = average[part]
 
     def check_trainable(self, where: str) -> None:
-        """Refuse to train if a `trainable` has changed since training started."""
+        """Refuse to train if a `trainable` flag has changed since training started."""
         if self._trained_flags not in (None, self._trainable_flags()):
             raise ValueError(
-                f"[{where}] the weights to train must stay those that training started "
-                "with, because the optimizer's memory is of them. Received: a "
-                "`trainable` that has been set since. Try model.compile(...) again."
+                f"[{where}] the trainable weights must stay the same after training "
+                "started, because the optimizer has state for them. Received: a "
+                "`trainable` that was changed since. Try model.compile(...) again."
             )
 
     def logs(self, totals: np.ndarray) -> dict[str, float]:
@@ -351,7 +350,7 @@ class Network(Layout):
 def _with_masks(
     metrics: Sequence[Sequence[RowMetric]], masked: Sequence[bool]
 ) -> list[list[RowMetric]]:
-    """The metrics of each output, of masked ones those that take the mask."""
+    """The metrics of each output, masked for outputs with a mask."""
     from kurve.metrics.masked import of_masked
 
     return [

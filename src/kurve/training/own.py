@@ -1,4 +1,4 @@
-"""`fit` and `evaluate` of models whose steps are Python: each batch is a call of
+"""`fit` and `evaluate` for models with custom steps: each batch is a call of
 `train_step` or `test_step`."""
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 MOST_AT_ONCE = 256
-"""Batches in one call of the engine: after it the progress bar moves."""
+"""Maximum batches per engine call; the progress bar moves after each call."""
 
 
 class RowsInMemory:
-    """Batches of arrays, for steps in Python.
+    """Batches of arrays, for custom steps.
 
     Args:
-        where: for messages.
+        where: name for messages.
         x, y, weights: structures of arrays.
     """
 
@@ -56,7 +56,7 @@ class RowsInMemory:
             raise ValueError(
                 f"[{where}] x, y and sample_weight must have the same number of rows. "
                 f"Received: {', '.join(map(str, sorted(lengths))) or 'no x'}. "
-                "Try arrays of one length."
+                "Try arrays of equal length."
             )
         (self.rows,) = lengths
         self.bounds = np.array([0, self.rows])
@@ -73,36 +73,36 @@ class RowsInMemory:
         return RowsInMemory("fit", *picked)
 
     def batches(self, epoch: int) -> Iterator[Any]:
-        """The batches of an epoch, as `train_step` gets them."""
+        """The batches of an epoch, as passed to `train_step`."""
         order, bounds = self.divided(epoch)
         for first, last in pairwise(bounds):
             yield self.batch(order, int(first), int(last))
 
     def divided(self, epoch: int) -> tuple[np.ndarray | None, np.ndarray]:
-        """The order of the rows in an epoch, and where its batches begin and end."""
+        """The order of the rows in an epoch, and the bounds of its batches."""
         if self.division is None:
             return None, self.bounds
         return self.division.epoch(epoch)
 
     def batch(self, order: np.ndarray | None, first: int, last: int) -> Any:
-        """These rows of an epoch, as `train_step` gets them."""
+        """These rows of an epoch, as passed to `train_step`."""
         rows: Any = slice(first, last) if order is None else order[first:last]
         return packed(*(_taken(part, rows) for part in self.parts))
 
     def warn_ran_out(self) -> None:
-        """It never does."""
+        """Arrays never run out."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class Stream:
-    """Batches that an object of the user gives, for steps in Python."""
+    """Batches from a user's iterable, for custom steps."""
 
     def __init__(self, feed: StreamFeed) -> None:
         self.feed = feed
         if not feed.resumable:
-            feed.peek()  # an empty one is refused
+            feed.peek()  # refuses an empty one
 
     @property
     def steps(self) -> int | None:
@@ -113,18 +113,18 @@ class Stream:
         return self.feed.ended
 
     def batches(self, epoch: int) -> Iterator[Any]:
-        """The batches of an epoch, their arrays as values."""
+        """The batches of an epoch, with arrays as values."""
         self.feed.begin(epoch)
         while (batch := self.feed.next_batch()) is not END:
             yield replaced(batch, _value)
         self.feed.end()
 
     def warn_ran_out(self) -> None:
-        """Warn of batches that have ended too early."""
+        """Warn that the batches ran out too early."""
         self.feed.warn_ran_out()
 
     def close(self) -> None:
-        """After errors too."""
+        """Close the feed, even after errors."""
         self.feed.close()
 
 
@@ -152,7 +152,7 @@ def fit(
     validation_freq: int | Sequence[int],
     checkpoint: Any,
 ) -> History:
-    """`Trainer.fit` of a model with a `train_step` or another step of its own.
+    """`Trainer.fit` for a model that overrides `train_step` or another step.
 
     Args, Raises: see `Trainer.fit`.
     """
@@ -166,9 +166,9 @@ def fit(
     callbacks = as_list(callbacks, "fit")
     if checkpoint is not None:
         raise NotImplementedError(
-            "[fit] checkpoints need the engine's own training step. Received: "
-            f"checkpoint={checkpoint!r} for {type(model).__name__}, which has a step "
-            "of its own. Try callbacks.ModelCheckpoint with save_weights_only=True."
+            "[fit] checkpoints need the built-in training step. Received: "
+            f"checkpoint={checkpoint!r} for {type(model).__name__}, which has a custom "
+            "step. Try callbacks.ModelCheckpoint with save_weights_only=True."
         )
     validation: Batches | None = None
     if is_source(x):
@@ -284,7 +284,7 @@ def _train(
     if isinstance(training, RowsInMemory) and not by_batch:
         source = _with_bulk(step, training, epoch)
     for batch in source:
-        if isinstance(batch, int):  # so many steps have been done at once
+        if isinstance(batch, int):  # a number of steps done in bulk
             done += batch
             if bar.wants_updates:
                 bar.update(done, model.get_metrics_result())
@@ -310,9 +310,9 @@ def _train(
 
 
 def _with_bulk(step: Any, training: RowsInMemory, epoch: int) -> Iterator[Any]:
-    """The batches of an epoch, for `train_step`. Where it can do many in one call of
-    the engine, it has done so, and there is their number in their place. The last
-    batch is always given: its results are those of the epoch."""
+    """The batches of an epoch for `train_step`. If several can run in one engine call,
+    that is done here, and their number is yielded instead. The last batch is always
+    yielded, because its results are those of the epoch."""
     from kurve.training.tracing.functions import Function, arrays_of
 
     order, bounds = training.divided(epoch)
@@ -334,7 +334,7 @@ def _with_bulk(step: Any, training: RowsInMemory, epoch: int) -> Iterator[Any]:
 
 
 def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
-    """A step, which runs compiled where it can be traced; see `kurve.function`."""
+    """A step that runs compiled if it can be traced; see `kurve.function`."""
     from kurve.training.tracing.functions import Function
 
     written: Callable[[Any], Any] = getattr(model, name)
@@ -382,7 +382,7 @@ def evaluate(
     callbacks: Callback | Iterable[Callback] | None,
     return_dict: bool,
 ) -> Any:
-    """`Trainer.evaluate` of a model with a step of its own.
+    """`Trainer.evaluate` for a model with custom steps.
 
     Args, Raises: see `Trainer.evaluate`.
     """
@@ -408,7 +408,7 @@ def evaluate(
 
 
 def on_batch(step: Any, x: Any, y: Any, weights: Any, return_dict: bool) -> Any:
-    """`train_on_batch` or `test_on_batch`: one call of a step."""
+    """`train_on_batch` or `test_on_batch`: a single call of a step."""
     rows = RowsInMemory(step.__name__, x, y, weights)
     model = step.__self__
     model.reset_metrics()
@@ -417,7 +417,7 @@ def on_batch(step: Any, x: Any, y: Any, weights: Any, return_dict: bool) -> Any:
 
 
 def returned(logs: dict[str, Any], return_dict: bool) -> Any:
-    """A dictionary, a list in its order, or a single number."""
+    """Return logs as a dictionary, a list, or a single number."""
     if return_dict:
         return logs
     values = list(logs.values())
@@ -425,12 +425,13 @@ def returned(logs: dict[str, Any], return_dict: bool) -> Any:
 
 
 def packed(x: Any, y: Any, weights: Any) -> Any:
-    """What a step gets: x, (x, y) or (x, y, sample_weight), the arrays as values."""
+    """The argument of a step: x, (x, y) or (x, y, sample_weight), with arrays as
+    values."""
     return pack_x_y_sample_weight(x, y, weights)
 
 
 def arrays_of(where: str, argument: str, value: Any) -> Any:
-    """The structure with float32, or whole numbers, in the place of its leaves."""
+    """Convert the leaves of a structure to float32 or integer arrays."""
     if value is None:
         return None
     if isinstance(value, Mapping) or (
@@ -444,7 +445,7 @@ def arrays_of(where: str, argument: str, value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or not array.ndim:
         raise TypeError(
-            f"[{where}] {argument} must hold numbers, with a row for each sample. "
+            f"[{where}] {argument} must hold numbers, with one row per sample. "
             f"Received: {argument} of type {type(value).__name__}, dtype "
             f"{array.dtype}. Try a NumPy array."
         )

@@ -1,9 +1,8 @@
-"""The inputs or outputs of a model: their names, and how values are given for each.
+"""The inputs or outputs of a model: their names, and how values are assigned to them.
 
-Values for several parts come in the structure that the model was made with, as a list
-in the order of the parts, or as a dictionary (or the columns of a data frame) by name.
-Structures are flattened as in Keras: lists in order, dictionaries by sorted keys,
-ordered ones by insertion.
+Values for several parts come in the structure of the model, as a list in the order of
+the parts, or as a dictionary (or data frame columns) by name. Structures are flattened
+as in Keras: lists in order, dictionaries by sorted keys, OrderedDicts by insertion.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def flatten(structure: Any) -> list[Any]:
 
 
 def pack(structure: Any, values: Sequence[Any]) -> Any:
-    """The structure with other leaves, in the order of `flatten`."""
+    """The structure with new leaves, in the order of `flatten`."""
     rest = iter(values)
     return replaced(structure, lambda _: next(rest))
 
@@ -31,8 +30,8 @@ class Parts:
     """The inputs or outputs of a model.
 
     what:      "input" or "output"
-    names:     of each, in order; "" where it is not known
-    structure: names in the structure that the user gave; None of a single one
+    names:     of each part, in order; "" if unknown
+    structure: names in the structure the user passed; None for a single part
     """
 
     def __init__(
@@ -43,8 +42,8 @@ class Parts:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """What each is called in messages and logs: the keys of a dictionary, else the
-        names of the layers."""
+        """Names for messages and logs: the keys of a dictionary, else the layer
+        names."""
         if self.is_dict:
             return tuple(map(str, keys(self.structure)))
         return self.names
@@ -58,7 +57,7 @@ class Parts:
 
     @cached_property
     def is_dict(self) -> bool:
-        """Whether the structure is a dictionary with one part for each key."""
+        """Whether the structure is a dictionary with one part per key."""
         return isinstance(self.structure, Mapping) and len(self.structure) == len(
             self.names
         )
@@ -78,7 +77,7 @@ class Parts:
         return f"{where}, {self.what} {self.labels[index]!r}"
 
     def places(self, where: str) -> list[str]:
-        """The same of each part."""
+        """`where` for each part."""
         if self._places[0] != where:
             count = range(len(self.names))
             self._places = where, [self.where(where, i) for i in count]
@@ -87,21 +86,21 @@ class Parts:
     def split(
         self, where: str, argument: str, value: Any, optional: Sequence[bool] = ()
     ) -> list[Any]:
-        """A value for each part.
+        """One value per part.
 
         Args:
-            where, argument: for messages.
-            optional: which parts may be left out; their value is None then.
+            where, argument: used in messages.
+            optional: which parts can be omitted; their value is then None.
 
         Raises:
-            TypeError: one value where several are needed.
-            ValueError: names that are missing or unknown, another number of values.
+            TypeError: a single value although several are needed.
+            ValueError: missing or unknown names, or a wrong number of values.
         """
         if (
             self.is_flat
             and type(value) in (list, tuple)
             and len(value) == len(self.names)
-        ):  # nothing to look for: keeps batches of generators at microseconds
+        ):  # fast path: keeps generator batches at microseconds
             return list(value)
         if (
             type(value) is dict
@@ -182,7 +181,7 @@ class Parts:
 
 
 def _up_to(structure: Any, value: Any) -> list[Any]:
-    """The parts of a value in the places of the structure's leaves."""
+    """The parts of a value at the leaves of the structure."""
     if isinstance(structure, Mapping):
         return [
             leaf
@@ -196,7 +195,7 @@ def _up_to(structure: Any, value: Any) -> list[Any]:
 
 
 def _fits(structure: Any, value: Any) -> bool:
-    """Whether a value is nested like the structure; its leaves may be anything."""
+    """Whether a value is nested like the structure; leaves can be anything."""
     if isinstance(structure, Mapping):
         return (
             isinstance(value, Mapping)

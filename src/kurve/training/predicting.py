@@ -1,4 +1,4 @@
-"""`predict` with a progress bar and callbacks, of rows or of batches."""
+"""`predict` with progress bar and callbacks, on rows or batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def predict_rows(
     verbose: int,
     callbacks: Callbacks,
 ) -> Any:
-    """The outputs for checked x. Without hooks for each batch it is one call."""
+    """The outputs for checked x, in a single engine call if there are no batch
+    hooks."""
     rows = model._network.rows
     found = evaluation_bounds(count_rows(x), batch_size, steps, "predict", rows)
     bounds = found.tolist()
@@ -46,7 +47,7 @@ def predict_rows(
 def predict_batches(
     model: Trainer, source: Any, steps: int | None, verbose: int, callbacks: Callbacks
 ) -> Any:
-    """The outputs for the batches of an object that gives them."""
+    """The outputs for an iterable of batches."""
     from kurve.training.streams import batches_to_predict
 
     def pieces() -> Iterator[Any]:
@@ -59,8 +60,8 @@ def predict_batches(
 
 
 def structured(network: Network, y: Any) -> Any:
-    """An engine's outputs in the structure of the model's; a list of one is that
-    one."""
+    """Pack an engine's outputs into the structure of the model's outputs; a list of one
+    becomes its element."""
     structure = network.output_structure
     alone = isinstance(structure, (list, tuple)) and len(structure) == 1
     if structure is None or (alone and not isinstance(y, tuple)):
@@ -75,7 +76,7 @@ def _predicted(
     verbose: int,
     hooks: CallbackList,
 ) -> Any:
-    """The outputs for checked pieces of x, one after the other."""
+    """The outputs for checked pieces of x, in order."""
     found, by_batch = [], "predict" in hooks.per_batch
     if by_batch:
         model.stop_predicting = False

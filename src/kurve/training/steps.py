@@ -1,6 +1,5 @@
-"""Models whose training step is Python: `train_step`, `test_step`, `compute_loss` and
-`compute_metrics` as Keras has them, and what they do where the user does not override
-them."""
+"""Models with custom steps: `train_step`, `test_step`, `compute_loss` and
+`compute_metrics` as in Keras, and their default implementations."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
 
 STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics")
-"""What makes a model train in Python if a subclass has it."""
+"""Methods that, if overridden, make a model train in Python."""
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether a model, or a class of the user, overrides a step, or has been compiled
-    with a metric that is the user's."""
+    """Whether a model, or a user's class, overrides a step, or was compiled with a
+    custom metric."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
         compilation = model._network.compilation
@@ -41,16 +40,16 @@ def _classes(model: Any) -> tuple[type, ...]:
 
 
 def refuse_own_steps(where: str, model: Any) -> None:
-    """Refuse a model whose steps would not be called."""
+    """Refuse a model whose custom steps would not be called."""
     if has_own_steps(model):
         raise NotImplementedError(
-            f"[{where}] it trains with the engine's own step. Received: a model with a "
-            f"step or a metric of its own, {type(model).__name__}. Try model.fit."
+            f"[{where}] it uses the built-in training step. Received: a model with a "
+            f"custom step or metric, {type(model).__name__}. Try model.fit."
         )
 
 
 def train_step(model: Trainer, data: Any) -> dict[str, Any]:
-    """One update."""
+    """The default `train_step`: one update."""
     from kurve.gradients import GradientTape
     from kurve.utils import unpack_x_y_sample_weight
 
@@ -72,7 +71,7 @@ def train_step(model: Trainer, data: Any) -> dict[str, Any]:
 
 
 def test_step(model: Trainer, data: Any) -> dict[str, Any]:
-    """Loss and metrics of a batch."""
+    """The default `test_step`: loss and metrics of a batch."""
     from kurve.utils import unpack_x_y_sample_weight
 
     x, y, weights = unpack_x_y_sample_weight(data)
@@ -84,7 +83,7 @@ def test_step(model: Trainer, data: Any) -> dict[str, Any]:
 def loss_of(
     model: Trainer, x: Any, y: Any, y_pred: Any, weights: Any, training: bool
 ) -> Any:
-    """`compute_loss`; an older one has no argument `training`."""
+    """Call `compute_loss`; older ones have no argument `training`."""
     import inspect
 
     named: dict[str, Any] = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weights}
@@ -94,7 +93,7 @@ def loss_of(
 
 
 def compute_loss(model: Trainer, y: Any, y_pred: Any, weights: Any) -> Any:
-    """The losses of `compile`, weighted, and what layers and weights add."""
+    """The losses of `compile`, weighted, plus those of layers and weight penalties."""
     from kurve.formulas import functions as ops
 
     terms = _losses(model, y, y_pred, weights)
@@ -131,7 +130,7 @@ def _losses(model: Any, y: Any, y_pred: Any, weights: Any) -> list[Any]:
 
 
 class CompiledLoss:
-    """What Keras 2 has as `model.compiled_loss`: the losses of `compile`."""
+    """Keras 2's `model.compiled_loss`: the losses of `compile`."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -150,7 +149,7 @@ class CompiledLoss:
 
 
 class CompiledMetrics:
-    """What Keras 2 has as `model.compiled_metrics`: the metrics of `compile`."""
+    """Keras 2's `model.compiled_metrics`: the metrics of `compile`."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -173,14 +172,14 @@ def compute_metrics(
             ys, preds = _split(network, y, y_pred)
             for goal, one, pred in zip(goals, ys, preds, strict=True):
                 for _, weighted in goal.metrics:
-                    # One of the user's may not take weights, which Keras does not give.
+                    # A custom metric may not take weights, and Keras does not pass any.
                     given = (one, pred, weights) if weighted else (one, pred)
                     next(found).update_state(*given)
     return model.get_metrics_result()
 
 
 def resolve_metrics(model: Trainer) -> None:
-    """Replace "accuracy" by the metric that fits the outputs."""
+    """Replace "accuracy" with the metric that fits the outputs."""
     network = model._network
     if network.plan is None or network.compilation is None:
         return
@@ -192,7 +191,7 @@ def resolve_metrics(model: Trainer) -> None:
 
 
 def metrics_of(model: Trainer) -> list[Metric]:
-    """The loss's mean, the metrics of `compile`, and those that are attributes."""
+    """The mean loss, the metrics of `compile`, and metrics that are attributes."""
     from kurve.metrics import Metric
 
     resolve_metrics(model)
@@ -235,10 +234,10 @@ def metrics_result(model: Trainer) -> dict[str, Any]:
 
 
 def as_logs(where: str, logs: Any) -> dict[str, float]:
-    """What a step has returned, as numbers by name.
+    """Convert the return value of a step to numbers by name.
 
     Raises:
-        TypeError: it is no dictionary.
+        TypeError: it is not a dictionary.
     """
     if not isinstance(logs, Mapping):
         raise TypeError(
@@ -264,7 +263,7 @@ def _track(model: Trainer, x: Any, loss: Any) -> None:
 
 
 def _split(network: Any, y: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
-    """y and prediction of each output."""
+    """y and prediction for each output."""
     if len(network.output_names) <= 1:
         if isinstance(y, (list, tuple)) and len(y) == 1:
             (y,) = y

@@ -1,9 +1,8 @@
-"""Objects of the user that give `fit`, `evaluate` and `predict` one batch after the
-other.
+"""Iterables of batches passed to `fit`, `evaluate` and `predict`.
 
-kind of object                         an epoch without steps_per_epoch, and with it
-iterator, generator                    all that is left; the next so many batches
-`PyDataset`, by index                  all its batches; as many of its endless passes
+kind of object                         an epoch without / with steps_per_epoch
+iterator, generator                    all that is left / the next batches
+`PyDataset`, by index                  all its batches / that many, repeating passes
 iterable (tf.data, torch DataLoader)   likewise
 """
 
@@ -25,39 +24,39 @@ from kurve.training.inputs import Data, DataCheck, take
 from kurve.training.network import Network
 
 Check = Callable[[Any, int | None], Data]
-"""From a batch and its number, for messages, to checked rows."""
+"""A function from a batch and its index, for messages, to checked rows."""
 
 
 END = object()
-"""In the place of a batch where there is none."""
+"""Returned instead of a batch at the end."""
 
 MOST_TOGETHER = 32
-"""Batches that the engine gets in one call, if they come fast enough: a call for each
-of them costs more than a step of a small network."""
+"""Maximum number of batches per engine call if they come fast enough: a call per batch
+costs more than a step of a small network."""
 
 FAST_SOURCE = 8e-6
-"""Seconds that a source may take for a batch, if the next is to be asked for before the
-step. One that asks the model takes longer, and sees the weights after each step."""
+"""Maximum seconds a source may take per batch to read the next one ahead of the step. A
+source that queries the model takes longer and sees the weights after each step."""
 
 FAST_STEP = 2e-4
-"""Seconds that a step may take for that: beside longer ones a call costs little."""
+"""Maximum seconds of a step for that: next to longer steps, a call costs little."""
 
 SMALL = 1 << 16
-"""Bytes of such a batch."""
+"""Maximum bytes of such a batch."""
 
 
 class StreamFeed(Feed):
-    """Batches that an object of the user gives.
+    """Batches from a user's iterable.
 
     Args:
-        where, argument: for messages.
+        where, argument: used in messages.
         source: see `is_source`.
-        steps: batches of an epoch; None for one pass.
-        name: of the argument that sets the steps.
-        shuffle: whether a `PyDataset` gives its batches in a new order in each pass.
+        steps: batches per epoch; None for one pass.
+        name: name of the argument that sets the steps.
+        shuffle: whether to shuffle the batches of a `PyDataset` in each pass.
 
     Raises:
-        ValueError: an endless dataset without steps, or an empty one.
+        ValueError: an infinite dataset without steps, or an empty one.
     """
 
     def __init__(
@@ -71,23 +70,23 @@ class StreamFeed(Feed):
     ) -> None:
         self.where, self.argument, self.source = where, argument, source
         self.given, self.steps, self.shuffle = steps, steps, shuffle
-        self.check: Check | None = None  # of each batch, once the model is built
-        self.seed = self.first_step = 0  # of the permutations
+        self.check: Check | None = None  # checks each batch once the model is built
+        self.seed = self.first_step = 0  # key of the permutations
         self.resumable = is_dataset(source)
         self.number = 0
         self._batches: Iterator[Any] = iter(())
         self._endless: Iterator[Any] | None = None
         self._first: list[Any] = []
         self._last: Data | None = None
-        self._bounds = np.array((0, 0))  # of the last batch
-        self._next: Any = None  # a batch or an error that is still to come
+        self._bounds = np.array((0, 0))  # bounds of the last batch
+        self._next: Any = None  # the next batch or error, read ahead
         self._is_fast = False
-        self._since, self._count = 0.0, 1  # when how many were taken
-        self._room: Room | None = None  # for batches that are taken together
+        self._since, self._count = 0.0, 1  # when, and how many were taken
+        self._room: Room | None = None  # for batches taken together
         self._length = length(source)
         if self.resumable and steps is None and self._length is None:
             raise ValueError(
-                f"[{where}] {name} is needed for a dataset without end. Received: "
+                f"[{where}] {name} is needed for an infinite dataset. Received: "
                 f"{argument} of type {type(source).__name__}, whose num_batches is "
                 f"None. Try {name}=100."
             )
@@ -97,7 +96,7 @@ class StreamFeed(Feed):
             self.steps = self._length
 
     def peek(self) -> Any:
-        """The first batch, which the first epoch gives again."""
+        """The first batch, which the first epoch repeats."""
         if not self._first:
             if self.resumable:
                 self._first = [self.source[0]]
@@ -121,7 +120,7 @@ class StreamFeed(Feed):
             except (TypeError, ValueError, NotImplementedError):
                 if number is None:
                     raise
-                # The same again, to say in which batch: only then is it named.
+                # Repeat the check to name the batch in the error.
                 check.where = f"{self.where}, batch {number} of {self.argument}"
                 return check(*unpacked(check.where, batch), class_weight)
 
@@ -139,12 +138,12 @@ class StreamFeed(Feed):
             if module.partition(".")[0] not in ("kurve", "keras")
         ]
         if not self.resumable:
-            what = f"a {kind.__name__}, whose batches cannot be made again by number"
+            what = f"a {kind.__name__}, whose batches cannot be read again by index"
         elif hooks:
             what = f"a {kind.__name__} with its own {hooks[0]}"
         if what is not None:
             raise ValueError(
-                f"[fit] checkpoints need {self.argument} that gives the same batches "
+                f"[fit] checkpoints need {self.argument} to produce the same batches "
                 "again: arrays, or a kurve.utils.PyDataset without hooks. Received: "
                 f"{what}. Try fit without checkpoints, or shuffle=True for a hook."
             )
@@ -152,9 +151,9 @@ class StreamFeed(Feed):
     def warn_ran_out(self) -> None:
         wanted = "more epochs" if self.given is None else f"{self.given} batches"
         warn(
-            f"[{self.where}] {self.argument} ran out of batches, and {wanted} were to "
-            f"come. Received: {self.number} batches from a "
-            f"{type(self.source).__name__}. Try a generator without end and a number "
+            f"[{self.where}] {self.argument} ran out of batches, but {wanted} were "
+            f"expected. Received: {self.number} batches from a "
+            f"{type(self.source).__name__}. Try an infinite generator and a number "
             "of steps, or kurve.utils.PyDataset."
         )
 
@@ -172,7 +171,7 @@ class StreamFeed(Feed):
         self._batches = itertools.islice(itertools.chain(first, rest), most)
 
     def next_batch(self) -> Any:
-        """The next batch as the source gives it; `END` at the end of the epoch."""
+        """The next batch from the source, unchecked; `END` at the end of the epoch."""
         batch = self._read()
         if batch is END:
             if self.given is None and not self.resumable:
@@ -206,7 +205,7 @@ class StreamFeed(Feed):
         return Batches(*data, None, self._bounds), 0, 1
 
     def _read(self) -> Any:
-        """The next batch as it is; `END` at the end of the epoch."""
+        """The next raw batch; `END` at the end of the epoch."""
         batch, self._next = self._next, None
         if batch is None:
             start = time.perf_counter()
@@ -219,9 +218,9 @@ class StreamFeed(Feed):
         return batch
 
     def _put_together(self, batch: Any, most: int) -> list[int]:
-        """Copy at most that many batches, of which this is the first, to the room;
-        return their bounds. Each is copied before the next is asked for: a source may
-        fill the same arrays again."""
+        """Copy at most `most` batches, starting with this one, to the room; return
+        their bounds. Each is copied before the next is read, because a source may reuse
+        its arrays."""
         bounds, room = [0], self._room
         if room is None or not room.put(batch, bounds):
             self._room = room = Room.for_batches_like(batch)
@@ -232,7 +231,7 @@ class StreamFeed(Feed):
             try:
                 batch = self._read()
             except BaseException as error:
-                self._next = error  # for after the steps before it
+                self._next = error  # raised after the preceding steps
                 break
             if batch is END:
                 break
@@ -243,7 +242,7 @@ class StreamFeed(Feed):
         return bounds
 
     def _checked(self, bounds: list[int], number: int) -> Piece:
-        """The batches in the room, from that number on, up to the first wrong one."""
+        """Check the batches in the room, up to the first invalid one."""
         room = self._room
         assert self.check is not None and room is not None
         try:
@@ -285,14 +284,14 @@ class StreamFeed(Feed):
 
     def _empty(self) -> ValueError:
         return ValueError(
-            f"[{self.where}] {self.argument} must give one batch at least. Received: "
-            f"an empty {type(self.source).__name__}. Try a new one, if it was used "
-            "before."
+            f"[{self.where}] {self.argument} must produce at least one batch. "
+            f"Received: an empty {type(self.source).__name__}. Try a new one, if it "
+            "was used before."
         )
 
     def _forward(self) -> Iterator[Any]:
-        """The batches of an iterator, or of an iterable: one pass, or with steps
-        endless ones."""
+        """The batches of an iterator, or of an iterable: one pass, or endless passes
+        with steps."""
         if isinstance(self.source, Iterator):
             return self.source
         return self._passes()
@@ -307,7 +306,7 @@ class StreamFeed(Feed):
                 return
 
     def _of_dataset(self, epoch: int, done: int) -> Iterator[Any]:
-        """The batches of one epoch of a `PyDataset`, by their numbers."""
+        """The batches of one epoch of a `PyDataset`, by index."""
         source, steps = self.source, self.steps
         assert steps is not None
         if hasattr(source, "on_epoch_begin"):
@@ -328,8 +327,8 @@ class StreamFeed(Feed):
 
 
 class Room:
-    """Memory for the rows of several batches as the user gives them, of the same form:
-    x, y and sample_weight are arrays, or lists or dictionaries of arrays."""
+    """Memory for the rows of several batches of the same form: x, y and sample_weight
+    are arrays, or lists or dictionaries of arrays."""
 
     def __init__(self, form: Any, batch: Any, arrays: list[np.ndarray]) -> None:
         self.form, self.batch = form, batch
@@ -338,14 +337,13 @@ class Room:
 
     @classmethod
     def for_batches_like(cls, batch: Any) -> Room | None:
-        """One for many of them; None if they are large, or of another form."""
+        """A room for many batches; None if they are large or have another form."""
         form, arrays = _arrays(batch)
         small = arrays and sum(a.nbytes for a in arrays) <= SMALL
         return cls(form, batch, arrays) if small else None
 
     def put(self, batch: Any, bounds: list[int]) -> bool:
-        """Copy a batch behind the last one, and append its end to the bounds; or return
-        that it does not fit in."""
+        """Append a batch and its end to the bounds; return False if it does not fit."""
         form, arrays = _arrays(batch)
         if not arrays or form != self.form:
             return False
@@ -373,8 +371,8 @@ class Room:
 
 
 def _arrays(batch: Any) -> tuple[list[Any], list[np.ndarray]]:
-    """The form of a batch, and its arrays, all of the same number of rows; none if
-    there is something else."""
+    """The form of a batch, and its arrays, which have equal numbers of rows; none if it
+    contains anything else."""
     form: list[Any] = []
     found: list[np.ndarray] = []
     if type(batch) not in (tuple, list) or len(batch) not in (2, 3):
@@ -406,7 +404,7 @@ def _arrays(batch: Any) -> tuple[list[Any], list[np.ndarray]]:
 def _prefetched(
     source: Any, indices: Iterable[int], workers: int, ahead: int
 ) -> Iterator[Any]:
-    """The items in order, made by threads, at most `ahead` of them in advance."""
+    """The items in order, prepared by threads, at most `ahead` in advance."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(workers, "kurve-batches") as pool:
@@ -424,25 +422,25 @@ def _prefetched(
 
 
 def length(source: Any) -> int | None:
-    """Number of batches of a pass, where it is known."""
+    """Number of batches per pass, if known."""
     sized = hasattr(source, "__len__")
     try:
         if is_dataset(source) and (not sized or hasattr(source, "num_batches")):
             number = source.num_batches
         else:
             number = len(source) if sized else None
-    except (TypeError, NotImplementedError):  # a length that is not known
+    except (TypeError, NotImplementedError):  # unknown length
         return None
     return None if number is None else int(number)
 
 
 def refuse_beside_batches(where: str, x: Any, **given: Any) -> None:
-    """Refuse arguments that the batches themselves hold."""
+    """Refuse arguments that must be part of the batches."""
     for name, value in given.items():
         if value is not None:
             raise ValueError(
-                f"[{where}] {name} must be part of the batches where x gives batches. "
-                f"Received: {name} beside x of type {type(x).__name__}. "
+                f"[{where}] {name} must be part of the batches if x is an iterable of "
+                f"them. Received: {name} beside x of type {type(x).__name__}. "
                 "Try batches (x, y) or (x, y, sample_weight)."
             )
 
@@ -451,10 +449,10 @@ def unpacked(where: str, batch: Any, x_only: bool = False) -> tuple[Any, Any, An
     """x, y and sample_weight of a batch: (x,), (x, y) or (x, y, sample_weight).
 
     Args:
-        x_only: whether x alone is enough; an array or dictionary is x then.
+        x_only: whether x alone is enough; an array or dictionary then is x.
 
     Raises:
-        TypeError: something else.
+        TypeError: anything else.
     """
     if isinstance(batch, (tuple, list)) and (2 - x_only) <= len(batch) <= 3:
         x, y, weights = (*batch, None, None)[:3]
@@ -474,14 +472,14 @@ def unpacked(where: str, batch: Any, x_only: bool = False) -> tuple[Any, Any, An
 def batches_to_predict(
     source: Any, steps: int | None, where: str = "predict"
 ) -> Iterator[Any]:
-    """x of each batch of a source, at most `steps`.
+    """x of each batch of a source, at most `steps` batches.
 
     Raises:
-        ValueError: as `StreamFeed`.
+        ValueError: see `StreamFeed`.
     """
     feed = StreamFeed(where, "x", source, steps, "steps")
     if not feed.resumable:
-        feed.peek()  # an empty one is refused
+        feed.peek()  # refuses an empty one
     feed.begin()
     try:
         for number, batch in enumerate(feed._batches, 1):

@@ -1,4 +1,4 @@
-"""The structure of a functional model: the calls between its inputs and its outputs."""
+"""The structure of a functional model: the calls between its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 
 
 class Structure:
-    """Calls in an order in which they can be run.
+    """Calls in topological order.
 
     inputs, outputs: nested structures of symbolic tensors
-    losses:          tensors that are added to the loss
+    losses:          tensors added to the loss
     nodes:           the calls, inputs first
-    encoding:        those of them that read texts, with arrays, before the engine
-    entries:         what the engine is given: the inputs, and what those calls make
+    encoding:        calls that encode string arrays before the engine runs
+    entries:         tensors passed to the engine: inputs, and results of encoding calls
     has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
-                     weights: by the distance from the outputs, the farthest first, then
-                     as they are met on the way from the outputs from the outputs
+                     weights: by distance from the outputs, farthest first, then in the
+                     order in which they are met going back from the outputs
 
     Raises:
-        TypeError: something that is no symbolic tensor.
-        ValueError: an output that the inputs do not lead to, two layers of one name, or
-            an input that is given twice.
+        TypeError: not a symbolic tensor.
+        ValueError: an output not reachable from the inputs, two layers with the same
+            name, or a duplicate input.
     """
 
     def __init__(self, inputs: Any, outputs: Any, losses: Sequence[Any] = ()) -> None:
@@ -34,8 +34,8 @@ class Structure:
             parts = list(leaves(structure))
             if not parts or not all(isinstance(part, KerasTensor) for part in parts):
                 raise TypeError(
-                    f"[Model] {what} must be symbolic tensors, such as Input gives, or "
-                    "a list or a dictionary of them. "
+                    f"[Model] {what} must be symbolic tensors, as returned by Input, "
+                    "or a list or a dictionary of them. "
                     f"Received: {what}={structure!r}. Try x = Input(shape=(1,)) and "
                     "Model(x, Dense(1)(x))."
                 )
@@ -43,7 +43,7 @@ class Structure:
         self.flat_outputs = list(leaves(outputs))
         if len({id(tensor) for tensor in self.flat_inputs}) < len(self.flat_inputs):
             raise ValueError(
-                "[Model] each input must be given once. "
+                "[Model] each input must be passed only once. "
                 f"Received: inputs={inputs!r}. Try one Input for each."
             )
         self.nodes, first_met = self._visited(self.flat_outputs)
@@ -59,13 +59,13 @@ class Structure:
         for operation in self.operations:
             if operation.name in names:
                 raise ValueError(
-                    "[Model] layers must have different names. Received: two of the "
+                    "[Model] layers must have distinct names. Received: two with the "
                     f"name {operation.name!r}. Try name='{operation.name}_2'."
                 )
             names.add(operation.name)
 
     def _only_for_losses(self) -> list[Any]:
-        """Layers of other weights than those that the outputs depend on."""
+        """Layers whose weights do not affect the outputs."""
         known = {id(v) for o in self.operations for v in getattr(o, "variables", ())}
         found: dict[int, Any] = {}
         for node in self.nodes:
@@ -77,14 +77,14 @@ class Structure:
     def _visited(
         self, tensors: Sequence[KerasTensor]
     ) -> tuple[list[Node], dict[int, int]]:
-        """The calls that these tensors depend on, each after those that it needs; and
-        when each operation was first met on the way back, by its id."""
+        """The calls that these tensors depend on, in topological order; and when each
+        operation was first met going back, by id."""
         known = {id(tensor) for tensor in self.flat_inputs}
         nodes: list[Node] = []
         done: set[int] = set()
         first_met: dict[int, int] = {}
-        # Depth first, without recursion: models may be deep. An entry is a node, and
-        # whether its parents have been visited.
+        # Depth first without recursion, because models can be deep. An entry is a node
+        # and whether its parents have been visited.
         for output in tensors:
             stack = [(output, False)]
             while stack:
@@ -104,7 +104,7 @@ class Structure:
                         f"model's inputs. Received: the input "
                         f"{node.operation.name!r} is missing from inputs="
                         f"{[t.history.operation.name for t in self.flat_inputs]}"
-                        f". Try it there."
+                        f". Try adding it."
                     )
                 first_met.setdefault(id(node.operation), len(first_met))
                 stack.append((tensor, True))
@@ -135,7 +135,7 @@ class Structure:
         return [by_id[key] for key in order]
 
     def _entries(self) -> list[KerasTensor]:
-        """Inputs and encoded inputs, as far as other calls or the outputs need them."""
+        """Inputs and encoded inputs that other calls or the outputs need."""
         inside = [n for n in self.nodes if not n.encodes]
         needed = {id(t) for node in inside for t in node.input_tensors}
         needed |= {id(tensor) for tensor in self.flat_outputs}
@@ -153,14 +153,14 @@ class Structure:
             if tensor.dtype == "string":
                 name = tensor.history.operation.name
                 raise TypeError(
-                    "[Model] engines compute with numbers, which StringLookup, "
-                    "TextVectorization, Hashing or HashedCrossing makes of texts. "
+                    "[Model] engines compute with numbers; strings must be encoded by "
+                    "StringLookup, TextVectorization, Hashing or HashedCrossing. "
                     f"Received: the input {name!r} of dtype='string' in another layer. "
                     "Try StringLookup(vocabulary=[...])(x)."
                 )
 
     def encoded(self, arrays: Sequence[Any]) -> list[Any]:
-        """Arrays for `entries`, of arrays for the inputs."""
+        """Compute the arrays for `entries` from arrays for the inputs."""
         values = {id(k): a for k, a in zip(self.flat_inputs, arrays, strict=True)}
         for node in self.encoding:
             args, kwargs = replaced(
@@ -173,7 +173,7 @@ class Structure:
         return [values[id(tensor)] for tensor in self.entries]
 
     def called(self, tensors: Sequence[KerasTensor]) -> list[KerasTensor]:
-        """The outputs of the same calls, of other symbolic tensors."""
+        """Repeat the calls on other symbolic tensors and return the outputs."""
         values = {id(k): t for k, t in zip(self.flat_inputs, tensors, strict=True)}
         for node in self.nodes:
             if node.is_input:
@@ -205,7 +205,7 @@ class Structure:
         return [values[id(t)] for t in (*self.flat_outputs, *self.losses)]
 
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs for tensors of a plan under construction, in the place of
+        """The outputs for tensors of a plan under construction, passed for
         `entries`."""
         values = {id(k): t for k, t in zip(self.entries, tensors, strict=True)}
 
@@ -222,7 +222,7 @@ class Structure:
         for loss in self.losses:
             tensors[0].graph.add_loss(values[id(loss)])
         given = {id(tensor) for tensor in self.entries}
-        return [  # an engine's output is what an operation computes
+        return [  # an output must be computed by an operation
             values[id(t)] * 1.0 if id(t) in given else values[id(t)]
             for t in self.flat_outputs
         ]
@@ -233,7 +233,8 @@ class Structure:
 
     @property
     def output_names(self) -> list[str]:
-        """Of the operations that give the outputs; numbered where one gives several."""
+        """The names of the operations that compute the outputs; numbered for several
+        outputs."""
         names = [tensor.history.operation.name for tensor in self.flat_outputs]
         return [
             f"{name}_{names[:i].count(name)}" if names.index(name) < i else name

@@ -1,4 +1,4 @@
-"""`compile`, and the properties of a model that follow from it."""
+"""`compile`, and the model properties that depend on it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Trainable:
     name: str
     stop_training: bool
     stop_evaluating = stop_predicting = False
-    """Set by a callback, they end `evaluate` and `predict` after the batch."""
+    """Callbacks set these to end `evaluate` or `predict` after the batch."""
     _model_lock = UNLOCKED
 
     @property
     def _shared_variables(self) -> Sequence[Any]:
-        """Those that other models have too."""
+        """Variables shared with other models."""
         network = self._network
         if not network.shares_variables:
             return ()
@@ -58,20 +58,21 @@ class Trainable:
         refuse_overrides(type(self).__name__, self)
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """What a subclass provides."""
+        """Provided by subclasses."""
         raise NotImplementedError
 
     @property
     def iterations(self) -> int:
-        """Number of updates done since `compile`."""
+        """Number of updates since `compile`."""
         if self.optimizer is not None and self.optimizer.applier is not None:
             return int(self.optimizer.iterations)
         state = self._network.state
         return state.step if state is not None else 0
 
     def count_optimizer_params(self) -> int:
-        """Number of values in the optimizer, as Keras counts them: its vectors over the
-        trained weights, the step and the learning rate; 0 before the first training."""
+        """Number of values in the optimizer, counted as in Keras: its slots for
+        trainable weights, the step and the learning rate; 0 before the first
+        training."""
         state, plan = self._network.state, self._network.plan
         if state is None or plan is None or not state.step:
             return 0
@@ -87,7 +88,7 @@ class Trainable:
 
     @property
     def optimizer(self) -> Optimizer | None:
-        """The one given to `compile`."""
+        """The optimizer passed to `compile`."""
         compilation = self._network.compilation
         if compilation is None:
             return vars(self).get("_own", {}).get("optimizer")
@@ -99,8 +100,8 @@ class Trainable:
 
     @property
     def loss(self) -> Any:
-        """The one given to `compile`; of several outputs, a list or a dictionary if
-        that was given."""
+        """The loss passed to `compile`; for several outputs, a list or dictionary if
+        one was passed."""
         compilation = self._network.compilation
         if compilation is None:
             return vars(self).get("_own", {}).get("loss")
@@ -123,16 +124,16 @@ class Trainable:
             return
         if compilation is not None:
             raise AttributeError(
-                f"[{type(self).__name__}] {name} is what compile was given. Received: "
+                f"[{type(self).__name__}] {name} can only be set by compile. Received: "
                 f"{name}={value!r}. Try model.compile(...) again."
             )
         vars(self).setdefault("_own", {})[name] = value
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics, "accuracy" resolved once the model is built. A model with steps
-        of its own also has the mean of its loss, first, and those that are attributes
-        of the model."""
+        """The metrics, with "accuracy" resolved once the model is built. A model with
+        custom steps also has its mean loss, first, and metrics that are attributes of
+        the model."""
         from kurve.training.steps import has_own_steps, metrics_of
 
         if has_own_steps(self):
@@ -141,7 +142,7 @@ class Trainable:
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of the values in the list that `evaluate` returns."""
+        """Names of the values in the list returned by `evaluate`."""
         network = self._network
         return (
             ["loss"]
@@ -162,33 +163,31 @@ class Trainable:
         auto_scale_loss: bool = True,
         engine: str | Engine | None = None,
     ) -> None:
-        """Choose how to train. Resets the optimizer.
+        """Configure training. Resets the optimizer.
 
-        A model of several outputs is trained to a sum of losses, one for each output
-        that has one. "By output" means a list with one value for each output, or a
-        dictionary by the outputs' names.
+        A model with several outputs is trained on a weighted sum of their losses. "By
+        output" means a list with one value per output, or a dictionary by output name.
 
         Args:
             optimizer: name or object of `kurve.optimizers`.
             loss: name or object of `kurve.losses`, for all outputs; or losses by
-                output, None for an output without one. A model with a `train_step` or
-                `compute_loss` of its own needs none, nor one whose layers add to the
-                loss.
-            loss_weights: what each loss is multiplied with in the sum: by output, or a
+                output, with None for outputs without one. Not needed if the model has
+                its own `train_step` or `compute_loss`, or if its layers add losses.
+            loss_weights: weight of each loss in the sum: by output, or one
                 number for all.
-            metrics: names or objects of `kurve.metrics`; each row has weight 1. Of
+            metrics: names or objects of `kurve.metrics`; each row has weight 1. For
                 several outputs, lists by output.
-            weighted_metrics: the same, but each row has its sample weight.
-            steps_per_execution: callbacks are called after this many batches instead of
+            weighted_metrics: the same, but rows count with their sample weights.
+            steps_per_execution: call callbacks after this many batches instead of
                 each one.
-            run_eagerly, jit_compile, auto_scale_loss: accepted without effect: the
+            run_eagerly, jit_compile, auto_scale_loss: accepted and ignored: the
                 engine is always compiled.
             engine: "native", "reference" or an engine; None for the default
                 (`kurve.set_engine`).
 
         Raises:
-            TypeError, ValueError: an unknown name, with the nearest known ones; values
-                that do not fit the outputs.
+            TypeError, ValueError: an unknown name, with the closest matches; values
+                that do not match the outputs.
             ModelBusyError: during training.
         """
         check_unlocked(self, "compile")

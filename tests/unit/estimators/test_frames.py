@@ -62,7 +62,7 @@ def test_gaps_are_refused_by_name_or_imputed(kind: str) -> None:
     age = [None if i in (4, 7) else float(a) for i, a in enumerate(AGE)]
     city = [None if i == 5 else str(c) for i, c in enumerate(CITY)]
     table = frame(kind, {"age": age, "city": city, "member": MEMBER})
-    text = r"X\['age'\] at row 4 = NaN \(3 such values in all\). Try missing=\"impute\""
+    text = r"X\['age'\] at row 4 = NaN \(3 such values in .*. Try missing=\"impute\""
     with pytest.raises(ValueError, match=text):
         Regressor(**FAST).fit(table, Y)
     model = Regressor(**FAST, missing="impute").fit(table, Y)

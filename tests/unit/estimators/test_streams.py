@@ -202,9 +202,9 @@ def test_levels_that_utf8_cannot_write(batches: bool) -> None:
     with pytest.raises(ValueError) as caught:
         Regressor(max_epochs=1).fit(*data)
     assert str(caught.value) == (
-        "[fit] the levels of column 'city' must be text without lone surrogates, which "
-        "UTF-8 cannot write. Received: '\\ud800'. Try replacing it by a text without "
-        "them."
+        "[fit] the levels of column 'city' must not contain lone surrogates, which "
+        "UTF-8 cannot encode. Received: '\\ud800'. Try replacing it with text that "
+        "has none."
     )
     known = x[codes < 2]
     known = known.assign(city=known["city"].astype(object))

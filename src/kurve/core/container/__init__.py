@@ -1,2 +1,2 @@
-"""The container format of all files: arrays and JSON, checked while they are read and
-never executed."""
+"""The container format of all files: arrays and JSON, validated while reading and never
+executed."""

@@ -1,14 +1,14 @@
-"""Files of named arrays and a description in JSON: valid safetensors files, in which a
-change of any byte is detected.
+"""Files of named arrays plus a JSON description: valid safetensors files in which any
+changed byte is detected.
 
     8 bytes   length of the header, little-endian
-    header    JSON in ASCII, padded with spaces to a multiple of 8 bytes:
+    header    ASCII JSON, padded with spaces to a multiple of 8 bytes:
               {"__metadata__": {"sha256": D, "format": "kurve 2", "kurve": description,
                                 "sha256:NAME": SHA-256 of that array, ...},
                NAME: {"dtype", "shape", "data_offsets"}, ...}
-    data      the arrays, little-endian, one after the other, no gaps
+    data      the arrays, little-endian, contiguous, without gaps
 
-D is the SHA-256 of the length and the header with 64 zeros in place of D. Every size is
+D is the SHA-256 of the length and header, with 64 zeros in place of D. Every size is
 checked against the size of the file before memory is allocated, and reading executes
 nothing.
 Format: the safetensors specification.
@@ -36,13 +36,13 @@ from kurve.core.files import named
 
 VERSION = 2
 MAX_HEADER = 1 << 24
-"""Most bytes of the header. Names of columns and their levels may need many: two
-thousand names of sixty Chinese characters are a mebibyte in ASCII."""
+"""Maximum size of the header in bytes. Column names and their levels can need a lot:
+two thousand names of sixty Chinese characters take a mebibyte in ASCII."""
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 MAX_NAME = 512
 MAX_HOLES = 64
-"""Largest ratio of a file's size to its bytes on the disk; otherwise a few bytes could
+"""Largest ratio of a file's size to its bytes on disk; otherwise a few bytes could
 claim terabytes."""
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -60,13 +60,12 @@ TEXT_BYTES = frozenset([*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0x100)])
 PREFIX = b'{"__metadata__":{"sha256":"'
 ZEROS = "0" * 64
 PIECE = 1 << 20
-"""Number of bytes to read or write at once."""
+"""Bytes to read or write at a time."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of a file: its first byte, counted from the start of the data, and its
-    checksum."""
+    """One array of a file: its offset from the start of the data, and its checksum."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -81,7 +80,7 @@ class Entry:
 def read(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Description and arrays of a file.
+    """Read the description and arrays of a file.
 
     Args:
         path: of the file.
@@ -102,7 +101,7 @@ def read(
 def read_header(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Description and entries of a file; the arrays are not read.
+    """Read the description and array entries of a file, but not the arrays.
 
     Args:
         path: of the file.
@@ -122,13 +121,13 @@ def read_header(
 
 @entry
 def verify(path: str | os.PathLike[str]) -> None:
-    """Compare all bytes of a file with its checksums, in little memory.
+    """Verify a file against its checksums without loading it into memory.
 
     Args:
         path: of the file.
 
     Raises:
-        ModelFileError: they differ.
+        ModelFileError: a checksum does not match.
 
     Example:
         >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
@@ -141,7 +140,7 @@ def verify(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
-    """A file whose header has been checked, to read arrays from.
+    """Open a file, validate its header, and yield a reader for its arrays.
 
     Raises:
         ModelFileError: the header or the size of the file is invalid.
@@ -153,17 +152,18 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
 
 @contextmanager
 def opened_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file and its size.
+    """Open a regular file; yield it and its size.
 
     Raises:
-        ModelFileError: it is not a regular file, or nearly all of it is holes.
+        ModelFileError: not a regular file, or a sparse file with almost no data.
         OSError: the file does not exist or cannot be read.
     """
     name = os.fspath(path)
-    if not stat.S_ISREG(os.stat(name).st_mode):  # opening a device may affect it
+    # Opening a device can have side effects.
+    if not stat.S_ISREG(os.stat(name).st_mode):
         raise _not_a_file(name)
     try:
-        # O_NONBLOCK: do not wait if a pipe has replaced the file in the meantime.
+        # O_NONBLOCK: do not block if the file has just been replaced by a pipe.
         handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, "rb", buffering=1 << 16) as file:
             status = os.fstat(handle)
@@ -178,29 +178,29 @@ def opened_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
 def _not_a_file(path: str) -> ModelFileError:
     if os.path.isfile(os.path.join(path, "saved_model.pb")):
         return ModelFileError(
-            f"[load] {path!r} is a TensorFlow SavedModel, which contains the program "
-            "of a model and not its layers. Try model.save('m.h5') in the TensorFlow "
-            "that can load it.",
+            f"[load] {path!r} is a TensorFlow SavedModel, which stores a "
+            "model's program, not its layers. Try model.save('m.h5') in the TensorFlow "
+            "version that can load it.",
             "file",
         )
-    return damaged(path, "file", "it is a folder, pipe or device")
+    return damaged(path, "file", "it is a directory, pipe or device")
 
 
 def _refuse_other_formats(path: str, start: bytes) -> None:
-    """Refuse a file that is plainly something else, by its first 8 bytes: a length of
-    a header has zeros among them, which no text has."""
+    """Refuse a file of another known format, judging by its first 8 bytes. A header
+    length contains zero bytes, which text does not."""
     for magic, format in OTHER_FORMATS.items():
         if start.startswith(magic):
             raise ModelFileError(
                 f"[load] {path!r} is {format}, not a Kurve file. Try "
                 "kurve.models.load_model(path) in Python if it is a model of Keras, "
-                "and its save('model.kurve').",
+                "then model.save('model.kurve').",
                 "header",
             )
     if len(start) == 8 and all(byte in TEXT_BYTES for byte in start):
         raise ModelFileError(
             f"[load] {path!r} is a text file, not a Kurve file. "
-            "Try the name of a file that `kurve fit` or `save` has written.",
+            "Try a file written by `kurve fit` or `save`.",
             "header",
         )
 
@@ -209,7 +209,7 @@ class Reader:
     """An open file; see `opened`.
 
     info:    the description
-    entries: the arrays by name, in their order
+    entries: the arrays by name, in file order
     """
 
     def __init__(self, path: str, file: BinaryIO, size: int) -> None:
@@ -221,7 +221,7 @@ class Reader:
             raise damaged(
                 path,
                 "header",
-                f"its length is {length} of {size} bytes: truncated or not Kurve's",
+                f"its length is {length} of {size} bytes: not a Kurve file",
             )
         header = file.read(length)
         if len(header) != length:
@@ -229,7 +229,7 @@ class Reader:
         if not header.startswith(PREFIX):
             raise damaged(path, "__metadata__", "Kurve did not write this file")
         _check_digest(path, start, header)
-        # Only one copy of a long header is in memory at a time.
+        # Keeps only one copy of a long header in memory.
         text = header.decode("latin-1")
         del header
         try:
@@ -249,7 +249,7 @@ class Reader:
         self._claimed: set[str] = set()
 
     def read(self, name: str) -> np.ndarray:
-        """The array of that name, newly allocated.
+        """Read the named array into newly allocated memory.
 
         Raises:
             ModelFileError: its checksum does not match.
@@ -271,8 +271,8 @@ class Reader:
     def claim(
         self, name: str, shape: tuple[int | None, ...], dtype: Any = np.float32
     ) -> Entry:
-        """The entry of an array that must exist with this dtype and shape, and that
-        nothing else has claimed; None stands for any size of an axis."""
+        """The entry of an array that must exist with this dtype and shape and that has
+        not been claimed before; None in `shape` matches any length."""
         entry = self.entries.get(name)
         field = f"tensors.{name[:80]}"
         if entry is None or name in self._claimed:
@@ -283,20 +283,20 @@ class Reader:
         )
         if not fits or entry.dtype.newbyteorder("=") != dtype:
             expected = f"{np.dtype(dtype)} {shape}"
-            what = f"it is {entry.dtype.name} {entry.shape}, and must be {expected}"
+            what = f"it is {entry.dtype.name} {entry.shape}, but must be {expected}"
             raise damaged(self.path, field, what)
         self._claimed.add(name)
         return entry
 
     def expect_all_claimed(self) -> None:
-        """Refuse arrays that have not been claimed."""
+        """Refuse a file with arrays that nothing has claimed."""
         for name in self.entries:
             if name not in self._claimed:
                 what = "it is unknown"
                 raise damaged(self.path, f"tensors.{name[:80]}", what)
 
     def check(self, name: str) -> None:
-        """Compare an array with its checksum, without keeping it in memory."""
+        """Verify an array's checksum without keeping the array in memory."""
         self._read_array(name, None)
 
     def _read_array(self, name: str, into: np.ndarray | None) -> None:
@@ -329,7 +329,7 @@ def _check_digest(path: str, start: bytes, header: bytes) -> None:
 
 
 def _metadata(path: str, header: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """The text of the description, and the checksums of the arrays by name."""
+    """The description as text, and the arrays' checksums by name."""
     metadata = header.pop("__metadata__", None)
     texts = isinstance(metadata, dict) and all(
         isinstance(value, str) for value in metadata.values()
@@ -362,7 +362,7 @@ def _info(path: str, text: str) -> dict[str, Any]:
 def _entries(
     path: str, header: dict[str, Any], sums: dict[str, str], size: int
 ) -> dict[str, Entry]:
-    """The arrays, checked to be contiguous in `size` bytes."""
+    """The entries, checked to cover `size` bytes contiguously."""
     if len(header) > MAX_TENSORS:
         raise damaged(path, "tensors", f"there are more than {MAX_TENSORS}")
     entries: dict[str, Entry] = {}
@@ -383,7 +383,7 @@ def _entries(
 
 
 def _entry(path: str, name: str, given: Any, sha256: str) -> Entry:
-    """One array, its dtype, shape and offsets checked to agree."""
+    """One entry, checked for a consistent dtype, shape and offsets."""
     field = f"tensors.{name[:80]}"
     if not 0 < len(name) <= MAX_NAME:
         raise damaged(path, field, f"its name has {len(name)} characters")
@@ -409,7 +409,7 @@ def _are_sizes(values: Any) -> bool:
 
 
 def _check_holes(path: str, handle: int, size: int) -> None:
-    """Refuse a large file that is nearly all holes."""
+    """Refuse a large sparse file with almost no data."""
     if size <= PIECE or not hasattr(os, "SEEK_DATA"):
         return
     data_bytes = position = 0
@@ -420,7 +420,7 @@ def _check_holes(path: str, handle: int, size: int) -> None:
             data_bytes += position - start
             if data_bytes * MAX_HOLES >= size:
                 break
-    except OSError:  # no more data, or a file system without holes
+    except OSError:  # no more data, or a file system without sparse files
         pass
     else:
         data_bytes = size

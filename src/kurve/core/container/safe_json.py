@@ -9,24 +9,24 @@ from typing import Any
 
 MAX_DEPTH = 32
 MAX_TOKENS = 100_000
-"""Most commas, colons and brackets. A value may need 200 times the memory of the two
-bytes that it is written with."""
+"""Maximum number of commas, colons and brackets. A parsed value can take 200 times the
+memory of the two bytes it is written with."""
 
 MAX_DIGITS = 20
 
 _OTHERS = bytes(set(range(256)) - set(b"[]{},:"))
 _OPEN = b"[{"
 PIECE = 1 << 20
-"""Number of characters that are checked together."""
+"""Number of characters to scan at a time."""
 
 
 def parse(text: bytes | str) -> Any:
-    """The value of a JSON text.
+    """Parse JSON text.
 
     Raises:
         ValueError: not JSON in ASCII; nested deeper than `MAX_DEPTH`; more than
             `MAX_TOKENS`; a duplicate key; a number that is not finite or has more than
-            `MAX_DIGITS` digits before its point; a lone surrogate.
+            `MAX_DIGITS` digits before the decimal point; a lone surrogate.
     """
     if not text.isascii():
         raise ValueError("it is not ASCII")
@@ -46,7 +46,7 @@ def parse(text: bytes | str) -> Any:
 
 
 def _check_size(text: str) -> None:
-    """Refuse text that is nested too deeply or has too many values, judging by its
+    """Refuse text that is nested too deeply or has too many values, by counting
     brackets, commas and colons."""
     quotes = signs = depth = 0
     for outside, count in _outside(text):
@@ -59,18 +59,18 @@ def _check_size(text: str) -> None:
         for sign in outside.translate(None, b",:"):
             depth += 1 if sign in _OPEN else -1
             if depth > MAX_DEPTH:
-                raise ValueError(f"it nests deeper than {MAX_DEPTH}")
+                raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
 
 
 def _outside(text: str) -> Iterator[tuple[bytes, int]]:
-    """The brackets, commas and colons outside strings, and the number of quotation
-    marks, piece by piece: a copy of the whole text would need memory."""
+    """The brackets, commas and colons outside strings and the number of quotation
+    marks, chunk by chunk, to avoid copying the whole text."""
     start = inside = 0
     while start < len(text):
         piece = text[start : start + PIECE]
         start += PIECE
         tail = len(piece) - len(piece.rstrip("\\"))
-        if tail % 2 and start < len(text):  # it ends within an escape sequence
+        if tail % 2 and start < len(text):  # the chunk ends inside an escape sequence
             piece, start = piece[:-1], start - 1
         plain = piece.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
         if not plain:

@@ -1,4 +1,4 @@
-"""Writing of files in the format of `kurve.core.container.reading`."""
+"""Write files in the format of `kurve.core.container.reading`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def write(
     """Write a file atomically.
 
     Args:
-        info: the description, of types that JSON has.
+        info: the description; its values must be JSON types.
         path: of the file.
-        tensors: float32, float64, int64 or uint8 by name.
+        tensors: arrays of float32, float64, int64 or uint8, by name.
 
     Raises:
-        TypeError: another dtype, or a type that JSON does not have.
-        ValueError: what `read` would refuse: names or a description that are too long,
-            numbers in it that are not finite.
+        TypeError: another dtype, or a value that JSON cannot represent.
+        ValueError: anything `read` would refuse: names or a description that are too
+            long, non-finite numbers.
         OSError: the file cannot be written; the old one is unchanged.
 
     Example:
@@ -60,7 +60,7 @@ def write(
     described, entries, sums, size = _checked("save", info, arrays)
     try:
         with replacing(path) as file:
-            file.write(bytes(8 + size))  # the header comes last: it has the checksums
+            file.write(bytes(8 + size))  # written last, because it holds the checksums
             for name, array in arrays.items():
                 sums[name] = _write_array(file, array)
             header = _header(described, entries, sums)
@@ -73,14 +73,14 @@ def write(
 
 
 def check(where: str, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Refuse what `write` would refuse, without writing."""
+    """Raise the errors that `write` would, without writing."""
     _checked(where, info, tensors)
 
 
 def _checked(
     where: str, info: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> tuple[str, dict[str, Any], dict[str, str], int]:
-    """The text of the description, the entries of the arrays, zeros for their
+    """The description as text, the entries of the arrays, zeros in place of their
     checksums, and the size of the header."""
     entries: dict[str, Any] = {}
     offset = 0
@@ -97,9 +97,10 @@ def _checked(
     size = len(_header(described, entries, sums))
     if size > MAX_HEADER or len(arrays) > MAX_TENSORS:
         raise ValueError(
-            f"[{where}] names and description must fit into {MAX_HEADER} bytes of a "
-            f"file, with at most {MAX_TENSORS} arrays. Received: {size} bytes, "
-            f"{len(arrays)} arrays. Try shorter or fewer names, levels or layers."
+            f"[{where}] names and description must fit into {MAX_HEADER} "
+            f"bytes of a file, with at most {MAX_TENSORS} arrays. "
+            f"Received: {size} bytes, {len(arrays)} arrays. "
+            "Try shorter or fewer names, levels or layers."
         )
     return described, entries, sums, size
 
@@ -126,8 +127,8 @@ def _described(where: str, info: Mapping[str, Any]) -> str:
         parse(text.encode())
     except ValueError as error:
         raise ValueError(
-            f"[{where}] the configuration cannot be written. Reason: {error}. Try "
-            "finite numbers, and fewer of them."
+            f"[{where}] the configuration cannot be written: {error}. Try "
+            "fewer numbers, all of them finite."
         ) from error
     return text
 
@@ -136,9 +137,9 @@ def _plain(where: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(
-        f"[{where}] a configuration must be made of numbers, texts, lists and tables. "
+        f"[{where}] a configuration must consist of numbers, strings, lists and dicts. "
         f"Received: {value!r} of type {type(value).__name__}. "
-        "Try a get_config that returns the arguments of the constructor."
+        "Try a get_config that returns the constructor's arguments."
     )
 
 
@@ -151,8 +152,8 @@ def _header(described: str, entries: dict[str, Any], sums: dict[str, str]) -> by
 
 
 def _write_array(file: BinaryIO, array: np.ndarray) -> str:
-    """Write an array and return the SHA-256 of what was written, even if another thread
-    changes the array in the meantime."""
+    """Write an array and return the SHA-256 of the bytes written, even if another
+    thread changes the array meanwhile."""
     raw = array.reshape(-1).view(np.uint8)
     digest = hashlib.sha256()
     for start in range(0, len(raw), PIECE):

@@ -17,7 +17,7 @@ gradients against finite differences.
 * `python`: formulas that run as they are written.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
-* `metrics`: what is accumulated during an epoch.
+* `metrics`: what is accumulated over an epoch.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from kurve.ops.formula import Update
 from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 
 Target = tuple[np.ndarray | None, np.ndarray, bool]
-"""Of a head: y, None where nothing reads it; samples' weights; whether there are any,
-and not all 1 because none were given."""
+"""Targets of a head: y (None if nothing reads it), sample weights, and whether weights
+were passed rather than filled in with 1."""
 
 
 class ReferenceProgram:
-    """A plan run in NumPy. An overflow shows in the results, not as a warning."""
+    """A plan run in NumPy. Overflows show in the results, not as warnings."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -64,8 +64,8 @@ class ReferenceProgram:
     def predict(self, state: State, x: Any) -> Any:
         if self._predictor is not self:
             return self._predictor.predict(state, x)
-        # One row after the other: a matrix product of many rows may round a row
-        # differently than a product of one.
+        # Row by row: a matrix product of many rows can round a row differently than the
+        # product of that row alone.
         dtype, xs = state.params.dtype, x if isinstance(x, tuple) else (x,)
         heads = self.plan.heads
         outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
@@ -95,8 +95,8 @@ class ReferenceProgram:
     def jacobian(self, state: State, x: Any) -> tuple[np.ndarray, np.ndarray]:
         if self._predictor is not self:
             return self._predictor.jacobian(state, x)
-        # The chain rule from one output of one sample back to every variable, again
-        # and again: the slope at that output is 1, at the others 0.
+        # The chain rule from one output of one sample to all variables, repeatedly:
+        # the output gradient is 1 there and 0 at all other outputs.
         dtype = state.params.dtype
         xs = [a.astype(dtype) for a in (x if isinstance(x, tuple) else (x,))]
         (head,) = self.plan.heads
@@ -133,7 +133,7 @@ class ReferenceProgram:
     def _rows(
         self, state: State, batches: Batches, step: int
     ) -> tuple[list[np.ndarray], list[Target]]:
-        """The inputs of one step's batch, and y and weights of each head."""
+        """The inputs of the batch of one step, and y and weights of each head."""
         rows, dtype = batches.rows(step), state.params.dtype
         self.plan.check_rows(int(batches.bounds[step + 1] - batches.bounds[step]))
         xs = [x[rows].astype(dtype) for x in batches.inputs]
@@ -145,7 +145,7 @@ class ReferenceProgram:
         return xs, targets
 
     def _given(self, xs: list[np.ndarray], targets: list[Target]) -> list[np.ndarray]:
-        """The values that come from outside; NaN for a target that is not there."""
+        """The plan's inputs and targets; NaN for a missing target."""
         n, given = len(xs[0]), list(xs)
         for shape, (y, *_) in zip(self.plan.targets, targets, strict=False):
             y = np.full((n, *shape), np.nan, xs[0].dtype) if y is None else y
@@ -153,8 +153,8 @@ class ReferenceProgram:
         return given
 
     def _drawn(self, state: State, rows: int) -> dict[int, np.ndarray]:
-        """What the ops give, for that many rows, that do not read them: random numbers,
-        and states from the batch before."""
+        """What ops produce for that many rows without reading values: random numbers,
+        and states from the previous batch."""
         x = np.zeros(rows, state.params.dtype)
         return {
             i: OPS[op.kind][0](op, x, state, False)[0]
@@ -165,7 +165,7 @@ class ReferenceProgram:
     def _keep_states(
         self, state: State, caches: list[Cache], rows: slice = slice(None)
     ) -> None:
-        """Write the states that go to the next batch, of all rows or of these."""
+        """Store the states for the next batch, for all rows or the given ones."""
         for op, cache in zip(self.plan.ops, caches, strict=True):
             if op.kind == "keep_states":
                 for role, value in STATISTICS[op.kind](op, cache, state).items():
@@ -179,15 +179,15 @@ class ReferenceProgram:
         training: bool,
         drawn: Mapping[int, np.ndarray] | None = None,
     ) -> tuple[list[np.ndarray], list[Cache]]:
-        """All values, and what each op saves for the backward pass. `drawn` is what
-        random ops give, where these rows are a part of several."""
+        """All values, and what each op saves for the backward pass. `drawn` is the
+        output of random ops, if these rows are part of a larger batch."""
         return forward(self.plan, state, given, training, drawn)
 
     def _loss(
         self, state: State, targets: list[Target], values: list[np.ndarray]
     ) -> tuple[float, list[float], dict[int, np.ndarray]]:
-        """Loss of a batch, weighted and with penalties; the loss of each head; and the
-        gradient of the first with respect to the values that losses read."""
+        """Loss of a batch, with weights and penalties; the loss of each head; and the
+        gradient of the total loss for the values that losses read."""
         loss, losses = 0.0, []
         gradients: dict[int, np.ndarray] = {}
         for head, target in zip(self.plan.heads, targets, strict=True):
@@ -228,7 +228,7 @@ class ReferenceProgram:
     def _gradient(
         self, state: State, batches: Batches, step: int, totals: np.ndarray
     ) -> tuple[float, np.ndarray, list[Cache]]:
-        """Forward, loss, and the chain rule from the loss back to every variable; and
+        """Forward pass, loss and backward pass: the gradient of every variable, and
         what the ops saved."""
         xs, targets = self._rows(state, batches, step)
         values, caches = self._forward(state, self._given(xs, targets), training=True)
@@ -245,15 +245,15 @@ class ReferenceProgram:
     def _backward(
         self, state: State, gradients: dict[int, np.ndarray], caches: list[Cache]
     ) -> np.ndarray:
-        """From the gradients of the values that losses read to that of every trainable
-        variable (P,). Where a value is read twice, or a variable used twice, gradients
-        add."""
+        """From the gradients of the values that losses read to the gradient of every
+        trainable variable (P,). Gradients add up if a value or variable is used more
+        than once."""
         return backward(self.plan, state, gradients, caches)[0]
 
     def _statistics(
         self, state: State, caches: list[Cache]
     ) -> list[tuple[VariableSpec, np.ndarray]]:
-        """The buffers that a step writes, with their new values."""
+        """The buffers that a step updates, with their new values."""
         return [
             (op.buffers[role], value)
             for op, cache in zip(self.plan.ops, caches, strict=True)
@@ -297,7 +297,8 @@ class ReferenceProgram:
             elif due:
                 if update.decays:
                     w -= w * float(attrs["weight_decay"]) * learning_rate
-                scalars = state.scalars.copy()  # every variable sees the same step
+                # So that every variable sees the same step.
+                scalars = state.scalars.copy()
                 OPTIMIZERS[optimizer.kind](w, g, own, scalars, *numbers, attrs)
             if update.after is not None:
                 apply_rule(update.after, w, g, own, *numbers)
@@ -363,7 +364,7 @@ class ReferenceProgram:
                 raise NonFiniteError(what, step, learning_rate)
 
     def _name_of_loss(self, totals: np.ndarray) -> str:
-        """Of several, the first output's whose sum of losses is not finite."""
+        """Name the first output whose sum of losses is not finite."""
         heads = self.plan.heads
         for head, total in zip(heads, totals[2:], strict=False):
             if len(heads) > 1 and head.name and not np.isfinite(total):
@@ -373,7 +374,7 @@ class ReferenceProgram:
     def _refuse(
         self, what: str, vector: np.ndarray, step: int, learning_rate: float
     ) -> None:
-        """Raise where the vector (P,) is not finite."""
+        """Raise if the vector (P,) is not finite."""
         if np.isfinite(vector).all():
             return
         for slot in self.plan.params:
@@ -386,8 +387,8 @@ def _row(drawn: dict[int, np.ndarray], i: int) -> dict[int, np.ndarray]:
 
 
 def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) -> None:
-    """Update `state` and `totals` after a step. A Ctrl-C that comes between two of
-    these lines takes effect after all of them."""
+    """Update `state` and `totals` after a step. A Ctrl-C that arrives between these
+    lines takes effect after all of them."""
     interrupt: KeyboardInterrupt | None = None
     while True:
         try:
@@ -403,14 +404,14 @@ def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) ->
 
 
 def _has_rules(optimizer: Spec) -> bool:
-    """Whether it is formulas that change the variables."""
+    """Whether formulas update the variables."""
     return isinstance(optimizer, OptimizerSpec) and any(
         update.rule is not None for update in optimizer.updates
     )
 
 
 class ReferenceEngine:
-    """Runs plans in NumPy; see the module."""
+    """Runs plans in NumPy; see the module docstring."""
 
     name = "reference"
 
@@ -444,7 +445,7 @@ class ReferenceEngine:
 
 
 def _divisor(reduction: str, target: Target, rows: int) -> float:
-    """What the weighted sum of a batch's rows is divided by, see `Head.reduction`."""
+    """The divisor of a batch's weighted sum of rows, see `Head.reduction`."""
     _, weights, given = target
     if reduction == "sum" or (reduction == "sum_if_weighted" and given):
         return 1
@@ -456,8 +457,8 @@ def _divisor(reduction: str, target: Target, rows: int) -> float:
 def _as_rows(
     y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flatten the axes between the batch and the outputs: y (R, O) or (R, 1) class
-    numbers, prediction (R, O), and each row the weight of its sample (R,)."""
+    """Flatten the axes between the batch and the outputs: y to (R, O) or class numbers
+    (R, 1), prediction to (R, O), with the weight of its sample for each row (R,)."""
     outputs = prediction.shape[-1] if prediction.ndim > 1 else 1
     rows_p = prediction.reshape(-1, outputs)
     rows_w = np.repeat(weights, len(rows_p) // len(weights))
@@ -475,8 +476,8 @@ def forward(
     """All values of a plan for a batch, and what each op saves for `backward`.
 
     Args:
-        given: the values from outside.
-        drawn: what random ops give, where these rows are a part of several.
+        given: the plan's inputs and targets.
+        drawn: output of random ops, if these rows are part of a larger batch.
     """
     values, caches = list(given), []
     for i, op in enumerate(plan.ops):
@@ -499,9 +500,9 @@ def backward(
     gradients: Mapping[int, np.ndarray],
     caches: Sequence[Cache],
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The chain rule from some values back: the gradient of every trainable variable
-    (P,), and those of the values that come from outside. Where a value is read twice,
-    or a variable used twice, gradients add."""
+    """The backward pass: from the gradients of some values to those of every trainable
+    variable (P,) and of the plan's inputs and targets. Gradients add up if a value or
+    variable is used more than once."""
     slopes, first = dict(gradients), plan.given
     gradient = np.zeros_like(state.params)
     for i in reversed(range(len(plan.ops))):

@@ -1,10 +1,11 @@
 """Elementwise activations and their derivatives, both as functions of z = x @ W + b.
 
-Two affine maps need an activation between them: (x A + a) B + b = x (A B) + (a B + b)
-is again an affine map, so without one a deep network is no better than a single layer.
+Between two affine maps there must be an activation: (x A + a) B + b = x (A B) + (a B +
+b) is again an affine map, so without one a deep network is no better than a single
+layer.
 
 `alpha` is the parameter of some activations (the slope of leaky_relu, the scale of elu,
-the frequency of snake); all functions take it.
+the frequency of snake); all functions accept it.
 """
 
 from __future__ import annotations

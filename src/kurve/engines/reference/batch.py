@@ -1,4 +1,4 @@
-"""Numbers of a whole batch, and random ones."""
+"""Batch reductions and random numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_UNIFORM = 1.0 - 2.0**-24
 def reduce_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y_b = the sum, the mean or the maximum of all samples, for each sample b."""
+    """y_b = the sum, mean or maximum over all samples, for each sample b."""
     if op.attrs["mode"] == "max":
         y = x.max(axis=0)
     else:
@@ -30,8 +30,8 @@ def reduce_forward(
 def reduce_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dx_b = the sum of dy over the samples, over their number for a mean; that of a
-    maximum goes to the first sample that has it."""
+    """dx_b = the sum of dy over the samples, divided by their number for a mean; for a
+    maximum, it goes to the first sample that attains it."""
     if op.attrs["mode"] != "max":
         return reduce_forward(op, dy, state, True)[0], {}
     x, dx = cache, np.zeros_like(dy)
@@ -40,9 +40,9 @@ def reduce_backward(
 
 
 def normal(op: Op, state: State, count: int) -> np.ndarray:
-    """Standard normal numbers of a step, float64: elements 2k and 2k + 1 of the batch
+    """Standard normal numbers for a step, float64: elements 2k and 2k + 1 of the batch
     are sqrt(-2 log u) cos(2 pi v) and sqrt(-2 log u) sin(2 pi v), with u and v from the
-    words of those numbers. Source: Box & Muller 1958."""
+    words with those indices. Source: Box & Muller 1958."""
     half = -(-count // 2)
     u, v = _uniform(op, state, 2 * half).reshape(half, 2).T
     radius, angle = np.sqrt(-2.0 * np.log(u)), 2.0 * np.pi * v
@@ -56,9 +56,9 @@ def _uniform(op: Op, state: State, count: int) -> np.ndarray:
 def random_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """Random numbers of the step for each sample of x, or the same for all, in
-    prediction too: standard normal, or uniform in (0, 1), element e of the batch (or of
-    a sample) from word e."""
+    """Random numbers of the step for each sample of x, or the same for all, also in
+    prediction: standard normal, or uniform in (0, 1), with element e of the batch (or
+    of a sample) from word e."""
     shape = (1 if op.attrs.get("shared") else len(x), *op.out_shape)
     if op.attrs["distribution"] == "normal":
         y = normal(op, state, math.prod(shape))

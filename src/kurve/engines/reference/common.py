@@ -1,4 +1,4 @@
-"""Shared by the modules of ops: variables in flat vectors, planes, and types."""
+"""Shared helpers for ops: variables in flat vectors, planes, and types."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Arrays = Sequence[np.ndarray]
 
 Forward = Callable[[Op, np.ndarray, State, bool], tuple[np.ndarray, Cache]]
 Backward = Callable[[Op, np.ndarray, Cache, State], tuple[np.ndarray, Gradients]]
-# Of ops of several inputs: lists of arrays, and a gradient for each.
+# For ops with several inputs: lists of arrays, and a gradient for each.
 ForwardMany = Callable[[Op, Arrays, State, bool], tuple[np.ndarray, Cache]]
 BackwardMany = Callable[[Op, np.ndarray, Cache, State], tuple[Arrays, Gradients]]
 Statistics = Callable[[Op, Cache, State], dict[str, np.ndarray]]
 
 
 def view(vector: np.ndarray, slot: Any) -> np.ndarray:
-    """One variable inside its flat vector, without a copy."""
+    """A view of one variable in its flat vector."""
     return vector[slot.offset : slot.end].reshape(slot.shape)
 
 
 def stream_of(op: Op, state: State) -> tuple[int, int, int]:
     """Key, purpose and stream of the op's random numbers in this step, for
-    `kurve.core.rng`: the key is a seed of the op's own, or the model's."""
+    `kurve.core.rng`; the key is the op's own seed or the model's."""
     key = int(op.attrs.get("seed", state.seed))
     return key, rng.DROPOUT + int(op.attrs["stream"]), state.step
 
 
 def total(x: np.ndarray, axis: int) -> np.ndarray:
-    """The sum along an axis, accumulated in float64: NumPy adds rows one after another,
-    and the error of such a sum in float32 grows with its length."""
+    """The sum along an axis, accumulated in float64: NumPy adds rows sequentially,
+    and the float32 error of such a sum grows with its length."""
     return np.asarray(x.sum(axis=axis, dtype=np.float64).astype(x.dtype))
 
 

@@ -1,7 +1,7 @@
-"""Convolution: a sum over the positions in the kernel.
+"""Convolution as a sum over kernel positions.
 
-A kernel of one element is a dense layer at every pixel; a larger one is the sum of one
-such layer for each of its positions (i, j), applied to pixels shifted by (i, j).
+A 1 x 1 kernel is a dense layer at every pixel; a larger kernel is the sum of one
+such layer for each position (i, j), applied to pixels shifted by (i, j).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dz = dy f'(z); for every position, with the pixels x under it:
+    """dz = dy f'(z); for every kernel position, with the pixels x under it:
     dkernel[i, j] = x^T dz and dx += dz kernel[i, j]^T. Source: LeCun et al. 1989."""
     padded, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
@@ -77,9 +77,8 @@ def kernel_of(op: Op, state: State) -> np.ndarray:
 def positions(
     op: Op, size: str = "kernel", places: Shape | None = None
 ) -> Iterator[tuple[int, int, Pixels]]:
-    """Each position (i, j) in a window, and the pixels of a padded plane under it as
-    the window moves over the plane: one for each pixel of the output, or of
-    `places`."""
+    """Yield each position (i, j) of a window with the pixels of a padded plane under it
+    as the window moves: one for each output pixel, or for each of `places`."""
     counts = plane_shape(places or op.out_shape)[:2]
     rows, columns = (
         [

@@ -1,4 +1,4 @@
-"""Convolution of volumes: a sum over the positions in the kernel, as for images."""
+"""3D convolution as a sum over kernel positions, as for images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dz = dy f'(z); for every position, with the elements x under it:
+    """dz = dy f'(z); for every kernel position, with the elements x under it:
     dkernel[i, j, k] = x^T dz and dx += dz kernel[i, j, k]^T."""
     padded, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
@@ -69,8 +69,8 @@ def _pads(op: Op) -> list[tuple[int, int]]:
 
 
 def _positions(op: Op) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each position (i, j, k) in the kernel, and the elements of a padded batch under
-    it as the kernel moves."""
+    """Yield each kernel position (i, j, k) with the elements of a padded batch under it
+    as the kernel moves."""
     taps, along = [], []
     for axis, count in zip("dhw", op.out_shape, strict=False):
         size, stride, dilation = (

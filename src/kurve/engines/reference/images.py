@@ -1,4 +1,4 @@
-"""Images moved at random: translation, rotation and mirroring."""
+"""Random image transformations: translation, rotation, zoom and flips."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Tap = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y[h, w] = x at the position that (h, w) comes from, interpolated between pixels:
-    a weighted sum of the nearest pixels. x (B, H, W, C) -> y the same."""
+    """y[h, w] = x at the source position of (h, w), interpolated: a weighted sum of the
+    nearest pixels. x (B, H, W, C) -> y of the same shape."""
     if not training:
         return x, None
     rows, columns = origins(op, drawn(op, state, len(x)))
@@ -34,11 +34,11 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """Each pixel gets the dy of all pixels that it contributed to, with the same
+    """Each pixel receives the dy of all pixels it contributed to, with the same
     weights."""
     if cache is None:
         return dy, {}
-    dx, batch = np.zeros(dy.shape), _numbers(len(dy))  # float64: sums may be long
+    dx, batch = np.zeros(dy.shape), _numbers(len(dy))  # float64: sums can be long
     for h, w, weight, inside in cache:
         factor = (weight * inside).astype(dy.dtype)[..., None]
         np.add.at(dx, (batch, h, w), factor * dy)
@@ -53,8 +53,8 @@ def drawn(op: Op, state: State, count: int) -> np.ndarray:
 
 
 def origins(op: Op, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column that each pixel (h, w) of the result comes from: float64
-    (B, H, W) each, from the two draws u and v of an image.
+    """Source row and column of each output pixel (h, w): float64
+    (B, H, W) each, from the two draws u and v per image.
 
     translation  h - dh, w - dw, with dh = H (height_low + (height_high - height_low) u)
                  and dw of the width by v
@@ -96,7 +96,7 @@ def origins(op: Op, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def taps(op: Op, rows: np.ndarray, columns: np.ndarray) -> list[Tap]:
     """The pixels whose weighted sum is the result: row and column (B, H, W), weight,
-    and whether it is inside the image (matters for fill_mode="constant"); in the order
+    and whether the pixel is inside the image (for fill_mode="constant"); in the order
     (upper, left), (upper, right), (lower, left), (lower, right)."""
     sides = []
     for position, size in zip((rows, columns), op.in_shape, strict=False):
@@ -116,7 +116,7 @@ def taps(op: Op, rows: np.ndarray, columns: np.ndarray) -> list[Tap]:
 
 
 def _pixel(op: Op, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pixel to read for `index`, which may lie outside, and whether to read one
+    """The pixel to read for `index`, which can lie outside, and whether to read one
     (with fill_mode="constant" there is none outside)."""
     mode, inside = str(op.attrs["fill_mode"]), np.ones(index.shape, bool)
     if mode == "wrap":

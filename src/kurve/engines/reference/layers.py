@@ -1,8 +1,8 @@
-"""What each op computes, forward and backward.
+"""Basic ops, forward and backward.
 
 The chain rule, one op at a time: an op that maps x to y receives dy = dL/dy and returns
 dx = dL/dx, and dL/d(variable) for each of its variables. The first axis of an array
-counts the samples; `dense` and `softmax` work on the last axis, and the axes before it
+is the batch axis; `dense` and `softmax` work on the last axis, and the axes before it
 are flattened into rows.
 """
 
@@ -131,7 +131,7 @@ def dropout_forward(
 ) -> tuple[np.ndarray, Cache]:
     """In training each element is set to 0 with probability `rate` and the others are
     scaled by 1 / (1 - rate), which keeps the mean; rate 1 drops all of them.
-    Source: Srivastava et al. 2014. With `alpha`, what is dropped becomes l, the lowest
+    Source: Srivastava et al. 2014. With `alpha`, dropped elements become l, the lowest
     value of selu, and y = a x + b or a l + b with a = ((1 - rate) (1 + rate l^2))^-1/2
     and b = -a l rate, which keep mean and variance. Source: Klambauer et al. 2017."""
     rate = float(op.attrs["rate"])
@@ -146,7 +146,7 @@ def dropout_forward(
         low = -SELU_ALPHA * SELU_SCALE
         scale = ((1.0 - rate) * (1.0 + rate * low**2)) ** -0.5
     mask = np.where(kept, x.dtype.type(scale), x.dtype.type(0))
-    if shared > 1:  # a channel is dropped at all positions of its block or at none
+    if shared > 1:  # drop a channel at all positions of its block or at none
         mask = np.repeat(mask.reshape(-1, 1, channels), shared, axis=1)
     mask = mask.reshape(x.shape)
     y = x * mask
@@ -200,7 +200,7 @@ def normalization_forward(
 ) -> tuple[np.ndarray, Cache]:
     """y = (x - mean) / max(sqrt(variance), epsilon), or its inverse.
 
-    mean and variance (C,) are repeated over the flattened sample.
+    mean and variance (C,) are repeated along the flattened sample.
     """
     mean = view(state.buffers, op.buffers["mean"])
     variance = view(state.buffers, op.buffers["variance"])
@@ -216,7 +216,7 @@ def normalization_forward(
 def normalization_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dx = dy times the derivative, which is the factor of x."""
+    """dx = dy times the factor of x."""
     factor = cache
     return (dy.reshape(len(dy), -1, factor.size) * factor).reshape(dy.shape), {}
 
@@ -263,11 +263,11 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "keep_states": (states.keep_forward, states.keep_backward),
     "python": (python.python_forward, python.python_backward),
 }
-"""Those that take any number of inputs."""
+"""Ops with any number of inputs."""
 
 STATISTICS: dict[str, Statistics] = {
     "batch_normalization": scaling.batch_statistics,
     "masked_batch_normalization": scaling.batch_statistics,
     "keep_states": states.kept,
 }
-"""The new values of the buffers that a training step writes, by kind of op."""
+"""Functions for the buffers that a training step updates, by kind of op."""

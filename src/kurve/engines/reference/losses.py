@@ -1,16 +1,16 @@
 """Losses: the value of every row and its derivative with respect to the prediction.
 
-A row is a sample, or a position in a sample whose output has more axes; it has O
-outputs. Each function takes y and p (R, O) and gives values (R,) and dvalues/dp (R, O).
-Losses with several outputs for each of T targets take y (R, T). The loss of a batch is
-the sum of weight x value over the rows, divided by R.
+A row is a sample, or one position of a sample if the output has more axes; it has O
+outputs. Each function takes y and p (R, O) and returns values (R,) and dvalues/dp (R,
+O). Losses with several outputs per target take y (R, T) for T targets. The loss of a
+batch is the sum of weight x value over the rows, divided by R.
 
 At the limits of float32 every engine gives these results:
 
-* The term of an element is computed in the dtype of p, and is infinite if it
-  overflows: a squared error of 1e20. |e|, log cosh e and a cross-entropy from logits
-  are no larger than their arguments, and finite up to the largest number.
-* The terms of a row are added up in float64, so a mean is finite if its terms are.
+* Elementwise terms are computed in the dtype of p, and become infinite if they
+  overflow, like the square of 1e20. |e|, log cosh e and cross-entropy from logits
+  never exceed their arguments, so they are finite up to the largest number.
+* The terms of a row are summed in float64, so a mean is finite if its terms are.
 * A class with y = 0 contributes nothing, however small its probability: 0 log 0 = 0.
 * NaN in p gives NaN.
 """
@@ -29,7 +29,7 @@ Result = tuple[np.ndarray, np.ndarray]
 Attrs = Mapping[str, float | int | str | bool]
 
 MIN_VARIANCE = 1e-6
-"""Keeps the variance of `gaussian_nll` above 0."""
+"""Keeps the variance in `gaussian_nll` positive."""
 
 
 def mean_squared_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
@@ -77,7 +77,7 @@ def binary_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
 
 
 def categorical_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
-    """-sum_i y_i log p_i with p scaled to sum 1; from logits p = softmax(logits)."""
+    """-sum_i y_i log p_i with p scaled to sum to 1; from logits p = softmax(logits)."""
     smoothing = float(attrs["label_smoothing"])
     y = y * (1.0 - smoothing) + smoothing / p.shape[-1]
     if attrs["from_logits"]:
@@ -125,10 +125,9 @@ def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
 
 
 def pinball(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
-    """max(q e, (q - 1) e) with e = y - p, whose mean is smallest at the q-quantile of
-    y.
+    """max(q e, (q - 1) e) with e = y - p; its mean is minimal at the q-quantile of y.
 
-    p (R, T Q) holds all Q quantiles of the first target, then of the second, ...
+    p (R, T Q) holds the Q quantiles of the first target, then of the second, ...
     Source: Koenker & Bassett 1978.
     """
     count = int(attrs["quantiles"])
@@ -146,13 +145,13 @@ def _mean(terms: np.ndarray) -> np.ndarray:
 
 
 def _sum(terms: np.ndarray) -> np.ndarray:
-    """Sum over the last axis, which is kept: (R, 1), in the terms' dtype."""
+    """Sum over the last axis with keepdims: (R, 1), in the dtype of the terms."""
     total = terms.sum(axis=-1, keepdims=True, dtype=np.float64)
     return np.asarray(total.astype(terms.dtype))
 
 
 def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p clipped away from 0 and 1, and the derivative of the clip: 1 inside, else 0."""
+    """p clipped away from 0 and 1, and the derivative of clipping: 1 inside, else 0."""
     low, high = p.dtype.type(EPSILON), p.dtype.type(1.0) - p.dtype.type(EPSILON)
     return np.clip(p, low, high), ((p >= low) & (p <= high)).astype(p.dtype)
 

@@ -12,7 +12,7 @@ from kurve.plan import Op
 
 
 def _inputs(op: Op, xs: Arrays, state: State) -> list[np.ndarray]:
-    """The inputs, the variables and the constants: the tape's inputs."""
+    """The tape's inputs: the op's inputs, variables and constants."""
     batched = [_aligned(x, op) for x in xs]
     variables = [view(state.params, slot) for slot in op.params.values()]
     constants = [view(state.buffers, slot) for slot in op.buffers.values()]
@@ -20,7 +20,8 @@ def _inputs(op: Op, xs: Arrays, state: State) -> list[np.ndarray]:
 
 
 def _aligned(x: np.ndarray, op: Op) -> np.ndarray:
-    """x with axes of 1 behind the batch, as many as the output has."""
+    """x with axes of size 1 inserted after the batch axis to match the output's
+    rank."""
     missing = len(op.out_shape) + 1 - x.ndim
     return x.reshape(len(x), *(1,) * missing, *x.shape[1:])
 
@@ -28,7 +29,7 @@ def _aligned(x: np.ndarray, op: Op) -> np.ndarray:
 def map_forward(
     op: Op, xs: Arrays, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = f(x, variables) element by element; shapes broadcast as NumPy's do."""
+    """y = f(x, variables) element by element; shapes broadcast as in NumPy."""
     assert op.tape is not None
     (y,) = run(op.tape, RULES, _inputs(op, xs, state))
     return np.broadcast_to(y, (len(xs[0]), *op.out_shape)).astype(xs[0].dtype), xs
@@ -37,12 +38,12 @@ def map_forward(
 def map_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[Arrays, Gradients]:
-    """dx = dy df/dx, summed over the elements that each number was repeated for."""
+    """dx = dy df/dx, summed over broadcast axes."""
     assert op.tape is not None
     inputs = _inputs(op, cache, state)
     wanted = range(len(inputs) - len(op.buffers))
     found = run(gradient(op.tape, RULES, wanted), RULES, [*inputs, dy])
-    # A constant has an input only for the number of samples, of any shape.
+    # A constant's input only provides the number of samples and can have any shape.
     parts = [
         unbroadcast(np.broadcast_to(g, dy.shape), a.shape)
         if a.ndim <= dy.ndim
@@ -55,7 +56,7 @@ def map_backward(
 
 
 def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The gradient of an array of this shape that was repeated to `gradient`'s."""
+    """Sum a gradient over broadcast axes, back to `shape`."""
     for _ in range(gradient.ndim - len(shape)):
         gradient = total(gradient, axis=0)
     for axis, size in enumerate(shape):

@@ -1,9 +1,9 @@
 """Metrics: what a batch adds to a metric's float64 accumulators.
 
-Most metrics, and every loss used as a metric, are weighted means of a value of each
-row, with the accumulators [sum of weight x value, sum of weight]. The others count: see
-`COUNTS`. A row whose class number is the attribute `ignore_class` has the value 0; with
-weights it has none. So it is in Keras.
+Most metrics, and every loss used as a metric, are weighted means of one value per row,
+with the accumulators [sum of weight x value, sum of weight]. The others have their own:
+see `COUNTS`. As in Keras, a row whose class number equals the attribute `ignore_class`
+has the value 0, and with weights it does not count.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from kurve.engines.reference.losses import LOSSES, Attrs, mean_squared_error
 
 
 def accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """Fraction of a row's outputs that equal their target."""
+    """Fraction of outputs in a row that equal their targets."""
     return np.mean(y == p, axis=-1)
 
 
 def binary_accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """Fraction of a row's outputs on the right side of the threshold."""
+    """Fraction of outputs in a row on the right side of the threshold."""
     return np.mean(y == (p > float(attrs["threshold"])), axis=-1)
 
 
 def categorical_accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """1 where the largest output is that of the one-hot class."""
+    """1 if the largest output is that of the one-hot class."""
     return y.argmax(axis=-1) == p.argmax(axis=-1)
 
 
 def sparse_categorical_accuracy(
     y: np.ndarray, p: np.ndarray, attrs: Attrs
 ) -> np.ndarray:
-    """1 where the largest output is that of the class number y (R, 1)."""
+    """1 if the largest output is that of the class number y (R, 1)."""
     return y[:, 0].astype(np.int64) == p.argmax(axis=-1)
 
 
 def top_k_categorical_accuracy(
     y: np.ndarray, p: np.ndarray, attrs: Attrs
 ) -> np.ndarray:
-    """1 where fewer than k outputs are larger than that of the one-hot class."""
+    """1 if fewer than k outputs are larger than that of the one-hot class."""
     return _among_largest(y.argmax(axis=-1), p, attrs)
 
 
@@ -60,7 +60,7 @@ def _among_largest(classes: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarr
 
 
 def among_first(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """1 where the class number y (R, 1) is one of the first k outputs."""
+    """1 if the class number y (R, 1) is one of the first k outputs."""
     return np.any(p[:, : int(attrs["k"])] == y, axis=-1)
 
 
@@ -104,7 +104,7 @@ def squared_hinge(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
 
 
 def _signs(y: np.ndarray) -> np.ndarray:
-    """y with 0 as -1 if all numbers of the batch are 0 or 1."""
+    """y with 0 mapped to -1 if all values in the batch are 0 or 1."""
     return 2.0 * y - 1.0 if np.isin(y, (0.0, 1.0)).all() else y
 
 
@@ -115,7 +115,7 @@ def categorical_hinge(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
 
 
 def cosine_similarity(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """sum y p / (|y| |p|), lengths below 1e-7 counting as 1e-7."""
+    """sum y p / (|y| |p|), with norms of at least 1e-7."""
     y, p = y.astype(np.float64), p.astype(np.float64)
     lengths = [np.maximum(np.sqrt(np.sum(a * a, axis=-1)), EPSILON) for a in (y, p)]
     return np.sum(y * p, axis=-1) / lengths[0] / lengths[1]
@@ -139,7 +139,7 @@ def concordance_correlation(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.nd
 
 
 def _centred(a: np.ndarray) -> np.ndarray:
-    """Distances from the mean of the row, in float64."""
+    """Deviations from the row mean, in float64."""
     return np.asarray(a - np.mean(a, axis=-1, keepdims=True, dtype=np.float64))
 
 
@@ -179,7 +179,7 @@ def accumulate(
     totals: np.ndarray,
 ) -> None:
     """Add a batch of rows, y (R, T), p (R, O), to one metric's totals. Weights are 1,
-    (R,), or (R, O) where outputs are counted one by one."""
+    (R,), or (R, O) if outputs are counted individually."""
     plain = weights is None
     weights = np.ones(len(p)) if weights is None else weights.astype(np.float64)
     if kind in COUNTS:
@@ -207,7 +207,7 @@ def _add_spread(
     """r2_score: add rows to [W = sum w, then for each output M = sum w y / W,
     S = sum w (y - M)^2 and sum w (y - p)^2].
 
-    S of two sets together is the sum of theirs and a term for the distance of their
+    S of two sets combined is the sum of both plus a term for the distance of their
     means; sums of squares about zero would cancel if the mean is large. A constant
     output has S = 0. Source: Chan, Golub & LeVeque 1983.
     """
@@ -230,14 +230,14 @@ def _add_spread(
 
 
 UNCHOSEN = -1e10
-"""What an output that is not among the top_k counts as."""
+"""The value assigned to outputs outside the top_k."""
 
 
 def _add_histogram(
     y: np.ndarray, p: np.ndarray, weights: np.ndarray, attrs: Attrs, totals: np.ndarray
 ) -> None:
-    """confusion: add the weight of every output to [whether y != 0][label][number of
-    thresholds below p], a label for each output with multi_label, else one."""
+    """confusion: add the weight of every output to [y != 0][label][number of thresholds
+    below p], with one label per output for multi_label, else one in total."""
     count = int(attrs["thresholds"])
     w = np.broadcast_to(weights.reshape(len(p), -1), p.shape)
     if "label_weights" in attrs:
@@ -259,8 +259,8 @@ def _add_histogram(
 
 
 def _below(p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """How many of the T thresholds are below each p; none for NaN. Even ones are
-    i / (T - 1); with_ends, the first and the last are just outside [0, 1]."""
+    """How many of the T thresholds are below each p; none for NaN. Even thresholds are
+    i / (T - 1); with_ends puts the first and last just outside [0, 1]."""
     count = int(attrs["thresholds"])
     known = np.where(np.isnan(p), p.dtype.type(UNCHOSEN), p)
     if "even" in attrs:
@@ -276,8 +276,8 @@ def _add_class_counts(
     y: np.ndarray, p: np.ndarray, weights: np.ndarray, attrs: Attrs, totals: np.ndarray
 ) -> None:
     """class_counts: add rows to [true positives, false positives, false negatives] of
-    each class, which is predicted where p is above the threshold, or else the largest
-    of its row and not 0."""
+    each class. A class is predicted if p is above the threshold or, without one, if p
+    is the largest of its row and not 0."""
     if "threshold" in attrs:
         positive = p > p.dtype.type(float(attrs["threshold"]))
     else:
@@ -294,9 +294,9 @@ def _add_class_counts(
 def _add_matrix(
     y: np.ndarray, p: np.ndarray, weights: np.ndarray, attrs: Attrs, totals: np.ndarray
 ) -> None:
-    """confusion_matrix: add weights to [class of y][class of p]. Classes are those of
-    the largest element of a row, or numbers cut to integers, with a threshold whether
-    p reaches it; others than 0 to C - 1 do not count."""
+    """confusion_matrix: add weights to [class of y][class of p]. Classes are the argmax
+    of a row, or numbers truncated to integers or, with a threshold, whether p reaches
+    it; classes outside 0 to C - 1 do not count."""
     count = int(attrs["classes"])
     if attrs["largest_output"]:
         p = p.argmax(axis=-1)[:, None]
@@ -319,6 +319,6 @@ COUNTS: dict[str, Callable[..., None]] = {
     "class_counts": _add_class_counts,
     "confusion_matrix": _add_matrix,
 }
-"""Kinds with accumulators of their own."""
+"""Kinds of metrics with special accumulators."""
 
 KINDS = frozenset(ROW_VALUES) | frozenset(LOSSES) | frozenset(COUNTS)

@@ -1,4 +1,4 @@
-"""Ops whose outputs are inputs at other places."""
+"""Ops that rearrange elements: permute, slice and place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def permute_forward(
 def permute_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """The axes return to where they came from."""
+    """Permutes the axes back."""
     return dy.transpose(0, *(1 + np.argsort(op.attrs["axes"]))), {}
 
 
@@ -33,7 +33,7 @@ def slice_forward(
 def slice_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dy at the elements that y consists of, and zeros."""
+    """dy scattered to the selected elements, zero elsewhere."""
     dx = np.zeros((len(dy), *op.in_shape), dy.dtype)
     dx[chosen(op)] = dy.reshape(len(dy), *op.attrs["sizes"])
     return dx, {}
@@ -51,12 +51,12 @@ def place_forward(
 def place_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """The slice of dy where x stands."""
+    """The slice of dy where x was placed."""
     return dy[chosen(op)].reshape(len(dy), *op.in_shape), {}
 
 
 def chosen(op: Op) -> tuple[np.ndarray | slice, ...]:
-    """The elements start + i step of each axis, i < size, to index a batch with."""
+    """Index of a batch that selects elements start + i step, i < size, of each axis."""
     ranges = [
         start + step * np.arange(size)
         for start, size, step in zip(

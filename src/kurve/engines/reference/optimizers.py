@@ -1,7 +1,7 @@
-"""Optimizers: from the gradient g to the next weights w.
+"""Optimizers: update weights w from the gradient g.
 
-Gradient descent goes downhill: w <- w - learning_rate * g. The others also remember
-earlier gradients, in slots: vectors as long as w.
+Gradient descent is w <- w - learning_rate * g. The others also accumulate
+earlier gradients in slots, vectors as long as w.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def adam(
 ) -> None:
     """m <- m + (1 - beta_1) (g - m), v <- v + (1 - beta_2) (g^2 - v), and
     w <- w - alpha m / (sqrt(v) + epsilon) with
-    alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t), which corrects for their start at 0.
+    alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t), which corrects the bias from
+    starting at 0.
 
     Source: Kingma & Ba 2015, the form with "epsilon hat" at the end of section 2;
     amsgrad: Reddi, Kale & Kumar 2018.
@@ -167,7 +168,7 @@ def apply_rule(
     lr: float,
     t: int,
 ) -> None:
-    """Changes w and the slots by a formula; see `Rule`."""
+    """Update w and the slots with a formula; see `Rule`."""
     shapes = rule.formula.inputs
     flat = [w, g, *(s[k][: math.prod(shapes[2 + i])] for i, k in enumerate(rule.slots))]
     arrays = [x.reshape(form) for x, form in zip(flat, shapes, strict=False)]
@@ -182,11 +183,11 @@ def penalty(formula: Formula, w: np.ndarray) -> list[np.ndarray]:
 
 
 def clip(gradients: list[np.ndarray], attrs: Attrs) -> None:
-    """Clip the gradients of the variables in place, by one of three rules.
+    """Clip the gradients of the variables in place, in one of three ways.
 
     clipvalue: each element to [-c, c]; clipnorm: each variable's gradient to norm c;
-    global_clipnorm: all of them together to norm c. Source: Pascanu et al. 2013.
-    Norms are computed in float64, in which no square overflows.
+    global_clipnorm: all gradients together to norm c. Source: Pascanu et al. 2013.
+    Norms are computed in float64, where squares cannot overflow.
     """
     if limit := float(attrs["clipvalue"]):
         for g in gradients:

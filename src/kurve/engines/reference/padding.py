@@ -1,4 +1,4 @@
-"""Layers that enlarge a sample: zeros around it, or each element several times."""
+"""Ops that enlarge a sample: zero padding and upsampling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kurve.plan import Op
 def pad_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """Rows and columns of zeros around the plane."""
+    """Pad a plane with rows and columns of zeros."""
     padded = np.pad(plane(x, op.in_shape), pads(op))
     return padded.reshape(len(x), *op.out_shape), None
 
@@ -36,7 +36,7 @@ def upsample_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
     """y = R x C^T for every channel, where R (P, H) and C (Q, W) are the weights of the
-    rows and columns of x in those of y."""
+    input rows and columns in the output."""
     rows, columns = weights(op, x.dtype)
     y = np.einsum("ph,bhwc,qw->bpqc", rows, plane(x, op.in_shape), columns)
     return y.reshape(len(x), *op.out_shape), (rows, columns)
@@ -47,14 +47,14 @@ def upsample_backward(
 ) -> tuple[np.ndarray, Gradients]:
     """dx = R^T dy C."""
     rows, columns = cache
-    dy_plane = plane(dy, op.out_shape).astype(np.float64)  # sums may be long
+    dy_plane = plane(dy, op.out_shape).astype(np.float64)  # sums can be long
     dx = np.einsum("ph,bpqc,qw->bhwc", rows, dy_plane, columns).astype(dy.dtype)
     return dx.reshape(len(dy), *op.in_shape), {}
 
 
 def weights(op: Op, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """R and C. "nearest": each element `size` times. "bilinear": the output's pixel i
-    lies at (i + 1/2) / size - 1/2, between two of the input's, or beyond the last."""
+    """R and C. "nearest": repeat each element `size` times. "bilinear": output pixel i
+    lies at (i + 1/2) / size - 1/2, between two input pixels or beyond the last one."""
     both = []
     for axis, length in zip("hw", plane_shape(op.in_shape)[:2], strict=True):
         size = number(op, f"size_{axis}")

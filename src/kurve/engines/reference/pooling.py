@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean element of a window, every channel by itself."""
+"""Pooling: the maximum or mean of a window, separately for each channel."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kurve.plan import Op
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = the largest, or the mean, of the elements in a window; padding is never the
-    largest and does not count. Source: LeCun et al. 1990; Riesenhuber & Poggio 1999.
+    """y = the maximum or mean of the elements in a window; padding is never the maximum
+    and does not count. Source: LeCun et al. 1990; Riesenhuber & Poggio 1999.
 
     x (B, H, W, C) -> y (B, P, Q, C)
     """
@@ -24,7 +24,7 @@ def forward(
     padded = np.pad(pixels, pads(op), constant_values=fill)
     seen = np.stack([padded[where] for _, _, where in positions(op, "pool")])
     if largest:
-        y, cache = seen.max(axis=0), seen.argmax(axis=0)  # the first of equals
+        y, cache = seen.max(axis=0), seen.argmax(axis=0)  # ties: the first
     else:
         ones = np.pad(np.ones_like(pixels[:1]), pads(op))
         count = sum(ones[where] for _, _, where in positions(op, "pool"))
@@ -35,9 +35,10 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dy goes to the first largest element of each window, or in equal parts to all."""
+    """dy goes to the first maximum of each window, or in equal parts to all
+    elements."""
     (saved, shape), dy_plane = cache, plane(dy, op.out_shape)
-    dpadded = np.zeros(shape)  # float64: an element may lie in many windows
+    dpadded = np.zeros(shape)  # float64: an element can be in many windows
     for number, (_, _, where) in enumerate(positions(op, "pool")):
         if op.attrs["mode"] == "max":
             dpadded[where] += dy_plane * (saved == number)
@@ -50,7 +51,7 @@ def backward(
 def global_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = the largest, or the mean, of each channel. Source: Lin, Chen & Yan 2014."""
+    """y = the maximum or mean of each channel. Source: Lin, Chen & Yan 2014."""
     pixels = x.reshape(len(x), -1, x.shape[-1])
     if op.attrs["mode"] == "max":
         y, cache = pixels.max(axis=1), pixels.argmax(axis=1)

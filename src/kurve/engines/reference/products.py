@@ -1,4 +1,4 @@
-"""Products of two values."""
+"""Matrix products of two values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _matrices(op: Op, xs: Arrays) -> list[np.ndarray]:
 def matmul_forward(
     op: Op, xs: Arrays, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = a b, matrix by matrix; one that is transposed comes with its last two axes
-    exchanged."""
+    """y = a b, matrix by matrix; transposed matrices have their last two axes
+    swapped."""
     a, b = _matrices(op, xs)
     return a @ b, xs
 

@@ -1,13 +1,12 @@
-"""Recurrent cells: each step of a sequence is seen together with the states that the
-steps before it led to.
+"""Recurrent cells: each step of a sequence is combined with the states from the
+previous step.
 
-The inputs of an op are x (B, T, F) and those that its attrs name: with `masked`, mask
-(B, T), 0 where a step leaves the states as they are; with `initial`, the first states
-(B, H) each, else zeros; with `recurrent_dropout`, factors (B, H) of the h that is
-multiplied with the recurrent kernel, or (B, G, H), one for each gate's part of it. With
-`reverse` the last step is the first. A step's output is its h (with `states`: h and c,
-side by side), in the order in which the steps are done: all of them (B, T, H) with
-`sequences`, else the last one (B, H).
+The inputs of an op are x (B, T, F) and those that its attrs enable: with `masked`, mask
+(B, T), 0 where a step leaves the states unchanged; with `initial`, the initial states
+(B, H) each, else zeros; with `recurrent_dropout`, factors (B, H) of the h multiplied by
+the recurrent kernel, or (B, G, H), one for each gate. With `reverse`, the last step
+comes first. The output of a step is its h (with `states`: h and c, concatenated), in
+processing order: all of them (B, T, H) with `sequences`, else the last one (B, H).
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ States = tuple[np.ndarray, ...]
 
 
 class Cell:
-    """What a cell computes with: f and g, its activations, and their derivatives; W
-    (F, G H), U (H, G H) and b, for its G gates side by side."""
+    """What a cell computes with: its activations f and g and their derivatives; W (F, G
+    H), U (H, G H) and b, for its G gates side by side."""
 
     def __init__(self, op: Op, state: State) -> None:
         self.f, self.df = _functions(op, "activation", "alpha")
@@ -48,10 +47,10 @@ class Cell:
             self.b = view(state.params, op.params["bias"])
 
     def gates(self, z: np.ndarray) -> list[np.ndarray]:
-        """z (B, G H) as G arrays (B, H)."""
+        """Split z (B, G H) into G arrays (B, H)."""
         return np.split(z, z.shape[-1] // self.units, axis=-1)
 
-    # Of h (B, n, H): the same for all gates (n = 1), or one for each of them.
+    # h is (B, n, H): the same for all gates (n = 1), or one per gate.
 
     def recurrent(self, h: np.ndarray, U: np.ndarray) -> np.ndarray:
         """h U, for the first gates of U."""
@@ -76,11 +75,11 @@ class Cell:
 
 
 class Found(NamedTuple):
-    """What a step's backward pass finds.
+    """The gradients from the backward pass of a step.
 
-    dx, dh: of its x, and of the h that was multiplied with U, (B, n, H)
-    direct: of its states, but for dh
-    gradients: of W, U and b
+    dx, dh: for x, and for the h that was multiplied by U, (B, n, H)
+    direct: for the states, without dh
+    gradients: for W, U and b
     """
 
     dx: np.ndarray
@@ -155,8 +154,8 @@ def gru_step(
 
 
 def gru_step_backward(cell: Cell, saved: Any, dstates: States) -> Found:
-    """dn = dh (1 - u) f'(n); dz = dh (h' - f(n)) g'(z); dr = dn n' g'(r); of the
-    products with W [dz, dr, dn], of those with U [dz, dr, dn g(r)]; dh' = dh u."""
+    """dn = dh (1 - u) f'(n); dz = dh (h' - f(n)) g'(z); dr = dn n' g'(r); gradients of
+    the product with W are [dz, dr, dn], with U [dz, dr, dn g(r)]; dh' = dh u."""
     (x, h, before, z, r, n, n_h), (dy,) = saved, dstates
     dz, dn = _through_mix(cell, before, z, n, dy)
     dr = dn * n_h * cell.dg(r)
@@ -187,7 +186,8 @@ def gru_before_step(
 
 
 def gru_before_step_backward(cell: Cell, saved: Any, dstates: States) -> Found:
-    """As `gru_step_backward`, with d(g(r) h') = dn U^T and dr = d(g(r) h') h' g'(r)."""
+    """Like `gru_step_backward`, with d(g(r) h') = dn U^T and dr = d(g(r) h') h'
+    g'(r)."""
     (x, h, before, z, r, n), (dy,) = saved, dstates
     two = 2 * cell.units
     dz, dn = _through_mix(cell, before, z, n, dy)
@@ -207,7 +207,7 @@ def gru_before_step_backward(cell: Cell, saved: Any, dstates: States) -> Found:
 
 
 def scan(step: Step, step_backward: StepBackward) -> tuple[ForwardMany, BackwardMany]:
-    """A cell's forward and backward pass through all steps of a sequence."""
+    """Forward and backward functions that run a cell over all steps of a sequence."""
 
     def forward(
         op: Op, xs: Arrays, state: State, training: bool
@@ -278,7 +278,7 @@ def gru_backward(
 
 
 def _functions(op: Op, name: str, parameter: str) -> tuple[Function, Function]:
-    """An activation and its derivative, of z alone."""
+    """An activation and its derivative as functions of z."""
     kind = str(op.attrs.get(name, "linear"))
     f, df = ACTIVATIONS[kind]
     alpha = float(op.attrs.get(parameter, 0.0))
@@ -288,8 +288,8 @@ def _functions(op: Op, name: str, parameter: str) -> tuple[Function, Function]:
 def _inputs(
     op: Op, xs: Arrays, cell: Cell
 ) -> tuple[np.ndarray, np.ndarray, States, np.ndarray]:
-    """x, whether each step counts (B, T, 1), the first states, and factors of h (B, n,
-    H), for all gates or for each."""
+    """x, the mask (B, T, 1), the initial states, and factors of h (B, n, H), for all
+    gates or for each one."""
     x, *others = xs
     rest = iter(others)
     masks = next(rest)[..., None] != 0 if op.attrs.get("masked") else None
@@ -315,7 +315,7 @@ def _where(mask: np.ndarray, a: States, b: States) -> States:
 def _of_sum(
     cell: Cell, x: np.ndarray, h: np.ndarray, dz: np.ndarray, direct: States
 ) -> Found:
-    """Of z = x W + h U + b: dx = dz W^T, dh = dz U^T, dW = x^T dz, dU = h^T dz."""
+    """For z = x W + h U + b: dx = dz W^T, dh = dz U^T, dW = x^T dz, dU = h^T dz."""
     gradients = {
         "kernel": x.T @ dz,
         "recurrent_kernel": cell.dU(h, dz),
@@ -327,5 +327,5 @@ def _of_sum(
 def _through_mix(
     cell: Cell, before: np.ndarray, z: np.ndarray, n: np.ndarray, dy: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """dz and dn of h = u h' + (1 - u) f(n), u = g(z)."""
+    """dz and dn for h = u h' + (1 - u) f(n), u = g(z)."""
     return dy * (before - cell.f(n)) * cell.dg(z), dy * (1 - cell.g(z)) * cell.df(n)

@@ -1,4 +1,4 @@
-"""Reductions and running sums along axes of a sample."""
+"""Reductions and cumulative sums along axes of a sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kurve.plan import Op
 
 
 def along(op: Op, x: np.ndarray, count: int) -> np.ndarray:
-    """A batch as (outer, n, inner), where n are `count` axes from "axis" on."""
+    """A batch as (outer, n, inner), where n covers `count` axes starting at "axis"."""
     axis = number(op, "axis")
     n = math.prod(op.in_shape[axis : axis + count])
     return x.reshape(-1, n, math.prod(op.in_shape[axis + count :]))
@@ -21,8 +21,8 @@ def along(op: Op, x: np.ndarray, count: int) -> np.ndarray:
 def reduce_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """x (outer, n, inner) -> y (outer, inner): the sum, mean, product, largest or
-    smallest along n, the number of the first largest, or log of the sum of e^x."""
+    """x (outer, n, inner) -> y (outer, inner): sum, mean, product, maximum or minimum
+    along n, index of the first maximum, or logsumexp."""
     elements = along(op, x, number(op, "count"))
     mode = str(op.attrs["mode"])
     y = REDUCTIONS[mode](elements).astype(x.dtype)
@@ -52,18 +52,18 @@ def reduce_backward(
 
 
 def logsumexp(x: np.ndarray) -> np.ndarray:
-    """m + log sum e^(x - m), with m the largest."""
+    """m + log sum e^(x - m), with m the maximum."""
     m = finite(x.max(axis=1))
     return m + np.log(total(np.exp(x - m[:, None]), axis=1))
 
 
 def finite(x: np.ndarray) -> np.ndarray:
-    """x, with 0 in place of infinities."""
+    """x with infinities replaced by 0."""
     return np.where(np.isinf(x), x.dtype.type(0), x)
 
 
 def others(x: np.ndarray) -> np.ndarray:
-    """The product of all elements but each, along n: of those before and behind it."""
+    """For each element along n, the product of all other elements."""
     ones = np.ones_like(x[:, :1])
     before = np.cumprod(np.concatenate([ones, x[:, :-1]], axis=1), axis=1)
     behind = np.cumprod(np.concatenate([ones, x[:, :0:-1]], axis=1), axis=1)
@@ -91,7 +91,7 @@ def cumsum_forward(
 def cumsum_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """The same from the other end: x_k is in y_i for i >= k."""
+    """A cumulative sum from the other end: x_k is in y_i for i >= k."""
     return running(op, dy, not op.attrs["reverse"]), {}
 
 

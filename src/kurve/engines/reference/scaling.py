@@ -1,4 +1,4 @@
-"""Standardization by a batch or by a sample, and fixed scales."""
+"""Normalization over a batch or a sample, and fixed scales."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kurve.engines.reference.common import Arrays, Cache, Gradients, total, view
 from kurve.plan import Op
 
 FUZZ = 1e-7
-"""What Keras adds to the number of rows that a mask leaves."""
+"""Keras adds this to the number of unmasked rows."""
 
 
 def batch_forward(
@@ -21,8 +21,8 @@ def batch_forward(
 ) -> tuple[np.ndarray, Cache]:
     """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon) in each channel.
 
-    Mean and (biased) variance are those of the batch in training, and otherwise, or if
-    frozen, the moving ones. With a mask (R,), those of the rows that are not 0 in it.
+    Mean and (biased) variance are those of the batch in training; otherwise, or if
+    frozen, the moving ones. With a mask (R,), only rows where it is not 0 count.
     Source: Ioffe & Szegedy 2015, algorithm 1.
     """
     rows = x.reshape(-1, x.shape[-1])
@@ -44,7 +44,7 @@ def batch_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dx = (n - mean(n) - x^ mean(n x^)) / std with n = gamma dy and means over the
-    batch; dx = n / std where mean and variance did not depend on x."""
+    batch; dx = n / std if mean and variance do not depend on x."""
     standard, inverse, learned = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
@@ -57,7 +57,7 @@ def batch_backward(
 def masked_forward(
     op: Op, xs: Arrays, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """`batch_forward` of the first input; the second is the mask."""
+    """`batch_forward` on the first input; the second is the mask."""
     mask = xs[1].reshape(-1) != 0
     y, cache = batch_forward(op, xs[0], state, training, mask)
     return y, (*cache, mask, xs[1].shape)
@@ -66,8 +66,8 @@ def masked_forward(
 def masked_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[Arrays, Gradients]:
-    """As `batch_backward`: sums are over all rows, which are all standardized; their
-    share goes to the rows that made mean and variance."""
+    """Like `batch_backward`: sums are over all rows, because all are normalized, but
+    the gradient of mean and variance only reaches the unmasked rows."""
     standard, inverse, learned, mask, shape = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
@@ -82,7 +82,7 @@ def masked_backward(
 
 def batch_statistics(op: Op, cache: Cache, state: State) -> dict[str, np.ndarray]:
     """The moving mean and variance after a step: moving * momentum + batch * (1 -
-    momentum). None of them if frozen."""
+    momentum). Empty if frozen."""
     learned = cache[2]
     if learned is None:
         return {}
@@ -97,7 +97,7 @@ def layer_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
     """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon), with mean and
-    variance of the last `size` elements together. Source: Ba, Kiros & Hinton 2016."""
+    variance over the last `size` elements. Source: Ba, Kiros & Hinton 2016."""
     rows = x.reshape(-1, int(op.attrs["size"]))
     mean, variance = moments(rows, axis=1)
     inverse = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
@@ -108,7 +108,7 @@ def layer_forward(
 def layer_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """As `batch_backward`, with means over the elements standardized together."""
+    """Like `batch_backward`, with means over the elements normalized together."""
     standard, inverse = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
@@ -143,7 +143,7 @@ def moments(rows: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def moments_of_counted(
     rows: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance (C,) of the rows of a mask; 0 without any."""
+    """Mean and biased variance (C,) of the unmasked rows; 0 if there are none."""
     counted, count = rows[mask].astype(np.float64), mask.sum() + FUZZ
     mean = counted.sum(axis=0) / count
     variance = np.sum((counted - mean) ** 2, axis=0) / count
@@ -151,7 +151,7 @@ def moments_of_counted(
 
 
 def affine(op: Op, standard: np.ndarray, state: State) -> np.ndarray:
-    """gamma x^ + beta, or without those that the layer does not have."""
+    """gamma x^ + beta, each only if the layer has it."""
     y = scaled(op, standard, state)
     if "beta" in op.params:
         y = y + view(state.params, op.params["beta"]).ravel()
@@ -171,7 +171,7 @@ def affine_gradients(op: Op, dy: np.ndarray, standard: np.ndarray) -> Gradients:
 
 
 def number_or_row(op: Op, role: str, state: State) -> np.ndarray | float:
-    """A number of the op, or its buffer (C,)."""
+    """A scalar attribute of the op, or its buffer (C,)."""
     if role in op.buffers:
         return view(state.buffers, op.buffers[role])
     return state.params.dtype.type(float(op.attrs[role]))

@@ -1,4 +1,4 @@
-"""Variables that are read as they are: rows of a table, and whole ones."""
+"""Variables read directly: embedding tables and whole variables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kurve.plan import Op
 def embedding_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = embeddings[x] for numbers x, without their fractions; embeddings (N, D), y
-    (*x.shape, D). NaN where there is no row x: x < 0, x >= N or NaN."""
+    """y = embeddings[x] for x truncated to integers; embeddings (N, D), y
+    (*x.shape, D). NaN for an invalid index: x < 0, x >= N or NaN."""
     table = view(state.params, op.params["embeddings"])
     known = (x >= 0) & (x < len(table))
     rows = np.where(known, x, 0).astype(np.int64)
@@ -24,7 +24,7 @@ def embedding_forward(
 def embedding_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """d embeddings[r] = sum of dy where x = r, in the order of the places; dx = 0."""
+    """d embeddings[r] = sum of dy where x = r, in order of position; dx = 0."""
     known, rows = cache
     table = np.zeros(op.params["embeddings"].shape)
     np.add.at(table, rows[known], dy[known])

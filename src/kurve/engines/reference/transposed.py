@@ -43,7 +43,7 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dz = dy f'(z); for every position, with the dz that it contributed to:
+    """dz = dy f'(z); for every kernel position, with the dz it contributed to:
     dx += dz kernel[i, j] and dkernel[i, j] = dz^T x."""
     pixels, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
@@ -69,8 +69,8 @@ def kernel_of(op: Op, state: State) -> np.ndarray:
 
 
 def canvas_of(op: Op, count: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Zeros (count, ...) for the full output, and a view of the output in them: what is
-    left after cropping pad_* rows and columns (negative ones are added)."""
+    """Zeros (count, ...) for the full output, and a view of the part left after
+    cropping pad_* rows and columns (negative pads enlarge it)."""
     _, (top, bottom), (left, right), _ = pads(op)
     height, width, outputs = plane_shape(op.out_shape)
     bottom, right = max(bottom, 0), max(right, 0)

@@ -1,9 +1,9 @@
-"""Checkpoints: a `fit` that was killed resumes where it stopped, with the same bits.
+"""Checkpoints: a killed `fit` resumes where it stopped, with identical bits.
 
-* `progress`: how far a fit has come, and the checkpointer of a fit without checkpoints.
+* `progress`: progress of a fit, and the no-op checkpointer.
 * `checkpointer`: when a checkpoint is due, what it contains, and how a fit resumes.
-* `identity`: what a call must have in common with the one that wrote the checkpoint.
-* `folder`: the lock, and the two files that are written in turn.
+* `identity`: what must match between a call and its checkpoint.
+* `folder`: the lock, and the two files written alternately.
 * `values`: the states of callbacks, as JSON and tensors.
 * `signals`: SIGTERM and Ctrl-C wait for the end of a step.
 """

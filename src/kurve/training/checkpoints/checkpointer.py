@@ -1,8 +1,8 @@
 """The checkpointer of a `fit` with checkpoints.
 
 with Checkpointer(options, model, hooks) as checkpointer:
-    checkpointer.validate(config)                  refuses a checkpoint of another call
-    hooks.call("on_train_begin", {})
+    checkpointer.validate(config)                  refuses a checkpoint of a different
+    call hooks.call("on_train_begin", {})
     progress = checkpointer.restore(progress)
     ...                                  epochs; `on_step_boundary` between whole steps
     checkpointer.end(progress)
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
 
 MAX_FRACTION = 0.01
-"""Largest fraction of the time that checkpoints may take with save_freq="auto"; those
-before the first step and after the last are not counted."""
+"""Maximum fraction of time spent on checkpoints with save_freq="auto", not counting
+those before the first step and after the last."""
 
 MIN_SECONDS = 2.0
-"""Least time between two checkpoints with save_freq="auto"."""
+"""Minimum time between checkpoints with save_freq="auto"."""
 
 POLL_SECONDS = 0.03
-"""Time of steps after which the checkpointer checks the clock and the signals."""
+"""Duration of steps after which the checkpointer checks the clock and signals."""
 
 UNREADABLE = (KeyError, TypeError, ValueError, LookupError, ArithmeticError)
-"""The errors of reading a file with other contents than `_content` writes."""
+"""Errors from reading a file whose contents `_content` did not write."""
 
 
 class Checkpointer(NullCheckpointer):
-    """Writes checkpoints of one `fit` of one model, and resumes from the last one.
+    """Writes checkpoints of one `fit`, and resumes from the last one.
 
     Raises:
         CheckpointInUseError: another fit uses the folder.
-        CheckpointError: the checkpoint is of another call, or cannot be read.
-        OSError: the folder cannot be written to, before the first step. Later that is a
-            warning, and the fit continues.
+        CheckpointError: the checkpoint belongs to a different call, or cannot be read.
+        OSError: the folder is not writable, before the first step. Later, this is only
+            a warning, and the fit continues.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Checkpointer(NullCheckpointer):
             rates = [before["learning rate"], info["learning_rate"]]
         except UNREADABLE as error:
             raise self._unreadable(error) from error
-        # A callback may have changed it before the fit of this process was interrupted.
+        # A callback may have changed it before the interruption.
         if self._identity["learning rate"] in rates:
             before["learning rate"] = self._identity["learning rate"]
         if what := difference(before, self._identity):
             raise CheckpointError(
-                f"[fit] the checkpoint in {self.folder.path!r} is of another call. "
-                f"Received: {what}. Try the same call as before, another folder, or "
-                "deleting this one to start over."
+                f"[fit] the checkpoint in {self.folder.path!r} belongs to a different "
+                f"call. Received: {what}. Try the same call as before, another "
+                "folder, or deleting this one to start over."
             )
         try:
             progress = self._progress(info, tensors)
@@ -149,8 +149,8 @@ class Checkpointer(NullCheckpointer):
         self.resumes = True
         if config.epochs < reached:
             raise CheckpointError(
-                f"[fit] the checkpoint in {self.folder.path!r} is of a later epoch. "
-                f"Received: epochs={config.epochs}, and a checkpoint of epoch "
+                f"[fit] the checkpoint in {self.folder.path!r} belongs to a later "
+                f"epoch. Received: epochs={config.epochs}, and a checkpoint of epoch "
                 f"{reached}. Try epochs={reached}, or another folder."
             )
         self.finished = finished and (
@@ -180,13 +180,13 @@ class Checkpointer(NullCheckpointer):
         its progress; otherwise write the first checkpoint.
 
         Args:
-            progress: where the fit starts without a checkpoint.
+            progress: the starting point without a checkpoint.
         """
         if not self.finished:
             self._contexts.enter_context(self.signals)
         if self._found is None:
-            # Now, not after the first epoch: a state that files cannot hold, or a
-            # folder that cannot be written to, must end the fit before it starts.
+            # Write now, not after the first epoch: a state that files cannot hold, or a
+            # folder that is not writable, must fail before training starts.
             self._write(self._content(progress), time.perf_counter())
         else:
             info, tensors = self._found
@@ -279,8 +279,8 @@ class Checkpointer(NullCheckpointer):
             self._save(progress)
 
     def end(self, progress: TrainingProgress) -> None:
-        """Keep the state after the last epoch. Nothing is written yet: after a kill
-        before `finish`, the steps since the last checkpoint are repeated."""
+        """Keep the state after the last epoch. Nothing is written yet: if killed before
+        `finish`, the steps since the last checkpoint are repeated."""
         if self.options.delete_checkpoint:
             return
         info, tensors = self._content(progress)
@@ -291,7 +291,7 @@ class Checkpointer(NullCheckpointer):
         self._last = info, tensors
 
     def finish(self) -> None:
-        """Write the final checkpoint, with what on_train_end has changed, or delete the
+        """Write the final checkpoint, including changes by on_train_end, or delete the
         checkpoints."""
         if self.options.delete_checkpoint:
             self.folder.delete()
@@ -340,7 +340,7 @@ class Checkpointer(NullCheckpointer):
 
     def _try_to_write(self, make: Callable[[], Content], start: float) -> None:
         """Write a checkpoint. If that fails, the previous one stays and training
-        continues, which matters more."""
+        continues, which is more important."""
         try:
             self._write(make(), start)
         except (OSError, TypeError, ValueError) as error:
@@ -353,7 +353,7 @@ class Checkpointer(NullCheckpointer):
             )
 
     def _write(self, content: Content, start: float) -> None:
-        """Write a checkpoint; `start` is when the work on it started."""
+        """Write a checkpoint; `start` is the time when work on it started."""
         self.folder.write(*content)
         self._saved_at, self._saved_step = time.perf_counter(), self.state.step
         self._cost = self._saved_at - start
@@ -415,7 +415,7 @@ class Checkpointer(NullCheckpointer):
         return {"class_name": type(rate).__name__, "config": plain}
 
     def _rate_from(self, entry: Any) -> float | LearningRateSchedule | None:
-        """The learning rate to set; None if it is set already."""
+        """The learning rate to set; None if already set."""
         if entry == self._learning_rate():
             return None
         if isinstance(entry, dict):

@@ -1,6 +1,6 @@
-"""The folder of checkpoints: a lock, and two files that are written in turn.
+"""The checkpoint folder: a lock, and two files written alternately.
 
-Each new checkpoint atomically replaces the older of the two, so that one is always left
+Each new checkpoint atomically replaces the older of the two, so one always remains
 if the newest is damaged.
 """
 
@@ -29,17 +29,17 @@ Content = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 class Folder:
-    """A folder that one `fit` at a time uses; a context that holds its lock.
+    """A folder used by one `fit` at a time; as a context manager, it holds the lock.
 
     The kernel releases the lock when the process ends, however it ends.
 
     Args:
         path: created if it does not exist.
-        generations: 2, or 1 to keep the newest checkpoint only.
+        generations: 2, or 1 to keep only the newest checkpoint.
 
     Raises:
         CheckpointInUseError: another fit holds the lock.
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be created or written to.
     """
 
     def __init__(self, path: str | os.PathLike[str], generations: int = 2) -> None:
@@ -60,7 +60,7 @@ class Folder:
         trace: TracebackType | None = None,
     ) -> None:
         if self._lock >= 0:
-            with contextlib.suppress(OSError):  # nothing of a fit depends on it
+            with contextlib.suppress(OSError):  # the fit does not depend on it
                 os.close(self._lock)
             self._lock = -1
 
@@ -103,11 +103,11 @@ class Folder:
         return None
 
     def write(self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-        """Write the next checkpoint in place of the older one.
+        """Write the next checkpoint over the older one.
 
         Raises:
-            OSError: of any operation, with the file's name; both checkpoints are
-                unchanged, or the new one is in place but may not be on the disk yet.
+            OSError: any operation failed; names the file; both checkpoints are
+                unchanged, or the new one is in place but possibly not durable yet.
             ValueError: more than a file can hold.
         """
         content = {**info, "sequence": self._sequence + 1}
@@ -116,8 +116,8 @@ class Folder:
         self._next = self._other(self._next)
 
     def delete(self) -> None:
-        """Remove all files that a `Folder` has written, and the folder if it is empty
-        then. What cannot be removed stays."""
+        """Remove all files written by `Folder`, and the folder if it is then empty.
+        Anything that cannot be removed stays."""
         with contextlib.suppress(OSError):
             left = [n for n in os.listdir(self.path) if is_temporary(n)]
             for name in (*FILES, *left, LOCK):
@@ -137,7 +137,7 @@ def _reason(path: str, error: Exception) -> str:
 
 
 def _locked(folder: str) -> int:
-    """An open file that holds the folder's lock."""
+    """Open a file that holds the folder's lock."""
     import fcntl
 
     path = os.path.join(folder, LOCK)
@@ -153,9 +153,9 @@ def _locked(folder: str) -> int:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             raise CheckpointInUseError(
-                "[fit] only one fit at a time can use a folder of checkpoints. "
+                "[fit] only one fit at a time can use a checkpoint folder. "
                 f"Received: {folder!r}, in use by another fit or process. Try another "
-                "folder, or wait until that one has ended."
+                "folder, or wait until it has ended."
             ) from None
         os.close(handle)
 

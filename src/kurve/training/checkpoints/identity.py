@@ -1,8 +1,8 @@
-"""What a call of `fit` must have in common with the one that wrote the checkpoint.
+"""Identity of a `fit` call, which must match that of its checkpoint.
 
 Two calls with the same identity compute the same bits from the same state. It does not
-contain names of layers, initializers and seeds, whose effects the state replaces, nor
-the number of epochs, which may grow.
+contain layer names, initializers and seeds, whose effects are in the state, nor the
+number of epochs, which can grow.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def identity(
     """The identity of a call, as JSON.
 
     Args:
-        plan: with loss, metrics and optimizer.
-        data: the batches of the epochs, and those to validate with.
+        plan: a plan with loss, metrics and optimizer.
+        data: the training and validation batches.
         arguments: other arguments of `fit`.
     """
     described = data.described()
@@ -50,7 +50,7 @@ def identity(
 
 
 def difference(before: Any, now: Any, place: str = "") -> str | None:
-    """The first difference of two identities, in words; None if they are equal."""
+    """Describe the first difference between two identities; None if they are equal."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*now, *(k for k in before if k not in now)]:
             inner = f"{place}: {key}" if place else str(key)
@@ -72,12 +72,12 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
     if all(hashed):
         return f"{place.removesuffix(': values')} has other values"
     if any(hashed) or before is None or now is None:
-        return f"{place} {'is new' if before is None else 'was there, and is not now'}"
+        return f"{place} {'is new' if before is None else 'was there, but is not now'}"
     return f"{place} was {_shown(before)}, and is {_shown(now)}"
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    """The plan without names. What a plain stack does not have, a graph adds."""
+    """The plan without names. Graphs add entries that a plain stack lacks."""
     return {
         **_graph(plan),
         "input shape": plan.input_shape,
@@ -109,7 +109,7 @@ def _described(plan: Plan) -> dict[str, Any]:
 
 
 def _graph(plan: Plan) -> dict[str, Any]:
-    """What the ops read: values, and the weights that others read too."""
+    """What the ops read: values, and shared weights."""
     found: dict[str, Any] = {}
     if not plan.is_stack or plan.heads[0].weight != 1.0:
         found = {
@@ -131,7 +131,7 @@ def _graph(plan: Plan) -> dict[str, Any]:
 
 
 def _formula(name: str, formula: Formula | Tape | None) -> dict[str, str]:
-    """The hash of a formula, under that name; nothing where there is none."""
+    """The hash of a formula under that name; empty if there is none."""
     if formula is None:
         return {}
     return {name: _hash(formula)}
@@ -142,7 +142,7 @@ def _hash(formulas: object) -> str:
 
 
 def _optimizer(spec: Spec) -> dict[str, Any]:
-    """Kind and numbers of an optimizer, and the formulas that it adds to them."""
+    """Kind and numbers of an optimizer, and its additional formulas."""
     found: dict[str, Any] = {"kind": spec.kind, "attrs": dict(spec.attrs)}
     if isinstance(spec, OptimizerSpec):
         found |= {"slots": spec.slots, "every": spec.every}

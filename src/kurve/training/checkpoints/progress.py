@@ -1,4 +1,4 @@
-"""How far a `fit` has come, and the interface of its checkpointer."""
+"""Progress of a `fit`, and the interface of its checkpointer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingProgress:
-    """How far a `fit` has come, in whole steps.
+    """Progress of a `fit`, in whole steps.
 
     epoch:       number of the current epoch, or of the next one
-    started:     whether its on_epoch_begin was called
-    done:        number of its steps that are done
+    started:     whether on_epoch_begin was called for it
+    done:        number of its finished steps
     totals:      their accumulators, as in `Engine.train`
     non_finite:  whether it ended because the loss or a gradient was not finite
-    tested:      number of validation batches that are done; -1 before on_test_begin
+    tested:      number of finished validation batches; -1 before on_test_begin
     test_totals: their accumulators
-    stopped:     whether a callback has ended the training after the previous epoch
+    stopped:     whether a callback ended training after the previous epoch
     """
 
     epoch: int
@@ -37,7 +37,7 @@ class TrainingProgress:
 
     @classmethod
     def at(cls, epoch: int, totals_size: int) -> TrainingProgress:
-        """Before the given epoch; `totals_size` is the plan's."""
+        """Progress before the given epoch; `totals_size` is the plan's."""
         return cls(epoch, np.zeros(totals_size), np.zeros(totals_size))
 
     def start_epoch(self) -> None:
@@ -57,13 +57,13 @@ class NullCheckpointer:
     """Does nothing: the checkpointer of a fit without checkpoints."""
 
     finished = False
-    """Whether the checkpoint is of a finished fit."""
+    """Whether the checkpoint belongs to a finished fit."""
 
     resumes = False
     """Whether there is a checkpoint to resume from."""
 
     first_step = 0
-    """Number of updates done before the first epoch."""
+    """Number of updates before the first epoch."""
 
     def __init__(self, first_step: int = 0) -> None:
         self.first_step = first_step
@@ -79,14 +79,15 @@ class NullCheckpointer:
     ) -> None: ...
 
     def validate(self, config: FitConfig) -> None:
-        """Called before anything is changed, to refuse a checkpoint of another call."""
+        """Called before anything is changed, to refuse a checkpoint of a different
+        call."""
 
     def restore(self, progress: TrainingProgress) -> TrainingProgress:
         """Called after on_train_begin; returns where to start, `progress` or later."""
         return progress
 
     def steps_until_next(self, left: int) -> int:
-        """Number of the remaining `left` steps to do before `on_step_boundary`."""
+        """How many of the `left` steps to run before `on_step_boundary`."""
         return left
 
     def on_step_boundary(self, progress: TrainingProgress) -> None:

@@ -1,8 +1,8 @@
 """SIGTERM and Ctrl-C during a `fit` with checkpoints: both wait for the end of a step.
 
-The handlers record the signal and return, so that no step is interrupted; the fit polls
-between steps. While a callback runs, Ctrl-C raises at once, and SIGTERM gives the
-callback some time. A second signal ends everything at once.
+The handlers record the signal and return, so no step is interrupted; the fit polls
+between steps. While a callback runs, Ctrl-C raises immediately, and SIGTERM gives the
+callback some time. A second signal ends everything immediately.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from types import FrameType, TracebackType
 from typing import Any
 
 GRACE_SECONDS = 1.0
-"""Time that SIGTERM gives a callback."""
+"""Grace period for callbacks after SIGTERM."""
 
 EXIT_STATUS = 128 + signal.SIGTERM
-"""Of a process that SIGTERM has ended, as shells report it."""
+"""Exit status of a process ended by SIGTERM, as reported by shells."""
 
 
 class Signals:
-    """A context in which the main thread records both signals. In other threads, and if
-    the program ignores one or has its own handler for Ctrl-C, nothing changes.
+    """A context in which the main thread records both signals. Other threads are not
+    affected, nor are programs that ignore a signal or handle Ctrl-C themselves.
 
     Args:
         in_callback: whether a callback is running.
@@ -59,8 +59,8 @@ class Signals:
         self.pending = None
 
     def deliver(self) -> None:
-        """Handle the pending signal, if there is one. Returns only if the program's own
-        handler takes it and returns.
+        """Handle the pending signal, if any. Returns only if the program's own handler
+        takes it and returns.
 
         Raises:
             KeyboardInterrupt, SystemExit: to end the fit.
@@ -83,7 +83,7 @@ class Signals:
         if repeated:
             raise SystemExit(EXIT_STATUS)
         if number == signal.SIGTERM and self._in_callback():
-            # Not threading.Thread: the program may be starting one and hold its lock.
+            # Not threading.Thread: the program may hold its lock while starting one.
             _thread.start_new_thread(self._resend_after_grace, ())
 
     def _resend_after_grace(self) -> None:

@@ -1,13 +1,13 @@
-"""Python values of a closed set of types as JSON and tensors, and back, bit for bit.
+"""Bit-exact encoding of Python values of certain types as JSON and tensors.
 
-None, bool, int, str, finite float    as they are
+None, bool, int, str, finite float    unchanged
 other floats                          {"$float": "nan"}
-lists; of 8 numbers or more           [...]; {"$floats": tensor}, {"$ints": tensor}
+lists; with 8 numbers or more           [...]; {"$floats": tensor}, {"$ints": tensor}
 tuples                                {"$tuple": [...]}
-dictionaries with text as keys        {...}
+dictionaries with string keys        {...}
 other dictionaries                    {"$items": [[key, value], ...]}
 NumPy arrays                          {"$array": tensor, "dtype", "shape"}
-NumPy's numbers                       {"$scalar": the same}
+NumPy scalars                       {"$scalar": the same}
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from kurve.core.container.reading import DTYPES, MAX_NAME
 Tensors = dict[str, np.ndarray]
 
 DEPTH = 8
-"""Most levels of nested lists; a file may have 32, and each may need three."""
+"""Maximum nesting of lists; files allow 32 levels, and each list can need three."""
 
 LONG = 8
-"""Length from which a list of numbers becomes a tensor: headers of files are short."""
+"""Length from which a list of numbers becomes a tensor, to keep headers short."""
 
 
 def encode(value: Any, where: str, tensors: Tensors, depth: int = 0) -> Any:
-    """JSON for a value; its arrays are added to `tensors`.
+    """Encode a value as JSON; its arrays are added to `tensors`.
 
     Args:
         where: the value's name, for the error and the tensors' names.
 
     Raises:
-        TypeError: a type that is not in the table of the module.
+        TypeError: a type that is not in the module's table.
     """
     if value is None or type(value) in (bool, str):
         return value
@@ -83,18 +83,19 @@ def encode(value: Any, where: str, tensors: Tensors, depth: int = 0) -> Any:
                 ]
             }
     raise TypeError(
-        f"[fit] a checkpoint can hold numbers, text, None, lists, tuples, dictionaries "
-        f"and NumPy arrays of numbers, {DEPTH} levels deep. Received: {where} of type "
-        f"{type(value).__name__}. Try a get_state that returns a dictionary of these."
+        f"[fit] a checkpoint can hold numbers, strings, None, lists, tuples, "
+        f"dictionaries and NumPy arrays of numbers, {DEPTH} levels deep. Received: "
+        f"{where} of type {type(value).__name__}. "
+        "Try a get_state that returns a dictionary of these."
     )
 
 
 def decode(entry: Any, tensors: Mapping[str, np.ndarray]) -> Any:
-    """The value that was encoded.
+    """Decode a value.
 
     Raises:
-        ValueError, KeyError, TypeError, ArithmeticError: `encode` cannot have written
-            the entry.
+        ValueError, KeyError, TypeError, ArithmeticError: the entry was not written
+            by `encode`.
     """
     if isinstance(entry, list):
         return [decode(item, tensors) for item in entry]
@@ -119,12 +120,11 @@ def decode(entry: Any, tensors: Mapping[str, np.ndarray]) -> Any:
     if tag == "$scalar":
         dtype, bits = inner
         return np.frombuffer(bytes.fromhex(bits), _dtype(dtype), 1)[0]
-    raise ValueError(f"{tag} is not a type of values")
+    raise ValueError(f"{tag} is not a known type")
 
 
 def _array(array: np.ndarray, where: str, tensors: Tensors) -> dict[str, Any]:
-    """The entry of an array of numbers; types that files do not have are stored as
-    bytes."""
+    """Encode a numeric array; dtypes that files lack are stored as bytes."""
     dtype = array.dtype.newbyteorder("<")
     raw = np.ascontiguousarray(array, dtype)
     if dtype not in DTYPES.values():
@@ -146,7 +146,7 @@ def _read(entry: Any, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
 def _dtype(name: Any) -> np.dtype[Any]:
     dtype = np.dtype(str(name))
     if dtype.kind not in "fiub":
-        raise ValueError(f"{dtype} is not a type of numbers")
+        raise ValueError(f"{dtype} is not a numeric dtype")
     return dtype
 
 

@@ -1,4 +1,4 @@
-"""Steps of a loop as programs: `kurve.function`."""
+"""Compiled training steps: `kurve.function`."""
 
 from __future__ import annotations
 

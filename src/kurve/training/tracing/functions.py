@@ -1,4 +1,4 @@
-"""`function`: a step of a loop, compiled as a whole where its body can be traced."""
+"""`function`: compile a training step as a whole if it can be traced."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_TRACES = 16
-"""Of one function: beyond, it runs as it is written."""
+"""Maximum traces of one function; beyond that, it runs uncompiled."""
 CONFIRMED = 3
-"""Traces that must be the same before Python is left out; then those of calls 4, 8, 16,
+"""Equal traces needed before Python is skipped; then traces of calls 4, 8, 16,
 ... are compared too."""
-CHANGES = "changes numbers or lists of Python, or computes something else each time"
+CHANGES = "changes Python numbers or lists, or computes something different each time"
 
 
 @overload
@@ -51,26 +51,26 @@ def function(
     jit_compile: bool | None = None,
     reduce_retracing: bool = False,
 ) -> Any:
-    """Decorator of a step of a loop, which compiles it.
+    """Decorator that compiles the step of a training loop.
 
-    The first call runs as it is written. From the second on, a step that can be traced
-    is traced for each combination of shapes: models, losses, gradients and updates
-    become programs, each of which goes forward, back and updates in one call of the
-    engine. Once three traces were the same, Python runs no more, but for a few later
-    calls in which the trace is compared again.
+    The first call runs uncompiled. From the second call on, the step is traced, if
+    possible, for each combination of shapes: models, losses, gradients and updates
+    become programs, each of which runs forward, backward and update in one engine call.
+    Once three traces have been equal, Python no longer runs, except in a few later
+    calls that compare the trace again.
 
-    A step that cannot be traced runs as it is written, with the same numbers: where it
-    asks for values (`if loss > 1:`, `float(loss)`), prints, changes Python's numbers
-    and lists, draws NumPy's random numbers, calls another library, or computes
-    something else in each call. `why_not` of the function then says so.
+    A step that cannot be traced runs uncompiled, with the same numbers: if it reads
+    values (`if loss > 1:`, `float(loss)`), prints, changes Python numbers or lists,
+    draws NumPy random numbers, calls another library, or computes something different
+    in each call. The function's `why_not` then gives the reason.
 
     Args:
-        func: to be called with arrays, all with as many rows.
-        input_signature, autograph, jit_compile, reduce_retracing: TensorFlow's, which
-            change nothing.
+        func: a function of arrays with equal numbers of rows.
+        input_signature, autograph, jit_compile, reduce_retracing: TensorFlow's
+            arguments, without effect.
 
     Raises:
-        TypeError: `func` cannot be called.
+        TypeError: `func` is not callable.
 
     Example:
         >>> layer, optimizer = kurve.layers.Dense(1), kurve.optimizers.SGD(0.1)
@@ -90,17 +90,17 @@ def function(
         return functools.partial(function)
     if not callable(func):
         raise TypeError(
-            "[function] it decorates a function. "
+            "[function] it must decorate a function. "
             f"Received: {func!r}. Try @kurve.function before a def."
         )
     return Function(func)
 
 
 class Function:
-    """A function that is compiled where it can be traced: see `function`.
+    """A function that is compiled if it can be traced: see `function`.
 
-    why_not: why the last call ran as it is written; None where it ran compiled
-    _is_plain: whether it always does
+    why_not: why the last call ran uncompiled; None if it ran compiled
+    _is_plain: whether it always runs uncompiled
     """
 
     def __init__(self, func: Callable[..., Any]) -> None:
@@ -113,7 +113,7 @@ class Function:
 
     @property
     def python_function(self) -> Callable[..., Any]:
-        """The function as it is written."""
+        """The original function."""
         return self._func
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -152,8 +152,8 @@ class Function:
         return known.run(arrays)
 
     def in_bulk(self, *args: Any) -> Any:
-        """What does many steps like one with these arguments; None if it is not traced
-        yet, or does not."""
+        """A function that runs many steps like one with these arguments; None if the
+        step is not traced yet or cannot be run in bulk."""
         if self._outside is None:
             return None
         known = self._traces.get((*_signature(args, {}, []), self._outside.now()))
@@ -170,15 +170,15 @@ class Function:
         arrays: list[np.ndarray],
         known: Compiled | None = None,
     ) -> Any:
-        """The programs of the step; or, as text, why there are none.
+        """The programs of the step, or a string that says why there are none.
 
         Args:
-            known: those of earlier traces. If this one is another, the step depends on
-                what nobody sees, and runs as it is written after this call.
+            known: programs of earlier traces. If this trace differs, the step depends
+                on something invisible, and runs uncompiled after this call.
         """
         if len(self._traces) >= MOST_TRACES:
             self._is_plain = True
-            return f"it was traced {MOST_TRACES} times, each for other arguments"
+            return f"it was traced {MOST_TRACES} times, each for different arguments"
         from kurve.training.tracing.stages import Compiled
         from kurve.training.tracing.steps import StepGraph
 
@@ -188,7 +188,7 @@ class Function:
             return "it prints"
         rows = next((len(a) for a in arrays if a.ndim), 0)
         if not rows or any(a.ndim and len(a) != rows for a in arrays):
-            return "its arrays have not equally many rows"
+            return "its arrays have different numbers of rows"
         graph = StepGraph(rows, [a.shape[1:] for a in arrays])
         tensors = iter(
             Tensor(graph, i, a.shape[1:], bool(a.ndim), _kind(a))
@@ -202,7 +202,7 @@ class Function:
         try:
             with graph.step():
                 out = self._func(*replaced(args, swap), **replaced(dict(kwargs), swap))
-            # The programs of this trace are right for this call in any case.
+            # The programs of this trace are valid for this call in any case.
             if self._outside.state().differs(before):
                 self._is_plain = True
             elif known is not None and known.content == graph.content(out):
@@ -222,12 +222,12 @@ class Function:
         return why
 
     def _tell(self, known: Compiled) -> None:
-        """Warn of a step that has changed late."""
+        """Warn about a step that changed late."""
         warn(
-            f"[function] {self._func.__qualname__} {CHANGES}: it runs as it is written "
-            "from now on. Received: a step that was the same in its first calls and is "
-            f"another in call {known.runs + 1}; those between did what the first did. "
-            "Try a kurve.Variable, or an argument, for what changes."
+            f"[function] {self._func.__qualname__} {CHANGES}: it runs uncompiled "
+            "from now on. Received: a step that was the same in its first calls but "
+            f"different in call {known.runs + 1}; calls in between repeated the first. "
+            "Try a kurve.Variable, or an argument, for whatever changes."
         )
 
 
@@ -257,10 +257,10 @@ def arrays_of(*args: Any) -> list[np.ndarray]:
 
 
 def _signature(args: Any, kwargs: Any, arrays: list[np.ndarray]) -> tuple[Any, ...]:
-    """What a trace depends on: shapes, types, and all that is no array.
+    """What a trace depends on: shapes, dtypes, and all non-array arguments.
 
     Args:
-        arrays: to which the arrays are added.
+        arrays: list to which the arrays are appended.
     """
     found: list[Any] = []
 

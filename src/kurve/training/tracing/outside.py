@@ -1,4 +1,4 @@
-"""What a function reads and changes besides its arguments."""
+"""Values that a function reads and changes besides its arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from kurve.core.overrides import is_own
 
 SMALL = 4096
-"""Bytes of arrays that are compared before each call."""
+"""Maximum bytes of arrays compared before each call."""
 
 KEPT = frozenset(
     {
@@ -32,11 +32,11 @@ KEPT = frozenset(
         "run_eagerly",
     }
 )
-"""Attributes of models that are no part of a user's formula."""
+"""Attributes of models that are not part of a user's formula."""
 
 
 class State(NamedTuple):
-    """What a trace might change."""
+    """What a trace can change."""
 
     owners: list[dict[str, Any]]
     values: list[Any]
@@ -60,8 +60,8 @@ class State(NamedTuple):
 
 
 class Outside:
-    """The Python values that a function reads or changes besides its arguments: of the
-    object it belongs to, of functions around it and of its module."""
+    """The Python values that a function reads or changes besides its arguments: in the
+    object it belongs to, in enclosing functions and in its module."""
 
     def __init__(self, func: Callable[..., Any]) -> None:
         self._places: list[tuple[dict[str, Any], str]] = []
@@ -116,11 +116,11 @@ class Outside:
             yield _content(cell)
 
     def now(self) -> tuple[Any, ...]:
-        """What a trace has taken for constant."""
+        """The values that a trace treats as constant."""
         return tuple(_simple(value) for value in self._values())
 
     def state(self) -> Any:
-        """All that a trace might change."""
+        """Everything that a trace can change."""
         values = list(self._values())
         generators = [
             (v.bit_generator, v.bit_generator.state)
@@ -137,8 +137,8 @@ class Outside:
         )
 
     def restore(self, before: Any) -> None:
-        """Undo what a trace has changed: attributes, the contents of lists,
-        dictionaries and sets, and random numbers."""
+        """Undo the changes of a trace: attributes, contents of lists, dictionaries and
+        sets, and random states."""
         np.random.set_state(before.numpy)  # noqa: NPY002
         random.setstate(before.python)
         for generator, known in before.generators:

@@ -1,5 +1,5 @@
-"""Programs of a step: one for each update, which goes forward, back and updates, and
-one for values that are read without an update."""
+"""The programs of a step: one per update, with forward pass, backward pass and update,
+and one for values read without an update."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Arrays = dict[int, np.ndarray]
 
 
 class Part:
-    """A program of some values of a step.
+    """A program for some values of a step.
 
     Args:
         step: the step.
-        time: how many updates come before.
-        scalars: numbers of the whole batch that are wanted.
-        calls: of metrics of rows, whose values its engine computes.
+        time: number of earlier updates.
+        scalars: requested scalars of the whole batch.
+        calls: calls of row metrics whose values the engine computes.
     """
 
     update: Update | None = None
@@ -66,17 +66,17 @@ class Part:
         self.bounds = np.array([0, step.count])
         self.seed = step.models[0]._network.seed if step.models else 0
         self.early = self._early()
-        self.settles: set[int] = set()  # ids of the statistics that it moves
+        self.settles: set[int] = set()  # ids of the statistics that it updates
 
     @property
     def roots(self) -> list[Tensor]:
-        """The values that are computed."""
+        """The values to compute."""
         predictions = [call.args[1] for call in self.calls]
         return [*self.scalars, *predictions]
 
     def _early(self) -> dict[int, list[Any]]:
-        """The variables that other updates change before this program runs, though it
-        takes their values from before: for each time, those to be read then."""
+        """The variables that other updates change before this program runs, although it
+        needs their earlier values: for each time, those to read then."""
         step = self.step
         names = dict(zip(step.vectors[True], step.params, strict=True))
         changed = [{id(v) for v in update.variables} for update in step.updates]
@@ -104,14 +104,14 @@ class Part:
         return found
 
     def read_early(self, time: int) -> None:
-        """Read what other updates are about to change."""
+        """Read variables that other updates are about to change."""
         for variable in self.early.get(time, ()):
             for start, end, known in self.reads:
                 if known is variable:
                     self.params[start:end] = variable.value.ravel()
 
     def _read(self) -> np.ndarray:
-        """The values of weights that count when the program runs."""
+        """The values of weights to use when the program runs."""
         early = {id(v) for there in self.early.values() for v in there}
         for start, end, variable in self.reads:
             if id(variable) not in early:
@@ -123,11 +123,11 @@ class Part:
     def graph(
         self, layout: Sequence[tuple[Any, bool]], cut: Sequence[tuple[int, int]] | None
     ) -> tuple[Graph, dict[int, Tensor]]:
-        """The needed operations by themselves, and where each value lies.
+        """A graph of only the needed operations, and the index of each value.
 
         Args:
-            layout: the variables of the vector of parameters, and which are trained.
-            cut: what a tape saw: what comes from elsewhere is a constant.
+            layout: the variables in the parameter vector, and which are trained.
+            cut: operations watched by a tape; values from elsewhere are constants.
         """
         step = self.step
         indices = sorted(needed(step, self.roots) | {0})
@@ -176,12 +176,12 @@ class Part:
     def _check(self, op: Op, facts: Any) -> None:
         moves = facts.updates_buffers and not op.attrs.get("frozen")
         if self.update is None and (moves or facts.training_only):
-            raise Untraceable(f"{op.layer!r} acts as in training, without an update")
+            raise Untraceable(f"{op.layer!r} runs in training mode without an update")
 
     def finished(
         self, graph: Graph, place: Mapping[int, Tensor], rows: Sequence[Any]
     ) -> Plan:
-        """The plan, without penalties, which are no part of a user's loss."""
+        """The plan, without weight penalties, which are not part of a user's loss."""
         first = [place[t.index] for t in self.scalars]
         outputs, metrics, specs = [graph.inputs[0]], [first], [None]
         self.targets: list[Any] = [None]
@@ -225,9 +225,9 @@ class Part:
         order: np.ndarray | None = None,
         bounds: np.ndarray | None = None,
     ) -> Batches:
-        """What the program reads: one batch, or, with bounds, rows of many."""
+        """The program's inputs: one batch, or rows of many with bounds."""
         x: Any = tuple(arrays[i] for i in self.given)
-        # Metrics count where there is a target: of the first output, itself.
+        # Metrics need a target: use the first output itself.
         targets = [self._target(t, arrays) for t in self.targets[1:]]
         y: Any = (x[0], *targets)
         return Batches(
@@ -253,11 +253,11 @@ class Part:
 
     @property
     def in_bulk(self) -> bool:
-        """Whether it may do many steps in one call of the engine."""
+        """Whether it can run many steps in one engine call."""
         return False
 
     def take(self, totals: np.ndarray, values: dict[int, Any]) -> None:
-        """Numbers and metrics from what the program has added up."""
+        """Extract scalars and metrics from the program's accumulators."""
         assert self.program is not None
         start = self.program.plan.metrics_start
         for tensor in self.scalars:
@@ -272,12 +272,12 @@ class Part:
             start += size
 
     def ready(self) -> None:
-        """Make the program again if the engine is another one."""
+        """Rebuild the program if the engine has changed."""
         if self.engine is not get_engine():
             self.build()
 
     def build(self) -> None:
-        """Make the program."""
+        """Build the program."""
         raise NotImplementedError
 
 
@@ -292,7 +292,7 @@ class Stage(Part):
         calls: Sequence[MetricCall],
     ) -> None:
         self.update: Update = step.updates[number]
-        # The loss itself is what the engine adds up anyway.
+        # The engine accumulates the loss itself anyway.
         single = len(self.update.loss) == 1
         own = self.update.loss[0].index if single else -1
         others = [t for t in scalars if t.index != own]
@@ -307,7 +307,7 @@ class Stage(Part):
         return [*self.update.loss, *super().roots]
 
     def build(self) -> None:
-        """Make the program."""
+        """Build the program."""
         applier, update, step = self.applier, self.update, self.step
         names = dict(zip(step.vectors[True], step.params, strict=True))
         used = [
@@ -333,7 +333,7 @@ class Stage(Part):
             applier.lie_in(self.specs)
 
     def ready(self) -> None:
-        """Also if the optimizer's vectors are other ones."""
+        """Also rebuild it if the optimizer's slots have changed."""
         if self.size != self.applier.state.slots.shape[1]:
             self.build()
         super().ready()
@@ -349,8 +349,8 @@ class Stage(Part):
         order: np.ndarray | None = None,
         bounds: np.ndarray | None = None,
     ) -> None:
-        """Do the update; with bounds, one for each of several batches: numbers are then
-        means over the batches."""
+        """Run the update; with bounds, once for each of several batches, with scalars
+        averaged over the batches."""
         applier, optimizer, engine = self.applier, self.update.optimizer, get_engine()
         assert self.program is not None
         shared = not self.early and applier.is_shared()
@@ -376,7 +376,7 @@ class Stage(Part):
 
 
 class Read(Part):
-    """The program of values that are read, without an update."""
+    """The program of values read without an update."""
 
     def __init__(
         self,
@@ -393,10 +393,10 @@ class Read(Part):
         return [*self.outputs, *super().roots]
 
     def build(self) -> None:
-        """Make the program."""
+        """Build the program."""
         graph, place = self.graph((), None)
         outputs = [place[t.index] for t in self.outputs]
-        # Engines add numbers up beside a loss.
+        # Engines only accumulate numbers next to a loss.
         roots = [place[t.index] for t in super().roots]
         rows = [ops.sum(t, range(1, t.ndim)) if t.batched else t for t in roots[:1]]
         plan = self.finished(graph, place, rows)
@@ -435,17 +435,17 @@ class Read(Part):
 
 
 class Compiled:
-    """A step as programs.
+    """A step compiled to programs.
 
     Args:
-        step: what was traced.
-        out: what the step gave.
+        step: the traced step.
+        out: the return value of the step.
 
     Raises:
-        Untraceable: it asks for what no program gives.
+        Untraceable: it needs something that no program provides.
 
     content:      see `StepGraph.content`
-    traces, runs: how many traces were the same, and how often it has run
+    traces, runs: number of equal traces, and number of runs
     """
 
     def __init__(self, step: StepGraph, out: Any) -> None:
@@ -476,7 +476,7 @@ class Compiled:
             here = [t for t in here if not is_given(step, t.index)]
             for tensor in here:
                 if not tensor.batched and math.prod(tensor.sample) != 1:
-                    raise Untraceable("a result that is no number and has no batch")
+                    raise Untraceable("a result that is neither a scalar nor batched")
             numbers = [t for t in here if not t.batched]
             rows = [t for t in here if t.batched]
             calls = in_programs.get(time, [])
@@ -494,12 +494,11 @@ class Compiled:
         self.flags = [(n, n._trainable_flags()) for n in networks.values()]
 
     def holds(self) -> bool:
-        """Whether the weights that are trained are still those of the trace."""
+        """Whether the trainable weights are still those of the trace."""
         return all(n._trainable_flags() == flags for n, flags in self.flags)
 
     def _check_statistics(self) -> None:
-        """Which program moves each moving average; refuse those that would move
-        twice."""
+        """Find which program updates each moving average; refuse any updated twice."""
         settled: set[int] = set()
         step, moved_by = self.step, dict[VariableSpec, int]()
         names = dict(zip(step.vectors[False], step.buffers, strict=True))
@@ -519,7 +518,7 @@ class Compiled:
                 settled.update(id(names[spec]) for spec in op.buffers.values())
 
     def run(self, given: Sequence[np.ndarray]) -> Any:
-        """The step for these arrays."""
+        """Run the step on these arrays."""
         step, rows = self.step, self.step.count
         arrays: Arrays = {}
         for i, array in enumerate(given):
@@ -552,8 +551,8 @@ class Compiled:
 
     @property
     def in_bulk(self) -> bool:
-        """Whether many batches may be done in one call: with a single update, and
-        metrics that add numbers up."""
+        """Whether many batches can run in one call: with a single update, and
+        accumulating metrics."""
         return (
             len(self.parts) == 1
             and self.parts[0].in_bulk
@@ -577,11 +576,11 @@ class Compiled:
         order: np.ndarray | None,
         bounds: np.ndarray,
     ) -> None:
-        """The step for many batches of these rows; what it gives is not asked for.
+        """Run the step on many batches of these rows; results are discarded.
 
         Args:
-            order: of the rows; None for that of the arrays.
-            bounds: where the batches begin and end.
+            order: order of the rows; None for that of the arrays.
+            bounds: bounds of the batches.
         """
         step, count = self.step, len(bounds) - 1
         arrays = {
@@ -600,7 +599,7 @@ class Compiled:
 
 
 def _filled(structure: Any, value: Any) -> Any:
-    """The structure with values; dictionaries in their own order."""
+    """Fill a structure with values, with dictionaries in insertion order."""
     if type(structure) is dict:
         return {key: _filled(part, value) for key, part in structure.items()}
     if type(structure) in (list, tuple):
@@ -609,7 +608,7 @@ def _filled(structure: Any, value: Any) -> Any:
 
 
 def needed(step: StepGraph, roots: Sequence[Tensor]) -> set[int]:
-    """The values that these are computed from, themselves included."""
+    """The values that these depend on, including themselves."""
     found = {t.index for t in roots}
     for i in reversed(range(len(step.ops))):
         if step.given + i in found and step.ops[i].kind != CAPTURED:
@@ -618,23 +617,23 @@ def needed(step: StepGraph, roots: Sequence[Tensor]) -> set[int]:
 
 
 def is_given(step: StepGraph, index: int) -> bool:
-    """Whether a value comes from outside."""
+    """Whether a value is an input."""
     return index < step.given or index in step.arrays
 
 
 def time_of(step: StepGraph, index: int) -> int:
-    """How many updates come before a value."""
+    """The number of updates before a value."""
     position = index - step.given
     return sum(update.before <= position for update in step.updates)
 
 
 def seen(step: StepGraph, index: int, spans: Sequence[tuple[int, int]]) -> bool:
-    """Whether a tape saw how a value was computed."""
+    """Whether a tape watched the computation of a value."""
     return any(a <= index - step.given < b for a, b in spans)
 
 
 def _is_of_rows(call: MetricCall) -> bool:
-    """Whether a metric's call can be left to an engine."""
+    """Whether a metric call can be computed by an engine."""
     return (
         call.method == "update_state"
         and isinstance(call.metric, RowMetric)
@@ -647,7 +646,7 @@ def _is_of_rows(call: MetricCall) -> bool:
 
 
 def _floats(array: np.ndarray, rows: int, sample: Any) -> np.ndarray:
-    """An array for an engine: with a row for each of the batch."""
+    """An array for an engine, with one row per sample."""
     shape = (rows, *sample)
     if array.shape == shape and array.dtype == np.float32 and array.flags.c_contiguous:
         return array
@@ -657,7 +656,7 @@ def _floats(array: np.ndarray, rows: int, sample: Any) -> np.ndarray:
 
 
 def _loss(targets: Sequence[Tensor], rows: int) -> tuple[Tensor, str]:
-    """What is differentiated as the rows of a loss, and how they become one."""
+    """The differentiated targets as rows of a loss, and their reduction."""
     if len(targets) == 1:
         (target,) = targets
         if target.batched:
@@ -672,7 +671,7 @@ def _loss(targets: Sequence[Tensor], rows: int) -> tuple[Tensor, str]:
 
 
 def _mean_of(target: Tensor, rows: int) -> tuple[Tensor, str] | None:
-    """The rows whose mean or sum a value is, if an operation says so."""
+    """The rows that a value is the mean or sum of, if an operation says so."""
     graph = target.graph
 
     def op_of(index: int) -> Op | None:
@@ -697,7 +696,7 @@ def _mean_of(target: Tensor, rows: int) -> tuple[Tensor, str] | None:
         return None
     if divisor == 1.0:
         return read, "sum"
-    # The sum of all elements over their number is a mean of rows.
+    # The sum of all elements divided by their number is a mean of rows.
     if inner is not None and inner.kind == "reduce" and inner.attrs["mode"] == "sum":
         elements = math.prod(inner.in_shape)
         if divisor == rows * elements and inner.attrs["count"] == len(inner.in_shape):

@@ -1,9 +1,9 @@
-"""A step of a user's loop as a graph: what it computes, and what it changes.
+"""A step of a user's loop as a graph: what it computes and what it changes.
 
 The step runs once on tensors without values. Functions, layers, models and losses
-append operations; `tape.gradient` gives tensors that stand for gradients;
-`optimizer.apply` and the metrics are remembered, with what they get. `stages` makes
-programs of all that.
+append operations; `tape.gradient` returns tensors that stand for gradients;
+`optimizer.apply` and metrics are recorded with their arguments. `stages` turns all of
+this into programs.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from kurve.kinds import OPERATIONS
 from kurve.plan import Op, Shape
 
 CAPTURED = "captured"
-"""Kind of what stands for an array that is none of the arguments."""
+"""Kind of placeholders for arrays that are not arguments."""
 
 
 class Untraceable(Exception):
-    """A step that no engine can run as a whole: it runs as it is written."""
+    """A step that engines cannot run as a whole, so it runs uncompiled."""
 
 
 class Rows(int):
-    """The number of rows of a batch: an integer for who computes with it, and None,
-    the axis that stays as it is, for functions that get it in a shape."""
+    """The number of rows of a batch: an integer in arithmetic, and None, the unchanged
+    batch axis, for functions that receive it in a shape."""
 
     def __eq__(self, other: object) -> bool:
         return other is None or int(self) == other
@@ -46,11 +46,11 @@ class Rows(int):
 
 
 class Gradient(Tensor):
-    """The gradient of a target by a variable. As long as nobody computes with it, no
-    operation does either: an engine's own way back gives it.
+    """The gradient of a target with respect to a variable. Unless something computes
+    with it, it needs no operation: the engine's backward pass provides it.
 
-    targets: what is differentiated, the sum of all elements
-    spans:   the operations that the tape saw, each a first and a last number
+    targets: what is differentiated (the sum of all elements)
+    spans:   ranges of operations that the tape watched, as first and last index
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Gradient(Tensor):
 class Update:
     """A call of `optimizer.apply`.
 
-    loss: what is differentiated
-    spans: of the tape, or None where the loss was made for this update
-    before: how many operations there were
+    loss: the differentiated loss
+    spans: those of the tape, or None if the loss was made for this update
+    before: number of earlier operations
     """
 
     optimizer: Any
@@ -100,13 +100,13 @@ class MetricCall:
 
 
 class Result:
-    """Stands for what a method of a metric gives, once the step has run."""
+    """Placeholder for the result of a metric method once the step has run."""
 
     def __init__(self, call: MetricCall) -> None:
         self.call = call
 
     def numpy(self) -> Any:
-        raise Untraceable("a metric's value is asked for in the step")
+        raise Untraceable("the step reads a metric's value")
 
     __float__ = __bool__ = __array__ = __int__ = numpy
 
@@ -114,12 +114,12 @@ class Result:
 class StepGraph(Graph):
     """The graph of a step.
 
-    rows, count: of its batch
-    arrays:  makes each captured array, in the order of their values
+    rows, count: of the batch
+    arrays:  functions that produce captured arrays, in order of their values
     updates: in order
-    calls:   of metrics, in order
-    tensors: what operations gave, by number
-    models:  that were called
+    calls:   metric calls, in order
+    tensors: results of operations, by index
+    models:  models that were called
     """
 
     def __init__(self, rows: int, inputs: Sequence[Shape]) -> None:
@@ -143,8 +143,8 @@ class StepGraph(Graph):
             active.step = None
 
     def content(self, out: Any) -> tuple[Any, ...]:
-        """All that a program of the step would know, to be compared with another
-        trace's: operations, numbers, updates, metrics, and what it gives."""
+        """Everything a program of the step would know, for comparison with another
+        trace: operations, numbers, updates, metrics and results."""
 
         def known(structure: Any) -> list[Any]:
             return [self._told(leaf) for leaf in leaves(structure)]
@@ -162,7 +162,7 @@ class StepGraph(Graph):
         )
 
     def _told(self, leaf: Any) -> Any:
-        """A value of the step, so that it can be compared."""
+        """A value of the step in comparable form."""
         if isinstance(leaf, Tensor):
             return "value", leaf.index
         if isinstance(leaf, Gradient):
@@ -181,8 +181,8 @@ class StepGraph(Graph):
             facts = OPERATIONS[op.kind]
             if facts.training_only or facts.updates_buffers or op.kind == "random":
                 raise Untraceable(
-                    f"the layer {op.layer!r} is called outside of a model, and acts in "
-                    "another way in training"
+                    f"the layer {op.layer!r} is called outside a model and behaves "
+                    "differently in training"
                 )
         tensor = super()._append(op, batched, dtype)
         self.tensors[tensor.index] = tensor
@@ -191,7 +191,7 @@ class StepGraph(Graph):
     def captured(
         self, make: Callable[[], Any], shape: Shape, dtype: str = "float32"
     ) -> Tensor:
-        """An array that is made, or looked up, each time the step runs."""
+        """An array that is created or looked up each time the step runs."""
         batched = bool(shape) and self.rows == shape[0]
         sample = tuple(shape[1:]) if batched else tuple(shape)
         x = self._source()
@@ -201,8 +201,7 @@ class StepGraph(Graph):
         return tensor
 
     def _array(self, operand: Any) -> Any:
-        """An operand; of an array with a row for each of the batch, what stands for
-        it."""
+        """An operand; an array with one row per sample becomes a placeholder."""
         if not isinstance(operand, np.ndarray) or not operand.ndim:
             return operand
         if self.rows == 1 or len(operand) != self.count:
@@ -220,8 +219,8 @@ class StepGraph(Graph):
         return super().map([self._array(o) for o in operands], *args, **kwargs)
 
     def called(self, model: Any, training: Any, run: Callable[[], Any]) -> Any:
-        """The outputs of a model, whose layers act as in training, or as in
-        prediction, in this call."""
+        """The outputs of a model whose layers run in training or inference mode in this
+        call."""
         if model._network.plan is None:
             raise Untraceable("the model is not built")
         self.models.append(model)
@@ -251,7 +250,7 @@ class StepGraph(Graph):
     def update(
         self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]
     ) -> None:
-        """Remember a call of `optimizer.apply`."""
+        """Record a call of `optimizer.apply`."""
         pairs = [
             (g, v) for g, v in zip(gradients, variables, strict=True) if g is not None
         ]
@@ -275,7 +274,7 @@ class StepGraph(Graph):
         self.updates.append(update)
 
     def metric_call(self, metric: Any, method: str, args: Any, kwargs: Any) -> Any:
-        """Remember a call of a metric's method."""
+        """Record a call of a metric's method."""
         if method == "reset_state":
             raise Untraceable("a metric is reset in the step")
         call = MetricCall(metric, method, args, kwargs)
@@ -285,8 +284,8 @@ class StepGraph(Graph):
     # ---------------------------------------------------------------- gradients
 
     def gradients(self, targets: Any, sources: Any, spans: Any) -> list[Any]:
-        """What stands for the gradient of the targets by each source; None where they
-        do not depend on it."""
+        """Placeholders for the gradient of the targets with respect to each source;
+        None if they do not depend on it."""
         tensors = tuple(t for t in leaves(targets) if isinstance(t, Tensor))
         if not tensors:
             return [None] * len(sources)
@@ -320,7 +319,7 @@ class StepGraph(Graph):
     def _ancestors(
         self, tensors: Sequence[Tensor], spans: Sequence[tuple[int, int]]
     ) -> set[int]:
-        """The values that a tape follows from the targets back."""
+        """The values that a tape watches, going back from the targets."""
         reached = set()
         wanted = {t.index for t in tensors}
         for i in reversed(range(len(self.ops))):
@@ -367,7 +366,7 @@ class StepGraph(Graph):
             xs = [Tensor(self, v, self.shapes[v]) for v in op.inputs]
             y = Tensor(self, here, op.out_shape)
             if op.kind not in RULES_OF_OPS:
-                raise Untraceable(f"{op.kind!r} has no gradient that is a formula")
+                raise Untraceable(f"{op.kind!r} has no gradient formula")
             dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
             for v, dx in zip(op.inputs, dxs, strict=True):
                 if dx is not None and (v in reached or v in stops):

@@ -45,7 +45,22 @@ def _native() -> Engine:
     return NativeEngine()
 
 
-_ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "reference": _reference}
+def _torch(device: str | None = None) -> Engine:
+    try:
+        from kurve.engines.torch import TorchEngine
+    except ImportError as error:
+        raise ImportError(
+            "[get_engine] the torch engine needs PyTorch. "
+            f"Received: {error}. Try pip install 'kurve[torch]'."
+        ) from None
+    return TorchEngine(device)
+
+
+_ENGINES: dict[str, Callable[[], Engine]] = {
+    "native": _native,
+    "reference": _reference,
+    "torch": _torch,
+}
 
 
 @entry
@@ -53,13 +68,15 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
     """The engine with that name, or the current one.
 
     Args:
-        engine: "native" (compiled), "reference" (NumPy), an engine object, or None for
-            the one chosen by `set_engine` or the environment variable KURVE_ENGINE,
-            else "native".
+        engine: "native" (compiled), "reference" (NumPy), "torch" (PyTorch, on a GPU if
+            there is one), "torch:cuda" and the like for a device, an engine object, or
+            None for the one chosen by `set_engine` or the environment variable
+            KURVE_ENGINE, else "native".
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a device that is not there.
         TypeError: neither a name nor an engine.
+        ImportError: "torch" without PyTorch.
 
     Example:
         >>> kurve.get_engine("reference").name
@@ -74,6 +91,9 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
             "[get_engine] engine must be a name or an object with name and compile. "
             f"Received: {engine!r}. Try engine='native'."
         )
+    kind, _, device = engine.partition(":")
+    if device and kind == "torch":
+        return _loaded.get(engine) or _loaded.setdefault(engine, _torch(device))
     make: Callable[[], Engine] = lookup("get_engine", "engine", engine, _ENGINES)
     if engine not in _loaded:
         _loaded[engine] = make()
@@ -85,10 +105,11 @@ def set_engine(engine: str) -> None:
     """Set the engine for all models compiled from now on.
 
     Args:
-        engine: "native" or "reference".
+        engine: "native", "reference", "torch", or "torch:cuda" and the like.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a device that is not there.
+        ImportError: "torch" without PyTorch.
 
     Example:
         >>> kurve.set_engine("native")

@@ -1,0 +1,177 @@
+"""The torch engine: plans run by PyTorch on a GPU, or on the CPU.
+
+    kurve.set_engine("torch")              a GPU if there is one, else the CPU
+    kurve.set_engine("torch:cuda:1")       a device by PyTorch's name
+    compile(engine=TorchEngine("cuda", precision="tf32"))
+
+It has neither autograd nor modules: each op has an explicit forward and backward
+function, as in the reference engine, whose formulas they are. They are written again
+rather than run with another array module, because what makes NumPy readable is what a
+GPU cannot do: to choose elements by a mask, to add at places in their order, to look at
+a number. In a step nothing of that happens, so that it can be one CUDA graph.
+
+* `elementwise`: tapes, formulas and activations.
+* `layers`, `scaling`, `images`, `recurrence`: the ops, by kind.
+* `losses`, `metrics`, `optimizers`: what is computed from their outputs.
+* `program`: a plan's passes and what calls make of them.
+* `training`: steps, and how they go to the device.
+
+The same bits come from the same machine, PyTorch and device, run after run; between
+devices, and between this engine and others, numbers agree to rounding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Container, Iterator, Sequence
+
+import torch
+
+from kurve.engines.base import Job
+from kurve.engines.torch.losses import LOSSES
+from kurve.engines.torch.metrics import KINDS
+from kurve.engines.torch.optimizers import OPTIMIZERS
+from kurve.engines.torch.program import OPS, TorchProgram
+from kurve.errors import NonFiniteError
+from kurve.plan import OptimizerSpec, Plan
+
+PRECISIONS = ("float32", "tf32")
+BLOCKS = {"cpu": 32, "mps": 256, "cuda": 1024}
+"""Rows that a prediction computes at a time, on each kind of device: always as many, so
+that the bits of a row do not depend on how many others there are."""
+
+
+class TorchEngine:
+    """Runs plans in PyTorch; see the module.
+
+    Args:
+        device: "cuda", "cuda:1", "mps", "cpu"; None for the first GPU there is, else
+            the CPU.
+        precision: "float32"; or "tf32", where a GPU rounds the factors of matrix
+            products and convolutions to 10 bits: faster, and wrong in the fourth digit.
+
+    Raises:
+        ValueError: an unknown device or precision, or a device that is not there.
+
+    Example:
+        >>> TorchEngine("cpu").name
+        'torch:cpu'
+    """
+
+    def __init__(self, device: str | None = None, precision: str = "float32") -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"[TorchEngine] precision must be one of {', '.join(PRECISIONS)}. "
+                f"Received: precision={precision!r}. Try precision='float32'."
+            )
+        self.torch_device = _device(device)
+        self.name = "torch" if device is None else f"torch:{device}"
+        self.precision = precision
+        self.block = BLOCKS[self.torch_device.type]
+
+    def compile(self, plan: Plan) -> TorchProgram:
+        used: list[tuple[str, str, Container[str]]] = []
+        used += [("layer", op.kind, OPS) for op in plan.ops]
+        fused = [h.loss for h in plan.heads if h.loss and h.rows is None]
+        used += [("loss", loss.kind, LOSSES) for loss in fused]
+        used += [("metric", m.kind, KINDS) for m in plan.metrics if m.rows is None]
+        optimizer = plan.optimizer
+        by_rules = isinstance(optimizer, OptimizerSpec) and any(
+            update.rule is not None for update in optimizer.updates
+        )
+        if optimizer is not None and not by_rules:
+            used.append(("optimizer", optimizer.kind, OPTIMIZERS))
+        for what, kind, known in used:
+            if kind not in known:
+                raise NotImplementedError(
+                    f"[torch engine] the {what} {kind!r} is not implemented. "
+                    "Try engine='native'."
+                )
+        return TorchProgram(plan, self)
+
+    def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+        errors: list[NonFiniteError | None] = []
+        for job in jobs:
+            assert isinstance(job.program, TorchProgram)
+            errors.append(job.program._train(job))
+        return errors
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """What holds during a call: no record for autograd, sums in a fixed order, the
+        precision asked for; and what PyTorch raises where memory ends is MemoryError.
+
+        Raises:
+            MemoryError: the memory of the device does not suffice.
+        """
+        try:
+            with torch.inference_mode(), self._settings():
+                yield
+        except RuntimeError as error:
+            text = str(error)
+            if "out of memory" in text or "can't allocate memory" in text:
+                raise MemoryError(
+                    f"[torch engine] the memory of {self.torch_device} does not "
+                    f"suffice. Received: {text.splitlines()[0]} Try a smaller "
+                    "batch_size, or engine='native'."
+                ) from None
+            raise
+
+    @contextlib.contextmanager
+    def _settings(self) -> Iterator[None]:
+        """PyTorch's settings of the whole process, for the time of a call on a GPU."""
+        if self.torch_device.type != "cuda":
+            yield
+            return
+        products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        tf32 = self.precision == "tf32"
+        with _setting, torch.cuda.device(self.torch_device):
+            before = (
+                products.allow_tf32,
+                cudnn.allow_tf32,
+                cudnn.deterministic,
+                cudnn.benchmark,
+            )
+            products.allow_tf32 = cudnn.allow_tf32 = tf32
+            cudnn.deterministic, cudnn.benchmark = True, False
+            try:
+                yield
+            finally:
+                (
+                    products.allow_tf32,
+                    cudnn.allow_tf32,
+                    cudnn.deterministic,
+                    cudnn.benchmark,
+                ) = before
+
+
+_setting = threading.RLock()
+"""One call on a GPU at a time: its settings are the process's, and while a step is
+captured no other work may reach it."""
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of that name, or the first GPU there is, else the CPU."""
+    has_mps = torch.backends.mps.is_available()
+    if name is None:
+        found = "mps" if has_mps else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else found)
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in BLOCKS:
+        raise ValueError(
+            "[TorchEngine] device must be 'cuda', 'cuda:1', 'mps', 'cpu' or None. "
+            f"Received: device={name!r}. Try 'cuda', or None for what there is."
+        )
+    count = {"cuda": torch.cuda.device_count(), "mps": int(has_mps), "cpu": 1}
+    there = count[device.type]
+    if (device.index or 0) >= there:
+        raise ValueError(
+            f"[TorchEngine] the device must be there; of {device.type} there are "
+            f"{there}, as PyTorch {torch.__version__} sees it. "
+            f"Received: device={name!r}. Try device=None for what there is."
+        )
+    return device

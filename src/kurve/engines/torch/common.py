@@ -1,0 +1,219 @@
+"""Shared by the modules of ops: variables, gradients and random streams of a step."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from kurve.core import rng
+from kurve.plan import Op, Plan, Shape, VariableSpec
+
+Tensor = torch.Tensor
+Cache = Any  # what an op's forward pass saves for its backward pass
+Forward = Callable[[Op, Sequence[Tensor], "Frame"], tuple[Tensor, Cache]]
+Backward = Callable[[Op, Tensor, Cache, "Frame"], Sequence["Tensor | None"]]
+Pair = tuple[Forward, Backward]
+Statistics = Callable[[Op, Cache, "Frame"], dict[str, Tensor]]
+
+LOW = 0xFFFFFFFF
+_M0, _M1 = 0xD2511F53, 0xCD9E8D57
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+
+
+class Frame:
+    """What ops see besides values.
+
+    params, buffers: flat vectors on the device; ops get views of them
+    gradient: (P,), which backward passes write; None where there is none
+    step: int64, on the device, so that a captured step draws other numbers each time
+    wanted: whether anything trainable lies before the op whose backward pass runs
+    known: what ops keep from step to step, by their identity
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        params: Tensor,
+        buffers: Tensor,
+        seed: int,
+        step: Tensor,
+        training: bool,
+        gradient: Tensor | None = None,
+    ) -> None:
+        self.seed, self.step, self.training = seed, step, training
+        self.device, self.dtype = params.device, params.dtype
+        self.wide = wide(self.device)
+        self.wanted = True
+        self.known: dict[Any, Any] = {}
+        self._params = {v.offset: view(params, v) for v in plan.params}
+        self._buffers = {v.offset: view(buffers, v) for v in plan.buffers}
+        self.params = params
+        self._gradients: dict[int, Tensor] = {}
+        if gradient is not None:
+            self._gradients = {
+                v.offset: view(gradient, v) for v in plan.params if v.trainable
+            }
+        self.slopes = list(self._gradients.values())
+        self._written: set[int] = set()
+
+    def param(self, op: Op, role: str) -> Tensor:
+        return self._params[op.params[role].offset]
+
+    def value_of(self, variable: VariableSpec) -> Tensor:
+        return self._params[variable.offset]
+
+    def slope_of(self, variable: VariableSpec) -> Tensor:
+        return self._gradients[variable.offset]
+
+    def buffer(self, op: Op, role: str) -> Tensor:
+        return self._buffers[op.buffers[role].offset]
+
+    def add(self, op: Op, role: str, part: Tensor) -> None:
+        """Add to the gradient of a variable, whose first part overwrites it."""
+        offset = op.params[role].offset
+        slope = self._gradients.get(offset)
+        if slope is None:
+            return
+        part = part.reshape(slope.shape)
+        if offset in self._written:
+            slope.add_(part)
+        else:
+            slope.copy_(part)
+            self._written.add(offset)
+
+    def add_product(self, op: Op, role: str, a: Tensor, b: Tensor) -> None:
+        """`add` of a @ b, computed in place."""
+        offset = op.params[role].offset
+        slope = self._gradients.get(offset)
+        if slope is None:
+            return
+        slope = slope.view(a.shape[0], b.shape[1])
+        if offset in self._written:
+            slope.addmm_(a, b)
+        else:
+            torch.mm(a, b, out=slope)
+            self._written.add(offset)
+
+    def finish(self) -> None:
+        """Set the gradients that no op wrote to 0, and be ready for the next step."""
+        for offset, slope in self._gradients.items():
+            if offset not in self._written:
+                slope.zero_()
+        self._written.clear()
+
+    def words(self, op: Op, count: int) -> Tensor:
+        """The first words of the op's stream in this step, int64 in [0, 2**32)."""
+        key = int(op.attrs.get("seed", self.seed))
+        purpose = rng.DROPOUT + int(op.attrs["stream"])
+        return philox(key, purpose, self.step, count)
+
+    def uniform(self, op: Op, count: int) -> Tensor:
+        """Numbers in (0, 1), see `rng.uniform`."""
+        return (self.words(op, count).to(self.wide) + 0.5) * 2.0**-32
+
+    def normal(self, op: Op, count: int) -> Tensor:
+        """Standard normal numbers, as `kurve.engines.reference.batch.normal`."""
+        half = -(-count // 2)
+        u, v = self.uniform(op, 2 * half).view(half, 2).unbind(1)
+        radius, angle = torch.sqrt(-2.0 * torch.log(u)), 2.0 * np.pi * v
+        pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 1)
+        return pairs.view(-1)[:count]
+
+    def constant(self, op: Op, name: str, make: Callable[[], Any]) -> Any:
+        """Arrays that an op reads in every step, on the device."""
+        key = id(op), name
+        if key not in self.known:
+            made = make()
+            parts = made if isinstance(made, tuple) else (made,)
+            moved = tuple(torch.as_tensor(a, device=self.device) for a in parts)
+            self.known[key] = moved if isinstance(made, tuple) else moved[0]
+        return self.known[key]
+
+
+def single(forward: Any, backward: Any) -> Pair:
+    """The pair of an op of one value, from functions of that value."""
+
+    def many_forward(op: Op, xs: Sequence[Tensor], f: Frame) -> tuple[Tensor, Cache]:
+        found: tuple[Tensor, Cache] = forward(op, xs[0], f)
+        return found
+
+    def many_backward(
+        op: Op, dy: Tensor, cache: Cache, f: Frame
+    ) -> Sequence[Tensor | None]:
+        return (backward(op, dy, cache, f),)
+
+    return many_forward, many_backward
+
+
+def view(vector: Tensor, variable: VariableSpec) -> Tensor:
+    """One variable inside its flat vector, without a copy."""
+    return vector[variable.offset : variable.end].view(variable.shape)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The type that sums are computed in: float64, which MPS does not have."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def total(x: Tensor, axis: int | Sequence[int]) -> Tensor:
+    """The sum along axes, accumulated in float64."""
+    return x.sum(axis, dtype=wide(x.device)).to(x.dtype)
+
+
+def philox(key: int, purpose: int, stream: Tensor, count: int) -> Tensor:
+    """`kurve.core.rng.philox` in int64, whose products wrap as those of uint64 do."""
+    blocks = -(-count // 4)
+    c0 = torch.arange(blocks, dtype=torch.int64, device=stream.device)
+    c1: Any = purpose
+    c2, c3 = (stream & LOW).expand(blocks), (stream >> 32).expand(blocks)
+    k0, k1 = key & LOW, (key >> 32) & LOW
+    for _ in range(10):
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0 = ((p1 >> 32) & LOW) ^ (c1 ^ k0)
+        c2 = ((p0 >> 32) & LOW) ^ (c3 ^ k1)
+        c1, c3 = p1 & LOW, p0 & LOW
+        k0, k1 = (k0 + _W0) & LOW, (k1 + _W1) & LOW
+    return torch.stack([c0, c1, c2, c3], dim=1).view(-1)[:count]
+
+
+@functools.lru_cache(maxsize=4096)
+def scalar(value: float, dtype: torch.dtype) -> Tensor:
+    """A number as an operand of any function: on the CPU, from where every device takes
+    it, and once, so that capturing a step copies nothing."""
+    return torch.tensor(value, dtype=dtype)
+
+
+class _Memory:
+    """The memory of an array, as if it could be written to."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        interface = array.__array_interface__
+        address = (interface["data"][0], False)
+        self.__array_interface__ = {**interface, "data": address}
+        self.array = array
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    """The array's own memory as a tensor; nothing here writes to what is only to be
+    read."""
+    if not array.flags.writeable:
+        array = np.asarray(_Memory(array))
+    return torch.from_numpy(array)
+
+
+def number(op: Op, name: str) -> int:
+    return int(op.attrs[name])
+
+
+def plane_shape(shape: Shape) -> Shape:
+    """(H, W, C) of a sample (H, W, C) or (L, C)."""
+    return (*((1,) * (3 - len(shape))), *shape)
+
+
+def plane(x: Tensor, shape: Shape) -> Tensor:
+    """A batch of samples (H, W, C) or (L, C) as (B, H, W, C)."""
+    return x.reshape(len(x), *plane_shape(shape))

@@ -1,0 +1,69 @@
+"""The data of a call, on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from kurve.engines.base import Batches
+from kurve.engines.torch.common import Tensor, tensor_of
+from kurve.plan import Plan
+
+Target = tuple[Tensor | None, Tensor | None]
+"""Of a head: y and samples' weights, None where there are none."""
+Given = tuple[list[Tensor], list[Target]]
+
+
+class Data:
+    """The data of a call, on the device."""
+
+    def __init__(
+        self, plan: Plan, batches: Batches, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        def upload(array: np.ndarray | None) -> Tensor | None:
+            if array is None:
+                return None
+            return tensor_of(np.ascontiguousarray(array)).to(device)
+
+        self.plan, self.dtype, self.device = plan, dtype, device
+        self.xs = [upload(x) for x in batches.inputs]
+        self.targets = [(upload(y), upload(w)) for y, w in batches.targets]
+        self.order = upload(batches.order)
+        self.bounds = upload(batches.bounds)
+        self.counts = np.diff(batches.bounds)
+        self.places: dict[int, Tensor] = {}
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in one order."""
+        parts = [*self.xs, *(t for pair in self.targets for t in pair)]
+        return [t for t in (*parts, self.order, self.bounds) if t is not None]
+
+    def fits(self, other: Data) -> bool:
+        """Whether other data can be copied to where these are."""
+        layouts = [
+            [t if t is None else (t.shape, t.dtype) for t in (*d.xs, d.order, d.bounds)]
+            + [t if t is None else t.shape for pair in d.targets for t in pair]
+            for d in (self, other)
+        ]
+        return layouts[0] == layouts[1]
+
+    def fill(self, other: Data) -> None:
+        """Copy other data to where these are, which captured steps read."""
+        for to, tensor in zip(self.tensors(), other.tensors(), strict=True):
+            to.copy_(tensor)
+        self.counts = other.counts
+
+    def batch(self, step: Tensor, size: int) -> Given:
+        """Inputs, and y and weights of each head, of a step (1,) on the device."""
+        if size not in self.places:
+            self.places[size] = torch.arange(size, device=self.device)
+        assert self.bounds is not None
+        rows = self.bounds.index_select(0, step) + self.places[size]
+        if self.order is not None:
+            rows = self.order.index_select(0, rows)
+
+        def take(array: Tensor | None) -> Tensor | None:
+            return None if array is None else array.index_select(0, rows).to(self.dtype)
+
+        xs = [taken for x in self.xs if (taken := take(x)) is not None]
+        return xs, [(take(y), take(w)) for y, w in self.targets]

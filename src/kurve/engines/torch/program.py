@@ -1,0 +1,414 @@
+"""A plan run in PyTorch: forward, loss, backward, and what calls make of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from kurve.engines.base import Batches, Job, State
+from kurve.engines.torch.common import (
+    Cache,
+    Frame,
+    Pair,
+    Statistics,
+    Tensor,
+    tensor_of,
+)
+from kurve.engines.torch.data import Data, Given, Target
+from kurve.engines.torch.elementwise import MAP, run_formula
+from kurve.engines.torch.images import IMAGES
+from kurve.engines.torch.layers import LAYERS, kept
+from kurve.engines.torch.losses import LOSSES
+from kurve.engines.torch.metrics import accumulate
+from kurve.engines.torch.recurrence import RECURRENCE
+from kurve.engines.torch.scaling import SCALING, batch_statistics
+from kurve.errors import NonFiniteError
+from kurve.plan import Plan, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.engines.torch import TorchEngine
+    from kurve.engines.torch.training import Run
+
+OPS: dict[str, Pair] = {"map": MAP, **LAYERS, **IMAGES, **SCALING, **RECURRENCE}
+
+STATISTICS: dict[str, Statistics] = {
+    "batch_normalization": batch_statistics,
+    "masked_batch_normalization": batch_statistics,
+    "keep_states": kept,
+}
+"""The new values of the buffers that a training step writes, by kind of op."""
+
+
+class TorchProgram:
+    """A plan run in PyTorch on a device."""
+
+    def __init__(self, plan: Plan, engine: TorchEngine) -> None:
+        self.plan, self.engine = plan, engine
+        predicting = plan.predicting()
+        same = predicting is plan
+        self._predictor = self if same else TorchProgram(predicting, engine)
+        self._pairs = [OPS[op.kind] for op in plan.ops]
+        self._reads = [plan.reads(i) for i in range(len(plan.ops))]
+        self._writes = [i for i, op in enumerate(plan.ops) if op.kind in STATISTICS]
+        self._wanted: list[bool] = []
+        learned: set[int] = set()  # values that depend on something trainable
+        for i, op in enumerate(plan.ops):
+            self._wanted.append(not learned.isdisjoint(self._reads[i]))
+            if self._wanted[-1] or any(v.trainable for v in op.params.values()):
+                learned.add(plan.given + i)
+        self._idle: list[Run] = []
+        self._lock = threading.Lock()
+
+    def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
+        with self.engine._running():
+            f = self._frame(state, training=False)
+            data = Data(self.plan, batches, f.device, f.dtype)
+            sums = self._upload(totals, f.wide)
+            for step, size in enumerate(data.counts):
+                self.plan.check_rows(int(size))
+                given = data.batch(_position(step, f), int(size))
+                values, caches = self._forward(f, given)
+                loss, losses, _ = self._loss(f, given[1], values)
+                self._count(loss, losses, given[1], values, sums)
+                self._keep_states(f, caches, slice(None))
+            self._save_states(f, state)
+            totals[:] = sums.cpu().numpy()
+
+    def predict(self, state: State, x: Any) -> Any:
+        if self._predictor is not self:
+            return self._predictor.predict(state, x)
+        xs, heads = x if isinstance(x, tuple) else (x,), self.plan.heads
+        rows, block = len(xs[0]), self.engine.block
+        self.plan.check_rows(rows)
+        with self.engine._running():
+            f = self._frame(state, training=False)
+            shapes = [(rows, *head.shape) for head in heads]
+            outs = [torch.empty(s, dtype=f.dtype, device=f.device) for s in shapes]
+            drawn = self._drawn(f, rows)
+            for start in range(0, rows, block):
+                stop = min(start + block, rows)
+                part = [
+                    _filled(self._upload(x[start:stop], f.dtype), block) for x in xs
+                ]
+                fixed = {i: _filled(y[start:stop], block) for i, y in drawn.items()}
+                values, caches = self._forward(f, (part, []), fixed)
+                self._keep_states(f, caches, slice(start, stop))
+                for out, head in zip(outs, heads, strict=True):
+                    out[start:stop] = values[head.value][: stop - start]
+            found = tuple(out.cpu().numpy() for out in outs)
+            self._save_states(f, state)
+        return found[0] if len(found) == 1 else found
+
+    def gradient(
+        self, state: State, batches: Batches, step: int
+    ) -> tuple[float, np.ndarray]:
+        with self.engine._running():
+            gradient = self._zeros(state)
+            f = self._frame(state, training=True, gradient=gradient)
+            data = Data(self.plan, batches, f.device, f.dtype)
+            size = int(data.counts[step])
+            self.plan.check_rows(size)
+            given = data.batch(_position(step, f), size)
+            values, caches = self._forward(f, given)
+            loss, _, slopes = self._loss(f, given[1], values)
+            self._backward(f, slopes, caches)
+            return float(loss), gradient.cpu().numpy()
+
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self._predictor is not self:
+            return self._predictor.jacobian(state, x)
+        xs, (head,) = x if isinstance(x, tuple) else (x,), self.plan.heads
+        rows = len(xs[0])
+        self.plan.check_rows(rows)
+        with self.engine._running():
+            gradient = self._zeros(state)
+            f = self._frame(state, training=False, gradient=gradient)
+            inputs = [self._upload(x, f.dtype) for x in xs]
+            y = torch.empty((rows, *head.shape), dtype=f.dtype, device=f.device)
+            slopes = torch.eye(y[:1].numel(), dtype=f.dtype, device=f.device)
+            jacobian = gradient.new_empty((rows, len(slopes), len(gradient)))
+            drawn = self._drawn(f, rows)
+            for i in range(rows):
+                fixed = {op: values[i : i + 1] for op, values in drawn.items()}
+                row = [a[i : i + 1] for a in inputs]
+                values, caches = self._forward(f, (row, []), fixed)
+                y[i] = values[head.value][0]
+                for k in range(len(slopes)):
+                    dy = slopes[k].view(1, *head.shape)
+                    self._backward(f, {head.value: dy}, caches, penalties=False)
+                    jacobian[i, k] = gradient
+            return y.cpu().numpy(), jacobian.view(y.numel(), -1).cpu().numpy()
+
+    def _train(self, job: Job) -> NonFiniteError | None:
+        """Do the steps of a job, see `Engine.train`."""
+        from kurve.engines.torch.training import Run
+
+        with self.engine._running():
+            with self._lock:
+                fitting = [run for run in self._idle if run.fits(job)]
+                if fitting:
+                    self._idle.remove(fitting[0])
+            run = fitting[0] if fitting else Run(self, job)
+            error = run.train(job)
+            with self._lock:
+                self._idle[:] = [run]
+            return error
+
+    def _forward(
+        self, f: Frame, given: Given, drawn: Mapping[int, Tensor] | None = None
+    ) -> tuple[list[Tensor], list[Cache]]:
+        """All values, and what each op saves for the backward pass. `drawn` is what
+        some ops give, where these rows are a part of several."""
+        xs, targets = given
+        values, caches = list(xs), []
+        for shape, (y, _) in zip(self.plan.targets, targets, strict=False):
+            n = len(xs[0])
+            if y is None:
+                y = torch.full((n, *shape), np.nan, dtype=f.dtype, device=f.device)
+            values.append(y.reshape(n, *shape))
+        for i, op in enumerate(self.plan.ops):
+            read = [values[v] for v in self._reads[i]]
+            if drawn and i in drawn:
+                y, cache = drawn[i], read[0].shape
+            else:
+                y, cache = self._pairs[i][0](op, read, f)
+            values.append(y)
+            caches.append(cache)
+        return values, caches
+
+    def _backward(
+        self,
+        f: Frame,
+        gradients: Mapping[int, Tensor],
+        caches: Sequence[Cache],
+        penalties: bool = True,
+    ) -> None:
+        """The chain rule from some values back to every trainable variable, whose
+        gradients the frame holds afterwards; and those of penalties."""
+        plan, slopes = self.plan, dict(gradients)
+        for i in reversed(range(len(plan.ops))):
+            dy = slopes.pop(plan.given + i, None)
+            if dy is None:
+                continue  # nothing depends on it
+            f.wanted = self._wanted[i]
+            dxs = self._pairs[i][1](plan.ops[i], dy, caches[i], f)
+            if not f.wanted:
+                continue
+            for value, dx in zip(self._reads[i], dxs, strict=True):
+                if dx is not None:
+                    slopes[value] = slopes[value] + dx if value in slopes else dx
+        f.finish()
+        for v in plan.params if penalties else ():
+            if not v.trainable or not (v.l1 or v.l2 or v.penalty):
+                continue
+            w, slope = f.value_of(v), f.slope_of(v)
+            if v.l1:
+                slope.add_(torch.sign(w), alpha=v.l1)
+            if v.l2:
+                slope.add_(w, alpha=2.0 * v.l2)
+            if v.penalty is not None:
+                (found, _) = run_formula(v.penalty, [w.reshape(v.penalty.inputs[0])])
+                slope.add_(found.reshape(w.shape))
+
+    def _loss(
+        self, f: Frame, targets: Sequence[Target], values: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor], dict[int, Tensor]]:
+        """Loss of a batch, with penalties; the loss of each head; and the gradient of
+        the first with respect to the values that losses read."""
+        losses: list[Tensor] = []
+        parts: list[Tensor] = []
+        slopes: dict[int, Tensor] = {}
+
+        def add(value: int, slope: Tensor) -> None:
+            slopes[value] = slopes[value] + slope if value in slopes else slope
+
+        for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
+            if head.loss is None or (y is None and head.rows is None):
+                losses.append(torch.zeros((), dtype=f.wide, device=f.device))
+                continue
+            prediction = values[head.loss_value]
+            if y is None or head.rows is not None:
+                rows = prediction.reshape(-1)
+                slope = torch.ones_like(rows)[:, None]
+            else:
+                rows_y, rows_p = as_rows(y, prediction)
+                rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
+            divisor: Any = len(rows)
+            weighted = weights is not None
+            if head.reduction == "sum" or (
+                head.reduction == "sum_if_weighted" and weighted
+            ):
+                divisor = 1
+            elif head.reduction == "mean_with_sample_weight" and weights is not None:
+                whole = weights.sum(dtype=f.wide)
+                divisor = torch.where(whole == 0, torch.inf, whole)
+            rows = rows.to(f.wide)
+            if weights is None:
+                slope = slope * (head.weight / divisor)
+            else:
+                each = repeated(weights, len(rows))
+                rows = rows * each
+                slope = head.weight * slope * each[:, None] / divisor
+            losses.append(rows.sum() / divisor)
+            parts.append(losses[-1] if head.weight == 1 else head.weight * losses[-1])
+            add(head.loss_value, slope.to(f.dtype).reshape(prediction.shape))
+        if self.plan.penalty is not None:
+            value = values[self.plan.penalty]
+            losses.append(value.mean(dtype=f.wide))
+            parts.append(losses[-1])
+            add(self.plan.penalty, torch.full_like(value, 1.0 / value.numel()))
+        for v in self.plan.params:
+            if v.trainable and (v.l1 or v.l2 or v.penalty):
+                parts += _penalties(v, f)
+        loss = parts[0] if parts else torch.zeros((), dtype=f.wide, device=f.device)
+        for part in parts[1:]:
+            loss = loss + part
+        return loss, losses, slopes
+
+    def _count(
+        self,
+        loss: Tensor,
+        losses: Sequence[Tensor],
+        targets: Sequence[Target],
+        values: Sequence[Tensor],
+        totals: Tensor,
+    ) -> None:
+        """Add a batch to the totals of the losses and of every metric."""
+        samples = len(values[0])
+        totals[0].add_(loss, alpha=samples)
+        totals[1].add_(samples)
+        start = 2
+        if len(losses) > 1:
+            start += len(losses)
+            totals[2:start].add_(torch.stack(list(losses)), alpha=samples)
+        for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
+            if not head.metrics or y is None:
+                continue
+            rows_y, rows_p = as_rows(y, values[head.value])
+            for metric in head.metrics:
+                part = totals[start : start + metric.size]
+                start += metric.size
+                own = part if not metric.of_batch else torch.zeros_like(part)
+                if metric.rows is not None:
+                    rows = values[metric.rows].reshape(-1).to(totals.dtype)
+                    if metric.weighted and weights is not None:
+                        each = repeated(weights, len(rows)).to(totals.dtype)
+                        own[0].add_((rows * each).sum())
+                        own[1].add_(each.sum())
+                    else:
+                        own[0].add_(rows.sum())
+                        own[1].add_(len(rows))
+                else:
+                    w = None
+                    if metric.weighted and weights is not None:
+                        w = repeated(weights, len(rows_p))
+                    accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, own)
+                if metric.of_batch:
+                    if not metric.weighted:
+                        divisor = 1.0 if metric.of_batch == "sum" else own[1]
+                        own = torch.stack([own[0] / divisor, torch.ones_like(own[1])])
+                    part.add_(own)
+
+    def _statistics(
+        self, f: Frame, caches: Sequence[Cache]
+    ) -> list[tuple[VariableSpec, Tensor]]:
+        """The buffers that a step writes, with their new values."""
+        found: list[tuple[VariableSpec, Tensor]] = []
+        for i in self._writes:
+            op = self.plan.ops[i]
+            new = STATISTICS[op.kind](op, caches[i], f)
+            found += [(op.buffers[role], value) for role, value in new.items()]
+        return found
+
+    def _frame(
+        self, state: State, training: bool, gradient: Tensor | None = None
+    ) -> Frame:
+        device = self.engine.torch_device
+        return Frame(
+            self.plan,
+            self._upload(state.params),
+            self._upload(state.buffers),
+            state.seed,
+            torch.tensor(state.step, device=device),
+            training,
+            gradient,
+        )
+
+    def _upload(self, array: np.ndarray, dtype: torch.dtype | None = None) -> Tensor:
+        solid = tensor_of(np.ascontiguousarray(array))
+        return solid.to(self.engine.torch_device, dtype)
+
+    def _zeros(self, state: State) -> Tensor:
+        return torch.zeros_like(self._upload(state.params))
+
+    def _drawn(self, f: Frame, rows: int) -> dict[int, Tensor]:
+        """What the ops give, for that many rows, that do not read them: random numbers,
+        and states from the batch before."""
+        x = torch.zeros(rows, dtype=f.dtype, device=f.device)
+        return {
+            i: self._pairs[i][0](op, [x], f)[0]
+            for i, op in enumerate(self.plan.ops)
+            if op.kind in ("random", "states")
+        }
+
+    def _keep_states(self, f: Frame, caches: Sequence[Cache], rows: slice) -> None:
+        """Write the states that go to the next batch, of these rows."""
+        for i in self._writes:
+            op = self.plan.ops[i]
+            if op.kind == "keep_states":
+                for role, value in kept(op, caches[i], f).items():
+                    to = f.buffer(op, role)[rows]
+                    to.copy_(value[: len(to)].view_as(to))
+
+    def _save_states(self, f: Frame, state: State) -> None:
+        """The states on the device become the model's."""
+        if f.device.type != "cpu" and self.plan.rows is not None:
+            for i in self._writes:
+                op = self.plan.ops[i]
+                for role in op.buffers if op.kind == "keep_states" else ():
+                    v = op.buffers[role]
+                    value = f.buffer(op, role).cpu().numpy()
+                    state.buffers[v.offset : v.end] = value.reshape(-1)
+
+
+def as_rows(y: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """Flatten the axes between the batch and the outputs: y (R, T), prediction
+    (R, O)."""
+    outputs = prediction.shape[-1] if prediction.ndim > 1 else 1
+    rows = prediction.reshape(-1, outputs)
+    return y.reshape(len(rows), -1), rows
+
+
+def repeated(weights: Tensor, rows: int) -> Tensor:
+    """Each row the weight of its sample."""
+    times = rows // len(weights)
+    if times == 1:
+        return weights
+    return weights[:, None].expand(-1, times).reshape(-1)
+
+
+def _penalties(v: VariableSpec, f: Frame) -> list[Tensor]:
+    w, found = f.value_of(v), list[Tensor]()
+    if v.l1:
+        found.append(v.l1 * w.abs().sum(dtype=f.wide))
+    if v.l2:
+        found.append(v.l2 * w.to(f.wide).square().sum())
+    if v.penalty is not None:
+        (_, value) = run_formula(v.penalty, [w.reshape(v.penalty.inputs[0])])
+        found.append(value.reshape(()).to(f.wide))
+    return found
+
+
+def _position(step: int, f: Frame) -> Tensor:
+    return torch.tensor([step], device=f.device)
+
+
+def _filled(x: Tensor, rows: int) -> Tensor:
+    """x with zeros behind it: a product of another size may round rows differently."""
+    if len(x) == rows:
+        return x
+    return torch.cat([x, x.new_zeros((rows - len(x), *x.shape[1:]))])

@@ -1,0 +1,347 @@
+"""Training steps: everything that changes lies on the device.
+
+A step reads what is live and writes what is next: weights, the optimizer's slots,
+buffers, sums and counters. Then, where all of it is finite, next becomes live. The host
+decides nothing within a step and reads nothing, so that a GPU can run a step as one
+captured graph, and the host may look after many of them: after a step that is not
+finite nothing more becomes live.
+
+The step after an error is computed once more, by itself, to name what was not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from kurve.engines.base import Job
+from kurve.engines.torch.common import Frame, Tensor, tensor_of, view
+from kurve.engines.torch.data import Data
+from kurve.engines.torch.optimizers import OPTIMIZERS, apply_rule, clip
+from kurve.errors import NonFiniteError
+from kurve.ops.formula import Update
+from kurve.plan import OptimizerSpec, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.engines.torch.program import TorchProgram
+
+MOST_GRAPHS = 8
+"""Sizes of batches that are captured; steps of others are run one by one."""
+
+AHEAD = 32
+"""Steps that a GPU may be given before the host looks: of Ctrl-C, of an error."""
+
+
+class Run:
+    """The memory of one training on the device, at addresses that do not change.
+
+    live, following: [params, slots, buffers], of the state's type
+    live_wide, ...:  [scalars, totals], float64
+    counters, ...:   [step in the data, number of the update], int64
+    alive:           whether all steps were finite so far
+    """
+
+    def __init__(self, program: TorchProgram, job: Job) -> None:
+        state, plan, device = job.state, program.plan, program.engine.torch_device
+        self.program, self.plan, self.device = program, plan, device
+        self.key = _key(job)
+        dtype = tensor_of(state.params).dtype
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self.sizes = len(state.params), state.slots.shape, len(state.buffers)
+        length = len(state.params) + state.slots.size + len(state.buffers)
+        scalars = len(state.scalars)
+        whole = [
+            torch.zeros(length, dtype=dtype, device=device),
+            torch.zeros(scalars + len(job.totals), dtype=wide, device=device),
+            torch.zeros(2, dtype=torch.int64, device=device),
+        ]
+        self.live, self.live_wide, self.counters = whole
+        self.next, self.next_wide, self.next_counters = map(torch.zeros_like, whole)
+        self.scalars, self.totals = (
+            self.next_wide[:scalars],
+            self.next_wide[scalars:],
+        )
+        self.alive = torch.ones((), dtype=torch.bool, device=device)
+        self.params, self.slots, self.buffers = self._parts(self.next)
+        live_params, _, live_buffers = self._parts(self.live)
+        self.gradient = torch.zeros_like(live_params)
+        self.position = self.counters[:1]
+        self.frame = Frame(
+            plan,
+            live_params,
+            live_buffers,
+            state.seed,
+            self.counters[1],
+            True,
+            self.gradient,
+        )
+        assert plan.optimizer is not None
+        self.optimizer = plan.optimizer
+        self.every, updates = 1, (Update(),) * len(plan.params)
+        if isinstance(self.optimizer, OptimizerSpec):
+            self.every, updates = self.optimizer.every, self.optimizer.updates
+        self.trained = _trained(plan.params, updates, self.optimizer.attrs)
+        self.graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph | None] = {}
+
+    def fits(self, job: Job) -> bool:
+        """Whether a job can be done in this memory."""
+        return self.key == _key(job)
+
+    def _parts(self, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        size, slots, buffers = self.sizes
+        params, rest, behind = whole.split([size, slots[0] * slots[1], buffers])
+        return params, rest.view(slots), behind
+
+    def train(self, job: Job) -> NonFiniteError | None:
+        """Do the steps of a job."""
+        self._load(job)
+        counts = np.diff(job.batches.bounds)
+        for size in {int(n) for n in counts[job.first : job.last]}:
+            self.plan.check_rows(size)
+        try:
+            for step in range(job.first, job.last):
+                number = job.state.step + step - job.first
+                self._do(int(counts[step]), (number + 1) % self.every == 0)
+                looks = self.device.type == "cpu" or (step + 1 - job.first) % AHEAD == 0
+                if looks and not self.alive.item():
+                    break
+        finally:
+            start = job.state.step
+            _wholly(lambda: self._save(job, start))
+        if self.alive.item():
+            return None
+        step = job.first + job.state.step - start
+        assert job.batches.learning_rates is not None
+        rate = float(job.batches.learning_rates[step])
+        due = (job.state.step + 1) % self.every == 0
+        what = self._not_finite(int(counts[step]), due)
+        return NonFiniteError(what, job.state.step, rate)
+
+    def _load(self, job: Job) -> None:
+        state, batches = job.state, job.batches
+        params, slots, buffers = self._parts(self.live)
+        scalars = len(state.scalars)
+        for to, array in (
+            (params, state.params),
+            (slots, state.slots),
+            (buffers, state.buffers),
+            (self.live_wide[:scalars], state.scalars),
+            (self.live_wide[scalars:], job.totals),
+            (self.counters, np.array([job.first, state.step], np.int64)),
+        ):
+            to.copy_(tensor_of(array))
+        self.alive.fill_(True)
+        data = Data(self.plan, batches, self.device, self.live.dtype)
+        table = self._numbers(job)
+        if self.graphs and self.device.type == "cuda" and self._same(data, table):
+            self.data.fill(data)
+            self.table.copy_(table)
+            return
+        self.data, self.table = data, table
+        self.graphs.clear()
+
+    def _same(self, data: Data, table: Tensor) -> bool:
+        """Whether the new data fit where a captured step reads."""
+        return self.data.fits(data) and self.table.shape == table.shape
+
+    def _numbers(self, job: Job) -> Tensor:
+        """What updates read, row by row: the learning rate, the number of the update,
+        and what the optimizer makes of them."""
+        batches, state = job.batches, job.state
+        assert batches.learning_rates is not None
+        rates = batches.learning_rates.astype(np.float64)
+        done = state.step + np.arange(len(rates)) - job.first
+        t = np.maximum(done // self.every + 1, 1).astype(np.float64)
+        columns = [rates, t]
+        if self.optimizer.kind in OPTIMIZERS:
+            made = OPTIMIZERS[self.optimizer.kind][0]
+            with np.errstate(all="ignore"):
+                part = slice(job.first, None)
+                attrs = self.optimizer.attrs
+                found = made(rates[part], t[part], attrs, state.scalars)
+            front = np.zeros(job.first)
+            columns += [np.concatenate([front, column]) for column in found]
+        table = torch.from_numpy(np.stack(columns, 1))
+        return table.to(self.device, self.live_wide.dtype)
+
+    def _do(self, size: int, due: bool) -> None:
+        """One step: on a GPU the first of a kind as it is, which warms up, then the
+        captured one."""
+        if self.device.type != "cuda":
+            self.step(size, due)
+            _wholly(self.commit)
+            return
+        key = size, due
+        graph = self.graphs.get(key)
+        if graph is None and key in self.graphs and len(self.graphs) <= MOST_GRAPHS:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.step(size, due)
+                self.commit()
+            self.graphs[key] = graph
+        if graph is not None:
+            graph.replay()
+            return
+        self.graphs.setdefault(key, None)
+        self.step(size, due)
+        _wholly(self.commit)
+
+    def step(self, size: int, due: bool) -> None:
+        """Compute what follows a batch of that size; `due`: whether gradients are
+        applied, or only added up."""
+        program, f = self.program, self.frame
+        given = self.data.batch(self.position, size)
+        self.next.copy_(self.live)
+        self.next_wide.copy_(self.live_wide)
+        values, caches = program._forward(f, given)
+        loss, losses, slopes = program._loss(f, given[1], values)
+        program._count(loss, losses, given[1], values, self.totals)
+        program._backward(f, slopes, caches)
+        sizes = [loss, _largest(self.gradient)]
+        new = program._statistics(f, caches)
+        for slot, value in new:
+            view(self.buffers, slot).copy_(value.reshape(slot.shape))
+            sizes.append(_largest(value))
+        self._update(due)
+        sizes.append(_largest(self.next[: self.next.numel() - self.sizes[2]]))
+        health = sizes[0]
+        for size_of in sizes[1:]:
+            health = health + size_of
+        torch.logical_and(self.alive, torch.isfinite(health), out=self.alive)
+        torch.add(self.counters, 1, out=self.next_counters)
+
+    def commit(self) -> None:
+        """What follows becomes live, if it is finite. To do it twice is to do it
+        once."""
+        for live, following in (
+            (self.live, self.next),
+            (self.live_wide, self.next_wide),
+            (self.counters, self.next_counters),
+        ):
+            torch.where(self.alive, following, live, out=live)
+
+    def _update(self, due: bool) -> None:
+        """Clipping, weight decay and the optimizer's step."""
+        gradient, attrs = self.gradient, self.optimizer.attrs
+        lr, t, *numbers = self.table.index_select(0, self.position).view(-1).unbind(0)
+        if self.every > 1:
+            self.slots[-1].add_(gradient)
+            if due:
+                torch.div(self.slots[-1], self.every, out=gradient)
+                self.slots[-1].zero_()
+        if due:
+            clip(gradient, self.frame.slopes, attrs)
+        for part, update in self.trained:
+            w, g, own = self.params[part], gradient[part], self.slots[:, part].unbind(0)
+            if due and update.rule is not None:
+                apply_rule(update.rule, w, g, own, lr, t)
+            elif due:
+                if update.decays and attrs["weight_decay"]:
+                    w.sub_(w * float(attrs["weight_decay"]) * lr)
+                OPTIMIZERS[self.optimizer.kind][1](w, g, own, numbers, attrs)
+            if update.after is not None:
+                apply_rule(update.after, w, g, own, lr, t)
+        if due and len(self.scalars) and numbers:
+            self.scalars.copy_(numbers[-1])
+
+    def _save(self, job: Job, start: int) -> None:
+        """The state and the totals of the job become what is live."""
+        state = job.state
+        params, slots, buffers = self._parts(self.live)
+        scalars = len(state.scalars)
+        for array, value in (
+            (state.params, params),
+            (state.slots, slots),
+            (state.buffers, buffers),
+            (state.scalars, self.live_wide[:scalars]),
+            (job.totals, self.live_wide[scalars:]),
+        ):
+            array[...] = value.cpu().numpy()
+        state.step = int(self.counters[1].item())
+
+    def _not_finite(self, size: int, due: bool) -> str:
+        """What of a step is not finite, in the order of `Engine.train`."""
+        program, f, plan = self.program, self.frame, self.plan
+        self.alive.fill_(True)
+        self.step(size, due)
+        given = self.data.batch(self.position, size)
+        values, caches = program._forward(f, given)
+        loss, _, slopes = program._loss(f, given[1], values)
+        if not torch.isfinite(loss).item():
+            for head, total in zip(plan.heads, self.totals[2:].tolist(), strict=False):
+                if len(plan.heads) > 1 and head.name and not np.isfinite(total):
+                    return f"the loss of {head.name}"
+            return "the loss"
+        updated = self.params.clone(), self.slots.clone()
+        program._backward(f, slopes, caches)
+        checked = [("gradient", self.gradient)]
+        for name in _names_of(checked, plan.params):
+            return name
+        for slot, value in program._statistics(f, caches):
+            if not torch.isfinite(value).all().item():
+                return f"the new value of {slot.name}"
+        updates = [("update", vector) for vector in (updated[0], *updated[1])]
+        return next(iter(_names_of(updates, plan.params)), "the update")
+
+
+def _names_of(
+    vectors: list[tuple[str, Tensor]], variables: tuple[VariableSpec, ...]
+) -> list[str]:
+    """What is not finite in flat vectors."""
+    return [
+        f"the {what} of {v.name}"
+        for what, vector in vectors
+        for v in variables
+        if not torch.isfinite(vector[v.offset : v.end]).all().item()
+    ]
+
+
+def _key(job: Job) -> tuple[object, ...]:
+    state = job.state
+    arrays = state.params, state.slots, state.buffers, state.scalars, job.totals
+    return (*((a.shape, a.dtype) for a in arrays), state.seed)
+
+
+def _trained(
+    variables: tuple[VariableSpec, ...],
+    updates: tuple[Update, ...],
+    attrs: object,
+) -> list[tuple[slice, Update]]:
+    """Parts of the flat vector that are updated together: neighbours without formulas
+    of their own. Between them lie zeros, which stay, unless epsilon is 0."""
+    plain = dict(attrs).get("epsilon") != 0.0  # type: ignore[call-overload]
+    found: list[tuple[slice, Update]] = []
+    before: VariableSpec | None = None
+    for v, update in zip(variables, updates, strict=True):
+        if v.trainable:
+            alone = update.rule is not None or update.after is not None or not plain
+            if before is not None and not alone and found[-1][1] == update:
+                found[-1] = slice(found[-1][0].start, v.end), update
+            else:
+                found.append((slice(v.offset, v.end), update))
+        before = v if v.trainable else None
+    return found
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest |x|; NaN if there is one. Sums of several are in float64."""
+    if not x.numel():
+        return x.new_zeros(())
+    return torch.linalg.vector_norm(x, torch.inf)
+
+
+def _wholly(action: Callable[[], None]) -> None:
+    """Do all of an action that may be repeated; a Ctrl-C during it takes effect
+    afterwards."""
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            action()
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

@@ -94,9 +94,10 @@ class DropoutOp : public Op {
   void draw(const ExecContext& ctx, int64_t n, const float* x, float* y,
             float* mask) const {
     Dropout d{stream_.key(ctx), stream_.purpose, ctx.step, threshold_, scale_};
+    int64_t before = ctx.first * (n / std::max<int64_t>(ctx.batch, 1));
     parallel((n + task_size - 1) / task_size, n * element_cost, [&](int64_t task) {
       int64_t first = task * task_size, count = std::min(task_size, n - first);
-      ctx.kernels.dropout(d, x + first, y + first, mask + first, first, count);
+      ctx.kernels.dropout(d, x + first, y + first, mask + first, before + first, count);
     });
   }
 
@@ -143,7 +144,8 @@ class GaussianNoise : public Op {
       for (int64_t i = task * task_size; i < end; i += 4) {
         uint32_t words[4];
         double four[4];
-        philox(stream_.key(ctx), stream_.purpose, ctx.step, uint32_t(i / 4), words);
+        int64_t block = (ctx.first * out + i) / 4;
+        philox(stream_.key(ctx), stream_.purpose, ctx.step, uint32_t(block), words);
         normal(words, four);
         for (int64_t k = 0; k < 4 && i + k < end; k++) {
           double noise = four[k];

@@ -100,13 +100,12 @@ class BatchNormalization : public ScaleAndShift {
 
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    int64_t R = ctx.batch * out / C_;
-    normalize(ctx, x, R, double(R), x, y);
+    normalize(ctx, x, ctx.batch * out / C_, double(ctx.all_rows() * out / C_), x, y);
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    propagate(ctx, x, y, dz, dx, before, nullptr, double(ctx.batch * out / C_));
+    propagate(ctx, x, y, dz, dx, before, nullptr, double(ctx.all_rows() * out / C_));
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
@@ -189,8 +188,9 @@ class BatchNormalization : public ScaleAndShift {
         k.column_gradients(p, x + first * C_, dz + first * C_, rows, sums + 2 * C_ * i);
       });
       add_blocks(sums, blocks_of(R));
-      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / count);
       if (ctx.gradient) write(ctx, sums, ctx.gradient, true);
+      if (uses_batch_statistics(ctx)) ctx.add(sums, 2 * C_);
+      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / count);
     }
     if (!dx) return;
     parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
@@ -218,6 +218,7 @@ class BatchNormalization : public ScaleAndShift {
                                          sums + 2 * C_ * i);
     });
     add_blocks(sums, blocks_of(R));
+    ctx.add(sums, C_);
     for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / count;
   }
 
@@ -253,7 +254,9 @@ class MaskedBatchNormalization : public BatchNormalization {
     float* packed = ctx.scratch + BatchNormalization::scratch(ctx.kernels, 0, true);
     for (int64_t r = 0; r < R; r++)
       if (x[1][r] != 0) std::copy_n(x[0] + r * C_, C_, packed + counted++ * C_);
-    normalize(ctx, packed, counted, double(counted) + fuzz, x[0], y);
+    double all = double(counted);
+    ctx.add(&all, 1);
+    normalize(ctx, packed, counted, all + fuzz, x[0], y);
   }
 
   void backward_many(const ExecContext& ctx, const float* const* x, const float* y,
@@ -262,6 +265,7 @@ class MaskedBatchNormalization : public BatchNormalization {
     const float* mask = uses_batch_statistics(ctx) ? x[1] : nullptr;
     double counted = 0;
     for (int64_t r = 0; mask && r < ctx.batch * out / C_; r++) counted += mask[r] != 0;
+    if (mask) ctx.add(&counted, 1);
     propagate(ctx, x[0], y, dz, dx[0], {}, mask, counted + fuzz);
   }
 

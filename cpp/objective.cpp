@@ -151,21 +151,21 @@ double Objective::mean_of_rows(const Outputs& o, float* dp) const {
   return sum(o, o.p, loss_values_, true).value / count;
 }
 
-double Objective::scale(int64_t batch, const float* weights) const {
-  double count = double(batch * (loss_values_ ? loss_values_ : rows_));
+double Objective::scale(int64_t batch, int64_t all, const float* weights,
+                        double weights_sum) const {
+  int64_t values = loss_values_ ? loss_values_ : rows_;
+  double count = double(batch * values);
+  double part = batch == all ? 1 : double(batch) / double(all);
   switch (reduction_) {
     case Reduction::sum:
       return count;
     case Reduction::sum_if_weighted:
-      return weights ? count : 1;
-    case Reduction::mean_with_sample_weight: {
-      if (!weights) return 1;
-      double total = 0;
-      for (int64_t b = 0; b < batch; b++) total += double(weights[b]);
-      return total == 0 ? 0 : count / total;
-    }
+      return weights ? count : part;
+    case Reduction::mean_with_sample_weight:
+      if (!weights) return part;
+      return weights_sum == 0 ? 0 : count / weights_sum;
     default:
-      return 1;
+      return part;
   }
 }
 

@@ -39,8 +39,9 @@ class Objective {
                    std::atomic<bool>* overflowing) const;
 
   // What the mean of a batch is multiplied with to be the loss: 1, but where it is the
-  // sum, or the mean with the weights' sum.
-  double scale(int64_t batch, const float* weights) const;
+  // sum, or the mean with the weights' sum. Of a share of `all` rows, to be its part.
+  double scale(int64_t batch, int64_t all, const float* weights,
+               double weights_sum) const;
 
   // Adds the batch to the totals of every metric, which follow the loss's two. `read`
   // are the nodes that metrics read which ops compute, -1 for the others; `values` and

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/table.h"
+#include "share.h"
 #include "stop_token.h"
 
 namespace kurve {
@@ -135,7 +136,9 @@ struct ExecContext {
   bool training = false;
   bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
-  int64_t first = 0;  // in prediction: number of the batch's first row in all of x
+  // In prediction, number of the batch's first row in all of x; of a share, in the batch.
+  int64_t first = 0;
+  const Share* share = nullptr;  // of a step that processes divide
   // Outside training: the buffers, where forward writes states for the next batch.
   float* states = nullptr;
 
@@ -146,6 +149,13 @@ struct ExecContext {
   const UpdateTarget* update = nullptr;
 
   float* scratch = nullptr;  // see Op::scratch
+
+  // Rows of all shares of the step.
+  int64_t all_rows() const { return share ? share->batch : batch; }
+  // Adds up what the shares have.
+  void add(double* sums, int64_t n) const {
+    if (share) share->add(sums, n);
+  }
 };
 
 class Op {

@@ -209,6 +209,12 @@ void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
 // used where they are; other rows are copied together.
 int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
   int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
+  gather_rows(b, first, batch, ws);
+  return batch;
+}
+
+void Program::gather_rows(const Batches& b, int64_t first, int64_t batch,
+                          Workspace& ws) const {
   check_rows(batch);
   if (!b.order) {
     use_inputs(b.x.data(), first, batch, ws);
@@ -218,7 +224,7 @@ int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
                        t.weights ? t.weights + first : nullptr};
       ws.x_at[inputs() + h] = ws.targets[h].y;
     }
-    return batch;
+    return;
   }
   const int64_t* order = b.order + first;
   if (!std::all_of(order, order + batch, [&](int64_t r) { return r >= 0 && r < b.n; }))
@@ -250,7 +256,15 @@ int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
                      b.targets[h].weights ? ws.weights[h] : nullptr};
     ws.x_at[inputs() + h] = ws.targets[h].y;
   }
-  return batch;
+}
+
+// Of some rows in the order of the batches.
+double Program::weights_sum(const Targets& t, const Batches& b, int64_t first,
+                            int64_t batch) const {
+  double total = 0;
+  for (int64_t i = first; t.weights && i < first + batch; i++)
+    total += double(t.weights[b.order ? b.order[i] : i]);
+  return total;
 }
 
 int64_t Program::work_of(int64_t rows) const {
@@ -451,7 +465,12 @@ double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) con
     if (training && graph_->nodes[i].needed) dz = gradient_at(ctx, ws, i);
     double loss = objectives_[h].loss(
         kernels_, {ws.value[i], t.y, t.weights, ctx.batch}, {ws.elements, ws.rows}, dz);
-    double scale = objectives_[h].scale(ctx.batch, t.weights);
+    double sum = 0;
+    if (ctx.share)
+      sum = ctx.share->weights[h];
+    else
+      for (int64_t b = 0; t.weights && b < ctx.batch; b++) sum += double(t.weights[b]);
+    double scale = objectives_[h].scale(ctx.batch, ctx.all_rows(), t.weights, sum);
     if (scale != 1) loss *= scale;
     ws.losses[h] = loss;
     total += double(loss_weights_[h]) * loss;
@@ -465,11 +484,21 @@ double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) con
 // Adds a batch to the totals.
 void Program::add_totals(const ExecContext& ctx, const Workspace& ws, double loss,
                          double* totals) const {
-  totals[0] += loss * double(ctx.batch);
-  totals[1] += double(ctx.batch);
-  double* to = totals + 2;
+  add_losses(ctx.batch, ws, loss, totals);
+  add_metrics(ctx, ws, totals);
+}
+
+void Program::add_losses(int64_t batch, const Workspace& ws, double loss,
+                         double* totals) const {
+  totals[0] += loss * double(batch);
+  totals[1] += double(batch);
   for (size_t h = 0; heads() > 1 && h < heads(); h++)
-    *to++ += ws.losses[h] * double(ctx.batch);
+    totals[2 + h] += ws.losses[h] * double(batch);
+}
+
+void Program::add_metrics(const ExecContext& ctx, const Workspace& ws,
+                          double* totals) const {
+  double* to = totals + 2 + (heads() > 1 ? heads() : 0);
   for (size_t h = 0; h < heads(); h++) {
     const Targets& t = ws.targets[h];
     const float* p = ws.value[size_t(graph_->heads[h])];
@@ -487,6 +516,24 @@ double Program::forward_backward(const ExecContext& ctx, Workspace& ws) const {
   double loss = losses(ctx, ws, true);
   backward(ctx, ws, nullptr, 0);
   return loss +
+         objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
+}
+
+// The same of a share: the gradient, the losses and what `totals` get from metrics are
+// those of all shares.
+double Program::shared_forward_backward(const ExecContext& ctx, Workspace& ws,
+                                        double* totals) const {
+  forward(ctx, ws, nullptr);
+  std::vector<double> sums(size_t(totals_size_), 0.0);
+  sums[0] = losses(ctx, ws, true);
+  backward(ctx, ws, nullptr, 0);
+  add_metrics(ctx, ws, sums.data());
+  for (size_t h = 0; heads() > 1 && h < heads(); h++) sums[2 + h] = ws.losses[h];
+  ctx.share->add_gradient(sums.data(), totals_size_, ctx.gradient, params_size_);
+  size_t start = 2;
+  for (size_t h = 0; heads() > 1 && h < heads(); h++) ws.losses[h] = sums[start++];
+  for (size_t i = start; i < sums.size(); i++) totals[i] += sums[i];
+  return sums[0] +
          objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 

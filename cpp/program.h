@@ -109,8 +109,9 @@ class Program {
 
   // Advances state.step and totals with each finished step; an update that has started
   // is completed. Returns what was not finite, or "".
-  std::string train(State&, const Batches&, int64_t first, int64_t last,
-                    double* totals) const;
+  // With a share, does its part of each step.
+  std::string train(State&, const Batches&, int64_t first, int64_t last, double* totals,
+                    Share* share = nullptr) const;
   void test(const State&, const Batches&, double* totals) const;
   // Of each input and each head.
   void predict(const State&, const Inputs* x, int64_t n, float* const* y) const;
@@ -126,6 +127,7 @@ class Program {
   void check_rows(int64_t rows) const;
   enum class UpdateMode : int;
   int64_t gather(const Batches&, int64_t step, Workspace&) const;
+  void gather_rows(const Batches&, int64_t first, int64_t batch, Workspace&) const;
   void use_inputs(const Inputs*, int64_t first, int64_t n, Workspace&) const;
   void forward(const ExecContext&, Workspace&, float* const* outputs) const;
   float* gradient_at(const ExecContext&, const Workspace&, size_t node) const;
@@ -136,6 +138,11 @@ class Program {
   double losses(const ExecContext&, Workspace&, bool training) const;
   void add_totals(const ExecContext&, const Workspace&, double loss,
                   double* totals) const;
+  void add_losses(int64_t batch, const Workspace&, double loss, double* totals) const;
+  void add_metrics(const ExecContext&, const Workspace&, double* totals) const;
+  double weights_sum(const Targets&, const Batches&, int64_t first,
+                     int64_t batch) const;
+  double shared_forward_backward(const ExecContext&, Workspace&, double* totals) const;
   double forward_backward(const ExecContext&, Workspace&) const;
   void run_weight_tasks(const ExecContext&, Workspace&) const;
   bool any_suspicious(const Workspace&) const;

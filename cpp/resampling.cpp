@@ -249,7 +249,8 @@ class Affine : public Op {
   };
   Motion motion(const ExecContext& ctx, int64_t b) const {
     uint32_t words[4];
-    philox(stream_.key(ctx), stream_.purpose, ctx.step, uint32_t(b), words);
+    uint32_t image = uint32_t(ctx.first + b);
+    philox(stream_.key(ctx), stream_.purpose, ctx.step, image, words);
     double u = uniform(words[0]), v = uniform(words[1]);
     Motion m{};
     m.shift[0] = double(image_.H) * (range_[0][0] + range_[0][1] * u);

@@ -47,16 +47,28 @@ std::string Program::nonfinite_loss(const Workspace& ws) const {
 }
 
 std::string Program::train(State& state, const Batches& batches, int64_t first,
-                           int64_t last, double* totals) const {
+                           int64_t last, double* totals, Share* share) const {
   check_bounds(batches, first, last);
   WorkspaceLease ws(*this, largest_batch(batches, first, last), true);
   FlushSubnormals flush(true);
   std::vector<double>& sums = ws->totals;
   ws->bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {
-    ExecContext ctx = context(state, gather(batches, s, *ws), *ws);
+    int64_t start = batches.bounds[s], batch = batches.bounds[s + 1] - start;
+    if (share) share->begin(batch);
+    bool divided = share && share->divides();
+    if (divided) {
+      share->weights.clear();
+      for (const Targets& t : batches.targets)
+        share->weights.push_back(weights_sum(t, batches, start, batch));
+      gather_rows(batches, start + share->first, share->rows, *ws);
+    } else {
+      gather(batches, s, *ws);
+    }
+    ExecContext ctx = context(state, divided ? share->rows : batch, *ws);
     if (stop_requested(work_of(ctx.batch))) return "";
     ctx.training = ctx.saves = true;
+    if (divided) ctx.share = share, ctx.first = share->first;
     ctx.gradient = ws->gradient;
     for (int slot : graph_->unreached)
       std::fill_n(ctx.gradient + params_[size_t(slot)].offset,
@@ -67,11 +79,13 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     std::atomic<bool> may_overflow{false};
     float learning_rate = batches.learning_rates[s];
     bool bounded = optimizer_->cannot_overflow(learning_rate, ws->bounds);
-    UpdateMode mode = !bounded                    ? UpdateMode::checked
+    UpdateMode mode = !bounded || divided         ? UpdateMode::checked
                       : ctx.batch <= fused_batch_ ? UpdateMode::fused
                                                   : UpdateMode::separate;
     if (mode == UpdateMode::fused) ctx.may_overflow = &may_overflow;
-    double loss = forward_backward(ctx, *ws);
+    std::copy_n(totals, sums.size(), sums.begin());
+    double loss = divided ? shared_forward_backward(ctx, *ws, sums.data())
+                          : forward_backward(ctx, *ws);
     if (stopped()) return "";
     if (!(loss - loss == 0)) return nonfinite_loss(*ws);
     // No variable changes before every gradient is known to be finite.
@@ -79,10 +93,12 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
       mode = UpdateMode::separate;
       run_weight_tasks(ctx, *ws);
     }
+    if (divided && !all_finite(ws->gradient, params_size_))
+      ws->overflowing[0].store(true, std::memory_order_relaxed);
     if (any_suspicious(*ws)) mode = UpdateMode::checked;
 
-    std::copy_n(totals, sums.size(), sums.begin());
-    add_totals(ctx, *ws, loss, sums.data());
+    add_losses(batch, *ws, loss, sums.data());
+    if (!divided) add_metrics(ctx, *ws, sums.data());
     if (stopped()) return "";
     ScopedStopToken until_applied(nullptr);
     std::string error = update(state, ctx, mode, learning_rate, *ws);

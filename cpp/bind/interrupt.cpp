@@ -24,6 +24,12 @@ GilRelease::~GilRelease() {
   state = previous_;
 }
 
+GilAcquire::GilAcquire() {
+  call_python([] { PyEval_RestoreThread(state); });
+}
+
+GilAcquire::~GilAcquire() { state = PyEval_SaveThread(); }
+
 bool interrupted() {
   using Clock = std::chrono::steady_clock;
   static thread_local Clock::time_point looked{};

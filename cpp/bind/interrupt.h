@@ -37,6 +37,15 @@ auto call_python(Body&& body) {
   }
 }
 
+// Calls Python from code that runs without the GIL.
+class GilAcquire {
+ public:
+  GilAcquire();
+  ~GilAcquire();
+  GilAcquire(const GilAcquire&) = delete;
+  GilAcquire& operator=(const GilAcquire&) = delete;
+};
+
 // True once a signal handler has raised; checked every 20 ms, because that takes the
 // GIL.
 bool interrupted();

@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "arrays.h"
+#include "float_mode.h"
 #include "interrupt.h"
 #include "register.h"
 #include "schedule.h"
@@ -147,6 +148,54 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
     if (job.error) std::rethrow_exception(job.error);
     nonfinite.push_back(std::move(job.nonfinite));
   }
+  return nonfinite;
+}
+
+// The job's steps, whose rows this process divides with others. `add` and
+// `add_gradient` get arrays, in whose place they put their sums over all processes.
+std::string train_shared(const Job& job, int rank, int processes,
+                         const nb::callable& add, const nb::callable& add_gradient) {
+  expect(processes >= 1 && rank >= 0 && rank < processes,
+         "the rank must be below the number of processes.");
+  const Program& program = *job.program;
+  State state = job.arrays.view(program, job.step, job.seed);
+  job.arrays.check_slots(program);
+  Batches batches = job.batches.view(program);
+  expect(batches.learning_rates, "train needs batches.learning_rates.");
+  expect(int64_t(job.totals.size()) == program.totals_size(),
+         "totals must have the plan's size.");
+  auto array = []<class T>(T* at, int64_t n) {  // not a copy
+    nb::ndarray<nb::numpy, T, nb::ndim<1>> found(at, {size_t(n)});
+    return nb::cast(found, nb::rv_policy::reference);
+  };
+  auto call = [](auto&& body) {
+    FlushSubnormals flush(false);
+    GilAcquire acquire;
+    call_python(body);
+  };
+  Share share{rank, processes,
+              [&](double* sums, int64_t n) { call([&] { add(array(sums, n)); }); },
+              [&](double* sums, int64_t n, float* gradient, int64_t size) {
+                call([&] {
+                  add_gradient(array(sums, n), array(gradient, size));
+                });
+              }};
+  std::string nonfinite;
+  std::exception_ptr error;
+  bool interrupted = without_gil([&] {
+    try {
+      nonfinite = program.train(state, batches, job.first, job.last, job.totals.data(),
+                                &share);
+    } catch (...) {
+      error = std::current_exception();
+    }
+  });
+  {
+    nb::error_scope keep;
+    job.state.attr("step") = state.step;
+  }
+  if (interrupted) throw nb::python_error();
+  if (error) std::rethrow_exception(error);
   return nonfinite;
 }
 
@@ -445,6 +494,10 @@ void register_program(nb::module_& m) {
           nb::keep_alive<1, 2>(), nb::arg("program"), nb::arg("state"),
           nb::arg("arrays"), nb::arg("step"), nb::arg("seed"), nb::arg("batches"),
           nb::arg("first"), nb::arg("last"), nb::arg("totals").noconvert());
+  m.def("train_shared", &train_shared, nb::arg("job"), nb::arg("rank"),
+        nb::arg("processes"), nb::arg("add"), nb::arg("add_gradient"),
+        "Run a job whose rows several processes divide; return what was not finite, or "
+        "''.");
   m.def("train", &train, nb::arg("jobs"),
         "Run all jobs at once; return what was not finite in each, or ''.");
 }

@@ -11,6 +11,7 @@ if _typing.TYPE_CHECKING:
     from kurve import constraints as constraints
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
+    from kurve import distribution as distribution
     from kurve import errors as errors
     from kurve import estimators as estimators
     from kurve import initializers as initializers
@@ -79,6 +80,7 @@ _HOMES = {
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",
     "diagnosis": "kurve.diagnosis",
+    "distribution": "kurve.distribution",
     "ensemble": "kurve.models.ensembles",
     "errors": "kurve.errors",
     "estimators": "kurve.estimators",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kurve.core import processes
 from kurve.core.entries import Entrance
 
 Logs = dict[str, float]
@@ -39,6 +40,9 @@ class Callback(Entrance):
         >>> counter.epochs
         3
     """
+
+    writes_files = False
+    """Whether only the first of several processes that train together calls it."""
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -211,6 +215,9 @@ class CallbackList:
         self.callbacks, self.params = callbacks, params
         self.calling = False
         """Whether a hook is running."""
+        group = processes.active()
+        others = group is not None and group.rank > 0  # the first one writes files
+        self._called = [c for c in callbacks if not (others and c.writes_files)]
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -224,7 +231,7 @@ class CallbackList:
         """Call one hook, such as "on_epoch_end", of every callback."""
         self.calling = True
         try:
-            for callback in self.callbacks:
+            for callback in self._called:
                 getattr(callback, hook)(*args)
         finally:
             self.calling = False

@@ -50,6 +50,8 @@ class ModelCheckpoint(Monitor):
 
     _remembered = ("best", "_batches", "_epoch", "_epochs")
 
+    writes_files = True
+
     def __init__(
         self,
         filepath: str | os.PathLike[str],

@@ -76,6 +76,8 @@ class CSVLogger(Callback):
         True
     """
 
+    writes_files = True
+
     def __init__(
         self,
         filename: str | os.PathLike[str],

@@ -49,6 +49,8 @@ class TensorBoard(Callback):
         ['train']
     """
 
+    writes_files = True
+
     def __init__(
         self,
         log_dir: str | os.PathLike[str] = "logs",

@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from kurve.core import processes
+
 WIDTH = 20
 """Width of the bar in characters."""
 
@@ -117,7 +119,8 @@ class ProgressBar:
         self._verbose = check_verbose(verbose)
         # sys.stdout is None in a Windows program without a console
         self._stream: Any = sys.stdout if stream is None else stream
-        if self._stream is None:
+        group = processes.active()
+        if self._stream is None or (group is not None and group.rank):
             self._verbose = 0
         self._done = 0
         self._open = False  # whether an unfinished line is displayed

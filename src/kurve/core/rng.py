@@ -159,6 +159,11 @@ def set_random_seed(seed: int) -> None:
     _seed_source.update(seed=int(seed), drawn=0)
 
 
+def is_seeded() -> bool:
+    """Whether random numbers follow from a seed that the program has chosen."""
+    return bool(_seed_source or os.environ.get("KURVE_SEED"))
+
+
 def _from_the_system() -> int:
     return int.from_bytes(os.urandom(8), "little")
 

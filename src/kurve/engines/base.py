@@ -150,6 +150,8 @@ class Job:
     """Training steps to run: first..last-1 of the batches.
 
     state, totals: updated in place, step by step
+    processes:     those that do the same job together, see `kurve.core.processes`; an
+                   engine may let each compute with a share of the rows
     batches:       the data, with learning rates
     """
 
@@ -159,6 +161,7 @@ class Job:
     first: int
     last: int
     totals: np.ndarray
+    processes: Any = None
 
 
 @runtime_checkable

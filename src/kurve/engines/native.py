@@ -15,6 +15,7 @@ from kurve import _core
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
+from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
 from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
@@ -86,7 +87,12 @@ class NativeEngine:
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
         starts = [job.state.step for job in jobs]
         # The core sets state.step itself, so that no signal can intervene.
-        non_finite = _core.train([_job(job) for job in jobs])
+        group = jobs[0].processes if len(jobs) == 1 else None
+        if group is not None and _divides(jobs[0].program.plan):
+            share = group.rank, group.count, group.add, group.add_gradient
+            non_finite = [_core.train_shared(_job(jobs[0]), *share)]
+        else:
+            non_finite = _core.train([_job(job) for job in jobs])
         errors: list[NonFiniteError | None] = []
         for job, start, what in zip(jobs, starts, non_finite, strict=True):
             if not what:
@@ -96,6 +102,15 @@ class NativeEngine:
             rate = float(job.batches.learning_rates[job.first + job.state.step - start])
             errors.append(NonFiniteError(what, job.state.step, rate))
         return errors
+
+
+def _divides(plan: Plan) -> bool:
+    """Whether processes can divide the rows of a step among them."""
+    return (
+        plan.rows is None
+        and not any(OPERATIONS[op.kind].mixes_rows for op in plan.ops)
+        and not any(metric.of_batch for metric in plan.metrics)
+    )
 
 
 def _job(job: Job) -> _core.Job:

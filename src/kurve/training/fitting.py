@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.callbacks.checkpoints import checked_freq
+from kurve.core import processes
 from kurve.core.locks import exclusive_generator
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import check_verbose
@@ -100,6 +102,9 @@ def fit_steps(
         build_for(model, shapes)
     network.training_state("fit")
     network.program()
+    group = processes.active()
+    if group is not None:
+        group.synchronize(network)
     training.check_for(network, class_weight)
     if validation is not None:
         validation.check_for(network)
@@ -136,13 +141,17 @@ def fit_steps(
 
 
 def run_to_completion(run: TrainingRun, model: Trainer) -> History:
-    """Run all jobs of a training run on the model's engine, in order."""
+    """Run all jobs of a training run on the model's engine, in order, together with
+    other processes if there are any."""
+    group = processes.active()
     try:
         job = next(run)
         while True:
             engine = model._network.engine
             assert engine is not None
-            (error,) = engine.train([job])
+            job.processes = group
+            with nullcontext() if group is None else group.training():
+                (error,) = engine.train([job])
             job = next(run) if error is None else run.throw(error)
     except StopIteration as end:
         history: History = end.value

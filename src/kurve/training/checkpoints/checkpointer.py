@@ -23,11 +23,12 @@ import numpy as np
 
 from kurve.callbacks import BackupAndRestore, Callback, CallbackList
 from kurve.callbacks.base import overrides
+from kurve.core import processes
 from kurve.core.entries import warn
 from kurve.engines import State
 from kurve.errors import CheckpointError
 from kurve.optimizers.schedules import CLASSES, LearningRateSchedule
-from kurve.training.checkpoints.folder import Content, Folder
+from kurve.training.checkpoints.folder import Content, Folder, SharedFolder
 from kurve.training.checkpoints.identity import difference, identity
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
 from kurve.training.checkpoints.signals import Signals
@@ -68,7 +69,13 @@ class Checkpointer(NullCheckpointer):
         self.callbacks: list[Callback] = [
             c for c in hooks.callbacks if not isinstance(c, BackupAndRestore)
         ]
-        self.folder = Folder(options.backup_dir, 2 if options.double_checkpoint else 1)
+        generations = 2 if options.double_checkpoint else 1
+        group = processes.active()
+        self.folder = (
+            Folder(options.backup_dir, generations)
+            if group is None
+            else SharedFolder(options.backup_dir, generations, group)
+        )
         self.signals = Signals(lambda: hooks.calling)
         super().__init__(self.state.step)
         self._contexts = ExitStack()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +21,7 @@ from kurve.core.container import reading, writing
 from kurve.core.container.errors import ModelFileError
 from kurve.core.entries import warn
 from kurve.core.files import is_temporary
+from kurve.core.processes import Processes
 from kurve.errors import CheckpointError, CheckpointInUseError
 
 LOCK = "checkpoint.lock"
@@ -130,6 +133,41 @@ class Folder:
 
     def _other(self, name: str) -> str:
         return FILES[(FILES.index(name) + 1) % self.generations]
+
+
+class SharedFolder(Folder):
+    """The folder of processes that train together: the first one reads and writes, and
+    the others get what it has read."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], generations: int, processes: Processes
+    ) -> None:
+        super().__init__(path, generations)
+        self.processes = processes
+
+    def __enter__(self) -> Folder:
+        return super().__enter__() if self.processes.rank == 0 else self
+
+    def newest(self) -> Content | None:
+        with tempfile.TemporaryDirectory() as folder:
+            path, data = os.path.join(folder, FILES[0]), b""
+            content = super().newest() if self.processes.rank == 0 else None
+            if content is not None:
+                writing.write(path, *content)
+                data = Path(path).read_bytes()
+            data = self.processes.from_first(data, "reading a checkpoint")
+            if self.processes.rank and data:
+                Path(path).write_bytes(data)
+                content = reading.read(path)
+        return content
+
+    def write(self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+        if self.processes.rank == 0:
+            super().write(info, tensors)
+
+    def delete(self) -> None:
+        if self.processes.rank == 0:
+            super().delete()
 
 
 def _reason(path: str, error: Exception) -> str:

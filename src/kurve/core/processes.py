@@ -1,0 +1,222 @@
+"""Processes that train one model together, connected by `torch.distributed`.
+
+Each has all data and runs the same program. Of a step, each computes the gradient for
+its share of the rows; the gradients are added in the order of the processes, so that
+each gets the same bits, and each does the same update.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from kurve.core import rng
+
+LARGE = 8 << 20
+"""Bytes from which a gradient is summed by the library rather than gathered: faster, in
+an order that depends on its size too."""
+
+_active: list[Processes] = []
+
+
+def active() -> Processes | None:
+    """The processes that train together, if this is one of several."""
+    return _active[0] if _active else None
+
+
+class DistributionError(RuntimeError):
+    """Another process has ended, or does something else."""
+
+
+class Processes:
+    """This process among those that train together.
+
+    rank:  its number, from 0
+    count: of all
+    """
+
+    def __init__(self, rank: int, count: int, timeout: float) -> None:
+        import torch
+        import torch.distributed as dist
+
+        self.rank, self.count, self.timeout = rank, count, timeout
+        self._torch, self._dist = torch, dist
+        self._interrupted = False
+        with self._named("connecting"):
+            dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+            dist.monitored_barrier(timeout=timedelta(seconds=timeout))
+
+    def close(self) -> None:
+        """Leave the others, which get an error if they wait for this process."""
+        if self._dist.is_initialized():
+            self._dist.destroy_process_group()
+
+    # ---------------------------------------------------------------- exchange
+
+    def gather(self, array: np.ndarray, doing: str) -> np.ndarray:
+        """The arrays of all processes, of one shape: (count, *shape)."""
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        own = self._torch.from_numpy(data)
+        found = self._torch.empty((self.count, len(own)), dtype=self._torch.uint8)
+        with self._named(doing):
+            self._dist.all_gather(list(found.unbind()), own)
+        each: np.ndarray = found.numpy().view(array.dtype)
+        return each.reshape(self.count, *array.shape)
+
+    def add(self, sums: np.ndarray) -> None:
+        """Replace float64 numbers by their sums over all processes."""
+        sums[...] = _sum(self.gather(sums, "adding statistics of a batch"))
+
+    def add_gradient(self, sums: np.ndarray, gradient: np.ndarray) -> None:
+        """The same for the numbers of a step, and its gradient in float32.
+
+        Raises:
+            KeyboardInterrupt: in all processes, if one of them got a Ctrl-C.
+        """
+        doing = "adding the gradients of a step"
+        flag = np.array([float(self._interrupted)])
+        gathered = gradient.nbytes < LARGE
+        parts = [flag, sums] + ([gradient] if gathered else [])
+        sent = np.concatenate([part.view(np.uint8) for part in parts])
+        each = self.gather(sent, doing)
+        numbers = each[:, : flag.nbytes + sums.nbytes].copy().view(np.float64)
+        if gathered:
+            slopes = each[:, flag.nbytes + sums.nbytes :].copy().view(np.float32)
+            gradient[...] = _sum(slopes)
+        else:
+            with self._named(doing):
+                self._dist.all_reduce(self._torch.from_numpy(gradient))
+        if numbers[:, 0].any():
+            self._interrupted = False
+            raise KeyboardInterrupt
+        sums[...] = _sum(numbers[:, 1:])
+
+    def broadcast(self, arrays: list[np.ndarray], doing: str) -> None:
+        """Replace arrays by those of the first process.
+
+        Raises:
+            DistributionError: its arrays have other shapes.
+        """
+        shapes = np.frombuffer(repr([a.shape for a in arrays]).encode()[:256], np.uint8)
+        head = np.zeros(256, np.uint8)
+        head[: len(shapes)] = shapes
+        each = self.gather(head, doing)
+        if (each != each[0]).any():
+            raise DistributionError(
+                "[distribution] all processes must do the same. Received: arrays of "
+                f"other shapes while {doing}. Try the same program in each."
+            )
+        for array in arrays:
+            if array.size:
+                own = np.ascontiguousarray(array)
+                data = self._torch.from_numpy(own.reshape(-1).view(np.uint8))
+                with self._named(doing):
+                    self._dist.broadcast(data, 0)
+                array[...] = own
+
+    def from_first(self, data: bytes, doing: str) -> bytes:
+        """The bytes that the first process passes."""
+        size = np.array([len(data)], np.int64)
+        self.broadcast([size], doing)
+        content = np.zeros(int(size[0]), np.uint8)
+        if self.rank == 0:
+            content[...] = np.frombuffer(data, np.uint8)
+        self.broadcast([content], doing)
+        return content.tobytes()
+
+    # ---------------------------------------------------------------- calls
+
+    def synchronize(self, network: Any) -> None:
+        """Give a model that is about to be trained the state it has in the first
+        process."""
+        state = network.state
+        seed = np.array([state.seed, state.step], np.uint64)
+        arrays = [state.params, state.buffers, state.slots, state.scalars]
+        self.broadcast([*arrays, seed], "starting to train")
+        network.seed, state.step = int(seed[0]), int(seed[1])
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """In it a Ctrl-C takes effect in all processes after the same step."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(*_: Any) -> None:
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except Exception:
+            self.close()  # the others would wait for this process
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    @contextmanager
+    def _named(self, doing: str) -> Iterator[None]:
+        """Turn the library's errors into one that says what happened."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()
+            raise DistributionError(
+                f"[distribution] process {self.rank} of {self.count} lost another one "
+                f"while {doing}, or waited for it for {self.timeout:g} s. Received: "
+                f"{reason[0] if reason else type(error).__name__}. Try torchrun with "
+                "--max-restarts and fit(..., checkpoint=folder), which goes on from "
+                "the last checkpoint."
+            ) from None
+
+
+def _sum(each: np.ndarray) -> np.ndarray:
+    """The sum over the processes, one after the other."""
+    total = each[0].copy()
+    for one in each[1:]:
+        total += one
+    return total
+
+
+def connect(timeout: float) -> None:
+    """Connect with the processes that torchrun has started, if it has.
+
+    Raises:
+        DistributionError: some of them did not answer in time.
+    """
+    disconnect()
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return
+    processes = Processes(int(os.environ.get("RANK", "0")), count, timeout)
+    if not rng.is_seeded():
+        seed = np.array([rng.next_seed() % 2**32], np.uint64)
+        processes.broadcast([seed], "agreeing on a seed")
+        rng.set_random_seed(int(seed[0]))
+    _share_cores()
+    _active[:] = [processes]
+
+
+def _share_cores() -> None:
+    """Give each of the processes of this machine its part of the cores."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if here > 1 and "KURVE_NUM_THREADS" not in os.environ:
+        from kurve import engines
+
+        engines.set_threads(max(1, engines.get_threads() // here))
+
+
+def disconnect() -> None:
+    """Train alone from now on."""
+    for processes in _active:
+        processes.close()
+    _active.clear()

@@ -154,7 +154,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
 // The job's steps, whose rows this process divides with others. `add` and
 // `add_gradient` get arrays, in whose place they put their sums over all processes.
 std::string train_shared(const Job& job, int rank, int processes,
-                         const nb::callable& add, const nb::callable& add_gradient) {
+                         const nb::object& add, const nb::object& add_gradient) {
   expect(processes >= 1 && rank >= 0 && rank < processes,
          "the rank must be below the number of processes.");
   const Program& program = *job.program;

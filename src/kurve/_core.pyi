@@ -1,6 +1,6 @@
 """The native engine of kurve: kernels, threads and the training loop."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy
@@ -107,7 +107,7 @@ class Job:
 
     def __init__(self, program: Program, state: object, arrays: State, step: int, seed: int, batches: Batches, first: int, last: int, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
-def train_shared(job: Job, rank: int, processes: int, add: Callable, add_gradient: Callable) -> str:
+def train_shared(job: Job, rank: int, processes: int, add: object, add_gradient: object) -> str:
     """
     Run a job whose rows several processes divide; return what was not finite, or ''.
     """

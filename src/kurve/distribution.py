@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from kurve import engines
 from kurve.core import processes
 from kurve.core.arguments import check_number
 from kurve.core.entries import entry
@@ -107,7 +108,15 @@ def set_distribution(value: DataParallel | None) -> None:
             f"object of type {type(value).__name__}. Try DataParallel()."
         )
     processes.connect(value.timeout)
+    _share_cores()
     _current[:] = [value]
+
+
+def _share_cores() -> None:
+    """Give each of the processes of this machine its part of the cores."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if here > 1 and "KURVE_NUM_THREADS" not in os.environ:
+        engines.set_threads(max(1, engines.get_threads() // here))
 
 
 def distribution() -> DataParallel | None:

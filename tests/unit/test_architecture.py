@@ -42,7 +42,7 @@ FLOORS = (
         "legacy",
     ),
     ("training",),
-    ("models", "saving"),
+    ("models", "saving", "distribution"),
     ("exchange",),
     ("solvers",),
     (

@@ -45,13 +45,25 @@ class Processes:
     def __init__(self, rank: int, count: int, timeout: float) -> None:
         import torch
         import torch.distributed as dist
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         self.rank, self.count, self.timeout = rank, count, timeout
         self._torch, self._dist = torch, dist
         self._interrupted = False
+        limit = timedelta(seconds=timeout)
         with self._named("connecting"):
-            dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-            dist.monitored_barrier(timeout=timedelta(seconds=timeout))
+            store, _, _ = next(rendezvous("env://", timeout=limit))
+            # Addresses of processes that ended before a restart are still in it.
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            dist.init_process_group(
+                "gloo",
+                store=PrefixStore(f"kurve-{attempt}", store),
+                rank=rank,
+                world_size=count,
+                timeout=limit,
+            )
+            dist.monitored_barrier(timeout=limit)
 
     def close(self) -> None:
         """Leave the others, which get an error if they wait for this process."""
@@ -202,17 +214,7 @@ def connect(timeout: float) -> None:
         seed = np.array([rng.next_seed() % 2**32], np.uint64)
         processes.broadcast([seed], "agreeing on a seed")
         rng.set_random_seed(int(seed[0]))
-    _share_cores()
     _active[:] = [processes]
-
-
-def _share_cores() -> None:
-    """Give each of the processes of this machine its part of the cores."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if here > 1 and "KURVE_NUM_THREADS" not in os.environ:
-        from kurve import engines
-
-        engines.set_threads(max(1, engines.get_threads() // here))
 
 
 def disconnect() -> None:

@@ -21,7 +21,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
-.PHONY: neighbours pages reference
+.PHONY: neighbours pages reference gpu
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -36,6 +36,7 @@ help:
 	@echo 'make neighbours   time a training step while something takes a core away (as root)'
 	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
 	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
+	@echo 'make gpu          on a machine with a GPU and PyTorch: tests, times; installs nothing'
 	@echo 'make pages        write the outputs and pictures of the tutorial anew'
 	@echo 'make reference    write the tables of docs/reference.md anew, from the docstrings'
 	@echo 'make clean        remove what these made'
@@ -68,6 +69,10 @@ bench: $(BENCH)/rivals $(BENCH)/installed
 
 bench-quick: $(BENCH)/quick-rivals $(BENCH)/installed
 	$(BENCH)/bin/python -m bench --quick
+
+# Whatever Python is there, with its NumPy and PyTorch.
+gpu:
+	PYTHONPATH=src:. $(or $(shell command -v python3),python) -m bench.gpu
 
 # What a machine at hand may lack: the command, and Debian's package of it.
 need = @command -v $(1) >/dev/null || { \

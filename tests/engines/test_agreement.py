@@ -1,4 +1,4 @@
-"""The native engine against the reference engine, on random models of the public API.
+"""The fast engines against the reference engine, on random models of the public API.
 
 Both run in float32 and are compared with the reference engine in float64: an engine may
 be a few times as wrong as NumPy in float32 is, where a model amplifies rounding, and
@@ -117,14 +117,14 @@ def wrong(run: Run, exact: Run, in_float32: Run) -> dict[str, float]:
     return found
 
 
-def compare(make: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
+def compare(fast: str, make: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
     """Train the model of `make(engine)` by each engine, and in float64."""
     double = make("reference")
     double._network.training_state()
     double._network.state = in_float64(double._network.state)
     exact = train(double, x, y, **options)
     in_float32 = train(make("reference"), x, y, **options)
-    run = train(make("native"), x, y, **options)
+    run = train(make(fast), x, y, **options)
     assert not wrong(run, exact, in_float32)
 
 
@@ -166,7 +166,6 @@ CLASSES: dict[str, type[Layer]] = {
 }
 
 
-@pytest.mark.usefixtures("native")
 @settings(
     max_examples=120,
     deadline=None,
@@ -176,7 +175,7 @@ CLASSES: dict[str, type[Layer]] = {
 )
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore:.* needs more than one class to tell apart")
-def test_training(data: st.DataObject) -> None:
+def test_training(fast: str, data: st.DataObject) -> None:
     """Losses, metrics, weights and predictions after 20 steps."""
     draw = data.draw
     described = draw(hidden_layers(), "layers")
@@ -231,10 +230,11 @@ def test_training(data: st.DataObject) -> None:
     )
 
 
-@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("loss", LOSSES + BY_ROW, ids=name_of)
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
-def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
+def test_one_gradient(
+    fast: str, activation: Any, loss: tuple[losses.Loss, str]
+) -> None:
     """Loss, gradient and prediction of one batch, where no training can hide an
     error."""
     function, output = loss
@@ -245,7 +245,7 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
     for engine, double in (
         ("reference", True),
         ("reference", False),
-        ("native", False),
+        (fast, False),
     ):
         layers = [Dense(17, activation), Dropout(0.3), Dense(outputs, output)]
         model = compiled(engine, layers, (3,), function, seed=3)
@@ -263,10 +263,10 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
         assert TOLERANCES[name].allows(given_, exact, own), name
 
 
-@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
 @pytest.mark.parametrize(("optimizer", "arguments"), OPTIMIZERS + FORMULAS, ids=str)
 def test_every_optimizer_with_every_clip(
+    fast: str,
     optimizer: type[optimizers.Optimizer],
     arguments: dict[str, Any],
     clip: dict[str, Any],
@@ -277,6 +277,7 @@ def test_every_optimizer_with_every_clip(
     for scale in (1.0, 1e-6):
         y = scale * np.random.default_rng(2).normal(size=(20, 2))
         compare(
+            fast,
             lambda engine: compiled(
                 engine,
                 [Dense(9, "tanh"), Dense(2)],
@@ -311,14 +312,13 @@ def test_nan_is_the_largest_output(engine: str, metric: str) -> None:
 ENDS = [0.0, 1e-45, 1e-40, 1e-38, 1.0, 5.0, 20.0, 88.5, 89.0, 104.0, 1e5, 1e19, 3e38]
 
 
-@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
-def test_activations_at_the_ends_of_float32(activation: Any) -> None:
+def test_activations_at_the_ends_of_float32(fast: str, activation: Any) -> None:
     """Values, and derivatives at finite numbers; infinite and NaN in the same
     places."""
     x = np.float32([*ENDS, *(-v for v in ENDS), np.inf, -np.inf, np.nan])[:, None]
     found = []
-    for engine in ("native", "reference"):
+    for engine in (fast, "reference"):
         layer = Dense(1, activation, kernel_initializer="ones")
         model = compiled(engine, [layer], (1,))
         program, state = model._network.program(), model._network.training_state()

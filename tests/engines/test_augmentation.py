@@ -175,14 +175,13 @@ def test_a_run_in_two_parts_has_the_same_bits(engine: str, name: str) -> None:
         assert mine.tobytes() == other.tobytes()
 
 
-@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", RANDOM)
-def test_engines_draw_the_same(name: str) -> None:
+def test_engines_draw_the_same(fast: str, name: str) -> None:
     """Through the loss sum (y - 0)^2 in training mode, image by image."""
     x = PICTURES[:8]
     for i in range(1, 9):
         found = []
-        for engine in ("reference", "native"):
+        for engine in ("reference", fast):
             model = Sequential([Input(SHAPE), RANDOM[name]()])
             model._network.seed = SEED
             model.build((None, *SHAPE))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve.engines import Batches, Job, State, run_job
+from kurve.engines import Batches, Job, State, get_engine, run_job
 from kurve.engines.base import Program
 from kurve.engines.reference import ReferenceEngine
 from kurve.ops.elementwise import RULES
@@ -311,13 +311,14 @@ def native(plan: Plan) -> Program:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_engines_agree(seed: int) -> None:
+def test_engines_agree(fast: str, seed: int) -> None:
     """Predictions, gradients, training and tests, of float32 and float64."""
     graph = Graph(seed)
     plan = graph.plan()
     wide, narrow = graph.state(plan, np.float64), graph.state(plan)
     batches = graph.batches(plan, rates=True)
-    reference, program = ReferenceEngine().compile(plan), native(plan)
+    engine = get_engine(fast)
+    reference, program = ReferenceEngine().compile(plan), engine.compile(plan)
     x = batches.inputs
     for a, b in zip(
         _tuple(reference.predict(wide, x)),
@@ -332,7 +333,7 @@ def test_engines_agree(seed: int) -> None:
         close(slopes, gradient)
     totals = np.zeros(plan.totals_size), np.zeros(plan.totals_size)
     run_job(ReferenceEngine(), Job(reference, wide, batches, 0, 2, totals[0]))
-    run_job(NativeEngine(), Job(program, narrow, batches, 0, 2, totals[1]))
+    run_job(engine, Job(program, narrow, batches, 0, 2, totals[1]))
     np.testing.assert_allclose(totals[1], totals[0], rtol=1e-4, atol=1e-6)
     close(narrow.params, wide.params)
     tested = np.zeros(plan.totals_size), np.zeros(plan.totals_size)
@@ -363,23 +364,23 @@ def test_gradients(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_jacobian(seed: int) -> None:
+def test_jacobian(fast: str, seed: int) -> None:
     graph = Graph(2000 + seed)
     plan = graph.plan()
     plan = replace(plan.predicting(), heads=plan.predicting().heads[:1])
     wide, narrow = graph.state(plan, np.float64), graph.state(plan)
     x = graph.batches(plan).inputs
     y, rows = ReferenceEngine().compile(plan).jacobian(wide, x)
-    found, slopes = native(plan).jacobian(narrow, x)
+    found, slopes = get_engine(fast).compile(plan).jacobian(narrow, x)
     np.testing.assert_allclose(found, y, rtol=2e-5, atol=2e-6)
     close(slopes, rows)
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_row_has_the_same_bits_in_any_batch(seed: int) -> None:
+def test_a_row_has_the_same_bits_in_any_batch(fast: str, seed: int) -> None:
     graph = Graph(3000 + seed)
     plan = graph.plan()
-    program, state = native(plan), graph.state(plan)
+    program, state = get_engine(fast).compile(plan), graph.state(plan)
     x = graph.batches(plan).inputs
     whole = _tuple(program.predict(state, x))
     for size in (1, 2, 5):

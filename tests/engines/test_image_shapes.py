@@ -7,7 +7,6 @@ import itertools
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -121,14 +120,15 @@ def test_gradient(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> None:
     check(model_of("reference", window), *data_of(window[2], 3))
 
 
-@pytest.mark.usefixtures("native")
 @QUIET
 @given(window=windows())
-def test_engines_agree(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> None:
+def test_engines_agree(
+    fast: str, window: tuple[str, dict[str, Any], tuple[int, ...]]
+) -> None:
     results = []
     x, y = data_of(window[2], 5)
     batches = one_batch(x, y, None)
-    for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
+    for engine, double in (("reference", 1), ("reference", 0), (fast, 0)):
         model = model_of(engine, window)
         state = model._network.training_state()
         state = in_float64(state) if double else state

@@ -35,19 +35,18 @@ def test_jacobian(name: str) -> None:
     check_along_a_direction(model_of(stack, "reference"), samples(stack, 3))
 
 
-def exact_and_own(name: str) -> tuple[Sequential, list[Sequential]]:
+def exact_and_own(name: str, fast: str) -> tuple[Sequential, list[Sequential]]:
     stack = STACKS[name]
-    return model_of(stack, "native"), [model_of(stack, "reference") for _ in range(2)]
+    return model_of(stack, fast), [model_of(stack, "reference") for _ in range(2)]
 
 
-@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", STACKS)
-def test_engines_agree_on_one_step(name: str) -> None:
+def test_engines_agree_on_one_step(fast: str, name: str) -> None:
     """Loss, gradient and prediction, and no buffer changes."""
-    native, (double, single) = exact_and_own(name)
+    own_model, (double, single) = exact_and_own(name, fast)
     batches = one_batch(samples(STACKS[name], 11), targets(11), np.linspace(0, 2, 11))
     results = []
-    for model in (double, single, native):
+    for model in (double, single, own_model):
         state = model._network.training_state()
         state = in_float64(state) if model is double else replace(state)
         before = state.buffers.copy()
@@ -62,16 +61,15 @@ def test_engines_agree_on_one_step(name: str) -> None:
         assert TOLERANCES[what].allows(given, exact, own), what
 
 
-@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", STACKS)
-def test_engines_agree_on_twenty_steps(name: str) -> None:
-    native, (double, single) = exact_and_own(name)
+def test_engines_agree_on_twenty_steps(fast: str, name: str) -> None:
+    own_model, (double, single) = exact_and_own(name, fast)
     double._network.training_state()
     assert double._network.state is not None
     double._network.state = in_float64(double._network.state)
     x, y = samples(STACKS[name], 20), targets(20)
     options = {"batch_size": 4, "epochs": 4}
-    exact, own, run = (train(m, x, y, **options) for m in (double, single, native))
+    exact, own, run = (train(m, x, y, **options) for m in (double, single, own_model))
     assert not wrong(run, exact, own)
 
 

@@ -96,13 +96,12 @@ def test_every_activation_against_finite_differences(activation: Any) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.usefixtures("native")
-def test_engines_agree(stack: str, shape: tuple[int, ...]) -> None:
+def test_engines_agree(fast: str, stack: str, shape: tuple[int, ...]) -> None:
     reference = model_of(stack, "reference", shape)
-    native, x = model_of(stack, "native", shape), samples(70, shape)
+    model, x = model_of(stack, fast, shape), samples(70, shape)
     assert reference._network.state is not None
     exact = jacobian(reference, x, in_float64(reference._network.state))
-    own, given = jacobian(reference, x), jacobian(native, x)
+    own, given = jacobian(reference, x), jacobian(model, x)
     for name, *three in zip(
         ("predictions", "gradient"), given, exact, own, strict=True
     ):
@@ -110,15 +109,14 @@ def test_engines_agree(stack: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
-@pytest.mark.usefixtures("native")
-def test_engines_agree_for_every_activation(activation: Any) -> None:
+def test_engines_agree_for_every_activation(fast: str, activation: Any) -> None:
     x, made = samples(33, (3,)), {}
-    for engine in ("reference", "native"):
+    for engine in ("reference", fast):
         layers = [Dense(17, activation), Dense(4, activation)]
         made[engine] = compiled(engine, layers, (3,))
     assert made["reference"]._network.state is not None
     exact = jacobian(made["reference"], x, in_float64(made["reference"]._network.state))
-    own, given = jacobian(made["reference"], x), jacobian(made["native"], x)
+    own, given = jacobian(made["reference"], x), jacobian(made[fast], x)
     for name, *three in zip(
         ("predictions", "gradient"), given, exact, own, strict=True
     ):

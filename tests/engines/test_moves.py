@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve.engines import Batches, State
+from kurve.engines import Batches, State, get_engine
 from kurve.engines.base import Program
 from kurve.engines.reference import ReferenceEngine
 from kurve.ops.elementwise import RULES
@@ -156,20 +156,21 @@ def reference(plan: Plan) -> Program:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_engines_agree(case: Case) -> None:
+def test_engines_agree(fast: str, case: Case) -> None:
     plan = plan_of(case)
     wide, narrow, batches = state_of(plan, np.float64), state_of(plan), batches_of(plan)
     x = batches.inputs[0]
-    wanted, found = reference(plan).predict(wide, x), native(plan).predict(narrow, x)
+    program = get_engine(fast).compile(plan)
+    wanted, found = reference(plan).predict(wide, x), program.predict(narrow, x)
     assert found.shape == (len(x), *case[2])
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
     loss, gradient = reference(plan).gradient(wide, batches, 0)
-    own, slopes = native(plan).gradient(narrow, batches, 0)
+    own, slopes = program.gradient(narrow, batches, 0)
     assert own == pytest.approx(loss, rel=1e-5)
     close(slopes, gradient)
     if math.prod(case[2]) <= 20:
         _, rows = reference(plan).jacobian(wide, x)
-        _, found = native(plan).jacobian(narrow, x)
+        _, found = program.jacobian(narrow, x)
         close(found, rows)
 
 
@@ -302,7 +303,7 @@ INF = math.inf
     ],
 )
 def test_gradients_at_special_places(
-    mode: str, x: list[float], wanted: list[float], inner: int
+    fast: str, mode: str, x: list[float], wanted: list[float], inner: int
 ) -> None:
     """Zeros, ties and infinities, along the last axis and along the first; there the
     gradient is that of the first column."""
@@ -313,7 +314,7 @@ def test_gradients_at_special_places(
     state = state_of(plan)
     state.params[:] = 0
     rows = np.repeat(np.array(x, np.float32)[None, :, None], inner, axis=2)
-    for program in (reference(plan), native(plan)):
+    for program in (reference(plan), get_engine(fast).compile(plan)):
         slopes = program.jacobian(state, rows)[1][0, : 3 * inner].reshape(3, inner)
         np.testing.assert_allclose(slopes[:, 0], wanted, atol=1e-7)
         np.testing.assert_array_equal(slopes[:, 1:], 0)
@@ -322,7 +323,7 @@ def test_gradients_at_special_places(
 @pytest.mark.parametrize("inner", [1, 3])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n", [1, 3, 16, 40])
-def test_special_values(mode: str, n: int, inner: int) -> None:
+def test_special_values(fast: str, mode: str, n: int, inner: int) -> None:
     """NaN wins everywhere, and infinities are what they are in NumPy."""
     plan = Stack((n, inner)).case(reduced(mode, (n, inner), 0, 1)).plan()
     x = np.random.default_rng(6).normal(size=(5, n, inner)).astype(np.float32)
@@ -331,7 +332,10 @@ def test_special_values(mode: str, n: int, inner: int) -> None:
     x[2, 0] = -INF
     x[3] = -INF
     x[4] = 0
-    found = [p.predict(state_of(plan), x) for p in (reference(plan), native(plan))]
+    found = [
+        p.predict(state_of(plan), x)
+        for p in (reference(plan), get_engine(fast).compile(plan))
+    ]
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
     if mode == "argmax":
         np.testing.assert_array_equal(found[1], x.argmax(axis=1))
@@ -351,25 +355,25 @@ def test_special_values(mode: str, n: int, inner: int) -> None:
     ],
     ids=str,
 )
-def test_a_map_broadcasts(shape: Shape, out: Shape) -> None:
+def test_a_map_broadcasts(fast: str, shape: Shape, out: Shape) -> None:
     """A tape without instructions repeats its input over a larger output."""
     case: Case = ("map", shape, out, {})
     stack = Stack(shape).variable("mul").op("map", out, tape=Tape(1, (), (0,)))
     plan = stack.variable("mul").plan()
     wide, narrow, batches = state_of(plan, np.float64), state_of(plan), batches_of(plan)
     close(
-        native(plan).gradient(narrow, batches, 0)[1],
+        get_engine(fast).compile(plan).gradient(narrow, batches, 0)[1],
         reference(plan).gradient(wide, batches, 0)[1],
     )
     alone = Stack(shape).op("map", out, tape=Tape(1, (), (0,))).plan()
     x = batches.inputs[0]
     missing = (1,) * (len(out) - len(case[1]))
     wanted = np.broadcast_to(x.reshape(len(x), *missing, *shape), (len(x), *out))
-    for program in (reference(alone), native(alone)):
+    for program in (reference(alone), get_engine(fast).compile(alone)):
         np.testing.assert_array_equal(program.predict(state_of(alone), x), wanted)
 
 
-def test_a_map_of_constants() -> None:
+def test_a_map_of_constants(fast: str) -> None:
     """Its tape reads no input; the input's gradient is zero."""
     build = Builder(RULES, 1)
     constant = build.finish([build.constant(2.5)])
@@ -378,9 +382,11 @@ def test_a_map_of_constants() -> None:
     wide, narrow, batches = state_of(plan, np.float64), state_of(plan), batches_of(plan)
     x = batches.inputs[0]
     np.testing.assert_allclose(
-        native(plan).predict(narrow, x), reference(plan).predict(wide, x), rtol=1e-6
+        get_engine(fast).compile(plan).predict(narrow, x),
+        reference(plan).predict(wide, x),
+        rtol=1e-6,
     )
-    gradient = native(plan).gradient(narrow, batches, 0)[1]
+    gradient = get_engine(fast).compile(plan).gradient(narrow, batches, 0)[1]
     close(gradient, reference(plan).gradient(wide, batches, 0)[1])
     assert not gradient[:3].any()
     assert gradient[16:22].all()

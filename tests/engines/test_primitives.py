@@ -4,19 +4,17 @@ values, random numbers and sums over the batch."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from kurve.engines import Batches, State
+from kurve.engines import Batches, State, get_engine
 from kurve.engines.reference import ReferenceEngine
 from kurve.ops.tape import Tape
 from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
 
 pytest.importorskip("kurve._core")
 from kurve import _core
-from kurve.engines.native import NativeEngine
 from tests.engines.test_graphs import EMPTY, MSE, SGD, Graph, native, tape
 
 
@@ -113,7 +111,7 @@ def test_large_ops(mode: str) -> None:
     "sizes",
     [(1, 2, 64, 9), (3, 7, 5, 1), (2, 1, 33, 1), (1, 70, 20, 40), (2, 4, 400, 3)],
 )
-def test_matmul(a: bool, b: bool, sizes: tuple[int, int, int, int]) -> None:
+def test_matmul(fast: str, a: bool, b: bool, sizes: tuple[int, int, int, int]) -> None:
     """Every way of storing the matrices, in each of the kernel's methods."""
     L, M, K, N = sizes
     left = (L, K, M) if a else (L, M, K)
@@ -138,15 +136,14 @@ def test_matmul(a: bool, b: bool, sizes: tuple[int, int, int, int]) -> None:
     graph, y = Graph(0), np.random.default_rng(0).normal(size=(3, L, M, N))
     y = y.astype("f")
     batches = Batches(y, y, None, None, np.array([0, 3]), None)
-    found = native(plan).gradient(graph.state(plan), batches, 0)
+    found = get_engine(fast).compile(plan).gradient(graph.state(plan), batches, 0)
     wide = graph.state(plan, np.float64)
     wanted = ReferenceEngine().compile(plan).gradient(wide, batches, 0)
     assert found[0] == pytest.approx(wanted[0], rel=1e-6)
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", [NativeEngine(), ReferenceEngine()])
-def test_numbers_without_a_row(engine: Any) -> None:
+def test_numbers_without_a_row(engine: str) -> None:
     """They give NaN, and their gradient goes nowhere."""
     table = VariableSpec("t", (3, 2), 0)
     op = Op("embedding", "e", (), (2,), {"embeddings": table}, inputs=(0,))
@@ -154,7 +151,7 @@ def test_numbers_without_a_row(engine: Any) -> None:
     state = State(np.zeros(16, "f"), np.zeros(0, "f"), np.zeros((0, 16), "f"), *EMPTY)
     state.params[:6] = [1, 2, 3, 4, 5, 6]
     x = np.array([2, -1, 3, np.nan, 1.9, np.inf, -0.5, 1e30, 0], "f")
-    program, nan = engine.compile(plan), [np.nan] * 2
+    program, nan = get_engine(engine).compile(plan), [np.nan] * 2
     wanted = [[5, 6], nan, nan, nan, [3, 4], nan, nan, nan, [1, 2]]
     np.testing.assert_array_equal(program.predict(state, x), wanted)
     batches = Batches(x, np.zeros((9, 2), "f"), None, None, np.array([0, 9]), None)
@@ -165,12 +162,14 @@ def test_numbers_without_a_row(engine: Any) -> None:
     )
 
 
-def test_random_numbers() -> None:
+def test_random_numbers(fast: str) -> None:
     """Uniform below 1, normal with mean 0 and variance 1, others with each step."""
     for distribution, mean, std in [("uniform", 0.5, 12**-0.5), ("normal", 0.0, 1.0)]:
         attrs = {"distribution": distribution, "stream": 1}
         op = Op("random", "r", (), (1001,), attrs=attrs, inputs=(0,))
-        program = native(Plan(((),), (op,), (), (), (Head(1, (1001,)),)))
+        program = get_engine(fast).compile(
+            Plan(((),), (op,), (), (), (Head(1, (1001,)),))
+        )
         empty = np.zeros(0, "f")
         state = State(empty, empty, np.zeros((0, 0), "f"), np.zeros(0), 0, 5)
         y = program.predict(state, np.zeros(1003, "f"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve.engines import Job, run_job
+from kurve.engines import Job, get_engine, run_job
 from kurve.engines.reference import ReferenceEngine
 from kurve.engines.reference.activations import ACTIVATIONS
 from kurve.plan import Spec
@@ -118,10 +118,10 @@ def given(xs: tuple[Any, ...]) -> Any:
     return xs if len(xs) > 1 else xs[0]
 
 
-def agree(made: Recurrent, rows: int, mask: str = "holes") -> None:
+def agree(fast: str, made: Recurrent, rows: int, mask: str = "holes") -> None:
     """Loss, gradient and prediction of both engines, and a row's bits by itself."""
     reference = ReferenceEngine().compile(made.plan)
-    program, batches = NativeEngine().compile(made.plan), made.batches(rows, mask)
+    program, batches = get_engine(fast).compile(made.plan), made.batches(rows, mask)
     results = []
     for engine, dtype in (
         (reference, np.float64),
@@ -139,16 +139,16 @@ def agree(made: Recurrent, rows: int, mask: str = "holes") -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_engines_agree(case: tuple[str, dict[str, bool]]) -> None:
+def test_engines_agree(fast: str, case: tuple[str, dict[str, bool]]) -> None:
     kind, flags = case
-    agree(Recurrent(kind, (5, 3, 19), **flags), 7)
+    agree(fast, Recurrent(kind, (5, 3, 19), **flags), 7)
 
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_engines_agree_on_masks(kind: str, mask: str) -> None:
+def test_engines_agree_on_masks(fast: str, kind: str, mask: str) -> None:
     flags = {"masked": True, "sequences": True, "initial": True}
-    agree(Recurrent(kind, (6, 2, 5), **flags), 20, mask)
+    agree(fast, Recurrent(kind, (6, 2, 5), **flags), 20, mask)
 
 
 SIZES = [(1, 1, 1), (3, 1, 16), (2, 7, 32), (4, 5, 33), (3, 40, 64), (2, 3, 130)]
@@ -158,46 +158,48 @@ SIZES = [(1, 1, 1), (3, 1, 16), (2, 7, 32), (4, 5, 33), (3, 40, 64), (2, 3, 130)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("kind", [*KINDS, "gru before"])
 def test_engines_agree_at_any_size(
-    kind: str, sizes: tuple[int, int, int], rows: int
+    fast: str, kind: str, sizes: tuple[int, int, int], rows: int
 ) -> None:
     flags = {"reset_after": False} if kind == "gru before" else {}
-    agree(Recurrent(kind.split()[0], sizes, initial=True, **flags), rows)
+    agree(fast, Recurrent(kind.split()[0], sizes, initial=True, **flags), rows)
 
 
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)
 @pytest.mark.parametrize("kind", [*KINDS, "gru before"])
-def test_engines_agree_on_activations(kind: str, name: str) -> None:
+def test_engines_agree_on_activations(fast: str, kind: str, name: str) -> None:
     flags: dict[str, Any] = {"reset_after": False} if kind == "gru before" else {}
     for role in ("", "recurrent_"):
         own = {f"{role}activation": name, f"{role}alpha": 0.7}
-        agree(Recurrent(kind.split()[0], (3, 2, 5), **own, **flags), 4)
+        agree(fast, Recurrent(kind.split()[0], (3, 2, 5), **own, **flags), 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("frozen", FROZEN, ids="-".join)
-def test_engines_agree_on_frozen_variables(kind: str, frozen: tuple[str, ...]) -> None:
-    agree(Recurrent(kind, (3, 2, 5), frozen=frozen), 4)
-    agree(Recurrent(kind, (3, 2, 5), frozen=frozen, plain=True), 4)
+def test_engines_agree_on_frozen_variables(
+    fast: str, kind: str, frozen: tuple[str, ...]
+) -> None:
+    agree(fast, Recurrent(kind, (3, 2, 5), frozen=frozen), 4)
+    agree(fast, Recurrent(kind, (3, 2, 5), frozen=frozen, plain=True), 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_engines_agree_on_cells_that_are_used_twice(kind: str) -> None:
-    agree(Recurrent(kind, (4, 2, 5), uses=2), 4)
+def test_engines_agree_on_cells_that_are_used_twice(fast: str, kind: str) -> None:
+    agree(fast, Recurrent(kind, (4, 2, 5), uses=2), 4)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "gru before"])
-def test_long_sums(kind: str) -> None:
+def test_long_sums(fast: str, kind: str) -> None:
     """Of more rows and steps than one product adds up in float32."""
     flags = {"reset_after": False} if kind == "gru before" else {}
-    agree(Recurrent(kind.split()[0], (700, 1, 3), sequences=True, **flags), 30)
+    agree(fast, Recurrent(kind.split()[0], (700, 1, 3), sequences=True, **flags), 30)
 
 
 @pytest.mark.parametrize("case", CASES[:: len(CASES) // 40], ids=name_of)
-def test_jacobian(case: tuple[str, dict[str, bool]]) -> None:
+def test_jacobian(fast: str, case: tuple[str, dict[str, bool]]) -> None:
     kind, flags = case
     made = Recurrent(kind, (3, 2, 5), **flags)
     xs = given(made.xs(4))
-    y, found = NativeEngine().compile(made.plan).jacobian(made.state(), xs)
+    y, found = get_engine(fast).compile(made.plan).jacobian(made.state(), xs)
     exact = ReferenceEngine().compile(made.plan)
     wanted_y, wanted = exact.jacobian(made.state(np.float64), xs)
     np.testing.assert_allclose(y, wanted_y, atol=1e-6)
@@ -254,7 +256,7 @@ def test_wrong_plans(wrong: dict[str, Any], rule: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "gru before"])
-def test_training(kind: str) -> None:
+def test_training(fast: str, kind: str) -> None:
     """Variables after steps of momentum, whose gradients several batches give."""
     flags = {"reset_after": False} if kind == "gru before" else {}
     made = Recurrent(kind.split()[0], (5, 3, 20), masked=True, **flags)
@@ -268,7 +270,7 @@ def test_training(kind: str) -> None:
         learning_rates=np.full(3, 0.1, np.float32),
     )
     found = []
-    for engine, dtype in ((NativeEngine(), np.float32), (ReferenceEngine(), float)):
+    for engine, dtype in ((get_engine(fast), np.float32), (ReferenceEngine(), float)):
         state, totals = made.state(dtype), np.zeros(plan.totals_size)
         state.slots = np.zeros((1, plan.params_size), dtype)
         run_job(engine, Job(engine.compile(plan), state, batches, 0, 3, totals))

@@ -114,6 +114,7 @@ def kurve() -> None:
     type=click.FloatRange(0, 1, max_open=True),
     help="Fraction of units dropped in training.",
 )
+@click.option("--engine", help="Engine: native, torch, torch:cuda, auto, ...")
 @coverage
 @click.option(
     "--seed",

@@ -34,6 +34,7 @@ ARGUMENTS = {
     "batch_size": "batch_size",
     "learning_rate": "learning_rate",
     "dropout": "dropout",
+    "engine": "engine",
 }
 """The estimators' arguments, by option."""
 

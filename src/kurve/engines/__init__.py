@@ -56,10 +56,17 @@ def _torch(device: str | None = None) -> Engine:
     return TorchEngine(device)
 
 
+def _auto() -> Engine:
+    from kurve.engines.auto import AutoEngine
+
+    return AutoEngine()
+
+
 _ENGINES: dict[str, Callable[[], Engine]] = {
     "native": _native,
     "reference": _reference,
     "torch": _torch,
+    "auto": _auto,
 }
 
 
@@ -69,8 +76,9 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
 
     Args:
         engine: "native" (compiled), "reference" (NumPy), "torch" (PyTorch, on a GPU if
-            there is one), "torch:cuda" and the like for a device, an engine object, or
-            None for the one chosen by `set_engine` or the environment variable
+            there is one), "torch:cuda" and the like for a device, "auto" (the one of
+            native and torch that proves faster in training), an engine object, or None
+            for the one chosen by `set_engine` or the environment variable
             KURVE_ENGINE, else "native".
 
     Raises:
@@ -105,7 +113,7 @@ def set_engine(engine: str) -> None:
     """Set the engine for all models compiled from now on.
 
     Args:
-        engine: "native", "reference", "torch", or "torch:cuda" and the like.
+        engine: "native", "reference", "torch", "torch:cuda" and the like, or "auto".
 
     Raises:
         ValueError: an unknown name, or a device that is not there.

@@ -306,7 +306,8 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         networks[:members],
         networks[members:],
     )
-    if estimator.engine is not None:  # which only `compile` sets
+    # Only `compile` sets the engine; one that may not be here is not asked for.
+    if estimator.engine in ("native", "reference"):
         encoder = estimator._target_encoder(fitted)
         _, loss = encoder.output_layer(getattr(head, "likelihood", "none"))
         for network in networks:

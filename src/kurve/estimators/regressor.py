@@ -68,7 +68,7 @@ class Regressor(Estimator):
         warm_start: whether `fit` continues from the current weights and scales.
         random_state: None, an integer, a RandomState or a Generator.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
-        engine: "native" or "reference"; None for the default.
+        engine: "native", "reference", "torch", "auto"; None for the default.
 
     Attributes:
         models_: the trained networks, in scaled units.

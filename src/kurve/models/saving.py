@@ -49,6 +49,7 @@ MAX_CONSTANTS = 1 << 20
 `Normalization`): they are not in the file, so its size does not limit them."""
 
 _ENGINES = ("native", "reference")
+"""Those that files name. A model that was trained on a GPU opens anywhere."""
 
 
 def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:

@@ -182,8 +182,8 @@ class Trainable:
                 each one.
             run_eagerly, jit_compile, auto_scale_loss: accepted and ignored: the
                 engine is always compiled.
-            engine: "native", "reference" or an engine; None for the default
-                (`kurve.set_engine`).
+            engine: "native", "reference", "torch" ("torch:cuda" and the like), "auto"
+                or an engine; None for the default (`kurve.set_engine`).
 
         Raises:
             TypeError, ValueError: an unknown name, with the closest matches; values

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor as Tensor
 
 from kurve.core import rng
 from kurve.plan import Op, Plan, Shape, VariableSpec
 
-Tensor = torch.Tensor
 Cache = Any  # what an op's forward pass saves for its backward pass
 Forward = Callable[[Op, Sequence[Tensor], "Frame"], tuple[Tensor, Cache]]
 Backward = Callable[[Op, Tensor, Cache, "Frame"], Sequence["Tensor | None"]]

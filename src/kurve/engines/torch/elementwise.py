@@ -208,10 +208,13 @@ def _d_snake(dy: Tensor, z: Tensor, y: Tensor, alpha: float) -> Tensor:
     return dy * (1.0 + 2.0 * torch.sin(phase) * torch.cos(phase))
 
 
+def _cdf(z: Tensor) -> Tensor:
+    return 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))
+
+
 def _d_gelu(dy: Tensor, z: Tensor, y: Tensor, alpha: float) -> Tensor:
-    cdf = 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))
     pdf = torch.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-    return dy * (cdf + z * pdf)
+    return dy * (_cdf(z) + z * pdf)
 
 
 def _d_silu(dy: Tensor, z: Tensor, y: Tensor, alpha: float) -> Tensor:
@@ -247,7 +250,7 @@ ACTIVATIONS: dict[str, tuple[Function, Derivative]] = {
         lambda dy, z, y, a: aten.tanh_backward(dy, y),
     ),
     "silu": (lambda z, a: F.silu(z), _d_silu),
-    "gelu": (lambda z, a: F.gelu(z), _d_gelu),
+    "gelu": (lambda z, a: z * _cdf(z), _d_gelu),
     "softplus": (
         lambda z, a: F.softplus(z, 1.0, FAR),
         lambda dy, z, y, a: dy * torch.sigmoid(z),

@@ -114,7 +114,7 @@ def _nadam_numbers(
 def _nadam(
     w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
 ) -> None:
-    (m, v), (lr, by_m, by_g, correction, _) = s, n
+    (m, v, *_), (lr, by_m, by_g, correction, _) = s, n
     m.add_((g - m) * (1.0 - float(attrs["beta_1"])))
     v.add_((g**2 - v) * (1.0 - float(attrs["beta_2"])))
     m_hat, v_hat = m * by_m + g * by_g, v / correction
@@ -130,7 +130,7 @@ def _adamax_numbers(
 def _adamax(
     w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
 ) -> None:
-    m, u = s
+    m, u = s[:2]
     m.add_((g - m) * (1.0 - float(attrs["beta_1"])))
     torch.maximum(u.mul_(float(attrs["beta_2"])), g.abs(), out=u)
     w.sub_(n[0] * m / (u + float(attrs["epsilon"])))

@@ -1,0 +1,225 @@
+"""The torch engine beside PyTorch's autograd, on a GPU or on the CPU, in turn.
+
+python -m bench.gpu                 on a GPU; writes docs/benchmarks/gpu.md and gpu.json
+python -m bench.gpu --device cpu    on the CPU, in processor time; prints Markdown
+
+Where no GPU is, the first says so and ends. Nothing is installed from outside: a wheel
+in dist/ is unpacked to build/gpu, else the package that can be imported is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks" / "gpu.md"
+ROUNDS = 5
+CASES = {
+    # name: inputs, hidden widths, batch, steps in a call
+    "2 x 64, batch 32": (3, (64,) * 2, 32, 200),
+    "7 x 256, batch 20": (3, (256,) * 7, 20, 100),
+    "3 x 1024, batch 2048": (8, (1024,) * 3, 2048, 30),
+}
+
+
+def kurve_steps(
+    engine: str, inputs: int, widths: tuple[int, ...], batch: int, steps: int
+) -> Callable[[], float]:
+    """Does the steps of one call, and gives the mean loss."""
+    import kurve
+    from kurve.engines import Batches, Job, get_engine, run_job
+
+    kurve.utils.set_random_seed(1)
+    layers = [kurve.layers.Dense(width, "relu") for width in widths]
+    model = kurve.Sequential([kurve.Input((inputs,)), *layers, kurve.layers.Dense(1)])
+    model.compile("adam", "mse", engine=engine)
+    program, state = model._network.program(), model._network.training_state()
+    x, y, order = data(inputs, batch, steps)
+    bounds = np.arange(steps + 1, dtype=np.int64) * batch
+    rates = np.full(steps, 1e-3, np.float32)
+    batches = Batches(x, y, None, order, bounds, rates)
+
+    def run() -> float:
+        totals = np.zeros(program.plan.totals_size)
+        run_job(get_engine(engine), Job(program, state, batches, 0, steps, totals))
+        return float(totals[0] / totals[1])
+
+    return run
+
+
+def torch_steps(
+    device: str,
+    compiled: bool,
+    inputs: int,
+    widths: tuple[int, ...],
+    batch: int,
+    steps: int,
+) -> Callable[[], float]:
+    """The same by a module, autograd and the fused Adam."""
+    import torch
+
+    parts: list[Any] = []
+    for before, after in zip((inputs, *widths), widths, strict=False):
+        parts += [torch.nn.Linear(before, after), torch.nn.ReLU()]
+    network = torch.nn.Sequential(*parts, torch.nn.Linear(widths[-1], 1)).to(device)
+    adam = torch.optim.Adam(network.parameters(), 1e-3, eps=1e-7, fused=True)
+    x, y, order = (torch.from_numpy(a).to(device) for a in data(inputs, batch, steps))
+
+    def loss_of(rows: Any) -> Any:
+        return torch.nn.functional.mse_loss(network(x[rows]), y[rows])
+
+    forward = torch.compile(loss_of) if compiled else loss_of
+
+    def run() -> float:
+        total = torch.zeros((), device=device)
+        for step in range(steps):
+            loss = forward(order[step * batch : (step + 1) * batch])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            total += loss.detach()
+        return float(total) / steps
+
+    return run
+
+
+def data(inputs: int, batch: int, steps: int) -> tuple[Any, Any, Any]:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(batch * steps, inputs)).astype(np.float32)
+    return x, np.sin(x.sum(1, keepdims=True)), random.permutation(len(x))
+
+
+def replay_floor() -> float:
+    """Milliseconds of a captured graph of 40 kernels that do almost nothing."""
+    import torch
+
+    x, graph = torch.zeros(1, device="cuda"), torch.cuda.CUDAGraph()
+    x.add_(1)
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        for _ in range(40):
+            x.add_(1)
+    graph.replay()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(200):
+        graph.replay()
+    torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start) / 200
+
+
+def measured(device: str) -> dict[str, dict[str, float]]:
+    """Milliseconds a step, by case and program."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    found: dict[str, dict[str, float]] = {}
+    for name, (inputs, widths, batch, steps) in CASES.items():
+        shape = inputs, widths, batch, steps
+        programs = {
+            "Kurve, torch engine": kurve_steps(f"torch:{device}", *shape),
+            "PyTorch": torch_steps(device, False, *shape),
+            "Kurve, native engine": kurve_steps("native", *shape),
+        }
+        if device != "cpu":
+            programs["torch.compile"] = torch_steps(device, True, *shape)
+        times: dict[str, list[float]] = {label: [] for label in programs}
+        losses = {label: [run() for _ in range(2)] for label, run in programs.items()}
+        a, b = losses["Kurve, torch engine"], losses["Kurve, native engine"]
+        np.testing.assert_allclose(a, b, rtol=1e-3)
+        for _ in range(ROUNDS):
+            for label, run in programs.items():
+                start = clock()
+                run()
+                times[label].append(1e3 * (clock() - start) / steps)
+        found[name] = {k: statistics.median(v) for k, v in times.items()}
+        print(name, {k: round(v, 4) for k, v in found[name].items()}, flush=True)
+    return found
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    labels = list(next(iter(found.values())))
+    lines = ["| milliseconds a step | " + " | ".join(labels) + " |"]
+    lines.append("|---|" + "---:|" * len(labels))
+    for name, row in found.items():
+        cells = " | ".join(f"{row[label]:.3g}" for label in labels)
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
+
+
+def unpack() -> None:
+    """Use the wheel in dist/, if there is one."""
+    wheels = sorted((ROOT / "dist").glob("kurve-*.whl"))
+    if wheels:
+        to = ROOT / "build" / "gpu"
+        options = ["--no-index", "--no-deps", "--quiet", "--upgrade", "--target"]
+        pip = [sys.executable, "-m", "pip", "install", *options, str(to)]
+        subprocess.run([*pip, str(wheels[-1])], check=True)
+        sys.path.insert(0, str(to))
+        os.environ["PYTHONPATH"] = str(to)
+
+
+def tested() -> str:
+    """What the engines' tests say on the GPU, in at most five minutes."""
+    if not all(map(importlib.util.find_spec, ("pytest", "hypothesis"))):
+        return "The tests did not run: pytest or hypothesis is not there."
+    names = ("test_moves.py", "test_images.py", "test_recurrence.py", "test_graphs.py")
+    files = [f"tests/engines/{name}" for name in names]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "torch", *files]
+    environment = {**os.environ, "KURVE_TEST_DEVICE": "cuda"}
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, timeout=300, capture_output=True
+        )
+    except subprocess.TimeoutExpired:
+        return "The tests did not end within five minutes."
+    lines = done.stdout.decode().strip().splitlines()
+    print("\n".join(lines[-20:]))
+    return f"Tests of the engines on this device: {lines[-1]}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    device = parser.parse_args().device
+    if importlib.util.find_spec("torch") is None:
+        print("No figures: PyTorch is not there.")
+        return
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        print("No figures: there is no GPU that PyTorch can use.")
+        return
+    if device == "cpu":
+        torch.set_num_threads(1)
+        print(table(measured(device)))
+        return
+    unpack()
+    card, floor = torch.cuda.get_device_name(), replay_floor()
+    found, tests = measured(device), tested()
+    versions = f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"
+    page = [
+        "# On a GPU",
+        f"{card}, {versions}. Adam, float32, mean squared error; data on the device; "
+        "medians, in turn, by `python -m bench.gpu`.",
+        table(found),
+        f"A captured graph of 40 kernels that do almost nothing takes {floor:.3g} ms.",
+        tests,
+    ]
+    PAGE.write_text("\n\n".join(page) + "\n")
+    facts = {"card": card, "torch": torch.__version__, "floor": floor, "steps": found}
+    PAGE.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The engine that tries the others: `engine="auto"`.
+
+The first training of each program does a few steps by each engine that is there, on
+copies of the model's state, and stays with the fastest. What was chosen is printed to
+the standard error. Since times decide, the bits of a training may be another engine's
+the next time; whoever needs the same bits names an engine.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kurve.engines.base import Batches, Engine, Job, Program, State
+from kurve.errors import NonFiniteError
+from kurve.plan import Plan
+
+STEPS = 3
+"""That are timed, after one that is not."""
+
+
+class AutoProgram:
+    """A plan run by the engine that proved fastest; by the first until then."""
+
+    def __init__(self, plan: Plan, candidates: Sequence[Engine]) -> None:
+        self.plan = plan
+        self._candidates = list(candidates)
+        self._chosen = self._candidates[0]
+        self._program = self._chosen.compile(plan)
+
+    def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
+        self._program.test(state, batches, totals)
+
+    def predict(self, state: State, x: Any) -> Any:
+        return self._program.predict(state, x)
+
+    def gradient(
+        self, state: State, batches: Batches, step: int
+    ) -> tuple[float, np.ndarray]:
+        return self._program.gradient(state, batches, step)
+
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._program.jacobian(state, x)
+
+    def _train(self, job: Job) -> NonFiniteError | None:
+        if len(self._candidates) > 1:
+            self._choose(job)
+        (error,) = self._chosen.train([replace(job, program=self._program)])
+        return error
+
+    def _choose(self, job: Job) -> None:
+        """Time the candidates, and keep the fastest."""
+        timed: list[tuple[float, int, Program]] = []
+        for i, engine in enumerate(self._candidates):
+            try:
+                program = self._program if i == 0 else engine.compile(self.plan)
+                seconds = _seconds_a_step(engine, program, job)
+            except (NotImplementedError, MemoryError):
+                continue
+            timed.append((seconds, i, program))
+        if timed:
+            _, best, self._program = min(timed, key=lambda found: found[0])
+            self._chosen = self._candidates[best]
+        found = ", ".join(
+            f"{self._candidates[i].name} {1e3 * s:.3g}" for s, i, _ in timed
+        )
+        text = f"[engine='auto'] {self._chosen.name} (milliseconds a step: {found})"
+        print(text, file=sys.stderr)
+        self._candidates = [self._chosen]
+
+
+class AutoEngine:
+    """Chooses between the native and the torch engine; see the module."""
+
+    name = "auto"
+
+    def compile(self, plan: Plan) -> AutoProgram:
+        from kurve.engines import get_engine
+
+        names = ["native"]
+        if importlib.util.find_spec("torch") is not None:
+            names.append("torch")
+        return AutoProgram(plan, [get_engine(name) for name in names])
+
+    def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+        errors: list[NonFiniteError | None] = []
+        for job in jobs:
+            assert isinstance(job.program, AutoProgram)
+            errors.append(job.program._train(job))
+        return errors
+
+
+def _seconds_a_step(engine: Engine, program: Program, job: Job) -> float:
+    """The time of the first steps of a job, on copies; without that of the call
+    itself, where there are several."""
+    times = []
+    for steps in (1, 1, 1 + STEPS):
+        last = min(job.first + steps, job.last)
+        state, totals = copy.deepcopy(job.state), job.totals.copy()
+        start = time.perf_counter()
+        engine.train([Job(program, state, job.batches, job.first, last, totals)])
+        times.append(time.perf_counter() - start)
+    more = min(STEPS, job.last - job.first - 1)
+    return max((times[2] - times[1]) / more, 1e-9) if more else times[1]

@@ -1,0 +1,204 @@
+"""The torch engine: its devices, steps without the host, and what ends a training."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import Input, Sequential, layers
+from kurve.engines import Batches, Job, get_engine
+from kurve.errors import NonFiniteError
+
+pytest.importorskip("torch")
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from kurve.engines.torch import TorchEngine
+from kurve.engines.torch.training import Run
+
+X = np.random.default_rng(1).normal(size=(40, 6, 6, 2)).astype(np.float32)
+Y = (X.sum(axis=(1, 2, 3)) > 0).astype(np.float32)[:, None]
+
+
+def network(engine: str = "torch:cpu", **compiled: Any) -> Sequential:
+    """Something of everything that a step may do."""
+    kurve.utils.set_random_seed(3)
+    model = Sequential(
+        [
+            Input((6, 6, 2)),
+            layers.RandomFlip(),
+            layers.Conv2D(4, 3, padding="same", kernel_regularizer="l2"),
+            layers.BatchNormalization(),
+            layers.Activation("mish"),
+            layers.MaxPooling2D(),
+            layers.Reshape((9, 4)),
+            layers.LSTM(5),
+            layers.GaussianNoise(0.1),
+            layers.Dropout(0.2),
+            layers.Dense(1, "sigmoid"),
+        ]
+    )
+    arguments = {"loss": "binary_crossentropy", "metrics": ["accuracy", "auc", "r2"]}
+    model.compile("nadam", **{**arguments, **compiled}, engine=engine)
+    return model
+
+
+def job_of(model: Sequential, steps: int = 4) -> Job:
+    program, state = model._network.program(), model._network.training_state()
+    rates = np.full(steps, 0.01, np.float32)
+    bounds = np.arange(steps + 1) * 10
+    order = np.random.default_rng(2).permutation(40)
+    batches = Batches(X, Y, None, order, bounds, rates)
+    totals = np.zeros(program.plan.totals_size)
+    return Job(program, state, batches, 0, steps, totals)
+
+
+class NoLooking(TorchDispatchMode):
+    """Refuses whatever would make a GPU wait for the host, or the host for it."""
+
+    LOOKS = ("item", "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select")
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        assert function.__name__.split(".")[0] not in self.LOOKS, function
+        if function.__name__.split(".")[0] in ("index", "index_put_"):
+            indices = [i for i in args[1] if i is not None]
+            assert all(i.dtype != torch.bool for i in indices), function
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 0.1}], ids=str)
+def test_a_step_never_looks(clip: dict[str, float]) -> None:
+    """What the host does not read can be captured, and goes on changing."""
+    model = network()
+    adam = kurve.optimizers.Adam(weight_decay=0.01, use_ema=True, **clip)
+    measured = ["accuracy", "auc", "r2"]
+    model.compile(adam, "mse", metrics=measured, engine="torch:cpu")
+    job = job_of(model)
+    with torch.inference_mode():
+        run = Run(job.program, job)  # type: ignore[arg-type]
+        run._load(job)
+        run.step(10, True)  # what is made once
+        run.commit()
+        before = run.live.clone()
+        with NoLooking():
+            run.step(10, True)
+            run.commit()
+        assert run.counters.tolist() == [2, 2]
+        assert not torch.equal(before, run.live)
+        with pytest.raises(AssertionError, match="item"), NoLooking():
+            run.alive.item()
+
+
+def test_ctrl_c_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps before it are done, and nothing of it."""
+    job, other = job_of(network()), job_of(network(), steps=2)
+    get_engine("torch:cpu").train([other])
+    update, calls = Run._update, []
+
+    def interrupted(self: Run, due: bool) -> None:
+        update(self, due)
+        calls.append(due)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "_update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        get_engine("torch:cpu").train([job])
+    assert job.state.step == other.state.step == 2
+    assert job.state.params.tobytes() == other.state.params.tobytes()
+    assert job.state.buffers.tobytes() == other.state.buffers.tobytes()
+    assert job.totals.tobytes() == other.totals.tobytes()
+
+
+def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear error, the model as it was, and it can be trained afterwards."""
+    job = job_of(network())
+    before = copy.deepcopy(job.state)
+
+    def full(self: Run, due: bool) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_update", full)
+        with pytest.raises(MemoryError, match=r"^\[torch engine\] .*Try a smaller"):
+            get_engine("torch:cpu").train([job])
+    assert job.state.step == 0
+    assert job.state.params.tobytes() == before.params.tobytes()
+    assert get_engine("torch:cpu").train([job]) == [None]
+    assert job.state.step == 4
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "what"),
+    [
+        (1.0, np.nan, "the loss"),
+        (1e25, 1e18, "the gradient of out/kernel"),
+        (1e5, 1e18, "the update of out/kernel"),
+    ],
+)
+def test_what_is_not_finite_is_named(x: float, y: float, what: str) -> None:
+    start = "zeros" if "gradient" in what else "ones"
+    layer = layers.Dense(1, kernel_initializer=start, name="out")
+    model = Sequential([Input((1,)), layer])
+    model.compile("adam", "mse", engine="torch:cpu")
+    model.fit([0.0], [0.0], verbose=0)
+    program, state = model._network.program(), model._network.training_state()
+    before = state.params.tobytes() + state.slots.tobytes()
+    rows = np.full((2, 1), x, np.float32), np.full((2, 1), y, np.float32)
+    rates = np.full(2, 0.1, np.float32)
+    batches = Batches(*rows, None, None, np.arange(3), rates)
+    totals = np.zeros(program.plan.totals_size)
+    (error,) = get_engine("torch:cpu").train(
+        [Job(program, state, batches, 0, 2, totals)]
+    )
+    assert isinstance(error, NonFiniteError)
+    assert what in str(error)
+    assert (state.step, totals.any()) == (1, False)
+    assert before == state.params.tobytes() + state.slots.tobytes()
+
+
+def test_devices() -> None:
+    assert TorchEngine("cpu").name == "torch:cpu"
+    assert get_engine("torch").name == "torch"
+    assert get_engine("torch:cpu") is get_engine("torch:cpu")
+    for name in ("gpu", "meta", "cpu:1", "cuda:99"):
+        with pytest.raises(ValueError, match=rf"Received: device='{name}'. Try"):
+            kurve.set_engine(f"torch:{name}")
+    with pytest.raises(ValueError, match=r"unknown engine. Received: 'tosch'"):
+        kurve.set_engine("tosch")
+    with pytest.raises(ValueError, match="precision must be one of float32, tf32"):
+        TorchEngine("cpu", precision="float16")
+
+
+def test_a_saved_model_opens_where_there_is_no_torch(tmp_path: Path) -> None:
+    """Its file does not name the engine, so the default one takes over."""
+    model = network()
+    model.fit(X, Y, batch_size=16, verbose=0)
+    model.save(tmp_path / "m.kurve")
+    again = kurve.models.load_model(tmp_path / "m.kurve")
+    assert again._network.chosen_engine() is get_engine()
+    found, wanted = again.predict(X, verbose=0), model.predict(X, verbose=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_auto_chooses(capsys: pytest.CaptureFixture[str]) -> None:
+    """And computes what the chosen engine does."""
+    model = network("auto")
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    said = capsys.readouterr().err
+    assert said.startswith("[engine='auto'] ")
+    assert said.count("\n") == 1
+    name = said.split()[1]
+    assert name in ("native", "torch")
+    same = network(name)
+    same.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    for mine, other in zip(model.get_weights(), same.get_weights(), strict=True):
+        assert mine.tobytes() == other.tobytes()
+    assert model.evaluate(X, Y, verbose=0) == same.evaluate(X, Y, verbose=0)

@@ -114,17 +114,18 @@ class Recurrent : public Op {
       Recurrence one = at;
       int64_t places = b * c.T;
       one.x += places * c.F, one.h_in += places * c.copies * c.padded();
-      one.dz_x += places * c.width(), one.dz_h += places * c.width();
+      one.dz += places * c.dz_width();
       std::vector<float> gates;
       if (one.reset) one.reset += places * c.padded();
-      if (in_parts()) gates.resize(size_t(c.H * c.width()));
+      if (in_parts(c)) gates.resize(size_t(c.H * c.width()));
       Sums sums(*this, one, c.T, to + b * stride, gates.data());
       for (const Sum& sum : sums.products)
         for (int64_t task = 0; task < ctx.kernels.product_tasks(sum.product); task++)
           ctx.kernels.product(sum.product, task);
-      if (sums.gates) place_gates(sums.gates, to + b * stride + U_.offset);
       for (const Column& column : sums.columns)
-        ctx.kernels.sum_rows(column.from, c.T, c.width(), 0, c.width(), column.to);
+        ctx.kernels.sum_rows(column.from, c.T, c.dz_width(), 0, column.count,
+                             column.to);
+      sums.place(c, to + b * stride + U_.offset);
     });
   }
 
@@ -158,6 +159,7 @@ class Recurrent : public Op {
   };
   struct Column {
     const float* from;
+    int64_t count;
     float* to;
   };
 
@@ -174,17 +176,24 @@ class Recurrent : public Op {
       int64_t steps = batch * c.T, all = c.H * c.width();
       transposed = allot(kernels.transposed_size(c));
       local = allot(batch * kernels.local_size(c, true));
-      dz = allot(steps * c.width());
-      if (c.kind == CellKind::gru) dz_x = allot(steps * c.width());
+      dz = allot(steps * c.dz_width());
       if (c.kind == CellKind::gru_before) reset = allot(steps * c.padded());
-      if (op.in_parts()) gates = allot(all);
+      if (in_parts(c)) gates = allot(all);
       if (steps > longest_product)
         sums = allot(scratch_for_parts(std::max(c.F, c.H) * c.width()));
     }
-    float *transposed, *local, *dz, *dz_x = nullptr, *reset = nullptr, *gates = nullptr,
-                                    *sums = nullptr;
+    float *transposed, *local, *dz, *reset = nullptr, *gates = nullptr, *sums = nullptr;
     int64_t size = 0;
   };
+
+  // Whether dU has parts, because gates are multiplied with another h than others or
+  // their dz do not lie side by side; and the columns of each part.
+  static bool in_parts(const Recurrence& c) {
+    return c.kind == CellKind::gru || c.kind == CellKind::gru_before || c.copies > 1;
+  }
+  static int64_t part_columns(const Recurrence& c, int64_t part) {
+    return c.copies > 1 || part > 0 ? c.H : 2 * c.H;
+  }
 
   // The sums over rows that gradients are: products, and sums of columns.
   struct Sums {
@@ -197,7 +206,7 @@ class Recurrent : public Op {
                                     .a_row = 1,
                                     .a_step = a_step,
                                     .b = dz,
-                                    .b_row = width,
+                                    .b_row = at.dz_width(),
                                     .b_transposed = false,
                                     .c = to,
                                     .M = M,
@@ -208,27 +217,40 @@ class Recurrent : public Op {
                             slot});
       };
       if (op.W_.trains)
-        add(op.W_.slot, at.x, at.F, at.F, at.dz_x, width, gradient + op.W_.offset);
-      if (op.U_.trains && !op.in_parts())
-        add(op.U_.slot, at.h_in, padded, H, at.dz_h, width, gradient + op.U_.offset);
-      if (op.U_.trains && op.in_parts()) {
+        add(op.W_.slot, at.x, at.F, at.F, at.dz_x(), width, gradient + op.W_.offset);
+      if (op.U_.trains && !in_parts(at))
+        add(op.U_.slot, at.h_in, padded, H, at.dz, width, gradient + op.U_.offset);
+      if (op.U_.trains && in_parts(at)) {
         gates = room;
         bool before = at.kind == CellKind::gru_before;
-        for (int64_t first = 0, i = 0; first < width; first += op.columns(i++)) {
-          const float *dz = at.dz_h + first, *h = at.h_in + i * padded;
+        for (int64_t first = 0, i = 0; first < width; first += part_columns(at, i++)) {
+          const float *dz = at.dz + at.dz_at(first), *h = at.h_in;
           int64_t step = at.copies * padded;
+          if (at.copies > 1) h += i * padded;
           if (before && first == 2 * H) h = at.reset, step = padded;
-          add(-1, h, step, H, dz, op.columns(i), gates + H * first);
+          add(-1, h, step, H, dz, part_columns(at, i), gates + H * first);
         }
       }
       if (!op.b_.trains) return;
-      columns.push_back({at.dz_x, gradient + op.b_.offset});
-      if (at.kind == CellKind::gru)
-        columns.push_back({at.dz_h, gradient + op.b_.offset + width});
+      bias = gradient + op.b_.offset;
+      columns.push_back({at.dz_x(), width, bias});
+      if (at.kind == CellKind::gru) columns.push_back({at.dz, H, bias + width + 2 * H});
+    }
+
+    // What follows from the sums when they are there: dU (H, G H) from its parts, and
+    // the second bias of gru, which has the first one's gradients but for those of n.
+    void place(const Recurrence& c, float* dU) const {
+      int64_t H = c.H, width = c.width();
+      if (bias && c.kind == CellKind::gru) std::copy_n(bias, 2 * H, bias + width);
+      for (int64_t first = 0, i = 0; gates && first < width;
+           first += part_columns(c, i++))
+        for (int64_t k = 0, n = part_columns(c, i); k < H; k++)
+          std::copy_n(gates + H * first + k * n, n, dU + k * width + first);
     }
     Few<Sum, 5> products;
     Few<Column, 2> columns;
     float* gates = nullptr;  // the parts of dU, where it has several
+    float* bias = nullptr;
   };
 
   static Variable variable_of(const OpSource& source, const char* role) {
@@ -248,7 +270,7 @@ class Recurrent : public Op {
     Shape out = c.sequences ? Shape{c.T, c.outputs()} : Shape{c.outputs()};
     if (spec.out_shape != out) refuse_shapes(spec, "its output");
     masked_ = is_on(spec.attrs, "masked"), initial_ = is_on(spec.attrs, "initial");
-    dropped_ = is_on(spec.attrs, "recurrent_dropout");
+    dropped_ = cell_.dropped = is_on(spec.attrs, "recurrent_dropout");
     std::vector<Shape> more;
     if (masked_) more.push_back({c.T});
     if (initial_) more.insert(more.end(), lstm ? 2 : 1, {H});
@@ -290,7 +312,7 @@ class Recurrent : public Op {
     if (masked_) p.mask = aux.mask;
     if (dropped_) p.factors = aux.factors;
     p.packed = parts.transposed, p.local = parts.local, p.reset = parts.reset;
-    p.dz_h = parts.dz, p.dz_x = parts.dz_x ? parts.dz_x : parts.dz;
+    p.dz = parts.dz;
     return p;
   }
 
@@ -324,7 +346,10 @@ class Recurrent : public Op {
     Recurrence at = positions(ctx, x, y, parts);
     int64_t steps = ctx.batch * c.T, width = c.width();
     Sums sums(*this, at, steps, ctx.gradient, parts.gates);
-    if (!gradients) sums.products.clear(), sums.columns.clear(), sums.gates = nullptr;
+    if (!gradients) {
+      sums.products.clear(), sums.columns.clear();
+      sums.gates = sums.bias = nullptr;
+    }
     if (steps > longest_product) {
       for (const Sum& sum : sums.products) {
         product_in_parts(ctx, sum.product, parts.sums);
@@ -333,8 +358,8 @@ class Recurrent : public Op {
       }
       sums.products.clear();
     }
-    Product down{.a = at.dz_x,
-                 .a_row = width,
+    Product down{.a = at.dz_x(),
+                 .a_row = c.dz_width(),
                  .a_step = 1,
                  .b = ctx.params + W_.offset,
                  .b_row = width,
@@ -347,10 +372,13 @@ class Recurrent : public Op {
                  .derivative = before,
                  .stop_requested = stop_requested};
     constexpr int64_t piece = 128;
-    int64_t pieces = (width + piece - 1) / piece, tasks = 0;
+    auto pieces = [](const Column& column) {
+      return (column.count + piece - 1) / piece;
+    };
+    int64_t tasks = 0;
     for (const Sum& sum : sums.products)
       tasks += ctx.kernels.product_tasks(sum.product);
-    tasks += int64_t(sums.columns.size()) * pieces;
+    for (const Column& column : sums.columns) tasks += pieces(column);
     if (dx[0]) tasks += ctx.kernels.product_tasks(down);
     parallel(tasks, ctx.batch * work * (1 + (dx[0] != nullptr)), [&](int64_t task) {
       for (const Sum& sum : sums.products) {
@@ -362,35 +390,21 @@ class Recurrent : public Op {
         }
         task -= own;
       }
-      if (task < int64_t(sums.columns.size()) * pieces) {
-        const Column& column = sums.columns[size_t(task / pieces)];
-        int64_t first = task % pieces * piece, n = std::min(piece, width - first);
-        ctx.kernels.sum_rows(column.from, steps, width, first, n, column.to + first);
+      for (const Column& column : sums.columns) {
+        if (task >= pieces(column)) {
+          task -= pieces(column);
+          continue;
+        }
+        int64_t first = task * piece, n = std::min(piece, column.count - first);
+        ctx.kernels.sum_rows(column.from, steps, c.dz_width(), first, n,
+                             column.to + first);
         check_overflow(ctx, column.to + first, n, b_.slot);
         return;
       }
-      ctx.kernels.product(down, task - int64_t(sums.columns.size()) * pieces);
+      ctx.kernels.product(down, task);
     });
-    if (!sums.gates) return;
-    place_gates(sums.gates, ctx.gradient + U_.offset);
-    check_overflow(ctx, ctx.gradient + U_.offset, c.H * width, U_.slot);
-  }
-
-  // Whether gates are multiplied with another h than others, so that dU has parts; and
-  // the columns of each part.
-  bool in_parts() const {
-    return cell_.kind == CellKind::gru_before || cell_.copies > 1;
-  }
-  int64_t columns(int64_t part) const {
-    return cell_.copies > 1 || part > 0 ? cell_.H : 2 * cell_.H;
-  }
-
-  // dU (H, G H) from its parts.
-  void place_gates(const float* gates, float* to) const {
-    int64_t H = cell_.H, width = cell_.width();
-    for (int64_t first = 0, i = 0; first < width; first += columns(i++))
-      for (int64_t k = 0, n = columns(i); k < H; k++)
-        std::copy_n(gates + H * first + k * n, n, to + k * width + first);
+    sums.place(c, ctx.gradient + U_.offset);
+    if (sums.gates) check_overflow(ctx, ctx.gradient + U_.offset, c.H * width, U_.slot);
   }
 
   Recurrence cell_{};

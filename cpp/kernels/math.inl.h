@@ -12,15 +12,26 @@ INLINE vf horner(vf x, const float (&c)[n]) {
   return p;
 }
 
+// e^x = (1 + q) 2^n. Powers of two come as two factors, so that subnormal and huge
+// results need no branch, or by an instruction that gives the same bits.
 struct Reduced {
-  vf q, s1, s2;
-};  // e^x = (1 + q) s1 s2
+  vf q;
+#if defined(__AVX512F__)
+  vf n;
+  INLINE_MEMBER vf times(vf x) const {
+    return reinterpret_cast<vf>(
+        _mm512_scalef_ps(reinterpret_cast<__m512>(x), reinterpret_cast<__m512>(n)));
+  }
+#else
+  vf s1, s2;
+  INLINE_MEMBER vf times(vf x) const { return x * s1 * s2; }
+#endif
+};
 
-// x = n ln2 + r, |r| <= ln2 / 2; q = e^r - 1; s1 s2 = 2^n in two factors, so that
-// subnormal and huge results need no branch.
+// x = n ln2 + r, |r| <= ln2 / 2; q = e^r - 1.
 INLINE Reduced reduce_exp(vf x) {
-  x = x > 89.0f ? splat(89.0f) : x;
-  x = x < -104.0f ? splat(-104.0f) : x;
+  x = at_most(x, 89.0f);
+  x = at_least(x, -104.0f);
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   vf n = (x * 1.44269504f + magic) - magic;
   vf r = x - n * 0.693145751953125f;
@@ -28,19 +39,23 @@ INLINE Reduced reduce_exp(vf x) {
   vf p = horner(r, {1.978926448e-04f, 1.394575229e-03f, 8.333504200e-03f,
                     4.166628048e-02f, 1.666666567e-01f, 0.5f});
   vf q = r * r * p + r;
+#if defined(__AVX512F__)
+  return {q, n};
+#else
   vi e = to_int(n), half = e >> 1;
   return {q, value((half + 127) << 23), value((e - half + 127) << 23)};
+#endif
 }
 
 INLINE vf exp(vf x) {
   Reduced e = reduce_exp(x);
-  return (1.0f + e.q) * e.s1 * e.s2;
+  return e.times(1.0f + e.q);
 }
 
 // e^x - 1 for x <= 0, without cancellation.
 INLINE vf expm1_negative(vf x) {
   Reduced e = reduce_exp(x);
-  vf s = e.s1 * e.s2;
+  vf s = e.times(splat(1.0f));
   return e.q * s + (s - 1.0f);
 }
 

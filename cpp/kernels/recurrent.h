@@ -22,7 +22,8 @@ struct Recurrence {
   Activation activation = Activation::linear;
   Activation recurrent_activation = Activation::linear;
   float alpha = 0, recurrent_alpha = 0;
-  int64_t copies = 1;  // of h, which factors multiply: one, or one for each gate
+  int64_t copies = 1;    // of h, which factors multiply: one, or one for each gate
+  bool dropped = false;  // there are factors
 
   // Inlined everywhere: as functions of their own they would be those of one of the
   // instruction sets.
@@ -33,13 +34,24 @@ struct Recurrence {
   ALWAYS int64_t padded() const { return (H + 15) / 16 * 16; }
   ALWAYS int64_t outputs() const { return (states ? 2 : 1) * H; }  // of a step
   // Vectors that forward keeps of each unit and step: lstm i f n o c' f(c); gru u r n
-  // h' and n of h U; gru_before u r n h'; simple h. Those behind an activation whose
-  // derivative does not follow from its value are kept as they were before it.
+  // and n of h U; gru_before u r n; simple h. Those behind an activation whose
+  // derivative does not follow from its value are kept as they were before it. Where
+  // factors change h_in, both gru keep the h before the step too.
   ALWAYS int64_t kept_vectors() const {
     return kind == CellKind::lstm     ? 6
-           : kind == CellKind::gru    ? 5
            : kind == CellKind::simple ? 1
-                                      : 4;
+                                      : h_kept() + dropped;
+  }
+  ALWAYS int64_t h_kept() const { return kind == CellKind::gru ? 4 : 3; }
+  // Of a step's dz: gru has two of n, of h U and of x W, around those of u and r. Rows
+  // that are a power of two apart would share few lines of the caches.
+  ALWAYS int64_t dz_width() const {
+    return width() + (kind == CellKind::gru ? H + 16 : 0);
+  }
+  // Where the dz of h U begins that belongs to a column of U.
+  ALWAYS int64_t dz_at(int64_t column) const {
+    if (kind != CellKind::gru) return column;
+    return column < 2 * H ? column + H : column - 2 * H;
   }
 
   const float* x = nullptr;
@@ -53,10 +65,11 @@ struct Recurrence {
   // padded), and the h that was multiplied with U, (B, T, copies, padded).
   float *kept = nullptr, *h_in = nullptr;
 
-  // Of backward: dz (B, T, G H) of x W and of h U, which are the same but for gru; of
+  // Of backward: dz (B, T, dz_width), in the order of x W behind the other dz of n; of
   // gru_before also the h behind the reset gate (B, T, padded).
   const float* dy = nullptr;
-  float *dz_x = nullptr, *dz_h = nullptr, *reset = nullptr;
+  float *dz = nullptr, *reset = nullptr;
+  ALWAYS float* dz_x() const { return dz + (kind == CellKind::gru ? H : 0); }
   float *dh0 = nullptr, *dc0 = nullptr;  // or null
 };
 

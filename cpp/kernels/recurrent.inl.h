@@ -285,8 +285,8 @@ INLINE void finish_cell(const CellFunctions<usual>& f, const CellState& s,
       store(kept, f.g_kept(zz, u));
       store(kept + L, f.g_kept(zr, r));
       store(kept + 2 * L, f.f_kept(zn, n));
-      store(kept + 3 * L, before);
-      store(kept + 4 * L, n_h);
+      store(kept + 3 * L, n_h);
+      if (f.p.dropped) store(kept + 4 * L, before);
     }
   } else {
     const vf zn = load(z);
@@ -317,7 +317,7 @@ INLINE void end_cell(const CellFunctions<usual>& f, const CellState& s, const fl
   store(s.next + at, counts ? h : before);
   if (!kept) return;
   store(kept + 2 * L, f.f_kept(zn, n));
-  store(kept + 3 * L, before);
+  if (f.p.dropped) store(kept + 3 * L, before);
 }
 
 // Calls body(first row, rows) for parts of up to `most` rows.

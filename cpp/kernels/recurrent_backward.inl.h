@@ -9,7 +9,8 @@ struct CellGradients {
   int64_t dz_row;
 };
 
-// din (rows, padded) = or += dz (rows, K) times the rows k.. of U^T.
+// din (rows, padded) = or += dz (rows, K) times the rows k.. of U^T. The chains are the
+// same wherever dz lies in two parts.
 static void multiply_transposed(const CellRows& b, const CellGradients& g, int64_t k,
                                 int64_t K, float* din, Chain start) {
   const Recurrence& p = b.p;
@@ -17,10 +18,31 @@ static void multiply_transposed(const CellRows& b, const CellGradients& g, int64
     const float* panel = p.packed + n * p.width() + k * panel_width;
     auto run = p.H - n <= L ? micro_rows<1> : micro_rows<2>;
     in_tiles(b.rows, tile, [&](int64_t r0, int64_t count) {
-      for (int64_t from = 0; from < K; from += k_block)
-        run(int(count), g.dz + r0 * g.dz_row + k + from, g.dz_row, 1,
-            panel + from * panel_width, panel_width, din + r0 * b.P + n, b.P,
-            min(K - from, k_block), from ? Chain::accumulate : start);
+      const float* dz = g.dz + r0 * g.dz_row;
+      float* to = din + r0 * b.P + n;
+      for (int64_t from = 0, depth; from < K; from += depth) {
+        depth = min(K - from, k_block);
+        auto part = [&](int64_t first, int64_t steps, float* c, int64_t c_row,
+                        Chain chain) {
+          run(int(count), dz + p.dz_at(k + first), g.dz_row, 1,
+              panel + first * panel_width, panel_width, c, c_row, steps, chain);
+        };
+        const Chain chain = from ? Chain::accumulate : start;
+        const int64_t head = 2 * p.H - k - from;  // until the third gate
+        if (p.kind != CellKind::gru || head <= 0 || head >= depth) {
+          part(from, depth, to, b.P, chain);
+        } else if (chain == Chain::start) {
+          part(from, head, to, b.P, chain);
+          part(from + head, depth - head, to, b.P, Chain::resume);
+        } else {
+          alignas(64) float sums[tile * panel_width];
+          part(from, head, sums, panel_width, Chain::start);
+          part(from + head, depth - head, sums, panel_width, Chain::resume);
+          for (int64_t r = 0; r < count; r++)
+            for (int64_t j = 0; j < min(b.P - n, panel_width); j += L)
+              add(to + r * b.P + j, load(sums + r * panel_width + j), L);
+        }
+      }
     });
   }
 }
@@ -48,19 +70,18 @@ INLINE void backward_cell(const CellRows& b, const CellFunctions<usual>& f,
     store(dz, dh * f.df(load(kept)).d, n);
   } else {
     const Activated u = f.dg(load(kept)), c = f.df(load(kept + 2 * L));
-    const vf dn = dh * (1.0f - u.y) * c.d, du = dh * (load(kept + 3 * L) - c.y) * u.d;
+    const vf before =
+        load(p.dropped ? kept + p.h_kept() * L : p.h_in + b.place(r, t) * b.Q + j);
+    const vf dn = dh * (1.0f - u.y) * c.d, du = dh * (before - c.y) * u.d;
     carry = dh * u.y;
-    store(dz, du, n);
     if constexpr (kind == CellKind::gru) {
       const Activated reset = f.dg(load(kept + L));
-      const vf dr = dn * load(kept + 4 * L) * reset.d;
-      store(dz + p.H, dr, n);
-      store(dz + 2 * p.H, dn * reset.y, n);
-      float* dz_x = p.dz_x + b.place(r, t) * p.width() + j;
-      store(dz_x, du, n);
-      store(dz_x + p.H, dr, n);
-      store(dz_x + 2 * p.H, dn, n);
+      store(dz, dn * reset.y, n);
+      store(dz + p.H, du, n);
+      store(dz + 2 * p.H, dn * load(kept + 3 * L) * reset.d, n);
+      store(dz + 3 * p.H, dn, n);
     } else {
+      store(dz, du, n);
       store(dz + 2 * p.H, dn, n);
     }
   }
@@ -103,7 +124,7 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   }
   g.din = local;
   zero_floats(local, all * p.copies);
-  g.dz_row = p.T * width;
+  g.dz_row = p.T * p.dz_width();
   auto dh_at = [&](int64_t r, int64_t j) {
     const int64_t at = r * P + j;
     vf d = load(g.din + at);
@@ -116,12 +137,12 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   for (int64_t step = p.T; step-- > 0;) {
     const int64_t t = b.time(step);
     if (poller.stop_requested(rows * p.H * width)) return;
-    g.dz = p.dz_h + b.place(0, t) * width;
+    g.dz = p.dz + b.place(0, t) * p.dz_width();
     for (int64_t r = 0; r < rows; r++) {
       const float* dy = b.output(p.dy, r, step);
       const float* kept = p.kept + b.place(r, t) * V * P;
       const bool counts = b.counts(r, t);
-      if (!counts) zero_floats(g.dz + r * g.dz_row, width);
+      if (!counts) zero_floats(g.dz + r * g.dz_row, p.dz_width());
       for (int64_t j = 0; j < p.H; j += L) {
         vf dh = dh_at(r, j);
         if (dy) dh += load(dy + j, p.H - j);
@@ -134,8 +155,6 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
         else
           store(g.carry + r * P + j, dh);
       }
-      if (!counts && kind == CellKind::gru)
-        zero_floats(p.dz_x + b.place(r, t) * width, width);
     }
     const bool any = b.any_counts(t);
     if constexpr (kind == CellKind::gru_before) {

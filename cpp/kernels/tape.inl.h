@@ -38,7 +38,7 @@ INLINE vf log1p(vf x) {
 }
 INLINE vf expm1(vf x) {
   Reduced e = reduce_exp(x);
-  vf s = e.s1 * e.s2;
+  vf s = e.times(splat(1.0f));
   vf y = x > 80.0f ? exp(x) : e.q * s + (s - 1.0f);
   return x == 0.0f ? x : y;
 }

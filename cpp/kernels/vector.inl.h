@@ -65,6 +65,20 @@ INLINE vi bits(vf x) { return reinterpret_cast<vi>(x); }
 INLINE vf value(vi x) { return reinterpret_cast<vf>(x); }
 INLINE vf max(vf a, vf b) { return a > b ? a : b; }
 INLINE vf min(vf a, vf b) { return a < b ? a : b; }
+// NaN stays NaN.
+#if defined(__AVX512F__)
+INLINE vf at_most(vf x, float y) {
+  return reinterpret_cast<vf>(
+      _mm512_min_ps(reinterpret_cast<__m512>(splat(y)), reinterpret_cast<__m512>(x)));
+}
+INLINE vf at_least(vf x, float y) {
+  return reinterpret_cast<vf>(
+      _mm512_max_ps(reinterpret_cast<__m512>(splat(y)), reinterpret_cast<__m512>(x)));
+}
+#else
+INLINE vf at_most(vf x, float y) { return x > y ? splat(y) : x; }
+INLINE vf at_least(vf x, float y) { return x < y ? splat(y) : x; }
+#endif
 INLINE vf abs(vf x) { return value(bits(x) & 0x7fffffff); }
 INLINE vf with_sign(vf magnitude, vf of) {
   return value(bits(magnitude) | (bits(of) & INT32_MIN));

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kurve
-from tests.nist.problems import FOLDER, FORMULAS, digits, read
+from tests.nist.problems import FOLDER, FORMULAS, digits, formulas, read
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.exists(), reason=f"NIST's data is not in {FOLDER}; set KURVE_NIST"
@@ -31,6 +31,17 @@ def test_certified_digits(name: str, start: int, jac: str | None) -> None:
     deviations = np.sqrt(np.diag(covariance))
     wanted = 2.5 if name in BELOW_FLOAT64 else 5.0
     assert digits(deviations, problem.deviations) >= wanted
+
+
+@pytest.mark.parametrize("start", [0, 1], ids=["start 1", "start 2"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas_in_ops(name: str, start: int) -> None:
+    """With exact derivatives."""
+    problem, f = read(name), formulas(kurve.ops)[name]
+    p, covariance = kurve.curve_fit(f, problem.x, problem.y, problem.starts[start])
+    assert digits(p, problem.values) >= 6.0
+    wanted = 2.5 if name in BELOW_FLOAT64 else 5.0
+    assert digits(np.sqrt(np.diag(covariance)), problem.deviations) >= wanted
 
 
 @pytest.mark.skipif(

@@ -401,3 +401,47 @@ def test_variables_of_ones_own() -> None:
     model.fit(A, 4.0 * A, epochs=60, verbose=0)
     (factor,) = model.trainable_weights
     assert float(factor) == pytest.approx(4.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_models_of_models_outputs_stay_on_the_engine(
+    monkeypatch: pytest.MonkeyPatch, training: bool
+) -> None:
+    """The gradient by the inputs of a model, too, comes from the engine, and is that of
+    the reference engine."""
+    pytest.importorskip("kurve._core")
+    z = np.random.default_rng(3).normal(size=(9, 4)).astype(np.float32)
+
+    def gradients(engine: str) -> list[np.ndarray]:
+        kurve.utils.set_random_seed(4)
+        generator = kurve.Sequential(
+            [
+                kurve.Input((4,)),
+                layers.Dense(32, "relu"),
+                layers.Reshape((4, 4, 2)),
+                layers.Conv2DTranspose(3, 3, strides=2, padding="same"),
+                layers.LayerNormalization(),
+            ]
+        )
+        x = kurve.Input((8, 8, 3))
+        h = layers.Conv2D(4, 3, strides=2, padding="same", activation="leaky_relu")(x)
+        h = layers.Dense(3, "swish")(layers.GlobalAveragePooling2D()(h))
+        critic = kurve.Model(x, [layers.Dense(2, "tanh")(h), layers.Dense(1)(h)])
+        for model in (generator, critic):
+            model.compile("sgd", engine=engine)
+        with GradientTape() as tape:
+            one, two = critic(generator(z, training=training), training=training)
+            loss = ops.mean(ops.softplus(two)) + ops.sum(one[:, 0] * one[:, 1])
+        weights = [*generator.trainable_weights, *critic.trainable_weights]
+        return tape.gradient(loss, weights)
+
+    expected = gradients("reference")
+    run = kurve.gradients.segments.forward
+
+    def forward(plan: Any, *args: Any) -> Any:
+        assert not any(op.kind in ("conv", "conv_transpose") for op in plan.ops)
+        return run(plan, *args)
+
+    monkeypatch.setattr("kurve.gradients.segments.forward", forward)
+    for found, known in zip(gradients("native"), expected, strict=True):
+        np.testing.assert_allclose(found, known, atol=2e-6, rtol=2e-5)

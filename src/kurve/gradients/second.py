@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from kurve.engines import State
+from kurve.engines import State, aligned_zeros
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
 from kurve.gradients.apart import computed
 from kurve.gradients.formulas import back_through
 from kurve.gradients.segments import CompiledSegment, Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
-from kurve.plan import Op, Plan
+from kurve.plan import Head, Op, Plan
 
 Slopes = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
 
@@ -64,6 +64,7 @@ class _Back(NamedTuple):
     params, buffers: the variables of the vectors; those of the piece come first
     arrays:    position of an array of the piece, and number of its gradient
     variables: a variable, and number of its gradient
+    programs:  one of the arrays' gradients, once it was needed
     """
 
     plan: Plan
@@ -71,6 +72,7 @@ class _Back(NamedTuple):
     buffers: list[Any]
     arrays: list[tuple[int, int]]
     variables: list[tuple[Any, int]]
+    programs: list[Any]
 
 
 _made: WeakKeyDictionary[Any, dict[Any, _Back]] = WeakKeyDictionary()
@@ -83,19 +85,7 @@ def _backward(
     """The piece that computes the gradients; the numbers of its values that are those
     of the arrays and of the variables."""
     back = _back_of(segment, seeds, by_weights)
-    plan, state = segment.plan, segment.state
-    params = np.zeros(back.plan.params_size, state.params.dtype)
-    for spec, new_spec in zip(plan.params, back.plan.params, strict=True):
-        params[new_spec.offset : new_spec.end] = state.params[spec.offset : spec.end]
-    kept = [state.buffers[s.offset : s.end] for s in plan.buffers]
-    kept += [np.ravel(v.value) for v in back.buffers[len(kept) :]]
-    buffers = np.zeros(back.plan.buffers_size, state.params.dtype)
-    for new_spec, array in zip(back.plan.buffers, kept, strict=True):
-        buffers[new_spec.offset : new_spec.end] = array
-    slots = np.zeros((0, len(params)))
-    new = State(params, buffers, slots, np.zeros(0), state.step, state.seed)
-    given = list(segment.arrays)
-    given += [segment.seed(number, single, plain(dy)) for number, single, dy in seeds]
+    new, given = _given(segment, back, seeds)
     if segment.whole:
         given = [array[0] for array in given]
     made = Segment(
@@ -107,13 +97,69 @@ def _backward(
         segment.training,
         segment.whole,
     )
-    made.singles = {plan.given + i: single for i, (_, single, _) in enumerate(seeds)}
+    first = segment.plan.given
+    made.singles = {first + i: single for i, (_, single, _) in enumerate(seeds)}
     arrays: list[tuple[int, int]] = []
     for i, number in back.arrays:
         key = segment.keys[i]
         assert key is not None
         arrays.append((key, number))
     return made, arrays, back.variables
+
+
+def _given(
+    segment: Segment, back: _Back, seeds: Sequence[tuple[int, bool, Any]]
+) -> tuple[State, list[np.ndarray]]:
+    """The vectors and the arrays that the operations of a way back read."""
+    plan, state = segment.plan, segment.state
+    params = _vector(back.plan.params_size, state.params.dtype)
+    for spec, new_spec in zip(plan.params, back.plan.params, strict=True):
+        params[new_spec.offset : new_spec.end] = state.params[spec.offset : spec.end]
+    kept = [state.buffers[s.offset : s.end] for s in plan.buffers]
+    kept += [np.ravel(v.value) for v in back.buffers[len(kept) :]]
+    buffers = _vector(back.plan.buffers_size, state.params.dtype)
+    for new_spec, array in zip(back.plan.buffers, kept, strict=True):
+        buffers[new_spec.offset : new_spec.end] = array
+    slots = np.zeros((0, len(params)))
+    new = State(params, buffers, slots, np.zeros(0), state.step, state.seed)
+    given = list(segment.arrays)
+    given += [segment.seed(number, single, plain(dy)) for number, single, dy in seeds]
+    return new, given
+
+
+def _vector(size: int, dtype: Any) -> np.ndarray:
+    return aligned_zeros((size,)) if dtype == np.float32 else np.zeros(size, dtype)
+
+
+def slopes_of_inputs(
+    segment: CompiledSegment, slopes: Mapping[Any, Any]
+) -> list[tuple[int, np.ndarray]]:
+    """The gradients of a model's arrays, by their keys, which its engine computes.
+
+    Raises:
+        KeyError: an operation has no rule.
+        NotImplementedError: the engine lacks an operation of a rule.
+    """
+    seeds = [
+        (number, single, slopes[key])
+        for number, key, single in segment.outputs
+        if key in slopes
+    ]
+    with recording(()):
+        back = _back_of(segment, seeds, False)
+    if not back.arrays:
+        return []
+    if not back.programs:
+        plan = back.plan
+        heads = [Head(n, plan.ops[n - plan.given].out_shape) for _, n in back.arrays]
+        plan = replace(plan, heads=tuple(heads)).deterministic()
+        back.programs.append(segment.engine.compile(plan))
+    state, given = _given(segment, back, seeds)
+    x: Any = tuple(np.ascontiguousarray(array, np.float32) for array in given)
+    found: Any = back.programs[0].predict(state, x if len(x) > 1 else x[0])
+    found = found if len(back.arrays) > 1 else (found,)
+    keys = [segment.keys[i] for i, _ in back.arrays]
+    return [(k, dx) for k, dx in zip(keys, found, strict=True) if k is not None]
 
 
 def _back_of(
@@ -171,7 +217,7 @@ def _new_back(
         for variable, spec in zip(segment.params, plan.params, strict=True)
         if by_weights and spec.trainable and id(specs[id(spec)]) in of_variables
     ]
-    return _Back(plan_of(graph), graph.params, graph.buffers, arrays, variables)
+    return _Back(plan_of(graph), graph.params, graph.buffers, arrays, variables, [])
 
 
 def _walk(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.engines import Batches, Program, State
+from kurve.engines import Batches, Engine, Program, State
 from kurve.engines.reference import backward, forward
 from kurve.engines.reference.layers import STATISTICS
 from kurve.formulas.graph import Graph
@@ -102,15 +102,18 @@ class Segment:
 
 
 class CompiledSegment(Segment):
-    """A model that an engine has run. The engine also goes back to the weights; where a
-    gradient of the inputs is wanted, the reference engine runs the model again.
+    """A model that an engine has run. The engine also goes back to the weights, and to
+    the inputs by a plan of the chain rule; where an operation has no rule in
+    operations, the reference engine runs the model again.
 
     Args:
-        compiled: the model's program, see `with_slopes`, or None.
+        engine: that has run it.
+        compiled: the model's program, see `with_slopes`.
     """
 
     def __init__(
         self,
+        engine: Engine,
         compiled: Program,
         plan: Plan,
         params: Sequence[Any],
@@ -121,7 +124,8 @@ class CompiledSegment(Segment):
     ) -> None:
         self.plan, self.params, self.buffers = plan, params, buffers
         self.state, self.training, self.whole = state, training, False
-        self.arrays, self.compiled, self.caches = list(arrays), compiled, []
+        self.arrays, self.caches = list(arrays), []
+        self.engine, self.compiled = engine, compiled
         self.keys, self.outputs, self.singles, self.shapes = [], [], {}, {}
         x: Any = tuple(arrays) if len(arrays) > 1 else arrays[0]
         found: Any = compiled.predict(state, x)
@@ -135,9 +139,16 @@ class CompiledSegment(Segment):
         self, slopes: Mapping[int, Any]
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """As that of `Segment`."""
+        arrays: list[tuple[int, np.ndarray]] = []
         if any(key is not None for key in self.keys):
-            _, self.caches = forward(self.plan, self.state, self.arrays, self.training)
-            return super().backward(slopes)
+            from kurve.gradients.second import slopes_of_inputs
+
+            try:
+                arrays = slopes_of_inputs(self, slopes)
+            except (KeyError, NotImplementedError):
+                given = self.plan, self.state, self.arrays, self.training
+                _, self.caches = forward(*given)
+                return super().backward(slopes)
         plan, seeds, rows = self.compiled.plan, self.seeds(slopes), len(self.arrays[0])
         dys = []
         for number, shape in zip(self.numbers, plan.targets, strict=True):
@@ -153,7 +164,7 @@ class CompiledSegment(Segment):
             for variable, spec in zip(self.params, plan.params, strict=True)
             if spec.trainable
         ]
-        return [], found
+        return arrays, found
 
 
 def with_slopes(plan: Plan) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +18,7 @@ from kurve.core.arguments import (
     is_integer,
 )
 from kurve.core.entries import entries, entry
-from kurve.formulas.tensor import is_structure, leaves
+from kurve.formulas.tensor import leaves
 from kurve.layers.arguments import check_size, constraint_of
 from kurve.layers.formula import LayerFormula
 from kurve.layers.placing import assign_all, placements
@@ -28,6 +28,15 @@ from kurve.plan import Shape
 running: list[LayerWeights] = []
 """The custom layers whose `build` or `call` is running: their names prefix those of
 weights created meanwhile."""
+
+
+_plain: set[type] = {bool, float, int, str, type(None)}
+"""Types that are neither layers nor structures."""
+
+
+def _kinds_in(kind: type, value: Any) -> Iterable[type]:
+    """The types of the parts of a list or a tuple; else its own."""
+    return map(type, value) if kind is list or kind is tuple else (kind,)
 
 
 @entries
@@ -47,11 +56,16 @@ class LayerWeights(LayerFormula):
         """The layers that are attributes of this one, including those in lists and
         dictionaries, in order."""
         found: dict[int, Any] = {}
+        # Asked before each step of a training: most attributes are told by their type.
         for _, value in self.attributes:
-            if is_structure(value) or isinstance(value, LayerWeights):
-                for part in leaves(value):
-                    if isinstance(part, LayerWeights) and part is not self:
-                        found.setdefault(id(part), part)
+            kind = type(value)
+            if kind in _plain or _plain.issuperset(_kinds_in(kind, value)):
+                continue
+            for part in leaves(value):
+                if not isinstance(part, LayerWeights):
+                    _plain.add(type(part))
+                elif part is not self:
+                    found.setdefault(id(part), part)
         return list(found.values())
 
     @property

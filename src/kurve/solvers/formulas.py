@@ -27,6 +27,9 @@ from kurve.solvers.linear import ScaledSVD, dot
 from kurve.solvers.problems import Formula, FormulaProblem, unchanged
 from kurve.solvers.tracing import calls_ops, trace
 
+LARGE = 4000
+"""Rows from which on any formula's derivatives are written down at the start."""
+
 HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
     "truth value of an array": "np.where instead of if",
@@ -248,7 +251,9 @@ def _derivatives(
         found = Derivatives(formula, lower, upper, jac)
         if jac is None:
             found.trace = functools.partial(trace, f, x)
-            if calls_ops(f):  # whose functions take longer than the operations alone
+            # Functions of ops take longer than the operations alone; and where there
+            # is much data, writing a formula down takes less time than one call of it.
+            if calls_ops(f) or n >= LARGE:
                 out = np.empty((len(start), n))
                 if found.try_trace(start, formula(start), out) and found.traced.by_ops:
                     formula.f = found.traced.value

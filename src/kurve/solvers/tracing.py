@@ -24,8 +24,13 @@ from kurve.ops.tape import Builder, Instruction
 MOST_STEPS = 2000
 """Of one formula and its derivatives."""
 
-BLOCK = 2048
+BLOCK = 4096
 """Rows that are computed together, so that they stay in a cache."""
+
+COSTS = dict.fromkeys(("constant", "array"), 0) | dict.fromkeys(
+    ("add", "sub", "mul", "div", "neg", "square", "abs", "min", "max", "where"), 1
+)
+"""Of operations on arrays; functions cost a multiple."""
 
 NAMES = _UFUNCS | {"expit": "sigmoid", "fabs": "abs"}
 """Operations by the names of elementwise functions."""
@@ -143,7 +148,8 @@ class Traced:
                 self.steps.append((RULES[step.name].compute, step.arguments, None))
         # The values alone need the first operations.
         self.values_end = max(0, self.outputs[0] - parameters + 1)
-        self.is_cheap = 2 * len(self.steps) < parameters * self.values_end
+        costs = [COSTS.get(step.name, 8) for step in code.code]
+        self.is_cheap = sum(costs) < parameters * sum(costs[: self.values_end])
 
     def value(self, x: Any, *p: Any) -> Any:
         """f at p."""

@@ -51,7 +51,7 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
         segment = (
             Segment(*given_all)
             if compiled is None
-            else CompiledSegment(compiled, *given_all)
+            else CompiledSegment(network.chosen_engine(), compiled, *given_all)
         )
         model.drawn += 1
         plan.check_rows(len(floats[0]))

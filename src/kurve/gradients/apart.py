@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.loops import written_out
 from kurve.gradients.formulas import OF_OUTPUT, reshaped, slot_value
 from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
@@ -139,7 +140,7 @@ def is_apart(op: Op) -> bool:
     """Whether `computed` makes an operation of others."""
     if op.kind == "reduce":
         return op.attrs["mode"] in ("logsumexp", "prod")
-    if op.kind in APART:
+    if op.kind in APART or op.kind == "scan":
         return True
     return (
         OPERATIONS[op.kind].activated
@@ -152,6 +153,10 @@ def computed(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tens
     """The value of an operation, made of those that have a rule."""
     if op.kind in APART:
         return APART[op.kind](graph, op, xs[0], training)
+    if op.kind == "scan":
+        return written_out(
+            graph, op, xs, lambda g, one, read: computed(g, one, read, training)
+        )
     if op.kind == "reduce" and op.attrs["mode"] == "logsumexp":
         return _logsumexp(graph, op, xs[0], training)
     if op.kind == "reduce" and op.attrs["mode"] == "prod":

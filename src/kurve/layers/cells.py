@@ -110,10 +110,10 @@ class Cell(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Make kernel, recurrent kernel and bias."""
-        columns = self.units * self.gates
+        of_x, of_h = self._kernel_shapes(input_shape[-1])
         for name, own, shape in (
-            ("kernel", "kernel", (input_shape[-1], columns)),
-            ("recurrent_kernel", "recurrent", (self.units, columns)),
+            ("kernel", "kernel", of_x),
+            ("recurrent_kernel", "recurrent", of_h),
             ("bias", "bias", self._bias_shape()),
         ):
             if name != "bias" or self.use_bias:
@@ -129,6 +129,10 @@ class Cell(Layer):
                 setattr(self, name, weight)
         for part in (self._dropping, self._recurrent_dropping):
             part.build(input_shape)
+
+    def _kernel_shapes(self, channels: int) -> tuple[Shape, Shape]:
+        columns = self.units * self.gates
+        return (channels, columns), (self.units, columns)
 
     def _bias_shape(self) -> Shape:
         return (self.units * self.gates,)
@@ -165,7 +169,7 @@ class Cell(Layer):
         of one factor, or of one for each gate."""
         if training is False:
             return None, None
-        count = self.gates if self.recurrent_dropout else 1
+        count = self.copies
         rates = (
             (x, self.dropout, self._dropping),
             (h, self.recurrent_dropout, self._recurrent_dropping),
@@ -182,11 +186,20 @@ class Cell(Layer):
             found.append(one)
         return found[0], found[1]
 
+    @property
+    def copies(self) -> int:
+        """How many sets of factors there are: one, or one for each gate."""
+        return self.gates if self.recurrent_dropout else 1
+
+    def times(self, x: Any, kernel: Variable) -> Any:
+        """x or h times its kernel."""
+        return ops.matmul(x, kernel)
+
     def product(self, x: Any, kernel: Variable, factors: Any) -> Any:
         """(x factor) kernel, where each gate's columns have a factor of their own."""
         if not factors:
-            return ops.matmul(x, kernel)
-        parts = [ops.matmul(x * factor, kernel) for factor in factors]
+            return self.times(x, kernel)
+        parts = [self.times(x * factor, kernel) for factor in factors]
         if len(parts) == 1:
             return parts[0]
         return ops.concatenate([self.gate(part, i) for i, part in enumerate(parts)], -1)
@@ -194,7 +207,7 @@ class Cell(Layer):
     def gate(self, z: Any, number: int, count: int = 1) -> Any:
         """The columns of some gates."""
         first = number * self.units
-        return ops.get_item(z, (slice(None), slice(first, first + count * self.units)))
+        return ops.get_item(z, (Ellipsis, slice(first, first + count * self.units)))
 
     def step(self, x: Any, states: list[Any], factors: Any) -> tuple[Any, list[Any]]:
         """The output and the new states."""

@@ -147,7 +147,10 @@ class GraphBuilder {
       if (spec.kind == "variable" || spec.kind == "random" || spec.kind == "states") {
         node.inputs = {-1};
         node.widths = {widths[0]};
+        node.reads_rows_only = true;
       }
+      for (const auto& [role, slot] : spec.params)
+        if (d_.params[size_t(slot)].trainable) node.trained.push_back(slot);
       node.adds.assign(node.inputs.size(), false);
       node_of_[value] = int(graph_.nodes.size());
       gives_head.push_back(is_head(value) || (op.pool && is_head(value + 1)));

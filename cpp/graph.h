@@ -13,6 +13,8 @@ struct Node {
   // which come its targets.
   std::vector<int> inputs;
   std::vector<int64_t> widths;  // of those, floats per sample
+  bool reads_rows_only = false;  // it reads the number of samples, and nothing else
+  std::vector<int> trained{};   // its trainable variables
   int head = -1;                // the output of the plan that it computes
   bool gives_loss = false;      // a loss reads its output
   bool gives_metric = false;    // or a metric

@@ -228,6 +228,19 @@ void differentiate(const Kernels& kernels, const Derivative& derivative,
   });
 }
 
+void add_to(const Kernels& kernels, const float* from, float* to, int64_t n) {
+  static const Instruction add{Micro::add,         0,
+                               {Place::output, 0}, {Place::input, 0},
+                               {Place::input, 1},  {Place::input, 0}};
+  const Tape tape{&add, 1, 2, 1};
+  const Operand inputs[] = {{.data = to}, {.data = from}};
+  constexpr int64_t size = 8 * Tape::block;
+  parallel((n + size - 1) / size, n * 2, [&](int64_t task) {
+    int64_t first = task * size;
+    kernels.run_tape(tape, inputs, &to, first, std::min(size, n - first));
+  });
+}
+
 std::unique_ptr<Op> make_activation(const OpSource& source) {
   return std::make_unique<Elementwise>(source.spec);
 }

@@ -68,6 +68,8 @@ struct TapeSpec {
   std::vector<int> outputs;
 };
 
+struct BodySpec;
+
 // One op of a plan; params and buffers name slots by role.
 struct OpSpec {
   std::string kind, layer;
@@ -84,6 +86,15 @@ struct OpSpec {
   // and the gradient tape, whose outputs belong to the inputs `wanted`.
   TapeSpec tape{}, gradient{};
   std::vector<int> operands{}, constants{}, wanted{};
+
+  std::shared_ptr<const BodySpec> body{};  // of a scan
+};
+
+// kurve.plan.Body: a turn of a loop.
+struct BodySpec {
+  std::vector<Shape> inputs;
+  std::vector<OpSpec> ops;
+  std::vector<int> outputs;
 };
 
 // The variables and the state that an update changes; slots (K, size).
@@ -243,6 +254,9 @@ inline void check_overflow(const ExecContext& ctx, const float* g, int64_t n,
 // dx = dy times the derivative, n floats in tasks of whole vectors.
 void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
                    int64_t n);
+
+// to += from, (n,).
+void add_to(const Kernels&, const float* from, float* to, int64_t n);
 
 // to (n,) = the sum over the batch of x (batch, n), in an order that depends on its
 // size.

@@ -343,24 +343,6 @@ void Program::forward(const ExecContext& ctx, Workspace& ws,
   }
 }
 
-namespace {
-
-// to += from, (n,).
-void add_to(const Kernels& kernels, const float* from, float* to, int64_t n) {
-  static const Instruction add{Micro::add,         0,
-                               {Place::output, 0}, {Place::input, 0},
-                               {Place::input, 1},  {Place::input, 0}};
-  const Tape tape{&add, 1, 2, 1};
-  const Operand inputs[] = {{.data = to}, {.data = from}};
-  constexpr int64_t size = 8 * Tape::block;
-  parallel((n + size - 1) / size, n * 2, [&](int64_t task) {
-    int64_t first = task * size;
-    kernels.run_tape(tape, inputs, &to, first, std::min(size, n - first));
-  });
-}
-
-}  // namespace
-
 // Where the gradient of a node's output lies.
 float* Program::gradient_at(const ExecContext& ctx, const Workspace& ws,
                             size_t i) const {

@@ -332,7 +332,16 @@ void register_program(nb::module_& m) {
           nb::arg("constants"), nb::arg("wanted"),
           "Of a map: its formula, which params and then which buffers are inputs "
           "behind "
-          "x, the tape of the gradient, and the inputs that its outputs belong to.");
+          "x, the tape of the gradient, and the inputs that its outputs belong to.")
+      .def(
+          "set_body",
+          [](OpSpec& op, std::vector<Shape> inputs, std::vector<OpSpec> ops,
+             std::vector<int> outputs) {
+            op.body = std::make_shared<const BodySpec>(
+                BodySpec{std::move(inputs), std::move(ops), std::move(outputs)});
+          },
+          nb::arg("inputs"), nb::arg("ops"), nb::arg("outputs"),
+          "Of a scan: what its turns read, do, and give.");
   nb::class_<Spec>(m, "Spec").def(nb::init<std::string, Attrs>(), nb::arg("kind"),
                                   nb::arg("attrs"));
   nb::class_<MetricSpec>(m, "Metric")

@@ -39,6 +39,9 @@ class Op:
         Of a map: its formula, which params and then which buffers are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
         """
 
+    def set_body(self, inputs: Sequence[Sequence[int]], ops: Sequence[Op], outputs: Sequence[int]) -> None:
+        """Of a scan: what its turns read, do, and give."""
+
 class Spec:
     def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]]) -> None: ...
 

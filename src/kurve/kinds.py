@@ -63,6 +63,7 @@ OPERATIONS: dict[str, OperationFacts] = {
     "simple_rnn": OperationFacts(),
     "states": OperationFacts(affine=True),
     "keep_states": OperationFacts(affine=True, updates_buffers=True),
+    "scan": OperationFacts(),
     "embedding": OperationFacts(),
     "variable": OperationFacts(affine=True),
     "batch_reduce": OperationFacts(mixes_rows=True),

@@ -122,8 +122,10 @@ class Op:
     states         / state (B, ...)           (row b belongs to sample b of a batch)
     keep_states    / state_0 (B, ...), ...    (outputs its first input; the others
                                               become the states)
-    embedding      embeddings (N, D)          (looks up rows; NaN for an invalid index)
-    variable       any (one) / or any         (the same for every sample)
+    scan           any / any                  turns, moving, carried, reverse,
+                                              sequences, states  (a loop, see `Body`)
+    embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
+    variable       any (one) / or any         (the same for each sample)
     batch_reduce                              mode: "mean", "sum", "max"  (over all
                                               samples of the batch, in losses)
     random                                    distribution: "uniform" in (0, 1) or
@@ -154,8 +156,15 @@ class Op:
     order: i f c o; z r h. gru's bias is (2, 3 H) with reset_after. Alpha defaults to 0
     and flags default to off.
 
-    States carry over from one batch to the next: `keep_states` writes them after each
-    batch in training, testing and prediction, where every batch has B samples.
+    A scan runs its body `turns` times. Of its inputs the first `moving` have an axis of
+    turns in front, of which turn t reads element t, or with reverse the t-th from the
+    end; the next `carried` are states, which each turn reads as the one before has left
+    them; the others are the same in all turns. The output is that of the last turn;
+    with sequences those of all turns, in their order; with states a vector, the last
+    states behind it. In turn t, `step` counts t 2^32 more for random numbers.
+
+    States go from one batch to the next: `keep_states` writes them after each batch of
+    training, of a test and of a prediction, which has B samples each time.
 
     The random numbers of a step are words of the stream (seed, purpose 0x10000 +
     stream, step), see `kurve.core.rng`; an op with its own seed uses it instead of the
@@ -168,10 +177,11 @@ class Op:
     number of samples matters. Formulas: `kurve.engines.reference`.
 
     attrs: each an `Attr` or a tuple of integers.
-    inputs: indices of the values that the op reads. Values are the plan's inputs, then
-        its targets, then the output of each op. Empty means the output of the previous
-        op.
-    more_shapes: shapes of the inputs after the first, whose shape is in_shape.
+    body: of a scan.
+    inputs: numbers of the values that it reads: the plan's inputs are the first values,
+        then come its targets, then the output of each op. Empty: the output of the op
+        before.
+    more_shapes: of the inputs behind the first, whose shape is in_shape.
     """
 
     kind: str
@@ -184,11 +194,75 @@ class Op:
     tape: Tape | None = None
     inputs: tuple[int, ...] = ()
     more_shapes: tuple[Shape, ...] = ()
+    body: Body | None = None
+
+    def with_variables(
+        self,
+        params: Callable[[VariableSpec], VariableSpec],
+        buffers: Callable[[VariableSpec], VariableSpec] = lambda spec: spec,
+    ) -> Op:
+        """The same with the variables that these functions give for its own."""
+        body = self.body and self.body.mapped(
+            lambda op: op.with_variables(params, buffers)
+        )
+        return replace(
+            self,
+            params={role: params(spec) for role, spec in self.params.items()},
+            buffers={role: buffers(spec) for role, spec in self.buffers.items()},
+            body=body,
+        )
+
+    def predicting(self) -> Op:
+        """The same as it acts in prediction, in training too."""
+        facts = OPERATIONS[self.kind]
+        if facts.training_only:
+            return replace(self, kind="reshape", attrs={})
+        if facts.updates_buffers:
+            return replace(self, attrs={**self.attrs, "frozen": True})
+        if self.body is not None:
+            return replace(self, body=self.body.mapped(Op.predicting))
+        return self
+
+    @property
+    def acts_in_training(self) -> bool:
+        """Whether it is another one in training than in prediction."""
+        facts = OPERATIONS[self.kind]
+        inner = () if self.body is None else self.body.ops
+        return (
+            facts.training_only
+            or facts.updates_buffers
+            or any(op.acts_in_training for op in inner)
+        )
 
     @property
     def in_shapes(self) -> tuple[Shape, ...]:
         """Shapes of all inputs."""
         return (self.in_shape, *self.more_shapes)
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a loop does in each turn: a graph of values as a plan's, with variables of
+    the plan that the loop is in.
+
+    inputs:  shapes of what a turn reads: elements of sequences, states, and what is the
+             same in all turns
+    outputs: numbers of the values that are the turn's output and the new states; ops
+             compute them
+    """
+
+    inputs: tuple[Shape, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[int, ...]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of a turn, without variables."""
+        return Plan(self.inputs, self.ops, (), (), ())
+
+    def mapped(self, change: Callable[[Op], Op]) -> Body:
+        """The same with other ops in the places of its own."""
+        return replace(self, ops=tuple(map(change, self.ops)))
 
 
 @dataclass(frozen=True)
@@ -497,8 +571,8 @@ class Plan:
             if facts.training_only and (computed or not is_head):
                 place.append(reads[0])
                 continue
-            if facts.updates_buffers:
-                op = replace(op, attrs={**op.attrs, "frozen": True})
+            if facts.updates_buffers or op.body is not None:
+                op = op.predicting()
             place.append(self.given + len(ops))
             ops.append(replace(op, inputs=reads))
         heads = tuple(head.numbered(place.__getitem__) for head in self.heads)

@@ -255,7 +255,7 @@ def test_a_missing_argument() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (layers, "ConvLSTM2D"),
+        (layers, "SpectralNormalization"),
         (metrics, "Kappa"),
         (optimizers, "LossScaleOptimizer"),
         (callbacks, "Tensorboard"),

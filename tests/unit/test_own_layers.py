@@ -215,7 +215,11 @@ TIMES = np.ones((2, 3, 4), np.float32)
             "'bilinear' or 'nearest'",
         ),
         (lambda: layers.RandomContrast(2.0), ValueError, r"factor must .* in \[0, 1\]"),
-        (lambda: layers.ConvLSTM2D, AttributeError, "there is no ConvLSTM2D: recurr"),
+        (
+            lambda: layers.SpectralNormalization,
+            AttributeError,
+            "there is no SpectralNormalization: its power",
+        ),
     ],
 )
 def test_refused(call: Callable[[], Any], kind: type[Exception], text: str) -> None:

@@ -185,6 +185,10 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         backward = gradient(op.tape, RULES, wanted)
         constants = [plan.buffers.index(slot) for slot in op.buffers.values()]
         lowered.set_tape(_tape(op.tape), _tape(backward), operands, constants, wanted)
+    if op.body is not None:
+        inputs = [list(shape) for shape in op.body.inputs]
+        inner = [_op(own, plan) for own in op.body.ops]
+        lowered.set_body(inputs, inner, list(op.body.outputs))
     return lowered
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from kurve.core.entries import warn
 from kurve.core.inside import network_of
 from kurve.engines.reference.common import view
+from kurve.formulas.loops import without_loops
 from kurve.models import Model
 from kurve.models.ensembles import Ensemble
 from kurve.plan import Op, Plan, Shape
@@ -341,6 +342,7 @@ def _network(model: Any, graph: bool = False) -> Network:
             "[export] the networks of an ensemble must be stacks of layers. "
             f"Received: {model!r}, a graph. Try to export one member."
         )
+    plan = without_loops(plan)
     copies: dict[tuple[bool, int], np.ndarray] = {}  # shared weights once
     arrays = tuple(
         {

@@ -143,7 +143,8 @@ class Graph:
         self.training: bool | None = None
         self.stream = NO_LAYER  # random stream of the layer being called
         self._draws: dict[int, int] = {}
-        self._kept: dict[int, Any] = {}  # id of a layer -> its latest states
+        self._kept: dict[int, Any] = {}  # id of a layer -> its newest states
+        self.made: list[Tensor] | None = None  # in a step of a loop: its tensors
 
     # ---------------------------------------------------------------- values
 
@@ -184,9 +185,10 @@ class Graph:
         )
         if batched is None:
             batched = any(tensor.batched for tensor in inputs)
-        return self._append(op, batched, dtype)
+        return self.append_op(op, batched, dtype)
 
-    def _append(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
+    def append_op(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
+        """Append an operation that names the values that it reads; its value."""
         spend(1)
         shape = op.out_shape
         if (
@@ -201,7 +203,10 @@ class Graph:
             )
         self.ops.append(op)
         self.shapes.append(op.out_shape)
-        return Tensor(self, len(self.shapes) - 1, op.out_shape, batched, dtype)
+        tensor = Tensor(self, len(self.shapes) - 1, op.out_shape, batched, dtype)
+        if self.made is not None:
+            self.made.append(tensor)
+        return tensor
 
     def elementwise(self, name: str, *operands: Any, dtype: str = "float32") -> Tensor:
         """An elementwise operation on tensors, variables, arrays and numbers."""
@@ -509,7 +514,7 @@ class Graph:
     def chain(self, ops: Sequence[Op], x: Tensor) -> Tensor:
         """Append a chain of operations."""
         for op in ops:
-            x = self._append(replace(op, inputs=(x.index,)), x.batched)
+            x = self.append_op(replace(op, inputs=(x.index,)), x.batched)
         return x
 
     def add_loss(self, tensor: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Loops over the steps of a sequence: unrolled, or as one operation.
+"""Loops over the steps of a sequence: of any step, or of the cells that engines know.
 
-An unrolled loop works for any cell; it is the specification of the fused one,
-which is one operation, for the cells that engines know:
+`stepped` serves any cell; it is the specification of the other ones, which are
+operations of their own:
 
     simple_rnn  h' = f(x W + h U + b)
     lstm        i, f, c, o = x W + h U + b; c' = g(f) c + g(i) f(c); h' = g(o) f(c')
@@ -18,6 +18,7 @@ from typing import Any
 
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.loops import FEWEST_TURNS, scanned
 from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
 
@@ -42,7 +43,7 @@ def as_numbers(mask: Any) -> Tensor:
     return ops.cast(mask, "float32")
 
 
-def unrolled(
+def stepped(
     where: str,
     step: Step,
     x: Tensor,
@@ -50,32 +51,32 @@ def unrolled(
     mask: Tensor | None = None,
     reverse: bool = False,
     zero_output: bool = False,
-) -> tuple[list[Tensor], Any]:
-    """Unroll a cell over all steps: its outputs in processing order, and the last
-    states.
+    sequences: bool = True,
+    last: bool = True,
+) -> tuple[Tensor, Any]:
+    """The outputs of all steps in the order in which they were computed, (B, T, ...),
+    or the last one; and the last states. Many steps are one operation, few are written
+    out.
 
     Args:
         where: for messages.
         x: (B, T, ...).
         states: any structure of tensors.
         mask: (B, T) of 0 and 1.
-        reverse: whether to go from the last step to the first.
-        zero_output: whether outputs of masked steps are 0.
+        reverse: from the last step to the first.
+        zero_output: whether the outputs of steps that are left out are 0; else they are
+            those before.
+        sequences: whether to give all outputs.
+        last: whether the last states are needed.
 
     Raises:
-        ValueError: too many steps, or new states with another structure.
+        ValueError: new states of another structure; too many steps of a cell that must
+            be written out.
     """
     length = x.sample[0]
-    if length > MOST_STEPS:
-        raise ValueError(
-            f"[{where}] a cell that engines do not know is unrolled, for "
-            f"at most {MOST_STEPS} steps. Received: {length}. Try shorter sequences, "
-            "or LSTM, GRU or SimpleRNN with their default activations."
-        )
-    outputs: list[Tensor] = []
-    times = range(length)
-    for t in reversed(times) if reverse else times:
-        y, new = step(ops.get_item(x, (slice(None), t)), states)
+
+    def one(x: Tensor, before: Any, states: Any, here: Any) -> tuple[Tensor, Any]:
+        y, new = step(x, states)
         news = list(leaves(new))
         if len(news) != len(list(leaves(states))):
             raise ValueError(
@@ -83,16 +84,80 @@ def unrolled(
                 f"got. Received: {len(news)} for {len(list(leaves(states)))}. "
                 "Try return output, new_states."
             )
-        if mask is not None:
-            here = ops.get_item(mask, (slice(None), slice(t, t + 1)))
-            before = outputs[-1] if outputs and not zero_output else ops.zeros_like(y)
-            y = _chosen(here, y, before)
+        if here is not None:
+            y = _chosen(here, y, ops.zeros_like(y) if before is None else before)
             olds = leaves(states)
             news = [_chosen(here, s, next(olds)) for s in news]
         rest = iter(news)
-        states = replaced(states, lambda _, rest=rest: next(rest))  # type: ignore[misc]
+        return y, replaced(states, lambda _: next(rest))
+
+    if length >= FEWEST_TURNS:
+        found = _as_loop(one, x, states, mask, reverse, zero_output, sequences, last)
+        if found is not None:
+            return found
+    if length > MOST_STEPS:
+        raise ValueError(
+            f"[{where}] a cell with random numbers, statistics or losses of its own is "
+            f"written out, for at most {MOST_STEPS} steps. Received: {length}. Try "
+            "shorter sequences, or what is random outside of the cell."
+        )
+    outputs: list[Tensor] = []
+    times = range(length)
+    for t in reversed(times) if reverse else times:
+        here = None
+        if mask is not None:
+            here = ops.get_item(mask, (slice(None), slice(t, t + 1)))
+        before = outputs[-1] if outputs and not zero_output else None
+        element = ops.get_item(x, (slice(None), t))
+        y, states = one(element, before, states, here)
         outputs.append(y)
-    return outputs, states
+    return ops.stack(outputs, 1) if sequences else outputs[-1], states
+
+
+def _as_loop(
+    one: Any,
+    x: Tensor,
+    states: Any,
+    mask: Tensor | None,
+    reverse: bool,
+    zero_output: bool,
+    sequences: bool,
+    last: bool,
+) -> tuple[Tensor, Any] | None:
+    """`stepped` as one operation; None where it has to be written out."""
+    holds = mask is not None and not zero_output  # the output before is a state
+    first: list[Tensor] = []
+    if holds:
+        mark = x.graph.mark()
+        y, _ = one(ops.get_item(x, (slice(None), 0)), None, states, None)
+        if not isinstance(y, Tensor):
+            return None
+        shape = y.sample
+        x.graph.back_to(mark)
+        first = [zeros(x, shape)]
+
+    def turn(elements: list[Tensor], held: list[Tensor]) -> tuple[Any, list[Any]]:
+        own = iter(held[holds:])
+        here = elements[1] if mask is not None else None
+        if here is not None:
+            here = ops.reshape(here, (-1, 1))
+        old = replaced(states, lambda _: next(own))
+        y, new = one(elements[0], held[0] if holds else None, old, here)
+        return y, [*([y] if holds else []), *leaves(new)]
+
+    found = scanned(
+        turn,
+        [x] if mask is None else [x, mask],
+        [*first, *leaves(states)],
+        x.sample[0],
+        reverse=reverse,
+        sequences=sequences,
+        last=last,
+    )
+    if found is None:
+        return None
+    rest = iter(found.states[holds:])
+    return found.y, replaced(states, lambda _: next(rest)) if last else states
 
 
 def _chosen(here: Tensor, new: Any, old: Any) -> Tensor:

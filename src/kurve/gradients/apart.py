@@ -3,13 +3,14 @@ have one."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.loops import written_out
 from kurve.gradients.formulas import OF_OUTPUT, reshaped, slot_value
+from kurve.gradients.sequences import RECURRENT, conv3d, global_max_pool, pool
 from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder
@@ -52,7 +53,7 @@ def _batch_normalization(graph: Graph, op: Op, x: Tensor, training: bool) -> Ten
 
 def _global_pool(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
     if op.attrs["mode"] != "average":
-        raise KeyError(op.kind)
+        return global_max_pool(graph, op, x, training)
     channels = op.in_shape[-1]
     x = reshaped(x, (math.prod(op.in_shape) // channels, channels))
     return reshaped(ops.mean(x, 1), op.out_shape)
@@ -64,28 +65,6 @@ def _logsumexp(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
     most = ops.stop_gradient(ops.max(x, axes, True))
     y = ops.log(ops.sum(ops.exp(x - most), axes, True)) + most
     return reshaped(y, op.out_shape)
-
-
-def _pool(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
-    """The mean of windows without padding: a sum of strided pieces."""
-    a = op.attrs
-    pads = [int(v) for k, v in a.items() if k.startswith("pad_")]
-    if a["mode"] != "average" or any(pads):
-        raise KeyError(op.kind)
-    axes = "dhw"[-(len(op.in_shape) - 1) :] if len(op.in_shape) > 2 else "w"
-    x = reshaped(x, op.in_shape)
-    windows = [int(a[f"pool_{d}"]) for d in axes]
-    total: Tensor | None = None
-    for offset in itertools.product(*map(range, windows)):
-        starts = (*offset, 0)
-        sizes = op.out_shape
-        steps = (*(int(a[f"stride_{d}"]) for d in axes), 1)
-        attrs = {"starts": starts, "sizes": sizes, "steps": steps}
-        piece = graph.op("slice", [x], op.out_shape, attrs=attrs)
-        total = piece if total is None else total + piece
-    assert total is not None
-    y: Tensor = total / float(math.prod(windows))
-    return y
 
 
 def _numbers(op: Op, x: Tensor, write: Callable[..., int]) -> Tensor:
@@ -129,7 +108,8 @@ APART: Mapping[str, Callable[[Graph, Op, Tensor, bool], Tensor]] = {
     "layer_normalization": _layer_normalization,
     "batch_normalization": _batch_normalization,
     "global_pool": _global_pool,
-    "pool": _pool,
+    "pool": pool,
+    "conv3d": conv3d,
     "scale": _scale,
     "normalization": _normalization,
 }
@@ -139,7 +119,7 @@ def is_apart(op: Op) -> bool:
     """Whether `computed` makes an operation of others."""
     if op.kind == "reduce":
         return op.attrs["mode"] in ("logsumexp", "prod")
-    if op.kind in APART:
+    if op.kind in APART or op.kind in RECURRENT or op.kind == "scan":
         return True
     return (
         OPERATIONS[op.kind].activated
@@ -152,6 +132,13 @@ def computed(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tens
     """The value of an operation, made of those that have a rule."""
     if op.kind in APART:
         return APART[op.kind](graph, op, xs[0], training)
+    if op.kind in RECURRENT:
+        y: Tensor = RECURRENT[op.kind](graph, op, xs, training)
+        return y
+    if op.kind == "scan":
+        return written_out(
+            graph, op, xs, lambda g, one, read: computed(g, one, read, training)
+        )
     if op.kind == "reduce" and op.attrs["mode"] == "logsumexp":
         return _logsumexp(graph, op, xs[0], training)
     if op.kind == "reduce" and op.attrs["mode"] == "prod":

@@ -374,7 +374,9 @@ def _nothing(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 
 def _embedding(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
-    return [None], {"embeddings": None}
+    from kurve.gradients.sequences import embedding_gradient
+
+    return [None], {"embeddings": lambda: over_batch(embedding_gradient(op, xs[0], dy))}
 
 
 RULES_OF_OPS: Mapping[str, Callable[..., Found]] = {

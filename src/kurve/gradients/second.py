@@ -4,7 +4,6 @@ a tape, as a piece of the tapes that are recording."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -252,13 +251,10 @@ def _wanted(segment: Segment, ops: Sequence[Op], by_weights: bool) -> set[int]:
 
 def _moved(op: Op, plan: Plan, specs: Mapping[int, Any]) -> Op:
     """The operation with its variables at their new places."""
-    params = {
-        r: specs[id(plan.params[plan.params.index(s)])] for r, s in op.params.items()
-    }
-    buffers = {
-        r: specs[id(plan.buffers[plan.buffers.index(s)])] for r, s in op.buffers.items()
-    }
-    return replace(op, params=params, buffers=buffers)
+    return op.with_variables(
+        lambda s: specs[id(plan.params[plan.params.index(s)])],
+        lambda s: specs[id(plan.buffers[plan.buffers.index(s)])],
+    )
 
 
 def _as_op(graph: Graph, tensor: Tensor) -> int:

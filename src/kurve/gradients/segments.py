@@ -187,9 +187,8 @@ def with_slopes(plan: Plan) -> Plan:
 
     ops = [
         replace(
-            op,
+            op.with_variables(specs.__getitem__),
             inputs=tuple(map(moved, plan.reads(i))),
-            params={role: specs[spec] for role, spec in op.params.items()},
         )
         for i, op in enumerate(plan.ops)
     ]

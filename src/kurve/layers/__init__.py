@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from kurve.layers.augmentation import RandomZoom as RandomZoom
     from kurve.layers.bidirectional import Bidirectional as Bidirectional
     from kurve.layers.cells import SimpleRNNCell as SimpleRNNCell
+    from kurve.layers.conv_lstm import ConvLSTM1D as ConvLSTM1D
+    from kurve.layers.conv_lstm import ConvLSTM2D as ConvLSTM2D
+    from kurve.layers.conv_lstm import ConvLSTM3D as ConvLSTM3D
     from kurve.layers.convolution import Conv1D as Conv1D
     from kurve.layers.convolution import Conv2D as Conv2D
     from kurve.layers.convolution import Conv3D as Conv3D
@@ -151,6 +154,7 @@ _MODULES = {
     "augmentation": "RandomFlip RandomRotation RandomTranslation RandomZoom",
     "bidirectional": "Bidirectional",
     "cells": "SimpleRNNCell",
+    "conv_lstm": "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
     "convolution": (
         "Conv1D Conv2D Conv3D Convolution1D=Conv1D Convolution2D=Conv2D "
         "Convolution3D=Conv3D"

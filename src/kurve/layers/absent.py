@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 WHY: dict[str, str] = {
-    **dict.fromkeys(
-        ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-        "recurrent convolutions need large machines. Try TimeDistributed("
-        "Conv2D(...)) and pooling over time",
-    ),
     "SpectralNormalization": (
         "its power iteration changes weights in the forward pass. Try "
         "kernel_regularizer='l2'"

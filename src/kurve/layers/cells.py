@@ -105,11 +105,11 @@ class Cell(Layer):
         return [np.zeros((batch_size or 1, self.units), np.float32)] * self.states
 
     def build(self, input_shape: Any) -> None:
-        """Create kernel, recurrent kernel and bias."""
-        columns = self.units * self.gates
+        """Make kernel, recurrent kernel and bias."""
+        of_x, of_h = self._kernel_shapes(input_shape[-1])
         for name, own, shape in (
-            ("kernel", "kernel", (input_shape[-1], columns)),
-            ("recurrent_kernel", "recurrent", (self.units, columns)),
+            ("kernel", "kernel", of_x),
+            ("recurrent_kernel", "recurrent", of_h),
             ("bias", "bias", self._bias_shape()),
         ):
             if name != "bias" or self.use_bias:
@@ -125,6 +125,10 @@ class Cell(Layer):
                 setattr(self, name, weight)
         for part in (self._dropping, self._recurrent_dropping):
             part.build(input_shape)
+
+    def _kernel_shapes(self, channels: int) -> tuple[Shape, Shape]:
+        columns = self.units * self.gates
+        return (channels, columns), (self.units, columns)
 
     def _bias_shape(self) -> Shape:
         return (self.units * self.gates,)
@@ -161,7 +165,7 @@ class Cell(Layer):
         with one factor, or one per gate."""
         if training is False:
             return None, None
-        count = self.gates if self.recurrent_dropout else 1
+        count = self.copies
         rates = (
             (x, self.dropout, self._dropping),
             (h, self.recurrent_dropout, self._recurrent_dropping),
@@ -178,11 +182,20 @@ class Cell(Layer):
             found.append(one)
         return found[0], found[1]
 
+    @property
+    def copies(self) -> int:
+        """How many sets of factors there are: one, or one for each gate."""
+        return self.gates if self.recurrent_dropout else 1
+
+    def times(self, x: Any, kernel: Variable) -> Any:
+        """x or h times its kernel."""
+        return ops.matmul(x, kernel)
+
     def product(self, x: Any, kernel: Variable, factors: Any) -> Any:
         """(x factor) kernel, with a separate factor for the columns of each gate."""
         if not factors:
-            return ops.matmul(x, kernel)
-        parts = [ops.matmul(x * factor, kernel) for factor in factors]
+            return self.times(x, kernel)
+        parts = [self.times(x * factor, kernel) for factor in factors]
         if len(parts) == 1:
             return parts[0]
         return ops.concatenate([self.gate(part, i) for i, part in enumerate(parts)], -1)
@@ -190,7 +203,7 @@ class Cell(Layer):
     def gate(self, z: Any, number: int, count: int = 1) -> Any:
         """The columns of `count` gates."""
         first = number * self.units
-        return ops.get_item(z, (slice(None), slice(first, first + count * self.units)))
+        return ops.get_item(z, (Ellipsis, slice(first, first + count * self.units)))
 
     def step(self, x: Any, states: list[Any], factors: Any) -> tuple[Any, list[Any]]:
         """The output and the new states."""

@@ -37,28 +37,30 @@ class GatedArguments(CommonArguments, total=False):
     implementation: int
 
 
-class _Recurrent(RNN):
-    """Shared by the three layers: they take the arguments of their cells."""
+class Recurrent(RNN):
+    """What layers with a cell of their own share: its arguments are theirs."""
 
     cell: Cell
 
-    def _start(self, cell: type[Cell], given: dict[str, Any]) -> None:
-        """Create the cell from its arguments, and the loop from the others.
+    def _start(self, cell: type[Cell], given: dict[str, Any], **more: Any) -> None:
+        """Make the cell of those of the arguments that are its own, and the loop of the
+        others.
 
         Args:
-            given: all arguments, by name.
+            given: all arguments, by their names in the constructor.
+            more: other arguments of the cell.
         """
         own = {name: given[name] for name in cell.arguments}
         names = [n for n in (*RNN.arguments, "activity_regularizer") if n in given]
         super().__init__(
-            cell(**own, name=snake_case(cell.__name__)),
+            cell(**own, **more, name=snake_case(cell.__name__)),
             **{name: given[name] for name in names},
             **given["common"],
         )
 
     def __getattr__(self, name: str) -> Any:
         """An argument of the cell."""
-        if name in _OF_CELLS and "cell" in vars(self):
+        if "cell" in vars(self) and name in self.cell.arguments:
             return getattr(self.cell, name)
         raise AttributeError(
             f"[{type(self).__name__}] the layer has no attribute {name!r}. "
@@ -70,15 +72,12 @@ class _Recurrent(RNN):
         config = {**Layer.get_config(self), **self._rows()}
         config.setdefault("activity_regularizer", None)
         own = self.cell.get_config()
-        return {**config, **{k: v for k, v in own.items() if k in _OF_CELLS}}
+        return {**config, **{k: v for k, v in own.items() if k in self.cell.arguments}}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
         return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined]
-
-
-_OF_CELLS = frozenset({*LSTMCell.arguments, *GRUCell.arguments})
 
 
 def _check_cudnn(where: str, use_cudnn: Any) -> Any:
@@ -92,8 +91,8 @@ def _check_cudnn(where: str, use_cudnn: Any) -> Any:
     )
 
 
-class LSTM(_Recurrent):
-    """Long short-term memory: `LSTMCell` over all steps.
+class LSTM(Recurrent):
+    """Long short-term memory: `LSTMCell`, step after step.
 
     Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
               return_state also h and c, (B, units) each. Weights: see `LSTMCell`
@@ -163,8 +162,8 @@ class LSTM(_Recurrent):
         self._start(LSTMCell, locals())
 
 
-class GRU(_Recurrent):
-    """Gated recurrent unit: `GRUCell` over all steps.
+class GRU(Recurrent):
+    """Gated recurrent unit: `GRUCell`, step after step.
 
     Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
               return_state also h, (B, units). Weights: see `GRUCell`
@@ -230,8 +229,8 @@ class GRU(_Recurrent):
         self._start(GRUCell, locals())
 
 
-class SimpleRNN(_Recurrent):
-    """`SimpleRNNCell` over all steps.
+class SimpleRNN(Recurrent):
+    """`SimpleRNNCell`, step after step.
 
     Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
               return_state also h, (B, units). Weights: see `SimpleRNNCell`

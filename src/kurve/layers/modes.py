@@ -50,7 +50,7 @@ def in_both_modes(
     for i in range(cut, len(graph.ops)):
         op = graph.ops[i]
         if OPERATIONS[op.kind].updates_buffers:
-            graph.ops[i] = replace(op, attrs={**op.attrs, "frozen": True})
+            graph.ops[i] = op.predicting()
     flag = _is_prediction(graph, next(t for t in leaves((args, kwargs)) if _batched(t)))
     others = iter(list(leaves(predicted)))
 
@@ -87,8 +87,7 @@ def set_mode(
         return y
     for i in range(first[0], len(graph.ops)):
         op = graph.ops[i]
-        facts = OPERATIONS[op.kind]
-        if not facts.training_only and not facts.updates_buffers:
+        if not op.acts_in_training:
             continue
         if training and op.kind in _ALWAYS and i == first[0] == len(graph.ops) - 1:
             graph.back_to(first)
@@ -100,10 +99,7 @@ def set_mode(
                 "only while the model is trained. Received: training=True. "
                 "Try layer(x) without training."
             )
-        if facts.training_only:
-            graph.ops[i] = replace(op, kind="reshape", attrs={})
-        else:
-            graph.ops[i] = replace(op, attrs={**op.attrs, "frozen": True})
+        graph.ops[i] = op.predicting()
     return y
 
 
@@ -149,12 +145,18 @@ def _is_prediction(graph: Graph, x: Tensor) -> Tensor:
 
 
 def _shifted(part: list[Op], since: int, by: int) -> list[Op]:
-    """Operations with inputs renumbered from a value on; random streams stay."""
+    """Operations that read values from a number on, as if these lay elsewhere; streams
+    of random numbers do not count."""
+
+    def without_stream(op: Op) -> Op:
+        attrs = {k: v for k, v in op.attrs.items() if k != "stream"}
+        body = op.body and op.body.mapped(without_stream)
+        return replace(op, attrs=attrs, body=body)
+
     return [
         replace(
-            op,
+            without_stream(op),
             inputs=tuple(v + by if v >= since else v for v in op.inputs),
-            attrs={k: v for k, v in op.attrs.items() if k != "stream"},
         )
         for op in part
     ]

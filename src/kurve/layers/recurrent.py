@@ -1,7 +1,7 @@
 """Recurrent layers: `RNN`, for any cell.
 
-If engines know the cell and its activations, the loop is one operation; otherwise it is
-unrolled. Both give the same numbers.
+Where engines know the cell and its activations, a loop is an operation of its own; else
+it is a loop over the operations of a step. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -317,18 +317,18 @@ class RNN(Layer):
     def _checked_states(self, x: Any, given: Any) -> list[Any]:
         """Initial states, in the structure of the cell's states."""
         states = list(given) if isinstance(given, (list, tuple)) else [given]
-        wanted = list(leaves(self.state_size))
+        wanted = [np.shape(state)[1:] for state in leaves(self._first_states())]
         found = list(leaves(states))
         shapes = [tuple(state.shape) for state in found]
         fits = len(found) == len(wanted) and all(
-            shape in ((None, size), (1, size), (size,))
-            for shape, size in zip(shapes, wanted, strict=True)
+            shape in ((None, *own), (1, *own), own)
+            for shape, own in zip(shapes, wanted, strict=True)
         )
         plain = is_count(self.cell.state_size) or isinstance(self.cell, Cell)
         if plain and not fits:
             raise ValueError(
                 f"[{type(self).__name__}] initial_state must be "
-                f"{len(wanted)} of shape {[(None, size) for size in wanted]}. "
+                f"{len(wanted)} of shape {[(None, *own) for own in wanted]}. "
                 f"Received: shapes {shapes}. Try initial_state=None for zeros."
             )
         batched = iter([self._batched(x, state) for state in found])
@@ -339,8 +339,9 @@ class RNN(Layer):
         """A state with a batch axis."""
         if getattr(state, "batched", False):
             return state
-        shape = tuple(state.shape)[-1:] if len(state.shape) < 2 else state.shape[1:]
-        return loops.zeros(x, shape) + state
+        shape = tuple(state.shape)
+        whole = shape[1:] if len(shape) > 1 and shape[0] in (None, 1) else shape
+        return loops.zeros(x, whole) + state
 
     def _initial(self, x: Any) -> list[Any]:
         """The initial states."""
@@ -357,23 +358,23 @@ class RNN(Layer):
         states = initial_state_of(self.cell)
         return list(states) if isinstance(states, (list, tuple)) else [states]
 
-    def _written_out(
+    def _step_by_step(
         self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
     ) -> tuple[Any, list[Any]]:
-        """The output and the last states, by an unrolled loop."""
+        """The output and the last states, by a loop over the cell's formula."""
         states = self._initial(x) if initial is None else initial
         first = ops.get_item(x, (slice(None), 0))
-        step = step_of(self.cell, first, states, training)
-        outputs, states = loops.unrolled(
+        return loops.stepped(
             type(self).__name__,
-            step,
+            step_of(self.cell, first, states, training),
             x,
             states,
             mask,
             self.go_backwards,
             self.zero_output_for_mask,
+            self.return_sequences,
+            self.return_state or self._kept is not None,
         )
-        return ops.stack(outputs, 1) if self.return_sequences else outputs[-1], states
 
     def _looped(
         self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
@@ -381,13 +382,13 @@ class RNN(Layer):
         """The output and the last states, by one operation if engines have it."""
         cell = self.cell
         if not isinstance(cell, Cell) or not loops.is_operation(cell.kind):
-            return self._written_out(x, initial, mask, training)
+            return self._step_by_step(x, initial, mask, training)
         start = loops.zeros(x, (cell.units,)) if initial is None else initial[0]
         first = ops.get_item(x, (slice(None), 0))
         factors = cell.factors(first, start, training)
         loop = cell.loop_of(factors)
         if loop is None:
-            return self._written_out(x, initial, mask, training)
+            return self._step_by_step(x, initial, mask, training)
         of_x, of_h = factors
         if of_x:
             x = x * ops.expand_dims(of_x[0], 1)

@@ -3,15 +3,16 @@ without their code.
 
 A formula is plain data:
 
-    inputs     sample shapes of the tensors that the layer was called with
-    weights    [name, shape, role, rules] of each variable of the layer, in order; the
-               optional rules are its "regularizer", its "constraint" and "frozen", if a
-               sublayer is frozen
-    constants  arrays used in the formula
-    operations each with its kind, the indices of the values it reads, the shape of
-               its result, its variables and its attributes
-    outputs    indices of values, in the structure returned by `call`
-    losses     indices of values added to the loss
+    inputs     the shapes of one sample of each tensor that the layer was called with
+    weights    [name, shape, role, rules] of each variable of the layer, in their order;
+               the rules, which may be missing, are its "regularizer", its "constraint"
+               and "frozen", where a part of the layer is
+    constants  arrays that stand in the formula
+    operations each with its kind, the numbers of the values that it reads, the shape of
+               its result, its variables and its attributes; a loop also with its body:
+               inputs, operations and outputs of a turn
+    outputs    numbers of values, in the structure that `call` returned
+    losses     numbers of values that are added to the loss
 
 Values are indexed as in a plan: inputs, then the result of each operation.
 """
@@ -20,8 +21,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -33,12 +35,15 @@ from kurve.kinds import OPERATIONS
 from kurve.layers.base import Layer, Variable, place_all
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Instruction, Tape
-from kurve.plan import Op, Shape, VariableSpec
+from kurve.plan import Body, Op, Shape, VariableSpec
 
 MOST_CONSTANTS = 20_000
 """Maximum number of elements in the constants of one formula."""
 
 MOST_OPERATIONS = 20_000
+
+MOST_TURNS = 1 << 22
+"""Operations of all turns of the loops of one formula."""
 
 MOST_TRIED = 1 << 22
 """Maximum number of elements in values and weights of a formula tried on reading."""
@@ -120,6 +125,68 @@ class Traced(Layer):
         return self._formula.run(graph, tensors, self._variables, self.name)
 
 
+class _Operation(NamedTuple):
+    """An operation of a file, without its place in a plan.
+
+    params, buffers: numbers of its variables, by their roles
+    inner:           of a loop, the operations of a turn
+    """
+
+    op: Op
+    params: dict[str, int]
+    buffers: dict[str, int]
+    inner: Sequence[_Operation] = ()
+
+    @property
+    def turns(self) -> int:
+        """How many operations all turns of its loops have."""
+        if not self.inner:
+            return 0
+        own = sum(one.turns or 1 for one in self.inner)
+        return int(self.op.attrs["turns"]) * own
+
+    @property
+    def size(self) -> int:
+        """The elements of its values, those of all turns."""
+        inner = sum(one.size for one in self.inner)
+        return (
+            math.prod(self.op.out_shape)
+            + int(self.op.attrs["turns"] if self.inner else 0) * inner
+        )
+
+    def placed(
+        self,
+        shapes: Sequence[Shape],
+        spec: Callable[[int], VariableSpec],
+        stream: Callable[[Any], int],
+    ) -> Op:
+        """The operation of a plan that reads values of these shapes.
+
+        Args:
+            spec: the place of a variable, by its number.
+            stream: a random stream, by its number in the file.
+        """
+        attrs, body = dict(self.op.attrs), self.op.body
+        if "stream" in attrs and "seed" not in attrs:
+            attrs["stream"] = stream(attrs["stream"])
+        if body is not None:
+            values, made = list(body.inputs), []
+            for one in self.inner:
+                read = [values[v] for v in one.op.inputs]
+                made.append(one.placed(read, spec, stream))
+                values.append(one.op.out_shape)
+            body = replace(body, ops=tuple(made))
+        return replace(
+            self.op,
+            in_shape=shapes[0],
+            more_shapes=tuple(shapes[1:]),
+            params={role: spec(number) for role, number in self.params.items()},
+            buffers={role: spec(number) for role, number in self.buffers.items()},
+            attrs=attrs,
+            body=body,
+        )
+
+
 class _Formula:
     """A formula read from a file and checked."""
 
@@ -150,9 +217,11 @@ class _Formula:
         if len(operations) > MOST_OPERATIONS:
             raise ValueError(f"more than {MOST_OPERATIONS} operations")
         known = len(self.inputs)
-        self.operations: list[tuple[Op, dict[str, Any], dict[str, Any]]] = []
-        for i, entry in enumerate(operations):
-            self.operations.append(self._operation(entry, known + i))
+        self.operations = [
+            self._operation(entry, known + i) for i, entry in enumerate(operations)
+        ]
+        if sum(one.turns for one in self.operations) > MOST_TURNS:
+            raise ValueError(f"more than {MOST_TURNS} operations in the turns of loops")
         last = known + len(operations)
         self.outputs, self.losses = given["outputs"], _list(given["losses"])
         for number in (*leaves(self.outputs), *self.losses):
@@ -163,16 +232,12 @@ class _Formula:
     def size(self) -> int:
         """Number of elements of all weights and of all values of one sample."""
         shapes = [*self.inputs, *(shape for _, shape, *_ in self.weights)]
-        shapes += [op.out_shape for op, *_ in self.operations]
-        return sum(map(math.prod, shapes))
+        return sum(map(math.prod, shapes)) + sum(one.size for one in self.operations)
 
-    def _operation(
-        self, entry: Any, last: int
-    ) -> tuple[Op, dict[str, Any], dict[str, Any]]:
-        _expect(
-            entry,
-            {"kind", "reads", "shape", "params", "buffers", "attrs", "tape"},
-        )
+    def _operation(self, entry: Any, last: int) -> _Operation:
+        keys = {"kind", "reads", "shape", "params", "buffers", "attrs", "tape"}
+        loops = isinstance(entry, dict) and entry.get("kind") == "scan"
+        _expect(entry, keys | {"body"} if loops else keys)
         kind, attrs = entry["kind"], entry["attrs"]
         if not isinstance(kind, str) or kind not in OPERATIONS:
             raise ValueError(f"there is no operation {kind!r}")
@@ -193,7 +258,26 @@ class _Formula:
         op = Op(
             kind, "", (), _shape(entry["shape"]), attrs=attrs, tape=tape, inputs=reads
         )
-        return op, dict(entry["params"]), dict(entry["buffers"])
+        params, buffers = dict(entry["params"]), dict(entry["buffers"])
+        if not loops:
+            return _Operation(op, params, buffers)
+        body = entry["body"]
+        _expect(body, {"inputs", "operations", "outputs"})
+        inputs = tuple(_shape(shape) for shape in _list(body["inputs"]))
+        inner = [
+            self._operation(one, len(inputs) + i)
+            for i, one in enumerate(_list(body["operations"]))
+        ]
+        outputs = tuple(_list(body["outputs"]))
+        if len(inner) > MOST_OPERATIONS or not all(
+            type(n) is int and len(inputs) <= n < len(inputs) + len(inner)
+            for n in outputs
+        ):
+            raise ValueError("a loop gives what its turns do not compute")
+        if type(attrs.get("turns")) is not int or attrs["turns"] < 1:
+            raise ValueError("a loop must have turns")
+        op = replace(op, body=Body(inputs, (), outputs))
+        return _Operation(op, params, buffers, inner)
 
     def run(
         self,
@@ -218,24 +302,17 @@ class _Formula:
 
         values = list(tensors)
         streams: dict[Any, int] = {}
-        for op, params, buffers in self.operations:
-            attrs = dict(op.attrs)
-            if "stream" in attrs and "seed" not in attrs:
-                old = attrs["stream"]
-                streams.setdefault(old, graph.next_stream())
-                attrs["stream"] = streams[old]
-            values.append(
-                graph.op(
-                    op.kind,
-                    [values[i] for i in op.inputs],
-                    op.out_shape,
-                    {role: spec(number) for role, number in params.items()},
-                    {role: spec(number) for role, number in buffers.items()},
-                    attrs,
-                    op.tape,
-                    batched=True,
-                )
-            )
+
+        def stream(old: Any) -> int:
+            if old not in streams:
+                streams[old] = graph.next_stream()
+            return streams[old]
+
+        for one in self.operations:
+            read = [values[i] for i in one.op.inputs]
+            op = one.placed([tensor.sample for tensor in read], spec, stream)
+            numbers = tuple(tensor.index for tensor in read)
+            values.append(graph.append_op(replace(op, layer=name, inputs=numbers)))
         graph.losses += [values[number] for number in self.losses]
         return replaced(self.outputs, lambda number: values[number])
 
@@ -354,29 +431,46 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
             for _, array in graph.constants
         ],
         "operations": [
-            {
-                "kind": op.kind,
-                "reads": list(plan.reads(i)),
-                "shape": list(op.out_shape),
-                "params": {k: places[True][v.offset] for k, v in op.params.items()},
-                "buffers": {k: places[False][v.offset] for k, v in op.buffers.items()},
-                "attrs": {
-                    key: list(value) if isinstance(value, tuple) else value
-                    for key, value in op.attrs.items()
-                },
-                "tape": None
-                if op.tape is None
-                else [
-                    op.tape.inputs,
-                    [[s.name, list(s.arguments), s.value] for s in op.tape.code],
-                    list(op.tape.outputs),
-                ],
-            }
-            for i, op in enumerate(plan.ops)
+            _entry(op, plan.reads(i), places) for i, op in enumerate(plan.ops)
         ],
         "outputs": replaced(out, lambda _: next(found)),
         "losses": [metric.rows for metric in plan.heads[0].metrics],
     }
+
+
+def _entry(
+    op: Op, reads: Sequence[int], places: Mapping[bool, Mapping[int, int]]
+) -> dict[str, Any]:
+    """An operation of a plan, as it stands in a file.
+
+    Args:
+        places: numbers of parameters, and of buffers, by their offsets.
+    """
+    entry = {
+        "kind": op.kind,
+        "reads": list(reads),
+        "shape": list(op.out_shape),
+        "params": {k: places[True][v.offset] for k, v in op.params.items()},
+        "buffers": {k: places[False][v.offset] for k, v in op.buffers.items()},
+        "attrs": {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in op.attrs.items()
+        },
+        "tape": None
+        if op.tape is None
+        else [
+            op.tape.inputs,
+            [[s.name, list(s.arguments), s.value] for s in op.tape.code],
+            list(op.tape.outputs),
+        ],
+    }
+    if op.body is not None:
+        entry["body"] = {
+            "inputs": [list(shape) for shape in op.body.inputs],
+            "operations": [_entry(one, one.inputs, places) for one in op.body.ops],
+            "outputs": list(op.body.outputs),
+        }
+    return entry
 
 
 def _rules_of(variable: Variable, frozen: bool) -> dict[str, Any] | None:

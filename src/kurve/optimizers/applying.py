@@ -75,10 +75,7 @@ class Applier:
         plan = graph.finish([total], [total])
         # The loss is not the user's: penalties of weights are no part of it.
         params = {v: replace(v, l1=0.0, l2=0.0, penalty=None) for v in plan.params}
-        new = [
-            replace(op, params={role: params[v] for role, v in op.params.items()})
-            for op in plan.ops
-        ]
+        new = [op.with_variables(params.__getitem__) for op in plan.ops]
         return replace(plan, ops=tuple(new), params=tuple(params.values()))
 
     def widen(self, others: Sequence[Any]) -> None:
@@ -201,10 +198,7 @@ class Applier:
                 spec: replace(spec, trainable=flag)
                 for spec, flag in zip(self.plan.params, flags, strict=True)
             }
-            ops = tuple(
-                replace(op, params={role: specs[v] for role, v in op.params.items()})
-                for op in self.plan.ops
-            )
+            ops = tuple(op.with_variables(specs.__getitem__) for op in self.plan.ops)
             params = tuple(specs.values())
             plan = replace(self.plan, ops=ops, params=params)
             spec: Spec = optimizer.spec_for(params)

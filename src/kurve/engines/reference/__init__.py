@@ -12,6 +12,7 @@ gradients against finite differences.
 * `scaling`: standardization by batch and by sample.
 * `maps`, `joining`, `products`: formulas, several values side by side, matrices.
 * `recurrence`: sequences, step by step.
+* `loops`: the ops of a plan, and of a loop of any ops.
 * `states`: what goes from one batch to the next.
 * `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
 * `python`: formulas that run as they are written.
@@ -30,6 +31,8 @@ import numpy as np
 from kurve.engines.base import Batches, Job, State
 from kurve.engines.reference.common import Cache, view
 from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
+from kurve.engines.reference.loops import backward as backward
+from kurve.engines.reference.loops import forward as forward
 from kurve.engines.reference.losses import LOSSES
 from kurve.engines.reference.metrics import KINDS, accumulate
 from kurve.engines.reference.optimizers import OPTIMIZERS, apply_rule, clip, penalty
@@ -463,61 +466,3 @@ def _as_rows(
     rows_p = prediction.reshape(-1, outputs)
     rows_w = np.repeat(weights, len(rows_p) // len(weights))
     return y.reshape(len(rows_p), -1), rows_p, rows_w
-
-
-@np.errstate(all="ignore")
-def forward(
-    plan: Plan,
-    state: State,
-    given: Sequence[np.ndarray],
-    training: bool,
-    drawn: Mapping[int, np.ndarray] | None = None,
-) -> tuple[list[np.ndarray], list[Cache]]:
-    """All values of a plan for a batch, and what each op saves for `backward`.
-
-    Args:
-        given: the plan's inputs and targets.
-        drawn: output of random ops, if these rows are part of a larger batch.
-    """
-    values, caches = list(given), []
-    for i, op in enumerate(plan.ops):
-        read = [values[v] for v in plan.reads(i)]
-        if drawn and i in drawn:
-            y, cache = drawn[i], read[0].shape
-        elif op.kind in OPS:
-            y, cache = OPS[op.kind][0](op, read[0], state, training)
-        else:
-            y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
-        values.append(y)
-        caches.append(cache)
-    return values, caches
-
-
-@np.errstate(all="ignore")
-def backward(
-    plan: Plan,
-    state: State,
-    gradients: Mapping[int, np.ndarray],
-    caches: Sequence[Cache],
-) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The backward pass: from the gradients of some values to those of every trainable
-    variable (P,) and of the plan's inputs and targets. Gradients add up if a value or
-    variable is used more than once."""
-    slopes, first = dict(gradients), plan.given
-    gradient = np.zeros_like(state.params)
-    for i in reversed(range(len(plan.ops))):
-        op, cache = plan.ops[i], caches[i]
-        if first + i not in slopes:
-            continue  # nothing depends on it
-        dy = slopes.pop(first + i)
-        if op.kind in OPS:
-            dx, parts = OPS[op.kind][1](op, dy, cache, state)
-            dxs: Sequence[np.ndarray] = [dx]
-        else:
-            dxs, parts = OPS_OF_SEVERAL[op.kind][1](op, dy, cache, state)
-        for value, dx in zip(plan.reads(i), dxs, strict=True):
-            slopes[value] = slopes[value] + dx if value in slopes else dx
-        for role, part in parts.items():
-            if op.params[role].trainable:
-                view(gradient, op.params[role])[...] += part
-    return gradient, slopes

@@ -16,7 +16,7 @@ from typing import Any
 from kurve.engines.base import NUMERICS
 from kurve.ops.formula import Formula
 from kurve.ops.tape import Tape
-from kurve.plan import OptimizerSpec, Plan, Spec
+from kurve.plan import Body, OptimizerSpec, Plan, Spec
 from kurve.training.feeds import Feed
 
 
@@ -99,6 +99,7 @@ def _described(plan: Plan) -> dict[str, Any]:
                 },
                 **op.attrs,
                 **_formula("formula", op.tape),
+                **_formula("loop", op.body),
             }
             for op in plan.ops
         ],
@@ -130,8 +131,8 @@ def _graph(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _formula(name: str, formula: Formula | Tape | None) -> dict[str, str]:
-    """The hash of a formula under that name; empty if there is none."""
+def _formula(name: str, formula: Formula | Tape | Body | None) -> dict[str, str]:
+    """The hash of a formula, under that name; nothing where there is none."""
     if formula is None:
         return {}
     return {name: _hash(formula)}

@@ -152,9 +152,6 @@ class Part:
             op = step.ops[i - step.given]
             facts = OPERATIONS[op.kind]
             self._check(op, facts)
-            params = {r: names[True, s] for r, s in op.params.items()}
-            params = {r: graph.place(v, False) for r, v in params.items()}
-            buffers = {r: graph.place(names[False, s]) for r, s in op.buffers.items()}
             inside = cut is None or any(a <= i - step.given < b for a, b in cut)
             read = [place[v] for v in op.inputs]
             if inside and cut is not None:
@@ -164,13 +161,17 @@ class Part:
                     else x
                     for v, x in zip(op.inputs, read, strict=True)
                 ]
+            inputs = tuple(x.index for x in read)
+            moved = op.with_variables(
+                lambda s: graph.place(names[True, s], False),
+                lambda s: graph.place(names[False, s]),
+            )
+            moved = replace(moved, inputs=inputs)
             if moving.intersection(op.inputs) or any(
-                spec.trainable for spec in params.values()
+                spec.trainable for spec in moved.params.values()
             ):
                 moving.add(i)
-            inputs = tuple(x.index for x in read)
-            moved = replace(op, params=params, buffers=buffers, inputs=inputs)
-            place[i] = graph._append(moved, step.tensors[i].batched)
+            place[i] = graph.append_op(moved, step.tensors[i].batched)
         return graph, place
 
     def _check(self, op: Op, facts: Any) -> None:
@@ -200,10 +201,7 @@ class Part:
             for head, spec in zip(plan.heads, specs, strict=True)
         ]
         plain = {s: replace(s, l1=0.0, l2=0.0, penalty=None) for s in plan.params}
-        new = [
-            replace(op, params={r: plain[s] for r, s in op.params.items()})
-            for op in plan.ops
-        ]
+        new = [op.with_variables(plain.__getitem__) for op in plan.ops]
         params = list(zip(plan.params, graph.params, strict=True))
         self.reads = [(s.offset, s.end, v) for s, v in params]
         self.writes = [(s.offset, s.end, v) for s, v in params if s.trainable]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -176,15 +176,14 @@ class StepGraph(Graph):
 
     # ---------------------------------------------------------------- values
 
-    def _append(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
-        if op.kind != CAPTURED and self.training is None:
-            facts = OPERATIONS[op.kind]
-            if facts.training_only or facts.updates_buffers or op.kind == "random":
-                raise Untraceable(
-                    f"the layer {op.layer!r} is called outside a model and behaves "
-                    "differently in training"
-                )
-        tensor = super()._append(op, batched, dtype)
+    def append_op(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
+        own_way = op.kind != CAPTURED and (op.acts_in_training or op.kind == "random")
+        if own_way and self.training is None:
+            raise Untraceable(
+                f"the layer {op.layer!r} is called outside of a model, and acts in "
+                "another way in training"
+            )
+        tensor = super().append_op(op, batched, dtype)
         self.tensors[tensor.index] = tensor
         return tensor
 
@@ -196,7 +195,7 @@ class StepGraph(Graph):
         sample = tuple(shape[1:]) if batched else tuple(shape)
         x = self._source()
         op = Op(CAPTURED, CAPTURED, x.sample, sample, inputs=(x.index,))
-        tensor = self._append(op, batched, dtype)
+        tensor = self.append_op(op, batched, dtype)
         self.arrays[tensor.index] = make
         return tensor
 
@@ -233,13 +232,8 @@ class StepGraph(Graph):
             self.training = before
         for i in range(first, len(self.ops)):
             op = self.ops[i]
-            facts = OPERATIONS.get(op.kind)
-            if training or facts is None:
-                continue
-            if facts.training_only:
-                self.ops[i] = replace(op, kind="reshape", attrs={})
-            elif facts.updates_buffers:
-                self.ops[i] = replace(op, attrs={**op.attrs, "frozen": True})
+            if not training and op.kind in OPERATIONS:
+                self.ops[i] = op.predicting()
         model._losses = [ops.mean(term) for term in self.losses[losses:]]
         for part in model.parts:
             part._losses = []

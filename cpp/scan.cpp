@@ -1,0 +1,473 @@
+// A loop: the ops of its body, turn after turn, on elements of sequences and on states.
+#include "graph.h"
+#include "pool.h"
+#include "stop_token.h"
+
+namespace kurve {
+namespace {
+
+// Up to so many floats of a sample, what backward reads of all turns is kept; else each
+// turn is computed again.
+constexpr int64_t most_kept = 1 << 18;
+
+int64_t rounded(int64_t n) { return (n + 15) / 16 * 16; }
+
+// Copies `width` floats of each of n rows.
+void copy_columns(const float* from, int64_t from_stride, float* to, int64_t to_stride,
+                  int64_t n, int64_t width) {
+  for (int64_t b = 0; b < n; b++)
+    std::copy_n(from + b * from_stride, width, to + b * to_stride);
+}
+
+class Scan : public Op {
+ public:
+  explicit Scan(const OpSource& source) {
+    const OpSpec& spec = source.spec;
+    if (!spec.body) refuse_shapes(spec, "a loop, which has a body");
+    const BodySpec& body = *spec.body;
+    steps_ = integer(spec.attrs, "turns", 1);
+    moving_ = size_t(integer(spec.attrs, "moving", 0, double(most_inputs)));
+    carried_ = size_t(integer(spec.attrs, "carried", 0, double(most_inputs)));
+    reverse_ = number(spec.attrs, "reverse") != 0;
+    all_ = number(spec.attrs, "sequences") != 0;
+    gives_states_ = number(spec.attrs, "states") != 0;
+    if (body.outputs.size() != carried_ + 1 ||
+        body.inputs.size() != spec.more_shapes.size() + 1 ||
+        moving_ + carried_ > body.inputs.size() || body.inputs.size() > most_inputs)
+      refuse_shapes(spec, "its body");
+    make_graph(source, body);
+    for (size_t k = 0; k < body.inputs.size(); k++) {
+      int64_t width = product_of(body.inputs[k]);
+      const Shape& shape = k ? spec.more_shapes[k - 1] : spec.in_shape;
+      bool moves = k < moving_, carries = !moves && k < moving_ + carried_;
+      if (product_of(shape) != width * (moves ? steps_ : 1))
+        refuse_shapes(spec, "the inputs of its body");
+      if (carries && node_at(head_of_[1 + k - moving_]).op->out != width)
+        refuse_shapes(spec, "its states");
+      widths_.push_back(width);
+      place_.push_back(moves ? moving_size_ : carries ? carried_size_ : 0);
+      if (moves) moving_size_ += width;
+      if (carries) carried_size_ += width;
+    }
+    y_size_ = node_at(head_of_[0]).op->out;
+    int64_t size = y_size_ * (all_ ? steps_ : 1) + (gives_states_ ? carried_size_ : 0);
+    if (product_of(spec.out_shape) != size) refuse_shapes(spec, "its output");
+    params_size_ = vector_size(source.params);
+    for (const Node& node : graph_.nodes) {
+      turn_work_ = std::min<int64_t>(turn_work_ + node.op->work + node.op->out, 1 << 30);
+      turn_per_sample_ += node.op->out * (1 + node.op->saves) + node.op->aux_per_sample;
+      turn_per_batch_ += 32 + node.op->aux_per_batch;
+      int64_t reads = node.op->out;
+      for (int64_t width : node.widths) reads += width;
+      most_read_ = std::max(most_read_, reads);
+      for (int slot : node.trained) slots_.push_back({slot, source.params[size_t(slot)]});
+      if (node.op->fixed_rows) refuse_shapes(spec, "a loop, which has no such states");
+    }
+    std::sort(slots_.begin(), slots_.end(),
+              [](const Slot& a, const Slot& b) { return a.number < b.number; });
+    auto same = [](const Slot& a, const Slot& b) { return a.number == b.number; };
+    slots_.erase(std::unique(slots_.begin(), slots_.end(), same), slots_.end());
+    trainable = !slots_.empty();
+    if (trainable) rows = never_fused;
+    work = work_of({steps_, turn_work_});
+    keeps_ = turn_per_sample_ <= most_kept / steps_;
+    aux_per_sample = (steps_ + 1) * carried_size_;
+    aux_per_batch = 32;
+    if (keeps_) {
+      aux_per_sample += steps_ * turn_per_sample_;
+      aux_per_batch += steps_ * turn_per_batch_;
+    }
+  }
+
+  void forward(const ExecContext& ctx, const float* x, float* y,
+               float* saved) const override {
+    forward_many(ctx, &x, y, saved);
+  }
+
+  void forward_many(const ExecContext& ctx, const float* const* x, float* y,
+                    float*) const override {
+    Memory m(*this, ctx, y, false);
+    for (size_t s = 0; s < carried_; s++)
+      copy(x[moving_ + s], ctx.batch * widths_[moving_ + s],
+           m.carried_at(0) + ctx.batch * place_[moving_ + s]);
+    for (int64_t t = 0; t < steps_; t++) {
+      if (stop_requested(ctx.batch * turn_work_)) return;
+      run_turn(ctx, m, x, t);
+      if (stopped()) return;
+      for (size_t s = 0; s < carried_; s++)
+        copy(m.values[size_t(head_of_[1 + s])], ctx.batch * widths_[moving_ + s],
+             m.carried_at(t + 1) + ctx.batch * place_[moving_ + s]);
+      if (all_ || t == steps_ - 1)
+        copy_columns(m.values[size_t(head_of_[0])], y_size_,
+                     y + (all_ ? t * y_size_ : 0), out, ctx.batch, y_size_);
+    }
+    if (!gives_states_) return;
+    float* to = y + y_size_ * (all_ ? steps_ : 1);
+    for (size_t k = moving_; k < moving_ + carried_; k++)
+      copy_columns(m.carried_at(steps_) + ctx.batch * place_[k], widths_[k],
+                   to + place_[k], out, ctx.batch, widths_[k]);
+  }
+
+  void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    walk_back(ctx, &x, y, dz, &dx, nullptr, 0);
+    if (dx) differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
+  }
+  void backward_many(const ExecContext& ctx, const float* const* x, const float* y,
+                     const float* dz, float* const* dx) const override {
+    walk_back(ctx, x, y, dz, dx, nullptr, 0);
+  }
+  void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* to, int64_t stride) const override {
+    jacobian_many(ctx, &x, y, dz, to, stride);
+  }
+  void jacobian_many(const ExecContext& ctx, const float* const* x, const float* y,
+                     const float* dz, float* to, int64_t stride) const override {
+    if (!trainable) return;
+    std::vector<float*> none(widths_.size(), nullptr);
+    walk_back(ctx, x, y, dz, none.data(), to, stride);
+  }
+
+  int64_t scratch(const Kernels& kernels, int64_t batch, bool training) const override {
+    ExecContext ctx{kernels, nullptr, nullptr};
+    ctx.batch = batch;
+    ctx.saves = training;
+    return std::max(Memory(*this, ctx, nullptr, false).size,
+                    training ? Memory(*this, ctx, nullptr, true).size : 0);
+  }
+
+ private:
+  struct Slot {
+    int number;
+    VariableSpec spec;
+  };
+
+  const Node& node_at(int i) const { return graph_.nodes[size_t(i)]; }
+
+  void make_graph(const OpSource& source, const BodySpec& body) {
+    Description d{body.inputs, body.ops, source.params, source.buffers, {}};
+    int first = int(body.inputs.size());
+    std::vector<int> numbers;  // of the heads: each value once
+    for (int value : body.outputs) {
+      auto found = std::find(numbers.begin(), numbers.end(), value);
+      head_of_.push_back(int(found - numbers.begin()));
+      if (found != numbers.end()) continue;
+      if (value < first || value >= first + int(body.ops.size()))
+        refuse_shapes(source.spec, "the outputs of its body");
+      numbers.push_back(value);
+      d.heads.push_back({value, body.ops[size_t(value - first)].out_shape});
+    }
+    check(d);
+    graph_ = graph_of(d);
+    for (int& head : head_of_) head = graph_.heads[size_t(head)];
+  }
+
+  // Where everything lies in a call: behind y, or in ctx.scratch.
+  struct Memory {
+    Memory(const Scan& op, const ExecContext& ctx, float* y, bool back)
+        : op(op), batch(ctx.batch), saves(ctx.saves) {
+      size_t nodes = op.graph_.nodes.size();
+      float* behind = y ? y + rounded(batch * op.out) : nullptr;
+      bool base = ctx.scratch != nullptr;
+      auto allot = [&](int64_t n) {
+        float* place = base ? ctx.scratch + size : nullptr;
+        size += rounded(n);
+        return place;
+      };
+      int64_t states = batch * op.carried_size_;
+      turn_size = batch * op.turn_per_sample_ + op.turn_per_batch_;
+      carried = saves ? behind : allot(2 * states);
+      if (saves && op.keeps_)
+        turns = behind ? behind + rounded((op.steps_ + 1) * states) : nullptr;
+      else
+        turns = allot(turn_size), turn_size = 0;
+      moving = allot(batch * op.moving_size_);
+      int64_t most = 0;
+      for (const Node& node : op.graph_.nodes)
+        most = std::max(most, node.op->scratch(ctx.kernels, batch, saves));
+      scratch = allot(most);
+      if (back) {
+        for (float*& d : d_carried) d = allot(states);
+        d_moving = allot(batch * op.moving_size_);
+        spare = allot(batch * op.most_read_ + 16 * int64_t(most_inputs));
+        gradient = allot(op.params_size_);
+        for (const Node& node : op.graph_.nodes)
+          d_out.push_back(allot(batch * node.op->out));
+      }
+      values.resize(nodes);
+      out.resize(nodes), saved.resize(nodes);
+    }
+    float* carried_at(int64_t t) const {
+      return carried + (saves ? t : t % 2) * batch * op.carried_size_;
+    }
+    // Where the outputs of a turn's nodes lie.
+    void use_turn(int64_t t) {
+      float* at = turns + t * turn_size;
+      for (size_t i = 0; i < out.size(); i++) {
+        const Op& node = *op.graph_.nodes[i].op;
+        out[i] = at;
+        at += rounded(batch * (node.out + (saves ? node.aux_per_sample : 0)) +
+                      (saves ? node.aux_per_batch : 0));
+        saved[i] = saves && node.saves ? at : nullptr;
+        if (saved[i]) at += rounded(batch * node.out);
+      }
+    }
+
+    const Scan& op;
+    int64_t batch, turn_size = 0, size = 0;
+    bool saves;
+    float *carried = nullptr, *turns = nullptr, *moving = nullptr, *scratch = nullptr,
+          *d_moving = nullptr, *spare = nullptr, *gradient = nullptr;
+    float* d_carried[2] = {nullptr, nullptr};
+    std::vector<float*> out, saved, d_out;
+    std::vector<const float*> values;
+  };
+
+  // Turn t takes this element of the sequences.
+  int64_t element(int64_t t) const { return reverse_ ? steps_ - 1 - t : t; }
+
+  ExecContext context_of(const ExecContext& ctx, const Memory& m, int64_t t) const {
+    ExecContext own = ctx;
+    own.step += uint64_t(t) << 32;  // each turn has random numbers of its own
+    own.scratch = m.scratch;
+    own.states = nullptr;
+    own.gradient = ctx.gradient ? m.gradient : nullptr;
+    return own;
+  }
+
+  // What the body reads in a turn.
+  const float* value_at(const Memory& m, const float* const* x, int64_t t,
+                        int input) const {
+    if (input >= 0) return m.values[size_t(input)];
+    size_t k = size_t(-1 - input);
+    if (k < moving_) return m.moving + m.batch * place_[k];
+    if (k < moving_ + carried_) return m.carried_at(t) + m.batch * place_[k];
+    return x[k];
+  }
+
+  void gather(const Memory& m, const float* const* x, int64_t t) const {
+    for (size_t k = 0; k < moving_; k++)
+      copy_columns(x[k] + element(t) * widths_[k], steps_ * widths_[k],
+                   m.moving + m.batch * place_[k], widths_[k], m.batch, widths_[k]);
+  }
+
+  void run_turn(const ExecContext& ctx, Memory& m, const float* const* x,
+                int64_t t) const {
+    ExecContext own = context_of(ctx, m, t);
+    gather(m, x, t);
+    m.use_turn(t);
+    for (size_t i = 0; i < graph_.nodes.size(); i++) {
+      const Node& node = graph_.nodes[i];
+      const float* xs[most_inputs];
+      for (size_t k = 0; k < node.inputs.size(); k++)
+        xs[k] = value_at(m, x, t, node.inputs[k]);
+      m.values[i] = m.out[i];
+      if (node.op->identity_at_inference && !ctx.training && !ctx.saves)
+        m.values[i] = xs[0];
+      else if (node.inputs.size() == 1)
+        node.op->forward(own, xs[0], m.out[i], m.saved[i]);
+      else
+        node.op->forward_many(own, xs, m.out[i], m.saved[i]);
+    }
+  }
+
+  // The chain rule through all turns, from the last one on; with `jacobian`, to each
+  // sample's own gradient.
+  void walk_back(const ExecContext& ctx, const float* const* x, const float* y,
+                 const float* dz, float* const* dx, float* jacobian,
+                 int64_t stride) const {
+    Memory m(*this, ctx, const_cast<float*>(y), true);
+    Walk walk{*this, ctx, m, x, dx, jacobian, stride};
+    walk.find_wanted();
+    if (ctx.gradient)
+      for (const Slot& slot : slots_)
+        std::fill_n(ctx.gradient + slot.spec.offset, slot.spec.size(), 0.0f);
+    const float* d_states = dz + y_size_ * (all_ ? steps_ : 1);
+    for (size_t k = moving_; k < moving_ + carried_; k++) {
+      float* to = m.d_carried[steps_ % 2] + ctx.batch * place_[k];
+      if (gives_states_)
+        copy_columns(d_states + place_[k], out, to, widths_[k], ctx.batch, widths_[k]);
+      else
+        clear(to, ctx.batch * widths_[k]);
+    }
+    for (int64_t t = steps_; t-- > 0;) {
+      if (stop_requested(3 * ctx.batch * turn_work_)) return;
+      if (!keeps_) {
+        run_turn(ctx, m, x, t);
+      } else {
+        gather(m, x, t);
+        m.use_turn(t);
+        std::copy(m.out.begin(), m.out.end(), m.values.begin());
+      }
+      walk.begin(t, all_ || t == steps_ - 1 ? dz + (all_ ? t * y_size_ : 0) : nullptr);
+      walk.turn(t);
+      if (stopped()) return;
+    }
+    for (size_t k = 0; k < widths_.size(); k++) {
+      if (k < moving_ || !dx[k]) continue;
+      int64_t n = ctx.batch * widths_[k];
+      if (k < moving_ + carried_)
+        copy(m.d_carried[0] + ctx.batch * place_[k], n, dx[k]);
+      else if (!walk.constants[k])
+        clear(dx[k], n);
+    }
+    if (!ctx.gradient) return;
+    for (const Slot& slot : slots_)
+      check_overflow(ctx, ctx.gradient + slot.spec.offset, slot.spec.size(),
+                     slot.number);
+  }
+
+  struct Walk {
+    const Scan& op;
+    const ExecContext& ctx;
+    Memory& m;
+    const float* const* x;
+    float* const* dx;
+    float* jacobian;
+    int64_t stride;
+    std::vector<char> needed{}, written{}, inputs{}, constants{};
+
+    bool wants(size_t k) const {
+      return (k >= op.moving_ && k < op.moving_ + op.carried_) || dx[k];
+    }
+    void find_wanted() {
+      constants.assign(op.widths_.size(), false);
+      for (const Node& node : op.graph_.nodes) {
+        bool any = node.op->trainable && (ctx.gradient || jacobian);
+        for (int v : node.inputs)
+          any = any || (!node.reads_rows_only &&
+                        (v < 0 ? wants(size_t(-1 - v)) : needed[size_t(v)] != 0));
+        needed.push_back(any);
+      }
+    }
+
+    // Adds (batch, width) of rows that lie `from_stride` apart to a node's gradient.
+    void add(int node, const float* from, int64_t from_stride, int64_t width) {
+      float* to = m.d_out[size_t(node)];
+      if (!written[size_t(node)]) {
+        copy_columns(from, from_stride, to, width, ctx.batch, width);
+      } else {
+        copy_columns(from, from_stride, m.spare, width, ctx.batch, width);
+        add_to(ctx.kernels, m.spare, to, ctx.batch * width);
+      }
+      written[size_t(node)] = true;
+    }
+
+    // The gradients of a turn's output, if it has one, and of its new states.
+    void begin(int64_t t, const float* dy) {
+      written.assign(op.graph_.nodes.size(), false);
+      inputs.assign(op.widths_.size(), false);
+      if (dy) add(op.head_of_[0], dy, op.out, op.y_size_);
+      for (size_t s = 0; s < op.carried_; s++) {
+        int64_t width = op.widths_[op.moving_ + s];
+        const float* from = m.d_carried[(t + 1) % 2];
+        add(op.head_of_[1 + s], from + ctx.batch * op.place_[op.moving_ + s], width,
+            width);
+      }
+    }
+
+    // Where the gradient of what a node reads belongs, and whether one lies there.
+    std::pair<float*, char*> place(int64_t t, int v) {
+      if (v >= 0) {
+        bool wanted = needed[size_t(v)];
+        return {wanted ? m.d_out[size_t(v)] : nullptr, &written[size_t(v)]};
+      }
+      size_t k = size_t(-1 - v);
+      if (!wants(k)) return {nullptr, &inputs[k]};
+      int64_t at = ctx.batch * op.place_[k];
+      if (k < op.moving_) return {m.d_moving + at, &inputs[k]};
+      if (k < op.moving_ + op.carried_) return {m.d_carried[t % 2] + at, &inputs[k]};
+      return {dx[k], &constants[k]};
+    }
+
+    void turn(int64_t t) {
+      ExecContext own = op.context_of(ctx, m, t);
+      for (size_t i = op.graph_.nodes.size(); i-- > 0;) {
+        const Node& node = op.graph_.nodes[i];
+        if (!needed[i] || !written[i]) continue;
+        float* dz = m.d_out[i];
+        differentiate(ctx.kernels, node.op->derivative(m.out[i], m.saved[i]), dz, dz,
+                      ctx.batch * node.op->out);
+        const float* xs[most_inputs];
+        for (size_t k = 0; k < node.inputs.size(); k++)
+          xs[k] = op.value_at(m, x, t, node.inputs[k]);
+        if (jacobian) add_jacobian(own, node, xs, m.out[i], dz);
+        back(own, node, xs, i, t);
+        for (int slot : own.gradient ? node.trained : std::vector<int>{}) {
+          const VariableSpec& s = op.slot_of(slot);
+          add_to(ctx.kernels, own.gradient + s.offset, ctx.gradient + s.offset,
+                 s.size());
+        }
+      }
+      for (size_t k = 0; k < op.moving_ + op.carried_; k++) {
+        auto [at, written_there] = place(t, -1 - int(k));
+        if (!at) continue;
+        if (!*written_there) clear(at, ctx.batch * op.widths_[k]);
+        if (k < op.moving_)
+          copy_columns(at, op.widths_[k], dx[k] + op.element(t) * op.widths_[k],
+                       op.steps_ * op.widths_[k], ctx.batch, op.widths_[k]);
+      }
+    }
+
+    void back(const ExecContext& own, const Node& node, const float* const* xs,
+              size_t i, int64_t t) {
+      size_t count = node.inputs.size();
+      float *to[most_inputs], *sums[most_inputs] = {}, *spare = m.spare;
+      for (size_t k = 0; k < count; k++) {
+        auto [at, there] = place(t, node.inputs[k]);
+        to[k] = node.reads_rows_only ? nullptr : at;
+        if (!to[k]) continue;
+        if (*there) {
+          sums[k] = at, to[k] = spare;
+          spare += rounded(ctx.batch * node.widths[k]);
+        }
+        *there = true;
+      }
+      if (count == 1)
+        node.op->backward(own, xs[0], m.out[i], m.d_out[i], to[0], {});
+      else
+        node.op->backward_many(own, xs, m.out[i], m.d_out[i], to);
+      for (size_t k = 0; k < count; k++)
+        if (sums[k]) add_to(ctx.kernels, to[k], sums[k], ctx.batch * node.widths[k]);
+    }
+
+    void add_jacobian(const ExecContext& own, const Node& node, const float* const* xs,
+                      const float* y, const float* dz) {
+      if (node.trained.empty()) return;
+      std::vector<float> each(size_t(ctx.batch * op.params_size_));
+      node.op->jacobian_many(own, xs, y, dz, each.data(), op.params_size_);
+      for (int slot : node.trained) {
+        const VariableSpec& s = op.slot_of(slot);
+        for (int64_t b = 0; b < ctx.batch; b++)
+          for (int64_t k = s.offset; k < s.offset + s.size(); k++)
+            jacobian[b * stride + k] += each[size_t(b * op.params_size_ + k)];
+      }
+    }
+  };
+
+  const VariableSpec& slot_of(int number) const {
+    return std::find_if(slots_.begin(), slots_.end(),
+                        [&](const Slot& s) { return s.number == number; })
+        ->spec;
+  }
+
+  Graph graph_;
+  std::vector<int> head_of_;  // the nodes of the turn's output and of the new states
+  int64_t steps_;
+  size_t moving_, carried_;  // of the inputs: sequences, then states, then constants
+  bool reverse_, all_, gives_states_, keeps_;
+  std::vector<int64_t> widths_;  // of the body's inputs
+  std::vector<int64_t> place_;   // among the sequences, and among the states
+  int64_t moving_size_ = 0, carried_size_ = 0, y_size_ = 0, params_size_ = 0;
+  int64_t turn_work_ = 0, turn_per_sample_ = 0, turn_per_batch_ = 0;
+  int64_t most_read_ = 0;    // floats that a node reads
+  std::vector<Slot> slots_;  // the trainable variables
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_scan(const OpSource& source) {
+  return std::make_unique<Scan>(source);
+}
+
+}  // namespace kurve

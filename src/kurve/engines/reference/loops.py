@@ -1,0 +1,148 @@
+"""The ops of a plan one after the other, and those of a loop turn after turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kurve.engines.base import State
+from kurve.engines.reference.common import Arrays, Cache, Gradients, number, view
+from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL
+from kurve.plan import Op, Plan
+
+
+@np.errstate(all="ignore")
+def forward(
+    plan: Plan,
+    state: State,
+    given: Sequence[np.ndarray],
+    training: bool,
+    drawn: Mapping[int, np.ndarray] | None = None,
+) -> tuple[list[np.ndarray], list[Cache]]:
+    """All values of a plan for a batch, and what each op saves for `backward`.
+
+    Args:
+        given: the values from outside.
+        drawn: what random ops give, where these rows are a part of several.
+    """
+    values, caches = list(given), []
+    for i, op in enumerate(plan.ops):
+        read = [values[v] for v in plan.reads(i)]
+        if drawn and i in drawn:
+            y, cache = drawn[i], read[0].shape
+        elif op.kind in OPS:
+            y, cache = OPS[op.kind][0](op, read[0], state, training)
+        else:
+            y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
+        values.append(y)
+        caches.append(cache)
+    return values, caches
+
+
+@np.errstate(all="ignore")
+def backward(
+    plan: Plan,
+    state: State,
+    gradients: Mapping[int, np.ndarray],
+    caches: Sequence[Cache],
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The chain rule from some values back: the gradient of every trainable variable
+    (P,), and those of the values that come from outside. Where a value is read twice,
+    or a variable used twice, gradients add."""
+    slopes, first = dict(gradients), plan.given
+    gradient = np.zeros_like(state.params)
+    for i in reversed(range(len(plan.ops))):
+        op, cache = plan.ops[i], caches[i]
+        if first + i not in slopes:
+            continue  # nothing depends on it
+        dy = slopes.pop(first + i)
+        if op.kind in OPS:
+            dx, parts = OPS[op.kind][1](op, dy, cache, state)
+            dxs: Sequence[np.ndarray] = [dx]
+        else:
+            dxs, parts = OPS_OF_SEVERAL[op.kind][1](op, dy, cache, state)
+        for value, dx in zip(plan.reads(i), dxs, strict=True):
+            slopes[value] = slopes[value] + dx if value in slopes else dx
+        for role, part in parts.items():
+            if op.params[role].trainable:
+                view(gradient, op.params[role])[...] += part
+    return gradient, slopes
+
+
+def _turn(state: State, t: int) -> State:
+    """The state that turn t sees: its random numbers are its own."""
+    return replace(state, step=state.step + (t << 32))
+
+
+def _elements(op: Op, t: int) -> int:
+    """The element of the sequences that turn t reads."""
+    return number(op, "turns") - 1 - t if op.attrs["reverse"] else t
+
+
+def scan_forward(
+    op: Op, xs: Arrays, state: State, training: bool
+) -> tuple[np.ndarray, Cache]:
+    """y_t, h_t = body(x_t, h_(t-1), constants) for each turn t; the y_t of all turns or
+    the last one, and the last h if they are asked for."""
+    assert op.body is not None
+    moving, carried = number(op, "moving"), number(op, "carried")
+    states, constants = list(xs[moving : moving + carried]), xs[moving + carried :]
+    ys, turns = [], []
+    for t in range(number(op, "turns")):
+        given = [x[:, _elements(op, t)] for x in xs[:moving]] + states + [*constants]
+        values, caches = forward(op.body.plan, _turn(state, t), given, training)
+        y, *states = (values[v] for v in op.body.outputs)
+        ys.append(y)
+        turns.append(caches)
+    out = np.stack(ys, 1) if op.attrs["sequences"] else ys[-1]
+    if op.attrs["states"]:
+        parts = [part.reshape(len(part), -1) for part in (out, *states)]
+        out = np.concatenate(parts, 1)
+    return out.reshape(len(out), *op.out_shape), (xs, ys[0].shape, turns)
+
+
+def scan_backward(
+    op: Op, dy: np.ndarray, cache: Cache, state: State
+) -> tuple[Arrays, Gradients]:
+    """The chain rule through the turns, the last one first: dh goes from each turn to
+    the one before; what all turns read gets the sum."""
+    assert op.body is not None
+    xs, shape, turns = cache
+    moving, carried = number(op, "moving"), number(op, "carried")
+    steps, everywhere = len(turns), bool(op.attrs["sequences"])
+    size = int(np.prod(shape[1:])) * (steps if everywhere else 1)
+    flat = dy.reshape(len(dy), -1)
+    of_y = flat[:, :size].reshape(len(dy), -1, *shape[1:])
+    dxs = [np.zeros_like(x) for x in xs]
+    after = xs[moving : moving + carried]
+    dstates = [np.zeros_like(x) for x in after]
+    for dstate in dstates if op.attrs["states"] else ():
+        width = dstate[0].size
+        dstate[...] = flat[:, size : size + width].reshape(dstate.shape)
+        size += width
+    gradient = np.zeros_like(state.params)
+    for t in reversed(range(steps)):
+        slopes: dict[int, np.ndarray] = {}
+        here = of_y[:, t if everywhere else 0]
+        if not everywhere and t < steps - 1:
+            here = np.zeros_like(here)
+        for value, slope in zip(op.body.outputs, (here, *dstates), strict=True):
+            slopes[value] = slopes[value] + slope if value in slopes else slope
+        part, found = backward(op.body.plan, _turn(state, t), slopes, turns[t])
+        gradient += part
+        for k in range(moving):
+            dxs[k][:, _elements(op, t)] = found.get(k, 0.0)
+        dstates = [
+            found.get(moving + k, np.zeros_like(dstate))
+            for k, dstate in enumerate(dstates)
+        ]
+        for k in range(moving + carried, len(xs)):
+            dxs[k] += found.get(k, 0.0)
+    dxs[moving : moving + carried] = dstates
+    parts = {role: view(gradient, spec) for role, spec in op.params.items()}
+    return dxs, parts
+
+
+OPS_OF_SEVERAL["scan"] = scan_forward, scan_backward

@@ -42,7 +42,8 @@
   KIND(reduce) KIND(cumsum) KIND(permute) KIND(slice) KIND(place) KIND(conv3d) \
   KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image) \
   KIND(matmul) KIND(embedding) KIND(variable) KIND(batch_reduce) KIND(random) \
-  KIND(lstm) KIND(gru) KIND(simple_rnn) KIND(states) KIND(keep_states)
+  KIND(lstm) KIND(gru) KIND(simple_rnn) KIND(states) KIND(keep_states) \
+  KIND(ctc)
 // clang-format on
 
 namespace kurve {

@@ -64,6 +64,7 @@ OPERATIONS: dict[str, OperationFacts] = {
     "states": OperationFacts(affine=True),
     "keep_states": OperationFacts(affine=True, updates_buffers=True),
     "embedding": OperationFacts(),
+    "ctc": OperationFacts(),
     "variable": OperationFacts(affine=True),
     "batch_reduce": OperationFacts(mixes_rows=True),
     "random": OperationFacts(),

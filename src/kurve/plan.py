@@ -121,6 +121,9 @@ class Op:
     states         / state (B, ...)           (row b of it for sample b of a batch)
     keep_states    / state_0 (B, ...), ...    (the first of its values; the others
                                               become the states)
+    ctc                                       blank  (the loss (...) of logits (..., T,
+                                              C), labels (..., N), and how many labels
+                                              (...) and steps (...) count)
     embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
     variable       any (one) / or any         (the same for each sample)
     batch_reduce                              mode: "mean", "sum", "max"  (over all

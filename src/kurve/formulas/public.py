@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kurve.formulas import creation, flow, functions, images, nn, only_arrays
+from kurve.formulas import (
+    alignments,
+    creation,
+    flow,
+    functions,
+    images,
+    nn,
+    only_arrays,
+)
 from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
 
 PUBLIC: dict[str, Callable[..., Any]] = {
     **{name: call for name, call in FUNCTIONS.items() if name != "mask_of"},
     **only_arrays.ONLY_ARRAYS,
+    "ctc_decode": alignments.ctc_decode,
     **{call.__name__: call for call in (*flow.OTHERS, *creation.OTHERS)},
     "amax": functions.max,
     "amin": functions.min,

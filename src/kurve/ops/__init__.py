@@ -21,11 +21,6 @@ _SAME = ("linalg", "nn", "numpy")
 
 _DERIVATIVES = ("derivatives", "grad", "hessian", "jacobian")
 """What a function is differentiated with."""
-_REFUSED = {
-    "ctc_loss": "it sums over all alignments of two sequences, step by step",
-    "ctc_decode": "it searches the alignments of two sequences, step by step",
-}
-"""Functions of Keras's that no operation of a plan computes, and why."""
 
 
 def __getattr__(name: str) -> Any:
@@ -45,12 +40,6 @@ def __getattr__(name: str) -> Any:
     else:
         from kurve.errors import no_attribute
 
-        if name in _REFUSED:
-            raise AttributeError(
-                f"[kurve.ops] {name} is not supported, because {_REFUSED[name]}, which "
-                f"no operation of a plan does. Received: {name!r}. Try "
-                "categorical_crossentropy of sequences that are aligned."
-            )
         raise no_attribute("kurve.ops", name, [*public.PUBLIC, *_DERIVATIVES])
     return globals().setdefault(name, found)
 

@@ -166,6 +166,20 @@ class Network(Layout):
                 "Try fit, or a model of one of them."
             )
 
+    def refuse_rows_together(self, where: str) -> None:
+        """Refuse a loss that compares rows, where the engine's own step is needed.
+
+        Raises:
+            NotImplementedError: there is one.
+        """
+        if self.compilation is not None and self.compilation.across_rows:
+            name = self.compilation.across_rows[0].name
+            raise NotImplementedError(
+                f"[{where}] it needs a loss of each row by itself. Received: the loss "
+                f"{name!r}, which compares rows of a batch. Try fit and evaluate, or "
+                "compile with another loss, such as 'mse'."
+            )
+
     def values(
         self, numbers: Iterable[int], inputs: tuple[np.ndarray, ...]
     ) -> dict[int, np.ndarray]:

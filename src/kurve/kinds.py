@@ -65,6 +65,7 @@ OPERATIONS: dict[str, OperationFacts] = {
     "keep_states": OperationFacts(affine=True, updates_buffers=True),
     "scan": OperationFacts(),
     "embedding": OperationFacts(),
+    "ctc": OperationFacts(),
     "variable": OperationFacts(affine=True),
     "batch_reduce": OperationFacts(mixes_rows=True),
     "random": OperationFacts(),

@@ -122,8 +122,9 @@ class Op:
     states         / state (B, ...)           (row b belongs to sample b of a batch)
     keep_states    / state_0 (B, ...), ...    (outputs its first input; the others
                                               become the states)
-    scan           any / any                  turns, moving, carried, reverse,
-                                              sequences, states  (a loop, see `Body`)
+    ctc                                       blank  (the loss (...) of logits (..., T,
+                                              C), labels (..., N), and how many labels
+                                              (...) and steps (...) count)
     embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
     variable       any (one) / or any         (the same for each sample)
     batch_reduce                              mode: "mean", "sum", "max"  (over all

@@ -3,6 +3,7 @@ values, random numbers and sums over the batch."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -162,7 +163,98 @@ def test_numbers_without_a_row(engine: str) -> None:
     )
 
 
-def test_random_numbers(fast: str) -> None:
+def alignments(leading: Shape, T: int, C: int, N: int) -> Plan:
+    """Sequences: logits are x and a variable, the rest is x."""
+    place = VariableSpec("place", (*leading, T, C), 0)
+    shapes = [(*leading, T, C), (*leading, N), leading, leading]
+    ops = (
+        Op("variable", "v", shapes[0], shapes[0], {"v": place}, inputs=(0,)),
+        _of(tape("add", 2), [0, 5], shapes[0]),
+        Op(
+            "ctc",
+            "c",
+            shapes[0],
+            leading,
+            attrs={"blank": C - 1},
+            inputs=(6, 1, 2, 3),
+            more_shapes=tuple(shapes[1:]),
+        ),
+    )
+    head = Head(7, leading, Spec("rows"), rows=7)
+    return Plan(tuple(shapes), ops, (place,), (), (head,), targets=(leading,))
+
+
+@pytest.mark.parametrize(
+    ("rows", "leading", "sizes"),
+    [(1, (), (1, 2, 1)), (40, (), (17, 9, 6)), (3, (2,), (60, 4, 30))],
+)
+def test_alignments(rows: int, leading: Shape, sizes: tuple[int, int, int]) -> None:
+    """Loss and gradient by both engines, and of the reference by differences; the same
+    bits by any number of threads; the probabilities of all labellings add up to 1."""
+    (T, C, N), random = sizes, np.random.default_rng(4)
+    plan, graph = alignments(leading, T, C, N), Graph(0)
+    x = random.normal(size=(rows, *leading, T, C)).astype("f")
+    y = random.integers(0, C - 1, (rows, *leading, N)).astype("f")
+    y[::2] = y[::2, ..., :1]
+    counts = random.integers(0, N // 2 + 1, (rows, *leading)).astype("f")
+    steps = random.integers(N if N < T else T, T + 1, counts.shape).astype("f")
+    given = x, y, counts, steps
+    batches = Batches(given, counts, None, None, np.array([0, rows]), None)
+    reference, bits = ReferenceEngine().compile(plan), []
+    wanted = reference.gradient(graph.state(plan, np.float64), batches, 0)
+    threads = _core.get_threads()
+    try:
+        for count in (1, 2, 3):
+            _core.set_threads(count)
+            found = native(plan).gradient(graph.state(plan), batches, 0)
+            bits.append((found[0], found[1].tobytes()))
+    finally:
+        _core.set_threads(threads)
+    assert bits[1:] == bits[:1] * 2
+    assert found[0] == pytest.approx(wanted[0], rel=1e-5)
+    np.testing.assert_allclose(found[1], wanted[1], atol=3e-6 * np.abs(wanted[1]).max())
+    state, way = graph.state(plan, np.float64), random.normal(size=x[0].size)
+    losses = []
+    for step in (-1e-5, 1e-5):
+        moved = replace(state, params=state.params.copy())
+        moved.params[: x[0].size] += step * way
+        losses.append(reference.gradient(moved, batches, 0)[0])
+    slope = (losses[1] - losses[0]) / 2e-5
+    assert slope == pytest.approx(wanted[1][: x[0].size] @ way, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("engine", [NativeEngine(), ReferenceEngine()])
+def test_all_labels_of_a_sequence(engine: Any) -> None:
+    """Probabilities of all labellings add up to 1; what no alignment gives has none,
+    and no gradient; numbers that are no labels or lengths give NaN."""
+    T, C = 3, 3
+    plan, graph = alignments((), T, C, T), Graph(0)
+    every = [w for n in range(T + 1) for w in itertools.product((0, 1), repeat=n)]
+    y = np.array([(*w, *(0,) * (T - len(w))) for w in every], "f")
+    counts, rows = np.array([len(w) for w in every], "f"), len(every)
+    x = np.repeat(np.random.default_rng(1).normal(size=(1, T, C)), rows, 0).astype("f")
+    program, state = engine.compile(plan), graph.state(plan)
+    steps = np.full(rows, T, "f")
+    p = np.exp(-program.predict(state, (x, y, counts, steps)))
+    assert p.sum() == pytest.approx(1.0, abs=1e-6)
+    assert p[every.index((0, 0, 0))] == 0.0 < p[every.index((0, 0))]
+    one = x[:1], np.array([[0, 0, 0]], "f")
+    for count, step, wanted in [
+        (3, 3, np.inf), (1, 0, np.inf), (0, 0, 0), (4, 3, np.nan), (1, 4, np.nan),
+        (np.nan, 3, np.nan), (-1, 3, np.nan), (1, -2, np.nan), (1, np.inf, np.nan),
+    ]:  # fmt: skip
+        given = *one, np.array([count], "f"), np.array([step], "f")
+        np.testing.assert_array_equal(program.predict(state, given), [wanted])
+        batches = Batches(given, np.zeros(1, "f"), None, None, np.array([0, 1]), None)
+        slope = program.gradient(state, batches, 0)[1][: T * C]
+        assert np.isnan(slope).all() if np.isnan(wanted) else not slope.any()
+    for label in (-1, 3, np.nan, np.inf):
+        given = *one, np.ones(1, "f"), np.full(1, T, "f")
+        given[1][0, 0] = label
+        assert np.isnan(program.predict(state, given)).all()
+
+
+def test_random_numbers() -> None:
     """Uniform below 1, normal with mean 0 and variance 1, others with each step."""
     for distribution, mean, std in [("uniform", 0.5, 12**-0.5), ("normal", 0.0, 1.0)]:
         attrs = {"distribution": distribution, "stream": 1}
@@ -211,6 +303,19 @@ SQUARE = {"transpose_a": False, "transpose_b": False}
                 more_shapes=((4,),),
             ),
             "do not fit a product",
+        ),
+        (Op("ctc", "o", (2, 2), (), attrs={"blank": 0}), "do not fit labels"),
+        (
+            Op(
+                "ctc",
+                "o",
+                (2, 2),
+                (2,),
+                attrs={"blank": 0},
+                inputs=(0,) * 4,
+                more_shapes=((2, 2),) * 3,
+            ),
+            "do not fit labels",
         ),
         (
             Op("embedding", "o", (2, 2), (2, 2, 2), {"embeddings": VECTOR}),

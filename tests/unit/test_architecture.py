@@ -71,6 +71,7 @@ UPWARDS = {
 """Arrows upwards at import time that are still there, and what they are for."""
 
 FACADES = {
+    ("kurve.formulas.alignments", "kurve.engines.reference.ctc"): "ops.ctc_loss",
     ("kurve.formulas.images", "kurve.layers"): "ops.image.resize",
     ("kurve.formulas.nn", "kurve.layers"): "ops.conv and ops.max_pool",
     ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",

@@ -195,9 +195,3 @@ def test_a_call_with_other_weights() -> None:
     assert len(model.stateless_call(other, still, X, return_losses=True)) == 3
     with pytest.raises(ValueError, match="one value per variable"):
         model.stateless_call(other[:1], still, X)
-
-
-@pytest.mark.parametrize("name", ["ctc_loss", "ctc_decode"])
-def test_sequences_without_alignment_are_refused_by_name(name: str) -> None:
-    with pytest.raises(AttributeError, match="no plan operation does"):
-        getattr(ops, name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import kurve
 from kurve import Input, Sequential, losses, optimizers
 from kurve.engines.reference.losses import LOSSES
 from kurve.layers import Dense
@@ -315,3 +317,23 @@ def test_targets_of_several_outputs(loss: losses.Loss) -> None:
 def test_gaussian_of_far_outliers_stays_finite() -> None:
     value = losses.GaussianNLL()([[1e6]], [[0.0, -200.0]])
     assert np.isfinite(value) and value > 1e17
+
+
+def test_what_needs_a_loss_of_each_row_refuses_one_of_all(tmp_path: Path) -> None:
+    x, y = np.arange(12.0).reshape(6, 2), np.array([0, 0, 1, 1, 2, 2])
+    model = Sequential([Dense(2)])
+    model.compile("adam", losses.Circle())
+    model.fit(x, y, verbose=0)
+    for call in (
+        lambda: model.diagnose(x, y),
+        lambda: kurve.ensemble(model),
+        lambda: kurve.lr_find(model, x, y),
+        lambda: kurve.solvers.lbfgs(model, x, y),
+        lambda: model.fit(x, y, verbose=0, checkpoint=tmp_path / "c"),
+    ):
+        with pytest.raises(NotImplementedError, match=r"rows of a batch|own training"):
+            call()
+    model.save(tmp_path / "m.kurve")
+    again = kurve.models.load_model(tmp_path / "m.kurve")
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert again.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)

@@ -67,6 +67,7 @@ def diagnose(
     from kurve.diagnosis.context import Context
 
     network_of(model).require_one_output("diagnose")
+    network_of(model).refuse_rows_together("diagnose")
     context = Context(model, x, y, validation_data, columns)
     checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
     findings = [finding for check in checks for finding in check(context)]

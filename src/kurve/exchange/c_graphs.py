@@ -34,7 +34,8 @@ def in_rows(exported: ExportedModel) -> ExportedModel:
     def expected(rows: np.ndarray) -> dict[str, np.ndarray]:
         parts = np.split(rows, ends[:-1], axis=1)
         given = zip(parts, inputs.values(), strict=True)
-        xs = tuple(part.reshape(-1, *shape) for part, shape in given)
+        reshaped = (part.reshape(-1, *shape) for part, shape in given)
+        xs = tuple(map(np.ascontiguousarray, reshaped))
         found = exported.expected(xs if len(xs) > 1 else xs[0])  # type: ignore[arg-type]
         return {names[name]: y for name, y in found.items()}
 

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from kurve.formulas import (
+    alignments,
     creation,
     flow,
     functions,
     images,
     nn,
     only_arrays,
-    segments,
-    transforms,
 )
 from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
 
 PUBLIC: dict[str, Callable[..., Any]] = {
     **{name: call for name, call in FUNCTIONS.items() if name != "mask_of"},
     **only_arrays.ONLY_ARRAYS,
+    "ctc_decode": alignments.ctc_decode,
     **{call.__name__: call for call in (*flow.OTHERS, *creation.OTHERS)},
     **{name: FUNCTIONS[name] for name in (*segments.NAMES, *transforms.NAMES)},
     "amax": functions.max,

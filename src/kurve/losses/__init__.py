@@ -67,24 +67,8 @@ if TYPE_CHECKING:
     from kurve.losses.overlap import CosineSimilarity as CosineSimilarity
     from kurve.losses.overlap import Dice as Dice
     from kurve.losses.overlap import Tversky as Tversky
-
-REFUSED = {
-    "CTC": "it sums over all alignments of two sequences step by step, which no "
-    "operation of a plan does",
-    "Circle": "it compares each sample of a batch with every other one, and the "
-    "operations of a plan compute sample by sample",
-}
-"""Keras's losses that Kurve does not have, and why."""
-
-
-def _refused(name: str) -> None:
-    for cls, reason in REFUSED.items():
-        if name in (cls, snake_case(cls)):
-            raise AttributeError(
-                f"[losses] {name} is not supported, because {reason}. "
-                f"Received: {name!r}. Try another loss, such as 'mse'."
-            )
-
+    from kurve.losses.pairs import Circle as Circle
+    from kurve.losses.sequences import CTC as CTC
 
 __getattr__ = Later(
     __name__,
@@ -113,8 +97,9 @@ __getattr__ = Later(
             "sparse_categorical_crossentropy"
         ),
         "overlap": "CosineSimilarity Dice Tversky cosine_similarity dice tversky",
+        "pairs": "Circle circle",
+        "sequences": "CTC ctc",
     },
-    _refused,
 )
 __dir__ = __getattr__.dir
 
@@ -173,11 +158,6 @@ def as_loss(identifier: Any) -> Loss:
         own = registry.known(identifier)
         if own is not None:
             return as_loss(own)
-        if identifier in (*REFUSED, *map(snake_case, REFUSED)):
-            try:
-                _refused(identifier)
-            except AttributeError as error:
-                raise ValueError(str(error)) from None
         raise unknown_name("losses", "loss", identifier, NAMES)
     if callable(identifier):
         from kurve.losses.formulas import FunctionLoss

@@ -55,6 +55,9 @@ class Loss(Rowwise, Entrance):
     """
 
     kind = ""
+    across_rows = False
+    """Whether it compares rows of a batch: no plan computes it, and steps are
+    Python."""
     ignored = ("__call__",)
     instead = "call(y_true, y_pred), or a loss of kurve.losses, such as loss='mse'"
 
@@ -95,6 +98,24 @@ class Loss(Rowwise, Entrance):
         `kurve.ops`, rather than one of the engines' own losses."""
         return type(self).call is not Loss.call
 
+    @property
+    def any_targets(self) -> bool:
+        """Whether its targets may have any shape, as those of a formula of the user's
+        may."""
+        return is_own(type(self))
+
+    @property
+    def targets(self) -> dict[Shape, Shape]:
+        """Of a loss of `any_targets`: the shape of a sample's target for outputs of a
+        shape, where that is known. See `kurve.losses.settling`."""
+        found: dict[Shape, Shape] = vars(self).setdefault("_targets", {})
+        return found
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        if self.any_targets and output_shape in self.targets:
+            return self.targets[output_shape]
+        return super().target_shape(output_shape)
+
     def attrs(self) -> dict[str, Attr]:
         """The parameters of the formula, for the plan."""
         return {}
@@ -124,6 +145,11 @@ class Loss(Rowwise, Entrance):
     def from_config(cls, config: dict[str, Any]) -> Any:
         """The loss with that `get_config`."""
         return cls(**config)
+
+    def fitted(self, y: Any, output_shape: Shape) -> Any:
+        """The targets in the shape of others before them, where they can be; of a loss
+        of `any_targets`."""
+        return y
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         """Refuse targets whose values this loss cannot take."""

@@ -81,6 +81,10 @@ class FunctionLoss(Formula):
         )
         self.function = function
 
+    @property
+    def any_targets(self) -> bool:
+        return True
+
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The user's formula."""
         return self.function(y_true, y_pred)

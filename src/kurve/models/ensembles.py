@@ -63,6 +63,7 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
     """
     check_count("ensemble", "members", members, 1)
     model._network.require_one_output("ensemble")
+    model._network.refuse_rows_together("ensemble")
     model._network.require_compiled("ensemble")
     return Ensemble([clone(model) for _ in range(members)])
 

@@ -273,9 +273,13 @@ class Model(Facade, Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shapes of the outputs for inputs of these shapes, with the batch axis."""
-        several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
-        tensors = [KerasTensor(s) for s in (input_shape if several else [input_shape])]
-        x = tensors if several else tensors[0]
+        x: Any
+        if isinstance(input_shape, dict):
+            x = {name: KerasTensor(shape) for name, shape in input_shape.items()}
+        elif input_shape and isinstance(input_shape[0], (list, tuple)):
+            x = [KerasTensor(shape) for shape in input_shape]
+        else:
+            x = KerasTensor(input_shape)
         self._build_like(x)
         return replaced(inferred(self.run, (x,), {}), lambda tensor: tensor.shape)
 

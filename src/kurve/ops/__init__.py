@@ -20,12 +20,7 @@ _SAME = ("linalg", "nn", "numpy")
 """Submodules of `keras.ops` whose names are all in `keras.ops` too."""
 
 _DERIVATIVES = ("derivatives", "grad", "hessian", "jacobian")
-"""Functions for differentiation."""
-_REFUSED = {
-    "ctc_loss": "it sums step by step over all alignments of two sequences",
-    "ctc_decode": "it searches step by step over alignments of two sequences",
-}
-"""Keras functions that no plan operation computes, and why."""
+"""What a function is differentiated with."""
 
 
 def __getattr__(name: str) -> Any:
@@ -45,12 +40,6 @@ def __getattr__(name: str) -> Any:
     else:
         from kurve.errors import no_attribute
 
-        if name in _REFUSED:
-            raise AttributeError(
-                f"[kurve.ops] {name} is not supported, because {_REFUSED[name]}, which "
-                f"no plan operation does. Received: {name!r}. Try "
-                "categorical_crossentropy on aligned sequences."
-            )
         raise no_attribute("kurve.ops", name, [*public.PUBLIC, *_DERIVATIVES])
     return globals().setdefault(name, found)
 

@@ -62,6 +62,7 @@ def gather(
         )
     if is_model(model):
         network_of(model).require_one_output("make_report")
+        network_of(model).refuse_rows_together("make_report")
     held_out = test_x is not None
     if not held_out:
         test_x, test_y = x, y

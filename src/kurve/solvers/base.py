@@ -124,6 +124,7 @@ def prepare(
             "Try kurve.Sequential([kurve.layers.Dense(1)])."
         )
     network_of(model).require_one_output(where)
+    network_of(model).refuse_rows_together(where)
     loss = model.loss or losses.MeanSquaredError()
     plan = network_of(model).plan
     x, y, weights = _checked(

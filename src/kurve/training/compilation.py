@@ -45,9 +45,11 @@ class Goal:
 
     @property
     def summed(self) -> Goal:
-        """A copy without Python metrics, which engines do not know."""
+        """Without a loss that compares rows, and the metrics that count by themselves,
+        which engines do not know."""
         known = [pair for pair in self.metrics if not pair[0].counts_itself]
-        return Goal(self.loss, self.weight, tuple(known))
+        loss = None if self.loss is None or self.loss.across_rows else self.loss
+        return Goal(loss, self.weight, tuple(known))
 
     def resolved(self, shape: tuple[int, ...]) -> list[RowMetric]:
         """The metrics, with "accuracy" resolved for the output."""
@@ -196,6 +198,20 @@ class Compilation:
         """Whether a metric is computed in Python."""
         given = [*flatten(self.metrics or []), *flatten(self.weighted_metrics or [])]
         return any(metric is not None and metric.counts_itself for metric in given)
+
+    @property
+    def across_rows(self) -> list[Loss]:
+        """The losses that compare rows of a batch."""
+        return [loss for loss in flatten(self.loss) if loss and loss.across_rows]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether it is not known yet how a loss takes its targets."""
+        found = [loss for loss in flatten(self.loss) if loss is not None]
+        return any(
+            loss.any_targets and not (loss.across_rows or loss.targets)
+            for loss in found
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle Kurve's engines by name."""

@@ -283,7 +283,18 @@ class DataCheck:
         if y is None and goal.rule.name == "nothing":
             return np.zeros((rows, *shape), np.float32)
         if type(y) is not np.ndarray:
-            y = one_array(where, "y", self.outputs.single(y), None, rows)
+            names = self.outputs.names
+            if isinstance(y, Mapping) and len(names) == 1 and set(y) == {*names}:
+                y = y[names[0]]
+            y = one_array(where, "y", y, None, rows)
+        if goal.loss is not None and goal.loss.any_targets:
+            y = self.network.settle(goal.loss, y, shape)
+        if goal.loss is not None and goal.loss.across_rows:
+            raise NotImplementedError(
+                f"[{where}] the loss {goal.loss.name!r} compares rows of a batch, "
+                "which no plan of an engine does. Received: a model that was compiled "
+                "with it. Try model.fit or model.evaluate, whose steps are Python then."
+            )
         return data.as_targets(where, y, goal.rule, shape)
 
     def _targets(

@@ -137,7 +137,7 @@ class TrainingLoop:
     def _program_for(self, inputs: Sequence[np.ndarray]) -> Program:
         """The program for inputs with these shapes."""
         network = self.model._network
-        if network.has_open_sizes:
+        if network.has_open_sizes or not network.is_ready:
             network.adapt_to([x.shape[1:] for x in inputs])
             self.program = network.program()
         return self.program

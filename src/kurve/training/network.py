@@ -22,7 +22,7 @@ from kurve.kinds import OPERATIONS, TRAINING_ONLY
 from kurve.legacy.logs import Logs
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
-from kurve.plan import Head, Plan
+from kurve.plan import Head, Plan, Shape
 from kurve.training.compilation import Compilation, Goal, Goals
 from kurve.training.layout import Layout
 from kurve.training.parts import Parts
@@ -48,7 +48,8 @@ class Network(Layout):
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
-        # For direct calls: what a plan was made for, and `plan_by_hand`.
+        self._is_partial = False  # whether the program lacks a loss
+        # For calls by hand: what a plan was made for, and `plan_by_hand`.
         self._by_hand: list[tuple[Plan, Any, Any]] = []
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
@@ -127,6 +128,16 @@ class Network(Layout):
             )
         return self.compilation
 
+    def settle(self, loss: Loss, y: Any, output: Shape) -> Any:
+        """Targets for a loss that takes any, once it is known how it takes these."""
+        from kurve.losses.settling import settle
+
+        y = loss.fitted(y, output)
+        if output not in loss.targets:
+            settle(loss, np.shape(y)[1:], output)
+            self._program = None
+        return y
+
     def require_loss(self, where: str) -> None:
         """Refuse a built model without anything to minimize.
 
@@ -153,6 +164,20 @@ class Network(Layout):
                 f"[{where}] the model must have one input and one output. Received: "
                 f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}. "
                 "Try fit, or a model with one of each."
+            )
+
+    def refuse_rows_together(self, where: str) -> None:
+        """Refuse a loss that compares rows, where the engine's own step is needed.
+
+        Raises:
+            NotImplementedError: there is one.
+        """
+        if self.compilation is not None and self.compilation.across_rows:
+            name = self.compilation.across_rows[0].name
+            raise NotImplementedError(
+                f"[{where}] it needs a loss of each row by itself. Received: the loss "
+                f"{name!r}, which compares rows of a batch. Try fit and evaluate, or "
+                "compile with another loss, such as 'mse'."
             )
 
     def values(
@@ -201,17 +226,25 @@ class Network(Layout):
         """Whether `program()` is compiled already."""
         return self._program is not None
 
-    def program(self) -> Program:
-        """The plan with loss, metrics and optimizer, compiled by the engine."""
-        if self._program is None:
+    def program(self, training: bool = True) -> Program:
+        """The plan with loss, metrics and optimizer, compiled by the engine.
+
+        Args:
+            training: False for predictions, which need no loss: one of the user that
+                only data can tell how to compute is left out then.
+        """
+        if self._program is None or (training and self._is_partial):
             assert self.plan is not None
             plan = self.plan
+            self._is_partial = False
             if self.compilation is not None:
                 goals: Sequence[Goal] = self.goals
                 pairs = zip(goals, plan.heads, strict=True)
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
                 self.metrics = [metric for each in resolved for metric in each]
                 goals = [goal.summed for goal in self.goals]
+                if not training and self.compilation.unsettled:
+                    goals = self._predicting(goals)
                 resolved = [
                     [metric for metric in each if not metric.counts_itself]
                     for each in resolved
@@ -225,6 +258,22 @@ class Network(Layout):
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program
+
+    def _predicting(self, goals: Sequence[Goal]) -> list[Goal]:
+        """The goals without the losses that data must settle first."""
+        from kurve.losses.settling import is_row_by_row
+
+        assert self.plan is not None
+        found = []
+        for goal, head in zip(goals, self.plan.heads, strict=True):
+            loss = goal.loss
+            if loss is not None and loss.any_targets and not loss.targets:
+                target = loss.target_shape(head.shape)
+                if not is_row_by_row(loss, target, head.shape):
+                    goal = Goal(None, goal.weight, goal.metrics)
+                    self._is_partial = True
+            found.append(goal)
+        return found
 
     def with_losses(
         self,

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,12 +24,14 @@ STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics"
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether a model, or a user's class, overrides a step, or was compiled with a
-    custom metric."""
+    """Whether a model, or a class of the user, overrides a step, or has been compiled
+    with a metric that is the user's, or a loss that compares rows of a batch."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
         compilation = model._network.compilation
-        if compilation is not None and compilation.has_own_metrics:
+        if compilation is not None and (
+            compilation.has_own_metrics or compilation.across_rows
+        ):
             return True
         if model._network.as_written and list(metrics_in(model._network.layers)):
             return True
@@ -43,9 +47,37 @@ def refuse_own_steps(where: str, model: Any) -> None:
     """Refuse a model whose custom steps would not be called."""
     if has_own_steps(model):
         raise NotImplementedError(
-            f"[{where}] it uses the built-in training step. Received: a model with a "
-            f"custom step or metric, {type(model).__name__}. Try model.fit."
+            f"[{where}] it trains with the engine's own step. Received: a model with a "
+            "step or a metric of its own, or a loss that compares rows of a batch, "
+            f"{type(model).__name__}. Try model.fit."
         )
+
+
+def settled(model: Any, x: Any, y: Any) -> Any:
+    """x, once it is known how losses of the user take such data; where it gives batches
+    one after the other, with the first one in front again."""
+    from kurve.training.feeds import is_dataset, is_source
+    from kurve.training.inputs import DataCheck
+    from kurve.training.streams import END, unpacked
+
+    network = model._network
+    compilation = network.compilation
+    if compilation is None or not compilation.unsettled or has_own_steps(model):
+        return x
+    data = x, y
+    if is_source(x):
+        if is_dataset(x):
+            first = x[0]
+        else:
+            first = next(iter(x), END)
+            x = itertools.chain((first,), x) if isinstance(x, Iterator) else x
+        if first is END:
+            return iter(())
+        with contextlib.suppress(TypeError):
+            data = unpacked("fit", first)[:2]
+    with contextlib.suppress(Exception):  # who uses the data says what is wrong
+        DataCheck("fit", network)(*data)
+    return x
 
 
 def train_step(model: Trainer, data: Any) -> dict[str, Any]:

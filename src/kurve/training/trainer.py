@@ -43,7 +43,7 @@ from kurve.training.inputs import (
 )
 from kurve.training.loop import TrainingLoop
 from kurve.training.predicting import predict_batches, predict_rows, structured
-from kurve.training.steps import has_own_steps
+from kurve.training.steps import has_own_steps, settled
 from kurve.training.trainable import Trainable
 
 
@@ -147,6 +147,7 @@ class Trainer(Trainable):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
+        x = settled(self, x, y)
         given = (
             x,
             y,
@@ -200,6 +201,7 @@ class Trainer(Trainable):
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
+        x = settled(self, x, y)
         if has_own_steps(self):
             from kurve.training.own import evaluate
 
@@ -318,9 +320,8 @@ class Trainer(Trainable):
             else:
                 x = check_inputs("predict", network, x)
             in_one = not (verbose or callbacks or batch_size or steps)
-            plan = network.plan
-            if in_one and plan is not None and not (plan.rows or plan.is_python):
-                y = self._ready_program().predict(self._state_to_predict(), x)
+            if in_one and (plan := network.plan) is not None and plan.rows is None:
+                y = self._ready_program(False).predict(self._state_to_predict(), x)
             else:
                 y = predict_rows(self, x, batch_size, steps, verbose, callbacks)
             check_still_readable(self, "predict", lock)
@@ -331,7 +332,7 @@ class Trainer(Trainable):
     def _outputs(self, x: Any) -> Any:
         """The outputs for checked x, as the engine gives them."""
         self._build_for(x)
-        return self._ready_program().predict(self._state_to_predict(), x)
+        return self._ready_program(False).predict(self._state_to_predict(), x)
 
     drawn: int
     """How often it has drawn random numbers."""
@@ -367,6 +368,7 @@ class Trainer(Trainable):
             named by `metrics_names`. All are of this batch alone.
         """
         self._network.require_compiled("train_on_batch")
+        settled(self, x, y)
         if has_own_steps(self):
             from kurve.training.own import on_batch
 
@@ -410,6 +412,7 @@ class Trainer(Trainable):
             sample_weight: (n,), or None; or one for each output.
             return_dict: whether to return the values by name.
         """
+        settled(self, x, y)
         if has_own_steps(self):
             from kurve.training.own import on_batch
 
@@ -589,7 +592,7 @@ class Trainer(Trainable):
     def _build_from(self, x: Any) -> None:
         build_for(self, Data(x, None, None).shapes)
 
-    def _ready_program(self) -> Program:
+    def _ready_program(self, training: bool = True) -> Program:
         """The network's program. Methods that it would never call are refused when it
         is compiled."""
         if not self._network.is_ready:
@@ -597,7 +600,7 @@ class Trainer(Trainable):
         if self._network.rows is not None:  # its states will move
             self._network.require_built("predict")
             self._network.claim_shared()
-        return self._network.program()
+        return self._network.program(training)
 
     def _returned(self, logs: dict[str, float], return_dict: bool) -> Any:
         """The result of `evaluate` and the others; a list is in `compile`'s order."""

@@ -43,6 +43,13 @@ def branches() -> Any:
     return kurve.Model({"a": a, "b": b}, [first, layers.Dense(1)(joined), x])
 
 
+def two_inputs() -> Any:
+    """Rows of two inputs lie beside each other."""
+    a, b = kurve.Input((3,)), kurve.Input((4,))
+    h = layers.Concatenate()([layers.Dense(5, "tanh")(a), layers.Dense(5)(b)])
+    return kurve.Model([a, b], layers.Dense(1)(h))
+
+
 def formulas() -> Any:
     """Functions that move, join and reduce."""
     x = kurve.Input((4, 6))
@@ -119,6 +126,7 @@ def inputs() -> Any:
 
 MODELS: list[Callable[[], Any]] = [
     branches,
+    two_inputs,
     formulas,
     own,
     images,
@@ -167,7 +175,7 @@ def test_predictions(make: Callable[[], Any], tmp_path: Path) -> None:
     )
     scale = np.maximum(1.0, np.abs(y).max())
     np.testing.assert_allclose(found / scale, y / scale, atol=1e-6, rtol=0)
-    if make in (branches, words):
+    if make in (branches, two_inputs, words):
         test = compiled(tmp_path / "net.c", "-DNET_SELF_TEST")
         subprocess.run([str(test)], check=True, timeout=60, capture_output=True)
 

@@ -18,6 +18,7 @@ from kurve.engines.reference import (
     batch,
     convolution,
     convolution3d,
+    ctc,
     images,
     joining,
     maps,
@@ -260,6 +261,7 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "gru": (recurrence.gru_forward, recurrence.gru_backward),
     "simple_rnn": recurrence.SIMPLE_RNN,
     "masked_batch_normalization": (scaling.masked_forward, scaling.masked_backward),
+    "ctc": (ctc.ctc_forward, ctc.ctc_backward),
     "keep_states": (states.keep_forward, states.keep_backward),
     "python": (python.python_forward, python.python_backward),
 }

@@ -1,0 +1,66 @@
+"""How a loss that takes any targets, such as one of the user, takes some: row by row,
+in operations of a plan, or all rows of a batch together, in a step of Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kurve.plan import Shape
+
+if TYPE_CHECKING:
+    from kurve.losses.base import Loss
+
+TRIAL_ROWS = (97, 32)
+"""Numbers of rows that a loss is tried on: one that is no other size, so that nothing
+broadcasts by chance, and one that formulas for batches of a fixed size may know."""
+
+
+def settle(loss: Loss, target: Shape, output: Shape) -> None:
+    """Find out how a loss takes targets of this shape for outputs of that shape, and
+    let it remember that. Of a loss that takes them in neither way nothing is known: who
+    uses it says what is wrong.
+
+    Args:
+        target, output: of one sample.
+    """
+    if loss.across_rows or output in loss.targets:
+        return
+    if output in ((*target, 1), target) or target == (*output, 1):
+        target = output
+    if is_row_by_row(loss, target, output):
+        loss.targets[output] = target
+    elif any(_takes(loss, rows, target, output) for rows in TRIAL_ROWS):
+        loss.across_rows = True
+
+
+def is_row_by_row(loss: Loss, target: Shape, output: Shape) -> bool:
+    """Whether operations of a plan can compute it."""
+    from kurve.formulas.graph import Graph
+
+    graph = Graph([output], [target])
+    try:
+        with graph.tracing():
+            loss.traced(*graph.targets, *graph.inputs)
+    except Exception:
+        return False
+    return True
+
+
+def _takes(loss: Loss, rows: int, target: Shape, output: Shape) -> bool:
+    """Whether it gives numbers, with a gradient, for a batch of that many rows."""
+    from kurve.formulas import functions as ops
+    from kurve.gradients import GradientTape
+
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, (rows, *target)).astype(np.float32)
+    p = generator.uniform(0.1, 0.9, (rows, *output)).astype(np.float32)
+    x = ops.convert_to_tensor(p)
+    try:
+        with GradientTape() as tape, np.errstate(all="ignore"):
+            tape.watch(x)
+            value = loss(ops.convert_to_tensor(y), x)
+        return tape.gradient(value, x) is not None
+    except Exception:
+        return False

@@ -253,8 +253,11 @@ def test_a_model_without_a_call() -> None:
     [
         (lambda m: m.fit(X, Y[:5], verbose=0), "the same number of rows"),
         (lambda m: m.fit(np.array(["a"]), Y, verbose=0), "must hold numbers"),
-        (lambda m: m.fit(X, Y, checkpoint="c", verbose=0), "checkpoints need"),
-        (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "built-in training step"),
+        (
+            lambda m: m.fit(iter([(X, Y)]), checkpoint="c", verbose=0),
+            "checkpoints need",
+        ),
+        (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "engine's own step"),
         (lambda m: m.optimizer.build([]), "the variables must be given"),
         (lambda m: m.optimizer.apply([1.0], [X]), "applied to variables"),
     ],
@@ -371,3 +374,77 @@ def test_a_compiled_step_has_the_history_of_the_one_as_written(
     for a, b in zip(weights, others, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(tested, expected, rtol=1e-5)
+
+
+def test_own_steps_of_predict() -> None:
+    class Twice(kurve.Model):
+        seen = 0
+
+        def predict_step(self, data: Any) -> Any:
+            x, _, _ = kurve.utils.unpack_x_y_sample_weight(data)
+            self.seen += 1
+            y = self(x, training=False)
+            return {"y": y, "more": [y * 2.0]}
+
+    model = make(Twice)
+    found = model.predict(X, verbose=0)
+    assert found["y"].shape == (70, 1) and model.seen == 3
+    assert np.allclose(found["more"][0], 2.0 * found["y"])
+    assert np.array_equal(found["y"], model(X))
+    assert np.array_equal(model.predict_on_batch(X)["y"], found["y"])
+    batches = model.predict(iter([(X[:9], Y[:9]), (X[9:12], Y[9:12])]), verbose=0)
+    assert np.array_equal(batches["y"], found["y"][:12])
+    model.predict_step = lambda data: 1.0
+    with pytest.raises(ValueError, match="a row for each sample"):
+        model.predict(X, verbose=0)
+
+
+def test_own_functions_take_several_batches() -> None:
+    class Pairs(Stepping):
+        def make_train_function(self, force: bool = False) -> Any:
+            if self.train_function is None or force:
+
+                def two(batches: Any) -> Any:
+                    self.train_step(next(batches))
+                    return self.train_step(next(batches))
+
+                self.train_function = two
+            return self.train_function
+
+    class Recorder(kurve.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            ends.append(batch)
+
+    ends: list[int] = []
+    one, two = make(Pairs), make(Stepping)
+    given = {"batch_size": 20, "epochs": 2, "verbose": 0}
+    first = one.fit(X, Y, **given, callbacks=[Recorder()]).history
+    assert ends == [1, 3, 1, 3]
+    second = two.fit(X, Y, **given).history
+    assert np.allclose(first["loss"], second["loss"], rtol=1e-4)
+    assert one.optimizer.iterations == two.optimizer.iterations == 8
+    plain = make(kurve.Model)
+    function = plain.make_train_function()
+    assert plain.make_train_function() is plain.train_function is function
+    assert set(function(iter([(X, Y)]))) == {"loss", "mae"}
+    assert plain.make_predict_function()(iter([X])).shape == (70, 1)
+    plain.predict_function = lambda batches: np.zeros((len(next(batches)), 1))
+    assert not plain.predict(X, verbose=0).any()
+    plain.compile("sgd", "mse")
+    assert plain.train_function is None and plain.predict(X, verbose=0).any()
+    plain.train_function = lambda batches: {"loss": 1.0}
+    with pytest.raises(RuntimeError, match="must take batches"):
+        plain.fit(X, Y, verbose=0)
+
+
+def test_metrics_of_rows_with_computed_targets() -> None:
+    class Real(kurve.Model):
+        def test_step(self, data: Any) -> dict[str, Any]:
+            found = self(data[0], training=False)
+            self.rate.update_state(ops.ones_like(found), found)
+            return {"rate": self.rate.result()}
+
+    model = make(Real)
+    model.rate = kurve.metrics.BinaryAccuracy()
+    rates = [model.evaluate(X, Y, verbose=0) for _ in range(4)]
+    assert rates == [np.mean(model.predict(X, verbose=0) > 0.5)] * 4

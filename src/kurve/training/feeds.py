@@ -93,10 +93,10 @@ class ArrayFeed(Feed):
     def described(self) -> dict[str, Any]:
         data = self.data
         return {
-            "x": _hash(data.x),
-            "y": _hash(data.y),
-            "weights": _hash(data.weights),
-            "batches": _hash(data.bounds),
+            "x": hashed(data.x),
+            "y": hashed(data.y),
+            "weights": hashed(data.weights),
+            "batches": hashed(data.bounds),
         }
 
     def permuted_from(self, first_step: int, seed: int) -> None:
@@ -127,12 +127,12 @@ def is_source(x: Any) -> bool:
     return isinstance(x, Iterable) and not is_data
 
 
-def _hash(part: Any) -> Any:
-    """Shape, dtype and SHA-256 of an array in C order, or of each in a tuple."""
+def hashed(part: Any) -> Any:
+    """Shape, dtype and SHA-256 of an array in C order; of a tuple, of each."""
     if part is None:
         return None
     if isinstance(part, tuple):
-        return [_hash(one) for one in part]
+        return [hashed(one) for one in part]
     import hashlib  # only checkpoints need it
 
     return {

@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from kurve.metrics import Metric
     from kurve.training.trainer import Trainer
 
-STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "metrics")
-"""Methods that, if overridden, make a model train in Python."""
+STEPS = (
+    "train_step",
+    "test_step",
+    "make_train_function",
+    "make_test_function",
+    "compute_loss",
+    "compute_metrics",
+    "metrics",
+)
+"""What makes a model train in Python if a subclass has it."""
 
 
 def has_own_steps(model: Any) -> bool:
@@ -36,7 +44,77 @@ def has_own_steps(model: Any) -> bool:
         if model._network.as_written and list(metrics_in(model._network.layers)):
             return True
         places.append(vars(model))
+        if function_of(model, "train") or function_of(model, "test"):
+            return True
     return any(name in place for place in places for name in STEPS)
+
+
+class StepOfIterator:
+    """What `make_train_function` and the others make: the step, with the next batch of
+    an iterator.
+
+    Args:
+        model, kind: of which model; "train", "test" or "predict".
+    """
+
+    def __init__(self, model: Any, kind: str) -> None:
+        self.model, self.kind = model, kind
+
+    def __call__(self, iterator: Iterator[Any]) -> Any:
+        from kurve.training.own import compiled_step
+
+        return compiled_step(self.model, f"{self.kind}_step")(next(iterator))
+
+
+def make_function(model: Any, kind: str, force: bool) -> Any:
+    """The function of a model for steps of that kind; a new one if there is none."""
+    name = f"{kind}_function"
+    if getattr(model, name) is None or force:
+        setattr(model, name, StepOfIterator(model, kind))
+    return getattr(model, name)
+
+
+def function_of(model: Any, kind: str) -> Any:
+    """The user's own function for steps of that kind, or None."""
+    found = vars(model).get(f"{kind}_function")
+    return None if isinstance(found, StepOfIterator) else found
+
+
+def made_function(model: Any, kind: str) -> Any:
+    """The same, of models that make it only when they are asked."""
+    name = f"make_{kind}_function"
+    is_base = getattr(getattr(type(model), name), "__module__", "").startswith("kurve.")
+    if is_base and name not in vars(model):
+        return function_of(model, kind)
+    made = getattr(model, name)()
+    made = made if callable(made) else getattr(model, f"{kind}_function")
+    return None if isinstance(made, StepOfIterator) else made
+
+
+class Ahead(Iterator[Any]):
+    """An iterator that knows whether there is a next batch.
+
+    taken: how many it has given
+    """
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches, self._next, self.taken = batches, _NONE, 0
+
+    @property
+    def has_next(self) -> bool:
+        if self._next is _NONE:
+            self._next = next(self._batches, _NONE)
+        return self._next is not _NONE
+
+    def __next__(self) -> Any:
+        if not self.has_next:
+            raise StopIteration
+        batch, self._next = self._next, _NONE
+        self.taken += 1
+        return batch
+
+
+_NONE: Any = object()
 
 
 def _classes(model: Any) -> tuple[type, ...]:
@@ -256,7 +334,10 @@ def _attributes(model: Any) -> Iterator[Any]:
 def metrics_result(model: Trainer) -> dict[str, Any]:
     """Name and value of each metric."""
     found: dict[str, Any] = {}
-    for metric in model.metrics:
+    metrics = list(model.metrics)
+    if model._tracker is not None and not has_own_steps(model):
+        metrics.insert(0, model._tracker)  # of a step that was called by hand
+    for metric in metrics:
         value = metric.result()
         if isinstance(value, Mapping):
             found.update(value)

@@ -26,17 +26,16 @@ class Trainable:
     ignored: tuple[str, ...] = (
         "call",
         "__call__",
-        "predict_step",
-        "make_train_function",
-        "make_test_function",
-        "make_predict_function",
-        "train_function",
-        "test_function",
-        "predict_function",
         "compute_output_shape",
         "compute_output_spec",
     )
-    instead = "train_step, test_step, or callbacks"
+    instead = "train_step, test_step, predict_step, or callbacks"
+
+    train_function: Any = None
+    test_function: Any = None
+    predict_function: Any = None
+    """What `make_train_function` and the others have made: from an iterator of batches,
+    one or several steps. `compile` sets them to None."""
 
     name: str
     stop_training: bool
@@ -197,7 +196,6 @@ class Trainable:
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        self.run_eagerly = bool(run_eagerly)
         if optimizer is None:
             raise TypeError(
                 "[compile] an optimizer is needed. Received: optimizer=None. "
@@ -217,3 +215,5 @@ class Trainable:
                 int(steps_per_execution),
             )
         )
+        self.run_eagerly = bool(run_eagerly)
+        self.train_function = self.test_function = self.predict_function = None

@@ -43,7 +43,7 @@ from kurve.training.inputs import (
 )
 from kurve.training.loop import TrainingLoop
 from kurve.training.predicting import predict_batches, predict_rows, structured
-from kurve.training.steps import has_own_steps, settled
+from kurve.training.steps import function_of, has_own_steps
 from kurve.training.trainable import Trainable
 
 
@@ -169,7 +169,7 @@ class Trainer(Trainable):
         if has_own_steps(self):
             from kurve.training.own import fit
 
-            return fit(self, *given, checkpoint)
+            return fit(self, *given, checkpoint, checkpoint_freq)
         run = fit_steps(
             self, *given, checkpoint=checkpoint, checkpoint_freq=checkpoint_freq
         )
@@ -293,6 +293,24 @@ class Trainer(Trainable):
             if unknown:
                 given = (self, x, batch_size, verbose, steps, callbacks)
                 return again(Trainer.predict, given, dict(unknown))
+            if _predicts_by_itself(self):
+                from kurve.training.own import predict
+
+                return predict(self, x, batch_size, verbose, steps, callbacks)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
+        return self._predicted(x, batch_size, verbose, steps, callbacks)
+
+    def _predicted(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = 0,
+        steps: int | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
+    ) -> Any:
+        """`predict` by the engine."""
+        try:
             lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
             network = self._network
@@ -372,7 +390,7 @@ class Trainer(Trainable):
         if has_own_steps(self):
             from kurve.training.own import on_batch
 
-            return on_batch(self.train_step, x, y, sample_weight, return_dict)
+            return on_batch(self, "train", x, y, sample_weight, return_dict)
         return self._train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     @exclusive("train_on_batch")
@@ -416,7 +434,7 @@ class Trainer(Trainable):
         if has_own_steps(self):
             from kurve.training.own import on_batch
 
-            return on_batch(self.test_step, x, y, sample_weight, return_dict)
+            return on_batch(self, "test", x, y, sample_weight, return_dict)
         return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any = None, **unknown: Never) -> Any:
@@ -429,7 +447,9 @@ class Trainer(Trainable):
         try:
             if unknown:
                 raise unknown_argument(type(self).predict_on_batch, next(iter(unknown)))
-            return replaced(self.predict(x, verbose=0), result)
+            if _predicts_by_itself(self):
+                return self.predict(x, ONE_BATCH, verbose=0)
+            return replaced(self._predicted(x), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
@@ -456,7 +476,7 @@ class Trainer(Trainable):
                 from kurve.training.calls import call_by_hand
 
                 return call_by_hand(self, x, bool(training))
-            return replaced(self.predict(x, verbose=0), result)
+            return replaced(self._predicted(x), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
@@ -511,6 +531,50 @@ class Trainer(Trainable):
         from kurve.training import steps
 
         return steps.test_step(self, data)
+
+    @entry
+    def predict_step(self, data: Any) -> Any:
+        """The outputs for a batch. A subclass may override it: `predict` then calls it
+        for each batch, and joins what it gives.
+
+        Args:
+            data: x, (x, y) or (x, y, sample_weight).
+        """
+        from kurve.utils import unpack_x_y_sample_weight
+
+        return self(unpack_x_y_sample_weight(data)[0], training=False)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """What `fit` calls with an iterator of batches: it takes the next one, and
+        gives what `train_step` does. A subclass may override it, to take several for a
+        step; it is kept as `train_function`.
+
+        Args:
+            force: whether to make another one if there is one.
+        """
+        from kurve.training.steps import make_function
+
+        return make_function(self, "train", force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """The same for `evaluate` and `test_step`.
+
+        Args:
+            force: whether to make another one if there is one.
+        """
+        from kurve.training.steps import make_function
+
+        return make_function(self, "test", force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """The same for `predict` and `predict_step`.
+
+        Args:
+            force: whether to make another one if there is one.
+        """
+        from kurve.training.steps import make_function
+
+        return make_function(self, "predict", force)
 
     @entry
     def compute_loss(
@@ -608,3 +672,19 @@ class Trainer(Trainable):
             return logs
         values = [logs[name] for name in self.metrics_names]
         return values[0] if len(values) == 1 else values
+
+
+def _predicts_by_itself(model: Any) -> bool:
+    """Whether a model has a step of its own for `predict`."""
+    cls, given = type(model), vars(model)
+    return (
+        cls.predict_step is not Trainer.predict_step
+        or cls.make_predict_function is not Trainer.make_predict_function
+        or (
+            not _PREDICTING.isdisjoint(given)
+            and ("predict_step" in given or function_of(model, "predict") is not None)
+        )
+    )
+
+
+_PREDICTING = frozenset(("predict_step", "predict_function"))

@@ -2,8 +2,9 @@
 
 * `progress`: progress of a fit, and the no-op checkpointer.
 * `checkpointer`: when a checkpoint is due, what it contains, and how a fit resumes.
-* `identity`: what must match between a call and its checkpoint.
-* `folder`: the lock, and the two files written alternately.
+* `own`: the same of a fit whose steps are Python.
+* `identity`: what a call must have in common with the one that wrote the checkpoint.
+* `folder`: the lock, and the two files that are written in turn.
 * `values`: the states of callbacks, as JSON and tensors.
 * `signals`: SIGTERM and Ctrl-C wait for the end of a step.
 """

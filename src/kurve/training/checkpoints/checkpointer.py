@@ -35,6 +35,7 @@ from kurve.training.checkpoints.signals import Signals
 from kurve.training.checkpoints.values import decode, encode
 
 if TYPE_CHECKING:
+    from kurve.optimizers import Optimizer
     from kurve.training.loop import FitConfig
     from kurve.training.trainer import Trainer
 
@@ -77,7 +78,7 @@ class Checkpointer(NullCheckpointer):
             else SharedFolder(options.backup_dir, generations, group)
         )
         self.signals = Signals(lambda: hooks.calling)
-        super().__init__(self.state.step)
+        super().__init__(self._step)
         self._contexts = ExitStack()
         self._identity: dict[str, Any] = {}
         self._found: Content | None = None
@@ -86,9 +87,47 @@ class Checkpointer(NullCheckpointer):
         self._requested, self._requested_at = 0, 0.0
         self._pace = 0.0
 
+    # ---------------------------------------------------------------- the state
+
     @property
     def state(self) -> State:
         return self.model._network.require_built("fit")[1]
+
+    @property
+    def _step(self) -> int:
+        """How many updates have been done."""
+        return self.state.step
+
+    def _vectors(self) -> dict[str, np.ndarray]:
+        """The numbers that training changes, by name."""
+        names = "params", "buffers", "slots", "scalars"
+        return {name: getattr(self.state, name) for name in names}
+
+    def _facts(self) -> dict[str, Any]:
+        """What else the state is, as JSON."""
+        return {"seed": self.state.seed, "step": self.state.step}
+
+    def _described(self, config: FitConfig) -> dict[str, Any]:
+        """What the call must have in common with the one that wrote the checkpoint."""
+        network, names = self.model._network, {}
+        if len(network.output_names) > 1:  # in the history too
+            names = {"names in logs": network.goals.log_names.in_order}
+        return {
+            **identity(
+                network.program().plan,
+                network.chosen_engine().name,
+                config.data,
+                config.validation,
+                {
+                    "steps": config.data.steps,
+                    "shuffle": config.shuffle,
+                    "initial_epoch": config.initial_epoch,
+                    "validation_freq": config.validation_freq,
+                },
+                self.callbacks,
+            ),
+            **names,
+        }
 
     def __enter__(self) -> Checkpointer:
         self._contexts.enter_context(self.folder)
@@ -105,25 +144,8 @@ class Checkpointer(NullCheckpointer):
     # ---------------------------------------------------------------- resuming
 
     def validate(self, config: FitConfig) -> None:
-        names = {}
-        if len(self.model._network.output_names) > 1:  # in the history too
-            goals = self.model._network.goals
-            names = {"names in logs": goals.log_names.in_order}
         self._identity = {
-            **identity(
-                self.model._network.program().plan,
-                self.model._network.chosen_engine().name,
-                config.data,
-                config.validation,
-                {
-                    "steps": config.data.steps,
-                    "shuffle": config.shuffle,
-                    "initial_epoch": config.initial_epoch,
-                    "validation_freq": config.validation_freq,
-                },
-                self.callbacks,
-            ),
-            **names,
+            **self._described(config),
             "learning rate": self._learning_rate(),
         }
         self._found = self.folder.newest()
@@ -216,7 +238,7 @@ class Checkpointer(NullCheckpointer):
             self._found = None
             if self.hooks.params.get("verbose"):
                 print(self._message(progress))
-        self._saved_at, self._saved_step = time.perf_counter(), self.state.step
+        self._saved_at, self._saved_step = time.perf_counter(), self._step
         return progress
 
     def _progress(
@@ -233,24 +255,27 @@ class Checkpointer(NullCheckpointer):
             tested=int(position["tested"]),
             stopped=bool(position["stopped"]),
         )
-        state = self.state
-        for name in ("params", "buffers", "slots", "scalars"):
-            have, want = tensors[name].shape, getattr(state, name).shape
+        self._check_shapes(tensors)
+        return progress
+
+    def _check_shapes(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Refuse numbers of another model."""
+        for name, array in self._vectors().items():
+            have, want = tensors[name].shape, array.shape
             if have != want:
                 raise ValueError(f"{name} has shape {have}, the model's {want}")
-        return progress
 
     def _restore_state(
         self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
     ) -> None:
         model, state = self.model, self.state
         seed, step = int(info["seed"]), int(info["step"])
-        rate = self._rate_from(info["learning_rate"])
+        assert model.optimizer is not None
+        rate = self._rate_from(info["learning_rate"], model.optimizer)
         for name in ("params", "buffers", "slots", "scalars"):
             getattr(state, name)[...] = tensors[name]
         model._network.seed, state.step = seed, step
         model.stop_training = bool(info["stop_training"])
-        assert model.optimizer is not None
         if rate is not None:
             model.optimizer.learning_rate = rate
 
@@ -266,7 +291,7 @@ class Checkpointer(NullCheckpointer):
     def steps_until_next(self, left: int) -> int:
         count = max(1, int(self._pace * POLL_SECONDS))
         if self._freq_is_steps:
-            count = min(count, self._saved_step + self._freq - self.state.step)
+            count = min(count, self._saved_step + self._freq - self._step)
         self._requested = max(1, min(count, left))
         self._requested_at = time.perf_counter()
         return self._requested
@@ -291,8 +316,8 @@ class Checkpointer(NullCheckpointer):
         if self.options.delete_checkpoint:
             return
         info, tensors = self._content(progress)
-        assert self.model.optimizer is not None
-        changes = self.model.optimizer.use_ema
+        optimizer = self.model.optimizer
+        changes = optimizer is None or optimizer.use_ema
         if changes or any(overrides(c, "on_train_end") for c in self.callbacks):
             tensors = {name: tensor.copy() for name, tensor in tensors.items()}
         self._last = info, tensors
@@ -314,9 +339,9 @@ class Checkpointer(NullCheckpointer):
             encode(c.get_state(), f"finished/{i}", after)
             for i, c in enumerate(self.callbacks)
         ]
-        for name in ("params", "buffers"):
-            if not np.array_equal(tensors[name], getattr(self.state, name)):
-                after[name] = getattr(self.state, name)
+        for name, array in self._vectors().items():
+            if not np.array_equal(tensors[name], array):
+                after[name] = array
         tensors |= {f"finished/{name}": array for name, array in after.items()}
         content = {**info, "finished": {"callbacks": callbacks}}, tensors
         self._try_to_write(lambda: content, start)
@@ -338,7 +363,7 @@ class Checkpointer(NullCheckpointer):
             return not progress.started
         if freq is False:
             return False
-        return bool(self.state.step - self._saved_step >= self._freq)
+        return bool(self._step - self._saved_step >= self._freq)
 
     # ---------------------------------------------------------------- writing
 
@@ -351,7 +376,7 @@ class Checkpointer(NullCheckpointer):
         try:
             self._write(make(), start)
         except (OSError, TypeError, ValueError) as error:
-            self._saved_at, self._saved_step = time.perf_counter(), self.state.step
+            self._saved_at, self._saved_step = time.perf_counter(), self._step
             self._cost = self._saved_at - start
             warn(
                 f"[fit] no checkpoint could be written to {self.folder.path!r}: "
@@ -362,16 +387,13 @@ class Checkpointer(NullCheckpointer):
     def _write(self, content: Content, start: float) -> None:
         """Write a checkpoint; `start` is the time when work on it started."""
         self.folder.write(*content)
-        self._saved_at, self._saved_step = time.perf_counter(), self.state.step
+        self._saved_at, self._saved_step = time.perf_counter(), self._step
         self._cost = self._saved_at - start
 
     def _content(self, progress: TrainingProgress) -> Content:
-        state, model = self.state, self.model
+        model = self.model
         tensors = {
-            "params": state.params,
-            "buffers": state.buffers,
-            "slots": state.slots,
-            "scalars": state.scalars,
+            **self._vectors(),
             "totals": progress.totals,
             "test_totals": progress.test_totals,
         }
@@ -388,8 +410,7 @@ class Checkpointer(NullCheckpointer):
             "identity": self._identity,
             "instruction_set": self._instruction_set(),
             "cursor": position,
-            "seed": state.seed,
-            "step": state.step,
+            **self._facts(),
             "first_step": self.first_step,
             "learning_rate": self._learning_rate(),
             "stop_training": bool(model.stop_training),
@@ -406,9 +427,13 @@ class Checkpointer(NullCheckpointer):
         return info, tensors | callback_tensors
 
     def _learning_rate(self) -> Any:
-        """The learning rate, or the class and arguments of a schedule, as JSON."""
+        """The learning rate as JSON."""
         assert self.model.optimizer is not None
-        rate = self.model.optimizer.learning_rate
+        return self._rate_of(self.model.optimizer)
+
+    def _rate_of(self, optimizer: Optimizer) -> Any:
+        """The learning rate, or the class and arguments of a schedule, as JSON."""
+        rate = optimizer.learning_rate
         if isinstance(rate, float):
             return float(rate)
         if not isinstance(rate, LearningRateSchedule):
@@ -421,9 +446,11 @@ class Checkpointer(NullCheckpointer):
         }
         return {"class_name": type(rate).__name__, "config": plain}
 
-    def _rate_from(self, entry: Any) -> float | LearningRateSchedule | None:
-        """The learning rate to set; None if already set."""
-        if entry == self._learning_rate():
+    def _rate_from(
+        self, entry: Any, optimizer: Optimizer
+    ) -> float | LearningRateSchedule | None:
+        """The learning rate to set; None if it is set already."""
+        if entry == self._rate_of(optimizer):
             return None
         if isinstance(entry, dict):
             return CLASSES[entry["class_name"]](**entry["config"])

@@ -45,8 +45,13 @@ def identity(
         "arguments": {**arguments, "batches": described["batches"]},
         "callbacks": [type(callback).__name__ for callback in callbacks],
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
-    return plain
+    return plain(found)
+
+
+def plain(found: dict[str, Any]) -> dict[str, Any]:
+    """An identity in the types of JSON."""
+    made: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return made
 
 
 def difference(before: Any, now: Any, place: str = "") -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class TrainingProgress:
     non_finite:  whether it ended because the loss or a gradient was not finite
     tested:      number of finished validation batches; -1 before on_test_begin
     test_totals: their accumulators
-    stopped:     whether a callback ended training after the previous epoch
+    stopped:     whether a callback has ended the training after the previous epoch
+    logs:        what the last step has returned, where steps are Python
     """
 
     epoch: int
@@ -34,6 +35,7 @@ class TrainingProgress:
     non_finite: bool = False
     tested: int = -1
     stopped: bool = False
+    logs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def at(cls, epoch: int, totals_size: int) -> TrainingProgress:
@@ -89,6 +91,9 @@ class NullCheckpointer:
     def steps_until_next(self, left: int) -> int:
         """How many of the `left` steps to run before `on_step_boundary`."""
         return left
+
+    def count(self, steps: int) -> None:
+        """Called after steps in Python."""
 
     def on_step_boundary(self, progress: TrainingProgress) -> None:
         """Called between steps, after the callbacks."""

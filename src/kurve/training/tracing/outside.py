@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import random
 import types
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ KEPT = frozenset(
         "_warned_of_mask",
         "_compiled",
         "run_eagerly",
+        "train_function",
+        "test_function",
+        "predict_function",
     }
 )
 """Attributes of models that are not part of a user's formula."""
@@ -161,7 +165,10 @@ def _content(cell: Any) -> Any:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
+    """The names of the module that a function reads."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield step.argval
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             yield from _names(inner)

@@ -454,7 +454,7 @@ class Compiled:
         in_programs: dict[int, list[MetricCall]] = {}
         after: list[MetricCall] = []
         for call in step.calls:
-            if _is_of_rows(call):
+            if _is_of_rows(step, call):
                 time = time_of(step, call.args[1].index)
                 in_programs.setdefault(time, []).append(call)
                 continue
@@ -630,8 +630,16 @@ def seen(step: StepGraph, index: int, spans: Sequence[tuple[int, int]]) -> bool:
     return any(a <= index - step.given < b for a, b in spans)
 
 
-def _is_of_rows(call: MetricCall) -> bool:
-    """Whether a metric call can be computed by an engine."""
+def _is_of_rows(step: StepGraph, call: MetricCall) -> bool:
+    """Whether a metric's call can be left to an engine: its targets are not computed in
+    the step."""
+    y = call.args[0] if call.args else None
+    return not (
+        isinstance(y, Tensor) and not is_given(step, y.index)
+    ) and _may_be_of_rows(call)
+
+
+def _may_be_of_rows(call: MetricCall) -> bool:
     return (
         call.method == "update_state"
         and isinstance(call.metric, RowMetric)

@@ -264,7 +264,7 @@ class Conv2D(_Conv):
         strides: how far the window moves, along all axes or each.
         padding: "valid": no zeros; "same": enough zeros around the sample to keep its
             size (divided by the strides), an odd one at the bottom and right.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         dilation_rate: distance between the kernel's elements; needs strides of 1.
         groups: the channels are divided into this many groups, each with its own
             kernels.

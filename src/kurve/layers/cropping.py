@@ -79,7 +79,7 @@ class Cropping2D(_Cropping):
     Args:
         cropping: ((top, bottom), (left, right)); a pair (h, w) stands for the same at
             both ends, and an integer for all four.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

@@ -197,12 +197,12 @@ class GlobalMaxPooling2D(_GlobalPooling):
     Source:   defaults follow keras.layers.GlobalMaxPooling2D.
 
     Args:
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         keepdims: whether the axes stay, with length 1.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: data_format="channels_first".
+        ValueError: another data_format.
         TypeError: keepdims neither true nor false.
 
     Example:

@@ -93,7 +93,7 @@ class Resizing(_Sized):
         pad_to_aspect_ratio: whether they are first padded to them.
         fill_mode, fill_value: "constant", and the number to pad with.
         antialias: False.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -185,7 +185,7 @@ class CenterCrop(_Sized):
 
     Args:
         height, width: of the output.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -243,7 +243,7 @@ class RandomCrop(_Sized):
     Args:
         height, width: of the output.
         seed: an integer, or None for the model's.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -359,7 +359,7 @@ class RandomBrightness(_Colors):
         factor: (low, high), in [-1, 1]; a number stands for (-factor, factor).
         value_range: of the values of images.
         seed: an integer, or None for the model's.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -390,7 +390,7 @@ class RandomContrast(_Colors):
         factor: (low, high), in [0, 1]; a number stands for both.
         value_range: of the values of images.
         seed: an integer, or None for the model's.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

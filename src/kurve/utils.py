@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kurve.core.registration import (
         register_keras_serializable as register_keras_serializable,
     )
+    from kurve.layers.feature_space import FeatureSpace as FeatureSpace
     from kurve.preprocessing.directories import (
         image_dataset_from_directory as image_dataset_from_directory,
     )
@@ -456,6 +457,7 @@ def plot_model(
 
 _HOMES = {
     "CustomObjectScope": "core.registration",
+    "FeatureSpace": "layers.feature_space",
     "Progbar": "core.progbar",
     "array_to_img": "preprocessing.images",
     "custom_object_scope": "core.registration",
@@ -475,8 +477,6 @@ _HOMES = {
 """Where names live that are imported when they are first used."""
 
 _REFUSED = {
-    "FeatureSpace": "it is TensorFlow's pipeline of a table. Try kurve.Regressor, "
-    "which scales and encodes columns, or StringLookup and CategoryEncoding",
     "audio_dataset_from_directory": "Kurve reads no sound. Try scipy.io.wavfile",
     "bounding_boxes": "there are no layers for boxes. Try NumPy",
 }

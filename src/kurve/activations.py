@@ -16,6 +16,7 @@ from kurve.core import registry
 from kurve.core.arguments import is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.results import result as of_array
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_argument, unknown_name
 from kurve.kinds import ACTIVATIONS
@@ -214,6 +215,10 @@ class Activation:
             return result
         if _is_followed(x):
             return self._formula(x)
+        return of_array(self._values(x))
+
+    def _values(self, x: Any) -> np.ndarray:
+        """The activation of every element of an array."""
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kurve.core.registration import (
         register_keras_serializable as register_keras_serializable,
     )
+    from kurve.layers.feature_space import FeatureSpace as FeatureSpace
     from kurve.preprocessing.directories import (
         image_dataset_from_directory as image_dataset_from_directory,
     )
@@ -452,6 +453,7 @@ def plot_model(
 
 _HOMES = {
     "CustomObjectScope": "core.registration",
+    "FeatureSpace": "layers.feature_space",
     "Progbar": "core.progbar",
     "array_to_img": "preprocessing.images",
     "custom_object_scope": "core.registration",
@@ -471,10 +473,8 @@ _HOMES = {
 """Modules of names that are imported on first use."""
 
 _REFUSED = {
-    "FeatureSpace": "it is TensorFlow's pipeline for tables. Try kurve.Regressor, "
-    "which scales and encodes columns, or StringLookup and CategoryEncoding",
-    "audio_dataset_from_directory": "Kurve does not read audio. Try scipy.io.wavfile",
-    "bounding_boxes": "there are no bounding-box layers. Try NumPy",
+    "audio_dataset_from_directory": "Kurve reads no sound. Try scipy.io.wavfile",
+    "bounding_boxes": "there are no layers for boxes. Try NumPy",
 }
 """Keras names that are missing here, and what to do instead."""
 

@@ -107,9 +107,7 @@ def test_wrong_plans_are_refused(wrong: dict[str, Any]) -> None:
         conv3d(**wrong)
 
 
-def test_channels_first_and_empty_volumes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"x\.transpose\(0, 2, 3, 4, 1\) for volumes"):
-        Conv3D(2, 3, data_format="channels_first")
+def test_empty_volumes_are_refused() -> None:
     with pytest.raises(ValueError, match="must leave some of each axis"):
         Cropping3D(((1, 1), (2, 2), (0, 0))).build((None, 3, 4, 5, 1))
     with pytest.raises(ValueError, match=r"\(\(front, back\), \(top, bottom\)"):

@@ -272,12 +272,12 @@ OTHERS: dict[str, Wrong] = {
     "padding": wrong(
         lambda: Conv2D(4, 3, padding="sames"), ValueError, "Conv2D", "'sames'"
     ),
-    "channels first": wrong(
-        lambda: Conv2D(4, 3, data_format="channels_first"),
+    "channels in the middle": wrong(
+        lambda: Conv2D(4, 3, data_format="channels_middle"),
         ValueError,
         "Conv2D",
         "data_format",
-        "x.transpose(0, 2, 3, 1)",
+        "'channels_last'",
     ),
 }
 

@@ -241,8 +241,8 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         "[Resizing] only one of crop_to_aspect_ratio and pad_to_aspect_ratio can be",
     ),
     "channels": (
-        lambda: layers.CenterCrop(3, 3, "channels_first"),
-        "[CenterCrop] data_format must be 'channels_last'.",
+        lambda: layers.CenterCrop(3, 3, "channels_middle"),
+        "[CenterCrop] data_format must be 'channels_last' or 'channels_first'.",
     ),
     "no image": (
         lambda: layers.CenterCrop(3, 3)(np.ones((3, 3))),

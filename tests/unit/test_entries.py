@@ -259,7 +259,7 @@ def test_a_missing_argument() -> None:
         (metrics, "Kappa"),
         (optimizers, "LossScaleOptimizer"),
         (callbacks, "Tensorboard"),
-        (utils, "FeatureSpace"),
+        (utils, "bounding_boxes"),
     ],
 )
 def test_a_name_that_is_not_there(module: Any, name: str) -> None:

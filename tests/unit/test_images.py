@@ -32,11 +32,10 @@ from kurve.layers import (
 )
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "channels first": (
-        lambda: Conv2D(3, 3, data_format="channels_first"),
-        "[Conv2D] data_format must be 'channels_last'. Received: "
-        "data_format='channels_first'. Try channels last, with "
-        "x.transpose(0, 2, 3, 1) for images whose channels come first.",
+    "channels in the middle": (
+        lambda: Conv2D(3, 3, data_format="channels_middle"),
+        "[Conv2D] data_format must be 'channels_last' or 'channels_first'. Received: "
+        "data_format='channels_middle'. Try data_format='channels_last'.",
     ),
     "filters": (
         lambda: Conv2D(0, 3),

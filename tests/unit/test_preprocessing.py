@@ -415,7 +415,7 @@ def test_functions_by_name() -> None:
     assert model.evaluate([1.0], [5.0], verbose=0) == 3.0
 
 
-@pytest.mark.parametrize("name", ["FeatureSpace", "bounding_boxes"])
+@pytest.mark.parametrize("name", ["audio_dataset_from_directory", "bounding_boxes"])
 def test_what_is_not_there(name: str) -> None:
     with pytest.raises(AttributeError, match=rf"there is no {name}: .* Try "):
         getattr(utils, name)

@@ -107,7 +107,9 @@ def known(name: str) -> Any:
 
 def _all() -> Mapping[str, Any]:
     every = {**REGISTERED, **_given.get()}
-    return {**{name.rpartition(">")[2]: v for name, v in every.items()}, **every}
+    classes = {getattr(v, "__name__", name): v for name, v in every.items()}
+    short = {name.rpartition(">")[2]: v for name, v in every.items()}
+    return {**classes, **short, **every}
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:

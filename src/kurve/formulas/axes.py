@@ -39,7 +39,7 @@ def sample_axis(x: Tensor, axis: int) -> int:
     return axis_of(axis, x.ndim) - x.batched
 
 
-def no_batch(where: str, x: Any) -> ValueError:
+def no_batch(where: str, x: Any) -> NeedsBatch:
     return NeedsBatch(
         f"[{where}] the batch axis must stay where it is, because samples are computed "
         f"on their own. Received: a tensor of shape {x.shape}. "

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 class NeedsArrays(Exception):
     """A formula that no plan can hold, but that arrays can show: it moves the batch
-    axis, asks for values, or writes weights."""
+    axis, asks for values, or writes weights.
+
+    rows: how many rows a batch must have, if it says so
+    """
+
+    rows: int | None = None
 
 
 class NeedsBatch(NeedsArrays, ValueError):

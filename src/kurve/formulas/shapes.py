@@ -46,7 +46,7 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
     sample = axes
     if x.batched:
         if not axes or axes[0] not in (-1, None):
-            raise no_batch("reshape", x)
+            raise _of_rows(x, axes)
         sample = axes[1:]
     total, known = (
         math.prod(x.sample),
@@ -63,6 +63,17 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
     if out == x.sample:
         return x
     return graph.op("reshape", [x], out, dtype=x.dtype)
+
+
+def _of_rows(x: Any, axes: Sequence[int | None]) -> Exception:
+    """The error of a shape without a batch axis, which may say how many rows there must
+    be."""
+    error = no_batch("reshape", x)
+    size = math.prod(x.sample)
+    if axes and all(isinstance(a, int) and a > 0 for a in axes):
+        rows, rest = divmod(math.prod(int(a or 0) for a in axes), size)
+        error.rows = rows if rows and not rest else None
+    return error
 
 
 @function

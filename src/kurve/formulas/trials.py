@@ -67,22 +67,15 @@ def tried(run: Callable[..., Any], args: Any, kwargs: Any, error: NeedsArrays) -
         is_limited() and getattr(run, "__name__", "") not in BOUNDED
     ):
         raise error
-    results = []
-    for k in (0, 1):
-        arrays: dict[int, Any] = {}
-        for leaf in leaves((args, kwargs)):
-            if isinstance(leaf, KerasTensor) and id(leaf) not in arrays:
-                arrays[id(leaf)] = _zeros(leaf, k)
-
-        def swap(leaf: Any, arrays: dict[int, Any] = arrays) -> Any:
-            return arrays[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
-
-        try:
-            with trial():
-                out = run(*replaced(args, swap), **replaced(kwargs, swap))
-        except Exception as cause:
+    try:
+        results = [_result(run, args, kwargs, k, None) for k in (0, 1)]
+    except Exception as cause:
+        if error.rows is None:
             raise error from cause
-        results.append(out)
+        try:
+            results = [_result(run, args, kwargs, k, error.rows) for k in (0, 1)]
+        except Exception as second:
+            raise error from second
     flat = [list(leaves(out)) for out in results]
     pairs = iter(list(zip(*flat, strict=True)))
 
@@ -91,7 +84,10 @@ def tried(run: Callable[..., Any], args: Any, kwargs: Any, error: NeedsArrays) -
         if not isinstance(leaf, (np.ndarray, float)):
             return leaf
         shapes = [np.shape(one) for one in pair]
-        made = KerasTensor(common(shapes), _kind(np.asarray(leaf)))
+        shape = common(shapes)
+        if shape[:1] == (error.rows,):
+            shape = (None, *shape[1:])
+        made = KerasTensor(shape, _kind(np.asarray(leaf)))
         if shapes[0]:
             made.rows = (shapes[0][0], shapes[1][0])
         masks = [getattr(one, "_keras_mask", None) for one in pair]
@@ -102,20 +98,42 @@ def tried(run: Callable[..., Any], args: Any, kwargs: Any, error: NeedsArrays) -
     return replaced(results[0], symbolic)
 
 
-def _zeros(tensor: KerasTensor, k: int) -> Any:
+def _result(
+    run: Callable[..., Any], args: Any, kwargs: Any, k: int, rows: int | None
+) -> Any:
+    """What a call gives for zeros.
+
+    Args:
+        k: which of the two trials.
+        rows: of the batch, if the formula says.
+    """
+    arrays: dict[int, Any] = {}
+    for leaf in leaves((args, kwargs)):
+        if isinstance(leaf, KerasTensor) and id(leaf) not in arrays:
+            own = leaf.rows != KerasTensor.rows or rows is None
+            arrays[id(leaf)] = _zeros(leaf, k, leaf.rows[k] if own else int(rows or 1))
+
+    def swap(leaf: Any) -> Any:
+        return arrays[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+    with trial():
+        return run(*replaced(args, swap), **replaced(kwargs, swap))
+
+
+def _zeros(tensor: KerasTensor, k: int, rows: int) -> Any:
     spare = iter(SIZES[k] * 4)
 
     def known(sample: Sequence[int | None]) -> tuple[int, ...]:
         return tuple(next(spare) if size is None else size for size in sample)
 
-    shape = (tensor.rows[k], *known(tensor.sample))
+    shape = (rows, *known(tensor.sample))
     spend(1, math.prod(shape))
     kind = {"b": np.bool_, "i": np.int32, "u": np.int32}.get(
         str(tensor.dtype)[0], np.float32
     )
     array = result(np.zeros(shape, kind))
     if tensor.mask_sample is not None:
-        mask = (tensor.rows[k], *known(tensor.mask_sample))
+        mask = (rows, *known(tensor.mask_sample))
         array._keras_mask = np.ones(mask, bool)
     return array
 

@@ -17,6 +17,7 @@ from kurve.core.arguments import (
 )
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries
+from kurve.core.results import result
 from kurve.plan import Shape
 
 
@@ -69,7 +70,8 @@ class Initializer(Entrance):
             values = self.values(tuple(int(a) for a in axes), seed, stream).astype(
                 np.float32
             )
-        return finite(where, values)
+        found: np.ndarray = result(finite(where, values))
+        return found
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         raise NotImplementedError

@@ -108,7 +108,7 @@ class RandomTranslation(_Moving):
         interpolation: "bilinear" or "nearest".
         seed: see `Dropout`.
         fill_value: a number.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -293,7 +293,7 @@ class RandomFlip(_Moving):
         mode: "horizontal" (left and right are swapped), "vertical" or
             "horizontal_and_vertical".
         seed: see `Dropout`.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

@@ -175,9 +175,9 @@ class LayerBuilding(LayerLosses):
 
     def _inferred(self, samples: Any) -> Any:
         """The symbolic output for inputs of these shapes."""
-        return self._shown((tensors_of(samples),), {})
+        return self._symbolic_output((tensors_of(samples),), {})
 
-    def _shown(self, args: Any, kwargs: Any) -> Any:
+    def _symbolic_output(self, args: Any, kwargs: Any) -> Any:
         """The symbolic output for symbolic tensors."""
         try:
             return inferred(self.run, args, kwargs)
@@ -227,7 +227,7 @@ class LayerBuilding(LayerLosses):
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The symbolic output for symbolic tensors, without a call in a model."""
         self._build_for_call(args, kwargs)
-        return self._shown(args, kwargs)
+        return self._symbolic_output(args, kwargs)
 
     def _build_for_call(
         self, args: Any, named: Mapping[str, Any] | None = None

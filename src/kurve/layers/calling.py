@@ -201,7 +201,7 @@ class LayerCalls(LayerBuilding):
                 )
         self._build_for_call(args, named)
         kwargs = named if training is UNSAID else {**named, "training": training}
-        out = self._shown(args, kwargs)
+        out = self._symbolic_output(args, kwargs)
         Node(self, args, kwargs, out)
         return out
 

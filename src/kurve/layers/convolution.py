@@ -260,11 +260,11 @@ class Conv2D(_Conv):
 
     Args:
         filters: O, at least 1; a multiple of groups.
-        kernel_size: one integer for all axes, or one per axis.
-        strides: step of the window, for all axes or per axis.
-        padding: "valid": no zeros; "same": zeros around the sample to keep its
-            size (divided by the strides), with an odd one at the bottom and right.
-        data_format: None or "channels_last".
+        kernel_size: one integer for all axes, or one for each.
+        strides: how far the window moves, along all axes or each.
+        padding: "valid": no zeros; "same": enough zeros around the sample to keep its
+            size (divided by the strides), an odd one at the bottom and right.
+        data_format: "channels_last" or "channels_first"; None is the first.
         dilation_rate: distance between the kernel's elements; needs strides of 1.
         groups: number of groups the channels are split into, each with its own
             kernels.

@@ -77,9 +77,9 @@ class Cropping2D(_Cropping):
     right, C).
 
     Args:
-        cropping: ((top, bottom), (left, right)); a pair (h, w) applies to
-            both ends, a single integer to all four.
-        data_format: None or "channels_last".
+        cropping: ((top, bottom), (left, right)); a pair (h, w) stands for the same at
+            both ends, and an integer for all four.
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

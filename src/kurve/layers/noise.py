@@ -242,7 +242,7 @@ class SpatialDropout2D(_SpatialDropout):
 
     Args:
         rate: in [0, 1].
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         seed: see `Dropout`.
         name, trainable, input_shape: see `Layer`.
 

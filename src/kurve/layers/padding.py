@@ -73,7 +73,7 @@ class ZeroPadding1D(_ZeroPadding):
 
     Args:
         padding: an integer, or (left, right).
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -95,7 +95,7 @@ class ZeroPadding2D(_ZeroPadding):
 
     Args:
         padding: an integer, (rows, columns) or ((top, bottom), (left, right)).
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -120,7 +120,7 @@ class ZeroPadding3D(_ZeroPadding):
     Args:
         padding: an integer, (depth, rows, columns) or ((front, back), (top, bottom),
             (left, right)).
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -147,8 +147,8 @@ class Cropping3D(Images):
 
     Args:
         cropping: an integer, (depth, rows, columns) or ((front, back), (top, bottom),
-            (left, right)): how many elements to crop.
-        data_format: None or "channels_last".
+            (left, right)): how many elements are left out.
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -263,7 +263,7 @@ class UpSampling2D(_UpSampling):
 
     Args:
         size: one integer for both axes, or (rows, columns).
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         interpolation: "nearest" (repeat each pixel) or "bilinear".
         name, trainable, input_shape: see `Layer`.
 
@@ -305,8 +305,8 @@ class UpSampling3D(_UpSampling):
     Source: defaults follow keras.layers.UpSampling3D.
 
     Args:
-        size: one integer for all axes, or one per axis.
-        data_format: None or "channels_last".
+        size: one integer for all axes, or one for each.
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

@@ -197,13 +197,13 @@ class GlobalMaxPooling2D(_GlobalPooling):
     Source:   defaults follow keras.layers.GlobalMaxPooling2D.
 
     Args:
-        data_format: None or "channels_last".
-        keepdims: whether to keep the axes with length 1.
+        data_format: "channels_last" or "channels_first"; None is the first.
+        keepdims: whether the axes stay, with length 1.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: data_format="channels_first".
-        TypeError: keepdims is neither true nor false.
+        ValueError: another data_format.
+        TypeError: keepdims neither true nor false.
 
     Example:
         >>> kurve.layers.GlobalMaxPooling2D()(np.arange(16.0).reshape(1, 4, 4, 1))

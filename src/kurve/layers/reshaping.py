@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from kurve.core.arguments import check_integer, is_count, is_integer
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
-from kurve.layers.windows import is_last
+from kurve.layers.channels import last
 from kurve.plan import Op, Shape, VariableSpec
 
 
@@ -17,11 +17,12 @@ class Flatten(Layer):
     """Flatten each sample: x (B, ..., C) -> y (B, elements), row-major.
 
     Args:
-        data_format: None or "channels_last".
+        data_format: "channels_last"; with "channels_first" the channels are moved
+            behind the other axes before.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: data_format="channels_first".
+        ValueError: another data_format.
 
     Example:
         >>> kurve.layers.Flatten()(np.ones((5, 28, 28))).shape
@@ -31,12 +32,13 @@ class Flatten(Layer):
     def __init__(
         self, data_format: str | None = None, **common: Unpack[LayerArguments]
     ) -> None:
-        if not is_last(data_format):
+        if data_format not in (None, "channels_last", "channels_first"):
             raise ValueError(
-                "[Flatten] data_format must be 'channels_last'. "
+                "[Flatten] data_format must be 'channels_last' or 'channels_first'. "
                 f"Received: data_format={data_format!r}. Try Flatten()."
             )
         super().__init__(**common)
+        self.data_format = data_format or "channels_last"
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
@@ -45,7 +47,19 @@ class Flatten(Layer):
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
-        return [Op("reshape", self.name, input_shape, shape)]
+        ops = [Op("reshape", self.name, input_shape, shape)]
+        if self.data_format == "channels_first" and len(input_shape) > 1:
+            moved = last(input_shape)
+            axes = last(tuple(range(len(input_shape))))
+            move = Op("permute", self.name, input_shape, moved, attrs={"axes": axes})
+            ops = [move, Op("reshape", self.name, moved, shape)]
+        return ops
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.data_format == "channels_first":
+            config["data_format"] = self.data_format
+        return config
 
 
 class Reshape(Layer):

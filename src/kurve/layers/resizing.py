@@ -89,7 +89,7 @@ class Resizing(_Sized):
         pad_to_aspect_ratio: whether to pad images to it first.
         fill_mode, fill_value: "constant", and the value to pad with.
         antialias: False.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -181,8 +181,8 @@ class CenterCrop(_Sized):
     Source: defaults follow keras.layers.CenterCrop.
 
     Args:
-        height, width: size of the output.
-        data_format: None or "channels_last".
+        height, width: of the output.
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -240,7 +240,7 @@ class RandomCrop(_Sized):
     Args:
         height, width: size of the output.
         seed: an integer, or None for the model's.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -356,7 +356,7 @@ class RandomBrightness(_Colors):
         factor: (low, high), in [-1, 1]; a number means (-factor, factor).
         value_range: range of pixel values.
         seed: an integer, or None for the model's.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -387,7 +387,7 @@ class RandomContrast(_Colors):
         factor: (low, high), in [0, 1]; a number is used for both.
         value_range: range of pixel values.
         seed: an integer, or None for the model's.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

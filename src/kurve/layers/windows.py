@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kurve.core.arguments import is_integer
+from kurve.core.overrides import is_own
 from kurve.formulas.window import Window as Window
 from kurve.layers.base import Layer
+from kurve.layers.channels import METHODS, in_both_formats
 from kurve.plan import Attr, Op, Shape
 
 AXES = {
@@ -23,12 +25,6 @@ AXES = {
 }
 """The axes of a sample, by their number without the channels."""
 
-_CHANNELS_LAST = {
-    1: "x.transpose(0, 2, 1) for sequences",
-    2: "x.transpose(0, 2, 3, 1) for images",
-    3: "x.transpose(0, 2, 3, 4, 1) for volumes",
-}
-
 WIDEST = 2**31 - 1
 """The largest size, stride or dilation: engines store them in 32 bits."""
 
@@ -37,26 +33,36 @@ Sizes = int | Sequence[int]
 
 
 class Images(Layer):
-    """Base class of layers for samples with `axes` axes and channels, channels last.
+    """Base class of layers for samples with `axes` axes and channels. Its subclasses
+    are written for channels that come last.
 
     Args:
-        data_format: None or "channels_last".
+        data_format: "channels_last", "channels_first", or None for the first.
 
     Raises:
-        ValueError: data_format="channels_first".
+        ValueError: another data_format.
     """
 
     axes = 2
 
+    channels_moved = False
+    """Whether a method runs for channels that have been moved to the end."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in METHODS:
+            if name in vars(cls) and not is_own(cls):
+                setattr(cls, name, in_both_formats(name, vars(cls)[name]))
+
     def __init__(self, data_format: str | None = None, **common: Any) -> None:
-        if not is_last(data_format):
+        if data_format not in (None, "channels_last", "channels_first"):
             raise ValueError(
-                f"[{type(self).__name__}] data_format must be 'channels_last'. "
-                f"Received: data_format={data_format!r}. Try channels last, with "
-                f"{_CHANNELS_LAST[self.axes]} whose channels come first."
+                f"[{type(self).__name__}] data_format must be 'channels_last' or "
+                f"'channels_first'. Received: data_format={data_format!r}. "
+                "Try data_format='channels_last'."
             )
         super().__init__(**common)
-        self.data_format = "channels_last"
+        self.data_format = data_format or "channels_last"
 
     def check_axes(self, input_shape: Shape) -> None:
         """Refuse samples of the wrong rank."""
@@ -76,12 +82,13 @@ class Images(Layer):
         of channels."""
         self.check_axes(input_shape)
         assert self.built_shape is not None
-        channels = self.built_shape[-1]
-        if self._variables and input_shape[-1] != channels:
+        place = 0 if self.data_format == "channels_first" else -1
+        channels = self.built_shape[place]
+        if self._variables and input_shape[place] != channels:
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
-                f"{channels} channels. Received: {input_shape[-1]} channels, in samples"
-                f" of shape {input_shape}. Try a new layer."
+                f"{channels} channels. Received: {input_shape[place]} channels, in "
+                f"samples of shape {input_shape}. Try a new layer."
             )
 
 
@@ -220,13 +227,6 @@ def integers(
     raise ValueError(
         f"[{cls.__name__}] {argument} must be an integer of at least {low}{also}. "
         f"Received: {argument}={value!r}. Try {argument}={fix}."
-    )
-
-
-def is_last(data_format: Any) -> bool:
-    """Whether channels come last, which is the default for None."""
-    return data_format is None or (
-        isinstance(data_format, str) and data_format == "channels_last"
     )
 
 

@@ -195,7 +195,8 @@ def _adapt(network: Network, x: Any) -> None:
     """Switch to the plan for the sizes of x, if the model has unknown sizes."""
     try:
         count = len(network.inputs.names)
-        parts = [x] if count == 1 else network.inputs.split("fit", "x", x)
+        single = count == 1 and not isinstance(x, Mapping)
+        parts = [x] if single else network.inputs.split("fit", "x", x)
         if count == 1 and isinstance(x, (list, tuple)) and len(x) == 1:
             parts = list(x) if np.ndim(x[0]) > len(network.declared[0]) else [x]
         network.adapt_to([np.shape(part)[1:] for part in parts])

@@ -116,6 +116,8 @@ class Parts:
             value = {name: value[name] for name in columns}
         if isinstance(value, Mapping):
             return self._by_name(where, argument, value, optional)
+        if sum(not free for free in optional) == 1 and hasattr(value, "shape"):
+            return [None if free else value for free in optional]
         if not isinstance(value, (list, tuple)):
             raise TypeError(
                 f"[{where}] {argument} must have one value for each of the "

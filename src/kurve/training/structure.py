@@ -47,7 +47,8 @@ class Structure:
                 f"Received: inputs={inputs!r}. Try one Input for each."
             )
         self.nodes, first_met = self._visited(self.flat_outputs)
-        self.encoding = [node for node in self.nodes if node.encodes]
+        self._first = self._before_encoding()
+        self.encoding = [node for node in self.nodes if id(node) in self._first]
         self.entries = self._entries() if self.encoding else self.flat_inputs
         self.has_open_sizes = any(None in t.sample for t in self.entries)
         self._refuse_texts()
@@ -63,6 +64,27 @@ class Structure:
                     f"name {operation.name!r}. Try name='{operation.name}_2'."
                 )
             names.add(operation.name)
+
+    @property
+    def inside(self) -> list[Node]:
+        """The calls that the engine computes."""
+        return [n for n in self.nodes if not n.is_input and id(n) not in self._first]
+
+    def _before_encoding(self) -> set[int]:
+        """The calls that are computed with arrays, before the engine: those that read
+        texts, and all that these need, by their ids. Layers that training changes are
+        none of them."""
+        found: set[int] = set()
+        for node in reversed(self.nodes):
+            if node.encodes or id(node) in found:
+                found.add(id(node))
+                found |= {
+                    id(parent)
+                    for parent in node.parents
+                    if not parent.is_input
+                    and not getattr(parent.operation, "trainable_weights", ())
+                }
+        return found
 
     def _only_for_losses(self) -> list[Any]:
         """Layers whose weights do not affect the outputs."""
@@ -135,9 +157,8 @@ class Structure:
         return [by_id[key] for key in order]
 
     def _entries(self) -> list[KerasTensor]:
-        """Inputs and encoded inputs that other calls or the outputs need."""
-        inside = [n for n in self.nodes if not n.encodes]
-        needed = {id(t) for node in inside for t in node.input_tensors}
+        """Inputs and encoded inputs, as far as other calls or the outputs need them."""
+        needed = {id(t) for node in self.inside for t in node.input_tensors}
         needed |= {id(tensor) for tensor in self.flat_outputs}
         made = [t for node in self.encoding for t in leaves(node.outputs)]
         found = [t for t in (*self.flat_inputs, *made) if id(t) in needed]
@@ -195,9 +216,7 @@ class Structure:
         def value(leaf: Any) -> Any:
             return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
-        for node in self.nodes:
-            if node.is_input or node.encodes:
-                continue
+        for node in self.inside:
             call: Any = getattr(node.operation, "function", node.operation)
             out = call(*replaced(node.args, value), **replaced(node.kwargs, value))
             for k, a in zip(leaves(node.outputs), leaves(out), strict=True):
@@ -212,9 +231,7 @@ class Structure:
         def value(leaf: Any) -> Any:
             return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
-        for node in self.nodes:
-            if node.is_input or node.encodes:
-                continue
+        for node in self.inside:
             args, kwargs = replaced(node.args, value), replaced(node.kwargs, value)
             out = node.operation.run(*args, **kwargs)
             for k, t in zip(leaves(node.outputs), leaves(out), strict=True):

@@ -67,22 +67,29 @@ class Code:
     def __repr__(self) -> str:
         return "Code()"
 
-    def tried(self, samples: Sequence[Shape]) -> tuple[int, list[bool], bool]:
+    def tried(
+        self, samples: Sequence[Shape], only: int | None
+    ) -> tuple[int, list[bool], bool]:
         """Find the pieces: how many outputs, which have a mask, and whether there is a
         loss.
+
+        Args:
+            only: how many rows a batch must have, if any.
 
         Raises:
             ValueError: an output has another number of rows than the input.
         """
         found = []
-        for rows in (2, 3):
+        sizes = (2, 3) if only is None else (only, only)
+        for rows in sizes:
             zeros = [np.zeros((rows, *sample), np.float32) for sample in samples]
             with trial():
                 outputs, losses = self.run(self._given(zeros))
             found.append([np.shape(y) for y in outputs])
         masks = [getattr(y, "_keras_mask", None) is not None for y in outputs]
         for two, three in zip(*found, strict=True):
-            batched = two[:1] == (2,) and three[:1] == (3,) and two[1:] == three[1:]
+            batched = (two[:1], three[:1]) == (sizes[:1], sizes[1:])
+            batched = batched and two[1:] == three[1:]
             if not batched and two != three:
                 raise ValueError(
                     "[Model] an output must have a row for each row of the inputs. "
@@ -207,7 +214,9 @@ def appended(network: Any, tensors: Sequence[Tensor]) -> list[Tensor]:
     params = {f"param_{i}": v for i, v in enumerate(variables) if v.role == "param"}
     buffers = {f"buffer_{i}": v for i, v in enumerate(variables) if v.role != "param"}
     code = Code(network.on_arrays, {**params, **buffers}, network.dtypes)
-    count, masked, penalized = code.tried([tensor.sample for tensor in tensors])
+    count, masked, penalized = code.tried(
+        [tensor.sample for tensor in tensors], network.written_rows
+    )
     y = graph.op(
         "python",
         tensors,

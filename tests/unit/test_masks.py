@@ -239,7 +239,9 @@ def test_masks_of_losses_must_have_their_sizes() -> None:
 
     model = Sequential([layers.Embedding(9, 2, mask_zero=True), Sums()])
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="the mask of an output must have a value for"):
+    with pytest.raises(
+        ValueError, match="the mask of an output must have one value per"
+    ):
         model.fit(IDS[:, :3] % 9, np.ones((3, 2)), verbose=0)
 
 

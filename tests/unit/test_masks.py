@@ -283,7 +283,7 @@ def test_solvers() -> None:
     ids, y = IDS[:, :4] % 9, np.ones((3, 4, 1))
     model.compile("sgd", "mse")
     model.build((None, 4))
-    with pytest.raises(ValueError, match="all steps of the output must count"):
+    with pytest.raises(ValueError, match="the output must not be masked"):
         kurve.solvers.levenberg_marquardt(model, ids, y)
     kurve.solvers.lbfgs(model, ids, y, max_iterations=20, verbose=0)
     counted = model.predict(ids, verbose=0)[ids != 0]

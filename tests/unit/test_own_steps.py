@@ -255,7 +255,7 @@ def test_a_model_without_a_call() -> None:
         (lambda m: m.fit(np.array(["a"]), Y, verbose=0), "must hold numbers"),
         (lambda m: m.fit(X, Y, checkpoint="c", verbose=0), "checkpoints need"),
         (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "built-in training step"),
-        (lambda m: m.optimizer.build([]), "the variables must be given"),
+        (lambda m: m.optimizer.build([]), "the variables must be passed"),
         (lambda m: m.optimizer.apply([1.0], [X]), "applied to variables"),
     ],
 )

@@ -113,7 +113,7 @@ def unknown_error(
     shown = ", ".join(map(repr, known[:12])) + (", ..." if len(known) > 12 else "")
     return TableError(
         f"[read] {where}: column {column!r} must hold levels that were in the training "
-        f"data. Received: {value!r} ({plural(count, 'such row')} in all). "
+        f"data. Received: {value!r} ({plural(count, 'such row')} in total). "
         f"Known: {shown}. Try leaving such rows out, or training with them."
     )
 

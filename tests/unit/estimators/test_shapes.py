@@ -70,7 +70,7 @@ def test_by_name_with_categories() -> None:
     ends = [model.predict_interval(rows) for rows in (frame, larger)]
     assert (ends[1] - ends[0]).min() > -1e-6
     for columns, text in (
-        ({"siez": 1}, r"one of the table's. Received: 'siez'"),
+        ({"siez": 1}, r"unknown column. Received: 'siez'"),
         ({"town": 1}, "needs columns of numbers"),
         ({7: 1}, "one of the table's. Received: 7"),
     ):

@@ -475,12 +475,12 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (("inspect", "no.kurve"), "kurve: No such file or directory: 'no.kurve'"),
         (
             ("inspect", "data.csv"),
-            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the name "
-            "of a file written by `kurve fit` or `save`.",
+            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try a "
+            "file written by `kurve fit` or `save`.",
         ),
         (
             ("predict", "data.csv", "data.csv"),
-            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the",
+            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try a",
         ),
         (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is corrupt or not a"),
         (

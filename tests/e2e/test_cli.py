@@ -354,14 +354,14 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
         GOOD + "1,\n2,\n",
         ["-t", "y"],
         f"{HEAD}, line 22: target 'y' must have a value in every row. Received: none "
-        "(2 such rows in all). Try a value there, or leaving such rows out: "
+        "(2 such rows in total). Try a value there, or dropping such rows: "
         "--missing drop.",
     ),
     "feature missing in a row": (
         GOOD + ",4\n",
         ["-t", "y"],
         f"{HEAD}, line 22: feature 'a' must have a value in every row. Received: none. "
-        "Try a value there, or filling in or leaving such rows out: --missing impute, "
+        "Try a value there, or filling in or dropping such rows: --missing impute, "
         "--missing drop.",
     ),
     "dates": (
@@ -475,12 +475,12 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (("inspect", "no.kurve"), "kurve: No such file or directory: 'no.kurve'"),
         (
             ("inspect", "data.csv"),
-            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the name "
-            "of a file written by `kurve fit` or `save`.",
+            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try a "
+            "file written by `kurve fit` or `save`.",
         ),
         (
             ("predict", "data.csv", "data.csv"),
-            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the",
+            "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try a",
         ),
         (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is corrupt or not a"),
         (
@@ -495,7 +495,7 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (
             ("predict", "data.kurve", "town.csv", "-o", "p.csv"),
             "kurve: [read] town.csv, line 2: column 'city' must hold levels that were "
-            "in the training data. Received: 'Paris' (1 such row in all). "
+            "in the training data. Received: 'Paris' (1 such row in total). "
             "Known: 'Bern', ",
         ),
         (
@@ -507,7 +507,7 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (
             ("predict", "data.kurve", "gap.csv", "-o", "p.csv"),
             "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every "
-            "row. Received: none. Try a value there, or leaving such rows out.",
+            "row. Received: none. Try a value there, or dropping such rows.",
         ),
         (
             ("evaluate", "data.kurve", "gap.csv"),

@@ -117,7 +117,7 @@ def test_a_test_file_with_other_categories(run: Any) -> None:
     assert done.code == 2 and not Path("towns.kurve").exists()
     assert done.err.startswith(
         "kurve: [read] t.csv, line 2: column 'town' must hold levels that were in the "
-        "training data. Received: 'Pisa' (1 such row in all). Known: 'Bern', 'Bonn', "
+        "training data. Received: 'Pisa' (1 such row in total). Known: 'Bern', 'Bonn', "
     )
 
 
@@ -359,7 +359,7 @@ def test_lines_are_those_of_the_file(
         assert done.code == 2
         assert done.err == (
             f"kurve: [read] m.csv, line 42: column '{column}' must hold finite "
-            "numbers. Received: inf. Try leaving the row out.\n"
+            "numbers. Received: inf. Try dropping the row.\n"
         )
     write("g.csv", "x,y", range(60), range(60))
     assert run("fit", "g.csv", "-t", "y", *QUICK).code == 0

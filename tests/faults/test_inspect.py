@@ -77,7 +77,7 @@ def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
         (lambda e: e["columns"].update(gaps=[["a"]]), "estimator.columns.gaps[0]: it"),
         (
             lambda e: e["columns"].update(levels=[[1, [{}]]]),
-            "estimator.columns.levels[0][1][0]: it is neither text nor a number",
+            "estimator.columns.levels[0][1][0]: it is neither a string nor a number",
         ),
         (
             lambda e: e["parameters"].update(alpha2=1),

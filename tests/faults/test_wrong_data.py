@@ -29,7 +29,7 @@ CASES: dict[str, Wrong] = {
     "x has no columns": wrong(
         fit(np.zeros((6, 0))), ValueError, "fit", "x must not be empty", "(6, 0)"
     ),
-    "x is one number": wrong(fit(3.0), ValueError, "fit", "a row for every sample"),
+    "x is one number": wrong(fit(3.0), ValueError, "fit", "one row per sample"),
     "NaN in x": wrong(
         fit(with_value(X, (3, 1), NAN)),
         ValueError,
@@ -61,7 +61,7 @@ CASES: dict[str, Wrong] = {
     "numbers as text in x": wrong(
         fit([["1.5", "2"], ["3", "4"]], [1, 2]), TypeError, "fit", "x[0, 0] = '1.5'"
     ),
-    "None in x": wrong(fit(OBJECTS), ValueError, "fit", "x[0, 1] = None", "leaving"),
+    "None in x": wrong(fit(OBJECTS), ValueError, "fit", "x[0, 1] = None", "dropping"),
     "rows of different length": wrong(
         fit([[1, 2], [3]], [1, 2]), ValueError, "fit", "x must be rectangular"
     ),

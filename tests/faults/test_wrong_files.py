@@ -98,7 +98,7 @@ FILES: dict[str, Wrong] = {
         ),
         ValueError,
         "fit",
-        "one folder of checkpoints",
+        "one checkpoint folder",
         "'e', 'c'",
     ),
     "BackupAndRestore: save_freq": wrong(

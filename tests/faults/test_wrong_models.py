@@ -167,7 +167,7 @@ KINDS: dict[str, Wrong] = {
         lambda: Sequential([Dense(1, name="a"), Dense(2, name="a")]),
         ValueError,
         "Sequential",
-        "different names",
+        "distinct names",
         "'a'",
         "name='a_2'",
     ),
@@ -324,7 +324,7 @@ GRAPHS: dict[str, Wrong] = {
         lambda: Model(A, Dense(1, name="d")(Dense(2, name="d")(A))),
         ValueError,
         "Model",
-        "two of the name 'd'",
+        "two with the name 'd'",
     ),
     "shapes that do not merge": wrong(
         lambda: layers.Add()([A, B]), ValueError, "Add", "(None, 3), (None, 2)"

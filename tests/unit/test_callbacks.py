@@ -118,7 +118,7 @@ def test_unknown_direction_and_missing_value() -> None:
     message = r"unknown monitor\. Received: 'mine'.*try mode='min' or mode='max'"
     with pytest.raises(ValueError, match=message):
         run(model_of(), scripted, callbacks.EarlyStopping("mine"), epochs=3)
-    with pytest.warns(RuntimeWarning, match=r"no value 'val_loss' to .*are: loss"):
+    with pytest.warns(RuntimeWarning, match=r"no value 'val_loss' to .*ble: loss"):
         run(model_of(), callbacks.EarlyStopping(), epochs=1)
 
 

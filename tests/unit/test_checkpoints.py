@@ -45,7 +45,7 @@ def test_names_from_the_logs(tmp_path: Path) -> None:
     names = sorted(file.name for file in (tmp_path / "new").iterdir())
     assert names == ["01-1.50.kurve", "02-2.25.kurve"]
     wrong = ModelCheckpoint(tmp_path / "{val_loss}.kurve")
-    with pytest.raises(KeyError, match=r"val_loss.*not in the logs. There are: epoch"):
+    with pytest.raises(KeyError, match=r"val_loss.*not in the logs. Available: epoch"):
         run(model_of(), wrong, epochs=1)
 
 

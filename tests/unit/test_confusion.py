@@ -98,13 +98,13 @@ def test_confusion_matrix_is_that_of_scikit_learn(given: dict[str, Any]) -> None
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "probabilities": (
         {"y_true": Y, "y_pred": np.zeros((6, 3))},
-        "[confusion_matrix] y_true and y_pred must hold one class for each row. "
+        "[confusion_matrix] y_true and y_pred must hold one class per row. "
         "Received: shapes (6,) and (6, 3). Try y_pred.argmax(axis=1) for "
         "probabilities.",
     ),
     "labels": (
         {"y_true": Y, "y_pred": P, "labels": [1, 1]},
-        "[confusion_matrix] labels must be different classes, at least one. Received: "
+        "[confusion_matrix] labels must be distinct classes, at least one. Received: "
         "labels=[1, 1] for 6 rows. Try labels=None.",
     ),
     "strange labels": (

@@ -539,7 +539,7 @@ def test_a_formula_that_is_complex_at_p0_only() -> None:
         ({"starts": 0}, ValueError, r"starts must be an integer.*Received: 0"),
         ({"maxfev": 1.5}, ValueError, r"maxfev must be an integer.*Received: 1\.5"),
         ({"p0": [1.0, np.nan, 0.0]}, ValueError, "p0 must be finite"),
-        ({"p0": [[1.0, 1.0]]}, ValueError, "p0 must be finite numbers, one for each"),
+        ({"p0": [[1.0, 1.0]]}, ValueError, "p0 must be finite numbers, one per"),
         ({"p0": [1.0, -1e4, 0.0]}, ValueError, r"f must be finite at p0.*is inf"),
         ({"bounds": (1.0, 0.0)}, ValueError, r"bounds must be .*lower < upper"),
         ({"bounds": ([0.0, 0.0], 1.0)}, ValueError, "each of the 3 parameters"),

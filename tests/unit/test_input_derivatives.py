@@ -298,29 +298,29 @@ def test_refusals_say_what_to_do() -> None:
 
     with pytest.raises(NotImplementedError, match="operation 'upsample' by its inputs"):
         Wrong()(X.astype(np.float32))
-    with pytest.raises(ValueError, match=r"columns are from 0 to 2 here.*'3'"):
+    with pytest.raises(ValueError, match=r"columns must be from 0 to 2.*'3'"):
         ops.derivatives(concatenated, X, ["3"])
     with pytest.raises(ValueError, match=r"x must be \(B, n\)"):
         ops.derivatives(concatenated, X[0], ["0"])
     with pytest.raises(TypeError, match="must be a list with one entry"):
         ops.derivatives(concatenated, X, "0")
-    with pytest.raises(TypeError, match="takes a function, a layer or a model"):
+    with pytest.raises(TypeError, match="must be a function, a layer or a model"):
         ops.grad(3)
-    with pytest.raises(TypeError, match="floating-point numbers"):
+    with pytest.raises(TypeError, match="must be floating-point"):
         ops.grad(lambda x: x)(np.arange(3))
-    with pytest.raises(TypeError, match="must give one tensor"):
+    with pytest.raises(TypeError, match="must return one tensor"):
         ops.grad(lambda x: (x, x))(X)
     with pytest.raises(ValueError, match="must have the batch axis"):
         ops.jacobian(lambda x: ops.sum(x))(X)
-    with pytest.raises(TypeError, match="argnums must be the number"):
+    with pytest.raises(TypeError, match="argnums must be the index"):
         ops.hessian(concatenated, argnums="x")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="an argument 1 to differentiate by"):
+    with pytest.raises(TypeError, match="an argument 1 to differentiate"):
         ops.grad(concatenated, argnums=1)(X)
-    with pytest.raises(TypeError, match="not by weights"):
+    with pytest.raises(TypeError, match="not weights"):
         ops.grad(lambda w: w)(
             (layers.Dense(1)(X[:1]) and None) or kurve.Variable([1.0])
         )
-    with pytest.raises(TypeError, match="symbolic tensors have no formula"):
+    with pytest.raises(TypeError, match="symbolic tensors cannot be differentiated"):
         ops.grad(concatenated)(kurve.Input((3,)))
 
 

@@ -189,7 +189,7 @@ def test_scores() -> None:
         (
             lambda: inspection.partial_dependence(Plane(), X, "a"),
             ValueError,
-            "no such feature. Received: 'a'. Try one of: x1, x2, x3",
+            "unknown feature. Received: 'a'. Try one of: x1, x2, x3",
         ),
         (
             lambda: inspection.partial_dependence(

@@ -347,7 +347,7 @@ def test_what_the_method_cannot_do() -> None:
     with pytest.raises(ValueError, match=r"at most 3,000.*12,001.*1\.1 GiB.*lbfgs"):
         solvers.levenberg_marquardt(network(4000), XN, Y)
     model = network(kernel_regularizer=regularizers.L1(0.1))
-    with pytest.raises(ValueError, match=r"penalties must be squares.*L1.*dense"):
+    with pytest.raises(ValueError, match=r"penalties must be quadratic.*L1.*dense"):
         solvers.levenberg_marquardt(model, XN, Y)
     frozen = network()
     for layer in frozen.layers:

@@ -142,9 +142,12 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "label weights": (
         lambda: metrics.AUC(label_weights=[1.0])(ONE_HOT, LIKELY),
-        "label_weights must have one for each of 3",
+        "label_weights must have one entry per output, 3",
     ),
-    "negative": (lambda: metrics.AUC(label_weights=[-1.0]), "at least 0 for each"),
+    "negative": (
+        lambda: metrics.AUC(label_weights=[-1.0]),
+        "non-negative number per output",
+    ),
     "rank": (
         lambda: metrics.AUC(multi_label=True)(np.ones((2, 3, 4)), np.ones((2, 3, 4))),
         r"outputs must have shape \(n, labels\)",
@@ -164,7 +167,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         "needs class numbers 0 to 2",
     ),
     "shapes": (lambda: metrics.AUC()(ONE_HOT, LIKELY[:3]), "y_true must have shape"),
-    "dtype": (lambda: metrics.AUC(dtype="number"), "dtype must be the name of a type"),
+    "dtype": (
+        lambda: metrics.AUC(dtype="number"),
+        "dtype must be the name of a numeric type",
+    ),
     "sum": (lambda: metrics.Sum()([1.0, 2.0], [1.0, 2.0, 3.0]), "sample_weight must"),
 }
 
@@ -180,7 +186,7 @@ def test_what_does_not_fit_a_model() -> None:
     x = LIKELY.astype(np.float32)
     for metric, text in [
         (metrics.Precision(class_id=3), r"^\[Precision\] class_id must be below"),
-        (metrics.CosineSimilarity(axis=0), "axis of the outputs must be the last one"),
+        (metrics.CosineSimilarity(axis=0), "output axis must be the last one"),
         (metrics.OneHotIoU(3, [0], sparse_y_pred=True), "one-hot targets do not fit"),
         (metrics.MeanIoU(3, sparse_y_pred=False), "needs class numbers as targets"),
     ]:
@@ -243,7 +249,9 @@ def test_variables_need_the_constructor_of_the_base() -> None:
         def __init__(self) -> None:
             self.count = self.add_weight()
 
-    with pytest.raises(RuntimeError, match=r"^\[Forgetful\] variables are added after"):
+    with pytest.raises(
+        RuntimeError, match=r"^\[Forgetful\] variables must be added after"
+    ):
         Forgetful()
 
 

@@ -351,7 +351,8 @@ def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(
     assert str(caught.value) == (
         "[fit] a checkpoint can hold numbers, strings, None, lists, tuples, "
         "dictionaries and NumPy arrays of numbers, 8 levels deep. Received: "
-        "callback 0 (Remembers)['seen'][1] of type set. Try a get_state that returns a dictionary of these."
+        "callback 0 (Remembers)['seen'][1] of type set. "
+        "Try a get_state that returns a dictionary of these."
     )
     assert model.iterations == 0
 

@@ -199,7 +199,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "text among numbers": (
         LONG + "1,abc\n1,def\n",
         "[read] data.csv, line 7: column 'b' must hold numbers only, as most of its "
-        "cells do. Received: 'abc' (2 such cells in all). Try a number or an empty "
+        "cells do. Received: 'abc' (2 such cells in total). Try a number or an empty "
         "cell there, or naming 'abc' as a missing value.",
     ),
     "decimal comma": (
@@ -361,7 +361,7 @@ def test_missing_values(tmp_path: Path) -> None:
         roles.refuse_missing(file, table, "target")
     assert str(caught.value) == (
         f"[read] {tmp_path}/data.csv, line 3: target 'a' must have a value in every "
-        "row. Received: none. Try a value there, or leaving such rows out."
+        "row. Received: none. Try a value there, or dropping such rows."
     )
 
 

@@ -112,7 +112,7 @@ def test_the_same_call_after_the_end(engine: str, tmp_path: Path) -> None:
 
 def test_another_formula_is_another_call(tmp_path: Path) -> None:
     trained(model_of("lion", kernel_constraint="non_neg"), checkpoint=tmp_path)
-    with pytest.raises(kurve.errors.CheckpointError, match="of another call"):
+    with pytest.raises(kurve.errors.CheckpointError, match="a different call"):
         trained(model_of("lion"), checkpoint=tmp_path)
 
 

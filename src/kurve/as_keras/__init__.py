@@ -1,24 +1,24 @@
-"""Programs for Keras and TensorFlow run unchanged: importing this module answers their
-imports of `keras`, `tensorflow`, `tf_keras` and what is in them with Kurve.
+"""Run programs for Keras and TensorFlow unchanged: importing this module redirects
+their imports of `keras`, `tensorflow`, `tf_keras` and their submodules to Kurve.
 
     import kurve.as_keras             # the first line of a program, or
 
-    kurve run program.py              # nothing in it changes
-    kurve check program.py            # what of it Kurve does not have
+    kurve run program.py              # the program stays unchanged
+    kurve check program.py            # what it needs that Kurve lacks
 
-Layers, models, optimizers and so on are Kurve's own classes under Keras's names. Of
-TensorFlow there is what stands around small models: functions of tensors, data sets,
-random numbers, settings. Tensors are arrays with the method `numpy`.
+Layers, models, optimizers and so on are Kurve's own classes under Keras's names. The
+TensorFlow part covers what small models need: tensor functions, data sets, random
+numbers, settings. Tensors are arrays with a `numpy` method.
 
-importing.py   finds and makes the modules
-paths.py       which module of Kurve answers for which path
-manners.py     what Kurve's own objects do differently in such programs
-reasons.py     why a name is not there, and what to use
+importing.py   finds and creates the modules
+paths.py       maps paths to Kurve modules
+manners.py     how Kurve's own objects behave differently in such programs
+reasons.py     why a name is missing, and what to use instead
 programs.py    reads programs and notebooks
-running.py     runs one
-checking.py    lists what is missing in one, without running it
-shapes.py      shapes with the methods of TensorFlow's
-tensorflow/    the functions of TensorFlow
+running.py     runs a program
+checking.py    lists what a program needs that is missing, without running it
+shapes.py      shapes with TensorFlow's methods
+tensorflow/    TensorFlow's functions
 """
 
 from kurve.as_keras.importing import install as _install

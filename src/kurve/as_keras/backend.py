@@ -1,7 +1,7 @@
 """The functions of Keras 2's `keras.backend`: `K.mean`, `K.square`, `K.dot`.
 
-They are functions of tensors under older names, for arrays and in models. Housekeeping
-(`K.clear_session`, `K.epsilon`) is in `kurve.backend`.
+Tensor functions under older names, for arrays and in models. State functions
+(`K.clear_session`, `K.epsilon`) are in `kurve.backend`.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ for _name, _own in _REDUCTIONS.items():
 
 
 def _old(name: str, tensors: int = 0) -> Any:
-    """The function of `kurve.legacy.backend`, whose first arguments are tensors."""
+    """The function of `kurve.legacy.backend` with tensors as its first arguments."""
     call = getattr(old, name)
     first = list(inspect.signature(call).parameters)[:tensors]
 
@@ -220,7 +220,7 @@ def l2_normalize(x: Any, axis: Any = None) -> Any:
 
 @eager
 def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x) over its sum along an axis."""
+    """exp(x) divided by its sum along an axis."""
     return ops.softmax(value(x), axis)
 
 
@@ -228,7 +228,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
 
 
 def shape(x: Any) -> Any:
-    """The lengths of the axes; in a model a tuple, None for the batch."""
+    """The shape; in a model a tuple with None for the batch."""
     return arrays.shape(x)
 
 
@@ -239,44 +239,44 @@ def ndim(x: Any) -> int:
 
 @eager
 def reshape(x: Any, shape: Any) -> Any:
-    """The elements in another shape; -1 is what is left."""
+    """Reshape; -1 is inferred."""
     return ops.reshape(value(x), arrays.sizes(shape))
 
 
 @eager
 def flatten(x: Any) -> Any:
-    """All elements along one axis. In a model the batch axis stays, so that a mean is
-    that of each sample, and the mean of these is that of all."""
+    """Flatten to one axis. In a model the batch axis stays, so a mean is per sample,
+    and the mean of these is the overall mean."""
     return batch_flatten(x) if is_symbolic_tensor(x) else ops.reshape(value(x), (-1,))
 
 
 @eager
 def squeeze(x: Any, axis: int) -> Any:
-    """Without an axis of length 1."""
+    """Remove an axis of length 1."""
     return ops.squeeze(value(x), axis)
 
 
 @eager
 def transpose(x: Any) -> Any:
-    """With the axes in reverse order."""
+    """Reverse the axes."""
     return ops.transpose(value(x))
 
 
 @eager
 def concatenate(tensors: Any, axis: int = -1) -> Any:
-    """Tensors one after the other along an axis."""
+    """Concatenate tensors along an axis."""
     return ops.concatenate([value(t) for t in tensors], axis)
 
 
 @eager
 def tile(x: Any, n: Any) -> Any:
-    """Side by side with itself."""
+    """Repeat along each axis."""
     return ops.tile(value(x), n if isinstance(n, int) else arrays.sizes(n))
 
 
 @eager
 def one_hot(indices: Any, num_classes: int) -> Any:
-    """1 at the place of each number, 0 elsewhere."""
+    """One-hot encode indices."""
     return ops.one_hot(value(indices), num_classes)
 
 
@@ -284,7 +284,7 @@ def one_hot(indices: Any, num_classes: int) -> Any:
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
-    """A tensor of these numbers, float32 by default."""
+    """A constant tensor, float32 by default."""
     return arrays.constant(value, dtype or "float32", shape)
 
 
@@ -296,32 +296,32 @@ def variable(
 
 
 def zeros(shape: Any, dtype: Any = "float32", name: Any = None) -> Any:
-    """A variable of 0."""
+    """A variable of zeros."""
     return Variable(np.zeros(arrays.sizes(shape), kind(dtype or "float32")))
 
 
 def ones(shape: Any, dtype: Any = "float32", name: Any = None) -> Any:
-    """A variable of 1."""
+    """A variable of ones."""
     return Variable(np.ones(arrays.sizes(shape), kind(dtype or "float32")))
 
 
 def zeros_like(x: Any, dtype: Any = None, name: Any = None) -> Any:
-    """0 for each element."""
+    """Zeros with the shape of x."""
     return arrays.zeros_like(x, dtype)
 
 
 def ones_like(x: Any, dtype: Any = None, name: Any = None) -> Any:
-    """1 for each element."""
+    """Ones with the shape of x."""
     return arrays.ones_like(x, dtype)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = "int32") -> Any:
-    """Numbers from start up to, not including, stop."""
+    """Numbers from start to stop, exclusive."""
     return arrays.range(start, stop, step, dtype)
 
 
 def cast_to_floatx(x: Any) -> Any:
-    """As float32."""
+    """Cast to float32."""
     return (
         np.asarray(x, np.float32) if isinstance(x, np.ndarray) else cast(x, "float32")
     )
@@ -334,7 +334,7 @@ def random_normal(
     dtype: Any = None,
     seed: Any = None,
 ) -> Any:
-    """Normal numbers; in a model new ones in each step."""
+    """Normal random numbers; in a model, new ones in each step."""
     return numbers.normal(shape, mean, stddev, dtype or "float32", seed)
 
 
@@ -345,7 +345,7 @@ def random_uniform(
     dtype: Any = None,
     seed: Any = None,
 ) -> Any:
-    """Uniform numbers; in a model new ones in each step."""
+    """Uniform random numbers; in a model, new ones in each step."""
     return numbers.uniform(shape, minval, maxval, dtype or "float32", seed)
 
 
@@ -356,7 +356,7 @@ def truncated_normal(
     dtype: Any = None,
     seed: Any = None,
 ) -> Any:
-    """Normal numbers within two standard deviations."""
+    """Normal random numbers within two standard deviations."""
     return numbers.truncated_normal(shape, mean, stddev, dtype or "float32", seed)
 
 
@@ -368,7 +368,7 @@ def random_normal_variable(
     name: Any = None,
     seed: Any = None,
 ) -> Any:
-    """A variable of normal numbers."""
+    """A variable of normal random numbers."""
     return Variable(random_normal(shape, mean, scale, dtype, seed), name=name)
 
 
@@ -380,7 +380,7 @@ def random_uniform_variable(
     name: Any = None,
     seed: Any = None,
 ) -> Any:
-    """A variable of uniform numbers."""
+    """A variable of uniform random numbers."""
     return Variable(random_uniform(shape, low, high, dtype, seed), name=name)
 
 
@@ -408,24 +408,24 @@ def update_sub(x: Any, decrement: Any) -> Any:
 
 
 def print_tensor(x: Any, message: str = "", summarize: int = 3) -> Any:
-    """x, which is printed if it has a value."""
+    """Print x if it has a value, and return it."""
     if isinstance(x, np.ndarray):
         print(message, np.asarray(x))
     return x
 
 
 def is_keras_tensor(x: Any) -> bool:
-    """Whether it is a symbolic tensor."""
+    """Whether x is a symbolic tensor."""
     return isinstance(x, KerasTensor)
 
 
 def image_dim_ordering() -> str:
-    """Keras 1's name of channels last."""
+    """Keras 1's name for channels-last."""
     return "tf"
 
 
 def set_image_dim_ordering(dim_ordering: str) -> None:
-    """Accept Keras 1's name of channels last.
+    """Accept Keras 1's name for channels-last.
 
     Raises:
         ValueError: another order.
@@ -438,7 +438,7 @@ def set_image_dim_ordering(dim_ordering: str) -> None:
 
 @eager
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
-    """The first where the condition holds, the second elsewhere."""
+    """The first expression where the condition is true, the second elsewhere."""
     parts = [
         part if callable(part) and not is_variable(part) else value(part)
         for part in (then_expression, else_expression)
@@ -448,12 +448,12 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
 
 @eager
 def dropout(x: Any, level: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """x with a share of its elements set to 0, the others scaled up."""
+    """x with a fraction of its elements set to 0, the others scaled up."""
     return nn.dropout(x, level, noise_shape, seed)
 
 
 def set_floatx(dtype: Any) -> None:
-    """Go on in float32, with a warning for another type."""
+    """Continue in float32, with a warning for another type."""
     if kind(dtype) != "float32":
         warn(
             "[set_floatx] engines compute in float32, and so does this program. "

@@ -1,5 +1,5 @@
-"""What a program needs of Keras and TensorFlow and Kurve does not have, from its syntax
-tree: nothing of it is run."""
+"""Find what a program needs from Keras and TensorFlow that Kurve lacks, using its
+syntax tree: nothing is run."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ IDENTIFIERS = {
     "optimizer": "optimizers",
     "recurrent_activation": "activations",
 }
-"""Arguments whose text is a name of something in a module."""
+"""Arguments whose string value names something in a module."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is missing.
+    """A missing name.
 
-    place: "line 3"; of a notebook "cell 2, line 3"; of another file with its name
-    name:  as the program writes it, with today's path
-    why:   and what to use in its place
+    place: "line 3"; "cell 2, line 3" in a notebook; prefixed with the name in another
+        file
+    name:  the name in the program, with today's path
+    why:   the reason, and what to use instead
     """
 
     place: str
@@ -52,24 +53,24 @@ class Finding:
 
 
 def check(path: str) -> list[Finding]:
-    """What is missing in a program, in the order of its lines; modules beside it that
-    it imports are read too.
+    """The missing names of a program, ordered by line; its own imported modules are
+    checked too.
 
     Args:
-        path: ends in .ipynb for a notebook.
+        path: path of a program; ends in .ipynb for a notebook.
 
     Raises:
-        OSError: no such file.
-        ValueError: no program.
+        OSError: file not found.
+        ValueError: not a program.
     """
     with answering(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old spellings, which run
+        warnings.simplefilter("ignore")  # about old spellings, which work
         return _Program(path, os.path.dirname(os.path.abspath(path))).findings()
 
 
 @dataclass(frozen=True)
 class Made:
-    """A value: what a call of the class gives."""
+    """A value: an instance of the class."""
 
     cls: type
 
@@ -78,8 +79,8 @@ class _Program:
     """Reads the files of a program.
 
     Args:
-        path: of the first one.
-        folder: where its own modules are.
+        path: path of the first file.
+        folder: folder of its own modules.
     """
 
     def __init__(self, path: str, folder: str) -> None:
@@ -105,7 +106,7 @@ class _Program:
         return list(dict.fromkeys(found))
 
     def module(self, name: str) -> bool:
-        """Whether the program has a module of this name, which is then read too."""
+        """Whether the program has a module of this name, which is then checked too."""
         base = os.path.join(self.folder, *name.split("."))
         for path in (f"{base}.py", os.path.join(base, "__init__.py")):
             if os.path.isfile(path):
@@ -122,10 +123,10 @@ def _places(prefix: str, place: Callable[[int], str]) -> Callable[[int], str]:
 
 
 class _Reader(ast.NodeVisitor):
-    """Reads the statements of a file in their order.
+    """Reads the statements of a file in order.
 
-    names: what each name stands for, where that is known: a module, class or function
-        of Keras, or a `Made` value
+    names: what each name refers to, where known: a module, class or function of Keras,
+        or a `Made` value
     found: what is missing
     """
 
@@ -134,7 +135,7 @@ class _Reader(ast.NodeVisitor):
     ) -> None:
         self.program, self.place, self.names = program, place, names
         self.found: list[Finding] = []
-        self.known: dict[int, Any] = {}  # of nodes that were resolved
+        self.known: dict[int, Any] = {}  # values of resolved nodes
 
     # ---------------------------------------------------------------- imports
 
@@ -175,7 +176,7 @@ class _Reader(ast.NodeVisitor):
             return None
 
     def _other(self, node: ast.stmt, path: str) -> None:
-        """An import of something else: a module of the program, or a package."""
+        """Any other import: one of the program's modules, or a package."""
         root = path.partition(".")[0]
         if self.program.module(path) or self.program.module(root):
             return
@@ -188,8 +189,7 @@ class _Reader(ast.NodeVisitor):
             self.found.append(Finding(place, root, "this package is not installed"))
 
     def visit_Try(self, node: ast.Try) -> None:
-        """Where a program is prepared for a failing import, what it does then
-        counts."""
+        """If a program handles a failing import, its fallback counts."""
         imports = any(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body)
         handlers = [h for h in node.handlers if _catches_imports(h)]
         if not (imports and handlers):
@@ -213,7 +213,7 @@ class _Reader(ast.NodeVisitor):
 
     @contextmanager
     def _inside(self, *hidden: str) -> Iterator[None]:
-        """Names of a function are its own."""
+        """Names in a function are local."""
         before = dict(self.names)
         for name in hidden:
             self.names.pop(name, None)
@@ -299,7 +299,7 @@ class _Reader(ast.NodeVisitor):
         self._value(node)
 
     def _value(self, node: ast.expr) -> Any:
-        """What an expression stands for; None where that is not known."""
+        """The value of an expression; None if unknown."""
         if isinstance(node, ast.Name):
             return self.names.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -357,7 +357,7 @@ class _Reader(ast.NodeVisitor):
         return Made(_dataset()) if made in ("Dataset", "Self") else None
 
     def _owner(self, node: ast.Attribute) -> Any:
-        """What a method is called of, without what is missing in it once more."""
+        """The owner of a method, without reporting what is missing in it again."""
         count = len(self.found)
         owner = self._value(node.value)
         del self.found[count:]
@@ -393,7 +393,7 @@ class _Reader(ast.NodeVisitor):
 
 
 def _in_short(text: str) -> str:
-    """An error's text without its place, what was received, and lists of names."""
+    """An error message without its location, received value and lists of names."""
     text = re.sub(r"^\[[\w. ]+\] ", "", text)
     text = re.sub(r" Received: .*?\. (?=Try|Did|$)", " ", f"{text} ")
     text = re.sub(r" Known: .*| Try one of: .*|\. Try kurve check.*", "", text)
@@ -402,7 +402,7 @@ def _in_short(text: str) -> str:
 
 
 def _is_plain(node: ast.expr) -> bool:
-    """Whether this class visits such an expression itself."""
+    """Whether the expression has a dedicated visit method here."""
     kinds = (ast.Lambda, ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
     return isinstance(node, kinds)
 
@@ -420,7 +420,7 @@ def _catches_imports(handler: ast.ExceptHandler) -> bool:
 
 
 def _takes(call: Callable[..., Any], name: str) -> bool:
-    """Whether a class or function has an argument of this name, or had it."""
+    """Whether a class or function has, or had, an argument of this name."""
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):
@@ -433,7 +433,7 @@ def _takes(call: Callable[..., Any], name: str) -> bool:
 
 
 def _was(call: Any, name: str) -> bool:
-    """Whether an argument or attribute is one of Keras 1 or 2 that is understood."""
+    """Whether a Keras 1 or 2 argument or attribute is supported."""
     if importlib.util.find_spec("kurve.legacy") is None:
         return False
     arguments: Any = importlib.import_module("kurve.legacy.arguments")

@@ -1,10 +1,10 @@
-"""What `keras` itself says about itself."""
+"""Metadata of the `keras` package."""
 
 __all__ = ["version"]
 
 
 def version() -> str:
-    """The version of Keras whose names and numbers are Kurve's."""
+    """The Keras version whose names and results Kurve matches."""
     from kurve.as_keras.importing import VERSIONS
 
     return VERSIONS["keras"]

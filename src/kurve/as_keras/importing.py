@@ -1,4 +1,4 @@
-"""The import hook: modules named `keras`, `tensorflow` and so on whose names are those
+"""The import hook: modules named `keras`, `tensorflow` and so on that expose the names
 of Kurve's modules."""
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from kurve.as_keras.reasons import why
 from kurve.core.entries import shown
 
 VERSIONS = {"keras": "3.15.1", "tensorflow": "2.16.1"}
-"""What programs read as `__version__`: names and numbers are those of these."""
+"""The values of `__version__`; names and results match these versions."""
 
 
 class Answer(ModuleType):
-    """A module of Keras or TensorFlow, answered by modules of Kurve.
+    """A module of Keras or TensorFlow, backed by Kurve modules.
 
     Args:
-        path: its name.
-        homes: the modules that hold its names.
+        path: name of the module.
+        homes: the Kurve modules that contain its names.
     """
 
     def __init__(self, path: str, homes: Sequence[str]) -> None:
@@ -62,13 +62,13 @@ class Answer(ModuleType):
         raise self.missing(name)
 
     def missing(self, name: str) -> AttributeError:
-        """The error for a name that it does not have."""
+        """The error for a missing name."""
         said: AttributeError | None = None
         for home in self._homes:
             try:
                 paths.held(home, name)
             except AttributeError as error:
-                # What the package itself says is about Kurve's own names.
+                # The package's own message is about Kurve's names.
                 if str(error) != name and home.partition(":")[0] != "kurve":
                     said = error
         return why(f"{self.__name__}.{name}", self, said)
@@ -82,15 +82,15 @@ class Answer(ModuleType):
 
 
 class Answers(MetaPathFinder, Loader):
-    """Finds and makes such modules."""
+    """Finds and creates such modules."""
 
     def find_spec(
         self, fullname: str, path: Any = None, target: Any = None
     ) -> ModuleSpec | None:
-        """The specification of a module that Kurve answers for.
+        """The spec of a module that Kurve provides.
 
         Raises:
-            ImportError: a module of Keras or TensorFlow that it has not.
+            ImportError: a module of Keras or TensorFlow that Kurve lacks.
         """
         root = fullname.partition(".")[0]
         if root not in paths.ROOTS:
@@ -109,14 +109,14 @@ class Answers(MetaPathFinder, Loader):
         return Answer(spec.name, paths.homes(spec.name) or ())
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is executed: names come when they are asked for."""
+        """Nothing is executed: names are resolved lazily."""
 
 
 def install() -> None:
-    """Answer imports of Keras and TensorFlow from now on.
+    """Redirect imports of Keras and TensorFlow from now on.
 
     Raises:
-        RuntimeError: one of them is imported already.
+        RuntimeError: one of them is already imported.
     """
     for name in paths.ROOTS:
         module = sys.modules.get(name)
@@ -134,7 +134,7 @@ def install() -> None:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """A context in which imports are answered, as they may be before and after it."""
+    """A context in which imports are redirected; restores the previous state."""
     before = any(isinstance(finder, Answers) for finder in sys.meta_path)
     install()
     try:
@@ -145,7 +145,7 @@ def answering() -> Iterator[None]:
 
 
 def uninstall() -> None:
-    """Answer no imports any more, and forget the modules that were made."""
+    """Stop redirecting imports, and forget the created modules."""
     manners.uninstall()
     sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, Answers)]
     for name, module in list(sys.modules.items()):

@@ -1,6 +1,6 @@
-"""What Kurve's own objects do in programs for Keras and TensorFlow, and not elsewhere:
-shapes of tensors have TensorFlow's methods, layers have older ones, and targets of a
-sample stand for all of its outputs."""
+"""Behaviour of Kurve's own objects only in programs for Keras and TensorFlow: tensor
+shapes have TensorFlow's methods, layers have older ones, and a sample's targets apply
+to all its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _plain: Any = vars(Tensor)["shape"].fget
 
 
 def install() -> None:
-    """Take on these manners."""
+    """Install this behaviour."""
     data.broadcasting[0] = True
     values: Any = Values
     values.shape = property(_shape, _set_shape)
@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Give up what changes the answers of calls."""
+    """Remove what changes the results of calls."""
     data.broadcasting[0] = False
 
 

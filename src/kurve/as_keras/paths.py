@@ -1,8 +1,8 @@
-"""Which modules of Kurve answer for a path of Keras or TensorFlow.
+"""Map paths of Keras and TensorFlow to Kurve modules.
 
-A path is first written in its plain form: `tensorflow.python.keras.layers` and
-`tf_keras.layers` are `keras.layers`, `tensorflow.compat.v1.random` is
-`tensorflow.random`. Then TABLES say which modules hold its names.
+A path is first normalized: `tensorflow.python.keras.layers` and `tf_keras.layers`
+become `keras.layers`, `tensorflow.compat.v1.random` becomes `tensorflow.random`. Then
+TABLES lists the modules with its names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOTS = (
     "tensorflow_core",
     "tf_keras",
 )
-"""The packages whose imports are answered."""
+"""The packages whose imports are redirected."""
 
 PLAIN = {
     "keras._tf_keras.keras": "keras",
@@ -40,7 +40,7 @@ PLAIN = {
     "tensorflow_core": "tensorflow",
     "tf_keras": "keras",
 }
-"""Other beginnings of paths; what replaces one may begin another."""
+"""Path prefixes and their replacements, applied repeatedly."""
 
 _OPTIMIZERS = (
     "adadelta",
@@ -56,7 +56,7 @@ _OPTIMIZERS = (
 )
 
 _PUBLIC = ("datasets", "optimizers", "preprocessing")
-"""Packages of Kurve whose modules are public."""
+"""Kurve packages whose modules are public."""
 
 _OWN = "kurve.as_keras."
 _TF = f"{_OWN}tensorflow"
@@ -127,18 +127,18 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.summary": f"{_TF}.summary",
     "tensorflow.test": f"{_TF}.devices",
 }
-"""Modules that hold the names of a path, in this order, with blanks between; of
-"module:a,b" only these names."""
+"""Modules that contain the names of a path, in this order, separated by spaces;
+"module:a,b" exposes only these names."""
 
 TABLES: list[Mapping[str, str]] = [KERAS, TENSORFLOW]
 if importlib.util.find_spec("kurve.legacy") is not None:
     _old: Any = importlib.import_module("kurve.legacy.names")
     TABLES.append({f"keras.{a}": f"kurve.{b}" for a, b in _old.MODULES.items()})
-"""All of them. Another table is one more entry."""
+"""All tables. Add an entry for a new one."""
 
 
 def plain(path: str) -> str:
-    """The plain form of a path."""
+    """The normalized form of a path."""
     while True:
         parts = path.split(".")
         for count in range(len(parts), 0, -1):
@@ -151,7 +151,7 @@ def plain(path: str) -> str:
 
 
 def homes(path: str) -> list[str] | None:
-    """The modules of Kurve that answer for a path; None if none does.
+    """The Kurve modules for a path; None if there are none.
 
     Example:
         homes("tensorflow.keras.layers") is ["kurve.layers"].
@@ -165,12 +165,12 @@ def homes(path: str) -> list[str] | None:
         held = getattr(importlib.import_module(f"kurve.{package[6:]}"), name, None)
         if isinstance(held, ModuleType):
             return [held.__name__]
-    # On the way to a path in another form: keras.api._v2
+    # A prefix of another form: keras.api._v2
     return [] if any(form.startswith(f"{given}.") for form in PLAIN) else None
 
 
 def names(home: str) -> list[str]:
-    """The names that a module of Kurve offers to programs."""
+    """The names that a Kurve module exposes to programs."""
     module, _, some = home.partition(":")
     if some:
         return some.split(",")
@@ -180,10 +180,10 @@ def names(home: str) -> list[str]:
 
 
 def held(home: str, name: str) -> Any:
-    """A name of a module of Kurve.
+    """The object for a name in a Kurve module.
 
     Raises:
-        AttributeError: it has none of that name, or not for programs.
+        AttributeError: unknown name, or not exposed to programs.
     """
     module, _, some = home.partition(":")
     if (some or module.startswith(_OWN)) and name not in names(home):

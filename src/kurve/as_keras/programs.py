@@ -1,4 +1,4 @@
-"""Reads programs: files of Python, and notebooks, whose cells run in their order."""
+"""Reads programs: Python files, and notebooks, whose cells run in order."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ COMMAND = re.compile(r"\s*(%|!|\?)|.*[\w)\]]\?{1,2}\s*$")
 """A line for IPython or the shell."""
 
 RUN_AS_PYTHON = re.compile(r"%%(time|timeit|capture|prun|script\s+python\S*)\b")
-"""Commands for a whole cell, which is Python all the same."""
+"""Cell magics whose cell is still Python."""
 
 
 @dataclass
 class Cell:
-    """A piece of a program that runs on its own.
+    """A separately executed part of a program.
 
-    name:    for tracebacks: the path of the file, or that with the cell's number
-    text:    as it is compiled; lines keep their numbers
-    skipped: number and text of lines that are no Python
-    number:  of the cell in a notebook, from 1; 0 in a file of Python
+    name:    for tracebacks: the path of the file, with the cell number in a notebook
+    text:    the source to compile; lines keep their numbers
+    skipped: number and text of lines that are not Python
+    number:  cell number in a notebook, from 1; 0 in a Python file
     """
 
     name: str
@@ -30,7 +30,7 @@ class Cell:
     skipped: list[tuple[int, str]] = field(default_factory=list)
 
     def place(self, line: int) -> str:
-        """Where a line is, for messages."""
+        """The location of a line, for messages."""
         return f"cell {self.number}, line {line}" if self.number else f"line {line}"
 
 
@@ -38,7 +38,7 @@ def read(path: str) -> list[Cell]:
     """The cells of a program.
 
     Raises:
-        OSError: no such file.
+        OSError: file not found.
         ValueError: it is not text, or not a notebook.
     """
     with open(path, "rb") as file:
@@ -63,7 +63,7 @@ def _notebook(path: str, data: bytes) -> Iterator[Cell]:
     try:
         book = json.loads(data)
         cells = book.get("cells")
-        if cells is None:  # of the third version of the format
+        if cells is None:  # version 3 of the format
             cells = [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
         sources = [
             cell.get("source", cell.get("input", ""))
@@ -82,14 +82,14 @@ def _notebook(path: str, data: bytes) -> Iterator[Cell]:
 
 
 def _plain(cell: Cell) -> Cell:
-    """The cell without what is for IPython or the shell."""
+    """The cell without IPython and shell commands."""
     lines = cell.text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     if first.startswith("%%") and not RUN_AS_PYTHON.match(first):
         cell.skipped.append((1, f"{first.strip()} and the rest of the cell"))
         cell.text = ""
         return cell
-    inside: str | None = None  # a string over several lines
+    inside: str | None = None  # a multi-line string
     for number, line in enumerate(lines, 1):
         if inside is None and COMMAND.match(line) and not _is_python(lines, number):
             cell.skipped.append((number, line.strip()))
@@ -106,8 +106,8 @@ def _plain(cell: Cell) -> Cell:
 
 
 def _is_python(lines: list[str], number: int) -> bool:
-    """Whether a line that begins with % goes on with an expression of the one before,
-    such as a formatted text."""
+    """Whether a line that starts with % continues an expression of the previous line,
+    such as string formatting."""
     if not lines[number - 1].lstrip().startswith("%") or number == 1:
         return False
     before = lines[number - 2].split("#")[0].rstrip()

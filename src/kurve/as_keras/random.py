@@ -1,5 +1,6 @@
 """The functions of `keras.random`. Numbers follow the seed of
-`keras.utils.set_random_seed`, or their own; they are not those of Keras's backends."""
+`keras.utils.set_random_seed`, or their own; they differ from those of Keras's
+backends."""
 
 from __future__ import annotations
 
@@ -32,26 +33,26 @@ def uniform(
     dtype: Any = None,
     seed: Any = None,
 ) -> Any:
-    """Numbers from minval up to, not including, maxval."""
+    """Random numbers from minval to maxval, exclusive."""
     return numbers.uniform(shape, minval, maxval, dtype or "float32", seed)
 
 
 def randint(
     shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None
 ) -> Any:
-    """Integers from minval up to, not including, maxval."""
+    """Random integers from minval to maxval, exclusive."""
     return numbers.uniform(shape, minval, maxval, dtype, seed)
 
 
 @eager
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
-    """The parts along an axis in another order."""
+    """Shuffle along an axis."""
     array = concrete("random.shuffle", x)
     return numbers._source(seed).permutation(array, axis=axis)
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """x with a share of its elements set to 0, the others scaled up."""
+    """x with a fraction of its elements set to 0, the others scaled up."""
     return nn.dropout(inputs, rate, noise_shape, seed)
 
 
@@ -59,14 +60,14 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
 def binomial(
     shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
 ) -> Any:
-    """Random counts of successes in that many trials."""
+    """Random numbers of successes in `counts` trials."""
     drawn = numbers._source(seed).binomial(counts, probabilities, tuple(shape))
     return drawn.astype(dtype or "float32")
 
 
 @eager
 def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
-    """Numbers of the gamma distribution with rate 1."""
+    """Random numbers of the gamma distribution with rate 1."""
     return (
         numbers._source(seed).gamma(alpha, 1.0, tuple(shape)).astype(dtype or "float32")
     )

@@ -1,4 +1,4 @@
-"""Why a name of Keras or TensorFlow is not there, and what to use instead."""
+"""Why a name of Keras or TensorFlow is missing, and what to use instead."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ REASONS: dict[str, tuple[str, str]] = {
         "kurve.Regressor and kurve.Classifier",
     ),
 }
-"""By plain path, which holds for what is inside too: why, and what to try."""
+"""By normalized path, including everything inside it: why, and what to try."""
 
 
 def reason(path: str) -> tuple[str, str] | None:
-    """Why a path is not there, and what to try; None if nothing is known of it."""
+    """Why a path is missing, and what to try; None if unknown."""
     path = paths.plain(path)
     while path:
         if path in REASONS:
@@ -149,11 +149,11 @@ def reason(path: str) -> tuple[str, str] | None:
 def why(
     path: str, package: ModuleType | None, said: AttributeError | None = None
 ) -> AttributeError:
-    """The error for a path that is not there.
+    """The error for a missing path.
 
     Args:
-        package: the module that has no such name, if there is that one.
-        said: what the module of Kurve says itself.
+        package: the module without the name, if the module exists.
+        said: the Kurve module's own message.
     """
     where, _, name = path.rpartition(".")
     known = reason(path)
@@ -177,6 +177,6 @@ def why(
 
 
 def shown(path: str) -> str:
-    """A path as programs write it: tf.keras.layers."""
+    """A path as written in programs: tf.keras.layers."""
     root, _, rest = path.partition(".")
     return f"tf.{rest}" if root == "tensorflow" and rest else path

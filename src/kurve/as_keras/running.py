@@ -1,4 +1,4 @@
-"""Runs a program with Kurve in the place of Keras and TensorFlow."""
+"""Runs a program with Kurve in place of Keras and TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from kurve.core.entries import shown
 
 
 def run(path: str, arguments: Sequence[str] = ()) -> int:
-    """Run a program or a notebook as Python would: as `__main__`, with its arguments,
-    and its folder first among those that modules are imported from.
+    """Run a program or notebook as Python would: as `__main__`, with its arguments, and
+    with its folder first in the module search path.
 
     Args:
-        path: ends in .ipynb for a notebook, whose cells run one after the other; the
-            value of a cell's last expression is printed.
-        arguments: what it finds in `sys.argv[1:]`.
+        path: ends in .ipynb for a notebook, whose cells run in order; the value of a
+            cell's last expression is printed.
+        arguments: the program's `sys.argv[1:]`.
 
     Returns:
         The exit code: 0, that of its `sys.exit`, or 1 after an error, which is printed
-        with the program's own lines.
+        with a traceback of the program's lines.
 
     Raises:
-        OSError: no such file.
-        ValueError: no program.
-        RuntimeError: Keras or TensorFlow is imported already.
+        OSError: file not found.
+        ValueError: not a program.
+        RuntimeError: Keras or TensorFlow is already imported.
     """
     cells = read(path)
     from kurve.as_keras.importing import install
@@ -68,8 +68,8 @@ def run(path: str, arguments: Sequence[str] = ()) -> int:
 
 
 class _Shell:
-    """What a notebook that was saved as a program asks for its commands: each is
-    skipped, with a line that says so."""
+    """Stands in for IPython in a notebook saved as a program: each command is skipped,
+    with a note."""
 
     def __getattr__(self, name: str) -> Any:
         def skip(*words: Any) -> None:
@@ -80,7 +80,7 @@ class _Shell:
 
 
 def _execute(cell: Cell, names: dict[str, Any]) -> None:
-    if cell.number:  # there is no file in which a traceback finds the lines
+    if cell.number:  # tracebacks find no file with the lines
         lines = cell.text.splitlines(keepends=True)
         linecache.cache[cell.name] = (len(cell.text), None, lines, cell.name)
         tree = ast.parse(cell.text, cell.name)
@@ -94,7 +94,7 @@ def _execute(cell: Cell, names: dict[str, Any]) -> None:
 
 
 def _choose_backend() -> None:
-    """Let matplotlib draw without a window where there is no screen."""
+    """Let matplotlib draw without a window if there is no display."""
     screen = sys.platform != "linux" or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
@@ -103,7 +103,7 @@ def _choose_backend() -> None:
 
 
 def _report(error: Exception) -> None:
-    """Print the traceback from the program's first line on."""
+    """Print the traceback, starting at the program's first line."""
     frames: TracebackType | None = shown(error).__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next

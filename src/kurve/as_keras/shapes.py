@@ -1,4 +1,4 @@
-"""Shapes with the methods of TensorFlow's, which programs ask tensors for."""
+"""Tensor shapes with TensorFlow's methods."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 class TensorShape(tuple[Any, ...]):
-    """The lengths of a tensor's axes, None for an unknown one: a tuple that also has
-    the methods of TensorFlow's shapes."""
+    """A tensor's shape, with None for unknown sizes: a tuple with the methods of
+    TensorFlow's shapes."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Functions of `keras.utils` that give data sets: `tf.data.Dataset`, as in Keras."""
+"""Functions of `keras.utils` that return a `tf.data.Dataset`, as in Keras."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ __all__ = [
 
 
 def image_dataset_from_directory(*args: Any, **named: Any) -> Any:
-    """Pictures of a folder, see `kurve.utils.image_dataset_from_directory`."""
+    """Images from a folder; see `kurve.utils.image_dataset_from_directory`."""
     from kurve.preprocessing import image_dataset_from_directory as made
 
     return _dataset(made(*args, **named))
 
 
 def text_dataset_from_directory(*args: Any, **named: Any) -> Any:
-    """Texts of a folder, see `kurve.utils.text_dataset_from_directory`."""
+    """Texts from a folder; see `kurve.utils.text_dataset_from_directory`."""
     from kurve.preprocessing import text_dataset_from_directory as made
 
     return _dataset(made(*args, **named))
 
 
 def timeseries_dataset_from_array(*args: Any, **named: Any) -> Any:
-    """Windows of a series, see `kurve.utils.timeseries_dataset_from_array`."""
+    """Windows of a time series; see `kurve.utils.timeseries_dataset_from_array`."""
     from kurve.preprocessing import timeseries_dataset_from_array as made
 
     return _dataset(made(*args, **named))
 
 
 def _dataset(batches: Any) -> Any:
-    """The batches as a data set with all methods, and the names that Keras gives it."""
+    """The batches as a data set with all methods, and Keras's attributes."""
     if isinstance(batches, (list, tuple)):
         return type(batches)(_dataset(part) for part in batches)
     data = Dataset(lambda: map(as_element, batches), len(batches), batched=True)

@@ -64,7 +64,7 @@ def depthwise_conv2d(
     data_format: Any = None,
     dilation_rate: Sizes = (1, 1),
 ) -> Any:
-    """Each channel with its own kernels (h, w, C, M)."""
+    """Convolve each channel with its own kernels (h, w, C, M)."""
     kernel = value(depthwise_kernel)
     given: Any = strides, padding, data_format, dilation_rate
     return nn.depthwise_conv(value(x), kernel, *given)
@@ -80,7 +80,7 @@ def separable_conv2d(
     data_format: Any = None,
     dilation_rate: Sizes = (1, 1),
 ) -> Any:
-    """`depthwise_conv2d`, then a convolution of size 1."""
+    """`depthwise_conv2d`, then a 1x1 convolution."""
     kernels = value(depthwise_kernel), value(pointwise_kernel)
     return nn.separable_conv(
         value(x), *kernels, strides, padding, data_format, dilation_rate
@@ -111,11 +111,11 @@ def bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
 def spatial_2d_padding(
     x: Any, padding: Any = ((1, 1), (1, 1)), data_format: Any = None
 ) -> Any:
-    """Images (B, H, W, C) with zeros around them."""
+    """Zero-pad images (B, H, W, C)."""
     return ops.pad(value(x), [(0, 0), *map(tuple, padding), (0, 0)])
 
 
 @eager
 def temporal_padding(x: Any, padding: Any = (1, 1)) -> Any:
-    """Sequences (B, T, C) with zeros before and after them."""
+    """Zero-pad sequences (B, T, C) before and after."""
     return ops.pad(value(x), [(0, 0), tuple(padding), (0, 0)])

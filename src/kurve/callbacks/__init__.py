@@ -1,5 +1,5 @@
-"""Callbacks: what happens between epochs and batches. Names, arguments and behaviour
-are Keras's.
+"""Callbacks, called between epochs and batches. Names, arguments and behaviour are
+Keras's.
 
 The engine runs a whole epoch in one call. Only a callback that overrides a batch hook
 makes `fit` stop after every batch.
@@ -25,12 +25,11 @@ if _TYPE_CHECKING:
     from kurve.callbacks.tensorboard import TensorBoard as TensorBoard
 
 _REFUSED = {
-    "RemoteMonitor": "Kurve sends nothing over networks. Try a LambdaCallback of your "
-    "own",
-    "ProgbarLogger": "fit shows a bar by itself. Try fit(verbose=1)",
+    "RemoteMonitor": "Kurve does not send data over networks. Try a LambdaCallback",
+    "ProgbarLogger": "fit shows a progress bar itself. Try fit(verbose=1)",
     "OrbaxCheckpoint": "it is JAX's format. Try ModelCheckpoint or BackupAndRestore",
 }
-"""Keras's callbacks that Kurve does not have, and what to do."""
+"""Keras callbacks that Kurve lacks, and what to do instead."""
 
 
 def _refuse(name: str) -> None:

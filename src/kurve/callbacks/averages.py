@@ -1,4 +1,4 @@
-"""The moving average of the weights in the place of the weights, for a while."""
+"""Temporarily swap the weights with their moving average."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from kurve.core.inside import network_of
 
 
 class SwapEMAWeights(Callback):
-    """Evaluates, and with `swap_on_epoch` saves, the moving average that an optimizer
-    with use_ema=True keeps, while the weights are trained.
+    """Evaluates and, with `swap_on_epoch`, saves the moving average kept by an
+    optimizer with use_ema=True, while training continues on the weights.
 
-    The average and the weights change places before an evaluation (also that of the
-    validation data) or a prediction, and again behind it. An evaluation that ends with
-    an error leaves them changed.
+    Average and weights are swapped before an evaluation (including validation) or
+    prediction, and back afterwards. An evaluation that raises an error leaves them
+    swapped.
 
     Args:
-        swap_on_epoch: whether they also change places at the end of each epoch, before
-            the callbacks that follow in the list, until the next epoch begins: a
-            ModelCheckpoint behind it saves the average. EarlyStopping must stand before
-            it.
+        swap_on_epoch: whether to also swap at the end of each epoch, before later
+            callbacks in the list, until the next epoch begins: a later ModelCheckpoint
+            then saves the average. EarlyStopping must come before it.
 
     Raises:
         TypeError: swap_on_epoch is neither True nor False.
-        ValueError: at the first change, an optimizer without use_ema=True.
+        ValueError: on the first swap, an optimizer without use_ema=True.
 
     Example:
         >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
@@ -47,7 +46,7 @@ class SwapEMAWeights(Callback):
         self._is_in_model = False
 
     def _put_average(self, into_model: bool) -> None:
-        """Let average and weights change places, unless they have."""
+        """Swap average and weights, unless already done."""
         if self._is_in_model is into_model:
             return
         self._is_in_model = into_model
@@ -56,7 +55,7 @@ class SwapEMAWeights(Callback):
             weights[...], average[...] = average, held
 
     def _pairs(self) -> Any:
-        """Each trained weight and its average; none before the first step."""
+        """Pairs of trained weight and average; none before the first step."""
         network = network_of(self.model)
         optimizer = network.require_compiled("SwapEMAWeights").optimizer
         if not optimizer.use_ema:
@@ -81,7 +80,7 @@ class SwapEMAWeights(Callback):
             return
         self._put_average(into_model=True)
         if epoch == self.params["epochs"] - 1 or self.model.stop_training:
-            # fit ends with what lies in the place of the average.
+            # fit ends with the contents of the average.
             self._is_in_model = False
             for weights, average in self._pairs():
                 average[...] = weights

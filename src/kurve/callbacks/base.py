@@ -1,4 +1,4 @@
-"""The base class of callbacks, and lists of them."""
+"""The base class of callbacks, and callback lists."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Logs = dict[str, float]
 
 
 class Callback(Entrance):
-    """Base class. Override what you need; the model is `self.model`, the arguments of
-    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true
-    in a `fit` that resumes from a checkpoint).
+    """Base class of callbacks. Override the hooks you need; the model is `self.model`,
+    the arguments of `fit` are `self.params` ("epochs", "steps", "verbose", and
+    "resumed", which is true in a `fit` that resumes from a checkpoint).
 
-    A callback that remembers something from one epoch or batch to the next also
-    overrides `get_state` and `set_state`, so that checkpoints hold it:
+    A callback with state that persists between epochs or batches should also
+    override `get_state` and `set_state`, so that checkpoints include it:
 
         def get_state(self):
             return {"seen": self.seen}
@@ -82,8 +82,8 @@ class Callback(Entrance):
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned, possibly in a new process. Called once,
-        after `on_train_begin`; in the middle of an epoch, its `on_epoch_begin` is not
+        """Restore the result of `get_state`, possibly in a new process. Called once,
+        after `on_train_begin`; in the middle of an epoch, `on_epoch_begin` is not
         called again."""
 
     def has_batch_hooks(self, kind: str) -> bool:
@@ -99,12 +99,12 @@ class Callback(Entrance):
         return {}
 
     def handles_non_finite(self) -> bool:
-        """Whether a loss that is not finite ends `fit` without an error."""
+        """Whether a non-finite loss ends `fit` without an error."""
         return False
 
 
 class LambdaCallback(Callback):
-    """A callback from functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
+    """A callback made of functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
     print(logs))`.
 
     Args:
@@ -237,7 +237,7 @@ class CallbackList:
             self.calling = False
 
     def last_logs(self) -> Logs:
-        """The logs of the last epoch before this call; a checkpoint holds them."""
+        """The logs of the last epoch before this call, from a checkpoint."""
         return next((c.last_logs() for c in self.callbacks if c.last_logs()), {})
 
     def handles_non_finite(self) -> bool:

@@ -16,25 +16,25 @@ from kurve.legacy.logs import Logs as OldLogs
 
 MODEL_ENDINGS = (".kurve", ".keras", ".h5")
 WEIGHTS_ENDINGS = (".weights.kurve", ".weights.h5")
-"""Of files that `save` and `save_weights` write."""
+"""File extensions of `save` and `save_weights`."""
 
 
 class ModelCheckpoint(Monitor):
     """Saves the model after epochs or batches.
 
     Args:
-        filepath: ends in ".kurve", ".keras" or ".h5", or with save_weights_only in
-            ".weights.kurve" or ".weights.h5"; may contain {epoch}, {batch} and names
-            of the logs: "m-{epoch:02d}-{loss}.kurve"
+        filepath: ends in ".kurve", ".keras" or ".h5" or, with save_weights_only, in
+            ".weights.kurve" or ".weights.h5"; can contain {epoch}, {batch} and names
+            from the logs: "m-{epoch:02d}-{loss}.kurve"
         monitor, mode: what to watch with save_best_only; see EarlyStopping.
-        save_best_only: save only when the value is the best so far.
-        save_weights_only: save no configuration and no optimizer.
+        save_best_only: only save if the value is the best so far.
+        save_weights_only: save only the weights.
         save_freq: "epoch", "5 epochs", or a number of batches.
         initial_value_threshold: the value to beat for the first save.
-        verbose: 1 prints what happens.
+        verbose: 1 prints messages.
 
     Raises:
-        ValueError: another ending or save_freq.
+        ValueError: unknown extension or save_freq.
         KeyError: at `fit`, a name in filepath that is not in the logs.
 
     Example:
@@ -75,7 +75,7 @@ class ModelCheckpoint(Monitor):
         self.best = initial_value_threshold
         self._batches = 0
         self._epoch = 0
-        self._epochs = 0  # since the last save
+        self._epochs = 0  # epochs since the last save
         every = re.fullmatch(r"([1-9]\d{0,8}) epochs?", str(save_freq))
         self._every = int(every[1]) if every else 1
         only_weights = self.filepath.endswith(WEIGHTS_ENDINGS)
@@ -136,7 +136,7 @@ class ModelCheckpoint(Monitor):
         except KeyError as error:
             raise KeyError(
                 f"[ModelCheckpoint] filepath {self.filepath!r} names {error}, which is "
-                f"not in the logs. There are: epoch, {', '.join(logs)}."
+                f"not in the logs. Available: epoch, {', '.join(logs)}."
             ) from None
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         if self.save_weights_only:
@@ -149,19 +149,19 @@ class ModelCheckpoint(Monitor):
 
 class BackupAndRestore(Callback):
     """Lets `fit` resume after a crash: `fit(checkpoint=...)` with Keras's name and
-    defaults. What is stored and what is refused is the same; see `fit`.
+    defaults. Otherwise identical, see `fit`.
 
     Args:
         backup_dir: a folder for one call of `fit`; created if it does not exist.
-        save_freq: "epoch", a number of steps, "auto" (see `fit`), or False for SIGTERM
-            and Ctrl-C only.
+        save_freq: "epoch", a number of steps, "auto" (see `fit`), or False for only on
+            SIGTERM and Ctrl-C.
         double_checkpoint: keep two checkpoints, in case the newest is damaged.
         delete_checkpoint: whether to delete the checkpoints at the end of `fit`; if
-            not, the same call again does not train and returns the same history.
+            not, repeating the call does not train and returns the same history.
 
     Raises:
-        ValueError: another save_freq.
-        CheckpointError: at `fit`, a checkpoint of another training.
+        ValueError: invalid save_freq.
+        CheckpointError: at `fit`, the checkpoint belongs to a different call.
 
     Example:
         >>> callback = kurve.callbacks.BackupAndRestore("backup")
@@ -190,7 +190,7 @@ class BackupAndRestore(Callback):
 
 
 def _is_old(path: str, weights: bool) -> bool:
-    """Whether it is a name of older Kerases, with a warning."""
+    """Whether it is a file name from older Keras versions; warns."""
     from kurve.legacy import files
 
     name = files.today(path, weights)
@@ -202,7 +202,7 @@ def _is_old(path: str, weights: bool) -> bool:
 
 
 def checked_freq(where: str, argument: str, value: Any) -> str | int:
-    """How often to write checkpoints."""
+    """Validate how often to write checkpoints."""
     if value is False or value in ("auto", "epoch"):
         return value
     if isinstance(value, (int, np.integer)) and value > 0 and value is not True:

@@ -13,8 +13,8 @@ from kurve.legacy.logs import Logs as OldLogs
 
 
 class History(Callback):
-    """What `fit` returns: `history`, the values of each epoch by name, and `epoch`, the
-    numbers of the epochs.
+    """The return value of `fit`: `history`, the values of each epoch by name, and
+    `epoch`, the epoch numbers.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -54,11 +54,11 @@ class History(Callback):
 
 
 class CSVLogger(Callback):
-    """Writes one line an epoch to a file.
+    """Writes one line per epoch to a file.
 
     Args:
         filename: path of the file.
-        separator: between the columns.
+        separator: separator between columns.
         append: continue an existing file.
 
     Raises:
@@ -112,25 +112,25 @@ class CSVLogger(Callback):
         import csv
 
         logs = logs or {}
-        # Opened each time: a fit that ends with an error leaves no open file.
+        # Open it each time, so that an error in fit leaves no open file.
         with open(self.filename, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator)
             if not self._columns:
                 self._columns = sorted(logs)
                 if not any(name.startswith("val_") for name in logs):
-                    # As in Keras: later epochs may validate even if this one did not.
+                    # As in Keras: later epochs can validate even if this one did not.
                     self._columns += [f"val_{name}" for name in self._columns]
                 writer.writerow(["epoch", *self._columns])
             writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
 
     def get_state(self) -> dict[str, Any]:
-        """Also writes the lines so far to the disk."""
+        """Also flushes the lines written so far to disk."""
         with open(self.filename, "ab") as file:
             os.fsync(file.fileno())
             return {"columns": self._columns, "size": file.tell()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Remove the lines that were written after the checkpoint."""
+        """Remove lines written after the checkpoint."""
         self._columns = state["columns"]
         with open(self.filename, "ab") as file:
             if file.tell() < state["size"]:

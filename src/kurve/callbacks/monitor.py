@@ -56,12 +56,12 @@ class Monitor(Callback):
             self._upwards()
 
     def current(self, logs: Logs | None) -> float | None:
-        """The monitored value, or None with a warning."""
+        """The monitored value, or None after a warning."""
         value: Any = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
                 f"[{type(self).__name__}] the logs have no value {self.monitor!r} to "
-                f"monitor. There are: {', '.join(logs or {})}. "
+                f"monitor. Available: {', '.join(logs or {})}. "
                 "Try validation_split=0.2 for values that start with val_.",
                 RuntimeWarning,
                 stacklevel=2,
@@ -69,14 +69,14 @@ class Monitor(Callback):
         elif np.ndim(value):
             raise ValueError(
                 f"[{type(self).__name__}] the monitored value must be one number. "
-                f"Received: {len(value)} of them for {self.monitor!r}. "
+                f"Received: {len(value)} for {self.monitor!r}. "
                 "Try a metric of all classes together, such as F1Score('macro')."
             )
         return value
 
     def improves(self, value: float, reference: float | None) -> bool:
-        """Whether value is better than reference by more than min_delta; a value that
-        is not finite never is."""
+        """Whether value improves on reference by more than min_delta; a non-finite
+        value never does."""
         comparable = math.isfinite(value) and reference is not None
         upwards = comparable and self._upwards()
         return improves(value, reference, self.min_delta, upwards)
@@ -100,7 +100,7 @@ class Monitor(Callback):
         )
 
     _remembered: tuple[str, ...] = ("best",)
-    """Names of the attributes that change from epoch to epoch."""
+    """Names of attributes that change between epochs."""
 
     def get_state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._remembered}
@@ -116,18 +116,18 @@ class EarlyStopping(Monitor):
     Args:
         monitor: name in the logs.
         min_delta: smallest change that counts as an improvement.
-        patience: epochs without improvement after which training ends.
-        verbose: 1 prints what happens.
+        patience: number of epochs without improvement after which training ends.
+        verbose: 1 prints messages.
         mode: "min", "max" or "auto" (from the metric).
         baseline: the value to beat for an improvement to count.
-        restore_best_weights: whether the model gets the weights of its best epoch in
-            the end.
+        restore_best_weights: whether to restore the weights of the best epoch at the
+            end.
         start_from_epoch: first epoch that is monitored.
 
     Raises:
-        TypeError: a number that is none.
-        ValueError: an unknown mode; at `fit`, a value that is not known to be better
-            when higher or lower.
+        TypeError: an argument that must be a number is not.
+        ValueError: an unknown mode; at `fit`, a value whose direction of improvement is
+            unknown.
 
     Example:
         >>> callback = kurve.callbacks.EarlyStopping("loss", patience=1, min_delta=10.0)
@@ -201,7 +201,7 @@ class TerminateOnNaN(Callback):
     its last finite weights; without this callback `fit` raises NonFiniteError.
 
     Args:
-        raise_error: whether `fit` raises NonFiniteError all the same.
+        raise_error: whether `fit` raises NonFiniteError anyway.
 
     Raises:
         TypeError: raise_error is neither True nor False.

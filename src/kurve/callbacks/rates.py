@@ -18,11 +18,11 @@ class LearningRateScheduler(Callback):
     Args:
         schedule: function of (epoch, learning rate), or of (epoch), that returns the
             new learning rate.
-        verbose: 1 prints it.
+        verbose: 1 prints the learning rate.
 
     Raises:
-        TypeError: schedule cannot be called.
-        ValueError: at `fit`, it gives no learning rate.
+        TypeError: schedule is not callable.
+        ValueError: at `fit`, it returns no learning rate.
 
     Example:
         >>> schedule = lambda epoch: 0.1 / (1 + epoch)
@@ -73,8 +73,8 @@ class ReduceLROnPlateau(Monitor):
     Args:
         monitor, mode, min_delta, verbose: see EarlyStopping.
         factor: below 1.
-        patience: epochs without improvement before a cut.
-        cooldown: epochs after a cut in which nothing is counted.
+        patience: epochs without improvement before a reduction.
+        cooldown: epochs to wait after a reduction.
         min_lr: lower bound of the learning rate.
 
     Raises:
@@ -152,7 +152,7 @@ class ReduceLROnPlateau(Monitor):
                 self.model.optimizer.learning_rate = rate
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose > 0:
-                    print(f"\nEpoch {epoch + 1}: learning rate cut to {rate:g}")
+                    print(f"\nEpoch {epoch + 1}: learning rate reduced to {rate:g}")
 
 
 def _learning_rate(model: Any) -> float:

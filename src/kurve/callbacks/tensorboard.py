@@ -18,24 +18,23 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Callback):
-    """Writes files that TensorBoard shows: the values of each epoch as
+    """Writes files for TensorBoard: the values of each epoch as
     `epoch_<name>`, and the learning rate, in the folders train and validation of
-    log_dir; the validation by updates as `evaluation_<name>_vs_iterations`.
+    log_dir; validation values by update as `evaluation_<name>_vs_iterations`.
 
     Args:
-        log_dir: the folder; made if it does not exist.
-        histogram_freq: how many epochs lie between histograms of all weights; 0 for
-            none.
+        log_dir: the folder; created if it does not exist.
+        histogram_freq: number of epochs between histograms of all weights; 0 for none.
         write_graph: whether to write the model's configuration.
-        write_steps_per_second: whether to write the speed, by epoch and by batch.
-        update_freq: "epoch"; or "batch" or a number of batches, to write values as
-            `batch_<name>` too.
-        write_images, profile_batch, embeddings_freq, embeddings_metadata: Keras's,
-            which change nothing; a value other than the default gets a warning.
+        write_steps_per_second: whether to write the speed, per epoch and per batch.
+        update_freq: "epoch"; or "batch" or a number of batches, to also write values as
+            `batch_<name>`.
+        write_images, profile_batch, embeddings_freq, embeddings_metadata: Keras
+            arguments without effect; non-default values trigger a warning.
 
     Raises:
-        ValueError: another histogram_freq or update_freq.
-        OSError: at `fit`, the folder cannot be written to.
+        ValueError: invalid histogram_freq or update_freq.
+        OSError: at `fit`, the folder is not writable.
 
     Example:
         >>> callback = kurve.callbacks.TensorBoard("logs")
@@ -81,9 +80,9 @@ class TensorBoard(Callback):
         }.items():
             if value:
                 warn(
-                    f"[{where}] {name} is not supported: scalars, histograms and the "
-                    f"model's configuration are written. Received: {name}={value!r}. "
-                    f"Try {where} without {name}."
+                    f"[{where}] {name} is not supported: only scalars, histograms and "
+                    f"the model's configuration are written. Received: "
+                    f"{name}={value!r}. Try {where} without {name}."
                 )
         self.histogram_freq, self.write_graph = int(histogram_freq), write_graph
         self.write_steps_per_second = bool(write_steps_per_second)
@@ -116,7 +115,7 @@ class TensorBoard(Callback):
                 NotImplementedError,
             ) as error:
                 warn(
-                    "[TensorBoard] the model has no configuration of Keras's, so no "
+                    "[TensorBoard] the model has no Keras configuration, so no "
                     f"graph is written. Reason: {error}"
                 )
 

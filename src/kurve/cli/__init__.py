@@ -5,7 +5,7 @@
 
 Exit codes: 0 for success; 2 for wrong usage, wrong data or a file that cannot be
 written, with one line on standard error; 130 after Ctrl-C; 1 for an internal error. A
-model that `fit` has trained is on the disk whatever happens afterwards.
+model trained by `fit` is on disk whatever happens afterwards.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from kurve.cli import console
 USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 
 TRACEBACK = "KURVE_TRACEBACK"
-"""The environment variable that shows where an unexpected error came from."""
+"""The environment variable that enables tracebacks of unexpected errors."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code.
 
     Args:
-        arguments: words after `kurve`; those of the process by default.
+        arguments: arguments after `kurve`; default: those of the process.
     """
     console.prepare()
     try:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         interrupt = error.__cause__ or error
         console.print_error(f"\n{_line('kurve: stopped.', interrupt)}")
         sys.exit(INTERRUPTED)
-    except SystemExit:  # of click, if the reader of a help text has closed the pipe
+    except SystemExit:  # by click, if the reader of a help text has closed the pipe
         console.discard(sys.stdout)
     except MemoryError as error:
         _fail(
@@ -75,13 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Whether the user can fix it: the system's errors about files, and those of Kurve
-    that start with a place in brackets."""
+    """Whether the user can fix it: the system's file errors, and Kurve's errors, which
+    start with a location in brackets."""
     return isinstance(error, OSError) or bool(re.match(r"\[[\w. ]+\] ", str(error)))
 
 
 def one_line(error: BaseException) -> str:
-    """The error in one line, with its notes."""
+    """The error on one line, with its notes."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         name = error.filename2 or error.filename

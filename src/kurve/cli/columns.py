@@ -1,5 +1,5 @@
-"""The columns of a file that a model reads. The model decides what they are, not their
-look in the file, so "007" stays a category and 7 a number."""
+"""The columns of a file that a model reads. The model determines their types, not their
+contents, so "007" stays a category and 7 a number."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from kurve.tables import TableFile
 
 AS_IN_TRAINING = "it did in the training data"
-"""Why a column must hold numbers, for messages."""
+"""Why a column must be numeric, for messages."""
 
 
 class ModelColumns:
-    """The columns of a file that a model reads.
+    """The columns that a model reads from a file.
 
-    features: their names, in the model's order
-    texts:    the names of those that are text
+    features: column names, in the model's order
+    texts:    names of the string columns
     levels:   by name, the known levels of each category
     common:   by name, the most frequent level
     """
@@ -49,7 +49,7 @@ class ModelColumns:
         self.common: dict[str, Any] = {}
         for column, levels in columns.levels.items():
             name = self.features[column]
-            # In a file, levels are text, or numbers if all of them are.
+            # In a file, levels are strings, or numbers if all of them are numeric.
             values: list[Any] = [v for v in levels if isinstance(v, str)]
             values = values or [float(level) for level in levels]
             common = columns.common[column]
@@ -58,10 +58,10 @@ class ModelColumns:
         self.texts = [n for n, v in self.levels.items() if roles.is_text(v.type)]
 
     def features_of(self, table: pyarrow.Table, first: int = 0) -> pyarrow.Table:
-        """The features in a table of the file, as the model takes them.
+        """The features in a table of the file, as the model expects them.
 
         Args:
-            first: position of the table's first row in the file.
+            first: index of the table's first row in the file.
 
         Raises:
             TableError: text where the model has numbers, infinite numbers and, unless
@@ -83,7 +83,7 @@ class ModelColumns:
         return roles.as_features(x, self.features)
 
     def unknown(self, x: pyarrow.Table) -> np.ndarray:
-        """bool (n,): rows with a level that was not in the training data."""
+        """bool (n,): rows with a level missing from the training data."""
         return roles.unknown_levels(x, self.levels)
 
     def without_unknown(self, x: pyarrow.Table) -> pyarrow.Table:
@@ -106,23 +106,23 @@ def unknown_error(
     """The error for the first unknown level in a table.
 
     Args:
-        rows: positions of the table's rows in the file, from 0.
+        rows: indices of the table's rows in the file, from 0.
     """
     where, column, value, count = first_unknown(file, x, levels, rows)
     known = sorted(levels[column].to_pylist())
     shown = ", ".join(map(repr, known[:12])) + (", ..." if len(known) > 12 else "")
     return TableError(
         f"[read] {where}: column {column!r} must hold levels that were in the training "
-        f"data. Received: {value!r} ({plural(count, 'such row')} in all). "
-        f"Known: {shown}. Try leaving such rows out, or training with them."
+        f"data. Received: {value!r} ({plural(count, 'such row')} in total). "
+        f"Known: {shown}. Try dropping such rows, or training with them."
     )
 
 
 def first_unknown(
     file: TableFile, x: pyarrow.Table, levels: Mapping[str, Any], rows: Any
 ) -> tuple[str, str, Any, int]:
-    """Where the first row with an unknown level is, its column and value, and how many
-    such rows there are."""
+    """The location of the first row with an unknown level, its column and value, and
+    the number of such rows."""
     unknown = roles.unknown_levels(x, levels)
     row = int(np.argmax(unknown))
     one = x.slice(row, 1)

@@ -1,4 +1,4 @@
-"""The commands: each parses, calls and prints."""
+"""The commands: each parses its arguments, calls a function and prints."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Output of the command on its standard streams. Failing output never stops or loses
-the work: a closed pipe is not an error, other failures are reported at the end, and
-output to a closed stream is dropped."""
+"""Output of the command on its standard streams. Failing output never stops the work: a
+closed pipe is not an error, other failures are reported at the end, and output to a
+closed stream is dropped."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _closed: set[str] = set()
 
 
 def prepare() -> None:
-    """Before any work: connect closed streams to the null device, and write what
-    standard output cannot encode with backslashes."""
+    """Before any work: connect closed streams to the null device, and let standard
+    output escape what it cannot encode with backslashes."""
     _failed.clear()
     _closed.clear()
-    for name in NAMES:  # in the order of their descriptors, so that each gets its own
+    for name in NAMES:  # in descriptor order, so that each gets its own
         if getattr(sys, name) is None:
             _closed.add(name)
             descriptor = os.open(os.devnull, os.O_RDWR)  # stays open
@@ -38,13 +38,13 @@ def prepare() -> None:
 
 
 def say(text: str) -> None:
-    """A line on standard output."""
+    """Print a line on standard output."""
     with _deferring_errors():
         print(text, flush=True)
 
 
 def say_nothing(text: str) -> None:
-    """In place of `say` with --quiet."""
+    """Replaces `say` with --quiet."""
 
 
 def plural(count: int, noun: str) -> str:
@@ -58,7 +58,7 @@ def printable(text: str) -> str:
 
 
 def print_error(text: str) -> None:
-    """A line on standard error."""
+    """Print a line on standard error."""
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -66,7 +66,7 @@ def print_error(text: str) -> None:
 
 
 def flush() -> None:
-    """Write what is still buffered.
+    """Write all buffered output.
 
     Raises:
         OSError: some output could not be written.
@@ -79,7 +79,7 @@ def flush() -> None:
 
 @contextmanager
 def standard_output() -> Iterator[Any]:
-    """Standard output for data: a failure is an error, except for a closed pipe."""
+    """Standard output for data: failures are errors, except for a closed pipe."""
     if "stdout" in _closed:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), NAMES["stdout"])
     try:
@@ -93,7 +93,7 @@ def standard_output() -> Iterator[Any]:
 
 
 def discard(stream: Any) -> None:
-    """Connect a stream to the null device, with what it still holds."""
+    """Connect a stream to the null device and discard its buffer."""
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -1,4 +1,4 @@
-"""`kurve demo sine`: a fit that fails and one that succeeds, with their plots."""
+"""`kurve demo sine`: a failing and a successful fit, with plots."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SEED = 1
 
 
 def sine(out: str, quiet: bool) -> None:
-    """Fit sin(x) on [0, 20] from 200 points with a deep network on raw x, and with
-    `Regressor`. Writes data, plot, model and report into a folder.
+    """Fit sin(x) on [0, 20] from 200 points with a deep network on raw x and with
+    `Regressor`. Writes data, plot, model and report to a folder.
 
     Args:
-        out: the folder; created if it does not exist.
+        out: the folder; created if missing.
         quiet: print nothing.
     """
     from kurve import layers, models

@@ -1,4 +1,4 @@
-"""`kurve fit`: from a file of data to a model, its errors and its report."""
+"""`kurve fit`: from a data file to a model, its errors and its report."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ ARGUMENTS = {
     "dropout": "dropout",
     "engine": "engine",
 }
-"""The estimators' arguments, by option."""
+"""The estimators' arguments by option."""
 
 
 def fit(data: str, options: dict[str, Any]) -> None:
     """Read, train, test, write.
 
     Args:
-        data: the file's name.
-        options: of the command.
+        data: path of the file.
+        options: options of the command.
     """
     out = options["out"] or default_out(data)
     check_output(out, (".kurve",), "--out")
@@ -120,7 +120,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
 
 @contextmanager
 def _deferring_interrupts() -> Iterator[None]:
-    """Ctrl-C takes effect at the end, when the file is on the disk."""
+    """Defer Ctrl-C until the file is on disk."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -136,7 +136,7 @@ def _deferring_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _naming_model(out: str) -> Iterator[None]:
-    """Adds to an error where the trained model is."""
+    """Add the path of the trained model to an error."""
     try:
         yield
     except BaseException as error:
@@ -157,7 +157,7 @@ def default_out(data: str) -> str:
 
 def _classify(file: Any, y: np.ndarray, targets: list[str], options: Any) -> bool:
     """Whether the target is a class."""
-    is_label = y.dtype.kind in "Ob"  # text or booleans
+    is_label = y.dtype.kind in "Ob"  # strings or booleans
     if not options["classify"] and not is_label:
         return False
     if len(targets) > 1:

@@ -1,4 +1,4 @@
-"""`kurve inspect`: the header of a model's file. No tensor is read."""
+"""`kurve inspect`: the header of a model file. No tensors are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kurve.models.summary import format_bytes
 from kurve.saving import read_header
 
 SHOWN = 12
-"""Categories of a column that are shown, at most."""
+"""Maximum number of categories shown per column."""
 
 
 def facts(path: str) -> dict[str, Any]:
-    """What is in the file, ready for JSON.
+    """The contents of the file, ready for JSON.
 
     Raises:
         ModelFileError: the file is corrupt or not a model file.
@@ -64,14 +64,14 @@ def facts(path: str) -> dict[str, Any]:
 
 
 def _optional(field: Field, key: str) -> Field:
-    """A value of a table; None if it is missing."""
+    """A table's value; None if it is missing."""
     if not isinstance(field.value, dict):
         raise field.error("it must be a table")
     return field.inner(key, field.value.get(key))
 
 
 def _required(field: Field, key: str) -> Field:
-    """A value that a table must have."""
+    """A required value of a table."""
     value = _optional(field, key)
     if key not in field.value:
         raise value.error("it is missing")
@@ -79,7 +79,7 @@ def _required(field: Field, key: str) -> Field:
 
 
 def holds_estimator(path: str) -> bool:
-    """Whether the file is one of `kurve.estimators`.
+    """Whether the file contains an estimator.
 
     Raises:
         ModelFileError: the file is corrupt or not a model file.
@@ -89,7 +89,7 @@ def holds_estimator(path: str) -> bool:
 
 
 def _kind(info: Mapping[str, Any]) -> str:
-    """What a file holds; version 1 and checkpoints have no entry for it."""
+    """The kind of file; version 1 and checkpoints have no entry for it."""
     if "estimator" in info:
         return "estimator"
     if "cursor" in info:
@@ -98,7 +98,7 @@ def _kind(info: Mapping[str, Any]) -> str:
 
 
 def describe(facts: Mapping[str, Any]) -> str:
-    """The facts as text."""
+    """The facts as a string."""
     lines = [f"{facts['file']}: {facts['kind']}, {format_bytes(facts['bytes'])}"]
     if facts.get("targets"):
         lines.append(f"target     {', '.join(facts['targets'])}")
@@ -190,13 +190,13 @@ def _labels(field: Field) -> list[str | int | float | bool]:
     labels = []
     for item in field.items():
         if not isinstance(item.value, (str, int, float)):
-            raise item.error("it is neither text nor a number")
+            raise item.error("it is neither a string nor a number")
         labels.append(item.value)
     return labels
 
 
 def _changed(name: str, parameters: Field) -> dict[str, Any]:
-    """The arguments of the constructor that differ from their defaults."""
+    """The constructor arguments that differ from their defaults."""
     import inspect
 
     from kurve import estimators

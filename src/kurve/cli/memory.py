@@ -1,4 +1,4 @@
-"""Whether a table fits into the free memory, before it is read."""
+"""Whether a table fits into free memory, checked before reading."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ if TYPE_CHECKING:
     from kurve.tables import TableFile
 
 PER_BYTE = 8
-"""Bytes of memory that training needs per decompressed byte of a file, at most."""
+"""Upper bound of the memory for training, per decompressed byte of a file."""
 
 PER_CELL = 64
-"""Bytes of memory that training needs per number of the network's inputs."""
+"""Bytes of memory for training, per number in the network's inputs."""
 
 
 def fits(file: TableFile, columns: Sequence[str]) -> bool:
-    """Whether the columns can be read at once."""
+    """Whether the columns can be read in one go."""
     limit = free() // PER_BYTE
     return file.size(columns, limit + 1) <= limit
 
 
 def fits_matrix(rows: int, width: int) -> bool:
-    """Whether a network can be trained with a matrix of this size at once."""
+    """Whether a network can be trained with a matrix of this size in one go."""
     return rows * width * PER_CELL <= free()
 
 
 def free() -> int:
-    """Bytes that this process can still allocate: the least of what the machine, its
-    control group and its own limit allow, as far as they are known."""
+    """Bytes that this process can still allocate: the minimum over the machine, its
+    control group and its own limit, as far as known."""
     limits = [1 << 62]
     with suppress(OSError, ValueError, AttributeError):
         limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with suppress(OSError, ValueError):
-        with open("/proc/meminfo") as file:  # includes what the system only caches
+        with open("/proc/meminfo") as file:  # includes the page cache
             lines = dict(line.split(":", 1) for line in file)
         limits[1:] = [int(lines["MemAvailable"].split()[0]) << 10]
     with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What several commands share: options, checks of their values, opening of tables."""
+"""Shared by several commands: options, their validation, and opening tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names(context: Any, option: Any, value: str | None) -> list[str] | None:
-    """Names of columns, separated by commas; a name with a comma is quoted."""
+    """Column names separated by commas; names that contain a comma are quoted."""
     if value is None:
         return None
     parts = [name.strip() for name in next(csv.reader([value]), [])]
@@ -27,7 +27,7 @@ def names(context: Any, option: Any, value: str | None) -> list[str] | None:
 
 
 def widths(context: Any, option: Any, value: str | None) -> tuple[int, ...] | None:
-    """Widths of hidden layers, separated by commas: 64,64."""
+    """Hidden layer widths separated by commas: 64,64."""
     if value is None:
         return None
     try:
@@ -40,7 +40,7 @@ def widths(context: Any, option: Any, value: str | None) -> tuple[int, ...] | No
 
 
 def fraction(context: Any, option: Any, value: float | None) -> float | None:
-    """A number above 0 and below 1."""
+    """A number between 0 and 1, both excluded."""
     if value is not None and not 0.0 < value < 1.0:
         raise click.BadParameter(f"{value!r} is not between 0 and 1. Try 0.9.")
     return value
@@ -57,7 +57,7 @@ coverage = click.option(
 
 
 def reads_table(command: F) -> F:
-    """The options of a command that reads a table."""
+    """Add the options of a command that reads a table."""
     for option in (
         click.option(
             "--missing-value",
@@ -98,7 +98,7 @@ def reads_table(command: F) -> F:
 
 
 def open_data(data: str, options: dict[str, Any]) -> TableFile:
-    """The table that a command with these options reads."""
+    """The table to read, according to a command's options."""
     from kurve import tables
 
     delimiter = options["delimiter"]
@@ -125,10 +125,10 @@ def open_data(data: str, options: dict[str, Any]) -> TableFile:
 def check_output(
     path: str | None, endings: tuple[str, ...], option: str, *inputs: str
 ) -> None:
-    """Refuse an output file that cannot be written, before any work is done.
+    """Reject an output file that cannot be written before doing any work.
 
     Args:
-        inputs: files that the command reads, none of which it may replace.
+        inputs: input files of the command, which it must not overwrite.
     """
     if path is None:
         return

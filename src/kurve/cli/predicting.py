@@ -1,4 +1,4 @@
-"""`kurve predict` and `kurve evaluate`: a model's file on a file of data."""
+"""`kurve predict` and `kurve evaluate`: apply a model file to a data file."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 def predict(model: str, data: str, options: dict[str, Any]) -> None:
     """Write the predictions for the rows of a file.
 
-    A row with a level that the model does not know gets empty cells, with a note on
-    standard error; if no row can be predicted, or with `--unknown error`, the file is
-    refused.
+    A row with a level unknown to the model gets empty cells, with a note on standard
+    error; if no row can be predicted, or with `--unknown error`, the file is rejected.
 
     Args:
-        model, data: names of the files.
+        model, data: paths of the files.
         options: options of the command.
     """
     out = options["out"]
@@ -79,11 +78,11 @@ def predict(model: str, data: str, options: dict[str, Any]) -> None:
 
 
 def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assessment]:
-    """The errors of the model on a file. Rows with unknown levels are left out, with a
-    note on standard error.
+    """The model's errors on a file. Rows with unknown levels are left out, with a note
+    on standard error.
 
     Args:
-        model, data: names of the files.
+        model, data: paths of the files.
         options: options of the command.
     """
     from kurve.assessment import assess
@@ -125,8 +124,8 @@ def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assess
 
 
 class _UnknownRows:
-    """Rows with levels that the model does not know: where the first one is and how
-    many there are."""
+    """Rows with levels unknown to the model: where the first one is and how many there
+    are."""
 
     def __init__(self, columns: ModelColumns, refuse: bool = False) -> None:
         self.columns, self.refuse = columns, refuse
@@ -135,7 +134,8 @@ class _UnknownRows:
         self.first = ""
 
     def add(self, x: pyarrow.Table, first: int) -> np.ndarray:
-        """Which rows of a table are unknown; `first` is its first row in the file."""
+        """A mask of the unknown rows; `first` is the index of the table's first row in
+        the file."""
         unknown = self.columns.unknown(x)
         if unknown.any():
             rows = range(first, first + len(x))
@@ -150,12 +150,12 @@ class _UnknownRows:
         return unknown
 
     def refuse_if_all(self, rows: int) -> None:
-        """Refuse a file without any known row."""
+        """Reject a file without any known row."""
         if self.error is not None and self.count == rows:
             raise self.error
 
     def report(self, consequence: str) -> None:
-        """Print how many rows there are, and what they "have"."""
+        """Print the number of such rows and the consequence for them."""
         if self.count:
             have = "has" if self.count == 1 else "have"
             console.print_error(
@@ -165,7 +165,7 @@ class _UnknownRows:
 
 
 def _check_supported(path: str, estimator: Any, options: dict[str, Any]) -> None:
-    """Refuse options that the model does not support."""
+    """Reject options that the model does not support."""
     classifies = hasattr(estimator, "classes_")
     for option, is_given, unsupported in (
         ("--std", options["std"], classifies),
@@ -183,8 +183,8 @@ def _columns_to_keep(
     """The columns to copy, whose names must differ from those of the predictions.
 
     Raises:
-        TableError: no such column.
-        UsageError: two columns of the output would have one name.
+        TableError: unknown column.
+        UsageError: two output columns would have the same name.
     """
     keep = file.choose(options["keep"]) if options["keep"] else []
     predicted = _names(estimator, options)
@@ -199,7 +199,7 @@ def _columns_to_keep(
 
 
 def _names(estimator: Any, options: dict[str, Any]) -> list[str]:
-    """Names of the columns of the predictions."""
+    """Column names of the predictions."""
     names = []
     if hasattr(estimator, "classes_"):
         names.append("prediction")
@@ -215,7 +215,7 @@ def _names(estimator: Any, options: dict[str, Any]) -> list[str]:
 
 
 def _suffixes(estimator: Any) -> list[str]:
-    """What the names of columns end in, for each target."""
+    """The suffixes of the column names, one per target."""
     count = estimator.n_outputs_
     targets = getattr(estimator, "target_names_", None) or []
     if count == 1:
@@ -231,7 +231,7 @@ def _predictions(
     keep: list[str],
     options: dict[str, Any],
 ) -> pyarrow.Table:
-    """The columns to write for some rows; unknown rows have only those to keep."""
+    """The output columns for some rows; unknown rows only have the kept columns."""
     import pyarrow
 
     estimator, count = columns.estimator, len(x)
@@ -271,7 +271,7 @@ def _predictions(
 
 
 def _output(path: str | None) -> AbstractContextManager[Any]:
-    """Where predictions go: standard output, or a file that appears once complete."""
+    """The destination of predictions: standard output, or a file created atomically."""
     if path is not None:
         from kurve.core.files import replacing
 

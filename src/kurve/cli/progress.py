@@ -1,4 +1,4 @@
-"""What `kurve fit` shows while it trains: a bar on a terminal, lines in a log."""
+"""Progress of `kurve fit`: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kurve.core.progress import ProgressBar, format_duration, format_logs
 from kurve.estimators.training import progress_callback
 
 LINES = 10
-"""About how many lines a training has in a log."""
+"""Approximate number of log lines per training."""
 
 
 class EpochProgress:
     """Called after every epoch: progress(done, total, logs).
 
     A terminal shows one bar, redrawn in place, with the loss and the remaining time; a
-    log gets a line for about every tenth epoch. If the stream cannot be written to,
+    log gets about ten lines. If the stream cannot be written to,
     training continues without progress.
     """
 
@@ -32,7 +32,7 @@ class EpochProgress:
         self._logs: dict[str, float] = {}
 
     def __call__(self, done: int, total: int, logs: Mapping[str, float]) -> None:
-        if done <= self._done:  # another member of the ensemble that is behind
+        if done <= self._done:  # an ensemble member that lags behind
             return
         with self._ignoring_errors():
             self._show(done, total, logs)
@@ -55,7 +55,7 @@ class EpochProgress:
 
     def _end(self, bar: ProgressBar) -> None:
         if bar.wants_updates:
-            bar.target = self._done  # training may have stopped early
+            bar.target = self._done  # training can have stopped early
             bar.finish(self._logs)
             bar.close()
         elif self._written < self._done:

@@ -1,4 +1,4 @@
-"""Reading for `kurve fit`: rows to train on and rows held out, from a file read at once
+"""Reading for `kurve fit`: training rows and held-out rows, from a file read in one go
 or in chunks. A row with a category or class that no other row has is not held out,
 because the model could not learn it otherwise."""
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     import pyarrow
 
 REPORT_ROWS = 100_000
-"""Rows of a file read in chunks that are kept in memory, for testing and the report."""
+"""Number of rows of a chunked file kept in memory for testing and the report."""
 
 
 @dataclass
 class Split:
-    """Rows to train on and rows held out. If a file is read in chunks, `x` and `y` are
-    the first rows only, and `batches` has all.
+    """Training rows and held-out rows. If a file is read in chunks, `x` and `y` are
+    only the first rows, and `batches` has all.
 
-    rows:  number of rows to train on
-    types: of the file's columns, pyarrow's
-    seen:  the values in the training rows, if `x` is not all of them
+    rows:  number of training rows
+    types: pyarrow types of the file's columns
+    seen:  the values in the training rows, if `x` does not contain all of them
     """
 
     x: pyarrow.Table
@@ -46,11 +46,11 @@ class Split:
 def read(
     file: Any, targets: list[str], features: list[str], options: Any, say: Any
 ) -> Split:
-    """The rows of a file, read at once if they fit into memory, else in chunks.
+    """The rows of a file, read in one go if they fit into memory, else in chunks.
 
     Args:
         options: the command's options.
-        say: prints a line, here on rows that are not used as usual.
+        say: prints a line about rows that get special treatment.
     """
     chunks = options["chunks"]
     if chunks is None:
@@ -66,8 +66,8 @@ def read_test(
     options: Any,
     say: Any,
 ) -> None:
-    """Take the held-out rows from another file, whose columns are read like those of
-    the training file."""
+    """Read the held-out rows from another file, with the same column types as the
+    training file."""
     columns = [*file.choose(features, "feature"), *file.choose(targets, "target")]
     texts = [name for name in columns if roles.is_text(split.types[name])]
     table = file.read(columns, texts)
@@ -121,7 +121,7 @@ def _at_once(
 def _in_chunks(
     file: Any, targets: list[str], features: list[str], options: Any, say: Any
 ) -> Split:
-    """A fraction of each chunk is held out, the same rows in every pass."""
+    """Hold out a fraction of each chunk, with the same rows in every pass."""
     batches = tables.Batches(file, [*features, *targets])
     roles.check_rows(file, batches.rows)
     fraction = 0.0 if options["test_path"] else options["holdout"]
@@ -172,10 +172,10 @@ def _in_chunks(
 
 
 class TrainingBatches:
-    """Batches (X, y) of the rows to train on, repeatable.
+    """Batches (X, y) of the training rows; can be iterated repeatedly.
 
-    seen: the values in the training rows, once they are known; from then on, rows with
-        other values are not held out.
+    seen: the values in the training rows, once known; from then on, rows with other
+        values are not held out.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class TrainingBatches:
     def split(
         self, say: Any, check: bool = False
     ) -> Iterator[tuple[Any, np.ndarray, Any, np.ndarray]]:
-        """Rows to train on and rows held out, of each batch."""
+        """Training rows and held-out rows of each batch."""
         first = 0
         for number, table in enumerate(self.batches):
             clean, rows = _clean(
@@ -227,11 +227,11 @@ class TrainingBatches:
 
 
 class SeenValues:
-    """The values in some rows: the levels of each category, the classes, and which
-    columns of numbers have any value.
+    """The values in some rows: the levels of each category, the classes, and the
+    numeric columns that have any value.
 
     Args:
-        classify: whether the target is a class even if it is a number.
+        classify: whether the target is a class even if it is numeric.
     """
 
     def __init__(self, classify: bool) -> None:
@@ -256,8 +256,8 @@ class SeenValues:
 
 
 def _unique_rows(x: Any, y: np.ndarray, seen: SeenValues) -> np.ndarray:
-    """bool (n,): rows with a level, a class, or the only value of a column that was not
-    seen, so that a model could learn it from these rows only."""
+    """bool (n,): rows with a level, a class, or the only value of a column that has not
+    been seen, so that a model can learn it only from these rows."""
     unique = roles.unknown_levels(x, seen.levels)
     for name in x.column_names:
         if name not in seen.valued:
@@ -274,7 +274,7 @@ def _say_not_held_out(file: Any, count: int, say: Any) -> None:
 
 
 def _width(x: Any) -> int:
-    """Columns of the matrix that a model makes of a table."""
+    """Number of columns of a model's matrix for a table."""
     levels = roles.levels(x)
     return len(x.column_names) - len(levels) + sum(map(len, levels.values()))
 
@@ -289,11 +289,11 @@ def _clean(
     first: int = 0,
     total: int | None = None,
 ) -> tuple[Any, np.ndarray]:
-    """The rows to use according to --missing, and their positions in the file.
+    """The rows to use according to --missing, and their indices in the file.
 
     Args:
-        first: position of the table's first row in the file.
-        total: rows of the file; the table's if None.
+        first: index of the table's first row in the file.
+        total: number of rows of the file; the table's if None.
     """
     is_whole_file = total is None or total == len(table)
     target = roles.select(table, targets)
@@ -302,9 +302,9 @@ def _clean(
     if missing.all() and is_whole_file:
         raise _no_target(file, targets, len(table))
     if options["missing"] == "error":
-        fix = "leaving such rows out: --missing drop"
+        fix = "dropping such rows: --missing drop"
         roles.refuse_missing(file, target, "target", first, fix)
-        fix = "filling in or leaving such rows out: --missing impute, --missing drop"
+        fix = "filling in or dropping such rows: --missing impute, --missing drop"
         roles.refuse_missing(file, roles.select(table, features), "feature", first, fix)
         return table, rows
     if options["missing"] == "drop":
@@ -337,7 +337,7 @@ def _no_rows_left(file: Any, rows: int) -> tables.TableError:
 def _check(
     file: Any, table: Any, targets: list[str], features: list[str], rows: np.ndarray
 ) -> None:
-    """Refuse columns that cannot be features or targets."""
+    """Reject columns that cannot be features or targets."""
     roles.check_features(file, roles.select(table, features), rows)
     target = roles.select(table, targets)
     roles.check_types(file, target, "target")

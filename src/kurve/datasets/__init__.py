@@ -1,12 +1,12 @@
-"""Keras's data sets, from files on this machine: nothing is downloaded, and no file is
-executed.
+"""Keras's data sets, read from local files: nothing is downloaded, and nothing in the
+files is executed.
 
-Each is loaded as in Keras:
+Load them as in Keras:
 
     (x_train, y_train), (x_test, y_test) = datasets.mnist.load_data()
 
-`load_images` takes the first set of images, x (n, 28, 28) uint8 and y (n,) uint8, that
-is found.
+`load_images` returns the first image data set it finds, x (n, 28, 28) uint8 and y (n,)
+uint8.
 """
 
 from kurve.datasets import boston_housing as boston_housing

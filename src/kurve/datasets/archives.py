@@ -1,4 +1,5 @@
-"""Finding the files of Keras's data sets, and reading them without executing any."""
+"""Finding the files of Keras's data sets, and reading them without executing
+anything."""
 
 from __future__ import annotations
 
@@ -21,25 +22,25 @@ from kurve.datasets.pickles import read
 T = TypeVar("T")
 
 KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-"""Where Keras takes most files from."""
+"""The URL from which Keras downloads most files."""
 
 
 def find(
     where: str, path: Any, names: Sequence[str], origin: str, folder: bool = False
 ) -> Path:
-    """The file or folder: `path` itself, or in one of `files.folders` one of these
-    names.
+    """The file or folder: `path` itself, or one of these names in one of
+    `files.folders`.
 
     Args:
         where: for messages.
-        path: the user's; a bare name is looked for in the folders too.
-        names: under which it may lie there.
-        origin: the address of the file.
-        folder: whether a folder is wanted, or an archive.
+        path: the user's path; a bare name is also searched for in the folders.
+        names: its possible names there.
+        origin: URL of the file.
+        folder: whether to look for a folder or an archive.
 
     Raises:
         TypeError: not a path.
-        FileNotFoundError: there is none; the message says where to get it.
+        FileNotFoundError: not found; the message says where to get it.
     """
     if path is not None:
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
@@ -66,10 +67,10 @@ def find(
 
 
 def guarded(where: str, file: Path, action: Callable[[], T]) -> T:
-    """What an action reads from a file.
+    """The result of an action that reads a file.
 
     Raises:
-        ValueError: the file is damaged, or of another kind.
+        ValueError: the file is damaged or of the wrong kind.
     """
     try:
         return action()
@@ -93,7 +94,7 @@ def guarded(where: str, file: Path, action: Callable[[], T]) -> T:
 
 
 def arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Arrays of an .npz file. Those of objects are read by `pickles.read`."""
+    """Arrays of an .npz file. Object arrays are read by `pickles.read`."""
     with zipfile.ZipFile(file) as archive:
         return [_array(archive, f"{name}.npy") for name in names]
 
@@ -123,7 +124,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def member(place: Path, name: str) -> bytes:
-    """A file in a folder, or in an archive of it, which is not unpacked."""
+    """A file in a folder, or in an archive without unpacking it."""
     if place.is_dir():
         for folder in (
             place,
@@ -146,7 +147,7 @@ def member(place: Path, name: str) -> bytes:
 
 
 def words(where: str, path: Any, name: str) -> dict[str, int]:
-    """A file that gives each word its number."""
+    """Read a file that maps words to indices."""
     file = find(where, path, [name], KERAS + name)
 
     def action() -> dict[str, int]:
@@ -161,19 +162,19 @@ def words(where: str, path: Any, name: str) -> dict[str, int]:
 
 
 def random_of(seed: int) -> np.random.RandomState:
-    """Keras's random numbers."""
+    """Keras's random number generator."""
     return np.random.RandomState(seed)
 
 
 def shuffled(draw: np.random.RandomState, *columns: np.ndarray) -> list[np.ndarray]:
-    """Arrays with their rows in the order that Keras gives them."""
+    """Shuffle the rows of arrays in the same order as Keras."""
     order = np.arange(len(columns[0]))
     draw.shuffle(order)
     return [column[order] for column in columns]
 
 
 def check_split(where: str, test_split: Any) -> None:
-    """Refuse what is no share of the rows."""
+    """Reject anything but a valid fraction."""
     if (
         isinstance(test_split, bool)
         or not isinstance(test_split, (int, float))

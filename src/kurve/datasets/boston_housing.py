@@ -1,4 +1,4 @@
-"""Prices of houses in 506 districts of Boston (Harrison, Rubinfeld 1978)."""
+"""House prices in 506 districts of Boston (Harrison, Rubinfeld 1978)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def load_data(
     """(x_train, y_train), (x_test, y_test): x (n, 13) and the price y (n,) in thousands
     of dollars, float64.
 
-    One of the columns, "B", is made from the share of black inhabitants; the set should
-    not be used but to talk about that.
+    One of the columns, "B", is computed from the share of black inhabitants; use the
+    data set only to discuss that.
 
     Args:
-        path: a file like Keras's boston_housing.npz; a bare name is looked for (see
+        path: a file like Keras's boston_housing.npz; a bare name is searched for (see
             `kurve.datasets.files.folders`).
-        test_split: share of the rows that are the last ones, for testing.
-        seed: of the order of the rows.
+        test_split: fraction of the rows, the last ones, for testing.
+        seed: seed of the row order.
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: the file is damaged, or another share.
+        FileNotFoundError: file not found.
+        ValueError: the file is damaged, or an invalid fraction.
     """
     return houses.load("boston_housing", path, test_split, seed, 13, None)

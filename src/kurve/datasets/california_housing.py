@@ -1,4 +1,4 @@
-"""Prices of houses in 20,640 blocks of California (Pace, Barry 1997)."""
+"""House prices in 20,640 blocks of California (Pace, Barry 1997)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def load_data(
 
     Args:
         version: "large", or "small" for the first 600 rows.
-        path: a file like Keras's california_housing.npz; a bare name is looked for (see
-            `kurve.datasets.files.folders`).
-        test_split: share of the rows that are the last ones, for testing.
-        seed: of the order of the rows.
+        path: a file like Keras's california_housing.npz; a bare name is searched for
+            (see `kurve.datasets.files.folders`).
+        test_split: fraction of the rows, the last ones, for testing.
+        seed: seed of the row order.
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: the file is damaged, another version, or another share.
+        FileNotFoundError: file not found.
+        ValueError: the file is damaged, or an invalid version or fraction.
     """
     rows = {"small": 600, "large": None}
     count = lookup("california_housing", "version", version, rows)

@@ -1,4 +1,4 @@
-"""The first set of images that is found."""
+"""The first image data set that is found."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kurve.datasets.files import Images
 
 @entry
 def load_images(path: str | os.PathLike[str] | None = None) -> tuple[str, Images]:
-    """The name of a set, and the set: the one in `path` (a file like mnist.npz, or a
-    folder with Fashion-MNIST's files), else MNIST, else Fashion-MNIST, else
+    """The name and contents of a data set: the one in `path` (a file like mnist.npz, or
+    a folder with Fashion-MNIST's files), else MNIST, else Fashion-MNIST, else
     scikit-learn's digits.
 
     Raises:

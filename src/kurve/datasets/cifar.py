@@ -1,4 +1,4 @@
-"""Small pictures (Krizhevsky 2009): what the two sets have in common."""
+"""Small images (Krizhevsky 2009): code shared by the two data sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIDE = 32
 
 
 def batch(place: Path, name: str, labels: str) -> tuple[np.ndarray, list[int]]:
-    """Pictures (n, 32, 32, 3), uint8, and classes of one file."""
+    """Images (n, 32, 32, 3), uint8, and classes from one file."""
     found = read(archives.member(place, name))
     if not isinstance(found, dict):
         raise ValueError(f"{name} holds no dictionary")

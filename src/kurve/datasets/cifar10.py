@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 small pictures of ten things (Krizhevsky 2009)."""
+"""CIFAR-10: 60,000 small images in ten classes (Krizhevsky 2009)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = [
 
 @entry
 def load_data(path: str | os.PathLike[str] | None = None) -> Images:
-    """(x_train, y_train), (x_test, y_test): 50,000 and 10,000 pictures (n, 32, 32, 3),
+    """(x_train, y_train), (x_test, y_test): 50,000 and 10,000 images (n, 32, 32, 3),
     and their classes (n, 1); uint8.
 
     Args:
@@ -30,7 +30,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> Images:
             None looks for one (see `kurve.datasets.files.folders`).
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: file not found.
         ValueError: a file is damaged.
     """
     place = archives.find("cifar10", path, NAMES, ORIGIN, folder=True)

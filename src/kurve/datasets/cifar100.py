@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 small pictures of a hundred things (Krizhevsky 2009)."""
+"""CIFAR-100: 60,000 small images in a hundred classes (Krizhevsky 2009)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ NAMES = [
 def load_data(
     label_mode: str = "fine", path: str | os.PathLike[str] | None = None
 ) -> Images:
-    """(x_train, y_train), (x_test, y_test): 50,000 and 10,000 pictures (n, 32, 32, 3),
+    """(x_train, y_train), (x_test, y_test): 50,000 and 10,000 images (n, 32, 32, 3),
     uint8, and their classes (n, 1).
 
     Args:
         label_mode: "fine" for 100 classes, "coarse" for 20.
         path: cifar-100-python.tar.gz, which is not unpacked, or a folder with its
-            files; None looks for one (see `kurve.datasets.files.folders`).
+            files; None searches for one (see `kurve.datasets.files.folders`).
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: a file is damaged, or another label_mode.
+        FileNotFoundError: file not found.
+        ValueError: a file is damaged, or an invalid label_mode.
     """
     modes = {"fine": "fine_labels", "coarse": "coarse_labels"}
     labels = lookup("cifar100", "label_mode", label_mode, modes)

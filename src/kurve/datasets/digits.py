@@ -8,7 +8,7 @@ from kurve.core.entries import entry
 from kurve.datasets.files import Images
 
 TEST = 450
-"""The last images, for testing; mostly by other writers than the first ones."""
+"""Number of test images: the last ones, mostly by different writers."""
 
 
 @entry

@@ -20,7 +20,7 @@ NAMES = [
     "bag",
     "boot",
 ]
-"""Names of the classes."""
+"""Class names."""
 
 FILES = [
     f"{part}-{what}.gz"
@@ -40,7 +40,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> Images:
             takes that of Debian's package dataset-fashion-mnist, or Keras's.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: folder not found.
         ValueError: a file is corrupt.
     """
     if path is None and (DEBIAN / FILES[0]).is_file():

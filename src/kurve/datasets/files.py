@@ -1,4 +1,4 @@
-"""Finding and reading files of images. Reading never executes anything from a file."""
+"""Finding and reading image files. Reading never executes anything from a file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Part = tuple[np.ndarray, np.ndarray]
 """Images (n, H, W) uint8 and class indices (n,) uint8."""
 
 Images = tuple[Part, Part]
-"""For training, and for testing."""
+"""Training and test data."""
 
 MAX_BYTES = 1 << 30
-"""Bytes of one array of a file, at most."""
+"""Maximum bytes of one array in a file."""
 
 
 def folders() -> list[Path]:
-    """Where files are searched: $KURVE_DATA, the current folder, ../shared/data, and
-    the folder that Keras downloads to."""
+    """The folders to search: $KURVE_DATA, the current folder, ../shared/data, and
+    Keras's download folder."""
     chosen = os.environ.get("KURVE_DATA")
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     first = [Path(chosen)] if chosen else []
@@ -31,12 +31,12 @@ def folders() -> list[Path]:
 
 
 def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) -> Path:
-    """The folder that holds files with all these names; or `path`, which may be the
-    file itself if there is only one name, or that name.
+    """The folder that contains files with all these names; or `path`, which can also be
+    the file itself if there is only one name.
 
     Raises:
         TypeError: `path` is not a path.
-        FileNotFoundError: there is none; the message lists the folders searched.
+        FileNotFoundError: not found; the message lists the folders searched.
     """
     if path is not None:
         if not isinstance(path, (str, os.PathLike)):
@@ -64,11 +64,11 @@ def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) 
 
 
 def read_npz(where: str, path: Path) -> Images:
-    """The four arrays of a file such as Keras's mnist.npz: x_train, y_train, x_test,
+    """The four arrays in a file such as Keras's mnist.npz: x_train, y_train, x_test,
     y_test.
 
     Raises:
-        ValueError: the file is corrupt, lacks an array, or holds something else.
+        ValueError: the file is corrupt, lacks an array, or contains something else.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -89,13 +89,13 @@ def read_npz(where: str, path: Path) -> Images:
 
 
 def read_idx(where: str, images: Path, labels: Path) -> Part:
-    """Images and labels from two files of the format IDX, gzipped.
+    """Images and labels from two gzipped IDX files.
 
     Format: LeCun, Cortes, Burges, "The MNIST database": 2 bytes 0, the type (8 is
     uint8), the number of axes, each axis's length as 4 bytes, big-endian; the numbers.
 
     Raises:
-        ValueError: a file is corrupt, or holds something else.
+        ValueError: a file is corrupt, or contains something else.
     """
     return _checked(where, images, *(_idx(where, path) for path in (images, labels)))
 
@@ -119,7 +119,7 @@ def _idx(where: str, path: Path) -> np.ndarray:
 
 
 def _checked(where: str, path: Path, x: np.ndarray, y: np.ndarray) -> Part:
-    """Both as uint8; refuses empty arrays, and labels that are not 0 to 255."""
+    """Both as uint8; rejects empty arrays and labels outside 0 to 255."""
     if (
         x.dtype != np.uint8
         or x.ndim not in (3, 4)

@@ -1,4 +1,4 @@
-"""Prices of houses: what the two sets have in common."""
+"""House prices: code shared by the two data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""50,000 reviews of films, and whether they are positive (Maas et al. 2011)."""
+"""50,000 film reviews, labelled positive or negative (Maas et al. 2011)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int = 3,
 ) -> Images:
-    """(x_train, y_train), (x_test, y_test): x (n,) lists of words' numbers, the most
+    """(x_train, y_train), (x_test, y_test): x (n,) lists of word indices, the most
     frequent word first; y (n,) 0 or 1.
 
     Args:
-        path: a file like Keras's imdb.npz; a bare name is looked for (see
+        path: a file like Keras's imdb.npz; a bare name is searched for (see
             `kurve.datasets.files.folders`).
-        num_words: numbers from this one on become `oov_char`.
-        skip_top: so do those below this one.
-        maxlen: texts of this length or more are left out.
-        seed: of the order of the rows.
-        start_char: the number at the start of each text.
-        oov_char: see above; None leaves such words out.
-        index_from: added to all words' numbers.
+        num_words: word indices from this one on become `oov_char`.
+        skip_top: so do indices below this one.
+        maxlen: texts of at least this length are dropped.
+        seed: seed of the row order.
+        start_char: the index at the start of each text.
+        oov_char: see above; None drops such words.
+        index_from: added to all word indices.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: file not found.
         ValueError: the file is damaged, or a limit leaves no text.
     """
     reviews.check("imdb", num_words=num_words, skip_top=skip_top, maxlen=maxlen)
@@ -67,13 +67,13 @@ def load_data(
 def get_word_index(
     path: str | os.PathLike[str] = "imdb_word_index.json",
 ) -> dict[str, int]:
-    """The number of each word, to which `load_data` adds `index_from`.
+    """The index of each word, to which `load_data` adds `index_from`.
 
     Args:
         path: a file like Keras's imdb_word_index.json.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: file not found.
         ValueError: the file is damaged.
     """
     return archives.words("imdb", path, "imdb_word_index.json")

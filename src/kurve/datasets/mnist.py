@@ -14,10 +14,11 @@ def load_data(path: str | os.PathLike[str] | None = None) -> Images:
     uint8, with their digits (n,).
 
     Args:
-        path: a file like Keras's mnist.npz; None looks for one (see `files.folders`).
+        path: a file like Keras's mnist.npz; None searches for one (see
+            `files.folders`).
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: file not found.
         ValueError: the file is corrupt.
     """
     file = find("mnist", ["mnist.npz"], path)

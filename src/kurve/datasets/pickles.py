@@ -1,8 +1,8 @@
 """Reading the pickles that hold some data sets, without executing anything.
 
-A pickle is a program for a stack machine. `read` runs the instructions that these files
-consist of, and refuses all others. The only names that it knows are those with which
-NumPy writes arrays; they become `Array`, made here from a shape, a type and bytes.
+A pickle is a program for a stack machine. `read` runs the instructions used in these
+files and rejects all others. The only names it knows are those NumPy uses for arrays;
+they become `Array`, built here from a shape, a dtype and bytes.
 
 Format: Python's `pickletools`; NumPy's `ndarray.__reduce__`.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 MOST = 1 << 30
-"""Elements of one array, at most."""
+"""Maximum elements of one array."""
 
 NUMBERS = re.compile(rb"(?:K.|M..|J....)+", re.DOTALL)
 NUMBER = re.compile(rb"K.|M..|J....", re.DOTALL)
@@ -38,7 +38,7 @@ class _Name(str):
 
 
 class _Made:
-    """An array, or the type of one, whose values are not known yet."""
+    """An array or dtype whose values are not known yet."""
 
     def __init__(self, kind: str, text: str = "") -> None:
         self.kind, self.text = kind, text
@@ -56,13 +56,14 @@ MARK = object()
 
 
 def read(data: bytes) -> Any:
-    """What a pickle of lists, dictionaries, tuples, numbers, text and arrays holds.
+    """The contents of a pickle of lists, dictionaries, tuples, numbers, strings and
+    arrays.
 
     Args:
-        data: the pickle. Texts of Python 2 come as bytes.
+        data: the pickle. Python 2 strings are returned as bytes.
 
     Raises:
-        ValueError: another instruction or name, or it ends early.
+        ValueError: an unknown instruction or name, or a truncated pickle.
     """
     machine = _Machine(data)
     try:
@@ -216,7 +217,7 @@ def _array(at: int, shape: Any, kind: Any, fortran: Any, data: Any) -> np.ndarra
         objects = np.empty(count, object)
         objects[:] = [_value(part) for part in data] if count else []
         return objects
-    if type(data) is str:  # Python 2's text, written by Python 3
+    if type(data) is str:  # a Python 2 string, written by Python 3
         data = data.encode("latin1")
     if type(data) is not bytes or len(data) != count * dtype.itemsize:
         raise ValueError(f"byte {at}: an array of {count} numbers has others")
@@ -229,7 +230,7 @@ def _text(value: Any) -> str:
 
 
 def _value(part: Any) -> Any:
-    """The part with arrays in the place of what was made for them."""
+    """The part with its placeholders replaced by arrays."""
     if isinstance(part, _Made):
         if part.kind != "array" or part.value is None:
             raise ValueError("an array without values")
@@ -291,4 +292,4 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
         "b": lambda m: m.build(),
     }.items()
 }
-"""What each instruction does, besides those that push integers."""
+"""The action of each instruction, except those that push integers."""

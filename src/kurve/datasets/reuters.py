@@ -1,4 +1,4 @@
-"""11,228 news of Reuters, and their topics (1987)."""
+"""11,228 Reuters news items and their topics (1987)."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int = 3,
 ) -> Images:
-    """(x_train, y_train), (x_test, y_test): x (n,) lists of words' numbers, the most
-    frequent word first; y (n,) the number of the topic, see `get_label_names`.
+    """(x_train, y_train), (x_test, y_test): x (n,) lists of word indices, the most
+    frequent word first; y (n,) the topic's index, see `get_label_names`.
 
     Args:
-        path: a file like Keras's reuters.npz; a bare name is looked for (see
+        path: a file like Keras's reuters.npz; a bare name is searched for (see
             `kurve.datasets.files.folders`).
-        num_words: numbers from this one on become `oov_char`.
-        skip_top: so do those below this one.
-        maxlen: texts of this length or more are left out.
-        test_split: share of the rows that are the last ones, for testing.
-        seed: of the order of the rows.
-        start_char: the number at the start of each text.
-        oov_char: see above; None leaves such words out.
-        index_from: added to all words' numbers.
+        num_words: word indices from this one on become `oov_char`.
+        skip_top: so do indices below this one.
+        maxlen: texts of at least this length are dropped.
+        test_split: fraction of the rows, the last ones, for testing.
+        seed: seed of the row order.
+        start_char: the index at the start of each text.
+        oov_char: see above; None drops such words.
+        index_from: added to all word indices.
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: the file is damaged, or another share.
+        FileNotFoundError: file not found.
+        ValueError: the file is damaged, or an invalid fraction.
     """
     archives.check_split("reuters", test_split)
     reviews.check("reuters", num_words=num_words, skip_top=skip_top, maxlen=maxlen)
@@ -75,20 +75,20 @@ def load_data(
 def get_word_index(
     path: str | os.PathLike[str] = "reuters_word_index.json",
 ) -> dict[str, int]:
-    """The number of each word, to which `load_data` adds `index_from`.
+    """The index of each word, to which `load_data` adds `index_from`.
 
     Args:
         path: a file like Keras's reuters_word_index.json.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: file not found.
         ValueError: the file is damaged.
     """
     return archives.words("reuters", path, "reuters_word_index.json")
 
 
 def get_label_names() -> tuple[str, ...]:
-    """The names of the 46 topics, by number.
+    """The names of the 46 topics, by index.
 
     Example:
         >>> kurve.datasets.reuters.get_label_names()[:2]

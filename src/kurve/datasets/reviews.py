@@ -1,4 +1,4 @@
-"""Texts as lists of words' numbers: what IMDB and Reuters have in common."""
+"""Texts as lists of word indices: code shared by IMDB and Reuters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows = list[list[int]]
 
 
 def texts(where: str, file: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Pairs of arrays: of lists of numbers, and of their classes."""
+    """Pairs of arrays: lists of indices, and their classes."""
 
     def action() -> list[np.ndarray]:
         found = archives.arrays(file, names)
@@ -32,13 +32,13 @@ def texts(where: str, file: Path, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def check(where: str, **given: Any) -> None:
-    """Refuse limits that are none."""
+    """Reject invalid limits."""
     for name, value in given.items():
         check_integer(where, name, value, 10000, 0, optional=True)
 
 
 def marked(rows: Any, start_char: int | None, index_from: int) -> Rows:
-    """Each text with its first number, and with all others moved up."""
+    """Add `start_char` to each text and shift the other indices."""
     first = [] if start_char is None else [start_char]
     if start_char is None and not index_from:
         return [list(row) for row in rows]
@@ -56,8 +56,8 @@ def shorter(maxlen: int | None, rows: Rows, y: np.ndarray) -> tuple[Rows, np.nda
 def limited(
     rows: Rows, num_words: int | None, skip_top: int, oov_char: int | None
 ) -> Rows:
-    """The texts with `oov_char` in the place of words that are too rare or too often;
-    without these if it is None."""
+    """The texts with words that are too rare or too frequent replaced by `oov_char`, or
+    dropped if it is None."""
     most = num_words or max(max(row) for row in rows)
     if oov_char is None:
         return [[w for w in row if skip_top <= w < most] for row in rows]

@@ -1,11 +1,11 @@
-"""What is wrong with a fit: findings, with evidence and the line of code that fixes it.
+"""Diagnose a fit: findings, each with evidence and the line of code that fixes it.
 
     model.diagnose(x, y)             a short report in plain English
     "leakage" in model.diagnose(x, y)
 
-Each check is a function of a `kurve.diagnosis.context.Context`, which holds the data,
-the model and its predictions; thresholds stand beside the check, with the reason. The
-model is never changed: training is tried on a copy of its state.
+Each check is a function of a `kurve.diagnosis.context.Context`, which contains the
+data, the model and its predictions; thresholds are next to the check, with the reason.
+The model is never changed: training is tried on a copy of its state.
 
 * `data`: checks of x and y alone.
 * `network`: scales, units and activations.
@@ -35,16 +35,16 @@ def diagnose(
     validation_data: Sequence[Any] | None = None,
     columns: Sequence[str] | None = None,
 ) -> Diagnosis:
-    """Look for what commonly goes wrong with a fit.
+    """Look for common problems of a fit.
 
     An unbuilt model gets the checks of the data, an uncompiled one those of the data
     and the network, a trained one all of them. Neither the model nor the state of the
     random number generator changes. Costs about as much as a few epochs.
 
     Args:
-        model: of one input and one output.
+        model: a model with one input and one output.
         x, y: the training data, as for `fit`.
-        validation_data: (x, y) that the model was not trained with.
+        validation_data: (x, y) not used for training.
         columns: a name for each input, for messages; "x[:, 0]" and so on by default.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the checks use: the data as tables, the model's plan and its predictions."""
+"""The input of the checks: the data as tables, the model's plan and its predictions."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ if TYPE_CHECKING:
     from kurve.models import Model
 
 UNIT_ROWS = 2048
-"""Rows on which hidden units are checked: a unit that is 0 on all of them is of no use
-on the others either, and the outputs of eight layers of 256 units take 20 MB."""
+"""Rows on which hidden units are checked: a unit that is 0 on all of them is useless on
+the others too, and the outputs of eight layers of 256 units take 20 MB."""
 
 GOOD = 0.01
-"""Unexplained fraction below which a fit is good: odd numbers have not hurt it, and are
-worth a note only."""
+"""Unexplained fraction below which a fit is good: unusual numbers did no harm and are
+worth only a note."""
 
 MAX_NUMBERS = 10_000_000
-"""Numbers of x (80 MB in float64) that are checked; of larger data, every k-th row."""
+"""Maximum numbers of x to check (80 MB in float64); of larger data, every k-th row."""
 
 
 class Context:
     """A model and its data, checked and prepared.
 
-    model:      the model itself, which nothing here changes
-    plan:       its plan; that of a built clone, if it is not built
+    model:      the model itself, never changed here
+    plan:       its plan; the plan of a built clone if it is not built
     rows:       the training data
     validation: other data, or None
-    names:      of the D columns
+    names:      names of the D columns
     finite:     whether all outputs are finite
-    task:       what the targets are, see `_task_of`
-    numbers_for_softmax: whether targets are class numbers for a softmax under a loss of
-                numbers: `fit` rejects them, and here they are a finding
+    task:       kind of targets, see `_task_of`
+    numbers_for_softmax: whether targets are class indices for a softmax under a numeric
+                loss: `fit` rejects them, and here they are a finding
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class Context:
     # ---------------------------------------------------------------- preparation
 
     def _plan_of_clone(self, samples: np.ndarray) -> Plan | None:
-        """The plan that the unbuilt model would have, without taking a seed of its
-        own from the source that later models draw from."""
+        """The plan that the unbuilt model would have, without consuming a seed from the
+        generator of later models."""
         if not self.model.layers:
             return None
         unbuilt = clone(self.model, seed=0)
@@ -100,13 +100,13 @@ class Context:
         targets = self._targets(where, y)
         data.check_same_length(where, x=samples, y=targets)
         stride = -(-samples.size // MAX_NUMBERS)
-        # Duplicates and leaks are looked for in float64, before rounding to float32.
+        # Search for duplicates and leaks in float64, before rounding to float32.
         columns = as_numbers(where, "x", x)[::stride].astype(np.float64)
         samples = np.ascontiguousarray(samples[::stride])
         targets = np.ascontiguousarray(targets[::stride])
         rows = Rows(samples, columns.reshape(len(samples), -1), targets, stride)
         table = targets.reshape(len(targets), -1).astype(np.float64)
-        # The task is that of the training data, whatever values validation data has.
+        # The task follows from the training data only.
         self.task = self.task or self._task_of(table)
         if self.task == "numbers":
             rows.targets = table
@@ -241,7 +241,7 @@ class Context:
 
     @functools.cached_property
     def path(self) -> list[int]:
-        """Numbers of the plan's operations that the output depends on, in order."""
+        """Indices of the plan's operations that the output depends on, in order."""
         if self.plan is None:
             return []
         needed = {self.plan.heads[0].value}
@@ -297,15 +297,15 @@ class Context:
 
     @property
     def steps_per_epoch(self) -> int:
-        """As in the last `fit`; otherwise those of batches of 32."""
+        """As in the last `fit`; otherwise with batches of 32."""
         history, n = self.model.history, len(self.rows)
         steps = None if history is None else history.params.get("steps")
         return max(1, min(n, int(steps) // self.rows.stride if steps else -(-n // 32)))
 
     @property
     def of_distribution(self) -> bool:
-        """Whether the outputs are parameters of a distribution; a loss that is a
-        custom formula does not say."""
+        """Whether the outputs are parameters of a distribution; unknown for custom
+        formula losses."""
         return self.loss is not None and facts_of_loss(self.loss.kind).distribution
 
     @property
@@ -413,7 +413,7 @@ class Context:
         return "; ".join(parts)
 
     def left_out(self) -> list[str]:
-        """What was not checked, and why."""
+        """What was not checked and why."""
         unchecked = []
         if self.rows.stride > 1:
             unchecked.append(

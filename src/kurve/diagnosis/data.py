@@ -11,8 +11,8 @@ from kurve.diagnosis.report import Finding, listing, percent
 from kurve.kinds import facts_of_loss
 
 SORTED_ROWS = 5000
-"""Rows that are ranked: the error of a rank correlation of 0.999 is then below 0.0001,
-and a hundred columns are sorted in a tenth of a second."""
+"""Number of rows that are ranked: the error of a rank correlation of 0.999 is then
+below 0.0001, and a hundred columns are sorted in a tenth of a second."""
 
 LEAK = 0.999
 """Correlation from which an input counts as a copy of a target. A measurement that
@@ -20,10 +20,10 @@ determines the target to 4 % of its standard deviation has 0.9992. The highest i
 UCI data sets are 0.948 (power-plant) and, of ranks, 0.9965 (yacht)."""
 
 FEW_ROWS = 10
-"""With fewer rows, correlations near 1 occur by chance."""
+"""Minimum rows; with fewer, correlations near 1 occur by chance."""
 
 MAX_PAIRED_COLUMNS = 500
-"""Columns up to which all pairs are compared: their correlations take 2 MB."""
+"""Maximum columns for comparing all pairs: their correlations take 2 MB."""
 
 SAME_COLUMN = 1.0 - 1e-9
 """Correlation, after rounding in float64, of two columns that differ in unit and zero
@@ -32,8 +32,8 @@ point only; two instruments that measure the same quantity stay below."""
 
 def leakage(context: Context) -> Iterator[Finding]:
     """An input that is the target in another form: with a correlation or rank
-    correlation near 1, or constant within every class. A single input of that kind is
-    no leak, but the function to be learned."""
+    correlation near 1, or constant within every class. A model with only such an input
+    has no leak: it is the function to learn."""
     rows, names = context.rows, context.names
     n, count = rows.columns.shape
     if count < 2 or n < FEW_ROWS:

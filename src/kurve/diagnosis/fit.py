@@ -70,7 +70,7 @@ def constant_output(context: Context) -> Iterator[Finding]:
 
 
 NO_BETTER = 0.05
-"""R2 up to which the error is 97 % or more of that of the mean."""
+"""R2 at which the error is still 97 % of that of the mean."""
 
 
 def no_better_than_mean(context: Context) -> Iterator[Finding]:
@@ -144,7 +144,7 @@ def _line(x: np.ndarray, y: np.ndarray, new_x: np.ndarray) -> np.ndarray:
 
 
 def no_better_than_majority(context: Context) -> Iterator[Finding]:
-    """Accuracy of a classifier that always names the largest class, or less."""
+    """A classifier no better than always predicting the largest class."""
     rows = context.rows
     if rows.accuracy is None or not context.trained:
         return
@@ -200,8 +200,8 @@ def _auc(rows: Rows) -> float | None:
 REGION_ROWS = 5000
 BINS = 10
 BIN_ROWS = 8
-"""Number of rows that are checked, of bins that an input's range is cut into, and of
-rows in the smallest bin."""
+"""Number of rows to check, number of bins of an input's range, and rows in the smallest
+bin."""
 
 RATIO = 2.0
 REGION_LEFT = 0.25
@@ -213,11 +213,11 @@ Noise that grows along an input exceeds the first two, never the third."""
 
 @dataclass(frozen=True)
 class Region:
-    """An end of one input's range where the errors are large.
+    """One end of an input's range with large errors.
 
     left, left_elsewhere: mean squared error there and elsewhere, over the target's
         variance
-    correlation: of neighbouring errors there
+    correlation: correlation of neighbouring errors there
     """
 
     column: int
@@ -230,8 +230,7 @@ class Region:
 
 
 def errors_by_region(context: Context) -> Iterator[Finding]:
-    """Errors that are large at one end of an input's range and follow a curve there,
-    unlike noise."""
+    """Large errors at one end of an input's range that follow a curve, unlike noise."""
     region = worst_region(context.rows) if context.trained else None
     if region is None:
         return
@@ -257,7 +256,7 @@ def errors_by_region(context: Context) -> Iterator[Finding]:
 
 
 def worst_region(rows: Rows) -> Region | None:
-    """The end of an input's range that the model has learned worst, if there is one."""
+    """The worst fitted end of an input's range, if any."""
     if rows.predicted is None or rows.targets is None:
         return None
     total = rows.targets.var(axis=0)

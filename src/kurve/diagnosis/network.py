@@ -24,7 +24,7 @@ fraction was 0.005 for z itself, 0.008, 0.019 and 0.11 for 5, 10 and 100 z, 0.01
 0.11 for 0.03 and 0.01 z, 0.014, 0.10 and 0.41 for z + 2, z + 3 and z + 5."""
 
 SMALL_INPUTS = 0.01
-"""Fraction of the inputs that must be small before small ones are a finding."""
+"""Minimum fraction of small inputs for a finding."""
 
 TARGET_LARGE = 10.0
 TARGET_SMALL = 0.03
@@ -35,7 +35,7 @@ same setting the unexplained fraction was 0.005 for y itself, 0.014 and 0.11 for
 
 
 def unscaled_inputs(context: Context) -> Iterator[Finding]:
-    """Inputs of the first Dense layer that are far from mean 0 and size 1."""
+    """Inputs of the first Dense layer far from mean 0 and size 1."""
     first = next((k for k, op in enumerate(context.ops) if op.kind == "dense"), None)
     if first is None:
         return
@@ -90,8 +90,8 @@ def unscaled_inputs(context: Context) -> Iterator[Finding]:
 
 
 def _before(context: Context, op: Op) -> list[Op] | None:
-    """The operations from the input to this one, the last first; None if several
-    values meet before it."""
+    """The operations from the input to this one, last first; None if several values
+    meet before it."""
     plan = context.plan
     assert plan is not None
     reads, found = plan.reads(plan.ops.index(op)), []
@@ -143,7 +143,7 @@ def unscaled_targets(context: Context) -> Iterator[Finding]:
 
 
 def _severity(context: Context) -> str:
-    """By the harm that the scale may have done: none to a good fit."""
+    """Depends on the possible harm: none for a good fit."""
     left = context.unexplained
     if left is None or not context.trained:
         return "warning"
@@ -211,7 +211,7 @@ def saturated_units(context: Context) -> Iterator[Finding]:
 
 
 def _severity_of_units(context: Context, fraction: float) -> str:
-    """A good fit does not need the units that it has lost."""
+    """A good fit does not need the lost units."""
     left = context.unexplained
     if left is not None and left < GOOD:
         return "note"
@@ -219,21 +219,21 @@ def _severity_of_units(context: Context, fraction: float) -> str:
 
 
 def _hidden(context: Context) -> Iterator[tuple[Op, np.ndarray]]:
-    """Operations before the last one that end with an activation, and their outputs."""
+    """Operations before the last that end with an activation, and their outputs."""
     for op, out in list(zip(context.ops, context.op_outputs, strict=True))[:-1]:
         if ends_with_activation(op):
             yield op, out
 
 
 def _units(out: np.ndarray) -> np.ndarray:
-    """As (rows, units); units lie on the last axis."""
+    """Reshape to (rows, units); units are on the last axis."""
     return out.reshape(-1, out.shape[-1])
 
 
 def missing_activation(context: Context) -> Iterator[Finding]:
     """Consecutive Dense layers with only affine maps between them: together they are
-    one layer. A bottleneck (with fewer units than on both sides) saves weights, and is
-    no finding."""
+    equivalent to one layer. A bottleneck (fewer units than on both sides) saves weights
+    and is not a finding."""
     plan, pairs = context.plan, []
     read = Counter(v for i in context.path for v in plan.reads(i)) if plan else {}
     pending: dict[int, Op] = {}  # by the value that is an affine map of its output
@@ -245,7 +245,7 @@ def missing_activation(context: Context) -> Iterator[Finding]:
         if op.kind == "dense":
             if last is not None:
                 sides = last.in_shape[-1], op.out_shape[-1]
-                if last.out_shape[-1] >= min(sides):  # no bottleneck
+                if last.out_shape[-1] >= min(sides):  # not a bottleneck
                     pairs.append((last.layer, op.layer))
             last = op if activation_of(op) == "linear" else None
         elif op.kind not in TRAINING_ONLY and not is_linear(op):
@@ -280,7 +280,7 @@ def output_range(context: Context) -> Iterator[Finding]:
     low, high = ops.output_range(last)
     if (low, high) == (-np.inf, np.inf):
         return
-    # Targets at the limit may be rounded.
+    # Targets at the limit can be rounded.
     tolerance = 1e-6 * max(1.0, float(np.abs(y).max()))
     outside = (y < low - tolerance) | (y > high + tolerance)
     fraction = float(outside.any(axis=1).mean())

@@ -10,14 +10,14 @@ from kurve.plan import Op
 
 
 def activation_of(op: Op) -> str:
-    """Name of the activation that the operation ends with."""
+    """Name of the operation's final activation."""
     if op.kind == "softmax":
         return "softmax"
     return str(op.attrs.get("activation", "linear"))
 
 
 def ends_with_activation(op: Op) -> bool:
-    """Whether its outputs are units with an activation; a formula says so itself."""
+    """Whether its outputs are units with an activation; a formula declares it."""
     return OPERATIONS[op.kind].activated or (
         op.kind == "map" and "activation" in op.attrs
     )
@@ -33,7 +33,7 @@ def is_linear(op: Op) -> bool:
 
 
 def output_range(op: Op) -> tuple[float, float]:
-    """Lowest and highest value of the activation that the operation ends with."""
+    """Lowest and highest value of the operation's final activation."""
     if op.kind == "map":
         formula = FORMULAS.get(activation_of(op))
         return (-math.inf, math.inf) if formula is None else formula.range_of(op.attrs)

@@ -1,4 +1,4 @@
-"""Findings, and how they read on a terminal and in a notebook."""
+"""Findings and their display in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WIDTH = 78
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One problem of a fit.
 
-    name:     what it is, as an identifier: "unscaled_inputs"
+    name:     the kind of problem, as an identifier: "unscaled_inputs"
     severity: "serious", "warning" or "note"
     message:  what was observed and why it matters
     evidence: the numbers, by name
@@ -57,17 +57,17 @@ class Finding:
 
 
 class Diagnosis(Sequence[Finding]):
-    """The findings of `diagnose`, the most serious first: a sequence that prints as a
+    """The findings of `diagnose`, most serious first: a sequence that prints as a
     report, is false if nothing was found, and can be indexed by name:
 
         diagnosis[0], diagnosis["leakage"], "leakage" in diagnosis, len(diagnosis)
 
     findings: a tuple of them
     summary:  the model's performance on the data, in one line
-    left_out: what was not checked, and why
+    left_out: what was not checked and why
 
     Raises:
-        KeyError: `diagnosis[name]` of a finding that is not there.
+        KeyError: `diagnosis[name]` of a missing finding.
 
     Example:
         >>> finding = kurve.diagnosis.Finding("overfitting", "warning", "It overfits.")
@@ -91,7 +91,7 @@ class Diagnosis(Sequence[Finding]):
 
     @property
     def serious(self) -> tuple[Finding, ...]:
-        """The findings because of which predictions cannot be trusted."""
+        """The findings that make predictions untrustworthy."""
         return tuple(f for f in self.findings if f.severity == "serious")
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class Diagnosis(Sequence[Finding]):
         """The finding with that index or name, or a slice of them.
 
         Raises:
-            KeyError: there is no finding of that name.
+            KeyError: no finding has that name.
         """
         if isinstance(index, str):
             for finding in self.findings:
@@ -187,6 +187,6 @@ def percent(fraction: float) -> str:
 
 
 def listing(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""The data that is checked, and tests of what its targets are."""
+"""The data to check, and tests for the kind of targets."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kurve.diagnosis.report import percent
 class Rows:
     """One data set, or every `stride`-th row of it.
 
-    x:         (n, *input_shape), as the engine takes it
+    x:         (n, *input_shape), as passed to the engine
     columns:   (n, D) float64, each sample flattened
-    y:         (n, *target_shape), as the engine takes it; unchanged, if uncompiled
+    y:         (n, *target_shape), as passed to the engine; unchanged if not compiled
     targets:   (n, T) float64 for a regression, else None
-    labels:    (n,) class numbers where each row has one class, else None
+    labels:    (n,) class indices if each row has one class, else None
     output:    (n, O) float64, the model's output, or None
     predicted: (n, T) float64 for a regression, else None
     predicted_labels: (n,) class numbers, or None
@@ -60,7 +60,7 @@ def unexplained(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def quality(rows: Rows) -> str:
-    """The model's score on the rows, in words; empty where there is none."""
+    """The model's score on the rows, in words; empty if there is none."""
     if rows.accuracy is not None:
         return f"{percent(rows.accuracy)} of {len(rows)} rows correct"
     if rows.unexplained is None or np.isnan(rows.unexplained).all():

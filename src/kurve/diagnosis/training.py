@@ -12,8 +12,8 @@ from kurve.diagnosis.network import unscaled_inputs
 from kurve.diagnosis.report import Finding, percent
 
 TREND_EPOCHS = 10
-"""Epochs from which the second half of a history shows a trend; with fewer, more epochs
-are tried."""
+"""Minimum number of epochs for a trend in the second half of a history; with fewer,
+more epochs are tried."""
 
 FALLING = 0.9
 FALLING_LITTLE = 0.8
@@ -36,7 +36,7 @@ long ones, and none if the fit is good or the learning rate schedule has ended."
 
 SWEEP = 10.0
 SLOW = (10.0, 100.0, 1000.0)
-"""Factors by which the learning rate may be too high, and too low."""
+"""Factors by which the learning rate can be too high or too low."""
 
 TIMES_FASTER = 3.0
 """How much faster log(loss) must fall at a higher rate for the rate to be too low: a
@@ -97,7 +97,7 @@ def too_few_steps(context: Context) -> Iterator[Finding]:
 
 def learning_rate(context: Context) -> Iterator[Finding]:
     """A rate at which the loss jumps or hardly moves, while another rate makes it fall
-    at once."""
+    immediately."""
     findings = _too_high_by_history(context)
     if findings or not _can_improve(context) or _ended(context):
         yield from findings
@@ -110,7 +110,7 @@ def learning_rate(context: Context) -> Iterator[Finding]:
     epochs = int(np.clip(-(-TRIAL_STEPS // context.steps_per_epoch), 1, SWEEP_EPOCHS))
 
     def fall(factor: float) -> float:
-        """By how much log(loss) falls in a trial."""
+        """The decrease of log(loss) in a trial."""
         return float(now - _logs(context, context.trial(epochs, rate * factor)[-1]))
 
     same, low = fall(1.0), fall(1.0 / SWEEP)
@@ -124,7 +124,7 @@ def learning_rate(context: Context) -> Iterator[Finding]:
             tried,
         )
     elif left > 0.1:
-        # If the loss has hardly moved, only a much higher rate may show it.
+        # If the loss has hardly moved, only a much higher rate can show it.
         stuck = len(logs) < 2 or logs[-1] > FALLING * logs[0]
         for factor in SLOW if stuck and left > 0.5 else SLOW[:1]:
             high = fall(factor)
@@ -209,8 +209,8 @@ def _can_improve(context: Context) -> bool:
 
 
 def _ended(context: Context) -> bool:
-    """Whether the learning rate schedule has ended: then steps are short on purpose,
-    and more of them would not help."""
+    """Whether the learning rate schedule has ended: then steps are small on purpose,
+    and more of them do not help."""
     optimizer, steps = context.model.optimizer, context.model.iterations
     assert optimizer is not None
     history = context.model.history
@@ -222,7 +222,7 @@ def _ended(context: Context) -> bool:
 
 def _losses(context: Context) -> tuple[np.ndarray, bool]:
     """The loss of each epoch, and whether it is the validation loss, which is preferred
-    where there is one."""
+    if available."""
     history = context.model.history
     logs = {} if history is None else history.history
     loss, new = logs.get("loss", []), logs.get("val_loss", [])

@@ -15,14 +15,14 @@ def load(
     path: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
 ) -> Regressor | Classifier:
-    """The estimator in a file that `save` wrote, ready to predict.
+    """Load an estimator saved by `save`, ready to predict.
 
     Args:
         custom_objects: custom classes by name; see `kurve.models.load_model`.
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        ModelFileError: the file is damaged or holds no estimator.
+        ModelFileError: the file is damaged or not an estimator file.
 
     Example:
         >>> X = np.linspace(-1.0, 1.0, 40)[:, None]

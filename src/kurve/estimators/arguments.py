@@ -13,7 +13,7 @@ from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
 REAL = ("alpha", "dropout", "learning_rate", "validation_fraction")
-"""Parameters that are a number or a name."""
+"""Parameters that are numbers or names."""
 
 
 def plain(name: str, value: Any) -> Any:

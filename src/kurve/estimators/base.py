@@ -1,5 +1,5 @@
-"""What regressor and classifier share: the way from a table to trained models, and from
-a table to predictions.
+"""Shared by regressor and classifier: from a table to trained models, and from a table
+to predictions.
 
 The conventions are scikit-learn's; scikit-learn itself is imported only when it calls
 `__sklearn_tags__`.
@@ -64,7 +64,7 @@ class Estimator(Parameters):
         """The encoder of the targets.
 
         Args:
-            previous: what was learned by the training that is continued, if any.
+            previous: the result of the previous training, if it is continued.
         """
         raise NotImplementedError
 
@@ -75,7 +75,7 @@ class Estimator(Parameters):
     def _calibrated(
         self, fitted: Fitted[Any], session: FitSession, split: Split
     ) -> Fitted[Any]:
-        """The record, with what is learned from the trained models' errors."""
+        """The record, calibrated with the errors of the trained models."""
         return fitted
 
     def _choose(
@@ -110,8 +110,8 @@ class Estimator(Parameters):
         Args:
             X: (n, columns): array, list of rows, data frame or Arrow table. Or, without
                 y, batches for data that is larger than memory: an iterable of (X, y) or
-                (X, y, sample_weight) that can be iterated over several times. It is
-                read once for the statistics and once an epoch. An iterator that can be
+                (X, y, sample_weight) that can be iterated several times. It is
+                read once for statistics and once per epoch. An iterator that can be
                 consumed only once is read into memory.
             y: (n,) or (n, outputs).
             sample_weight: (n,), at least 0.
@@ -125,14 +125,14 @@ class Estimator(Parameters):
             The estimator itself.
 
         Raises:
-            TypeError, ValueError: bad input; the estimator stays as it was.
-            NonFiniteError: training diverged; the estimator stays as it was.
+            TypeError, ValueError: invalid input; the estimator is unchanged.
+            NonFiniteError: training diverged; the estimator is unchanged.
         """
         self._check_parameters()
         if executor is not None:
             check_executor("fit", executor)
         if y is None:
-            from kurve.estimators import streams  # which imports the estimators
+            from kurve.estimators import streams  # circular: it imports the estimators
 
             batches = streams.as_batches(X)
             if batches is not None and executor is not None:
@@ -176,7 +176,7 @@ class Estimator(Parameters):
         return FitSession(self, previous, self._target_encoder(previous))
 
     def _commit(self, fitted: Fitted[Any]) -> None:
-        """Take over what a fit or a file has learned."""
+        """Adopt the result of a fit or a file."""
         self.fitted_ = fitted
         self.models_ = fitted.members
         self.history_ = fitted.history
@@ -200,9 +200,9 @@ class Estimator(Parameters):
         """How to train.
 
         Args:
-            rows: different rows to train on.
+            rows: number of distinct training rows.
             features: columns of the encoded table.
-            in_batches: whether the rows come in batches, which excludes full-batch
+            in_batches: whether the rows come in batches, which rules out full-batch
                 solvers.
         """
         name = self.solver if isinstance(self.solver, str) else "adam"
@@ -221,7 +221,7 @@ class Estimator(Parameters):
         )
         full_batch = smooth and template is None and not self.dropout and automatic
         hyper = self._choose(name, rows, features, session.outputs, hidden, full_batch)
-        if session.previous is not None:  # the output layer stays
+        if session.previous is not None:  # the output layer is kept
             likelihood = getattr(session.previous.head, "likelihood", "none")
             hyper = replace(hyper, likelihood=likelihood)
         if hyper.solver == "lm" and hyper.likelihood != "none":
@@ -253,7 +253,7 @@ class Estimator(Parameters):
     # ---------------------------------------------------------------- prediction
 
     def _encoded(self, where: str, X: Any, strict: bool = True) -> Any:
-        """Scaled inputs (n, D) float32 and which rows hold unseen levels (n,)."""
+        """Scaled inputs (n, D) float32, and which rows have unseen levels (n,)."""
         self._require_fitted(where)
         columns = self.fitted_.columns
         table = self._table(where, X, columns.width == 1)
@@ -264,14 +264,14 @@ class Estimator(Parameters):
     def extrapolates(self, X: Any) -> np.ndarray:
         """Which rows of X lie outside the training data: bool (n,).
 
-        A row is outside if it holds a level of a category that was not in the training
-        data, if a number lies beyond the range of the training data by more than 5 % of
-        it, or if the row is farther from its nearest training rows than 99 % of the
-        training rows are from theirs (see `kurve.estimators.novelty`). Of new rows from
-        the same source as the training data, a few in a hundred are called outside.
+        A row is outside if it has a categorical level that was not in the training
+        data, if a number lies beyond the training range by more than 5 % of it, or if
+        the row is farther from its nearest training rows than 99 % of the training rows
+        are from theirs (see `kurve.estimators.novelty`). For new rows from the same
+        source, a few percent are flagged.
 
         Args:
-            X: as in `predict`; unseen levels are allowed here.
+            X: as in `predict`; unseen levels are allowed.
         """
         z, unseen = self._encoded("extrapolates", X, strict=False)
         return np.asarray(self.fitted_.novelty.outside(z) | unseen)
@@ -297,7 +297,7 @@ class Estimator(Parameters):
         with `kurve.estimators.load`.
 
         Args:
-            path: of the file.
+            path: path of the file.
 
         Raises:
             NotFittedError: before `fit`.
@@ -310,16 +310,16 @@ class Estimator(Parameters):
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:
-        """Write the model, scales included, for programs without Kurve: an ONNX model
+        """Export the model, including scales, for use without Kurve: an ONNX model
         or a C file. See `kurve.exchange.export.export`.
 
         Args:
             filepath: ends in .onnx or .c.
-            format: "onnx" or "c", if the ending does not tell.
+            format: "onnx" or "c", if the extension does not tell.
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: columns of text, another ending, an operation that the format
+            ValueError: text columns, unknown extension, or an operation that the format
                 does not support.
             ImportError: onnx is not installed.
         """

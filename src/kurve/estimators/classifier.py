@@ -20,17 +20,17 @@ from kurve.estimators.targets import ClassTargets
 
 @entries
 class Classifier(Estimator):
-    """One or several networks that learn to predict classes from a table.
-    Labels may be texts, integers or booleans. Two classes have one sigmoid output, more
-    have a softmax. Everything else is as in `Regressor`.
+    """One or several networks that predict classes from a table.
+    Labels can be strings, integers or booleans. Two classes use one sigmoid output,
+    more use a softmax. Everything else works as in `Regressor`.
 
     Args:
         hidden_layer_sizes, activation, solver, members, learning_rate, batch_size,
             max_epochs, early_stopping, validation_fraction, patience, alpha, dropout,
             scale, missing, warm_start, random_state, verbose, engine: see `Regressor`;
-            solver "lm" is for numbers only.
-        class_weight: a dictionary from class to the weight of its rows; "balanced"
-            gives all classes the same total weight; None: all rows weigh the same.
+            solver "lm" only works for regression.
+        class_weight: a dictionary from class to weight; "balanced"
+            gives all classes the same total weight; None weights all rows equally.
 
     Attributes:
         classes_: the labels, in order.
@@ -38,10 +38,10 @@ class Classifier(Estimator):
         history_, n_iter_, n_features_in_, feature_names_in_, target_names_: see
             `Regressor`.
         n_outputs_: 1.
-        fitted_: all that was learned, as one record (`kurve.estimators.fitted`).
+        fitted_: the complete learned state, as one record (`kurve.estimators.fitted`).
 
     Raises:
-        TypeError, ValueError: at `fit`, an argument of the wrong kind or out of range.
+        TypeError, ValueError: at `fit`, an argument of the wrong type or out of range.
 
     Example:
         >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
@@ -111,7 +111,7 @@ class Classifier(Estimator):
     # ---------------------------------------------------------------- prediction
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row: (n,), of the type of the labels.
+        """The most probable class of each row: (n,), with the dtype of the labels.
 
         Args:
             X: (n, columns), the columns of the training data.
@@ -155,15 +155,15 @@ class Classifier(Estimator):
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Self:
-        """One pass over some rows, for data that arrives over time.
+        """Train for one pass over some rows, for data that arrives over time.
 
         The first call learns columns, levels and scales from its rows, so they should
         be many and typical. The learning rate is constant.
 
         Args:
             X, y, sample_weight: see `fit`.
-            classes: all labels that will occur; needed at the first call unless its
-                rows have them all.
+            classes: all labels that will occur; required in the first call unless its
+                rows contain all of them.
         """
         self._check_parameters()
         session = self._session(True)
@@ -172,7 +172,7 @@ class Classifier(Estimator):
             before = getattr(self, "classes_", labels)
             if not np.array_equal(labels, before):
                 raise ValueError(
-                    "[partial_fit] classes must stay those of the first call. "
+                    "[partial_fit] classes must be those of the first call. "
                     f"Received: {labels.tolist()!r} after {before.tolist()!r}. "
                     "Try classes=None."
                 )

@@ -1,4 +1,4 @@
-"""From the columns of a table to one matrix of float64.
+"""Encoding of table columns as a float64 matrix.
 
     table = read_table("fit", X)                  numbers and texts, separately
     columns = Columns.learn("fit", table, impute) levels, medians, missing values
@@ -22,22 +22,23 @@ from kurve.core.entries import warn
 from kurve.estimators.frames import Table, levels_of
 
 MAX_LEVELS, FEW_LEVELS = 256, 50
-"""Most levels of a category: a column with more is taken for an identifier of the
-rows. And the levels up to which a column is a category, however few rows there are."""
+"""Maximum levels of a category: a column with more is considered a row identifier. And
+the number of levels up to which a column is always a category, however few rows there
+are."""
 
 Level = str | int | float | bool
 
 
 @dataclass
 class Columns:
-    """What was learned about a table's columns.
+    """What was learned about the columns of a table.
 
     names, width, numeric: as in `Table`
-    medians: (len(numeric),) of each numeric column, in place of missing values
+    medians: (len(numeric),) of each numeric column, to replace missing values
     with_missing: positions of the columns that had missing values
     levels:  by position, the levels of each text or categorical column, in order
     common:  by position, the most frequent level
-    impute:  whether missing values are imputed, or refused
+    impute:  whether to impute or refuse missing values
     """
 
     names: list[str] | None
@@ -53,13 +54,13 @@ class Columns:
     def learn(
         cls, where: str, table: Table, impute: bool, more: bool = False
     ) -> Columns:
-        """The columns of training data.
+        """Learn the columns of training data.
 
         Args:
             more: whether more rows will follow.
 
         Raises:
-            ValueError: missing values that are not to be imputed, infinite ones, a
+            ValueError: missing values without imputation, infinite values, a
                 column without any value, or a text column with nearly as many levels
                 as rows.
         """
@@ -110,7 +111,7 @@ class Columns:
     def encode(
         self, where: str, table: Table, strict: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The matrix (n, matrix_width), and which rows hold a level that was not in the
+        """The matrix (n, matrix_width), and which rows have a level that was not in the
         training data, bool (n,). Such a level has 0 in all its one-hot columns.
 
         Args:
@@ -149,9 +150,9 @@ class Columns:
                 raise ValueError(
                     f"[{where}] {table.label(column)} must hold levels that were in "
                     f"the training data. Received: {values[row]!r} at row {row} "
-                    f"({int(new.sum())} such rows in all). Known: "
+                    f"({int(new.sum())} such rows in total). Known: "
                     f"{', '.join(map(repr, levels[:12]))}"
-                    f"{', ...' if len(levels) > 12 else ''}. Try leaving such rows out "
+                    f"{', ...' if len(levels) > 12 else ''}. Try dropping such rows "
                     "(extrapolates(X) finds them), or training with them."
                 )
             unseen |= new
@@ -161,7 +162,8 @@ class Columns:
         return matrix, unseen
 
     def names_out(self) -> list[str]:
-        """What each column of the matrix is: "age", "age missing", "city = Rome"."""
+        """The meaning of each column of the matrix: "age", "age missing", "city =
+        Rome"."""
         label = [
             f"x{c}" if self.names is None else self.names[c] for c in range(self.width)
         ]
@@ -172,7 +174,8 @@ class Columns:
         ]
 
     def check_names(self, where: str, table: Table, name: str) -> None:
-        """Refuse a table with other columns than in training; scikit-learn's messages.
+        """Refuse a table whose columns differ from training, with scikit-learn's
+        messages.
 
         Raises:
             ValueError: other names, another order or another number of columns.
@@ -203,7 +206,7 @@ class Columns:
             if was == now:
                 continue
             if was and np.isnan(table.numbers[:, table.numeric.index(column)]).all():
-                # A frame cannot tell the type of a column without any value.
+                # The type of a column without any values is unknown.
                 position = table.numeric.index(column)
                 table.numbers = np.delete(table.numbers, position, axis=1)
                 table.numeric = [c for c in table.numeric if c != column]
@@ -220,8 +223,8 @@ class Columns:
 
 
 def _are_levels(table: Table, column: int, levels: list[Level]) -> bool:
-    """Whether a numeric column could be made categorical, because training had numbers
-    as levels."""
+    """Whether a numeric column could be treated as categorical, because training had
+    numbers as levels."""
     if not all(isinstance(level, (int, float)) for level in levels):
         return False
     position = table.numeric.index(column)
@@ -268,8 +271,8 @@ def check_levels(
     rows: int,
     more: bool = False,
 ) -> None:
-    """Refuse levels that are neither texts nor numbers, and a column with so many that
-    it must be an identifier of the rows.
+    """Refuse levels that are neither strings nor numbers, and columns with so many
+    levels that they must be row identifiers.
 
     Args:
         more: whether more rows will follow.
@@ -293,7 +296,7 @@ def check_levels(
             f"[{where}] {table.label(column)} must have at most {MAX_LEVELS} levels, "
             f"because each becomes a column, and if it has more than {FEW_LEVELS}, two "
             f"rows per level on average. Received: at least {len(counts)} levels in "
-            f"{rows} rows, such as {next(iter(counts))!r}. Try leaving the column out "
+            f"{rows} rows, such as {next(iter(counts))!r}. Try dropping the column "
             "if it identifies the rows, or astype(float) if it holds numbers as text."
         )
     for level in counts:
@@ -352,5 +355,5 @@ def _no_value(where: str, table: Table, column: int) -> ValueError:
     return ValueError(
         f"[{where}] every column must have at least one value. Received: "
         f"{table.label(column)}, missing in all {table.rows} rows. "
-        "Try leaving the column out."
+        "Try dropping the column."
     )

@@ -1,7 +1,7 @@
-"""The hyperparameters that "auto" stands for, in one place.
+"""The hyperparameters chosen by "auto", in one place.
 
 `choose` is a function of what is known before training: the numbers of rows, features
-and targets, and what the user asked for. Nothing else in the package decides.
+and targets, and the user's choices. Nothing else in the package decides.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ SMALL_ROWS = 1000
 """Rows up to which "auto" is Levenberg-Marquardt, if there are also few columns."""
 
 SMALL_FEATURES = 4
-"""Columns of the encoded table up to which it is."""
+"""Encoded columns up to which "auto" is Levenberg-Marquardt."""
 
 SMALL_NETWORK = 500
-"""Parameters up to which it is, the outputs for all targets included."""
+"""Parameters up to which it is, including the outputs for all targets."""
 
 LM_HIDDEN = (8, 8)
-"""Widths of the hidden layers that it trains."""
+"""Hidden layer widths for Levenberg-Marquardt."""
 
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
-"""Quantiles that a network learns; others are interpolated."""
+"""Quantiles learned by a network; others are interpolated."""
 
 DECILES = 2.5631031
 """Standard deviations from the 10th to the 90th percentile of a normal distribution."""
@@ -34,28 +34,28 @@ FOLDS = 5
 """Folds of CV+ (Barber et al. 2021 name 5 to 10)."""
 
 CALIBRATION = 0.2
-"""Fraction of the rows that is held out for conformal intervals."""
+"""Fraction of rows held out for conformal intervals."""
 
 MIN_VALIDATION = 10
-"""Smallest validation set for early stopping. With fewer rows it would follow chance,
-so training runs to its last epoch."""
+"""Smallest validation set for early stopping. With fewer rows, it would follow chance,
+so training runs to the last epoch."""
 
 MIN_CALIBRATION = 30
-"""Fewest held-out rows whose residuals interval="auto" trusts more than the predicted
-standard deviation."""
+"""Minimum held-out rows for interval="auto" to trust their residuals more than the
+predicted standard deviation."""
 
 PRIOR_ROWS = 10.0
-"""Weight of the prior, in rows, when predicted standard deviations are corrected by the
-errors of held-out rows: that many rows count as having errors of the predicted size."""
+"""Weight of the prior, in rows, when predicted standard deviations are corrected by
+held-out errors: that many rows count as having errors of the predicted size."""
 
 STREAM_VALIDATION = 10_000
-"""Most rows that are held out when data comes in batches."""
+"""Maximum held-out rows when data comes in batches."""
 
 PARTIAL_RATE = 1e-3
 """Learning rate of `partial_fit`, constant because the end of training is unknown."""
 
 RESTARTS, PLATEAU = 2, 0.05
-"""Most random restarts of Levenberg-Marquardt, and the loss, in scaled units, below
+"""Maximum random restarts of Levenberg-Marquardt, and the loss, in scaled units, below
 which there are none."""
 
 BATCH, EPOCHS, ROW_STEPS, MOST_EPOCHS = 32, 40, 60_000, 400
@@ -83,12 +83,12 @@ class Hyperparameters:
     """How to train a network.
 
     hidden:        widths of the hidden layers
-    activation:    of the hidden layers
+    activation:    activation of the hidden layers
     solver:        "lm", "lbfgs", or None for a first-order optimizer
     likelihood:    "none", "gaussian" or "quantile"
-    learning_rate: the highest of the schedule
-    batch_size, epochs, patience: of the first-order optimizer
-    iterations:    of a full-batch solver
+    learning_rate: the peak of the schedule
+    batch_size, epochs, patience: settings of the first-order optimizer
+    iterations:    iterations of a full-batch solver
     """
 
     hidden: tuple[int, ...]
@@ -113,15 +113,15 @@ def choose(
     hidden: tuple[int, ...] | None = None,
     full_batch: bool = True,
 ) -> Hyperparameters:
-    """The hyperparameters for a table of that size.
+    """The hyperparameters for a table of this size.
 
     Args:
-        rows: different rows to train with.
+        rows: number of distinct training rows.
         features: columns of the encoded table.
         targets: number of targets or classes.
         classify: whether the targets are classes.
-        solver, likelihood, interval: what the user asked for; "auto" leaves it open.
-        hidden: widths that the user chose, or None.
+        solver, likelihood, interval: the user's choices; "auto" leaves them open.
+        hidden: widths chosen by the user, or None.
         full_batch: whether the other arguments allow a full-batch solver.
     """
     if likelihood == "auto":
@@ -156,7 +156,7 @@ def schedule(peak: float, steps: int) -> LearningRateSchedule | float:
 
     Args:
         peak: the highest learning rate.
-        steps: of the entire training.
+        steps: number of steps of the entire training.
     """
     rising = int(WARM_UP * steps)
     if steps < 4:

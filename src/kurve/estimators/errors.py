@@ -1,4 +1,4 @@
-"""Errors and warnings that are also scikit-learn's, in programs that use it."""
+"""Errors and warnings that are also scikit-learn's, if it is in use."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Files of estimators: a file of `kurve.saving` with everything that prediction and
-further training need: parameters, columns, scales, members, folds, held-out errors.
+"""Estimator files: a `kurve.saving` file with everything that prediction and
+continued training need: parameters, columns, scales, members, folds, held-out errors.
 
     kind         "estimator"
     estimator    the description below, of kind "Regressor" or "Classifier"
-    assessed     by `kurve fit`: whether it has printed the errors on held-out rows
+    assessed     by `kurve fit`: whether held-out errors were printed
 
     columns/fills, inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
     history/NAME                    float64
@@ -54,7 +54,7 @@ CLASSES: dict[str, type[Regressor | Classifier]] = {
     "Classifier": Classifier,
 }
 KINDS = {"U": str, "i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_}
-"""Kinds of labels, and the type that each is stored as."""
+"""Kinds of labels, and the dtype each is stored as."""
 
 _SCALER = ("mean", "deviation", "low", "high")
 _FIELDS = (
@@ -74,7 +74,7 @@ _FIELDS = (
 
 
 LATER = ("convex", "monotone", "positive")
-"""Parameters that a file has only where they are used."""
+"""Parameters that files only contain if used."""
 
 
 def save(
@@ -107,10 +107,10 @@ def save(
 
 
 def check(where: str, estimator: Estimator, fitted: Fitted[Any]) -> None:
-    """Refuse an estimator that a file cannot hold.
+    """Refuse an estimator that cannot be saved.
 
     Args:
-        fitted: its record before training, whose numbers may be anything.
+        fitted: its record before training, with arbitrary numbers.
     """
     writing.check(where, *_packed(estimator, fitted))
 
@@ -120,10 +120,10 @@ def load(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
 ) -> Regressor | Classifier:
-    """The estimator in a file.
+    """Load an estimator from a file.
 
     Raises:
-        ModelFileError: the file is damaged or holds no estimator.
+        ModelFileError: the file is damaged or not an estimator file.
     """
     path = path_name("load", "filepath", filepath, "estimator.kurve")
     with registry.custom_objects(custom_objects), opened(path) as file:
@@ -212,7 +212,7 @@ def _described(
 def _training(
     networks: Sequence[Sequential], tensors: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    """What the next call of `partial_fit` continues from."""
+    """The state from which `partial_fit` continues."""
     for number, network in enumerate(networks):
         _, state = network_of(network).require_built("save")
         tensors[f"training/{number}/slots"] = state.slots
@@ -224,7 +224,7 @@ def _training(
 
 
 class _Arrays:
-    """The arrays of a file, each read once and checked."""
+    """The arrays of a file, each read once and validated."""
 
     def __init__(self, file: Reader) -> None:
         self.file = file
@@ -238,7 +238,7 @@ class _Arrays:
     def take(
         self, name: str, *shape: int | None, dtype: Any = np.float64
     ) -> np.ndarray:
-        """The array of that name; None in the shape is any size."""
+        """The array with that name; None in the shape matches any size."""
         self.file.claim(name, shape, dtype)
         array = self.file.read(name)
         models.check_finite(self.file, name, array)
@@ -258,7 +258,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     fields = top.table(*_FIELDS, optional=(*regression, *classification))
     name = fields["class_name"].text()
     if name not in CLASSES:
-        raise fields["class_name"].error(f"it is none of {', '.join(CLASSES)}")
+        raise fields["class_name"].error(f"it is not one of {', '.join(CLASSES)}")
     required, others = regression, classification
     if name == "Classifier":
         required, others = others, required
@@ -341,11 +341,11 @@ def _classes(fields: Mapping[str, Field], outputs: int | None) -> np.ndarray:
     """The labels of a classifier, checked against the networks."""
     field, kind = fields["classes"], fields["class_kind"].text()
     if kind not in KINDS:
-        raise fields["class_kind"].error(f"it is none of {', '.join(KINDS)}")
+        raise fields["class_kind"].error(f"it is not one of {', '.join(KINDS)}")
     expected = {"U": str, "i": int, "u": int, "f": float, "b": bool}[kind]
     labels = [item.value for item in field.items()]
     if not all(type(label) is expected for label in labels):
-        raise field.error("its labels are of another kind")
+        raise field.error("its labels have another type")
     if len(labels) < 2 or labels != sorted(set(labels)):
         raise field.error("there must be two or more, in order")
     if outputs is None or outputs != (1 if len(labels) == 2 else len(labels)):
@@ -404,12 +404,12 @@ def _columns(field: Field, arrays: _Arrays) -> Columns:
     if names is not None and len(names) != width:
         raise fields["names"].error(f"there must be {width}")
     if len(set(with_missing)) < len(with_missing):
-        raise fields["gaps"].error("a column is there twice")
+        raise fields["gaps"].error("a column occurs twice")
     for column, values in listed.items():
         if not all(isinstance(v, (str, int, float)) for v in values):
-            raise levels[column].error("a level is neither text nor number")
+            raise levels[column].error("a level is neither a string nor a number")
         if common.get(column) not in values:
-            raise fields["common"].error(f"it is no level of column {column}")
+            raise fields["common"].error(f"it is not a level of column {column}")
     if set(common) != set(listed):
         raise fields["common"].error("it does not fit the levels")
     medians = arrays.take("columns/fills", len(numeric))
@@ -418,7 +418,7 @@ def _columns(field: Field, arrays: _Arrays) -> Columns:
 
 
 def _pairs(field: Field, width: int) -> list[tuple[int, Field]]:
-    """[[column, value], ...], no column twice."""
+    """[[column, value], ...], without duplicate columns."""
     pairs: dict[int, Field] = {}
     for item in field.items():
         pair = list(item.items())
@@ -435,7 +435,7 @@ def _texts(field: Field) -> list[str] | None:
 def _networks(
     fields: Mapping[str, Field], arrays: _Arrays, width: int, members: int, folds: int
 ) -> list[Sequential]:
-    """Members and folds, their weights read from the file."""
+    """Members and folds, with weights read from the file."""
     prefixes = [f"models/{i}/" for i in range(members)]
     prefixes += [f"folds/{i}/" for i in range(folds)]
     seeds = [seed.integer(below=2**64) for seed in fields["seeds"].items()]

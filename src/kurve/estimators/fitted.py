@@ -1,4 +1,4 @@
-"""What `fit` has learned, as one immutable record, and the predictions it gives.
+"""What `fit` has learned, as one immutable record, and its predictions.
 
     Fitted              encoding of the columns, scales, networks, the range of the data
     RegressionHead      from the networks' outputs to means, stds and intervals
@@ -33,9 +33,9 @@ class RegressionHead:
 
     outputs:    scaler of the targets
     likelihood: "none", "gaussian" or "quantile": what the networks output
-    noise:      (T,) variance in scaled units, where the likelihood is "none"
+    noise:      (T,) variance in scaled units, if the likelihood is "none"
     std_scale:  (T,) factor by which stds are multiplied to match held-out errors
-    flat:       whether y was given as (n,)
+    flat:       whether y had shape (n,)
     conformal:  errors of held-out rows, or None
     cross:      errors of the models of CV+, or None
     """
@@ -87,10 +87,10 @@ class RegressionHead:
         return np.sort(values, axis=-1)
 
     def interval_method(self, interval: str, coverage: float) -> str:
-        """The kind of interval that the estimator's argument `interval` stands for.
+        """The kind of interval selected by the estimator's argument `interval`.
 
         Raises:
-            ValueError: training has not prepared it.
+            ValueError: training did not prepare it.
         """
         calibrated = self.conformal is not None
         quantiles = self.likelihood == "quantile"
@@ -139,11 +139,11 @@ class Fitted(Generic[Head]):
     columns:      how a table becomes a matrix
     inputs:       scaler of that matrix
     head:         how the networks' outputs become predictions
-    novelty:      where the training rows lie
+    novelty:      location of the training rows
     history:      loss and val_loss of each epoch
     iterations:   epochs or iterations done
     targets:      number of targets
-    target_names: where they have names
+    target_names: names of the targets, if any
     partial:      whether `partial_fit` can continue with the members' optimizers
     members:      the trained networks, in scaled units
     folds:        networks that CV+ trained without one fold each
@@ -174,13 +174,13 @@ def outputs_of(networks: Sequence[Sequential], z: np.ndarray) -> np.ndarray:
 
 
 class Prediction:
-    """What a regressor predicts for some rows. The networks run once, when they are
-    first needed, however many means, stds and intervals are asked for.
+    """What a regressor predicts for some rows. The networks run once, on first use,
+    however many means, stds and intervals are requested.
 
     Args:
-        fitted: of the regressor.
+        fitted: record of the regressor.
         z: scaled inputs (n, D).
-        interval: the regressor's argument of that name.
+        interval: the regressor's argument `interval`.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Prediction:
         """Low and high ends (n, T, 2).
 
         Raises:
-            ValueError: a coverage that the model cannot give; see
+            ValueError: a coverage that the model cannot provide; see
                 `Regressor.predict_interval`.
         """
         head = self._head

@@ -1,4 +1,4 @@
-"""A fit in progress: from a table to trained models, kept apart from the estimator
+"""A fit in progress: from a table to trained models, kept separate from the estimator
 until nothing can fail."""
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Sample:
-    """Encoded rows that are not scaled yet: x (n, D), y (n, T), weights (n,) or None,
-    all float64."""
+    """Encoded, unscaled rows: x (n, D), y (n, T), weights (n,) or None, all float64."""
 
     x: np.ndarray
     y: np.ndarray
@@ -41,14 +40,14 @@ class Sample:
         return len(self.x)
 
     def take(self, rows: np.ndarray) -> Sample:
-        """Some of the rows."""
+        """A selection of the rows."""
         weights = None if self.weights is None else self.weights[rows]
         return Sample(self.x[rows], self.y[rows], weights)
 
 
 @dataclass
 class Split:
-    """The rows of a fit: to train on, for early stopping, and held out to measure
+    """The rows of a fit: for training, for early stopping, and held out to measure
     errors. `train_rows` and `validation_rows` are the scaled ones."""
 
     train: Sample
@@ -59,13 +58,13 @@ class Split:
 
 
 class FitSession:
-    """A fit in progress: everything it learns, kept apart from the estimator until
+    """A fit in progress: everything it learns, kept separate from the estimator until
     nothing can fail.
 
     Args:
-        estimator: that is fitted.
-        previous: what it has learned before, if this fit continues from there.
-        encoder: of the targets.
+        estimator: the estimator being fitted.
+        previous: the previous result, if this fit continues from it.
+        encoder: encoder of the targets.
     """
 
     def __init__(
@@ -152,8 +151,8 @@ class FitSession:
         return Sample(matrix, targets.values, weights)
 
     def merged(self, sample: Sample) -> Sample:
-        """Equal rows merged into one, in an order that depends on their values only,
-        with the final weights."""
+        """Merge equal rows, in an order that depends only on their values, with final
+        weights."""
         both = np.concatenate([sample.x, sample.y], axis=1)
         order, weights = merge_equal_rows(both, sample.weights)
         y = sample.y[order]
@@ -163,10 +162,10 @@ class FitSession:
         return Sample(sample.x[order], y, weights)
 
     def split(self, sample: Sample, validation: Sample | None) -> Split:
-        """The rows by purpose, and the scales of those to train on.
+        """Split rows by purpose, and learn scales from the training rows.
 
         Args:
-            validation: the user's, or None.
+            validation: the user's validation rows, or None.
         """
         estimator = self.estimator
         rows = np.arange(len(sample))
@@ -175,7 +174,7 @@ class FitSession:
         if fraction:
             rows, held_out = self.random_split(sample, rows, fraction)
             calibration = sample.take(held_out) if len(held_out) else None
-        # Levenberg-Marquardt is kept from overfitting by the evidence.
+        # Levenberg-Marquardt avoids overfitting by the evidence.
         lm = self.setup.hyperparameters.solver == "lm"
         if estimator.early_stopping and not lm and validation is None:
             remaining, held_out = self.random_split(
@@ -203,8 +202,8 @@ class FitSession:
     def random_split(
         self, sample: Sample, rows: np.ndarray, fraction: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`rows` split at random: the remaining ones, and about `fraction` of them; of
-        every class at least one row remains."""
+        """Split `rows` at random into the remaining ones and about `fraction` of them;
+        at least one row of every class remains."""
         count = min(round(fraction * len(rows)), len(rows) - 1)
         order = rows[self.generator.permutation(len(rows))]
         if isinstance(self.encoder, ClassTargets):
@@ -222,7 +221,7 @@ class FitSession:
         return order[count:], order[:count]
 
     def learn_scales(self, train: Sample) -> None:
-        """Scales of inputs and targets, or those of the previous training."""
+        """Learn scales of inputs and targets, or reuse the previous ones."""
         estimator = self.estimator
         if self.previous is not None:
             self.inputs = self.previous.inputs
@@ -233,7 +232,7 @@ class FitSession:
         self.encoder.learn(train.y, train.weights)
 
     def scaled(self, sample: Sample) -> Rows:
-        """Rows as the network takes them."""
+        """Rows as the network expects them."""
         weights = sample.weights
         return (
             self.inputs.forward(sample.x),
@@ -278,7 +277,7 @@ class FitSession:
         iterations: int,
         partial: bool = False,
     ) -> Fitted[Any]:
-        """The record of this fit, not calibrated yet."""
+        """The record of this fit, not yet calibrated."""
         return Fitted(
             self.columns,
             self.inputs,
@@ -302,7 +301,7 @@ class FitSession:
         return np.concatenate(parts)
 
     def make_models(self, inputs: int) -> None:
-        """New models, or copies of those whose training continues."""
+        """Create new models, or copies of those whose training continues."""
         estimator = self.estimator
         self.units, self.loss = self.encoder.output_layer(
             self.setup.hyperparameters.likelihood
@@ -329,15 +328,15 @@ class FitSession:
         self.models = copy.deepcopy(models)
 
     def check_file(self, where: str) -> None:
-        """Refuse before training what a file could not hold."""
-        from kurve.estimators import files  # which imports the estimators
+        """Refuse, before training, anything that files cannot store."""
+        from kurve.estimators import files  # circular: it imports the estimators
 
         row = np.zeros((1, len(self.inputs.mean)), np.float32)
         novelty = Novelty(row[0], row[0], row, 0.0)
         files.check(where, self.estimator, self.fitted(novelty, {}, 1))
 
     def make_folds(self, split: Split) -> np.ndarray:
-        """Build the models of the folds of CV+; the row weights of all models."""
+        """Build the models of the CV+ folds; return the row weights of all models."""
         rows, members = len(split.train), self.estimator.members
         folds = min(defaults.FOLDS, rows)
         self.fold_of = self.generator.permutation(rows) % folds
@@ -355,7 +354,7 @@ class FitSession:
         return weights
 
     def train_once(self, sample: Sample) -> tuple[Fitted[Any], Split]:
-        """One pass over a few rows at a constant learning rate."""
+        """Train for one pass over a few rows at a constant learning rate."""
         previous = self.previous
         if previous is not None:
             weights = self.encoder.row_weights(sample.y, sample.weights)
@@ -395,7 +394,7 @@ class FitSession:
         return fitted, Split(sample, rows)
 
     def next_seed(self) -> int:
-        """A seed for a model or another generator."""
+        """A new seed for a model or generator."""
         return int(self.generator.integers(0, 2**63))
 
 

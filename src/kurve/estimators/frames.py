@@ -1,4 +1,4 @@
-"""Reading tables: from arrays, lists and data frames to numbers and texts."""
+"""Reading tables: arrays, lists and data frames to numbers and strings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from kurve.core.arrays import (
 class Table:
     """A table as read by `read_table`.
 
-    names:   of the columns, or None
+    names:   column names, or None
     width:   number of columns
     numeric: positions of the numeric columns
     numbers: (n, len(numeric)) float64, NaN where missing
-    texts:   by position, the values of each other column; None where missing
+    texts:   by position, the values of other columns; None where missing
     """
 
     names: list[str] | None
@@ -52,7 +52,7 @@ class Table:
 
 
 def read_table(where: str, data: Any) -> Table:
-    """Read a table from what the user passed.
+    """Read a user's table.
 
     Args:
         where: the method, for messages.
@@ -180,7 +180,7 @@ def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
     if any(numbers):
         number, text = numbers.index(True), texts.index(True)
         raise TypeError(
-            f"[{where}] a column must hold either texts or numbers. Received: "
+            f"[{where}] a column must hold either strings or numbers. Received: "
             f"{label} row {number} = {values[number]!r} and row {text} = "
             f"{values[text]!r}. Try astype(float) or astype(str) on it."
         )
@@ -205,7 +205,7 @@ def _assemble(names: list[str] | None, parts: Sequence[np.ndarray], rows: int) -
 
 
 def names_of_targets(data: Any) -> list[str] | None:
-    """The names of the targets, if they are columns of a frame or a named series."""
+    """The names of the targets, if they are frame columns or a named series."""
     if is_frame(data):
         names = getattr(data, "column_names", None) or list(data.columns)
         return [str(name) for name in names]

@@ -13,14 +13,14 @@ from statistics import NormalDist
 import numpy as np
 
 CELLS = 1 << 22
-"""Numbers that CV+ partitions at a time."""
+"""Maximum numbers that CV+ partitions at a time."""
 
 
 def check_coverage(coverage: float) -> float:
     """`coverage` as a float.
 
     Raises:
-        ValueError: it is not a number between 0 and 1.
+        ValueError: not a number between 0 and 1.
     """
     number = isinstance(coverage, (int, float, np.integer, np.floating))
     # The last number below 1 has no quantile in float64.
@@ -73,15 +73,15 @@ def between_quantiles(
 
 
 def errors(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """(y - mean) / deviation, in halves, because y - mean may overflow."""
+    """(y - mean) / deviation, computed with halves, because y - mean can overflow."""
     with np.errstate(over="ignore"):
         return np.asarray((y / 2 - mean / 2) / (deviation / 2))
 
 
 @dataclass
 class Conformal:
-    """Split conformal intervals: mean -+ q deviation, q the quantile of the scores
-    |y - mean| / deviation of rows that were held out from training.
+    """Split conformal intervals: mean -+ q deviation, where q is the quantile of the
+    scores |y - mean| / deviation of rows held out from training.
 
     Of new rows from the same source, at least the fraction `coverage` lies inside,
     whatever the distribution and however bad the model.
@@ -103,24 +103,24 @@ class Conformal:
         deviation: np.ndarray,
         weights: np.ndarray | None,
     ) -> Conformal:
-        """From the rows (m, T) that were held out."""
+        """Learn from held-out rows (m, T)."""
         scores = np.abs(errors(y, mean, deviation))
         order = np.argsort(scores, axis=0, kind="stable")
         counted = np.ones(len(y)) if weights is None else weights / weights.mean()
         return cls(np.take_along_axis(scores, order, axis=0), counted[order])
 
     def enough(self, coverage: float) -> bool:
-        """Whether there are enough rows for that coverage."""
+        """Whether there are enough rows for this coverage."""
         return math.ceil((len(self.scores) + 1) * coverage - 1e-9) <= len(self.scores)
 
     @np.errstate(over="ignore")
     def interval(
         self, mean: np.ndarray, deviation: np.ndarray, coverage: float
     ) -> np.ndarray:
-        """Intervals of new rows.
+        """Intervals for new rows.
 
         Raises:
-            ValueError: too few rows were held out for that coverage.
+            ValueError: too few held-out rows for this coverage.
         """
         m = len(self.scores)
         if not self.enough(coverage):
@@ -159,13 +159,13 @@ class CrossValidation:
     def interval(
         self, means: np.ndarray, deviations: np.ndarray, coverage: float
     ) -> np.ndarray:
-        """Intervals of new rows.
+        """Intervals for new rows.
 
         Args:
-            means, deviations: (folds, n, T) of the model of each fold.
+            means, deviations: (folds, n, T) predictions of each fold's model.
 
         Raises:
-            ValueError: too few rows for that coverage.
+            ValueError: too few rows for this coverage.
         """
         m, targets = self.scores.shape
         rank = math.ceil((m + 1) * coverage - 1e-9)

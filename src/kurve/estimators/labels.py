@@ -1,4 +1,4 @@
-"""Labels of a classifier: texts, integers or booleans, all of one kind."""
+"""Labels of a classifier: strings, integers or booleans, all of one type."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(
             f"[{where}] y must be one label per row, of shape (n,), and not be empty. "
-            f"Received: shape {array.shape}. Try one Classifier for each column."
+            f"Received: shape {array.shape}. Try one Classifier per column."
         )
     if isinstance(y, (list, tuple)) and labels.dtype.kind in "fiubU":
         # Objects, because an array would convert large integers and mixed booleans.
@@ -47,7 +47,7 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
     if labels.dtype.kind == "c":
         raise ValueError(
             f"[{where}] Complex data not supported. Received: y of {labels.dtype}. "
-            "Try numbers or texts as labels."
+            "Try numbers or strings as labels."
         )
     if labels.dtype.kind == "f":
         bad = ~np.isfinite(labels)
@@ -72,7 +72,7 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
 
 
 def of_one_kind(where: str, labels: np.ndarray) -> np.ndarray:
-    """Objects (n,) as booleans, integers or floats, or unchanged if all are texts."""
+    """Convert objects (n,) to booleans, integers or floats; strings stay unchanged."""
     missing = np.array([is_missing(v) for v in labels], bool)
     if missing.any():
         raise ValueError(
@@ -113,7 +113,7 @@ def of_one_kind(where: str, labels: np.ndarray) -> np.ndarray:
     if kinds <= {int, float} and all(float(v) == v for v in labels):
         return labels.astype(np.float64)
     raise TypeError(
-        f"[{where}] labels must be all texts, all numbers or all booleans. Received: "
+        f"[{where}] labels must be all strings, all numbers or all booleans. Received: "
         f"{sorted(k.__name__ for k in kinds)}. Try y.astype(str)."
     )
 

@@ -2,15 +2,15 @@
 
 A row is outside if one of three conditions holds:
 
-* it holds a level of a category that was not in the training data;
+* it has a categorical level that was not in the training data;
 * a number lies beyond the range of the training data by more than `MARGIN` of it;
 * the distance to its nearest neighbours in a sample of the training rows is larger than
   for all but 1 % of the training rows. Distances are those of the scaled columns.
 
-The third finds holes in the data and unusual combinations of columns, which the first
-two miss. Its threshold is a quantile of the distances of the training rows, each
-measured without the row itself, so about 1 % of new rows from the same source are
-called outside by it, whatever the distribution.
+The third condition finds holes in the data and unusual combinations of columns, which
+the first two miss. Its threshold is a quantile of the distances of the training rows,
+each measured without the row itself, so it flags about 1 % of new rows from the same
+source, whatever the distribution.
 Source: Ramaswamy, Rastogi & Shim 2000 (distance to the k-th neighbour); Laxhammar &
 Falkman 2010 (conformal threshold).
 """
@@ -23,17 +23,17 @@ from dataclasses import dataclass
 import numpy as np
 
 MARGIN = 0.05
-"""How far a number may lie beyond a column's range, as a fraction of the range."""
+"""How far a number can lie beyond a column's range, as a fraction of the range."""
 
 ALARMS = 0.01
 """Fraction of the training rows beyond the threshold: the rate of false alarms."""
 
 SAMPLE = 1000
-"""Most training rows in the sample that distances are measured to."""
+"""Maximum training rows in the sample used for distances."""
 
 NEIGHBOURS = 3
-"""The distance is that to this neighbour, so that a single outlier in the training data
-does not make its surroundings count as inside."""
+"""Distances are measured to this neighbour, so that a single outlier in the training
+data does not make its surroundings count as inside."""
 
 CELLS = 1 << 22
 """Distances computed at a time."""
@@ -41,7 +41,7 @@ CELLS = 1 << 22
 
 @dataclass
 class Novelty:
-    """Where the training rows lie.
+    """The location of the training rows.
 
     low, high: (D,) range of the matrix's columns, in scaled units
     sample:    (m, D) scaled rows to measure distances to
@@ -55,11 +55,11 @@ class Novelty:
 
     @classmethod
     def learn(cls, z: np.ndarray, generator: np.random.Generator) -> Novelty:
-        """From scaled training rows z (n, D)."""
+        """Learn from scaled training rows z (n, D)."""
         chosen = generator.permutation(len(z))
         sample = np.ascontiguousarray(z[chosen[:SAMPLE]], np.float32)
         others = z[chosen[SAMPLE : 3 * SAMPLE]]
-        # With few rows, distances within the sample; else those of other rows to it.
+        # With few rows, distances within the sample; else of other rows to it.
         within = len(others) < len(sample)
         distances = _distances(sample if within else others, sample, within)
         return cls(
@@ -67,7 +67,7 @@ class Novelty:
         )
 
     def extend(self, z: np.ndarray, generator: np.random.Generator) -> Novelty:
-        """With further rows."""
+        """Add further rows."""
         more = Novelty.learn(np.concatenate([self.sample, z]), generator)
         more.low = np.minimum(more.low, self.low)
         more.high = np.maximum(more.high, self.high)
@@ -107,8 +107,8 @@ def _distances(z: np.ndarray, sample: np.ndarray, within: bool) -> np.ndarray:
 
 
 def _upper_quantile(values: np.ndarray, fraction: float) -> float:
-    """The value that a new one exceeds with a probability of at most `fraction`; with
-    too few values to tell, twice the largest."""
+    """The value that a new one exceeds with probability at most `fraction`; with too
+    few values, twice the largest."""
     n = len(values)
     rank = math.ceil((n + 1) * (1.0 - fraction))
     ordered = np.sort(values)

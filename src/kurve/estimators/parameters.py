@@ -1,5 +1,5 @@
-"""The arguments that regressor and classifier share. As in scikit-learn, the
-constructor only stores them, and `fit` checks them."""
+"""Arguments shared by regressor and classifier. As in scikit-learn, the constructor
+only stores them, and `fit` checks them."""
 
 from __future__ import annotations
 

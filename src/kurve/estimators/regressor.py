@@ -1,4 +1,4 @@
-"""Regressor: from a table of numbers to a function with error bars."""
+"""Regressor: from a table to a function with error bars."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 
 @entries
 class Regressor(Estimator):
-    """One or several networks that learn to predict numbers from a table.
+    """One or several networks that predict numbers from a table.
 
     Inputs and targets are scaled, and predictions scaled back; text and categorical
     columns become one column per level; and "auto" depends on the size of the table
@@ -36,35 +36,35 @@ class Regressor(Estimator):
             layers, which is copied and never changed; an output layer is added. A first
             layer `FourierFeatures` or `Normalization` that has not been adapted yet is
             adapted to the scaled rows.
-        activation: of the hidden layers.
+        activation: activation of the hidden layers.
         solver: "lm" (Levenberg-Marquardt, for small networks and tables), "lbfgs", or
             the name or an object of an optimizer.
         likelihood: "none" (squared error), "gaussian" (the network learns a mean and a
             variance) or "quantile" (it learns quantiles; `predict` gives the median).
-        members: number of networks that are trained in parallel; the prediction is that
+        members: number of networks trained in parallel; the prediction is that
             of their mixture.
         learning_rate: a number or a schedule; "auto" is a one-cycle schedule.
-        batch_size, max_epochs: of the optimizer; max_epochs also limits the iterations
-            of "lm" and "lbfgs".
+        batch_size, max_epochs: settings of the optimizer; max_epochs also limits the
+            iterations of "lm" and "lbfgs".
         early_stopping: whether an optimizer stops when the loss of held-out rows no
             longer improves, and restores the best weights.
-        validation_fraction: fraction of the rows that is held out for it.
+        validation_fraction: fraction of the rows held out for it.
         patience: epochs without improvement after which it stops.
         alpha: alpha * (sum of squared weights) is added to the loss.
-        dropout: fraction of the hidden units that is dropped in training.
-        scale: whether inputs and targets are scaled.
-        missing: "error" refuses missing values; "impute" replaces them by the median,
+        dropout: fraction of the hidden units dropped in training.
+        scale: whether to scale inputs and targets.
+        missing: "error" refuses missing values; "impute" replaces them with the median,
             or the most frequent level, and adds an indicator column.
         interval: how `predict_interval` computes intervals: "gaussian" (from mean and
             standard deviation), "quantile" (learned quantiles), "conformal" (from the
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
             that left out a fold), or "auto": from the errors on the rows held out for
             early stopping if there are enough, else "gaussian".
-        monotone: columns, by name or number, with which the prediction only rises (1)
-            or only falls (-1), at every point and not only at the data: {"size": 1}.
+        monotone: columns, by name or index, in which the prediction only rises (1)
+            or only falls (-1), everywhere and not only at the data: {"size": 1}.
             Such networks have weights of one sign; see `kurve.estimators.shapes`.
         convex: whether the prediction is a convex function of all columns together.
-        positive: whether predictions, and ends of intervals, are never negative.
+        positive: whether predictions and interval ends are never negative.
         warm_start: whether `fit` continues from the current weights and scales.
         random_state: None, an integer, a RandomState or a Generator.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
@@ -73,14 +73,14 @@ class Regressor(Estimator):
     Attributes:
         models_: the trained networks, in scaled units.
         history_: loss and val_loss of each epoch, averaged over the members.
-        n_features_in_, n_outputs_: columns of X; targets.
-        feature_names_in_: names of the columns, where X had names.
+        n_features_in_, n_outputs_: numbers of columns of X and of targets.
+        feature_names_in_: names of the columns, if X had names.
         target_names_: names of the targets, or None.
-        n_iter_: epochs or iterations done.
-        fitted_: all that was learned, as one record (`kurve.estimators.fitted`).
+        n_iter_: number of epochs or iterations.
+        fitted_: the complete learned state, as one record (`kurve.estimators.fitted`).
 
     Raises:
-        TypeError, ValueError: at `fit`, an argument of the wrong kind or out of range.
+        TypeError, ValueError: at `fit`, an argument of the wrong type or out of range.
 
     Example:
         >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
@@ -170,8 +170,8 @@ class Regressor(Estimator):
 
         Args:
             X: (n, columns), the columns of the training data.
-            return_std: also return the standard deviation of y around the prediction:
-                that of the mixture of all members, including noise.
+            return_std: whether to also return the standard deviation of y around the
+                prediction: that of the mixture of all members, including noise.
 
         Raises:
             NotFittedError: before `fit`.
@@ -183,7 +183,7 @@ class Regressor(Estimator):
         return self._shaped(prediction.mean), self._shaped(prediction.std)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Intervals that hold a new y with that probability: low and high, float64
+        """Intervals that contain a new y with this probability: low and high, float64
         (n, 2), or (n, outputs, 2) if y had several.
 
         Args:
@@ -192,7 +192,7 @@ class Regressor(Estimator):
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: too few rows were held out for that coverage.
+            ValueError: too few held-out rows for this coverage.
         """
         coverage = intervals.check_coverage(coverage)
         prediction = self._prediction("predict_interval", X)
@@ -200,21 +200,21 @@ class Regressor(Estimator):
         return self._shaped(np.maximum(ends, 0.0) if self.positive else ends)
 
     def gradient(self, X: Any, columns: Any = None) -> np.ndarray:
-        """How the prediction changes with the columns: its derivative at each row of X,
-        in units of the table. Computed in float64.
+        """The derivative of the prediction with respect to the columns, at each row of
+        X, in units of the table. Computed in float64.
 
         Args:
             X: as in `predict`.
-            columns: names or numbers of numeric columns; by default all columns, which
+            columns: names or indices of numeric columns; by default all columns, which
                 must be numeric.
 
         Returns:
-            float64 (n, columns), or (n, outputs, columns) if y had several. NaN where a
+            float64 (n, columns), or (n, outputs, columns) if y had several. NaN if a
             value is missing.
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: a column of texts, which has no derivative, or an unknown one.
+            ValueError: a text column, which has no derivative, or an unknown column.
 
         Example:
             >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
@@ -231,22 +231,21 @@ class Regressor(Estimator):
     def integral(
         self, X: Any, column: Any, low: Any, high: Any, pieces: int = 16
     ) -> np.ndarray:
-        """The integral of the prediction along a column from low to high, the other
-        columns as they are in each row of X: Gauss-Legendre quadrature of 8 nodes a
-        piece.
+        """The integral of the prediction along a column from low to high, with the
+        other columns fixed per row: Gauss-Legendre quadrature with 8 nodes per piece.
 
         Args:
             X: as in `predict`.
-            column: name or number of a numeric column, in units of the table.
-            low, high: numbers, or one for each row.
-            pieces: of equal length; more for a network with kinks (relu).
+            column: name or index of a numeric column, in units of the table.
+            low, high: numbers, or one per row.
+            pieces: number of equal pieces; use more for a network with kinks (relu).
 
         Returns:
             float64 (n,), or (n, outputs) if y had that shape.
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: a column of texts or an unknown one, or ends of another shape.
+            ValueError: a text column, an unknown column, or limits of the wrong shape.
         """
         from kurve.estimators import slopes
 
@@ -278,7 +277,7 @@ class Regressor(Estimator):
     # ---------------------------------------------------------------- training
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One pass over some rows, for data that arrives over time.
+        """Train for one pass over some rows, for data that arrives over time.
 
         The first call learns columns, levels and scales from its rows, so they should
         be many and typical. The learning rate is constant. Intervals are "gaussian" or
@@ -370,8 +369,8 @@ class Regressor(Estimator):
     def _calibrated(
         self, fitted: Fitted[RegressionHead], session: FitSession, split: Split
     ) -> Fitted[RegressionHead]:
-        """The record with the noise of a model without a variance, and the errors of
-        held-out rows."""
+        """The record with the noise of a model without a variance, and held-out
+        errors."""
 
         def prediction(sample: Sample) -> Prediction:
             return Prediction(fitted, session.inputs.forward(sample.x))
@@ -431,10 +430,10 @@ def prediction_of(model: Regressor, X: Any) -> Prediction:
 
 
 def _measured_std_scale(prediction: Prediction, held_out: Sample) -> np.ndarray:
-    """The factor by which the errors of held-out rows exceed the predicted stds: that
-    of maximum likelihood, shrunk towards 1 where there are few rows. A network is too
-    confident about its own training rows."""
-    # Targets that are constant except in a few rows: keep the sum of squares finite.
+    """The factor by which held-out errors exceed the predicted stds: the maximum
+    likelihood estimate, shrunk towards 1 if there are few rows. A network is
+    overconfident about its own training rows."""
+    # Keep the sum of squares finite for targets that are constant in most rows.
     errors = intervals.errors(held_out.y, prediction.mean, prediction.std)
     squares = np.clip(errors, -1e150, 1e150) ** 2
     ratio = np.average(squares, axis=0, weights=held_out.weights)

@@ -1,5 +1,5 @@
-"""A sample of the rows of batches. Which rows are in it is a function of their values,
-so that every pass over the batches finds the same ones."""
+"""A sample of the rows in batches. Membership is a function of the row values, so that
+every pass over the batches selects the same rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kurve.estimators.frames import Table
 from kurve.estimators.scaling import row_hashes
 
 Batch = tuple[Table, np.ndarray, np.ndarray | None]
-"""Columns, targets as the user passed them, and weights."""
+"""Columns, targets as passed by the user, and weights."""
 
 
 def row_keys(table: Table, y: np.ndarray) -> np.ndarray:
-    """A number in [0, 1) for each row, a hash of its values."""
+    """A number in [0, 1) per row, a hash of its values."""
     texts = [
         np.array(
             [zlib.crc32(str(v).encode(errors="surrogatepass")) for v in values],
@@ -37,11 +37,11 @@ def _text_targets(y: np.ndarray) -> list[np.ndarray]:
 
 
 class Reservoir:
-    """The different rows of lowest rank, each with the sum of the weights of all rows
-    equal to it: at most so many, and only ranks below a limit.
+    """The distinct rows of lowest rank, each with the total weight of all equal rows:
+    at most `most`, and only ranks below a limit.
 
     Args:
-        most: rows to keep.
+        most: maximum rows to keep.
         largest: limit of the ranks.
         mix: the rank of a row is the fractional part of mix times its key.
     """
@@ -51,7 +51,7 @@ class Reservoir:
         self.parts: list[Batch] = []
         self.keys = np.zeros(0)
         self.complete = largest >= 1.0
-        """Whether no row that was added has been left out."""
+        """Whether no added row has been left out."""
 
     def _ranks(self, keys: np.ndarray) -> np.ndarray:
         return np.asarray((keys * self.mix) % 1.0)
@@ -68,7 +68,7 @@ class Reservoir:
             self.shrink()
 
     def shrink(self) -> None:
-        """Merge equal rows, and keep those of lowest rank."""
+        """Merge equal rows and keep those of lowest rank."""
         if not self.parts:
             return
         joined = _join(self.parts)
@@ -91,7 +91,7 @@ class Reservoir:
 
 
 def take(batch: Batch, rows: np.ndarray) -> Batch:
-    """Some rows of a batch."""
+    """A selection of the rows of a batch."""
     table, y, weights = batch
     texts = {c: values[rows] for c, values in table.texts.items()}
     part = replace(table, numbers=table.numbers[rows], texts=texts)

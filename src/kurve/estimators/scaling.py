@@ -1,4 +1,4 @@
-"""Shifting and scaling in float64, before values are cast to float32."""
+"""Standardization in float64, before values are cast to float32."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 TINY = 1e-15
 """Standard deviation, relative to the largest value, below which a column counts as
-constant: in float64 it is rounding."""
+constant: it is float64 rounding noise."""
 
 RARE = 0.1
-"""Smallest standard deviation by which a column of 0 and 1 is divided, so that a rare
-level does not become a huge number."""
+"""Minimum standard deviation to divide a 0/1 column by, so that a rare level does not
+become a huge number."""
 
 
 @dataclass
 class Scaler:
     """z = (x - mean) / deviation, column by column.
 
-    mean, deviation: (C,) float64; deviation is 1 where a column is constant.
+    mean, deviation: (C,) float64; deviation is 1 for constant columns.
     low, high:       (C,) the range of the data
     """
 
@@ -32,7 +32,7 @@ class Scaler:
     def learn(
         cls, x: np.ndarray, weights: np.ndarray | None = None, scale: bool = True
     ) -> Scaler:
-        """Mean and standard deviation of x (n, C), with weighted rows.
+        """Learn mean and standard deviation of x (n, C), with weighted rows.
 
         Args:
             scale: False for the identity.
@@ -40,7 +40,7 @@ class Scaler:
         low, high = x.min(axis=0), x.max(axis=0)
         if not scale:
             return cls(np.zeros_like(low), np.ones_like(low), low, high)
-        # Relative to the middle and in units of a power of two, squares neither
+        # Relative to the midpoint and in units of a power of two, squares neither
         # overflow nor underflow, and a huge offset does not cost precision.
         middle = low / 2 + high / 2
         unit = _unit(low, high)
@@ -50,7 +50,7 @@ class Scaler:
         return cls(middle + mean * unit, deviation * unit, low, high).without_zeros()
 
     def without_zeros(self) -> Scaler:
-        """The same, with deviation 1 for constant columns."""
+        """A copy with deviation 1 for constant columns."""
         size = np.maximum(np.abs(self.low), np.abs(self.high))
         constant = ~(self.deviation > TINY * size)
         deviation = np.where(constant, 1.0, self.deviation)
@@ -126,7 +126,7 @@ class Moments:
         self.low, self.high = low, high
 
     def scaler(self, scale: bool) -> Scaler:
-        """The scaler of all rows that were added."""
+        """The scaler of all added rows."""
         assert self.mean is not None and self.squares is not None
         assert self.low is not None and self.high is not None and self.unit is not None
         if not scale:
@@ -161,12 +161,12 @@ def row_hashes(values: np.ndarray) -> np.ndarray:
 def merge_equal_rows(
     values: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Which rows to keep, in which order, and their weights.
+    """The rows to keep, in order, and their weights.
 
     Rows that are equal in all values are merged into one with the sum of their weights;
     rows of weight 0 are dropped. The order is that of the hashes, so the original order
     has no effect, a repeated row is the same as one with a larger weight, and no row is
-    both in the training and in the validation set.
+    in both the training and the validation set.
 
     Args:
         values: (n, C) float64, inputs and targets side by side.

@@ -1,13 +1,13 @@
-"""Regressors whose shape is known: monotone, convex or positive, by their weights.
+"""Regressors of known shape: monotone, convex or positive, through their weights.
 
     f(x) = v g(W_2 g(W_1 S x + b_1) + b_2) + c,   W_1, W_2, v >= 0, g increasing
 
-S has a row s_i x_i for a column in which f grows (s_i = 1) or falls (s_i = -1), and two
-rows, x_i and -x_i, for a free one. Weights that are never negative make f grow with
-each row of S x, and so with s_i x_i, at every point, not only at the data. Nothing is
-lost for free columns: of two points that differ there, neither is below the other in
-all rows. If g is convex, f is convex in S x and hence in x. Where the last layer is a
-softplus, f is positive.
+S has one row s_i x_i for a column in which f rises (s_i = 1) or falls (s_i = -1), and
+two rows, x_i and -x_i, for a free one. Non-negative weights make f increase with each
+row of S x, and so with s_i x_i, everywhere and not only at the data. Free columns lose
+nothing: of two points that differ in one, neither is below the other in all rows. If g
+is convex, f is convex in S x and hence in x. If the last layer is a softplus, f is
+positive.
 
 Source: Archer & Wang 1993 (weights of one sign); Sill 1998; Amos, Xu & Kolter 2017
 (convex networks).
@@ -44,17 +44,17 @@ INCREASING = (
     "linear",
 )
 CONVEX = ("softplus", "relu", "leaky_relu", "elu", "linear")
-"""Activations that leave a network monotone, or convex too."""
+"""Activations that keep a network monotone, or also convex."""
 
 GAIN = 1.5
-"""Sum of the weights of a hidden unit at the start: with more, layers saturate."""
+"""Initial sum of the weights of a hidden unit: with more, layers saturate."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is known of the function.
+    """The known shape of the function.
 
-    signs:    of each encoded column: 1 rising, -1 falling, 0 free; None if only the
+    signs:    per encoded column: 1 rising, -1 falling, 0 free; None if only the
               sign of f is known
     positive: whether f is
     """
@@ -64,7 +64,7 @@ class Form:
 
     @property
     def constraint(self) -> NonNeg | None:
-        """Of all kernels."""
+        """The constraint of all kernels."""
         return None if self.signs is None else NonNeg()
 
     @property
@@ -80,7 +80,7 @@ class Form:
         model.add(Dense(rows, use_bias=False, trainable=False, name="signs"))
 
     def start(self, model: Sequential, seed: int) -> None:
-        """Set S, and weights that are not negative for training to start from."""
+        """Set S and non-negative initial weights."""
         if self.signs is None:
             return
         rng, first = np.random.default_rng(seed), True
@@ -97,7 +97,7 @@ class Form:
             layer.kernel.assign(kernel)
             if layer is not model.layers[-1] and layer.bias is not None:
                 layer.bias.assign(rng.uniform(-1.0, 1.0, layer.units))
-        if not self.positive:  # weights of one sign add up to a large mean
+        if not self.positive:  # weights of one sign produce a large mean
             last: Any = model.layers[-1]
             middle = model.predict(np.zeros((1, len(self.signs))), verbose=0)
             last.bias.assign(-middle[0])
@@ -114,10 +114,10 @@ class Form:
 
 
 def form_of(model: Regressor, columns: Columns) -> Form | None:
-    """The form that a regressor's arguments ask for, for these columns of a table.
+    """The form requested by a regressor's arguments, for these columns.
 
     Raises:
-        ValueError: a column that is not there, or holds texts.
+        ValueError: an unknown column, or one that holds strings.
     """
     if not (model.monotone or model.convex or model.positive):
         return None
@@ -130,8 +130,8 @@ def form_of(model: Regressor, columns: Columns) -> Form | None:
             )
             if number not in columns.numeric:
                 raise ValueError(
-                    "[Regressor] monotone needs columns of numbers. "
-                    f"Received: {column!r}, which holds texts or categories. "
+                    "[Regressor] monotone only works for numeric columns. "
+                    f"Received: {column!r}, which holds strings or categories. "
                     "Try leaving it out."
                 )
             signs[columns.numeric.index(number)] = int(sign)
@@ -139,7 +139,7 @@ def form_of(model: Regressor, columns: Columns) -> Form | None:
 
 
 def check(model: Regressor) -> None:
-    """Refuse arguments that do not go together.
+    """Refuse arguments that cannot be combined.
 
     Raises:
         TypeError, ValueError: naming the argument.
@@ -158,7 +158,7 @@ def check(model: Regressor) -> None:
     )
     if monotone is not None and not valid:
         raise ValueError(
-            "[Regressor] monotone must say for columns, by name or number, whether the "
+            "[Regressor] monotone must map columns, by name or index, to whether the "
             f"prediction rises (1) or falls (-1) with them. Received: {monotone!r}. "
             'Try {"size": 1}.'
         )
@@ -174,7 +174,7 @@ def check(model: Regressor) -> None:
         return
     if isinstance(model.hidden_layer_sizes, Sequential):
         raise ValueError(
-            f"[Regressor] {' and '.join(what)} networks have layers of their own. "
+            f"[Regressor] {' and '.join(what)} networks use their own layers. "
             "Received: a model as hidden_layer_sizes. Try hidden_layer_sizes=(32, 32)."
         )
     if isinstance(model.solver, str) and model.solver in ("lm", "lbfgs"):
@@ -186,7 +186,7 @@ def check(model: Regressor) -> None:
     if model.members != 1:
         raise ValueError(
             f"[Regressor] {' and '.join(what)} networks are single, so that their "
-            "intervals have the same shape: the spread of several is no such function. "
+            "intervals have the same shape: the spread of several networks does not. "
             f"Received: members={model.members}. Try members=1."
         )
     if not (isinstance(model.activation, str) and model.activation == "auto"):

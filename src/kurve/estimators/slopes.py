@@ -45,7 +45,7 @@ def _of_member(head: RegressionHead, member: Any, z: np.ndarray) -> np.ndarray:
     ((dy,),) = by_inputs(network_of(member), [z])
     if head.likelihood != "quantile":
         return dy[:, : head.targets]
-    # The median of the values in order, which may have crossed.
+    # The median of the sorted values, since quantiles can cross.
     y = member.predict(z.astype(np.float32), verbose=0)
     values = y.reshape(len(z), head.targets, -1)
     place = np.argsort(values, axis=-1)[..., defaults.QUANTILES.index(0.5)]
@@ -71,7 +71,7 @@ def integral(
 
 
 def _matrix(model: Regressor, where: str, X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The encoded table, and which numbers of it are missing."""
+    """The encoded table, and which of its numbers are missing."""
     model._require_fitted(where)
     columns = model.fitted_.columns
     table = model._table(where, X, columns.width == 1)
@@ -91,5 +91,5 @@ def _numeric(model: Regressor, where: str, column: Any) -> int:
     numeric = [c if names is None else names[c] for c in columns.numeric]
     raise ValueError(
         f"[{where}] a column must hold numbers. Received: {label!r}, which holds "
-        f"texts or categories. Try columns={numeric[:12]!r}."
+        f"strings or categories. Try columns={numeric[:12]!r}."
     )

@@ -48,10 +48,11 @@ class ColumnStatistics:
             self.first.numeric,
         ):
             raise ValueError(
-                "[fit] every batch must have the columns of the first one, of the same "
-                f"kinds. Received: {table.width} columns, numbers in {table.numeric}, "
-                f"names {table.names}; at first {self.first.width}, numbers in "
-                f"{self.first.numeric}, names {self.first.names}. Try the same columns."
+                "[fit] every batch must have the columns of the first one, with the "
+                f"same types. Received: {table.width} columns, numbers in "
+                f"{table.numeric}, names {table.names}; at first {self.first.width}, "
+                f"numbers in {self.first.numeric}, names {self.first.names}. Try the "
+                "same columns."
             )
         refuse_bad_values("fit", table, self.impute)
         self.sizes.append(table.rows)
@@ -104,7 +105,7 @@ class ColumnStatistics:
         )
 
     def scaler(self, columns: Columns, scale: bool) -> Scaler:
-        """The scaler of the matrix that `columns` makes of all rows."""
+        """The scaler of the encoded matrix of all rows."""
         numbers = [moments.scaler(scale) for moments in self.moments]
         means = [self.missing[c] / self.rows for c in columns.with_missing]
         for c, levels in columns.levels.items():

@@ -1,8 +1,8 @@
 """Training on batches, for data that is larger than memory.
 
-The batches are read once for the statistics and then once an epoch, one after the
-other; rows are shuffled only within a batch. Which rows are held out is a function of
-their values, so that every pass holds out the same ones.
+The batches are read once for statistics and then once per epoch, one after the
+other; rows are shuffled only within a batch. Held-out rows are selected by a function
+of their values, so that every pass holds out the same rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kurve.estimators.base import Estimator
 
 RESERVOIR = 3000
-"""Rows that are sampled for medians, errors and the range of the data."""
+"""Maximum rows sampled for medians, errors and the range of the data."""
 
 
 def as_batches(X: Any) -> Iterable[Any] | None:
@@ -95,7 +95,7 @@ def fit(
     if validation_data is None and estimator.early_stopping:
         fractions.append(fractions[0] + estimator.validation_fraction)
     held_out = Reservoir(2 * defaults.STREAM_VALIDATION, fractions[-1])
-    # Other ranks, so that its rows are not the ones that are held out.
+    # Other ranks, so that its rows differ from those held out.
     reservoir = Reservoir(RESERVOIR, 1.0, 7919.0)
     statistics = ColumnStatistics(estimator.missing == "impute")
     for batch in _read(batches):
@@ -154,12 +154,12 @@ def fit(
 
 @dataclass
 class _Division:
-    """Which rows are held out.
+    """The rows held out.
 
     batch:       the rows to hold out from, or None
-    calibration, validation: which of them are for what, bool (n,)
-    cut:         rows with smaller keys are not for training
-    excluded:    keys of other rows that are not for training
+    calibration, validation: which of them serve which purpose, bool (n,)
+    cut:         rows with smaller keys are not used for training
+    excluded:    keys of other rows not used for training
     """
 
     batch: Batch | None
@@ -200,7 +200,7 @@ def _divide_sample(
 def _taken(
     session: FitSession, batch: Batch | None, which: np.ndarray
 ) -> Sample | None:
-    """The rows of the batch to hold out, encoded; None if there are none."""
+    """The encoded held-out rows of a batch; None if there are none."""
     if batch is None or not which.any():
         return None
     return _encoded(session, _normalized(take(batch, np.flatnonzero(which))), 1.0)
@@ -232,7 +232,7 @@ def _normalized(batch: Batch) -> Batch:
 
 
 def _learn(session: FitSession, statistics: ColumnStatistics, sample: Table) -> None:
-    """Columns and scales, or those of the previous training."""
+    """Learn columns and scales, or reuse those of the previous training."""
     estimator, previous = session.estimator, session.previous
     if previous is None:
         session.columns = statistics.columns(sample)
@@ -277,8 +277,8 @@ def _train(
     rows: Callable[[], Iterator[Rows]],
     validation: Rows | None,
 ) -> dict[str, list[float]]:
-    """Epochs over all batches, until no member improves on the validation rows; the
-    history."""
+    """Train epochs over all batches until no member improves on the validation rows;
+    return the history."""
     hyper, progress = session.setup.hyperparameters, progress_callback.get()
     members = [_Member(m, Patience(hyper.patience)) for m in session.models]
     history: dict[str, list[float]] = {"loss": []}
@@ -310,7 +310,7 @@ def _train(
 
 
 def _epoch(models: list[Sequential], batches: Iterator[Rows], batch_size: int) -> float:
-    """Train on all batches once; the mean loss over rows and models."""
+    """Train on all batches once; return the mean loss over rows and models."""
     losses, counts = [], []
     for x, y, weights in batches:
         arguments: dict[str, Any] = {

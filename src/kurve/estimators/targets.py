@@ -1,4 +1,4 @@
-"""Targets: what a network is trained on in place of y, and what must be learned of y
+"""Targets: what a network is trained on instead of y, and what must be learned from y
 for that."""
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Targets:
     """Targets as numbers.
 
     values: (n, T) float64; class numbers (n, 1) for a classifier
-    flat:   whether they were given as (n,)
-    names:  of the targets, if they have any
+    flat:   whether they were passed as (n,)
+    names:  names of the targets, if any
     """
 
     values: np.ndarray
@@ -36,7 +36,7 @@ class TargetEncoder:
     """Base class of `RealTargets` and `ClassTargets`."""
 
     def read(self, where: str, y: Any) -> Targets:
-        """y as numbers.
+        """Convert y to numbers.
 
         Raises:
             TypeError, ValueError: y that this kind of estimator cannot learn.
@@ -44,7 +44,7 @@ class TargetEncoder:
         raise NotImplementedError
 
     def allows_flat_inputs(self, y: Any) -> bool:
-        """Whether a one-dimensional X may stand for one column in `fit`."""
+        """Whether a one-dimensional X is accepted as one column in `fit`."""
         return False
 
     def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
@@ -55,12 +55,12 @@ class TargetEncoder:
         raise NotImplementedError
 
     def finish_batches(self) -> None:
-        """Apply what `learn_batch` has collected."""
+        """Apply the statistics collected by `learn_batch`."""
 
     def row_weights(
         self, y: np.ndarray, weights: np.ndarray | None
     ) -> np.ndarray | None:
-        """The weights of the rows, class weights included."""
+        """The weights of the rows, including class weights."""
         return weights
 
     def scale(self, y: np.ndarray) -> np.ndarray:
@@ -71,18 +71,18 @@ class TargetEncoder:
         """Units of the output layer, and the loss.
 
         Args:
-            likelihood: of a regressor.
+            likelihood: the likelihood of a regressor.
         """
         raise NotImplementedError
 
 
 class RealTargets(TargetEncoder):
-    """Numbers, which are scaled.
+    """Numeric targets, which are scaled.
 
     Args:
-        scale: whether they are.
-        scaler: of the previous training that is continued, if any.
-        positive: whether they are never negative: they are divided, but not shifted.
+        scale: whether to scale them.
+        scaler: scaler of the previous training, if it is continued.
+        positive: whether they are never negative: they are then scaled but not shifted.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class ClassTargets(TargetEncoder):
 
     Args:
         class_weight: the classifier's argument.
-        classes: the labels in order, where they are known already.
+        classes: the labels in order, if already known.
     """
 
     def __init__(self, class_weight: Any, classes: np.ndarray | None = None) -> None:
@@ -196,7 +196,7 @@ class ClassTargets(TargetEncoder):
             raise ValueError(
                 f"[{where}] y must have at least 2 classes. Received: "
                 f"{len(classes)} class, {classes.tolist()[0]!r}. "
-                "Try rows of other classes too."
+                "Try adding rows of other classes."
             )
         kinds = {a.dtype.kind in "UO" for a in (classes, labels)}
         if len(kinds) > 1:
@@ -254,7 +254,7 @@ class ClassTargets(TargetEncoder):
         for label, weight in self._class_weight.items():
             if label not in classes:
                 raise ValueError(
-                    "[fit] class_weight must name classes that y has. Received: "
+                    "[fit] class_weight must use classes that occur in y. Received: "
                     f"{label!r}. Known: {classes!r}."
                 )
             each[classes.index(label)] = weight

@@ -26,12 +26,12 @@ from kurve.models.ensembles import Ensemble
 from kurve.optimizers.schedules import LearningRateSchedule
 
 ProgressCallback = Callable[[int, int, Mapping[str, float]], None]
-"""Called after each epoch with the number done, the most there can be, and the logs."""
+"""Called after each epoch with the number done, the maximum, and the logs."""
 
 progress_callback: ContextVar[ProgressCallback | None] = ContextVar(
     "progress_callback", default=None
 )
-"""Called by every `fit` in this context."""
+"""Progress callback of every `fit` in this context."""
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Inputs, targets and weights of some rows, scaled, float32."""
@@ -39,11 +39,11 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 @dataclass
 class TrainingResult:
-    """What a training returns.
+    """The result of a training.
 
     history:    by name, the mean over the models, one value per epoch or iteration
     iterations: epochs or iterations done
-    effective_parameters: parameters of a model that the data determines, if counted
+    effective_parameters: number of parameters determined by the data, if computed
     """
 
     history: dict[str, list[float]]
@@ -58,8 +58,8 @@ class TrainingSetup:
     template:      the hidden layers, if the user passed a model
     optimizer:     a first-order optimizer by name or object; None for a full-batch
                    solver
-    learning_rate: if the user chose one
-    form:          what is known of the function's shape
+    learning_rate: if chosen by the user
+    form:          the known shape of the function
     """
 
     hyperparameters: Hyperparameters
@@ -73,9 +73,9 @@ class TrainingSetup:
     form: Form | None = None
 
     def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Adapt the template's first layer to scaled data, if it can and has not been
-        adapted: `Normalization`, and `FourierFeatures`, which keeps random frequencies
-        where none stand out. The user's model is not changed."""
+        """Adapt the template's first layer to scaled data, if it can be adapted and was
+        not: `Normalization`, or `FourierFeatures`, which keeps random frequencies if
+        none stand out. The user's model is not changed."""
         if self.template is None or not self.template.layers:
             return
         first = self.template.layers[0]
@@ -91,7 +91,7 @@ class TrainingSetup:
         self.template = template
 
     def build(self, inputs: int, units: int, seeds: Sequence[int]) -> list[Sequential]:
-        """Models with independent weights, one for each seed.
+        """Build models with independent weights, one per seed.
 
         Args:
             inputs: columns of the encoded table.
@@ -152,10 +152,10 @@ class TrainingSetup:
         return regularizers.L1L2(l2=self.alpha) if self.alpha else None
 
     def check_same(self, before: Sequential, sizes: Any, activation: Any) -> None:
-        """Refuse to continue with a network that is not what the parameters ask for.
+        """Refuse to continue with a network that does not match the parameters.
 
         Args:
-            sizes, activation: "auto" stands for those of the network.
+            sizes, activation: "auto" accepts those of the network.
         """
         inner = [
             layer
@@ -173,14 +173,14 @@ class TrainingSetup:
         expected = replace(self, hyperparameters=hyper).build(inputs, units, [0])[0]
         if _outline(expected) != _outline(before):
             raise ValueError(
-                "[fit] training continues with the network that is there, so "
+                "[fit] training continues with the existing network, so "
                 "hidden_layer_sizes, activation, dropout and alpha must not change. "
                 f"Received: a network of {expected.count_params()} weights, after one "
                 f"of {before.count_params()} weights. Try warm_start=False."
             )
 
     def optimizer_for(self, steps: int) -> optimizers.Optimizer:
-        """The optimizer of one model that is trained for so many steps."""
+        """The optimizer of a model trained for this many steps."""
         source = self.optimizer or "adam"
         if isinstance(source, optimizers.Optimizer):
             optimizer = copy.deepcopy(source)
@@ -188,7 +188,7 @@ class TrainingSetup:
                 optimizer.learning_rate = self.learning_rate
             return optimizer
         optimizer = optimizers.get(source)
-        optimizer.name = str(source)  # without the number of earlier ones
+        optimizer.name = str(source)  # without a number suffix
         if self.learning_rate is not None:
             optimizer.learning_rate = self.learning_rate
         elif source in ("adam", "adamw", "nadam"):
@@ -197,7 +197,7 @@ class TrainingSetup:
         return optimizer
 
     def compile(self, models: Sequence[Sequential], loss: Loss, steps: int) -> None:
-        """Compile the models for a training of so many steps."""
+        """Compile the models for training with this many steps."""
         for model in models:
             model.compile(self.optimizer_for(steps), loss, engine=self.engine)
 
@@ -210,7 +210,7 @@ class TrainingSetup:
         weights: np.ndarray | None = None,
         executor: Any = None,
     ) -> TrainingResult:
-        """Train the models side by side.
+        """Train the models in parallel.
 
         Args:
             validation: rows for early stopping, or None for no early stopping.

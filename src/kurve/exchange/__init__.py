@@ -1,4 +1,4 @@
 """Models to and from other programs: Keras's files, scikit-learn's networks, ONNX, C.
 
-Nothing here is imported before it is used.
+Everything is imported lazily.
 """

@@ -47,10 +47,10 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class CFunction:
-    """The C function of one operation: its arrays, in the order in which w holds them,
+    """The C function of one operation: its arrays, in the order of w,
     and its body, a function of w, x and y.
 
-    scratch: floats that the body needs in `scratch`
+    scratch: number of floats that the body needs in `scratch`
     """
 
     arrays: tuple[tuple[str, np.ndarray], ...]
@@ -59,7 +59,7 @@ class CFunction:
 
 
 class Activations:
-    """The functions of activations that a file needs, each once."""
+    """The activation functions that a file needs, without duplicates."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,7 +1,7 @@
-"""Graphs in C: where values lie, and operations that move, join or reduce elements.
+"""Graphs in C: placement of values, and operations that move, join or reduce elements.
 
-A row of x holds all inputs one after the other, a row of y all outputs. A value has its
-place in `scratch` from the operation that makes it to the last one that reads it.
+A row of x holds all inputs in order, a row of y all outputs. A value has its place in
+`scratch` from the operation that computes it to the last one that reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kurve.plan import Op, Plan, Shape
 
 
 def in_rows(exported: ExportedModel) -> ExportedModel:
-    """A graph as a model of one array of inputs, with names that C can have."""
+    """A graph as a model with one input array, with names valid in C."""
     inputs = exported.graph_inputs
     assert inputs is not None
     ends = np.cumsum([math.prod(shape) for shape in inputs.values()]).tolist()
@@ -52,8 +52,8 @@ def in_rows(exported: ExportedModel) -> ExportedModel:
 def places(
     plan: Plan, functions: Sequence[CFunction | None]
 ) -> tuple[list[str], list[str], int]:
-    """Where each value of a plan lies: C expressions for all values, lines that copy
-    the outputs, and the floats of scratch that values need."""
+    """The location of each value of a plan: C expressions for all values, lines that
+    copy the outputs, and the number of scratch floats needed."""
     roots = list(range(plan.given))
     for i, function in enumerate(functions):
         roots.append(roots[plan.reads(i)[0]] if function is None else plan.given + i)
@@ -98,7 +98,7 @@ def _strides(shape: Shape) -> list[int]:
 
 
 def _position(shape: Shape, factors: Sequence[int], offset: int = 0) -> str:
-    """Where element i of an array of that shape stands in another one, in which its
+    """The position of element i of an array of that shape in another one, in which its
     axes have these factors."""
     parts = [
         f"i / {stride} % {size} * {factor}"
@@ -132,7 +132,7 @@ _REDUCED: dict[str, tuple[str, str, str]] = {
     "max": ("-INFINITY", "if (v > t || v != v) t = v;", "t"),
     "min": ("INFINITY", "if (v < t || v != v) t = v;", "t"),
 }
-"""The start, a step and the end of each reduction."""
+"""The initial value, step and final expression of each reduction."""
 
 
 def reduce(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
@@ -241,7 +241,7 @@ def matmul(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
 
 
 def embedding(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
-    """Rows of a table; NaN where there is no such row."""
+    """Rows of a table; NaN for an invalid index."""
     ((role, table),) = arrays.items()
     rows, size = table.shape
     body = (

@@ -22,12 +22,12 @@ from kurve.exchange.exported import (
 
 LIMIT = f"{LARGEST:g}"
 MAX_SAMPLE = 20_000
-"""Numbers that the rows of a test hold at most, unless one row alone has more."""
+"""Maximum numbers in the rows of a test, unless a single row has more."""
 
 
 def scaling(name: str, inputs: Inputs) -> list[str]:
-    """The function from x to scaled inputs z. A row that the estimator would refuse
-    becomes NaN."""
+    """The function from x to scaled inputs z. Rows that the estimator would refuse
+    become NaN."""
     count, wide = len(inputs.order), len(inputs.mean)
     tables = [
         *table("double", f"{name}_mean", inputs.mean),
@@ -245,8 +245,8 @@ def label(name: str, head: Classification) -> list[str]:
 
 
 def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
-    """Rows (n, *input_shape) to test with, within the range of the training data if it
-    is known; float32."""
+    """Rows (n, *input_shape) for testing, within the range of the training data if
+    known; float32."""
     rng = np.random.default_rng(20)
     inputs = exported.inputs
     if inputs is None:
@@ -271,8 +271,8 @@ def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
 
 
 def _number(network: Network, rows: np.ndarray) -> None:
-    """Write numbers that there are into the parts of rows that name rows of a table,
-    at once or after maps that round."""
+    """Write valid indices into the parts of rows that index tables, directly or through
+    maps that round."""
     plan = network.plan
     shapes = (network.ops[0].in_shape,) if plan is None else plan.inputs
     ends = np.cumsum([0, *map(math.prod, shapes)])

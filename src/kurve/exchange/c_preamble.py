@@ -11,15 +11,15 @@ from kurve.exchange.c_text import comment
 from kurve.exchange.exported import Classification, ExportedModel, Regression
 
 STACK = 64 * 1024
-"""Bytes of working memory that NAME_predict may take from the stack."""
+"""Maximum stack memory of NAME_predict, in bytes."""
 
 SHOWN = 100
-"""Columns that the comment lists, at most."""
+"""Maximum columns listed in the comment."""
 
 
 @dataclass(frozen=True)
 class Preamble:
-    """What users of the file need.
+    """What users of the file need to know.
 
     name:    prefix of all names in the file
     scratch: floats of working memory

@@ -31,11 +31,11 @@ from kurve.exchange.exported import (
 from kurve.plan import Op, Plan
 
 MANY, MOST = 2_000_000, 20_000_000
-"""Numbers at which a compiler takes 10 s and 0.6 GB (gcc 12 with -O2), and beyond
-which a file is refused."""
+"""Number of weights at which a compiler takes 10 s and 0.6 GB (gcc 12 with -O2), and
+the number beyond which a file is refused."""
 
 CLOSE = 1e-5
-"""The tolerance of the file's own test for the rounding of other compilers and
+"""Tolerance of the file's self-test for the rounding of other compilers and
 libraries, relative to the largest number of an output."""
 
 
@@ -62,7 +62,7 @@ def source(exported: ExportedModel, title: str) -> str:
 
 
 def _key(network: Network, number: int) -> tuple[Any, ...]:
-    """Equal for operations of a graph that hold the same arrays."""
+    """A key that is equal for graph operations with the same arrays."""
     if network.plan is None:
         return (number,)
     arrays = network.arrays[number].values()
@@ -79,7 +79,7 @@ class _File:
         for network in exported.networks:
             self.groups.setdefault(network.structure, []).append(network)
         self.networks: list[str] = []
-        self.working = 0  # floats that a network needs besides its input and output
+        self.working = 0  # scratch floats of a network besides its input and output
         for number, networks in enumerate(self.groups.values()):
             self.networks += self._group(self._suffix(number), networks)
         self.units = math.prod(exported.networks[0].output_shape)
@@ -115,7 +115,7 @@ class _File:
         steps: list[tuple[str, int, CFunction]] = []  # name, offset of its arrays
         text: list[str] = []
         offset = 0
-        shared: dict[tuple[Any, ...], int] = {}  # offsets of arrays that several read
+        shared: dict[tuple[Any, ...], int] = {}  # offsets of shared arrays
         functions = self._functions(network)
         for number, (op, step) in enumerate(zip(network.ops, functions, strict=True)):
             if step is None:
@@ -192,7 +192,7 @@ class _File:
     def _signed(
         self, suffix: str, steps: list[tuple[str, int, CFunction]], body: list[str]
     ) -> list[str]:
-        """The function that calls the operations in turn."""
+        """The function that calls the operations in order."""
         arguments = ["const float *x", "float *y", "float *scratch"]
         if any(step.arrays for _, _, step in steps):
             arguments.insert(0, "const float *w")
@@ -298,8 +298,8 @@ class _File:
         return text
 
     def _call(self) -> Iterable[str]:
-        """The body of predict_with. Scratch holds the scaled inputs, the networks'
-        predictions, and their working memory."""
+        """The body of predict_with. Scratch holds the scaled inputs, the predictions of
+        the networks, and their working memory."""
         n = self.name
         x, working = "x", self.scaled + self.predictions
         if self.exported.inputs is not None:

@@ -64,7 +64,7 @@ EXPRESSIONS: dict[str, str] = {
     "isfinite": "fabsf({0}) <= FLT_MAX ? 1.0f : 0.0f",
     "isnan": "{0} != {0} ? 1.0f : 0.0f",
 }
-"""What each operation of `kurve.ops.elementwise` is in C; NaN stays NaN."""
+"""Each operation of `kurve.ops.elementwise` in C; NaN propagates."""
 
 
 def map_(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
@@ -94,7 +94,7 @@ def statements(tape: Tape, inputs: list[str]) -> tuple[list[str], list[str]]:
     """The declarations of a tape's registers, and the expressions of its outputs.
 
     Args:
-        inputs: an expression for each.
+        inputs: one expression per input.
     """
     used = {a for step in tape.code for a in step.arguments} | set(tape.outputs)
     lines = [
@@ -114,7 +114,7 @@ def statements(tape: Tape, inputs: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _index(shape: Shape, whole: Shape) -> str:
-    """Where element i of an array of the shape `whole` stands in one that is broadcast
+    """The position of element i of an array of shape `whole` in one that is broadcast
     to it."""
     aligned = (1,) * (len(whole) - len(shape)) + shape
     if aligned == whole:

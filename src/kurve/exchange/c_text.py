@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 LONGEST_NAME = 40
-"""Characters of the prefix: C99 tells identifiers apart by 63, externals by 31."""
+"""Characters of the prefix: C99 distinguishes identifiers by 63, externals by 31."""
 
 LONGEST_TEXT = 900
-"""Bytes of a literal; C99 promises 4095 characters, and each byte may take four."""
+"""Bytes of a literal; C99 promises 4095 characters, and each byte can take four."""
 
 PER_LINE = 8
-"""Numbers on a line."""
+"""Numbers per line."""
 
 
 def identifier(title: str) -> str:
@@ -45,7 +45,7 @@ def _escaped(byte: int) -> str:
     character = chr(byte)
     if character.isascii() and (character.isalnum() or character in " _.,:;=+-<>()"):
         return character
-    return f"\\{byte:03o}"  # three digits, so that no digit after them can join
+    return f"\\{byte:03o}"  # three digits, so that no following digit can join
 
 
 def real(value: float) -> str:

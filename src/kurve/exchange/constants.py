@@ -1,5 +1,5 @@
-"""Constants that normalization layers have at inference, in the form in which writers
-of `export` need them. The formulas are those of `kurve.engines.reference`."""
+"""Constants of normalization layers at inference, in the form needed by writers
+of `export`. The formulas are those of `kurve.engines.reference`."""
 
 from __future__ import annotations
 

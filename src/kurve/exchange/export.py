@@ -16,12 +16,12 @@ from kurve.exchange.exported import ExportedModel, describe
 def export(
     model: Any, filepath: str | os.PathLike[str], format: str | None = None
 ) -> None:
-    """Write a trained model so that it predicts without Kurve and without Python.
+    """Export a trained model to predict without Kurve and without Python.
 
     An ONNX model (opset 17) runs in onnxruntime and similar programs; its one input is
-    float32 (N, *input_shape), N free; a graph has inputs and outputs of the names that
-    they have in Kurve. A C file is C99 without dependencies and contains
-    its own test; the comment at its top says how to compile and call it.
+    float32 (N, *input_shape), N free; a graph has inputs and outputs with the same
+    names as in Kurve. A C file is C99 without dependencies and contains its own test;
+    the comment at its top explains how to compile and call it.
 
     Both take raw rows: the scaling of an estimator is included, and its outputs are in
     the targets' units. Outputs are "output" of a Sequential; "mean" and "deviation" of
@@ -30,13 +30,13 @@ def export(
 
     Args:
         model: Sequential, Model, Ensemble, Regressor or Classifier.
-        filepath: ends in .onnx or .c. The file is written whole or not at all.
-        format: "onnx" or "c", if the name does not end so.
+        filepath: ends in .onnx or .c. The file is written completely or not at all.
+        format: "onnx" or "c", if the extension does not tell.
 
     Raises:
         RuntimeError: a model that is not built or not fitted.
-        TypeError: another model.
-        ValueError: another ending or format, columns of text, weights that are not
+        TypeError: unsupported model.
+        ValueError: unknown extension or format, text columns, weights that are not
             finite, an operation that cannot be written yet, or a model that is too
             large for the format.
         ImportError: onnx is not installed.
@@ -86,7 +86,7 @@ WRITERS: dict[str, Callable[[ExportedModel, str], bytes]] = {"onnx": _onnx, "c":
 
 
 def _format_of(path: str, format: str | None) -> str:
-    """The format of that name, or the one of the file's ending."""
+    """The format with that name, or that of the file extension."""
     if format is not None:
         if format not in WRITERS:
             raise ValueError(

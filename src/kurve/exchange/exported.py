@@ -1,4 +1,4 @@
-"""A trained model as plain data, the form that all writers of `export` start from:
+"""A trained model as plain data, the common input of all writers of `export`:
 
     rows (n, columns)  ->  Inputs  ->  networks  ->  head  ->  outputs by name
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kurve.estimators.scaling import Scaler
 
 LARGEST = 1e30
-"""Scaled inputs are clipped to it, as in `kurve.estimators.scaling`."""
+"""Scaled inputs are clipped to this, as in `kurve.estimators.scaling`."""
 
 ROUNDING = 1e-3
 """Rounding of a column to float32, as a fraction of its standard deviation, beyond
@@ -40,10 +40,10 @@ Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Network:
-    """Operations in order, and the arrays that each one holds, by role: float32.
+    """Operations in order, and the arrays of each one, by role: float32.
 
-    plan: of a graph, which says what each operation reads; None if each reads the one
-        before
+    plan: for a graph, which defines what each operation reads; None if each reads the
+        previous one
     """
 
     ops: tuple[Op, ...]
@@ -74,7 +74,7 @@ class Network:
 class Inputs:
     """z = (x - mean) / deviation in float64 of a table's rows.
 
-    order:      the caller's column of each numeric one
+    order:      the user's column of each numeric column
     imputation: (C,) values in place of NaN; None if NaN makes the outputs NaN
     indicators: positions in `order` of the columns with a missing indicator, another
                 column after all others that is 1 where the value was NaN
@@ -93,7 +93,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class SingleNetwork:
-    """The output of the one network."""
+    """The output of a single network."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class ExportedModel:
 
     @property
     def numbers(self) -> int:
-        """How many numbers the networks hold."""
+        """The total number of weights in the networks."""
         return sum(
             array.size
             for network in self.networks
@@ -186,9 +186,9 @@ def describe(model: Any) -> ExportedModel:
         if network_of(model).encodes:
             names = [layer.name for layer in model.layers if hasattr(layer, FIRST)]
             raise ValueError(
-                "[export] a file cannot hold what reads texts. Received: a model with "
-                f"{', '.join(map(repr, names))}. Try a model of what follows, and the "
-                "numbers that these layers give for arrays."
+                "[export] layers that read strings cannot be exported. Received: a "
+                f"model with {', '.join(map(repr, names))}. Try exporting the model "
+                "after them, on the numbers that these layers return."
             )
         return _of_sequential(model) if plan.is_stack else _of_graph(model)
     if isinstance(model, Ensemble):
@@ -206,7 +206,7 @@ def describe(model: Any) -> ExportedModel:
 
 
 def _of_graph(model: Any) -> ExportedModel:
-    """A model whose layers do not simply follow each other."""
+    """A model whose layers do not form a simple stack."""
     network = _network(model, graph=True)
     plan, state = network_of(model).require_built("export")
     names = model.output_names
@@ -340,7 +340,7 @@ def _network(model: Any, graph: bool = False) -> Network:
     if not plan.is_stack and not graph:
         raise ValueError(
             "[export] the networks of an ensemble must be stacks of layers. "
-            f"Received: {model!r}, a graph. Try to export one member."
+            f"Received: {model!r}, a graph. Try exporting one member."
         )
     plan = without_loops(plan)
     copies: dict[tuple[bool, int], np.ndarray] = {}  # shared weights once
@@ -369,10 +369,10 @@ def _fitted(model: Estimator) -> Fitted[Any]:
 
 
 def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
-    """How the estimator reads a row.
+    """How the estimator encodes a row.
 
     Raises:
-        ValueError: a column of text, which an array of numbers cannot hold.
+        ValueError: a text column, which a numeric array cannot hold.
     """
     columns, scaler = fitted.columns, fitted.inputs
     if columns.levels:
@@ -401,8 +401,8 @@ def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
 def _check_range(
     inputs: Inputs, names: list[str] | None, outputs: Scaler | None
 ) -> None:
-    """Exported models take and return float32, which cannot hold, for example, seconds
-    since 1970 exactly.
+    """Check the float32 range: exported models take and return float32, which cannot
+    represent, for example, seconds since 1970 exactly.
 
     Raises:
         ValueError: numbers beyond float32.

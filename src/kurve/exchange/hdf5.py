@@ -1,13 +1,13 @@
-"""A bounded reader of the HDF5 files that Keras writes. Reads bytes, runs nothing.
+"""A hardened reader for the HDF5 files that Keras writes. It never runs code.
 
-libhdf5 trusts what a file says about itself; this reader does not. It supports what
+libhdf5 trusts the contents of a file; this reader does not. It supports what
 h5py writes by default: groups (symbol tables, and links in object headers), attributes
 of text and numbers, contiguous or chunked datasets of numbers, with gzip and shuffle as
 filters. Everything else is refused: soft and external links, external and virtual
 storage, references, other filters and types. Each size is checked against the file's
 before memory is allocated, each structure is read once, and their number is limited. So
 is their total size after decompression, because chunks, arrays, headers and texts of a
-hostile file may overlap.
+hostile file can overlap.
 
 Source: HDF5 File Format Specification, version 3.0 (The HDF Group).
 """
@@ -32,19 +32,19 @@ MAX_NAME = 1 << 16
 MAX_TEXT = 1 << 23
 MAX_UNPACKED = 4
 ROOM = 4 << 20
-"""All arrays of a file together have at most `ROOM` bytes and `MAX_UNPACKED` for each
-byte of the file. Trained weights hardly compress at all; weights with two vectors of
-zeros of an optimizer compress to a third."""
+"""All arrays of a file together have at most `ROOM` bytes plus `MAX_UNPACKED` per byte
+of the file. Trained weights hardly compress; weights with two optimizer slots of zeros
+compress to a third."""
 
 
 def room(size: int) -> int:
-    """Bytes that a file of this size may decompress to."""
+    """Maximum decompressed size for a file of this size."""
     return ROOM + MAX_UNPACKED * size
 
 
 @dataclass
 class Dataset:
-    """Where an array is and what it is; none of it has been read yet."""
+    """Location and type of an array that has not been read yet."""
 
     name: str
     shape: tuple[int, ...]
@@ -74,7 +74,7 @@ class Reader:
         kernel = reader.array(reader.dataset(group, "0"), (3, 4))
 
     Args:
-        size: of the file that `raw` was decompressed from, if any.
+        size: size of the file that `raw` was decompressed from, if any.
 
     Raises:
         HDF5Error: from every method, for a corrupt file.
@@ -106,7 +106,7 @@ class Reader:
         self.root = self._group_at(root, "/")
 
     def group(self, path: str, within: Group | None = None) -> Group:
-        """The group at that path, names separated by slashes."""
+        """The group at a path, with names separated by slashes."""
         group = within or self.root
         for name in path.split("/"):
             if name not in group.members:
@@ -124,7 +124,7 @@ class Reader:
         return name in group.members
 
     def groups(self, path: str, within: Group | None = None) -> list[str]:
-        """The names of the groups in that one; none if it is not there."""
+        """The names of its subgroups; empty if it does not exist."""
         if not self.has(path, within):
             return []
         group = self.group(path, within)
@@ -175,7 +175,7 @@ class Reader:
         return np.frombuffer(self._raw, dtype, count, at if size else 0).reshape(shape)
 
     def text(self, group: Group, name: str) -> str | None:
-        """An attribute that is one text; None if it is not there."""
+        """A string attribute; None if it does not exist."""
         if name not in group.attributes:
             return None
         texts = self._texts(group, name)
@@ -184,7 +184,7 @@ class Reader:
         return texts[0]
 
     def texts(self, group: Group, name: str) -> list[str] | None:
-        """An attribute that is a list of texts, which Keras splits into name0, name1,
+        """A string-list attribute, which Keras splits into name0, name1,
         ... if it is long; None if it is not there."""
         if name in group.attributes:
             return self._texts(group, name)
@@ -195,8 +195,8 @@ class Reader:
         return [text for part in lists for text in part] if lists else None
 
     def digest(self, without: str) -> str:
-        """SHA-256 of all names, texts and arrays, whatever their order in the file, but
-        without one attribute of the root."""
+        """SHA-256 of all names, texts and arrays, independent of their order in the
+        file, but without one attribute of the root."""
         total, before = hashlib.sha256(), self._unpacked
         waiting = [self.root]
         while waiting:
@@ -353,7 +353,7 @@ class Reader:
     def _add_symbols(
         self, members: dict[str, int], tree: int, heap: int, name: str
     ) -> None:
-        """The members that a symbol table names."""
+        """Add the members listed in a symbol table."""
         self._signed(heap, b"HEAP")
         size, data = self._number(heap + 8, 8), self._number(heap + 24, 8)
         self._check_inside(data, size)
@@ -380,7 +380,7 @@ class Reader:
 
     def _leaves(self, at: int, kind: int, key: int) -> list[int]:
         """What the leaves of a B-tree (version 1) point to: addresses of symbol nodes
-        (kind 0), or the entries of chunks, whose keys hold their sizes (kind 1).
+        (kind 0), or chunk entries, whose keys hold their sizes (kind 1).
 
         key: bytes of the key before each address.
         """
@@ -409,7 +409,7 @@ class Reader:
     def _chunks(
         self, dataset: Dataset, tree: int, chunk: tuple[int, ...]
     ) -> np.ndarray:
-        """The numbers of a chunked dataset; each chunk must be there once."""
+        """The numbers of a chunked dataset; each chunk must occur exactly once."""
         name, shape, size = dataset.name, dataset.shape, dataset.type.size
         fits = len(chunk) == len(shape) + 1 and chunk[-1] == size
         if (
@@ -503,7 +503,7 @@ class Reader:
         return self._bytes(place, length)
 
     def _heap(self, at: int) -> dict[int, tuple[int, int]]:
-        """Address and size of each object of a global heap, by its number."""
+        """Address and size of each object in a global heap, by index."""
         if at in self._heaps:
             return self._heaps[at]
         self._signed(at, b"GCOL")

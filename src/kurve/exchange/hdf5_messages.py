@@ -1,6 +1,6 @@
 """The messages of HDF5's object headers: from bytes to shapes, types and places.
 
-Each function raises `HDF5Error` for what is corrupt or refused.
+Each function raises `HDF5Error` for corrupt or unsupported data.
 Source: HDF5 File Format Specification, version 3.0, section IV.A.2.
 """
 
@@ -26,7 +26,7 @@ _FLOATS = {
 
 
 class HDF5Error(ValueError):
-    """A file that is corrupt, or holds what this reader refuses."""
+    """A file that is corrupt or contains unsupported data."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 m.keras      a zip of metadata.json, config.json and model.weights.h5 (Keras 3)
 m.h5         HDF5: attributes model_config and training_config, groups model_weights and
              optimizer_weights
-.weights.h5  HDF5 with the weights alone, of either layout
+.weights.h5  HDF5 with only the weights, in either layout
 
 Reading needs neither Keras nor h5py and trusts nothing: sizes are checked before memory
-is allocated, compressed data may expand to a few times the file's size at most, classes
-come from closed tables, no code is run. Writing needs h5py.
+is allocated, compressed data can expand to a few times the file's size at most, classes
+come from fixed tables, and no code is run. Writing needs h5py.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ from kurve.layers import Normalization
 from kurve.models import Sequential
 
 MAX_CONSTANTS = 1 << 20
-"""Constants that layers get from the configuration, at most: there is no array in the
-file to check their number against."""
+"""Maximum constants that layers get from the configuration: the file has no array to
+check their number against."""
 
 NO_SHAPE = (
     "it does not have the shape of a sample. "
@@ -77,23 +77,23 @@ _CORRUPTION = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What corrupt files raise in the modules that parse them."""
+"""Errors that corrupt files raise in parsing modules."""
 
 
 # -------------------------------------------------------------------- reading
 
 
 def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequential:
-    """The model in a .keras or .h5 file, ready to predict and to continue training.
+    """Load a .keras or .h5 file, ready to predict and to continue training.
 
-    An optimizer's state that does not fit (its form depends on the version of Keras) is
-    left out with one warning.
+    Optimizer state that does not match (its form depends on the version of Keras) is
+    skipped with one warning.
 
     Args:
         compile: whether to read the arguments of `compile`, and the optimizer's state.
 
     Raises:
-        ModelFileError: it is corrupt, or holds something that Kurve does not have.
+        ModelFileError: it is corrupt, or contains something that Kurve lacks.
     """
     path = os.fspath(filepath)
     with _opened("load_model", path) as (file, size, magic):
@@ -103,7 +103,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequen
 
 
 def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Read the weights of a .weights.h5, .keras or .h5 file into a built model of the
+    """Read the weights of a .weights.h5, .keras or .h5 file into a built model with the
     same layers, all or none."""
     path = os.fspath(filepath)
     network_of(model).require_built("load_weights")
@@ -125,8 +125,8 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 
 
 def _renamed(tree: list[Part], value: Any) -> list[Part]:
-    """The layers of a model with the classes that they have in a file of the same
-    layers, which may be others: `Activation` can be a ReLU."""
+    """The layers of a model with the classes they have in a file of the same layers,
+    which can differ: `Activation` can be a ReLU."""
     if any(part.whole for part in tree):
         return tree
     given = [
@@ -180,7 +180,7 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
 
 
 def _described(config: Any, field: str) -> Any:
-    """The model, or its layers; an error says how to read the weights nevertheless."""
+    """The model, or its layers; errors explain how to read the weights anyway."""
     with _reading(field):
         try:
             return model_of(config) if needs_graph(config) else model_from(config)
@@ -194,7 +194,7 @@ def _described(config: Any, field: str) -> Any:
 
 
 def _outputs_of(described: Any) -> int:
-    """How many outputs the model has."""
+    """The number of outputs of the model."""
     if not isinstance(described, tuple):
         return 1
     return len(described[0].output_names)
@@ -205,8 +205,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _checked(raw: bytes, size: int) -> tuple[Reader, dict[str, Any]]:
-    """A reader of the content of a file of that size, and what Kurve has added to it if
-    it wrote the file: such a file has a checksum of all its content."""
+    """A reader for the content of a file of that size, and what Kurve added if it wrote
+    the file, which then has a checksum of its content."""
     reader = Reader(raw, size)
     text = reader.text(reader.root, ADDED)
     if text is None:
@@ -236,8 +236,8 @@ def _compiled(
 
 @contextmanager
 def _without_compile() -> Iterator[None]:
-    """Gives an error the advice to leave out the arguments of `compile`, in place of
-    its own, which is for who wrote them."""
+    """Replace the advice of an error by that of leaving out the arguments of `compile`;
+    the original advice is for whoever wrote them."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -249,8 +249,8 @@ def _without_compile() -> Iterator[None]:
 
 
 def _model_of(described: Any, reader: Reader, place: str) -> Sequential:
-    """The model with the file's weights. A variable gets memory only after the file was
-    found to have an array of its shape, and no initial values are drawn."""
+    """The model with the file's weights. A variable gets memory only once the file is
+    known to have an array of its shape, and no initial values are drawn."""
     group = reader.group(place) if place else reader.root
     if isinstance(described, tuple):
         model, tree = described
@@ -275,7 +275,8 @@ def _model_of(described: Any, reader: Reader, place: str) -> Sequential:
 def _stack_of(
     described: Described, reader: Reader, group: Group
 ) -> tuple[Sequential, list[Part]]:
-    """The stack of these layers, without memory; and the layers in the file."""
+    """The stack of these layers, without allocated weights; and the layers in the
+    file."""
     model = Sequential(name=described.name)
     layers = described.layers
     if not layers:
@@ -286,7 +287,7 @@ def _stack_of(
         raise ValueError(NO_SHAPE)
     shape = described.input_shape
     if None in shape and isinstance(layers[0], Normalization):
-        # adapt(x) leaves sizes open that only the shape of the mean has.
+        # adapt(x) leaves sizes unknown that only the shape of the mean shows.
         mean = first_shape(reader, group, described.classes)
         leading = (None,) * (len(described.input_shape) - len(mean))
         shape = merged(described.input_shape, (*leading, *mean)) or ()
@@ -322,10 +323,11 @@ def _trained(
     added: Any,
     zipped: bool = False,
 ) -> Sequential:
-    """The model compiled, with the optimizer as it was.
+    """Compile the model and restore its optimizer.
 
-    added: what Kurve has added to a file that it wrote: the seed.
-    zipped: whether it is a .keras file, which has a state even before the first step.
+    added: what Kurve added to a file that it wrote: the seed.
+    zipped: whether it is a .keras file, which has optimizer state even before the first
+        step.
     """
     is_kurves = isinstance(added, Mapping) and "seed" in added
     if is_kurves:
@@ -364,7 +366,7 @@ def _trained(
 
 
 def _object(text: str | bytes) -> dict[str, Any]:
-    """The object in JSON from a file."""
+    """Parse a JSON object from a file."""
     if len(text) > MAX_JSON:
         raise ValueError(f"it is longer than {MAX_JSON} bytes")
     value = safe_json.parse(text.encode() if isinstance(text, str) else text)
@@ -383,8 +385,8 @@ def _json(members: Mapping[str, Callable[[], bytes]], name: str) -> dict[str, An
 
 @contextmanager
 def _opened(where: str, path: str) -> Iterator[tuple[IO[bytes], int, bytes]]:
-    """An open zip or HDF5 file, its size and first bytes. Whatever a corrupt file makes
-    other code raise becomes a `ModelFileError`."""
+    """An open zip or HDF5 file, its size and first bytes. Any error that a corrupt file
+    causes in other code becomes a `ModelFileError`."""
     try:
         with opened_file(path) as (file, size):
             magic = file.read(len(MAGIC))
@@ -395,7 +397,7 @@ def _opened(where: str, path: str) -> Iterator[tuple[IO[bytes], int, bytes]]:
     except ModelFileError:
         raise
     except (*_CORRUPTION, OSError) as error:
-        # EINVAL: zipfile seeks to wherever a corrupt file says.
+        # EINVAL: zipfile seeks wherever a corrupt file tells it to.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = _sentence(error)
@@ -411,7 +413,7 @@ def _opened(where: str, path: str) -> Iterator[tuple[IO[bytes], int, bytes]]:
 
 @contextmanager
 def _reading(field: str) -> Iterator[None]:
-    """Adds to an error which part of the file was being read."""
+    """Add to errors which part of the file was being read."""
     try:
         yield
     except Exception as error:

@@ -1,10 +1,11 @@
-"""Keras's graphs: configurations of models whose layers are called in any order, and
-where their weights lie.
+"""Keras's functional graphs: configurations of models with layers called in any order,
+and where their weights are stored.
 
-Keras's configuration of a graph is Kurve's (see `kurve.models.configs`) but for the
-classes: functions of `keras.ops` are operations of a class each, `expand_dims(x, 1)` is
+A graph's configuration in Keras is the same as Kurve's (see `kurve.models.configs`)
+except for the classes: each function of `keras.ops` is an operation with its own class,
+`expand_dims(x, 1)` is
 {"module": "keras.src.ops.numpy", "class_name": "ExpandDims", "config": {"axis": 1}}
-with x as argument of its call. Keras 2 writes a call as [[layer, node, tensor,
+with x as the argument of its call. Keras 2 writes a call as [[layer, node, tensor,
 options], ...].
 """
 
@@ -62,7 +63,7 @@ MODULES = {
     "silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy "
     "sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold",
 }
-"""Keras's modules of functions that are not in keras.src.ops.numpy."""
+"""Keras's modules of functions outside keras.src.ops.numpy."""
 
 CALLED = frozenset(
     {
@@ -102,14 +103,14 @@ CALLED = frozenset(
         "updates",
     }
 )
-"""Parameters of functions that are arguments of the call in Keras; the others are in
-the configuration of the operation."""
+"""Parameters of functions that are call arguments in Keras; the others are in the
+operation's configuration."""
 
 
 BY_NAME = frozenset(
     {"constant_values", "weights", "bias", "mask", "scale", "rtol", "atol", "default"}
 )
-"""Those of them that come after others which may be left out."""
+"""Those of them that follow optional ones."""
 
 NO_OPERATIONS = frozenset(
     {
@@ -123,7 +124,7 @@ NO_OPERATIONS = frozenset(
         "rgb_to_grayscale",
     }
 )
-"""Functions whose calls are no operations of Keras's with the same arguments."""
+"""Functions without a Keras operation that takes the same arguments."""
 
 
 @functools.cache
@@ -136,12 +137,12 @@ def class_of(function: str) -> tuple[str, str]:
 
 @dataclass
 class Part:
-    """A layer of a model in a file.
+    """A layer in a model's file.
 
-    cls:    Keras's class
+    cls:    the Keras class
     inside: the layers of a model
-    layer:  the layer itself, once there is one
-    whole:  whether it is the model itself, one with a call() of its own
+    layer:  the layer itself, once it exists
+    whole:  whether it is the model itself, and a subclassed one
     """
 
     cls: str
@@ -151,23 +152,23 @@ class Part:
     whole: bool = False
 
     def variables(self) -> list[Variable]:
-        """The weights of a plain layer: those with gradients, then the others."""
+        """The weights of a plain layer: trainable ones, then the others."""
         return keras_order(self.layer)
 
 
 def keras_order(layer: Layer) -> list[Variable]:
-    """A layer's weights in Keras's order: those with gradients, then the others."""
+    """A layer's weights in Keras's order: trainable ones, then the others."""
     return sorted(layer.weights, key=lambda variable: variable.role != "param")
 
 
 def is_own_model(layer: Any) -> bool:
-    """Whether it is a model with a call() of its own."""
+    """Whether it is a subclassed model."""
     return is_model(layer) and network_of(layer).build_for is not None
 
 
 def old_order(part: Part) -> list[Variable]:
-    """The weights of a layer or model as .h5 files hold them: first those that are
-    trained."""
+    """The weights of a layer or model in the order of .h5 files: trainable ones
+    first."""
     trained: dict[int, Variable] = {}
     others: dict[int, Variable] = {}
 
@@ -208,7 +209,7 @@ def tree_of(model: Any) -> list[Part]:
 
 
 def attach(tree: list[Part], model: Any) -> list[Part]:
-    """Find the layer of each part of a file in the model that was made from it."""
+    """Find the layer of each part of a file in the model created from it."""
     by_name = {part.name: part for part in tree_of(model)}
     for part in tree:
         found = by_name.get(part.name)
@@ -224,11 +225,11 @@ def attach(tree: list[Part], model: Any) -> list[Part]:
 
 
 def model_of(value: Any) -> tuple[Any, list[Part]]:
-    """The model that a configuration of Keras describes, without memory for weights,
-    and its layers as the file has them.
+    """The model described by a Keras configuration, without allocated weights, and its
+    layers as in the file.
 
     Raises:
-        ValueError, TypeError, KeyError: it is corrupt, or has something that Kurve does
+        ValueError, TypeError, KeyError: it is corrupt, or contains something Kurve does
             not have; the message names it.
     """
     kind, config = parts.opened(value, "the model")
@@ -246,7 +247,7 @@ def model_of(value: Any) -> tuple[Any, list[Part]]:
 
 
 def _own_model(found: Any, value: Mapping[str, Any]) -> tuple[Any, list[Part]]:
-    """A model with a call() of its own, for inputs of the shapes in the file."""
+    """A subclassed model, built for the input shapes in the file."""
     built = value.get("build_config")
     shapes = built.get("input_shape") if isinstance(built, Mapping) else None
     if shapes is None:
@@ -265,7 +266,7 @@ def _own_model(found: Any, value: Mapping[str, Any]) -> tuple[Any, list[Part]]:
 
 
 def _shapes(value: Any) -> Any:
-    """Shapes of batches as symbolic tensors, in their structure."""
+    """Batch shapes as symbolic tensors, in the same structure."""
     if isinstance(value, Mapping):
         return {str(name): _shapes(shape) for name, shape in value.items()}
     if isinstance(value, list) and any(isinstance(v, (list, Mapping)) for v in value):
@@ -367,7 +368,7 @@ def _graph(
         else:
             described, part = _layer(cls, arguments, inner, depth, found, rows)
             tree.append(part)
-            if found is not None:  # whose configuration may have no name
+            if found is not None:  # its configuration can lack a name
                 described["config"].name = part.name = name
         old = old or any(not isinstance(node, Mapping) for node in nodes)
         calls = [_call(node, called, options, inner) for node in nodes]
@@ -382,7 +383,7 @@ def _graph(
 def _function(
     cls: str, arguments: dict[str, Any], what: str
 ) -> tuple[str, dict[str, Any]]:
-    """Name of the function of an operation, and the arguments of its configuration."""
+    """The name of an operation's function, and the arguments in its configuration."""
     names = {class_of(n)[1]: n for n in FUNCTIONS if n not in NO_OPERATIONS}
     if cls not in names:
         raise ValueError(f"{what} is the operation {cls}, which Kurve does not have")
@@ -417,12 +418,12 @@ def _call(
 
 
 def _is_none(value: Any) -> bool:
-    """Whether there is nothing in it, such as in a mask for each input."""
+    """Whether it contains only None, such as a mask for each input."""
     return all(leaf is None for leaf in leaves(value))
 
 
 def _value(value: Any, what: str) -> Any:
-    """An argument of a call."""
+    """A call argument."""
     if isinstance(value, list):
         return [_value(part, what) for part in value]
     if not isinstance(value, Mapping):
@@ -443,7 +444,7 @@ def _value(value: Any, what: str) -> Any:
 
 
 def _old_tensors(node: list[Any], what: str) -> Any:
-    """The inputs of a call that Keras 2 has written."""
+    """The inputs of a call as written by Keras 2."""
     tensors = []
     for place in node:
         if not isinstance(place, list) or len(place) not in (3, 4):
@@ -456,8 +457,8 @@ def _old_tensors(node: list[Any], what: str) -> Any:
 
 
 def _count_from_zero(entries: list[dict[str, Any]], ends: Any) -> None:
-    """In Keras 2 the calls of a model are counted from 1, because it has been called
-    once when it was made."""
+    """Renumber calls, which Keras 2 counts from 1, because it calls a model once when
+    it is created."""
     used: dict[str, list[list[Any]]] = {}
     for place in _histories([e["inbound_nodes"] for e in entries]):
         used.setdefault(str(place[0]), []).append(place)
@@ -499,7 +500,7 @@ def _ends(value: Any) -> Iterator[list[Any]]:
 
 
 def _single(value: Any) -> Any:
-    """Of a list of one, the one: Keras 2 always writes a list."""
+    """The element of a one-element list: Keras 2 always writes a list."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value
@@ -509,10 +510,10 @@ def _single(value: Any) -> Any:
 
 
 def model_entry(model: Any) -> dict[str, Any]:
-    """The configuration of a built model, for Keras.
+    """The Keras configuration of a built model.
 
     Raises:
-        ValueError: something that Keras does not have; the message names it.
+        ValueError: something Keras does not have; the message names it.
     """
     check_name("the model", model.name)
     if is_own_model(model):
@@ -549,7 +550,7 @@ def model_entry(model: Any) -> dict[str, Any]:
 
 
 def _own_model_entry(model: Any) -> dict[str, Any]:
-    """A model with a call() of its own: its class, and the shapes of its inputs."""
+    """A subclassed model: its class and its input shapes."""
     config = dict(model.get_config())
     if type(model).get_config is Model.get_config:
         config.pop("trainable")
@@ -565,11 +566,11 @@ def _own_model_entry(model: Any) -> dict[str, Any]:
 
 
 ATTENTION = ("MultiHeadAttention", "GroupQueryAttention")
-"""Layers that Keras builds for the shapes of several arguments."""
+"""Layers that Keras builds from the shapes of several arguments."""
 
 
 def _shapes_of(node: Any, shape_of: Callable[[Any], Any]) -> dict[str, Any]:
-    """Keras's name for the shape of each tensor of a call, and the shape."""
+    """Keras's names and the shapes of all tensors of a call."""
     call = inspect.signature(node.operation.call)
     given = call.bind_partial(*node.args, **node.kwargs).arguments
     return {
@@ -630,7 +631,7 @@ def _graph_entry(model: Any) -> dict[str, Any]:
 def _function_entry(
     operation: FunctionCall, described: Mapping[str, Any], inbound: list[Any]
 ) -> dict[str, Any]:
-    """The operation of a function. Moves arguments that belong into its configuration
+    """The operation of a function. Moves arguments that belong in its configuration
     there."""
     function = operation.function.__name__
     check_name("the function", operation.name)
@@ -671,7 +672,7 @@ def _has_tensor(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """An argument of a call as Keras writes it."""
+    """A call argument as Keras writes it."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
     if not isinstance(value, Mapping):
@@ -687,7 +688,7 @@ def _plain(value: Any) -> Any:
 
 
 def needs_graph(value: Any) -> bool:
-    """Whether a configuration is of more than one stack of plain layers."""
+    """Whether a configuration is more than a single stack of plain layers."""
     kind, config = parts.opened(value, "the model")
     if parts.own(value) is not None:
         return True
@@ -706,7 +707,7 @@ def needs_graph(value: Any) -> bool:
 
 def is_function(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of a graph is a function of `keras.ops`. In .h5 files no module
-    says so; layers have more in their configuration."""
+    tells; layers have more keys in their configuration."""
     if "module" in entry:
         return ".ops." in str(entry["module"])
     config = entry.get("config")
@@ -717,7 +718,7 @@ def is_function(entry: Mapping[str, Any]) -> bool:
 
 
 def is_stack(config: Mapping[str, Any]) -> bool:
-    """Whether a graph is one stack of layers."""
+    """Whether a graph is a single stack of layers."""
     try:
         stack_of(config)
     except ValueError:

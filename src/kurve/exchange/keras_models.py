@@ -1,9 +1,9 @@
 """Keras's configuration of a model to Kurve's layers, and back.
 
-A layer's class and arguments have the same names in both, so one rule serves for all:
-arguments that Kurve's class has are passed on (activations, initializers and
-regularizers are converted), the others must have a value that changes nothing. The
-differences are in `kurve.exchange.keras_names`.
+A layer's class and arguments have the same names in both, so one rule suffices:
+arguments of Kurve's class are passed on (activations, initializers and regularizers are
+converted), all others must have a value without effect. The exceptions are in
+`kurve.exchange.keras_names`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kurve.layers import Layer
 
 MAX_LAYERS = 10_000
 MAX_NAME = 512
-"""Bytes of the name of a model or layer that is written."""
+"""Maximum bytes of a model or layer name when writing."""
 
 SampleShape = tuple[int | None, ...]
 
@@ -39,8 +39,8 @@ SampleShape = tuple[int | None, ...]
 class Described:
     """A model as described in a file.
 
-    input_shape: of one sample, if the file has it; sizes that it leaves open are None.
-    layers: not built, and the Keras class of each.
+    input_shape: shape of one sample, if the file has it; unknown sizes are None.
+    layers: the unbuilt layers, each with its Keras class.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Described:
 
 
 def model_from(value: Any) -> Described:
-    """The layers that a model's configuration describes.
+    """The layers in a model's configuration.
 
     Raises:
-        ValueError, TypeError, KeyError: it is corrupt, or not a stack of layers that
-            Kurve has; the message names the layer.
+        ValueError, TypeError, KeyError: it is corrupt, or not a stack of layers
+            available in Kurve; the message names the layer.
     """
     config, entries = _entries(value)
     shape = sample_shape(config.get("build_input_shape"))
@@ -85,7 +85,7 @@ def model_from(value: Any) -> Described:
 
 
 def _entries(value: Any) -> tuple[dict[str, Any], list[Any]]:
-    """The configuration of a model, and those of its layers in their order."""
+    """The configuration of a model and those of its layers, in order."""
     kind, config = parts.opened(value, "the model")
     if kind == "Sequential":
         entries = _list(config.get("layers"), "layers")
@@ -102,14 +102,14 @@ def _entries(value: Any) -> tuple[dict[str, Any], list[Any]]:
 
 
 def merged(a: SampleShape | None, b: SampleShape | None) -> SampleShape | None:
-    """A shape from two sources; the first one where both have a size."""
+    """A shape merged from two sources; the first takes precedence."""
     if a is None or b is None or len(a) != len(b):
         return b if a is None else a
     return tuple(y if x is None else x for x, y in zip(a, b, strict=True))
 
 
 def rows_of(arguments: Mapping[str, Any]) -> int | None:
-    """How many rows a batch has, as an input or the first layer says; None for any."""
+    """The batch size according to an input or the first layer; None for any."""
     for key in ("batch_shape", "batch_input_shape"):
         shape = arguments.get(key)
         if isinstance(shape, list) and shape and is_count(shape[0]):
@@ -118,7 +118,7 @@ def rows_of(arguments: Mapping[str, Any]) -> int | None:
 
 
 def with_rows(layer: Layer, rows: int | None) -> Layer:
-    """The layer, which knows how many rows a batch has if states of it stay."""
+    """The layer, with a fixed batch size if it is stateful."""
     if rows is not None and getattr(layer, "stateful", False):
         for part in (layer, *layer.parts):
             part.given_batch_size = rows
@@ -131,7 +131,7 @@ def layer_from(
     """One layer. Changes `arguments`.
 
     Args:
-        found: what `custom_objects` have for it.
+        found: its entry in `custom_objects`.
     """
     _check_dtype(arguments.pop("dtype", None), what)
     if found is not None:
@@ -151,7 +151,7 @@ def layer_from(
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     layer_class = kurve_layers.CLASSES[cls]
     known = parts.arguments_of(layer_class) | {*layer_class.constrained.values()}
-    if type(arguments.get("seed")) is not int:  # such as an object of Keras 3
+    if type(arguments.get("seed")) is not int:  # such as a Keras 3 object
         arguments.pop("seed", None)
     parts.drop_defaults(arguments, what, LAYER_DEFAULTS, known)
     for key, value in arguments.items():
@@ -184,7 +184,7 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
 
 
 def inner_layer(value: Any, what: str) -> Any:
-    """The layer or model in a layer."""
+    """The layer or model wrapped by a layer."""
     from kurve.exchange.keras_graphs import MODELS, model_of
 
     cls, arguments = parts.opened(value, what)
@@ -199,7 +199,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _check_dtype(value: Any, what: str) -> None:
-    """Refuse a layer that computes in anything but float32."""
+    """Reject a layer that does not compute in float32."""
     if isinstance(value, Mapping):
         value = value.get("config")
         value = value.get("name") if isinstance(value, Mapping) else value
@@ -208,10 +208,11 @@ def _check_dtype(value: Any, what: str) -> None:
 
 
 def stack_of(config: Mapping[str, Any]) -> list[Any]:
-    """The layers of a functional model in which each has the one before as its input.
+    """The layers of a functional model in which each takes the output of the previous
+    one.
 
     Raises:
-        ValueError: there are branches, several inputs or outputs, or shared layers.
+        ValueError: it has branches, several inputs or outputs, or shared layers.
     """
     entries = _list(config.get("layers"), "layers")
     after: dict[str, Any] = {}
@@ -246,7 +247,7 @@ def stack_of(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _source(node: Any) -> str | None:
-    """Name of the layer whose output is the only input of a layer; None otherwise."""
+    """Name of the layer that provides a layer's only input; None otherwise."""
     if isinstance(node, Mapping):
         args, options = node.get("args"), node.get("kwargs") or {}
         if not isinstance(args, list) or len(args) != 1:
@@ -267,7 +268,7 @@ def _source(node: Any) -> str | None:
 
 
 def shape_of_first(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | None:
-    """Shape of one sample according to the first layer itself."""
+    """Shape of one sample according to the first layer."""
     built = entry.get("build_config")
     value = built.get("input_shape") if isinstance(built, Mapping) else None
     shape = sample_shape(value)
@@ -282,10 +283,10 @@ INPUT_DTYPES = ("float32", "uint8", "float64", "int32", "int64", "string")
 def shape_of_input(
     arguments: Mapping[str, Any], what: str, scalars: bool = False
 ) -> SampleShape:
-    """The shape of a sample of an InputLayer.
+    """The sample shape of an InputLayer.
 
     Args:
-        scalars: whether a sample may be a single number.
+        scalars: whether a sample can be a scalar.
     """
     if scalars and arguments.get("batch_shape") == [None]:
         return ()
@@ -302,7 +303,7 @@ def shape_of_input(
 
 
 def sample_shape(value: Any) -> SampleShape | None:
-    """(None, 3) without its first axis; None for sizes that are left open."""
+    """The shape without its first axis; None for unknown sizes."""
     if value is None:
         return None
     if not isinstance(value, list) or not value:
@@ -314,7 +315,7 @@ def sample_shape(value: Any) -> SampleShape | None:
 
 
 def layers_of(config: Mapping[str, Any]) -> list[Any]:
-    """The entries of a model's layers."""
+    """The configurations of a model's layers."""
     entries = _list(config.get("layers"), "layers")
     if len(entries) > MAX_LAYERS:
         raise ValueError(f"the model has more than {MAX_LAYERS} layers")
@@ -339,11 +340,11 @@ def _class_of(entry: Any) -> Any:
 
 
 def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
-    """The configuration of a built layer, for Keras; `shape` is that of its input, or a
-    list of those of several.
+    """The Keras configuration of a built layer; `shape` is its input shape, or a list
+    of several.
 
     Raises:
-        ValueError: it is one that Keras does not have, or holds one.
+        ValueError: Keras does not have it or a layer it contains.
     """
     cls, what = type(layer).__name__, f"the layer {layer.name!r}"
     check_name("the layer", layer.name)
@@ -353,7 +354,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
         return _own_layer_entry(layer, what)
     left_out = ("input_shape", "batch_size", *NOT_WRITTEN.get(cls, ()))
     config = {k: v for k, v in layer.get_config().items() if k not in left_out}
-    if cls == "UpSampling1D":  # a number in Keras, a list of one here
+    if cls == "UpSampling1D":  # a number in Keras, a one-element list here
         config["size"] = config["size"][0]
     try:
         for key in config:
@@ -368,7 +369,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
 
 
 def _own_layer_entry(layer: Layer, what: str) -> dict[str, Any]:
-    """A layer of one's own. Its call builds it, so that the shape is not needed."""
+    """A custom layer. Calling it builds it, so the shape is not needed."""
     config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
     try:
         return class_entry(type(layer), type(layer).__name__, config)
@@ -377,7 +378,7 @@ def _own_layer_entry(layer: Layer, what: str) -> dict[str, Any]:
 
 
 def check_name(what: str, name: str) -> None:
-    """Refuse a name that a group of HDF5 cannot have."""
+    """Reject a name that is invalid for an HDF5 group."""
     fine = name not in ("", ".") and not any(c in "/\0" for c in name)
     if not fine or has_lone_surrogate(name) or len(name.encode()) > MAX_NAME:
         shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
@@ -404,7 +405,7 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
 
 
 def inner_entry(layer: Any) -> dict[str, Any]:
-    """The configuration of a layer or model in a layer."""
+    """The configuration of a layer or model wrapped by a layer."""
     from kurve.exchange.keras_graphs import model_entry
 
     if is_model(layer):
@@ -415,7 +416,7 @@ def inner_entry(layer: Any) -> dict[str, Any]:
 
 
 def not_in_keras(what: str) -> ValueError:
-    """The error for what Keras's files cannot hold."""
+    """The error for anything that Keras's files cannot store."""
     return ValueError(
         f"[save] {what}, which Keras does not have. Try model.save('m.kurve')."
     )

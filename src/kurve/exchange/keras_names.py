@@ -1,12 +1,12 @@
-"""Names that Keras and Kurve do not share: classes that only one of them has, other
-names for the same thing, and arguments that change nothing."""
+"""Names that differ between Keras and Kurve: classes that only one of them has, other
+names for the same thing, and arguments without effect."""
 
 from __future__ import annotations
 
 from typing import Any
 
 MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
-"""What a .keras file holds."""
+"""The members of a .keras file."""
 
 # ------------------------------------------------------ only Kurve has these
 
@@ -25,10 +25,10 @@ ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
     "Softmax": ("axis",),
     "Identity": (),
 }
-"""Layers that may be the activation of another one, with their arguments."""
+"""Layers that can be the activation of another layer, with their arguments."""
 
 LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
-"""Other names of Keras's for losses."""
+"""Keras's aliases for losses."""
 
 METRIC_OF_LOSS = {
     "MeanSquaredError": "MeanSquaredError",
@@ -38,29 +38,29 @@ METRIC_OF_LOSS = {
     "CategoricalCrossentropy": "CategoricalCrossentropy",
     "SparseCategoricalCrossentropy": "SparseCategoricalCrossentropy",
 }
-"""Kurve's losses as metrics, with the name of Keras's class of metrics."""
+"""Kurve's losses as metrics, with the name of Keras's metric class."""
 
 FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
-"""Keras's classes of losses and metrics that are functions."""
+"""Keras's wrapper classes for loss and metric functions."""
 
 INNER_LAYERS = ("layer", "backward_layer", "cell", "cells")
-"""Arguments of layers that are layers."""
+"""Layer arguments that are layers themselves."""
 
 OTHER_ATTRIBUTES = {
     ("Bidirectional", "layer"): "forward_layer",
     ("MultiHeadAttention", "output_shape"): "output_sizes",
 }
-"""Attributes that have not the name of the argument."""
+"""Attributes whose name differs from the argument's."""
 
 # ------------------------------------------------------ arguments without effect
 
 Values = dict[str, tuple[Any, ...]]
-"""Arguments that Kurve does not have, with the values that change nothing. None, which
-means "not requested", never changes anything."""
+"""Arguments that Kurve does not have, with their values without effect. None, which
+means "not requested", never has an effect."""
 
 LAYER_DEFAULTS: Values = {
     "data_format": ("channels_last",),
-    "groups": (1,),  # of layers other than Conv1D and Conv2D
+    "groups": (1,),  # in layers other than Conv1D and Conv2D
     "synchronized": (False,),
     "renorm": (False,),
     "fused": (True, False),
@@ -69,8 +69,8 @@ LAYER_DEFAULTS: Values = {
     "sparse": (False,),
     "ragged": (False,),
     "optional": (False,),
-    "implementation": (0, 1, 2),  # of recurrent layers, without effect
-    "time_major": (False,),  # of those of Keras 2
+    "implementation": (0, 1, 2),  # in recurrent layers, without effect
+    "time_major": (False,),  # in Keras 2's recurrent layers
 }
 INITIALIZER_DEFAULTS: Values = {"dtype": ("float32",)}
 LOSS_DEFAULTS: Values = {
@@ -86,7 +86,7 @@ IGNORED_OF_LAYERS = (
     "input_dtype",
     "renorm_momentum",
 )
-"""Arguments that are read elsewhere or do not matter."""
+"""Arguments that are read elsewhere or irrelevant."""
 
 _KERNEL = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
 IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
@@ -99,7 +99,7 @@ IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
     "RandomFlip": ("value_range",),
     "RandomZoom": ("value_range",),
 }
-"""Further ones of single layers: Keras writes them, and its layer does not use them."""
+"""More such arguments, by layer: Keras writes them but its layer ignores them."""
 
 IGNORED_OF_OPTIMIZERS = (
     "jit_compile",
@@ -110,4 +110,4 @@ NOT_WRITTEN = {
     "SpatialDropout1D": ("trainable", "data_format"),
     "SpatialDropout2D": ("trainable",),
 }
-"""Arguments of Kurve's layers that Keras's do not accept in a file."""
+"""Arguments of Kurve's layers that Keras's layers reject in a file."""

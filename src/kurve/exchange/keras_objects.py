@@ -1,10 +1,10 @@
-"""Any object of Keras as plain data, in Keras's form, and back.
+"""Any Keras object to plain data in Keras's format, and back.
 
     {"module": "keras.layers", "class_name": "Dense", "config": {...},
      "registered_name": None}
 
-What only Kurve has is of a module of Kurve's. Nothing is imported by name: classes come
-from closed tables, from what is registered and from `custom_objects`.
+Objects that only Kurve has get a Kurve module. Nothing is imported by name: classes
+come from fixed tables, the registry and `custom_objects`.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def serialized(obj: Any) -> Any:
 
 
 def _writers() -> dict[type, tuple[Any, Any, str]]:
-    """How objects of each base class are written: in Keras's form, in Kurve's, and the
-    module that stands with the latter."""
+    """How objects of each base class are written: in Keras's format, in Kurve's, and
+    the module that goes with the latter."""
     return {
         activations.Activation: (_activation, _own_activation, "kurve.activations"),
         Layer: (_layer, layers.serialize, "kurve.layers"),
@@ -167,8 +167,8 @@ _TABLES: list[tuple[Any, str]] = [
     (optimizers.CLASSES, "kurve.optimizers"),
     (schedules.CLASSES, "kurve.optimizers.schedules"),
 ]
-"""Where a class is looked for whose module is not said, as in what `serialize` of these
-modules gives."""
+"""Where a class without a module is looked up, as in the output of these modules'
+`serialize`."""
 
 
 def deserialized(value: Any) -> Any:
@@ -191,7 +191,7 @@ def deserialized(value: Any) -> Any:
     if name.startswith("__"):
         return _special(name, value["config"])
     try:
-        return _object(name, parts.to_json(value))  # with lists in place of tuples
+        return _object(name, parts.to_json(value))  # with lists instead of tuples
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             "[deserialize_keras_object] config must be that of a known object. "
@@ -229,7 +229,7 @@ def _object(name: str, value: Mapping[str, Any]) -> Any:
 
 
 def _function(value: Mapping[str, Any]) -> Any:
-    """A function of the user's, or an activation, loss or metric by its name."""
+    """A user's function, or an activation, loss or metric by name."""
     found = parts.own(value)
     if found is not None:
         return found
@@ -242,7 +242,7 @@ def _function(value: Mapping[str, Any]) -> Any:
 
 
 def _special(name: str, config: Any) -> Any:
-    """An array, a slice or the like."""
+    """An array, a slice or similar."""
     if name in ("__numpy__", "__tensor__"):
         return np.asarray(config["value"], config["dtype"])
     if name == "__ellipsis__":

@@ -1,13 +1,13 @@
-"""Classes and functions of one's own in Keras's configurations.
+"""Custom classes and functions in Keras configurations.
 
-Keras writes them as it writes its own, with the name that they are registered under:
+Keras writes them like its own, with their registered name:
 
     {"module": null, "class_name": "Scale", "config": ..., "registered_name": "m>Scale"}
     {"module": "builtins", "class_name": "function", "config": "steep", ...}
 
-What `get_config` of such a class says may hold configurations of other objects, in the
-form that Kurve's `serialize` gives; they become Keras's. In the other direction nothing
-changes: all `deserialize` and `get` of Kurve read both forms.
+The `get_config` of such a class can contain configurations of other objects in the
+format of Kurve's `serialize`; they are converted to Keras's. The other direction needs
+no conversion: every `deserialize` and `get` of Kurve reads both formats.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def own_entry(value: Any) -> dict[str, Any]:
-    """An object or function of the user's, for Keras's `custom_objects` or registry.
+    """A user's object or function, for Keras's `custom_objects` or registry.
 
     Raises:
-        ValueError: its configuration holds something that Keras does not have.
+        ValueError: its configuration contains something Keras does not have.
     """
     if not hasattr(value, "get_config"):
         return function_entry(value)
@@ -36,8 +36,7 @@ def own_entry(value: Any) -> dict[str, Any]:
 
 
 def class_entry(cls: Any, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """An object of a class of the user's; `cls` may be None if only its name is
-    known."""
+    """An instance of a user's class; `cls` can be None if only its name is known."""
     return {
         "module": None,
         "class_name": name,
@@ -47,7 +46,7 @@ def class_entry(cls: Any, name: str, config: Mapping[str, Any]) -> dict[str, Any
 
 
 def function_entry(function: Any) -> dict[str, Any]:
-    """A function of the user's, or of a name."""
+    """A user's function, or one given by name."""
     if isinstance(function, str):
         name = function
     elif hasattr(function, "__name__"):
@@ -63,13 +62,13 @@ def function_entry(function: Any) -> dict[str, Any]:
 
 
 def to_keras(value: Any, key: str = "") -> Any:
-    """A part of a configuration, for Keras.
+    """Part of a configuration, for Keras.
 
     Args:
-        key: the name of the argument, which says what kind of object it is.
+        key: the argument's name, which tells the kind of object.
 
     Raises:
-        ValueError: something that Keras does not have.
+        ValueError: something Keras does not have.
     """
     if isinstance(value, str) and value.startswith(registry.CUSTOM_PREFIX):
         short = value.removeprefix(registry.CUSTOM_PREFIX)
@@ -90,9 +89,9 @@ def to_keras(value: Any, key: str = "") -> Any:
 
 
 def _object_entry(name: str, value: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """An object that a `serialize` has written."""
+    """An object written by a `serialize` function."""
     module, config = value.get("module"), value["config"]
-    if "module" in value:  # in Keras's form
+    if "module" in value:  # in Keras's format
         if isinstance(module, str) and module.startswith("kurve"):
             raise ValueError(f"{key or name} is a {name}")
         return {**value, "config": to_keras(config)}
@@ -125,10 +124,10 @@ def _object_entry(name: str, value: Mapping[str, Any], key: str) -> dict[str, An
 
 
 def made(found: Any, value: Mapping[str, Any], what: str, *bases: type) -> Any:
-    """The object of a class among `custom_objects`.
+    """An instance of a class in `custom_objects`.
 
     Raises:
-        ValueError: it is of another kind, or does not take the configuration.
+        ValueError: the class is of the wrong kind, or rejects the configuration.
     """
     config = value.get("config")
     if not isinstance(found, type) or not issubclass(found, bases):

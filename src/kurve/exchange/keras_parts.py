@@ -1,4 +1,4 @@
-"""The small parts of Keras's configurations: activations, initializers, regularizers.
+"""The small parts of Keras configurations: activations, initializers, regularizers.
 
 Keras writes an object as {"module": ..., "class_name": ..., "config": {...},
 "registered_name": ...}; Keras 2 without module and registered name. Every name is
@@ -36,7 +36,7 @@ def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, 
 
 
 def to_json(value: Any) -> Any:
-    """A configuration with NumPy's numbers and arrays as those of Python."""
+    """A configuration with NumPy numbers and arrays converted to Python's."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -45,11 +45,11 @@ def to_json(value: Any) -> Any:
 
 
 def opened(value: Any, what: str) -> tuple[str, dict[str, Any]]:
-    """Class name and configuration of an object of Keras, or of a class that
-    `custom_objects` have.
+    """Class name and configuration of a Keras object, or of a class in
+    `custom_objects`.
 
     Raises:
-        ValueError: it is corrupt, or of another class.
+        ValueError: it is corrupt or of an unknown class.
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} is {_short(value)}, not an object of Keras")
@@ -72,7 +72,7 @@ def opened(value: Any, what: str) -> tuple[str, dict[str, Any]]:
 
 
 def function_name(value: Any) -> str | None:
-    """The name of a function of Keras, or None if it is something else."""
+    """The name of a Keras function, or None for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping) and value.get("class_name") == "function":
@@ -87,8 +87,8 @@ def function_name(value: Any) -> str | None:
 
 
 def own(value: Any) -> Any:
-    """What the caller's `custom_objects` have for a class or function that is not of
-    Keras; None if there is nothing. Names are looked up, never imported."""
+    """The entry of the caller's `custom_objects` for a class or function outside Keras;
+    None if there is none. Names are looked up, never imported."""
     names: list[Any] = [value]
     if isinstance(value, Mapping):
         name, registered = value.get("class_name"), value.get("registered_name")
@@ -106,7 +106,7 @@ def own(value: Any) -> Any:
 
 
 def refuse_unknown_function(value: Any, name: str, what: str) -> None:
-    """Refuse a function that is not among `custom_objects`."""
+    """Reject a function missing from `custom_objects`."""
     if isinstance(value, Mapping):
         name = name.rpartition(">")[2][:80]
         raise ValueError(
@@ -120,14 +120,14 @@ def drop_defaults(
     defaults: Mapping[str, tuple[Any, ...]],
     known: Container[str],
 ) -> None:
-    """Remove arguments that Kurve does not have from a configuration.
+    """Remove arguments unknown to Kurve from a configuration.
 
     Args:
-        defaults: for each, the values that change nothing; None never does.
-        known: the arguments that Kurve has.
+        defaults: for each, the values without effect; None never has one.
+        known: the arguments known to Kurve.
 
     Raises:
-        ValueError: another argument or value.
+        ValueError: any other argument or value.
     """
     for key in [key for key in config if key not in known]:
         value = unwrapped(config.pop(key))
@@ -140,7 +140,7 @@ def drop_defaults(
 
 
 def arguments_of(cls: type) -> set[str]:
-    """The names of all arguments that the class or a base of it takes."""
+    """The names of all arguments of the class and its bases."""
     return {
         name
         for base in cls.__mro__[:-1]
@@ -150,12 +150,12 @@ def arguments_of(cls: type) -> set[str]:
 
 
 def number(config: Mapping[str, Any], key: str, default: float, what: str) -> float:
-    """A finite number of a configuration."""
+    """A finite number in a configuration."""
     return float(finite(config.get(key, default), f"{what} has {key}"))
 
 
 def finite(value: Any, what: str) -> int | float:
-    """A number of a configuration; integers stay integers."""
+    """A number in a configuration; integers stay integers."""
     value = unwrapped(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{what}={_short(value)}, which is not a number")
@@ -165,7 +165,7 @@ def finite(value: Any, what: str) -> int | float:
 
 
 def unwrapped(value: Any) -> Any:
-    """The number or list inside what Keras writes for an object of NumPy."""
+    """The number or list inside Keras's entry for a NumPy object."""
     if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
         config = value.get("config")
         return config.get("value") if isinstance(config, Mapping) else None
@@ -176,7 +176,8 @@ def unwrapped(value: Any) -> Any:
 
 
 def activation_from(value: Any, what: str) -> activations.Activation:
-    """Kurve's activation for what Keras writes: a name, or a layer as an activation."""
+    """Kurve's activation for Keras's entry: a name, or a layer used as an
+    activation."""
     if value is None:
         return activations.linear
     name = function_name(value)
@@ -200,7 +201,7 @@ def activation_from(value: Any, what: str) -> activations.Activation:
 def activation_of_layer(
     name: str, config: dict[str, Any], what: str
 ) -> activations.Activation:
-    """The activation that is equal to such a layer."""
+    """The activation equivalent to such a layer."""
     drop_defaults(config, what, {}, ACTIVATION_LAYERS[name])
     arguments = {key: unwrapped(value) for key, value in config.items()}
     try:
@@ -210,8 +211,8 @@ def activation_of_layer(
 
 
 def activation_entry(activation: activations.Activation, what: str) -> Any:
-    """The configuration of an activation, for Keras: a name or, with arguments, a layer
-    that is equal."""
+    """The Keras configuration of an activation: a name or, with arguments, an
+    equivalent layer."""
     if isinstance(activation, activations.FunctionActivation):
         return function_entry(activation.function)
     if activation.name in KURVE_ACTIVATIONS:
@@ -231,7 +232,7 @@ def activation_entry(activation: activations.Activation, what: str) -> Any:
 
 
 def initializer_from(value: Any, what: str) -> initializers.Initializer:
-    """Kurve's initializer for a name or an object of Keras."""
+    """Kurve's initializer for a Keras name or object."""
     name = function_name(value)
     if name is not None:
         return initializers.of_weight(own(value) or name)
@@ -252,9 +253,9 @@ def initializer_from(value: Any, what: str) -> initializers.Initializer:
         config, what, INITIALIZER_DEFAULTS, arguments_of(initializers.CLASSES[name])
     )
     seed = config.get("seed")
-    if type(seed) is not int or not 0 <= seed < 2**63:  # such as an object of Keras 3
+    if type(seed) is not int or not 0 <= seed < 2**63:  # such as a Keras 3 object
         config.pop("seed", None)
-    if config.get("distribution") == "normal":  # in Keras before 2.4: also truncated
+    if config.get("distribution") == "normal":  # truncated too in Keras before 2.4
         config["distribution"] = "truncated_normal"
     initializer: initializers.Initializer = initializers.CLASSES[name](**config)
     return initializer
@@ -263,7 +264,7 @@ def initializer_from(value: Any, what: str) -> initializers.Initializer:
 def initializer_entry(
     initializer: initializers.Initializer, what: str
 ) -> dict[str, Any]:
-    """The configuration of an initializer, for Keras."""
+    """The Keras configuration of an initializer."""
     name = type(initializer).__name__
     if initializer.function is not None:
         return function_entry(initializer.function)
@@ -278,7 +279,7 @@ def initializer_entry(
 
 
 def regularizer_from(value: Any, what: str) -> regularizers.Regularizer | None:
-    """Kurve's regularizer for a name or an object of Keras."""
+    """Kurve's regularizer for a Keras name or object."""
     if value is None or isinstance(value, str):
         return regularizers.get(value)
     found = own(value)
@@ -301,7 +302,7 @@ def regularizer_from(value: Any, what: str) -> regularizers.Regularizer | None:
 def regularizer_entry(
     regularizer: regularizers.Regularizer | None, what: str
 ) -> dict[str, Any] | None:
-    """The configuration of a regularizer, for Keras."""
+    """The Keras configuration of a regularizer."""
     if regularizer is None:
         return None
     name = type(regularizer).__name__
@@ -314,7 +315,7 @@ def regularizer_entry(
 
 
 def constraint_from(value: Any, what: str) -> constraints.Constraint | None:
-    """Kurve's constraint for a name or an object of Keras."""
+    """Kurve's constraint for a Keras name or object."""
     if value is None or isinstance(value, str):
         return constraints.get(value)
     found = own(value)
@@ -335,7 +336,7 @@ def constraint_from(value: Any, what: str) -> constraints.Constraint | None:
 def constraint_entry(
     constraint: constraints.Constraint | None, what: str
 ) -> dict[str, Any] | None:
-    """The configuration of a constraint, for Keras."""
+    """The Keras configuration of a constraint."""
     if constraint is None:
         return None
     name = type(constraint).__name__

@@ -1,14 +1,14 @@
-"""The state of an optimizer in Keras's files: its step, its vectors and numbers.
+"""The state of an optimizer in Keras's files: its step, slot vectors and numbers.
 
 Keras 3             optimizer/vars/<i>             step, rate, then the vectors
 Keras 2 (.keras)    optimizer/vars/<i>             step, then the vectors
 .h5 of any version  optimizer_weights/<name>       the same, or (before 2.11) all first
                                                    vectors, all second vectors, ...
-A "vector" is one slot of the optimizer, for all variables. The two vectors of Adam and
-its relatives alternate, variable after variable; those of other optimizers, and further
-ones, follow one after the other. Some versions also keep vectors that are never used
-(the momentum of `SGD` without momentum, a `vhat` of one number), or leave out what
-follows from the step (Nadam's product).
+A "vector" is one slot of the optimizer, for all variables. The two slots of Adam and
+its relatives alternate, variable by variable; those of other optimizers, and any
+further ones, follow each other. Some versions also store vectors that are never used
+(the momentum of `SGD` without momentum, a `vhat` of one number), or leave out values
+that follow from the step (Nadam's product).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from kurve.plan import VariableSpec
 
 _WORDS = {"m", "v", "u", "vhat", "rms", "mg", "accumulator", "momentum", "velocity"}
 _WORDS |= {"norm", "moment"}
-"""What the names of vectors in a file may contain."""
+"""Words that can occur in the names of vectors in a file."""
 
 
 class StateError(ValueError):
-    """A state that does not fit the optimizer; the file may be intact."""
+    """A state that does not match the optimizer; the file can be intact."""
 
 
 def arrays_of(reader: Reader) -> list[tuple[str, Dataset]]:
-    """Name and dataset of each of the optimizer's arrays, in order."""
+    """Name and dataset of each optimizer array, in order."""
     if reader.has("optimizer/vars"):
         group = reader.group("optimizer/vars")
         count = len(group.members)
@@ -50,10 +50,10 @@ def arrays_of(reader: Reader) -> list[tuple[str, Dataset]]:
 def restore(
     reader: Reader, named: list[tuple[str, Dataset]], model: Sequential
 ) -> None:
-    """Set step, vectors, numbers and learning rate of a newly compiled model.
+    """Set the step, vectors, numbers and learning rate of a newly compiled model.
 
     Raises:
-        StateError: they do not fit. The step is set if the file has it; the vectors
+        StateError: they do not match. The step is set if the file has it; the vectors
             are left as before the first step.
     """
     plan, state = network_of(model).require_built("load_model")
@@ -104,9 +104,9 @@ def _read_rate(
 def _used(
     optimizer: Optimizer, vectors: list[tuple[str, Dataset]], count: int
 ) -> list[tuple[str, Dataset]]:
-    """The vectors without those that Keras writes and never uses."""
+    """The vectors without those that Keras writes but never uses."""
     slots = len(optimizer.slot_names)
-    if slots == 0 and len(vectors) == count:  # of SGD without momentum
+    if slots == 0 and len(vectors) == count:  # SGD without momentum
         return []
     others = vectors[slots * count :]
     adam = optimizer.kind == "adam"
@@ -123,7 +123,7 @@ def _order(
     vectors: Sequence[tuple[str, Dataset]],
     trained: list[VariableSpec],
 ) -> Places:
-    """Slot, variable and shape of each vector, by their names and shapes."""
+    """Slot, variable and shape of each vector, derived from names and shapes."""
     shapes = [dataset.shape for _, dataset in vectors]
     orders = [optimizer.places(trained), optimizer.places(trained, 1)]
     orders = [[place for place in order if place[2] != ()] for order in orders]
@@ -139,8 +139,8 @@ def _order(
 
 
 def _one_after_the_other(named: Sequence[tuple[str, Dataset]]) -> bool:
-    """Whether all first vectors come before the second ones, as up to Keras 2.10: the
-    first two names are then of the same slot."""
+    """Whether all first vectors come before all second ones, as up to Keras 2.10: the
+    first two names then belong to the same slot."""
     words = [
         {word for word in re.split(r"[/:_]", name) if word in _WORDS}
         for name, _ in named[:2]
@@ -154,7 +154,7 @@ def _product(
     numbers: dict[str, np.ndarray],
     step: int,
 ) -> float:
-    """Nadam's product of the momenta of all steps, which Keras up to 3.0 does not keep
+    """Nadam's product of the momenta of all steps, which Keras up to 3.0 does not store
     (and before 2.11 computed from other momenta)."""
     last = named[-1][0]
     if last in numbers:

@@ -37,7 +37,7 @@ _OLD_NADAM = (
 
 @dataclass(frozen=True)
 class Compiled:
-    """The arguments of `compile`; of several outputs lists or dictionaries."""
+    """The arguments of `compile`; lists or dictionaries for several outputs."""
 
     optimizer: Optimizer
     loss: Any
@@ -56,12 +56,12 @@ def compiled_from(
     """The arguments of `compile` in a file; None for a model without a loss.
 
     Args:
-        outputs: of the model; the value for a single one may stand in a list or under
-            its name.
-        version: of the Keras that wrote the file, where it is known.
+        outputs: the model's outputs; the value for a single one can be in a list or
+            under its name.
+        version: the Keras version that wrote the file, if known.
 
     Raises:
-        ValueError, TypeError: something that Kurve does not have; the message names it.
+        ValueError, TypeError: something Kurve does not have; the message names it.
     """
     config = dict(config)
     for key in ("loss", "loss_weights", "metrics", "weighted_metrics"):
@@ -83,7 +83,7 @@ def compiled_from(
 
 
 def _by_output(entry: Any, read: Callable[[Any, str], Any], what: str) -> Any:
-    """What lists and dictionaries by output hold, each read; None stays."""
+    """Each value in lists and dictionaries by output, read; None stays."""
     if isinstance(entry, list):
         return [_by_output(one, read, f"{what}[{i}]") for i, one in enumerate(entry)]
     if isinstance(entry, Mapping) and "class_name" not in entry:
@@ -95,18 +95,18 @@ def _by_output(entry: Any, read: Callable[[Any, str], Any], what: str) -> Any:
 
 
 def _of_one_output(entry: Any) -> Any:
-    """The value for the one output, which may stand in a list or under its name."""
+    """The value for the single output, which can be in a list or under its name."""
     while isinstance(entry, list | Mapping) and len(entry) == 1:
         entry = next(iter(entry.values() if isinstance(entry, Mapping) else entry))
     return entry
 
 
 def optimizer_from(entry: Any, version: str = "") -> Optimizer:
-    """Kurve's optimizer for a name or an object of the Keras of this version."""
+    """Kurve's optimizer for a name or object of this Keras version."""
     if isinstance(entry, str):
         return optimizers.get(entry)
     if isinstance(entry, Mapping) and isinstance(entry.get("class_name"), str):
-        # Keras 2.11 to 2.15 counted its own optimizers as custom ones.
+        # Keras 2.11 to 2.15 registered its own optimizers as custom ones.
         name = entry["class_name"].removeprefix("Custom>")
         registered = entry.get("registered_name")
         if isinstance(registered, str):
@@ -139,7 +139,7 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
         rate = schedule_from(rate, f"the schedule of {what}")
     else:
         rate = parts.number(config, "learning_rate", 0.001, what)
-    if decay:  # of optimizers before Keras 2.11, which is this schedule
+    if decay:  # optimizers before Keras 2.11; equivalent to this schedule
         if isinstance(rate, schedules.LearningRateSchedule):
             raise ValueError(f"{what} has decay={decay} and a schedule")
         rate = schedules.InverseTimeDecay(rate, 1, decay)
@@ -147,7 +147,7 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
 
 
 def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
-    """Kurve's schedule for an object of Keras."""
+    """Kurve's schedule for a Keras object."""
     name, config = parts.opened(entry, what)
     if name in KURVE_SCHEDULES or name not in schedules.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
@@ -164,7 +164,7 @@ def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
 
 
 def loss_from(entry: Any, what: str) -> losses.Loss:
-    """Kurve's loss for a name, a function's name or an object of Keras."""
+    """Kurve's loss for a Keras name, function name or object."""
     found, name = parts.own(entry), parts.function_name(entry)
     if name is not None:
         name = LOSS_NAMES.get(name, name)
@@ -184,7 +184,7 @@ def loss_from(entry: Any, what: str) -> losses.Loss:
 
 
 def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
-    """The loss of that class; one that wraps a function is the loss of its name."""
+    """The loss of that class; a function wrapper gives the loss of that name."""
     if "fn" in config:
         entry = config.pop("fn")
         function = parts.function_name(entry)
@@ -200,7 +200,7 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     cls = losses.CLASSES[name]
-    if parts.unwrapped(config.get("reduction")) == "auto":  # of Keras 2
+    if parts.unwrapped(config.get("reduction")) == "auto":  # Keras 2
         del config["reduction"]
     known = parts.arguments_of(cls) - {"dtype"}
     parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
@@ -208,7 +208,7 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
 
 
 def _metrics_from(entry: Any, what: str) -> Any:
-    """A list of metrics; of several outputs, lists by output."""
+    """A list of metrics; for several outputs, lists by output."""
     if entry is None:
         return []
     if isinstance(entry, str) or (isinstance(entry, Mapping) and "class_name" in entry):
@@ -219,7 +219,7 @@ def _metrics_from(entry: Any, what: str) -> Any:
 
 
 def metric_from(entry: Any, what: str) -> Metric:
-    """Kurve's metric for a name, a function's name or an object of Keras."""
+    """Kurve's metric for a Keras name, function name or object."""
     name = parts.function_name(entry)
     if name is not None:
         return _metric_of_function(entry, name, what)
@@ -247,7 +247,7 @@ def metric_from(entry: Any, what: str) -> Metric:
 
 
 def _metric_of_function(entry: Any, name: str, what: str) -> Metric:
-    """The metric of a function of Keras's, or of `custom_objects`."""
+    """The metric for a function of Keras or `custom_objects`."""
     name = LOSS_NAMES.get(name, name)
     if name not in (*metrics.NAMES, *losses.NAMES, "accuracy", "acc"):
         found = parts.own(entry)
@@ -261,10 +261,10 @@ def _metric_of_function(entry: Any, name: str, what: str) -> Metric:
 
 
 def compile_entry(model: Sequential) -> dict[str, Any] | None:
-    """The arguments of the model's `compile`, for Keras; None if it is not compiled.
+    """The model's `compile` arguments, for Keras; None if it is not compiled.
 
     Raises:
-        ValueError: something that Keras does not have; the message names it.
+        ValueError: something Keras does not have; the message names it.
     """
     compilation = network_of(model).compilation
     if compilation is None:
@@ -295,7 +295,7 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
 
 
 def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
-    """The configuration of an optimizer, for Keras."""
+    """The Keras configuration of an optimizer."""
     name = type(optimizer).__name__
     if optimizers.CLASSES.get(name) is not type(optimizer):
         raise not_in_keras(f"the optimizer is a {name}")
@@ -313,7 +313,7 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def loss_entry(loss: losses.Loss) -> dict[str, Any]:
-    """The configuration of a loss, for Keras."""
+    """The Keras configuration of a loss."""
     name = type(loss).__name__
     if isinstance(loss, losses.FunctionLoss):
         if loss.reduction != "sum_over_batch_size":
@@ -328,7 +328,7 @@ def loss_entry(loss: losses.Loss) -> dict[str, Any]:
 
 
 def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
-    """The configuration of a metric of an output of that loss and shape, for Keras."""
+    """The Keras configuration of a metric for an output with that loss and shape."""
     if isinstance(metric, metrics.FittingAccuracy):
         if metric.name in ("accuracy", "acc"):
             return metric.name
@@ -345,7 +345,7 @@ def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
         if name in KURVE_LOSSES:
             raise not_in_keras(f"the metric {metric.name!r} is a {name}")
         if not metric.of_batch and own.reduction not in (None, "none"):
-            # A function of Keras's, of which rows are counted, has no arguments.
+            # A Keras function whose rows are counted takes no arguments.
             changed = own.get_config() != type(own)().get_config()
             if changed:
                 raise not_in_keras(f"the metric {metric.name!r} is a {own!r} of rows")
@@ -359,7 +359,7 @@ def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
 
 
 def _wrapper_entry(metric: Metric, function: dict[str, Any]) -> Any:
-    """A function as a metric: by itself, if it has no name of its own."""
+    """A function as a metric: the bare function if it has no custom name."""
     if metric.name == function["config"]:
         return function
     config = {"name": metric.name, "dtype": metric.dtype, "fn": function}

@@ -1,10 +1,10 @@
-"""Weights in Keras's HDF5 files, in both layouts, and the writing of optimizer states.
+"""Weights in Keras's HDF5 files, in both layouts, and writing optimizer states.
 
 Keras 3      layers/<class>_<i>/vars/<j>                 weights of a layer, in order
 Keras 1, 2   attribute layer_names, <layer>/<weight>     named by attribute weight_names
 
-Reading does not need h5py. Shapes come from the layers of the configuration; an array
-is read only after its shape in the file was found to be the same.
+Reading does not need h5py. Shapes come from the configured layers; an array is read
+only after its shape in the file has been checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kurve.random import SeedGenerator
 if TYPE_CHECKING:
     import h5py
 
-_OLD_LAYERS = "_layer_checkpoint_dependencies"  # of Keras 2.12 and 2.13
+_OLD_LAYERS = "_layer_checkpoint_dependencies"  # Keras 2.12 and 2.13
 
 
 def snake_case(name: str) -> str:
@@ -56,14 +56,14 @@ def group_names(classes: Sequence[str]) -> Iterator[str]:
 def read_weights(
     reader: Reader, group: Group, tree: Sequence[Part]
 ) -> dict[int, np.ndarray]:
-    """The weights of built layers, by the id of the variable, in either layout.
+    """The weights of built layers by variable id, in either layout.
 
     Args:
-        group: that holds them: the root, or model_weights of a whole model.
-        tree: the layers of the model, an InputLayer too.
+        group: the group with the weights: the root, or model_weights for a whole model.
+        tree: the layers of the model, including InputLayer.
 
     Raises:
-        HDF5Error: they are corrupt, or do not fit the layers.
+        HDF5Error: they are corrupt or do not match the layers.
     """
     if (names := reader.texts(group, "layer_names")) is not None:
         return _read_named(reader, group, names, tree)
@@ -79,8 +79,8 @@ def _read_numbered(
     found: dict[int, np.ndarray],
     seen: set[int],
 ) -> None:
-    """Read the weights of a model in the layout of Keras 3. A layer that is in several
-    models is where it comes first."""
+    """Read the weights of a model in the layout of Keras 3. A shared layer is stored
+    where it occurs first."""
     tree = [part for part in tree if part.cls != "InputLayer"]
     whole = any(part.whole for part in tree)
     places = [""] if whole else _places(reader, group, [part.cls for part in tree])
@@ -105,7 +105,7 @@ def _read_numbered(
                 )
             for dataset, variable in zip(weights, variables, strict=True):
                 found[id(variable)] = reader.array(dataset, variable.shape)
-        if not whole:  # the weights of its metrics and optimizer are there too
+        if not whole:  # its metrics and optimizer have weights there too
             _refuse_others(reader, group, list(inside), part)
     if whole:
         return
@@ -121,13 +121,13 @@ def _read_numbered(
 def places_of(
     layer: Any, place: str, seen: set[int]
 ) -> Iterator[tuple[str, list[Variable]]]:
-    """Where a layer's own weights are, and those of its parts: each in a group that is
-    called like the attribute, those of a list like their classes. A layer that is in
-    several places is where it comes first.
+    """The groups of a layer's own weights and of its sublayers: each is named after the
+    attribute, those in a list after their classes. A shared layer is stored where it
+    occurs first.
 
     Args:
-        place: the group of the layer; "" for the root.
-        seen: ids of the layers that have had their place.
+        place: the layer's group; "" for the root.
+        seen: ids of the layers already located.
     """
     if id(layer) in seen:
         return
@@ -147,9 +147,9 @@ def _under(place: str, name: str) -> str:
 
 
 def _attributes(layer: Any) -> list[tuple[str, Any]]:
-    """Names and values of what may hold layers. Keras's own classes have the same
-    attributes, in its order; those of the user's are visited by name, private ones
-    last, properties too."""
+    """Names and values of attributes that can hold layers. Keras's own classes have the
+    same attributes, in its order; those of user classes are visited by name, private
+    ones last, including properties."""
     if not is_own(type(layer)):
         return [(name.lstrip("_"), value) for name, value in layer.attributes]
     found = dict(layer.attributes)
@@ -182,7 +182,7 @@ def _in_attribute(
 
 
 def _class_of(layer: Any) -> str:
-    """Keras's class of a layer or model."""
+    """The Keras class of a layer or model."""
     if not is_model(layer) or is_own(type(layer)):
         return type(layer).__name__
     return "Sequential" if network_of(layer).structure is None else "Functional"
@@ -191,8 +191,8 @@ def _class_of(layer: Any) -> str:
 def _refuse_others(
     reader: Reader, group: Group, places: Sequence[str], part: Part
 ) -> None:
-    """Refuse weights of parts that a layer does not have; those of random numbers and
-    of metrics do not count."""
+    """Reject weights of sublayers that a layer does not have, except those of random
+    generators and metrics."""
     for place in places:
         for below in reader.groups(place, group):
             inner = f"{place}/{below}"
@@ -214,7 +214,7 @@ def _weights_of(part: Part) -> Iterator[Variable]:
 
 def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
     """The group of each layer. Keras 2.12 counts the layers of one class twice, so only
-    the order of the numbers means something."""
+    the order of the numbers matters."""
     above = "layers" if "layers" in group.members else _OLD_LAYERS
     members = reader.group(above, group).members if reader.has(above, group) else {}
     by_class: dict[str, list[str]] = {}
@@ -229,7 +229,7 @@ def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
 
 
 def _weights_at(reader: Reader, group: Group, place: str) -> list[Dataset]:
-    """The weights of the layer in that group, in their order."""
+    """The weights of the layer in that group, in order."""
     place = _under(place, "vars")
     if not reader.has(place, group):
         return []
@@ -254,7 +254,7 @@ def first_shape(
 def _read_named(
     reader: Reader, group: Group, names: Sequence[str], tree: Sequence[Part]
 ) -> dict[int, np.ndarray]:
-    """The weights in the layout of Keras 1 and 2, whose layers are matched by order."""
+    """The weights in the layout of Keras 1 and 2, which matches layers by order."""
     with_weights = [(part, order) for part in tree if (order := old_order(part))]
     places = []
     for name in names:
@@ -290,7 +290,8 @@ def write_weights(file: h5py.Group, tree: Sequence[Part]) -> None:
 
 def _write_numbered(file: h5py.Group, tree: Sequence[Part], seen: set[int]) -> None:
     for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
-        if id(part.layer) in seen:  # in another model too: it is where it comes first
+        # Shared with another model: stored where it occurs first.
+        if id(part.layer) in seen:
             continue
         above = "" if part.whole else f"layers/{name}"
         group = file.require_group(_under(above, "vars"))
@@ -318,7 +319,7 @@ def write_named_weights(group: h5py.Group, tree: Sequence[Part]) -> None:
 
 
 def _paths(part: Part, above: str) -> dict[int, str]:
-    """The name of each weight, after the names of the models inside that it is in."""
+    """The name of each weight, prefixed by the names of its nested models."""
     if part.inside is None:
         return {id(v): above + v.name for v in part.variables()}
     found: dict[int, str] = {}
@@ -335,7 +336,7 @@ def optimizer_arrays(
     slots: np.ndarray,
     scalars: np.ndarray,
 ) -> list[tuple[str, np.ndarray]]:
-    """Name and value of each of the optimizer's arrays, in Keras's order."""
+    """Name and value of each optimizer array, in Keras's order."""
     integer = np.int32 if step < 2**31 else np.int64
     named = [("iteration", np.array(step, integer))]
     if isinstance(optimizer.learning_rate, float):
@@ -365,7 +366,7 @@ def _write_arrays(group: h5py.Group, named: Sequence[tuple[str, np.ndarray]]) ->
 
 
 def _write_names(group: h5py.Group, name: str, values: Sequence[str]) -> None:
-    """A list of texts, in parts if it is too long for one attribute."""
+    """A list of strings, split if it is too long for one attribute."""
     texts = [value.encode() for value in values]
     width = max(map(len, texts), default=1)
     most = max(1, 60_000 // width)
@@ -378,6 +379,6 @@ def _write_names(group: h5py.Group, name: str, values: Sequence[str]) -> None:
 
 
 def _as_keras(variable: Variable) -> np.ndarray:
-    """The value; the count of `Normalization` is an integer in Keras."""
+    """The value; `Normalization`'s count is an integer in Keras."""
     is_count = variable.role == "buffer" and variable.name.endswith("/count")
     return variable.numpy().astype(np.int32) if is_count else variable.numpy()

@@ -32,18 +32,17 @@ if TYPE_CHECKING:
 
 WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
 KERAS_VERSION = "3.15.1"
-"""The version whose format is written, tested to read it."""
+"""The Keras version whose format is written; reading by it is tested."""
 
 ADDED = "kurve"
-"""Key of what Kurve adds to Keras's content: a checksum, and the seed."""
+"""Key of Kurve's additions to Keras's content: a checksum and the seed."""
 
 DATE = "1980-01-01@00:00:00"
-"""The date in every .keras file, so that equal models give equal files; also the date
-in its zip."""
+"""The date in every .keras file and its zip, so that equal models give equal files."""
 
 
 def checksum(reader: Reader, added: Mapping[str, Any]) -> str:
-    """SHA-256 of all content of a file, and of what Kurve adds to it."""
+    """SHA-256 of a file's whole content and of Kurve's additions."""
     text = reader.digest(ADDED) + json.dumps(added, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -52,7 +51,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Write a built model to a .keras or .h5 file: configuration, weights, optimizer.
 
     Raises:
-        ValueError: something that Keras does not have; the message names it.
+        ValueError: something Keras does not have; the message names it.
         ImportError: h5py is not installed.
     """
     path = os.fspath(filepath)
@@ -96,7 +95,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 
 
 def _has_functions(model: Any) -> bool:
-    """Whether a graph has calls of functions, in models inside it too."""
+    """Whether a graph calls functions, including in nested models."""
     structure = network_of(model).structure
     operations = model.layers if structure is None else structure.operations
     return any(
@@ -115,7 +114,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         )
     network_of(model).require_built("save_weights")
     with contextlib.suppress(NotImplementedError):  # layers without a configuration
-        model_entry(model)  # refuses what Keras does not have
+        model_entry(model)  # rejects anything Keras does not have
     raw = _hdf5(lambda file: _write_layers(file, model))
     with replacing(path) as target:
         target.write(raw)
@@ -124,7 +123,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 def _hdf5(
     write: Callable[[Any], None], extra: Mapping[str, Any] | None = None
 ) -> bytes:
-    """The bytes of an HDF5 file, with a checksum of what `write` has written."""
+    """The bytes of an HDF5 file, with a checksum of what `write` wrote."""
     try:
         import h5py
     except ImportError as error:

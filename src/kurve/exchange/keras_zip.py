@@ -1,4 +1,4 @@
-"""The zip of a .keras file, read without trusting what it says of itself."""
+"""The zip archive of a .keras file, read without trusting its headers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kurve.exchange.keras_names import MEMBERS
 
 ZIP_MAGIC = b"PK\x03\x04"
 MAX_JSON = 1 << 22
-"""Bytes of a configuration."""
+"""Maximum bytes of a configuration."""
 
 MAX_LIST = 1 << 16
-"""Bytes of a zip's list of members."""
+"""Maximum bytes of a zip's central directory."""
 
 
 class _Bounded:
-    """A file of which `zipfile` can read a short list of members only: the list takes
-    ten times its bytes of memory."""
+    """A file that limits `zipfile` to a short list of members, because the list takes
+    ten times its bytes in memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.limit = file, MAX_LIST
@@ -45,8 +45,8 @@ def unzipped(file: IO[bytes], size: int) -> Iterator[dict[str, Callable[[], byte
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, Callable[[], bytes]]:
-    """Functions that return the bytes of the three members, whose sizes together are
-    checked against the size of the file."""
+    """Functions that return the bytes of the three members; the sum of their sizes is
+    checked against the file's size."""
     members: dict[str, Callable[[], bytes]] = {}
     claimed = 0
     for info in archive.infolist():
@@ -76,7 +76,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, Callable[[], byte
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """The bytes of a member; never more than it claims to have."""
+    """The bytes of a member; never more than its declared size."""
     with archive.open(info) as file:
         raw = file.read(info.file_size)
         if len(raw) != info.file_size or file.read(1):

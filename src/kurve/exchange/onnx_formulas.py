@@ -1,4 +1,4 @@
-"""Operations of graphs in ONNX: tapes of formulas, and what moves, joins or reduces
+"""Graph operations in ONNX: tapes of formulas, and operations that move, join or reduce
 elements. Values are (N, *sample); true is 1.0, false 0.0."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _one(kind: str) -> Callable[..., str]:
 
 
 def _number(graph: Graph, x: str) -> str:
-    """Of a truth value."""
+    """A boolean as a number."""
     return graph.node("Cast", x, to=1)
 
 
@@ -125,7 +125,7 @@ MICRO: dict[str, Callable[..., str]] = {
     "isfinite": _isfinite,
     "isnan": _isnan,
 }
-"""The instructions of tapes; arctan2 has none in ONNX."""
+"""The instructions of tapes; ONNX has no arctan2."""
 
 
 def formula(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
@@ -152,13 +152,13 @@ def formula(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
     read = [shape for i, shape in enumerate(op.in_shapes) if i in needed]
     if op.out_shape in read:
         return y
-    if not read:  # the same for every row
+    if not read:  # the same for all rows
         return graph.node("Expand", y, _size(graph, xs[0], op))
     return graph.node("Expand", y, graph.constant([1, *op.out_shape], np.int64))
 
 
 def _size(graph: Graph, x: str, op: Op) -> str:
-    """The shape of the output, with the rows of x."""
+    """The output shape, with the batch size of x."""
     first = [graph.constant([i], np.int64) for i in (0, 1)]
     rows = graph.node("Slice", graph.node("Shape", x), *first)
     sample = graph.constant(list(op.out_shape), np.int64)
@@ -218,7 +218,7 @@ def cut(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
 
 
 def place(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
-    """Elements among zeros, where they follow each other."""
+    """Contiguous elements placed among zeros."""
     given: Any = op.attrs
     if any(step != 1 for step in given["steps"]):
         raise ValueError(
@@ -236,7 +236,7 @@ def place(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
 
 
 def matmul(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
-    """Matrix by matrix; a transposed one with its last two axes exchanged."""
+    """Matrix products; transposing swaps the last two axes."""
     given = []
     flags = op.attrs["transpose_a"], op.attrs["transpose_b"]
     for x, sample, flag in zip(xs, op.in_shapes, flags, strict=True):
@@ -249,7 +249,7 @@ def matmul(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
 
 
 def embedding(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
-    """Rows of a table; NaN where there is no such row."""
+    """Rows of a table; NaN for invalid indices."""
     (table,) = arrays.values()
     (x,) = xs
     low, high = graph.constant(0.0), graph.constant(float(len(table)))
@@ -263,7 +263,7 @@ def embedding(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
 
 
 def variable(graph: Graph, op: Op, arrays: Arrays, xs: Inputs) -> str:
-    """An array of the model for every row."""
+    """One of the model's arrays, repeated for all rows."""
     (array,) = arrays.values()
     return graph.node("Expand", graph.constant(array[None]), _size(graph, xs[0], op))
 

@@ -1,4 +1,4 @@
-"""The graph that nodes are added to, and activations in ONNX. Formulas are those of
+"""The graph builder interface, and activations in ONNX. The formulas are those of
 `kurve.engines.reference.activations`."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kurve.plan import Op
 
 
 class Graph(Protocol):
-    """What an operation adds its nodes to."""
+    """The graph an operation adds its nodes to."""
 
     def node(self, kind: str, *inputs: str, **attrs: Any) -> str:
         """Add a node and return the name of its output."""
@@ -47,7 +47,7 @@ def _snake(graph: Graph, z: str, alpha: float) -> str:
 
 
 def _node(kind: str, **attrs: float) -> Callable[[Graph, str, float], str]:
-    """An activation that is one node of ONNX."""
+    """An activation that is a single ONNX node."""
     return lambda graph, z, alpha: graph.node(kind, z, **attrs)
 
 

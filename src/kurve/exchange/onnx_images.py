@@ -1,7 +1,7 @@
 """Operations on images in ONNX.
 
-Convolutions in ONNX take channels first; runtimes remove the transpositions between
-them. Sequences are planes of height 1, as in `kurve.plan`.
+Convolutions in ONNX are channels-first; runtimes remove the transpositions between
+them. Sequences are images of height 1, as in `kurve.plan`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def conv(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 
 
 def conv_transpose(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    """A negative pad, which ONNX does not have, is zeros appended to the output."""
+    """Negative padding, which ONNX lacks, becomes zeros appended to the output."""
     kernel = arrays["kernel"]
     kernel = kernel.reshape(number(op, "kernel_h"), -1, *kernel.shape[-2:])
     pads = _pads(op)
@@ -136,7 +136,7 @@ def scale(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 
 
 def _reshaped(graph: Graph, x: str, shape: Shape) -> str:
-    """The same elements in another shape; 0 keeps the number of rows."""
+    """Reshape; 0 keeps the batch size."""
     return graph.node("Reshape", x, graph.constant([0, *shape], np.int64))
 
 

@@ -1,7 +1,7 @@
-"""ONNX models: graph, inputs, heads and metadata. Single operations are in
+"""ONNX models: graph, inputs, heads and metadata. The individual operations are in
 `kurve.exchange.onnx_ops`.
 
-Opset 17 and IR version 8, which onnxruntime reads from 1.13 on.
+Opset 17 and IR version 8, readable by onnxruntime 1.13 and later.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from kurve.exchange.onnx_ops import OPS
 
 OPSET, IR_VERSION = 17, 8
 LARGEST_FILE = 2**31 - 2**20
-"""Bytes of weights: protobuf reads at most 2 GiB, and the graph needs some of them."""
+"""Maximum bytes of weights: protobuf reads at most 2 GiB, including the graph."""
 
 BATCH = "N"
-"""Name of the first axis, whose size is free."""
+"""Name of the batch axis, whose size is dynamic."""
 
 
 class Builder(Graph):
@@ -55,7 +55,7 @@ class Builder(Graph):
     def add(
         self, kind: str, inputs: tuple[str, ...], output: str, **attrs: Any
     ) -> None:
-        """Add a node whose output has the given name."""
+        """Add a node with the given output name."""
         label = f"{_ascii(self.layer)}/{kind}_{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(kind, list(inputs), [output], name=label, **attrs)
@@ -66,7 +66,7 @@ class Builder(Graph):
         if known is not None:
             return known[1]
         name = f"c{len(self.constants)}"
-        if isinstance(value, np.ndarray):  # kept, so that its id stays its own
+        if isinstance(value, np.ndarray):  # kept alive so that its id stays unique
             self._known[id(value), dtype] = (value, name)
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         self.constants.append(numpy_helper.from_array(array, name))
@@ -77,7 +77,7 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
     """The bytes of an .onnx file, checked with `onnx.checker`.
 
     Raises:
-        ValueError: an operation that cannot be written yet, or more than 2 GiB.
+        ValueError: an operation is not supported yet, or the file exceeds 2 GiB.
     """
     if exported.numbers * 4 > LARGEST_FILE:
         raise ValueError(
@@ -100,8 +100,8 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
 
 
 def _of_graph(graph: Builder, exported: ExportedModel, title: str) -> bytes:
-    """A model of several inputs or outputs, or of layers that branch; inputs and
-    outputs have the names that they have in Kurve."""
+    """A model with several inputs or outputs, or with branches; inputs and outputs keep
+    their names."""
     (network,) = exported.networks
     plan = network.plan
     assert plan is not None and exported.graph_inputs is not None
@@ -165,7 +165,7 @@ def _metadata(exported: ExportedModel) -> dict[str, str]:
 
 
 def _ascii(text: str) -> str:
-    """A name in the characters that every reader of ONNX can show."""
+    """A name in ASCII, which every ONNX reader can display."""
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in text)
 
 
@@ -175,7 +175,7 @@ def _value(name: str, kind: int, shape: tuple[int, ...]) -> Any:
 
 def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
     """The scaled inputs of the networks, and a guard (N, 1): 0, or NaN in rows that the
-    estimator would refuse."""
+    estimator would reject."""
     if inputs.order != tuple(range(len(inputs.order))):
         x = graph.node("Gather", x, graph.constant(inputs.order, np.int64), axis=1)
     x = graph.node("Cast", x, to=TensorProto.DOUBLE)
@@ -254,7 +254,7 @@ def _mean(graph: Builder, x: str, keep: int = 0) -> str:
 
 
 def _variance(graph: Builder, x: str) -> str:
-    """Over the first axis."""
+    """The variance over the first axis."""
     centred = graph.node("Sub", x, _mean(graph, x, 1))
     return _mean(graph, graph.node("Mul", centred, centred))
 
@@ -316,7 +316,7 @@ def _regression(
 
 
 def _sorted(graph: Builder, x: str, count: int) -> str:
-    """In increasing order along the last axis."""
+    """Sort in increasing order along the last axis."""
     name = graph.node("Identity", x)
     values, indices = f"{name}_sorted", f"{name}_indices"
     size = graph.constant([count], np.int64)

@@ -1,4 +1,4 @@
-"""Operations of a plan in ONNX, one function per op kind; those for images are in
+"""Plan operations in ONNX, one function per op kind; image operations are in
 `kurve.exchange.onnx_images`."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kurve.plan import Op
 
 def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     def constant(name: str, *shape: int) -> str:
-        array = arrays[name]  # itself where it can be: shared ones are written once
+        array = arrays[name]  # not copied if possible: shared arrays are written once
         return graph.constant(
             array if array.ndim == len(shape) else array.reshape(shape)
         )
@@ -38,7 +38,7 @@ def softmax(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 
 
 def identity(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    """An operation that does nothing at inference."""
+    """An operation without effect at inference."""
     return x
 
 

@@ -1,5 +1,5 @@
 """Recurrent operations in ONNX: the nodes LSTM, GRU and RNN, on (T, N, F). Their gates
-are in another order than Keras's, and in rows instead of columns."""
+are ordered differently from Keras's, and are rows instead of columns."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ ACTIVATIONS = {
     "softsign": "Softsign",
     "softplus": "Softplus",
 }
-"""Those that these nodes know; alpha is that of leaky_relu and elu."""
+"""Activations these nodes support; alpha applies to leaky_relu and elu."""
 
 
 def recurrent(graph: Graph, op: Op, arrays: Arrays, xs: Sequence[str]) -> str:
-    """The output of a cell on all steps, or the last one.
+    """The output of a cell for all steps or the last one.
 
     Raises:
-        ValueError: a mask, states as outputs, or another activation: the nodes know
-            them not, or only at the end of sequences.
+        ValueError: a mask, states as outputs, or another activation: the nodes do not
+            support them, or only at the end of sequences.
     """
     attrs = op.attrs
     for name in ("masked", "states", "recurrent_dropout"):

@@ -1,4 +1,4 @@
-"""Elementwise formulas in ONNX: a node or a few for each instruction of a tape."""
+"""Elementwise formulas in ONNX: one or a few nodes per tape instruction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kurve.ops.tape import Tape
 from kurve.plan import Op
 
 Nodes = Callable[..., str]
-FLOAT, BOOL = 1, 9  # of onnx.TensorProto
+FLOAT, BOOL = 1, 9  # codes of onnx.TensorProto
 
 
 def _node(kind: str) -> Nodes:
@@ -24,7 +24,7 @@ def _truth(kind: str) -> Nodes:
 
 
 def _logic(kind: str) -> Nodes:
-    """Logic of what is not 0."""
+    """Logic on values; nonzero is true."""
     return lambda graph, *x: _as_float(
         graph, graph.node(kind, *(graph.node("Cast", one, to=BOOL) for one in x))
     )
@@ -43,7 +43,7 @@ def _square(graph: Graph, x: str) -> str:
 
 
 def _mod(graph: Graph, u: str, v: str) -> str:
-    """The remainder with the sign of v; ONNX's own has that of u for floats."""
+    """The remainder with the sign of v; ONNX's Mod has the sign of u for floats."""
     rest, zero = graph.node("Mod", u, v, fmod=1), graph.constant(0.0)
     sides = graph.node("Less", rest, zero), graph.node("Less", v, zero)
     other = graph.node("Xor", *sides)
@@ -147,7 +147,7 @@ NODES: dict[str, Nodes] = {
     "isfinite": _isfinite,
     "isnan": _truth("IsNaN"),
 }
-"""What each operation of `kurve.ops.elementwise` is in ONNX."""
+"""The ONNX nodes for each operation of `kurve.ops.elementwise`."""
 
 
 def map_(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
@@ -159,7 +159,7 @@ def map_(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 
 
 def nodes(graph: Graph, tape: Tape, inputs: list[str]) -> list[str]:
-    """The names of a tape's outputs, for the names of its inputs."""
+    """The names of a tape's outputs, given those of its inputs."""
     names = list(inputs)
     for step in tape.code:
         names.append(

@@ -23,7 +23,7 @@ ACTIVATIONS = {
     "softmax": "softmax",
 }
 MAX_AUTO_BATCH = 200
-"""The largest batch that scikit-learn takes for batch_size="auto"."""
+"""The largest batch size that scikit-learn uses for batch_size="auto"."""
 
 
 def from_sklearn(estimator: Any) -> Sequential:
@@ -64,7 +64,7 @@ def from_sklearn(estimator: Any) -> Sequential:
 def _scaler_and_network(
     estimator: Any,
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Any]:
-    """Mean and variance of the scaler that a pipeline may start with; the network."""
+    """Mean and variance of a pipeline's scaler, if any, and the network."""
     steps: Sequence[Any] = getattr(estimator, "steps", [(None, estimator)])
     *before, network = [step for _, step in steps]
     if type(network).__name__ not in ("MLPRegressor", "MLPClassifier"):
@@ -96,7 +96,7 @@ def _scaler_and_network(
 
 
 def _loss(network: Any, outputs: int) -> tuple[losses.Loss, float]:
-    """The loss, and its gradient divided by that of scikit-learn's loss.
+    """The loss, and the ratio of its gradient to that of scikit-learn's loss.
 
     scikit-learn's gradient is that of (y - p)^2 / 2, or of the cross-entropy, summed
     over the outputs of a row; ours are means over them.
@@ -109,7 +109,7 @@ def _loss(network: Any, outputs: int) -> tuple[losses.Loss, float]:
 
 
 def _batch_size(network: Any) -> int:
-    """Rows of each update; 0 if that is unknown (L-BFGS)."""
+    """The batch size; 0 if unknown (L-BFGS)."""
     if network.solver not in ("adam", "sgd") or not getattr(network, "t_", 0):
         return 0
     rows = max(1, round(network.t_ / max(1, network.n_iter_)))
@@ -118,7 +118,8 @@ def _batch_size(network: Any) -> int:
 
 
 def _optimizer(network: Any, factor: float) -> optimizers.Optimizer:
-    """The same steps, for gradients that are `factor` times scikit-learn's."""
+    """The optimizer with the same steps, for gradients `factor` times
+    scikit-learn's."""
     rate = float(network.learning_rate_init)
     if network.solver == "adam":
         return optimizers.Adam(

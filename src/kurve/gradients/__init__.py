@@ -1,4 +1,4 @@
-"""Derivatives of what is computed by hand: `GradientTape`, for custom loops."""
+"""Automatic differentiation for custom loops: `GradientTape`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Operations that have no rule of their own for second derivatives, made of those that
-have one."""
+"""Decomposition of operations without a rule for second derivatives into operations
+that have one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _logsumexp(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
 
 def _numbers(op: Op, x: Tensor, write: Callable[..., int]) -> Tensor:
     """A formula of x and the operation's buffers, whose shape is that of the last axes
-    of x or that x is laid out in."""
+    of x or of its layout."""
     build = Builder(RULES, 1 + len(op.buffers))
     places = {role: 1 + i for i, role in enumerate(op.buffers)}
     tape = build.finish([write(build, places)])
@@ -116,7 +116,7 @@ APART: Mapping[str, Callable[[Graph, Op, Tensor, bool], Tensor]] = {
 
 
 def is_apart(op: Op) -> bool:
-    """Whether `computed` makes an operation of others."""
+    """Whether `computed` can decompose an operation."""
     if op.kind == "reduce":
         return op.attrs["mode"] in ("logsumexp", "prod")
     if op.kind in APART or op.kind in RECURRENT or op.kind == "scan":
@@ -129,7 +129,7 @@ def is_apart(op: Op) -> bool:
 
 
 def computed(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tensor:
-    """The value of an operation, made of those that have a rule."""
+    """The value of an operation, decomposed into ones that have a rule."""
     if op.kind in APART:
         return APART[op.kind](graph, op, xs[0], training)
     if op.kind in RECURRENT:

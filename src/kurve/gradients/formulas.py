@@ -1,8 +1,8 @@
-"""The chain rule of each operation as formulas: what second derivatives are made of.
+"""The chain rule of each operation as formulas, for second derivatives.
 
 A rule takes the operation, its inputs, its output and the gradient of that, all tensors
-of a plan under construction, and gives the gradient of each input and of each variable.
-Operations without a rule here that are made of others are taken apart first.
+of a plan under construction, and returns the gradient of each input and variable.
+Operations without a rule are decomposed first if possible.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from kurve.ops.tape import Builder, Tape, gradient
 from kurve.plan import Op, Shape
 
 Found = tuple[list[Any], dict[str, Any]]
-"""Gradients of the inputs (None: zero), and of the variables by role: functions that
-write them where they are wanted, or None where there is no formula."""
+"""Gradients of the inputs (None for zero), and of the variables by role: functions that
+build them on demand, or None if there is no formula."""
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -55,9 +55,8 @@ OF_OUTPUT: dict[str, Callable[[Builder, int, float], int]] = {
     "sigmoid": lambda b, y, a: b.op("mul", y, b.op("sub", 1.0, y)),
     "tanh": lambda b, y, a: b.op("sub", 1.0, b.op("square", y)),
 }
-"""Derivatives of the activations that engines have fused, as formulas of the output, so
-that the operation before them may keep them; and the others, as formulas of the
-input."""
+"""Derivatives of the activations that engines fuse, as formulas of the output, so that
+the preceding operation can keep it; and of the others, as formulas of the input."""
 
 OF_INPUT: dict[str, Callable[[Builder, int, float], int]] = {
     "leaky_relu": lambda b, z, a: b.op("where", b.op("gt", z, 0.0), 1.0, float(a)),
@@ -73,8 +72,8 @@ OF_INPUT: dict[str, Callable[[Builder, int, float], int]] = {
 
 
 def times_slope(op: Op, z: Tensor | None, y: Tensor, dy: Tensor) -> Tensor:
-    """dy f'(z) of an operation with an activation, from its output or from its input:
-    its gradient before the activation, or its tangent behind it."""
+    """dy f'(z) of an operation with an activation, from its output or input: the
+    gradient before the activation, or the tangent after it."""
     name, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
     if name == "linear":
         return dy
@@ -85,7 +84,7 @@ def times_slope(op: Op, z: Tensor | None, y: Tensor, dy: Tensor) -> Tensor:
 
 
 def over_batch(x: Tensor) -> Tensor:
-    """The sum over samples, again for each sample: the gradient of a variable."""
+    """The sum over samples, repeated per sample: the gradient of a variable."""
     graph = x.graph
     return graph.op("batch_reduce", [x], x.sample, attrs={"mode": "sum"}, batched=True)
 
@@ -96,7 +95,7 @@ def reshaped(x: Tensor, sample: Shape) -> Tensor:
 
 
 def summed_to(x: Tensor, sample: Shape) -> Tensor:
-    """The gradient of a value with samples of this shape, which were repeated."""
+    """Sum a gradient over broadcast axes to this sample shape."""
     have = x.sample
     aligned = (1,) * (len(have) - len(sample)) + tuple(sample)[
         max(0, len(sample) - len(have)) :
@@ -116,8 +115,8 @@ def slot_value(x: Tensor, spec: Any) -> Tensor:
 
 
 def product(op: Op, x: Tensor, back: bool = False) -> Tensor:
-    """What a dense operation multiplies x with, without bias and activation; or the way
-    back through it, from its output to its input."""
+    """The matrix product of a dense operation, without bias and activation; with
+    `back`, its backward pass, from output to input."""
     attrs: dict[str, Any] = {"activation": "linear", "alpha": 0.0}
     if back != bool(op.attrs.get("transposed")):
         attrs["transposed"] = True
@@ -149,19 +148,18 @@ def _dense(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 
 def written(op: Op, values: list[Tensor], places: Sequence[int], tape: Tape) -> Tensor:
-    """A tape as an operation, of values and of the variables of another operation.
+    """Append a tape as an operation on values and the variables of another operation.
 
     Args:
-        values: those that it may read; those that it does not are left out, but for
-            one.
-        places: for each input of the tape, the number of its value; those of variables
-            follow them.
+        values: values it can read; unused ones are dropped, except for one.
+        places: for each input of the tape, the index of its value; variables
+            come after values.
     """
     first, more = len(values), len(op.params) + len(op.buffers)
     build = Builder(RULES, first + more)
     out = build.inline(tape, places)
     read = {a for step in build.finish(out).code for a in step.arguments} | {*out}
-    kept: list[int] = []  # positions of the values that it reads, each once
+    kept: list[int] = []  # positions of the values that it reads, without duplicates
     place: dict[int, int] = {}
     for k in range(first):
         if k in read:
@@ -193,7 +191,7 @@ def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
         tape = gradient(op.tape, RULES, [i])  # type: ignore[arg-type]
         return written(op, [*xs, dy], [*range(n), *range(n + 1, n + 1 + more), n], tape)
 
-    # A constant has an input only for the number of samples, of any shape.
+    # A constant's input only provides the number of samples and can have any shape.
     dxs = [
         summed_to(part(i), x.sample) if len(x.sample) <= len(op.out_shape) else None
         for i, x in enumerate(xs)
@@ -293,7 +291,7 @@ def _batch_reduce(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 
 def _same(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
-    """Of dropout and of factors: linear, with the same numbers of the same stream."""
+    """For dropout and random factors: linear, with the same random numbers."""
     if op.attrs.get("alpha"):
         raise KeyError(op.kind)
     if op.kind == "gaussian_noise" and not op.attrs.get("multiply"):
@@ -316,8 +314,8 @@ def _pad(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
 
 
 def _pads(op: Op, back: Sequence[int], whole: Sequence[int]) -> dict[str, int]:
-    """The pad_* of the operation that turns a convolution around: `back` are the sizes
-    that it must give, `whole` those without any cropping."""
+    """The pad_* of the operation that reverses a convolution: `back` are the sizes to
+    produce, `whole` those without cropping."""
     attrs = op.attrs
     top, left = int(attrs["pad_top"]), int(attrs["pad_left"])
     return {
@@ -401,12 +399,12 @@ RULES_OF_OPS: Mapping[str, Callable[..., Found]] = {
     "random": _nothing,
     "embedding": _embedding,
 }
-"""By kind. A KeyError says that there is none."""
+"""Rules by kind; KeyError if there is none."""
 
 
 def reached(graph: Graph, wanted: Container[int]) -> list[bool]:
-    """Of each value, whether it depends on what is wanted: numbers of values, and ids
-    of variables."""
+    """Whether each value depends on what is wanted: indices of values and ids of
+    variables."""
     found = [v in wanted for v in range(graph.given + len(graph.ops))]
     for i, op in enumerate(graph.ops):
         found[graph.given + i] |= any(found[v] for v in op.inputs) or any(
@@ -421,19 +419,19 @@ def back_through(
     wanted: Container[int],
     of_variables: dict[int, Tensor] | None = None,
 ) -> dict[int, Tensor]:
-    """The chain rule, backwards through all operations that a graph has.
+    """The backward pass through all operations of a graph.
 
     Args:
-        slopes: gradients of values, by their numbers.
-        wanted: numbers of values and ids of variables whose gradients are wanted. Ids
-            are large, numbers small.
-        of_variables: gets the gradients of variables, by the ids of their places.
+        slopes: gradients of values, by index.
+        wanted: indices of values and ids of variables whose gradients are wanted. Ids
+            are large, indices small.
+        of_variables: receives the gradients of variables, by id.
 
     Returns:
-        The gradients of wanted values that the slopes depend on.
+        The gradients of the wanted values that the slopes depend on.
 
     Raises:
-        KeyError: with the kind of an operation that has no rule.
+        KeyError: the kind of an operation without a rule.
     """
     found, given, forward = dict(slopes), graph.given, list(graph.ops)
     depends = reached(graph, wanted)
@@ -442,7 +440,7 @@ def back_through(
         if here not in found or not depends[here]:
             continue
         dy = found[here] if here in wanted else found.pop(here)
-        dy = Tensor(graph, dy.index, dy.sample)  # each sample has its own
+        dy = Tensor(graph, dy.index, dy.sample)  # it differs per sample
         if here in wanted and not any(depends[v] for v in op.inputs):
             continue
         xs = [Tensor(graph, v, graph.shapes[v]) for v in op.inputs]

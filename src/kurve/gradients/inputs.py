@@ -1,9 +1,9 @@
-"""Derivatives by inputs: `grad`, `jacobian`, `hessian` and `derivatives` of
-`kurve.ops`.
+"""Derivatives with respect to inputs: `grad`, `jacobian`, `hessian` and `derivatives`
+of `kurve.ops`.
 
-In formulas (a `call`, a loss, a metric) they are a rewrite of the plan: the derivative
-of a plan is a plan, which engines run and differentiate by its weights like any other.
-Of arrays, `GradientTape` gives them.
+In formulas (a `call`, a loss, a metric) they rewrite the plan: the derivative of a plan
+is again a plan, which engines run and differentiate with respect to weights like any
+other. For arrays, `GradientTape` computes them.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from kurve.gradients.tape import GradientTape, followed, remember
 from kurve.gradients.values import TracedValues, plain
 
 MOST_ORDER = 6
-"""Of a derivative."""
+"""Maximum order of a derivative."""
 
 
 def grad(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The function that gives the gradient of `fun` by one of its arguments.
+    """A function that computes the gradient of `fun` with respect to one argument.
 
-    What is differentiated is the sum of all elements of fun's result, so that each
-    sample of a batch has its own gradient, where fun computes samples on their own.
+    The sum of all elements of fun's result is differentiated, so that each sample of a
+    batch has its own gradient if fun treats samples independently.
 
     Args:
-        fun: from tensors or arrays to one tensor: a formula of `kurve.ops`, a layer or
-            a model.
-        argnums: number of the argument; its gradient has the argument's shape.
+        fun: from tensors or arrays to one tensor: a formula with `kurve.ops`, a layer
+            or a model.
+        argnums: index of the argument; its gradient has the argument's shape.
 
     Raises:
-        TypeError: fun cannot be called, or, when the gradient is called, an argument
-            that is no tensor.
-        NotImplementedError: when it is called: an operation without a derivative.
+        TypeError: fun is not callable or, when the gradient is called, an argument
+            is not a tensor.
+        NotImplementedError: when called: an operation without a derivative.
 
     Example:
         >>> kurve.ops.grad(lambda x: x**3)(np.array([1.0, 2.0]))
@@ -55,16 +55,16 @@ def grad(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
 
 
 def jacobian(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The function that gives the derivative of each element of fun's result by each
-    element of one of its arguments, sample by sample.
+    """A function that computes the derivatives of each element of fun's result with
+    respect to each element of one argument, per sample.
 
     Args:
-        fun: from (B, *inputs) to (B, *outputs), each sample on its own.
-        argnums: number of the argument; the derivatives are (B, *outputs, *inputs).
+        fun: from (B, *inputs) to (B, *outputs), each sample independently.
+        argnums: index of the argument; the derivatives are (B, *outputs, *inputs).
 
     Raises:
-        TypeError, NotImplementedError: as of `grad`.
-        ValueError: when it is called: a result without a batch axis.
+        TypeError, NotImplementedError: see `grad`.
+        ValueError: when called: a result without a batch axis.
 
     Example:
         >>> x = np.array([[1.0, 2.0]])
@@ -78,16 +78,16 @@ def jacobian(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
 
 
 def hessian(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The function that gives the second derivatives of each element of fun's result by
-    each pair of elements of one of its arguments: the jacobian of the jacobian.
+    """A function that computes the second derivatives of each element of fun's result
+    with respect to each pair of elements of one argument: the Jacobian of the Jacobian.
 
     Args:
-        fun: from (B, *inputs) to (B, *outputs), each sample on its own.
-        argnums: number of the argument; the derivatives are (B, *outputs, *inputs,
+        fun: from (B, *inputs) to (B, *outputs), each sample independently.
+        argnums: index of the argument; the derivatives are (B, *outputs, *inputs,
             *inputs).
 
     Raises:
-        TypeError, ValueError, NotImplementedError: as of `jacobian`.
+        TypeError, ValueError, NotImplementedError: see `jacobian`.
 
     Example:
         >>> x = np.array([[1.0, 2.0]])
@@ -101,23 +101,23 @@ def hessian(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
 def derivatives(
     fun: Callable[[Any], Any], x: Any, columns: Sequence[Any]
 ) -> tuple[Any, ...]:
-    """Values and derivatives of a function along columns of x, all at once: what the
-    residual of a differential equation is made of.
+    """Values and derivatives of a function along columns of x, all at once, as needed
+    for the residual of a differential equation.
 
     Args:
-        fun: from x to (B, *outputs), each sample on its own: a layer, a model or a
+        fun: from x to (B, *outputs), each sample independently: a layer, a model or a
             formula.
         x: (B, n), a tensor or an array.
-        columns: for each derivative the columns along which it is taken: "" is the
-            value, "0" the first derivative along column 0, "00" the second, "01" the
-            mixed one; or the numbers in a tuple, (0, 1).
+        columns: for each derivative, the columns along which to differentiate: "" is
+            the value, "0" the first derivative along column 0, "00" the second, "01"
+            the mixed one; or indices in a tuple, (0, 1).
 
     Returns:
-        For each of `columns` a tensor of the shape of fun's result.
+        For each entry of `columns`, a tensor with the shape of fun's result.
 
     Raises:
-        TypeError: fun cannot be called, or x is no tensor.
-        ValueError: columns that x has not, or more than 6 in one derivative.
+        TypeError: fun is not callable, or x is not a tensor.
+        ValueError: columns that x lacks, or more than 6 in one derivative.
         NotImplementedError: an operation without a derivative.
 
     Example:
@@ -137,7 +137,7 @@ def derivatives(
     dtype = np.float64 if array.dtype == np.float64 else np.float32
     if array.ndim < 2:
         raise ValueError(
-            "[derivatives] x must be (B, n), a row for each sample. "
+            "[derivatives] x must be (B, n), one row per sample. "
             f"Received: shape {array.shape}. Try x.reshape(-1, 1)."
         )
     graph = Graph([array.shape[1:]])
@@ -175,14 +175,14 @@ def _derivative(
     _check_callable(where, fun)
     if isinstance(argnums, bool) or not isinstance(argnums, int) or argnums < 0:
         raise TypeError(
-            f"[{where}] argnums must be the number of an argument. "
+            f"[{where}] argnums must be the index of an argument. "
             f"Received: {argnums!r}. Try argnums=0."
         )
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
         if argnums >= len(args):
             raise TypeError(
-                f"[{where}] there must be an argument {argnums} to differentiate by. "
+                f"[{where}] there must be an argument {argnums} to differentiate. "
                 f"Received: {len(args)} arguments. Try argnums=0."
             )
         x = args[argnums]
@@ -191,7 +191,7 @@ def _derivative(
             y = fun(*args[:argnums], x, *args[argnums + 1 :], **kwargs)
             if len(list(leaves(y))) != 1 or isinstance(y, (list, tuple, dict)):
                 raise TypeError(
-                    f"[{where}] the function must give one tensor. "
+                    f"[{where}] the function must return one tensor. "
                     f"Received: {type(y).__name__}. Try one of them, f(x)[0]."
                 )
             return y
@@ -210,7 +210,7 @@ def _derivative(
 def _check_callable(where: str, fun: Any) -> None:
     if not callable(fun):
         raise TypeError(
-            f"[{where}] it takes a function, a layer or a model. "
+            f"[{where}] fun must be a function, a layer or a model. "
             f"Received: an object of type {type(fun).__name__}. "
             "Try a lambda: lambda x: model(x)."
         )
@@ -219,13 +219,13 @@ def _check_callable(where: str, fun: Any) -> None:
 def _check_argument(where: str, x: Any) -> None:
     if is_variable(x):
         raise TypeError(
-            f"[{where}] derivatives are by inputs, not by weights. "
+            f"[{where}] derivatives are with respect to inputs, not weights. "
             f"Received: the weight {x.name!r}. Try GradientTape."
         )
     dtype = getattr(x, "dtype", None) or np.asarray(x).dtype
     if np.dtype(dtype).kind != "f":
         raise TypeError(
-            f"[{where}] what is differentiated by must be floating-point numbers. "
+            f"[{where}] the argument must be floating-point to be differentiated. "
             f"Received: {type(x).__name__} of type {dtype}. "
             "Try x.astype('float32')."
         )
@@ -234,14 +234,14 @@ def _check_argument(where: str, x: Any) -> None:
 def _refuse_symbols(where: str, args: Any) -> None:
     if any(isinstance(leaf, KerasTensor) for leaf in leaves(args)):
         raise TypeError(
-            f"[{where}] symbolic tensors have no formula yet to differentiate. "
+            f"[{where}] symbolic tensors cannot be differentiated directly. "
             "Received: a tensor of Input(...). Try it in call() of a Layer or a Model, "
             "or in a loss."
         )
 
 
 def _explained(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call, where a missing rule is one clear error."""
+    """Wrap a call to report a missing rule as one clear error."""
 
     @functools.wraps(call)
     def wrapped(*args: Any) -> Any:
@@ -252,13 +252,13 @@ def _explained(call: Callable[..., Any]) -> Callable[..., Any]:
                 "[ops] there is no formula for the derivative of the operation "
                 f"{error.args[0]!r} by its inputs. Received: a function with it. Try "
                 "Dense, convolutions, normalizations and elementwise functions in the "
-                "part that is differentiated."
+                "part to differentiate."
             ) from None
 
     return wrapped
 
 
-# ---------------------------------------------------------------- of arrays
+# ---------------------------------------------------------------- arrays
 
 
 def _grad_of_array(fun: Callable[[Any], Any], x: Any) -> Any:
@@ -289,7 +289,7 @@ def _jacobian_of_array(fun: Callable[[Any], Any], x: Any) -> Any:
 
 
 def _watchable(x: Any) -> Any:
-    """x as a value that a tape can watch; one that another tape follows stays so."""
+    """x as a value that a tape can watch, keeping other tapes that watch it."""
     if isinstance(x, TracedValues) and x.key is not None:
         return ops.multiply(x, 1.0) if active.tapes else result(plain(x).copy())
     return result(np.array(x, copy=True))
@@ -298,16 +298,16 @@ def _watchable(x: Any) -> Any:
 def _no_batch_axis(shape: Any) -> ValueError:
     return ValueError(
         "[jacobian] the result must have the batch axis of the argument, because each "
-        f"sample has derivatives of its own. Received: a result of shape {shape}. Try "
+        f"sample has its own derivatives. Received: a result of shape {shape}. Try "
         "ops.grad, or a sum over the other axes."
     )
 
 
-# ---------------------------------------------------------------- of tensors
+# ---------------------------------------------------------------- tensors
 
 
 def _traced(fun: Callable[[Any], Any], x: Tensor) -> tuple[Tensor, Tensor]:
-    """An own copy of x, and the result for it, of operations that have rules."""
+    """A copy of x, and the result for it, made of operations that have rules."""
     graph = x.graph
     own = graph.op("reshape", [x], x.sample, batched=x.batched)
     y = graph.as_tensor(fun(own))
@@ -315,7 +315,7 @@ def _traced(fun: Callable[[Any], Any], x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apart(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
-    """The same value, computed from x by operations that have rules."""
+    """The same value, recomputed from x with operations that have rules."""
     depends = reached(graph, {x.index})
     first = x.index - graph.given
     path = [
@@ -344,7 +344,7 @@ def _grad_of_tensor(fun: Callable[[Any], Any], x: Tensor) -> Tensor:
     own, y = _traced(fun, x)
     graph = x.graph
     if math.prod(own.sample) == 1 and y.batched and own.batched:
-        # One column: forwards, where second derivatives cost the least.
+        # One column: forward mode, where second derivatives are cheapest.
         dy = _pushed(graph, own, ops.ones_like(own), [y], {})[0]
         if dy is None:
             return ops.zeros_like(own)
@@ -352,7 +352,7 @@ def _grad_of_tensor(fun: Callable[[Any], Any], x: Tensor) -> Tensor:
         total = ops.sum(dy, axes) if axes else dy
         return ops.reshape(total, (-1, *own.sample))
     seed = ops.ones_like(y)
-    if not y.batched and own.batched:  # a number of the whole batch, once
+    if not y.batched and own.batched:  # a scalar of the whole batch counts once
         rows = ops.ones_like(ops.reshape(own, (-1, math.prod(own.sample)))[:, :1])
         seed = seed / ops.reshape(ops.sum(rows), (1,) * len(y.sample))
     found = back_through(graph, {y.index: seed}, {own.index}).get(own.index)
@@ -399,7 +399,7 @@ def _unit(x: Tensor, k: int) -> Tensor:
 
 
 def _for_each(x: Tensor, like: Tensor) -> Tensor:
-    """A value of each sample, even where it is the same in all."""
+    """Give a value a batch axis, even if all samples share it."""
     if x.batched:
         return x
     return Tensor(x.graph, x.index, like.sample, True)
@@ -432,12 +432,12 @@ def _along_columns(
 def _paths(x: Tensor, columns: Sequence[Any]) -> list[tuple[int, ...]]:
     if isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
         raise TypeError(
-            "[derivatives] columns must be a list with one entry for each derivative. "
+            "[derivatives] columns must be a list with one entry per derivative. "
             f"Received: {columns!r}. Try ['0', '1', '00']."
         )
     if not x.batched or len(x.sample) != 1:
         raise ValueError(
-            "[derivatives] x must be (B, n), a row for each sample. "
+            "[derivatives] x must be (B, n), one row per sample. "
             f"Received: shape {x.shape}. Try ops.reshape."
         )
     paths = []
@@ -449,8 +449,8 @@ def _paths(x: Tensor, columns: Sequence[Any]) -> list[tuple[int, ...]]:
             path = (-1,)
         if len(path) > MOST_ORDER or not all(0 <= c < x.sample[0] for c in path):
             raise ValueError(
-                f"[derivatives] columns are from 0 to {x.sample[0] - 1} here, at most "
-                f"{MOST_ORDER} for each derivative. Received: {entry!r}. "
+                f"[derivatives] columns must be from 0 to {x.sample[0] - 1}, at most "
+                f"{MOST_ORDER} per derivative. Received: {entry!r}. "
                 "Try '0', '01' or (0, 1)."
             )
         paths.append(path)
@@ -464,10 +464,10 @@ def _pushed(
     targets: Sequence[Tensor],
     known: dict[int, Any],
 ) -> list[Any]:
-    """The tangents of targets where x moves along dx; None for those that stay.
+    """The tangents of targets as x moves along dx; None for constant ones.
 
     Args:
-        known: tangents along dx so far, by the numbers of the values.
+        known: tangents along dx so far, by value index.
     """
     known[x.index] = dx
     needed = {target.index for target in targets}
@@ -492,5 +492,5 @@ def _pushed(
 
 
 def _as_op(graph: Graph, tensor: Tensor) -> Tensor:
-    """The same value, computed by an operation of its own."""
+    """The same value, computed by a separate operation."""
     return graph.op("reshape", [tensor], tensor.sample, batched=tensor.batched)

@@ -1,5 +1,5 @@
-"""Gradients that are differentiated again: the backward pass through a piece of
-a tape, as a piece of the tapes that are recording."""
+"""Gradients of gradients: the backward pass through a segment of a tape, itself
+recorded as a segment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Slopes = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
 def recorded_backward(
     segment: Any, slopes: Mapping[Any, Any], by_weights: bool
 ) -> Slopes:
-    """`Segment.backward`, on the tapes that record.
+    """`Segment.backward`, recorded on active tapes.
 
     Args:
         by_weights: whether gradients of variables are wanted.
@@ -58,7 +58,7 @@ def _followed(segment: Segment, number: int, single: bool) -> TracedValues:
 
 
 class _Back(NamedTuple):
-    """The operations that compute the gradients of a piece.
+    """The operations that compute the gradients of a segment.
 
     params, buffers: the variables of the vectors; those of the piece come first
     arrays:    position of an array of the piece, and number of its gradient
@@ -75,14 +75,14 @@ class _Back(NamedTuple):
 
 
 _made: WeakKeyDictionary[Any, dict[Any, _Back]] = WeakKeyDictionary()
-"""Of models' programs: they are called again and again."""
+"""Cached for model programs, which are called repeatedly."""
 
 
 def _backward(
     segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
 ) -> tuple[Segment, list[tuple[int, int]], list[tuple[Any, int]]]:
-    """The piece that computes the gradients; the numbers of its values that are those
-    of the arrays and of the variables."""
+    """The segment that computes the gradients, and the indices of the gradients of
+    arrays and variables."""
     back = _back_of(segment, seeds, by_weights)
     new, given = _given(segment, back, seeds)
     if segment.whole:
@@ -164,7 +164,7 @@ def slopes_of_inputs(
 def _back_of(
     segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
 ) -> _Back:
-    """What `_made` has of a piece, or a new one."""
+    """The cached operations of a segment, or new ones."""
     if not isinstance(segment, CompiledSegment):
         return _new_back(segment, seeds, by_weights)
     known = _made.setdefault(segment.compiled, {})
@@ -203,8 +203,8 @@ def _new_back(
     for (number, _, _), dy in zip(seeds, graph.inputs[plan.given :], strict=True):
         slopes[number] = slopes[number] + dy if number in slopes else dy
     of_variables: dict[int, Tensor] = {}
-    # Operations that were taken apart have an order of their own: the walk goes over
-    # all that the graph has, from the value of each output.
+    # Decomposed operations have an order of their own, so walk over all operations in
+    # the graph, from the value of each output.
     _walk(graph, values, slopes, wanted, plan, of_variables)
     arrays = [
         (i, _as_op(graph, slopes[i]))
@@ -227,8 +227,8 @@ def _walk(
     plan: Plan,
     of_variables: dict[int, Tensor],
 ) -> None:
-    """Go back over the operations of the graph. `slopes` has numbers of the plan's
-    values at first, and those of its inputs at the end."""
+    """Walk back over the operations of the graph. `slopes` has indices of plan values
+    at first, and those of its inputs at the end."""
     found: dict[int, Tensor] = {}
     for number, dy in slopes.items():
         place = values[number].index
@@ -239,8 +239,8 @@ def _walk(
 
 
 def _wanted(segment: Segment, ops: Sequence[Op], by_weights: bool) -> set[int]:
-    """Numbers of inputs and ids of variables whose gradients are wanted. Ids are large,
-    numbers small."""
+    """Indices of inputs and ids of variables whose gradients are wanted. Ids are large,
+    indices small."""
     wanted = {i for i, key in enumerate(segment.keys) if key is not None}
     if by_weights:
         wanted.update(
@@ -258,14 +258,14 @@ def _moved(op: Op, plan: Plan, specs: Mapping[int, Any]) -> Op:
 
 
 def _as_op(graph: Graph, tensor: Tensor) -> int:
-    """The number of a value that an operation computes."""
+    """The index of a value, computed by an operation."""
     if tensor.index < graph.given:
         tensor = graph.op("reshape", [tensor], tensor.sample)
     return tensor.index
 
 
 def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
-    """Through elements that were chosen by arrays of indices, or back."""
+    """The backward pass through elements selected by index arrays, or its reverse."""
     ((_, out, _),) = piece.outputs
     dy = slopes[out]
     arrays, _ = piece.backward({out: plain(dy)})
@@ -280,7 +280,7 @@ def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
 
 
 def _refused(segment: Segment, slopes: Mapping[Any, Any], kind: str) -> Slopes:
-    """First derivatives that refuse to be differentiated."""
+    """First derivatives that refuse to be differentiated again."""
     plain_slopes = {key: plain(dy) for key, dy in slopes.items()}
     arrays, variables = segment.backward(plain_slopes)
     piece = _NoSecond(segment, slopes, kind)
@@ -298,7 +298,7 @@ def _refused(segment: Segment, slopes: Mapping[Any, Any], kind: str) -> Slopes:
 
 
 class _NoSecond:
-    """A piece of a tape without a derivative."""
+    """A segment of a tape without a derivative."""
 
     def __init__(self, segment: Segment, slopes: Mapping[Any, Any], kind: str) -> None:
         self.plan, self.params, self.kind = segment.plan, segment.params, kind
@@ -310,6 +310,6 @@ class _NoSecond:
         raise NotImplementedError(
             "[GradientTape.gradient] there is no second derivative of the operation "
             f"{self.kind!r} here. Received: a gradient of a gradient through it. Try "
-            "Dense, strided Conv2D and LeakyReLU in the part that is differentiated "
+            "Dense, strided Conv2D and LeakyReLU in the part to differentiate "
             "twice."
         )

@@ -1,5 +1,5 @@
-"""Pieces of a computation: operations of the reference engine that have been run, and
-the chain rule back through them."""
+"""Segments of a computation: operations run by the reference engine, and the backward
+pass through them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from kurve.plan import Head, Op, Plan, Spec, VariableSpec, aligned
 
 
 class Segment:
-    """Operations that have been run on a batch.
+    """Operations that were run on a batch.
 
     plan:     the operations; its vectors are those of `state`
     params, buffers: the variables of the vectors, as in `Graph`
-    arrays:   what it was run on
-    whole:    whether an array as a whole was one sample: for functions, whose axes are
-              all alike
-    keys:     of the arrays, on tapes
-    outputs:  numbers of the values that it gave, their keys, and whether it is a number
-              of the whole batch, which all samples repeat
-    singles:  the inputs that are such numbers, given for the first sample
+    arrays:   the input arrays
+    whole:    whether each array was treated as one sample, for functions, which treat
+              all axes alike
+    keys:     indices of the arrays on tapes
+    outputs:  indices of its output values, their keys, and whether each is a scalar of
+              the whole batch, which all samples repeat
+    singles:  the inputs that are such scalars, stored for the first sample
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class Segment:
         self.shapes: dict[int, tuple[int, ...]] = {}
 
     def value(self, number: int, single: bool = False) -> np.ndarray:
-        """A value by its number, as users see it."""
+        """A value by index, as users see it."""
         value: np.ndarray = self.values[number]
         return value[0] if self.whole or single else value
 
     def finish(self, keys: Sequence[int | None]) -> None:
-        """Keep what the chain rule needs, and forget the other values."""
+        """Keep what the backward pass needs, and drop other values."""
         self.keys = list(keys)
         for number, _, _ in self.outputs:
             self.shapes[number] = self.values[number].shape
         del self.values
 
     def seed(self, number: int, single: bool, dy: Any) -> np.ndarray:
-        """The gradient of an output in the shape of the value."""
+        """The gradient of an output in the shape of its value."""
         shape, dtype = self.shapes[number], self.state.params.dtype
         if not single:
             return np.asarray(dy, dtype).reshape(shape)
@@ -73,7 +73,7 @@ class Segment:
         return seed
 
     def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
-        """The gradients of its outputs, by their numbers in the plan."""
+        """The gradients of its outputs, by index in the plan."""
         found: dict[int, np.ndarray] = {}
         for number, key, single in self.outputs:
             if key in slopes:
@@ -84,8 +84,8 @@ class Segment:
     def backward(
         self, slopes: Mapping[int, Any]
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
-        """From the gradients of its outputs, by their keys, to those of its arrays, and
-        of its variables."""
+        """From the gradients of its outputs, by key, to those of its arrays and
+        variables."""
         seeds = self.seeds(slopes)
         gradient, left = backward(self.plan, self.state, seeds, self.caches)
         arrays = [
@@ -130,7 +130,7 @@ class CompiledSegment(Segment):
         x: Any = tuple(arrays) if len(arrays) > 1 else arrays[0]
         found: Any = compiled.predict(state, x)
         found = found if len(compiled.plan.heads) > 1 else (found,)
-        # The compiled plan may leave operations out, so that its numbers are others.
+        # The compiled plan may omit operations, so its indices can differ.
         self.numbers = [head.value for head in plan.heads]
         self.numbers += [] if plan.penalty is None else [plan.penalty]
         self.values: Any = dict(zip(self.numbers, found, strict=True))
@@ -168,9 +168,9 @@ class CompiledSegment(Segment):
 
 
 def with_slopes(plan: Plan) -> Plan:
-    """The plan whose loss is the sum of output x target, for each output and for what
-    layers add to the loss: with the gradients of these as targets, its gradient is the
-    chain rule's.
+    """The plan whose loss is the sum of output x target, over outputs and losses added
+    by layers: with the gradients of these as targets, its gradient is the backward
+    pass.
 
     Raises:
         ValueError: an output depends on other samples.
@@ -215,7 +215,7 @@ def with_slopes(plan: Plan) -> Plan:
         tuple(made),
         targets=tuple(shape for _, shape in heads),
     )
-    changed.predicting()  # refuses what depends on other samples
+    changed.predicting()  # refuses outputs that depend on other samples
     return changed
 
 
@@ -228,7 +228,7 @@ PRODUCT = _product()
 
 
 def plan_of(graph: Graph) -> Plan:
-    """The operations of a graph as they stand, without outputs."""
+    """The operations of a graph as they are, without outputs."""
     return Plan(
         graph.input_shapes,
         tuple(graph.ops),
@@ -268,8 +268,8 @@ def gathered(
 def statistics_of(
     segment: Segment, training: bool = True
 ) -> list[tuple[Any, np.ndarray]]:
-    """The variables that a call writes, and their new values: states that stay, and in
-    training moving averages."""
+    """The variables that a call updates, with their new values: persistent states and,
+    in training, moving averages."""
     found: dict[int, np.ndarray] = {}
     for op, cache in zip(segment.plan.ops, segment.caches, strict=True):
         if op.kind == "keep_states" or (training and op.kind in STATISTICS):

@@ -1,9 +1,9 @@
-"""How fast each operation's output changes where its inputs do: the chain rule,
-forwards.
+"""Forward-mode derivatives: the tangent of each operation's output from the tangents of
+its inputs.
 
-A rule takes the operation, its inputs, its output and the tangents of the inputs (None:
-the input stays as it is), all tensors of a plan under construction, and gives the
-tangent of the output.
+A rule takes the operation, its inputs, its output and the tangents of the inputs (None
+for constant inputs), all tensors of a plan under construction, and returns the tangent
+of the output.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from kurve.ops.tape import tangent
 from kurve.plan import Op
 
 Tangents = Sequence[Any]
-"""Of the inputs: a tensor, or None."""
+"""Tangents of the inputs: a tensor, or None."""
 
 
 def _same(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
-    """Of an operation that is linear and has no variables."""
+    """For linear operations without variables."""
     return y.graph.op(
         op.kind, list(dxs), op.out_shape, attrs=op.attrs, batched=y.batched
     )
@@ -60,7 +60,7 @@ def _map(op: Op, xs: Sequence[Tensor], y: Tensor, dxs: Tangents) -> Any:
 
 
 def _is_zero(tape: Any) -> bool:
-    """Whether the output is the number 0 whatever the inputs are."""
+    """Whether the output is always 0."""
     at = tape.outputs[0] - tape.inputs
     return at >= 0 and tape.code[at].name == "constant" and tape.code[at].value == 0.0
 
@@ -139,4 +139,4 @@ TANGENTS: Mapping[str, Callable[..., Any]] = {
         ("reshape", "permute", "slice", "place", "cumsum", "pad", "upsample"), _same
     ),
 }
-"""By kind. A KeyError says that there is none."""
+"""Rules by kind; KeyError if there is none."""

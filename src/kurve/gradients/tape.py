@@ -1,4 +1,4 @@
-"""`GradientTape`: what is computed in its context is remembered, for the chain rule."""
+"""`GradientTape`, which records computations in its context for differentiation."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from kurve.gradients.values import TracedValues, is_float, plain, trace, traced
 
 @entries
 class GradientTape:
-    """A context that remembers what is computed from trained weights and from watched
-    values, so that `gradient` can follow the chain rule back.
+    """A context manager that records computations on trainable weights and watched
+    values, so that `gradient` can differentiate them.
 
-    What counts are functions and operators of `kurve.ops` and NumPy, layers, models and
-    losses. `x.numpy()` gives an array that no tape follows. A tape inside another one
-    gives gradients that the outer one differentiates again.
+    It records functions and operators of `kurve.ops` and NumPy, layers, models and
+    losses. `x.numpy()` returns an array that is not recorded. A tape inside another
+    tape gives gradients that the outer one can differentiate again.
 
     Args:
-        persistent: whether `gradient` may be called several times.
-        watch_accessed_variables: whether weights that are trained are watched without
-            being named.
+        persistent: whether `gradient` can be called more than once.
+        watch_accessed_variables: whether to watch trainable weights automatically.
 
     Raises:
-        TypeError: a flag that is none.
+        TypeError: a flag that is not a bool.
 
     Example:
         >>> x = kurve.ops.convert_to_tensor([1.0, 2.0])
@@ -56,11 +55,11 @@ class GradientTape:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was recorded."""
+        """Discard the recording."""
         self._segments: list[Any] = []
         self._tracked: set[int] = set()
         self._watched: dict[int, Any] = {}
-        # Of a step that is traced: the operations that this tape saw.
+        # In a traced step: the operations that this tape watched.
         self._spans: tuple[tuple[int, int], ...] = ()
         self._opened = 0
 
@@ -76,26 +75,26 @@ class GradientTape:
         active.tapes = tuple(tape for tape in active.tapes if tape is not self)
 
     def stop_recording(self) -> AbstractContextManager[None]:
-        """A context in which this tape remembers nothing."""
+        """A context in which this tape does not record."""
         if active.step is not None:
             raise NotImplementedError("[GradientTape.stop_recording] in a traced step")
         return recording([tape for tape in active.tapes if tape is not self])
 
     def watch(self, tensor: Any) -> None:
-        """Follow values, or weights that are not trained.
+        """Watch values, or weights that are not trainable.
 
         Args:
-            tensor: what functions, layers or `ops.convert_to_tensor` give, or a
+            tensor: a result of functions, layers or `ops.convert_to_tensor`, or a
                 variable; or a list of them.
 
         Raises:
-            TypeError: a plain NumPy array, whose operators are not seen.
+            TypeError: a plain NumPy array, whose operators cannot be recorded.
         """
         for leaf in leaves(tensor):
             if is_variable(leaf):
                 self._watched[id(leaf)] = leaf
             elif isinstance(leaf, Tensor):
-                pass  # of a step: its graph has all of them
+                pass  # in a traced step, the graph has all of them
             elif isinstance(leaf, Values):
                 if not is_float(leaf.dtype):
                     raise TypeError(
@@ -122,7 +121,7 @@ class GradientTape:
     # ---------------------------------------------------------------- recording
 
     def follows(self, leaf: Any) -> bool:
-        """Whether what is computed from this depends on what the tape watches."""
+        """Whether results computed from this depend on watched values."""
         if isinstance(leaf, TracedValues):
             return leaf.key in self._tracked
         return is_variable(leaf) and (
@@ -141,14 +140,14 @@ class GradientTape:
         return recorded_call(call, args, kwargs)
 
     def add(self, segment: Any) -> None:
-        """Remember a piece if it depends on what is watched."""
+        """Record a segment if it depends on watched values."""
         if any(key in self._tracked for key in segment.keys) or any(
             self.follows(variable) for variable in segment.params
         ):
             self._segments.append(segment)
             self._tracked.update(key for _, key, _ in segment.outputs)
 
-    # ---------------------------------------------------------------- the chain rule
+    # ---------------------------------------------------------------- gradients
 
     def gradient(
         self,
@@ -160,21 +159,22 @@ class GradientTape:
         """The gradient of the sum of all elements of the target.
 
         Args:
-            target: a value that was computed in the tape's context, or several.
-            sources: variables, watched values or values computed on the way: one, or a
+            target: a value computed in the tape's context, or several.
+            sources: variables, watched values or intermediate values: one, or a
                 list, tuple or dictionary of them.
-            output_gradients: what each element of the target counts in the sum; 1 by
+            output_gradients: weight of each element of the target in the sum; 1 by
                 default.
-            unconnected_gradients: "none" or "zero": what a source gets on which the
-                target does not depend.
+            unconnected_gradients: "none" or "zero": the result for a source on which
+                the target does not depend.
 
         Returns:
-            An array for each source, in their structure; None for a source on which the
-            target does not depend.
+            An array for each source, in the same structure; None for a source on which
+            the target does not depend.
 
         Raises:
             RuntimeError: a second call, unless the tape is persistent.
-            NotImplementedError: a second derivative of an operation that has none here.
+            NotImplementedError: a second derivative that is not supported for an
+                operation.
         """
         given = unconnected_gradients
         unconnected = str(getattr(given, "value", given))
@@ -185,8 +185,8 @@ class GradientTape:
             )
         if self._used:
             raise RuntimeError(
-                "[GradientTape.gradient] a tape gives gradients once. Received: a "
-                "second call. Try GradientTape(persistent=True)."
+                "[GradientTape.gradient] a tape can compute gradients only once. "
+                "Received: a second call. Try GradientTape(persistent=True)."
             )
         for source in leaves(sources):
             if not is_variable(source) and not isinstance(source, (Tensor, Values)):
@@ -222,7 +222,7 @@ class GradientTape:
     def _in_step(
         self, target: Any, sources: Any, output_gradients: Any, unconnected: str
     ) -> Any:
-        """The gradients in a step that is traced."""
+        """The gradients in a traced step."""
         graph, spans = active.step, self._spans
         if output_gradients is not None or not self._watches_all:
             raise NotImplementedError("[GradientTape] in a traced step")
@@ -247,12 +247,12 @@ class GradientTape:
             given = list(leaves(output_gradients))
         if len(given) != len(targets):
             raise ValueError(
-                "[GradientTape.gradient] there must be one of output_gradients for "
+                "[GradientTape.gradient] output_gradients must have one entry for "
                 f"each target. Received: {len(given)} for {len(targets)}. Try a list."
             )
         for value, dy in zip(targets, given, strict=True):
             if not is_variable(value) and not isinstance(value, TracedValues):
-                continue  # it depends on nothing that is watched
+                continue  # it does not depend on watched values
             if dy is None:
                 dy = np.ones(value.shape, value.dtype)
             elif not isinstance(dy, TracedValues):
@@ -261,7 +261,7 @@ class GradientTape:
         return slopes
 
     def _through(self, segment: Any, slopes: dict[Any, Any], by_weights: bool) -> None:
-        """Go back through a piece; if tapes record, so that they can follow.
+        """Run the backward pass through a segment, recorded on active tapes.
 
         Args:
             by_weights: whether gradients of variables are wanted.
@@ -281,12 +281,12 @@ class GradientTape:
         """The gradient of each element of the target.
 
         Args:
-            target: a value that was computed in the tape's context.
+            target: a value computed in the tape's context.
             sources: as in `gradient`.
 
         Returns:
-            An array (*target.shape, *source.shape) for each source; None for a source
-            on which the target does not depend.
+            An array (*target.shape, *source.shape) per source; None for a source on
+            which the target does not depend.
         """
         persistent, self._persistent = self._persistent, True
         try:
@@ -311,7 +311,7 @@ class GradientTape:
 
 
 def _key(source: Any) -> Any:
-    """What stands for a source among the gradients."""
+    """The key of a source among the gradients."""
     if is_variable(source):
         return "variable", id(source)
     return getattr(source, "key", None)
@@ -324,8 +324,8 @@ def _accumulate(slopes: dict[Any, Any], key: Any, slope: Any) -> None:
 def recorded_call(
     call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
-    """The result of a function, on the tapes that record: it is traced, each array a
-    sample as a whole, so that all axes are alike."""
+    """The result of a function, recorded on active tapes: it is traced with each array
+    as one whole sample, so that all axes are treated alike."""
     if active.step is not None:
         return call(*args, **kwargs)
     if getattr(call, "__name__", "") == "get_item":
@@ -377,7 +377,7 @@ def recorded_call(
 
 
 def on_tapes(segment: Segment, out: Any, keys: list[int | None]) -> Any:
-    """The structure with values in the place of tensors, which tapes follow."""
+    """Replace the tensors of a structure with values watched by tapes."""
 
     def value(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
@@ -392,7 +392,7 @@ def on_tapes(segment: Segment, out: Any, keys: list[int | None]) -> Any:
 
 
 def followed(segment: Segment, number: int) -> TracedValues:
-    """A value of a piece, as a new one on tapes."""
+    """A value of a segment, as a new value on tapes."""
     found = traced(np.asarray(segment.value(number)))
     assert found.key is not None
     segment.outputs.append((number, found.key, False))
@@ -400,10 +400,10 @@ def followed(segment: Segment, number: int) -> TracedValues:
 
 
 def remember(segment: Segment, keys: list[int | None]) -> None:
-    """Put a piece on the tapes that record.
+    """Add a segment to the active tapes.
 
     Args:
-        keys: of its arrays.
+        keys: keys of its arrays.
     """
     segment.finish(keys)
     for tape in active.tapes:
@@ -411,7 +411,7 @@ def remember(segment: Segment, keys: list[int | None]) -> None:
 
 
 def _picked(x: Any, key: Any) -> Any:
-    """x[key] for arrays of numbers or of truth values; `UNRECORDED` for other keys."""
+    """x[key] for integer or boolean arrays; `UNRECORDED` for other keys."""
     parts = key if isinstance(key, tuple) else (key,)
     if is_variable(x) or not any(
         isinstance(part, (list, np.ndarray)) and np.ndim(part) for part in parts
@@ -456,7 +456,7 @@ _BY_ROWS = {"take": _taken, "segment_sum": _summed}
 
 
 class _Picked:
-    """Elements that were chosen by arrays of indices: a piece of a tape."""
+    """Elements selected by index arrays, as a segment of a tape."""
 
     params: tuple[Any, ...] = ()
 
@@ -465,7 +465,7 @@ class _Picked:
         self.keys, self.outputs = [key], [(0, out, False)]
 
     def backward(self, slopes: Mapping[Any, Any]) -> Any:
-        """What was chosen twice gets both gradients."""
+        """Elements selected twice receive both gradients."""
         ((_, out, _),) = self.outputs
         dy = np.asarray(slopes[out])
         dx = np.zeros(self.shape, dy.dtype)
@@ -473,12 +473,12 @@ class _Picked:
         return [(self.keys[0], dx)], []
 
     def turned(self, key: Any, out: Any) -> _Placed:
-        """The piece that computed dx from dy."""
+        """The segment that computed dx from dy."""
         return _Placed(self.shape, self.index, key, out)
 
 
 class _Placed:
-    """Elements that were added up at places: the backward pass through `_Picked`."""
+    """Elements added at positions: the backward pass through `_Picked`."""
 
     params: tuple[Any, ...] = ()
 
@@ -487,10 +487,10 @@ class _Placed:
         self.keys, self.outputs = [key], [(0, out, False)]
 
     def backward(self, slopes: Mapping[Any, Any]) -> Any:
-        """Each gets the gradient of its place."""
+        """Each receives the gradient at its position."""
         ((_, out, _),) = self.outputs
         return [(self.keys[0], np.asarray(slopes[out])[self.index])], []
 
     def turned(self, key: Any, out: Any) -> _Picked:
-        """The piece that computed dx from dy."""
+        """The segment that computed dx from dy."""
         return _Picked(np.zeros(self.shape), self.index, key, out)

@@ -1,4 +1,4 @@
-"""Values that a tape follows: arrays whose operators and functions are recorded."""
+"""Values watched by tapes: arrays whose operators and functions are recorded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _keys = itertools.count()
 
 
 class TracedValues(Operators, Values):
-    """An array that came from what a tape watches.
+    """An array computed from values that a tape watches.
 
-    NumPy's functions on it are those of `kurve.ops` while a tape records; what
-    `kurve.ops` does not have, and `numpy()`, give plain arrays, which no gradient goes
-    through.
+    NumPy functions on it dispatch to `kurve.ops` while a tape records; functions that
+    `kurve.ops` lacks, and `numpy()`, return plain arrays, which gradients do not pass.
 
-    An array that NumPy has made of it has no key: it is a constant.
+    Arrays that NumPy derives from it have no key and are constants.
     """
 
     def __array_ufunc__(
@@ -50,7 +49,7 @@ class TracedValues(Operators, Values):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
-            "[tensor] values on a tape stay as they are, because gradients need them. "
+            "[tensor] values on a tape are immutable, because gradients need them. "
             f"Received: an assignment to {key!r}. Try ops.where, or x.numpy().copy()."
         )
 
@@ -90,7 +89,7 @@ class TracedValues(Operators, Values):
 
 
 def _method(name: str) -> Callable[..., Any]:
-    """The method that is a reduction of `kurve.ops`."""
+    """A method that calls a reduction of `kurve.ops`."""
 
     def reduce(
         self: TracedValues, axis: Any = None, keepdims: bool = False, **given: Any
@@ -105,19 +104,19 @@ for _name in ("sum", "mean", "max", "min", "prod", "std", "var", "argmax", "argm
 
 
 def plain(x: Any) -> Any:
-    """An array without a tape."""
+    """Strip an array of its tape."""
     return x.view(np.ndarray) if isinstance(x, TracedValues) else x
 
 
 def traced(array: np.ndarray) -> TracedValues:
-    """A new value on tapes."""
+    """Create a new value on tapes."""
     value = array.view(TracedValues)
     value.key = next(_keys)
     return value
 
 
 def trace(value: Values) -> int:
-    """Let tapes follow a value from now on; its number."""
+    """Let tapes watch a value from now on; return its index."""
     if not isinstance(value, TracedValues):
         value.__class__ = TracedValues
     if value.key is None:

@@ -1,7 +1,7 @@
 """Initial values of variables. Names, defaults and formulas are Keras's.
 
 An initializer without a seed draws from the random stream of its model and variable;
-one with a seed gives the same values wherever it is used.
+one with a seed gives the same values everywhere.
 """
 
 from __future__ import annotations
@@ -67,13 +67,12 @@ _TABLE: dict[str, type[Initializer]] = (
 
 @entry
 def get(identifier: Any) -> Initializer | None:
-    """An initializer: of a name, with Keras's defaults, of a class or a configuration;
-    of an array, whose values it gives; of a function (shape, dtype=None) -> values.
-    None for None.
+    """An initializer for a name (with Keras's defaults), a class, a configuration, an
+    array with the values, or a function (shape, dtype=None) -> values. None for None.
 
     Raises:
         ValueError: an unknown name, an array that is not finite.
-        TypeError: none of these.
+        TypeError: any other type.
     """
     if identifier is None or isinstance(identifier, Initializer):
         return identifier
@@ -97,17 +96,18 @@ def get(identifier: Any) -> Initializer | None:
 
 
 def of_weight(identifier: Any) -> Initializer:
-    """As `get`, for a layer: None is "glorot_uniform", as in Keras's `add_weight`."""
+    """Like `get`, for a layer: None means "glorot_uniform", as in Keras's
+    `add_weight`."""
     return get(identifier) or GlorotUniform()
 
 
 def serialize(initializer: Initializer | None) -> Any:
-    """Class and configuration of an initializer; None of None."""
+    """Class and configuration of an initializer; None for None."""
     return registry.entry(initializer, CLASSES)
 
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
-    """The initializer of a `serialize`."""
+    """The initializer from a result of `serialize`."""
     if "module" in config:  # as Keras writes it
         from kurve.core.registration import deserialize_keras_object
 

@@ -1,4 +1,4 @@
-"""What all initializers share."""
+"""The base class of initializers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from kurve.plan import Shape
 
 @entries
 class Initializer(Entrance):
-    """Base class of the initializers: `values` gives the numbers, `get_config` the
+    """Base class of initializers: `values` returns the numbers, `get_config` the
     arguments."""
 
     seed: int | None = None
 
     function: Callable[..., Any] | None = None
-    """That it was made of, see `of_function`."""
+    """The function it wraps, see `of_function`."""
 
     def __init__(self) -> None:
-        """Takes no arguments; those of a subclass are its own."""
+        """Takes no arguments; subclasses define theirs."""
 
     def __call__(
         self,
@@ -42,10 +42,10 @@ class Initializer(Entrance):
         *,
         dtype: str | None = None,
     ) -> np.ndarray:
-        """Values of a variable, float32.
+        """The initial values of a variable, float32.
 
         Args:
-            shape: of the variable.
+            shape: shape of the variable.
             seed, stream: key of the random numbers, for an initializer without a seed;
                 None for a new seed.
             dtype: None or "float32".
@@ -81,11 +81,11 @@ class Initializer(Entrance):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The initializer of a `get_config`."""
+        """The initializer from a result of `get_config`."""
         return cls(**config)
 
     def clone(self) -> Self:
-        """An equal one."""
+        """A copy with the same arguments."""
         return self.from_config(self.get_config())
 
     @staticmethod
@@ -120,8 +120,8 @@ _of_functions: dict[Callable[..., Any], type[Initializer]] = {}
 def draw(
     initializer: Initializer, shape: Shape, seed: int | None = None, stream: int = 0
 ) -> np.ndarray:
-    """Values of a variable. A custom `__call__` has Keras's arguments, (shape,
-    dtype=None), and gets only the shape.
+    """The initial values of a variable. A custom `__call__` has Keras's arguments,
+    (shape, dtype=None), and gets only the shape.
 
     Raises:
         ValueError: values of another shape, or not finite in float32.

@@ -1,4 +1,4 @@
-"""Initial values that are not random."""
+"""Constant initial values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Constant(Initializer):
         value: a number, or an array that can be broadcast to the shape.
 
     Raises:
-        ValueError: not finite, or an array that does not fit the shape.
+        ValueError: not finite, or an array that does not match the shape.
 
     Example:
         >>> kurve.initializers.Constant(0.5)((2,))

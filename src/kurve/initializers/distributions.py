@@ -1,4 +1,4 @@
-"""Initial values of one distribution, whatever the shape."""
+"""Initial values from a fixed distribution, independent of the shape."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal, with values beyond two standard deviations drawn again.
+    """Normal, with values beyond two standard deviations redrawn.
 
     Args:
         mean, stddev: finite numbers.

@@ -1,4 +1,4 @@
-"""Initial values whose size follows from the number of inputs and outputs."""
+"""Initial values whose scale follows from the number of inputs and outputs."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Spellings of Keras 1 and 2 that Keras 3 refuses: names of arguments, classes,
+"""Spellings of Keras 1 and 2 that Keras 3 rejects: names of arguments, classes,
 methods, modules, files and log values. Each works, with one FutureWarning that names
-today's.
+the current spelling.
 
-All of them are in the tables here. Other modules come here only where a name is unknown
-to them, so the tables cost nothing to programs that use today's names.
+The tables here contain all of them. Other modules only come here for unknown names, so
+the tables cost nothing in programs with current names.
 
 `arguments`    of constructors, functions and methods
 `names`        of modules, and of what is in them
-`calls`        methods and functions that are no longer there, by today's
+`calls`        removed methods and functions, implemented with today's
 `files`        of files
 `logs`         of values in `history` and in the logs of callbacks
 """

@@ -1,7 +1,7 @@
 """Old arguments, by the class, function or method that had them.
 
-`renewed` is called where an argument was refused. A row holds for the class of its name
-and all that derive from it, as far as these have the argument of today.
+`renewed` is called when an argument was rejected. A row applies to the class of its
+name and all subclasses, as far as these have today's argument.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ Given = dict[str, Any]
 """Arguments by name."""
 
 Call = tuple[tuple[Any, ...], Given]
-"""The arguments of a call."""
+"""The positional and keyword arguments of a call."""
 
 
 class Old:
-    """What an old argument is today.
+    """The current equivalent of an old argument.
 
     Args:
-        today: the name of the argument that takes its place; "" if none does.
-        values: today's for old values; others stay.
-        put: called with today's arguments and the old value instead of a renaming.
-        text: for the table in the docs, where `today` does not say it all.
-        unset: old values that had no effect, and need no argument.
+        today: the name of the argument that replaces it; "" if none.
+        values: mapping of old to current values; others stay.
+        put: called with today's arguments and the old value, instead of renaming.
+        text: for the table in the docs, if `today` is not enough.
+        unset: old values without effect, which need no argument.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Old:
         self.text = text or (f"`{today}`" if today else "not needed")
 
     def __call__(self, given: Given, value: Any) -> None:
-        """Add to today's arguments what the old one says."""
+        """Translate the old argument into today's."""
         if self.put is not None:
             self.put(given, value)
         elif self.today:
@@ -52,7 +52,7 @@ class Old:
 
 
 def _part(name: str, position: int) -> Old:
-    """A single number of a tuple."""
+    """A single element of a tuple."""
 
     def put(given: Given, value: Any) -> None:
         parts = list(given.get(name, ()))
@@ -73,12 +73,12 @@ def _decay(given: Given, value: Any) -> None:
 
 
 def _every_epochs(given: Given, value: Any) -> None:
-    """So many epochs from one save to the next."""
+    """The number of epochs between saves."""
     given["save_freq"] = "epoch" if value == 1 else f"{value} epochs"
 
 
 def _only(*values: Any, because: str) -> Callable[[Given, Any], None]:
-    """An argument without effect, but for values that are no longer supported."""
+    """An argument without effect, except for values no longer supported."""
 
     def put(given: Given, value: Any) -> None:
         if not any(type(value) is type(one) and value == one for one in values):
@@ -238,7 +238,7 @@ VALUES: dict[str, dict[str, Old]] = {
     "Loss": {"reduction": Old("reduction", {"auto": "sum_over_batch_size"})},
     "Optimizer": {"epsilon": Old("epsilon", {None: 1e-7})},
 }
-"""Arguments of constructors that today refuse some old values."""
+"""Constructor arguments that now reject some old values."""
 
 KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -247,10 +247,10 @@ def renewed(
     call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Call | None:
     """The arguments in today's spelling, with a warning; None if none of them is old,
-    or if only an outer call of the constructor can say what it is.
+    or if only an outer call of the constructor can tell.
 
     Args:
-        call, args, kwargs: the call that refused them.
+        call, args, kwargs: the call that rejected them.
 
     Raises:
         TypeError: an argument in both spellings.
@@ -307,7 +307,7 @@ def renewed(
 
 
 def _named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-    """`add_weight("kernel", shape)` with the name by name."""
+    """`add_weight("kernel", shape)` with the name as a keyword."""
     old = ("name", "shape", "dtype", "initializer", "regularizer", "trainable")
     given = {**dict(zip(old, args[1:], strict=False)), **kwargs}
     where = f"{type(args[0]).__name__}.add_weight"
@@ -332,7 +332,7 @@ def _refuses(row: Old, value: Any) -> bool:
 def _finished(
     args: tuple[Any, ...], given: Given, renamed: Given, kwargs: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    """Write into `renamed` what several arguments say together; the other ones."""
+    """Combine arguments that belong together in `renamed`; return the others."""
     if "input_length" in kwargs and "input_length" not in given:
         features = given.pop("input_dim", None)
         length = kwargs["input_length"]
@@ -356,7 +356,7 @@ def _finished(
 
 
 def _show_accuracy(model: Any) -> None:
-    """Compile once more, with accuracy, a model that has not been trained yet."""
+    """Recompile an untrained model with accuracy."""
     compilation = network_of(model).compilation
     if compilation is not None and not compilation.metrics and not model.iterations:
         model.compile(compilation.optimizer, compilation.loss, metrics=["accuracy"])
@@ -367,8 +367,8 @@ def _show_accuracy(model: Any) -> None:
 
 def _square(args: tuple[Any, ...], old: Mapping[str, Old], given: Given) -> Any:
     """Keras 1's `Convolution2D(32, 3, 3)` is `Conv2D(32, (3, 3))`, not a kernel of 3
-    with strides of 3; so it is in a call that is spelled as in Keras 1, and in those
-    that follow in the program."""
+    with strides of 3; this applies to calls spelled as in Keras 1, and to all later
+    calls in the program."""
     axes = _axes(args)
     if not axes or not old.keys() & KERAS_1:
         return args
@@ -393,11 +393,11 @@ KERAS_1 = {
     "nb_row",
     "nb_col",
 }
-"""Arguments that no program for Keras 2 has."""
+"""Arguments that never occur in Keras 2 programs."""
 
 
 def _axes(args: tuple[Any, ...]) -> int:
-    """The number of axes of the kernel of a convolution's constructor; else 0."""
+    """The number of kernel axes if this is a convolution's constructor; else 0."""
     names = [cls.__name__ for cls in type(args[0]).__mro__] if args else []
     for axes in (2, 3):
         kinds = ("Conv{}D", "Conv{}DTranspose", "SeparableConv{}D")
@@ -407,8 +407,8 @@ def _axes(args: tuple[Any, ...]) -> int:
 
 
 def read_as_keras_1(cls: Any, axes: int) -> None:
-    """From now on, sizes of a kernel that stand one by one in a call of the class are
-    read as in Keras 1. A program that has come here is one that Keras 3 would not run.
+    """From now on, kernel sizes given one by one in calls of the class are read as in
+    Keras 1. Keras 3 would not run such a program anyway.
     """
     from kurve import layers
 

@@ -1,7 +1,7 @@
 """The functions of Keras 2's `keras.backend`: `K.mean`, `K.square`, `K.dot`.
 
-They are today's functions of tensors under other names or with other defaults. Each
-takes arrays, and tensors of formulas and models.
+They are current tensor functions under other names or with other defaults. Each takes
+arrays, and tensors of formulas and models.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ SAME = (
 
 
 def names() -> list[str]:
-    """All names that are here."""
+    """All names in this module."""
     own = [n for n, v in globals().items() if getattr(v, "_k", False)]
     return sorted({*own, *SAME})
 
@@ -84,7 +84,7 @@ def find(name: str) -> Any:
     """The function of that name.
 
     Raises:
-        LookupError: there is none.
+        LookupError: unknown name.
     """
     if name in SAME:
         return getattr(ops, name)
@@ -95,7 +95,7 @@ def find(name: str) -> Any:
 
 
 def _k(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator of what is public here."""
+    """Decorator that marks public functions of this module."""
     call._k = True  # type: ignore[attr-defined]
     return call
 
@@ -105,7 +105,7 @@ def _k(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @_k
 def sqrt(x: Any) -> Any:
-    """The root of x, 0 where x is below 0: today kurve.ops.sqrt"""
+    """The square root of x, 0 for negative x: today kurve.ops.sqrt"""
     return ops.sqrt(ops.maximum(x, 0.0))
 
 
@@ -117,7 +117,7 @@ def pow(x: Any, a: Any) -> Any:
 
 @_k
 def clip(x: Any, min_value: Any = None, max_value: Any = None) -> Any:
-    """x between two numbers: today kurve.ops.clip"""
+    """x clipped to a range: today kurve.ops.clip"""
     low = -np.inf if min_value is None else min_value
     return ops.clip(x, low, np.inf if max_value is None else max_value)
 
@@ -148,13 +148,13 @@ def softsign(x: Any) -> Any:
 
 @_k
 def hard_sigmoid(x: Any) -> Any:
-    """0.2 x + 0.5 within 0 and 1: today kurve.ops.clip(0.2 * x + 0.5, 0, 1)"""
+    """0.2 x + 0.5 clipped to [0, 1]: today kurve.ops.clip(0.2 * x + 0.5, 0, 1)"""
     return ops.clip(ops.add(ops.multiply(x, 0.2), 0.5), 0.0, 1.0)
 
 
 @_k
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
-    """One or the other: today kurve.ops.where"""
+    """Select elementwise: today kurve.ops.where"""
     parts = [
         part() if callable(part) and not is_variable(part) else part
         for part in (then_expression, else_expression)
@@ -173,44 +173,44 @@ def identity(x: Any, name: str | None = None) -> Any:
 
 @_k
 def argmax(x: Any, axis: int = -1) -> Any:
-    """Where the largest is: today kurve.ops.argmax(x, axis=-1)"""
+    """Index of the maximum: today kurve.ops.argmax(x, axis=-1)"""
     return ops.argmax(x, axis)
 
 
 @_k
 def argmin(x: Any, axis: int = -1) -> Any:
-    """Where the smallest is: today kurve.ops.argmin(x, axis=-1)"""
+    """Index of the minimum: today kurve.ops.argmin(x, axis=-1)"""
     return ops.argmin(x, axis)
 
 
 @_k
 def l2_normalize(x: Any, axis: Any = None) -> Any:
-    """x over its norm: today kurve.ops.normalize"""
+    """x divided by its norm: today kurve.ops.normalize"""
     total = ops.sum(ops.square(x), axis, True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(total, 1e-12)))
 
 
 @_k
 def concatenate(tensors: Sequence[Any], axis: int = -1) -> Any:
-    """One after the other: today kurve.ops.concatenate(tensors, axis=-1)"""
+    """Concatenate tensors: today kurve.ops.concatenate(tensors, axis=-1)"""
     return ops.concatenate(tensors, axis)
 
 
 @_k
 def expand_dims(x: Any, axis: int = -1) -> Any:
-    """With an axis of length 1: today kurve.ops.expand_dims(x, axis=-1)"""
+    """Insert an axis of length 1: today kurve.ops.expand_dims(x, axis=-1)"""
     return ops.expand_dims(x, axis)
 
 
 @_k
 def permute_dimensions(x: Any, pattern: Sequence[int]) -> Any:
-    """With axes in another order: today kurve.ops.transpose"""
+    """Permute the axes: today kurve.ops.transpose"""
     return ops.transpose(x, tuple(pattern))
 
 
 @_k
 def flatten(x: Any) -> Any:
-    """All elements along one axis: today kurve.ops.reshape(x, (-1,))"""
+    """Flatten to one axis: today kurve.ops.reshape(x, (-1,))"""
     return ops.reshape(x, (-1,))
 
 
@@ -228,25 +228,25 @@ def repeat(x: Any, n: int) -> Any:
 
 @_k
 def repeat_elements(x: Any, rep: int, axis: int) -> Any:
-    """Each element several times: today kurve.ops.repeat"""
+    """Repeat each element: today kurve.ops.repeat"""
     return ops.repeat(x, rep, axis)
 
 
 @_k
 def reverse(x: Any, axes: Any) -> Any:
-    """In the other direction: today kurve.ops.flip"""
+    """Reverse axes: today kurve.ops.flip"""
     return ops.flip(x, axes)
 
 
 @_k
 def gather(reference: Any, indices: Any) -> Any:
-    """Rows by number: today kurve.ops.take(x, indices, axis=0)"""
+    """Rows by index: today kurve.ops.take(x, indices, axis=0)"""
     return ops.take(reference, indices, 0)
 
 
 @_k
 def dot(x: Any, y: Any) -> Any:
-    """The product of matrices: today kurve.ops.matmul, or tensordot"""
+    """The matrix product: today kurve.ops.matmul, or tensordot"""
     n, m = len(ops.shape(x)), len(ops.shape(y))
     if n <= 2 or m <= 2:
         return ops.matmul(x, y)
@@ -255,7 +255,7 @@ def dot(x: Any, y: Any) -> Any:
 
 @_k
 def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
-    """Products of samples: today layers.Dot(axes)([x, y]), or kurve.ops.einsum"""
+    """Products per sample: today layers.Dot(axes)([x, y]), or kurve.ops.einsum"""
     n, m = len(ops.shape(x)), len(ops.shape(y))
     if axes is None:
         axes = (n - 1, m - 2 if m > 2 else m - 1)
@@ -281,7 +281,7 @@ def int_shape(x: Any) -> Any:
 
 @_k
 def dtype(x: Any) -> str:
-    """The name of the type: today x.dtype"""
+    """The name of the dtype: today x.dtype"""
     return str(getattr(x.dtype, "name", x.dtype))
 
 
@@ -293,7 +293,7 @@ def count_params(x: Any) -> int:
 
 @_k
 def cast_to_floatx(x: Any) -> Any:
-    """As float32: today kurve.ops.cast(x, "float32")"""
+    """Cast to float32: today kurve.ops.cast(x, "float32")"""
     plain = isinstance(x, (int, float, list, tuple, np.ndarray))
     return np.asarray(x, np.float32) if plain else ops.cast(x, "float32")
 
@@ -307,13 +307,13 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None)
 
 @_k
 def zeros(shape: Any, dtype: Any = None, name: Any = None) -> Any:
-    """An array of 0: today kurve.ops.zeros"""
+    """An array of zeros: today kurve.ops.zeros"""
     return np.zeros(shape, dtype or "float32")
 
 
 @_k
 def ones(shape: Any, dtype: Any = None, name: Any = None) -> Any:
-    """An array of 1: today kurve.ops.ones"""
+    """An array of ones: today kurve.ops.ones"""
     return np.ones(shape, dtype or "float32")
 
 
@@ -323,7 +323,7 @@ def ones(shape: Any, dtype: Any = None, name: Any = None) -> Any:
 def _random(
     distribution: str, shape: Any, change: Callable[[Any], Any], seed: Any
 ) -> Any:
-    """New numbers in each step of a model whose batch the shape begins with."""
+    """New numbers in each step of a model; the shape starts with the batch."""
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     sizes = tuple(None if isinstance(s, (Tensor, KerasTensor)) else s for s in sizes)
     if sizes and sizes[0] is None:
@@ -350,7 +350,7 @@ def random_normal(
     dtype: Any = None,
     seed: Any = None,
 ) -> Any:
-    """Normal numbers: today layers.GaussianNoise, or numpy.random"""
+    """Normal random numbers: today layers.GaussianNoise, or numpy.random"""
     return _random(
         "normal", shape, lambda y: ops.add(ops.multiply(y, stddev), mean), seed
     )
@@ -364,7 +364,7 @@ def random_uniform(
     dtype: Any = None,
     seed: Any = None,
 ) -> Any:
-    """Uniform numbers: today layers.Dropout, or numpy.random"""
+    """Uniform random numbers: today layers.Dropout, or numpy.random"""
     width = maxval - minval
     return _random(
         "uniform", shape, lambda y: ops.add(ops.multiply(y, width), minval), seed
@@ -388,7 +388,7 @@ def set_value(x: Any, value: Any) -> None:
 
 @_k
 def batch_get_value(tensors: Any) -> list[Any]:
-    """The values of several: today [x.numpy() for x in tensors]"""
+    """The values of several variables: today [x.numpy() for x in tensors]"""
     return [get_value(x) for x in tensors]
 
 
@@ -414,7 +414,8 @@ def print_tensor(x: Any, message: str = "", summarize: int = 3) -> Any:
 
 @_k
 def learning_phase() -> int:
-    """0, as calls by hand predict: today the argument training of call()"""
+    """0, because direct calls run in inference mode: today the argument training of
+    call()"""
     return 0
 
 
@@ -430,14 +431,14 @@ def set_learning_phase(value: Any) -> None:
 
 @_k
 def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
-    """The second, unless training is True: today x if training else alt"""
+    """alt, unless training is True: today x if training else alt"""
     chosen = x if training in (1, True) else alt
     return chosen() if callable(chosen) else chosen
 
 
 @_k
 def reset_uids() -> None:
-    """Names begin again: today kurve.utils.clear_session()"""
+    """Restart automatic names: today kurve.utils.clear_session()"""
     from kurve.utils import clear_session
 
     clear_session()
@@ -471,7 +472,7 @@ def placeholder(
 
 @_k
 def function(inputs: Any, outputs: Any, updates: Any = None, **unused: Any) -> Any:
-    """From arrays to outputs: today kurve.Model(inputs, outputs).predict"""
+    """A function from arrays to outputs: today kurve.Model(inputs, outputs).predict"""
     from kurve.models import Model
 
     if updates:

@@ -1,4 +1,4 @@
-"""Methods, functions and classes that Keras 3 does not have, by today's."""
+"""Methods, functions and classes removed in Keras 3, implemented with today's."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WHY = {"to_yaml": "YAML can execute code. Try to_json()"}
 def predict_classes(
     model: Any, x: Any, batch_size: int | None = None, verbose: int = 0, **queue: Any
 ) -> np.ndarray:
-    """Class numbers (n,): the largest of several outputs; of one output (n, 1), whether
-    it is above 0.5."""
+    """Class indices (n,): the argmax of several outputs; for a single output (n, 1),
+    whether it exceeds 0.5."""
     found = np.asarray(model.predict(x, batch_size=batch_size, verbose=verbose))
     if found.shape[-1] > 1:
         return np.asarray(found.argmax(axis=-1))
@@ -36,7 +36,7 @@ def predict_proba(
 
 
 def reset_states(model: Any) -> None:
-    """`reset_states` of each recurrent layer whose states stay."""
+    """Call `reset_states` of each stateful recurrent layer."""
     for layer in (layer for layer in model.layers if is_model(layer)):
         reset_states(layer)
     for layer in model.layers:
@@ -68,7 +68,7 @@ def fit_generator(
     pickle_safe: bool = False,
 ) -> Any:
     """`fit` with batches. Keras 1 counts samples instead of batches: the size of the
-    first batch says how many these are."""
+    first batch tells how many there are."""
     if samples_per_epoch is not None:
         generator, steps_per_epoch = steps_of(generator, samples_per_epoch)
     if nb_val_samples is not None:
@@ -125,7 +125,7 @@ def predict_generator(
 
 
 def steps_of(source: Any, samples: int) -> tuple[Any, int | None]:
-    """The batches, and how many of them have that many samples."""
+    """The batches, and the number of batches for that many samples."""
     if isinstance(source, (tuple, list)):  # arrays
         return source, None
     if hasattr(source, "__getitem__"):
@@ -142,7 +142,7 @@ def _rows(batch: Any) -> int:
 
 
 def _nothing(model: Any) -> None:
-    """Engines are ready without being asked."""
+    """Has no effect: engines need no preparation."""
 
 
 METHODS: dict[str, Callable[..., Any]] = {
@@ -158,7 +158,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 
 
 def attribute(thing: Any, name: str, today: str) -> Any:
-    """An old method, or the attribute of today."""
+    """An old method, or today's attribute."""
     if name in METHODS:
         return functools.partial(METHODS[name], thing)
     return getattr(thing, today)
@@ -258,7 +258,7 @@ def ThresholdedReLU(theta: float = 1.0, **common: Any) -> Any:
 
 
 def TimeDistributedDense(output_dim: int, **common: Any) -> Any:
-    """The same for each step: today layers.Dense(units)."""
+    """A dense layer applied to each step: today layers.Dense(units)."""
     from kurve import layers
 
     return layers.Dense(output_dim, **common)
@@ -268,7 +268,7 @@ def TimeDistributedDense(output_dim: int, **common: Any) -> Any:
 
 
 class Reduction:
-    """Names of reductions: today text, such as "sum_over_batch_size"."""
+    """Names of reductions: today strings such as "sum_over_batch_size"."""
 
     AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
     NONE = "none"
@@ -276,7 +276,7 @@ class Reduction:
 
 
 def probas_to_classes(y_pred: Any) -> np.ndarray:
-    """Class numbers of probabilities: today numpy.argmax(y_pred, axis=-1)."""
+    """Class indices from probabilities: today numpy.argmax(y_pred, axis=-1)."""
     found = np.asarray(y_pred)
     if found.ndim > 1 and found.shape[1] > 1:
         return np.asarray(found.argmax(axis=1))

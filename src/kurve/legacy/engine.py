@@ -1,4 +1,5 @@
-"""What old programs take from `keras.engine`: today kurve.Layer, Model and Input"""
+"""Names that old programs import from `keras.engine`: today kurve.Layer, Model and
+Input"""
 
 from __future__ import annotations
 

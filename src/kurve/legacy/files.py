@@ -1,5 +1,5 @@
-"""Names of files that older Kerases wrote to: "weights.h5", "model.hdf5", "cp.ckpt",
-and those without an ending."""
+"""File names used by older Keras versions: "weights.h5", "model.hdf5", "cp.ckpt", and
+those without an extension."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ OTHERS = ("", ".ckpt", ".tf", ".hdf")
 
 
 def today(filepath: Any, weights: bool) -> str | None:
-    """The name that such a file has today; None where the given one is not old.
+    """The current name for such a file; None if the given one is not old.
 
     Args:
-        filepath: of the file.
-        weights: whether it is to hold weights alone.
+        filepath: path of the file.
+        weights: whether the file contains only weights.
     """
     if not isinstance(filepath, (str, os.PathLike)):
         return None
@@ -26,7 +26,7 @@ def today(filepath: Any, weights: bool) -> str | None:
     stem, ending = os.path.splitext(path)
     if not os.path.basename(path) or stem.endswith(".weights"):
         return None
-    if ending[1:].isdigit():  # "weights.05", of a number with a point
+    if ending[1:].isdigit():  # "weights.05", a number with a decimal point
         stem, ending = path, ""
     if weights and ending in HDF5:
         return f"{stem}.weights.h5"
@@ -36,13 +36,13 @@ def today(filepath: Any, weights: bool) -> str | None:
 
 
 def write(where: str, write_today: Callable[[str], None], filepath: Any) -> bool:
-    """Write to a file of an old name, with a warning, what a method writes to one of
-    today's; False if the name is not old.
+    """Save under an old file name by calling today's method, with a warning; False if
+    the name is not old.
 
     Args:
         where: "save" or "save_weights".
         write_today: the method.
-        filepath: of the file.
+        filepath: path of the file.
     """
     name = today(filepath, where == "save_weights")
     if name is None:
@@ -61,6 +61,6 @@ def write(where: str, write_today: Callable[[str], None], filepath: Any) -> bool
 
 
 def warn_of(where: str, path: str, name: str) -> None:
-    """Name today's ending."""
+    """Warn with today's extension."""
     rule = "a file's ending says what is in it, since Keras 3"
     say(where, rule, repr(path), repr(name))

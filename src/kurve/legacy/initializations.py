@@ -9,12 +9,13 @@ from kurve import initializers
 
 
 def uniform(shape: Any, scale: float = 0.05, name: Any = None, **_: Any) -> Any:
-    """Numbers from -scale to scale: today RandomUniform(-scale, scale)(shape)"""
+    """Uniform numbers from -scale to scale: today RandomUniform(-scale,
+    scale)(shape)"""
     return initializers.RandomUniform(-scale, scale)(tuple(shape))
 
 
 def normal(shape: Any, scale: float = 0.05, name: Any = None, **_: Any) -> Any:
-    """Normal numbers: today RandomNormal(stddev=scale)(shape)"""
+    """Normal random numbers: today RandomNormal(stddev=scale)(shape)"""
     return initializers.RandomNormal(stddev=scale)(tuple(shape))
 
 

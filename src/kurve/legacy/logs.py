@@ -16,14 +16,14 @@ PARTS = {
     "mean_squared_error": "mse",
     "mean_squared_logarithmic_error": "msle",
 }
-"""The old end of a name, and today's."""
+"""Old suffixes of names, and today's."""
 
 
 def today(name: Any, known: Iterable[str]) -> str | None:
-    """The name in `known` that an old one stands for; None if it is no old one.
+    """The name in `known` for an old one; None if it is not old.
 
     Args:
-        name: one that is not in `known`; it may begin with "val_" or with the name of
+        name: a name missing from `known`; it can start with "val_" or with the name of
             an output.
     """
     names = {*known}
@@ -36,7 +36,7 @@ def today(name: Any, known: Iterable[str]) -> str | None:
 
 
 class Logs(dict[str, Any]):
-    """A dictionary that also knows its values by their old names, with a warning."""
+    """A dictionary that also accepts the old names of its values, with a warning."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ class Logs(dict[str, Any]):
         return self[found]
 
     def get(self, name: Any, default: Any = None) -> Any:
-        """As of any dictionary."""
+        """Like `dict.get`."""
         if name in self:
             return self[name]
         found = today(name, self)
@@ -56,6 +56,6 @@ class Logs(dict[str, Any]):
 
 
 def warn_of(where: str, old: str, new: str) -> None:
-    """Name today's spelling."""
+    """Warn with today's spelling."""
     rule = f"{old!r} is the name of {new!r} in Keras 1 and 2"
     say(where, rule, repr(old), repr(new))

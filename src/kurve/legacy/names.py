@@ -1,6 +1,6 @@
-"""Old names of modules, of what is in them, and of attributes.
+"""Old names of modules, their contents, and attributes.
 
-`of_module` and `of_object` are called where a name is unknown.
+`of_module` and `of_object` are called for unknown names.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ MODULES = {f"layers.{old}": new for old, new in MODULES.items()} | {
     "wrappers": "legacy.scikit_learn",
     "wrappers.scikit_learn": "legacy.scikit_learn",
 }
-"""Modules of `keras` that Keras 3 does not have, and the module of `kurve` where their
-names are, or that says where. For importers of `keras.*` as well."""
+"""Modules of `keras` removed in Keras 3, and the module of `kurve` that contains their
+names, or tells where they are. Also used by importers of `keras.*`."""
 
 FUNCTIONS = {
     short: f"losses:{name}"
@@ -99,7 +99,7 @@ FUNCTIONS = {
     }.items()
     for short in shorts.split()
 }
-"""Functions by the short names that losses and metrics have as text."""
+"""Functions by the short string names of losses and metrics."""
 
 NAMES: dict[str, dict[str, str]] = {
     "layers": {
@@ -160,7 +160,7 @@ NAMES: dict[str, dict[str, str]] = {
         "probas_to_classes": "legacy.calls:probas_to_classes",
     },
 }
-"""Old names by module, and where today's are."""
+"""Old names by module, and the location of today's."""
 
 REFUSED = {
     "GeneratorEnqueuer": "fit takes batches itself. Try utils.PyDataset(workers=2)",
@@ -176,7 +176,7 @@ REFUSED = {
     "model_from_yaml": "YAML can execute code. Try model_from_json",
     "multi_gpu_model": "Kurve uses processors. Try set_threads",
 }
-"""Old names without a like, and what to do; without the full stop."""
+"""Old names without an equivalent, and what to do; without the full stop."""
 
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "Model": {
@@ -192,20 +192,20 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
     "Optimizer": {"lr": "learning_rate"},
 }
-"""Old attributes and methods by class, and today's. What they do is in `calls`; "" is
-refused."""
+"""Old attributes and methods by class, and today's. They are implemented in `calls`; ""
+is rejected."""
 
 
 def of_module(module: str, name: str) -> Any:
-    """What an old name of a module of Kurve stands for, with a warning.
+    """Resolve an old name of a Kurve module, with a warning.
 
     Args:
         module: its full name.
-        name: one that it does not have.
+        name: a name it does not have.
 
     Raises:
         LookupError: it is not an old name.
-        AttributeError: it is one without a like.
+        AttributeError: it is an old name without an equivalent.
     """
     short = module.partition(".")[2]
     if name in REFUSED:
@@ -242,10 +242,10 @@ def _say(module: str, name: str, home: str, own: str) -> Any:
 
 
 def of_object(thing: Any, name: str) -> Any:
-    """An old attribute or method of an object, with a warning.
+    """Resolve an old attribute or method of an object, with a warning.
 
     Raises:
-        AttributeError: it has no such one.
+        AttributeError: unknown attribute.
     """
     for cls in type(thing).__mro__:
         today = ATTRIBUTES.get(cls.__name__, {}).get(name)
@@ -269,7 +269,7 @@ def _is_kurve(cls: type) -> bool:
 
 
 def set_on(thing: Any, name: str, value: Any) -> None:
-    """Set what an old attribute of an object stands for, with a warning."""
+    """Set today's attribute for an old one, with a warning."""
     for cls in type(thing).__mro__:
         today = ATTRIBUTES.get(cls.__name__, {}).get(name)
         if today:

@@ -1,4 +1,4 @@
-"""The warning that names today's spelling."""
+"""The warning about old spellings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from kurve.core.entries import warn
 
 
 def say(where: str, rule: str, received: str, fix: str) -> None:
-    """Warn of an old spelling, at the user's line.
+    """Warn about an old spelling, at the user's line.
 
     Args:
-        where, rule, received, fix: the parts of a message.
+        where, rule, received, fix: parts of the message.
     """
     warn(f"[{where}] {rule}. Received: {received}. Try {fix}.", FutureWarning)
 
 
 def shown(value: Any) -> str:
-    """A value in a message."""
+    """A value formatted for a message."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

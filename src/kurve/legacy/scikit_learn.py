@@ -1,7 +1,7 @@
 """Models in scikit-learn: today kurve.Classifier and kurve.Regressor
 
-`KerasClassifier(build_fn, **arguments)` is an estimator of scikit-learn's kind around a
-function that makes a compiled model, as `keras.wrappers.scikit_learn` had it.
+`KerasClassifier(build_fn, **arguments)` is a scikit-learn estimator around a function
+that returns a compiled model, like in `keras.wrappers.scikit_learn`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ METHODS = ("fit", "predict", "evaluate")
 
 
 class _Wrapper:
-    """What the two have in common."""
+    """The common base of the two wrappers."""
 
     def __init__(self, build_fn: Callable[..., Any] | None = None, **sk_params: Any):
         self.build_fn, self.sk_params = build_fn, sk_params
@@ -30,7 +30,7 @@ class _Wrapper:
         return build.__call__
 
     def __call__(self, **arguments: Any) -> Any:
-        """A subclass makes the model here, if there is no build_fn."""
+        """Subclasses build the model here if there is no build_fn."""
         raise TypeError(
             f"[{type(self).__name__}] a function that makes a compiled model is "
             f"needed. Received: build_fn={self.build_fn!r}. Try build_fn=make_model."
@@ -58,11 +58,11 @@ class _Wrapper:
                 raise ValueError(str(unknown_name(where, "argument", name, known)))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """All arguments of the constructor."""
+        """All constructor arguments."""
         return {**copy.deepcopy(self.sk_params), "build_fn": self.build_fn}
 
     def set_params(self, **params: Any) -> Self:
-        """Set arguments of the constructor."""
+        """Set constructor arguments."""
         build = params.pop("build_fn", self.build_fn)
         self._check(params)
         self.build_fn = build
@@ -70,13 +70,13 @@ class _Wrapper:
         return self
 
     def _arguments(self, method: str, given: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of the constructor that a method takes, and those given."""
+        """The constructor arguments that a method accepts, and those given."""
         known = self._known()[method] | ({"nb_epoch"} if method == "fit" else set())
         chosen = {k: v for k, v in self.sk_params.items() if k in known}
         return {**chosen, **{k: v for k, v in given.items() if k in known}}
 
     def fit(self, x: Any, y: Any, **kwargs: Any) -> Any:
-        """Make a model, and train it.
+        """Build a model and train it.
 
         Args:
             x, y: the data.
@@ -113,10 +113,10 @@ class _Wrapper:
 
 
 class KerasClassifier(_Wrapper):
-    """A classifier around a function that makes a model: today kurve.Classifier
+    """A classifier around a function that builds a model: today kurve.Classifier
 
     Args:
-        build_fn: makes a compiled model with a softmax, or with one sigmoid.
+        build_fn: returns a compiled model with a softmax or one sigmoid output.
         sk_params: arguments of `build_fn`, `fit`, `predict` and `evaluate`.
     """
 
@@ -141,19 +141,19 @@ class KerasClassifier(_Wrapper):
         return getattr(self.model.loss, "name", "") == "categorical_crossentropy"
 
     def predict(self, x: Any, **kwargs: Any) -> np.ndarray:
-        """The classes of rows."""
+        """The predicted classes."""
         found = self._predicted(x, kwargs)
         if found.shape[-1] > 1:
             return self.classes_[found.argmax(axis=-1)]
         return self.classes_[(found > 0.5).astype("int32")]
 
     def predict_proba(self, x: Any, **kwargs: Any) -> np.ndarray:
-        """The probabilities of the classes: (n, classes)."""
+        """The class probabilities: (n, classes)."""
         found = self._predicted(x, kwargs)
         return found if found.shape[1] != 1 else np.hstack([1 - found, found])
 
     def score(self, x: Any, y: Any, **kwargs: Any) -> float:
-        """The share of rows whose class is right."""
+        """The accuracy."""
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] > 1:
             y = y.argmax(axis=1)
@@ -161,21 +161,21 @@ class KerasClassifier(_Wrapper):
 
 
 class KerasRegressor(_Wrapper):
-    """A regressor around a function that makes a model: today kurve.Regressor
+    """A regressor around a function that builds a model: today kurve.Regressor
 
     Args:
-        build_fn: makes a compiled model.
+        build_fn: returns a compiled model.
         sk_params: arguments of `build_fn`, `fit`, `predict` and `evaluate`.
     """
 
     _estimator_type = "regressor"
 
     def predict(self, x: Any, **kwargs: Any) -> np.ndarray:
-        """The predictions for rows."""
+        """The predictions."""
         return np.squeeze(self._predicted(x, kwargs), -1)
 
     def score(self, x: Any, y: Any, **kwargs: Any) -> float:
-        """The loss, negative, so that more is better."""
+        """The negative loss, so that higher is better."""
         arguments = {"verbose": 0, **self._arguments("evaluate", kwargs)}
         loss = self.model.evaluate(x, y, **arguments)
         return -float(loss[0] if isinstance(loss, list) else loss)

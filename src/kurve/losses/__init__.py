@@ -1,6 +1,6 @@
 """Losses by name. Names, defaults and formulas are Keras's; the formulas are in
-`kurve.engines.reference.losses` and, of those in functions of `kurve.ops`, beside
-`kurve.losses.formulas`."""
+`kurve.engines.reference.losses` or, if written with functions of `kurve.ops`, in
+modules next to `kurve.losses.formulas`."""
 
 from __future__ import annotations
 
@@ -125,13 +125,13 @@ NAMES: dict[str, str] = {
     "KLD": "KLDivergence",
     "kullback_leibler_divergence": "KLDivergence",
 }
-"""What `get` takes, and the names of the classes."""
+"""What `get` accepts, and the names of the classes."""
 
 
 @entry
 def get(identifier: Any) -> Any:
     """The loss with that name, as in Keras: an object for the name of a class, else the
-    function, which gives the value of every row; None for None."""
+    function, which returns the value of every row; None for None."""
     if identifier is None:
         return None
     loss = as_loss(identifier)
@@ -144,7 +144,7 @@ def as_loss(identifier: Any) -> Loss:
     """The loss with that name, class or function of this module, with Keras's defaults.
 
     Raises:
-        TypeError: a function or an object of another kind.
+        TypeError: not a loss or function.
         ValueError: an unknown name.
     """
     if isinstance(identifier, type) and issubclass(identifier, Loss):
@@ -178,7 +178,7 @@ def serialize(loss: Loss) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Loss:
-    """The loss of a `serialize`."""
+    """The loss from a `serialize` result."""
     cls = registry.find("losses", "loss", config["class_name"], CLASSES, Loss)
     loss: Loss = cls(**config["config"])
     return loss

@@ -26,23 +26,22 @@ REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "
 
 
 class Loss(Rowwise, Entrance):
-    """Base class of the losses.
+    """Base class of all losses.
 
-    A loss has a value for every row. A subclass with a formula of its own overrides
-    `call`, in functions of `kurve.ops` or NumPy's; engines run it, forward and
-    backward.
+    A loss has one value per row. A subclass with its own formula overrides `call`, with
+    functions of `kurve.ops` or NumPy; engines run it, forward and backward.
 
     Args:
-        name: by default from the kind or the class.
-        reduction: how the values of a batch become its loss. "sum_over_batch_size" and
+        name: derived from the kind or class by default.
+        reduction: how row values are reduced to the loss. "sum_over_batch_size" and
             "mean": the sum of value x sample weight, divided by the number of rows;
             "sum": not divided; "mean_with_sample_weight": divided by the sum of the
-            weights, if there are any; "none" or None: the values themselves, by hand
-            only.
-        dtype: a name of Keras's; engines compute in float32.
+            weights, if there are any; "none" or None: the values themselves, in direct
+            calls only.
+        dtype: name of a dtype; engines compute in float32.
 
     Raises:
-        ValueError: another reduction or dtype; targets that do not fit the outputs.
+        ValueError: unknown reduction or dtype; targets that do not match the outputs.
 
     Example:
         >>> class Fourth(kurve.losses.Loss):
@@ -82,20 +81,20 @@ class Loss(Rowwise, Entrance):
 
     @staticmethod
     def of_function(function: Callable[..., Any]) -> Callable[..., Loss]:
-        """What makes a loss of a function that a file names."""
+        """Constructor of a loss from a function named in a file."""
         from kurve.losses.formulas import FunctionLoss
 
         return functools.partial(FunctionLoss, function)
 
     @property
     def dtype(self) -> str:
-        """The name of the type asked for."""
+        """The name of the requested dtype."""
         return self._dtype
 
     @property
     def by_ops(self) -> bool:
-        """Whether operations of the plan compute it: a formula, in functions of
-        `kurve.ops`, rather than one of the engines' own losses."""
+        """Whether plan operations compute it: a formula written with functions of
+        `kurve.ops`, rather than one of the engines' built-in losses."""
         return type(self).call is not Loss.call
 
     @property
@@ -128,7 +127,7 @@ class Loss(Rowwise, Entrance):
         """`Head.reduction` of the loss.
 
         Args:
-            rows: that of rows which ops compute.
+            rows: the reduction of rows computed by ops.
         """
         if self.reduction == "sum":
             return "sum" if rows == "mean" else rows
@@ -136,14 +135,14 @@ class Loss(Rowwise, Entrance):
         return "mean_with_sample_weight" if weighted else "mean"
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments; reduction only where it is not the default."""
+        """The arguments; reduction only if it is not the default."""
         default = self.reduction == "sum_over_batch_size"
         given = {} if default else {"reduction": self.reduction}
         return {"name": self.name, **self.attrs(), **given}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """The loss with that `get_config`."""
+        """Create the loss from `get_config`."""
         return cls(**config)
 
     def fitted(self, y: Any, output_shape: Shape) -> Any:
@@ -152,21 +151,21 @@ class Loss(Rowwise, Entrance):
         return y
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        """Refuse targets whose values this loss cannot take."""
+        """Refuse targets whose values are invalid for this loss."""
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula, in functions of `kurve.ops`, of tensors or arrays."""
+        """The formula, written with functions of `kurve.ops`, for tensors or arrays."""
         raise NotImplementedError(
-            f"[{type(self).__name__}] a loss needs a formula in functions of "
+            f"[{type(self).__name__}] a loss needs a formula with functions of "
             "kurve.ops. Received: one without. Try def call(self, y_true, y_pred): ..."
         )
 
     def known(self, y_true: Any, y_pred: Any) -> Any:
-        """Of a loss `by_ops`: which rows count, as 1 and 0; None for all."""
+        """For a loss `by_ops`: the valid rows as 1 and 0; None for all."""
         return None
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        """The value of each row as a tensor of a plan under construction."""
+        """The row values as a tensor of a plan under construction."""
         own = type(self).call is not Loss.call
         result = self.call(y_true, y_pred) if own else self.rows(y_true, y_pred)
         if not hasattr(result, "index"):
@@ -178,8 +177,8 @@ class Loss(Rowwise, Entrance):
         return result
 
     def traced(self, y_true: Any, y_pred: Any) -> Any:
-        """The values, of the rows that count, multiplied so that the reduction is that
-        of these rows."""
+        """The row values, masked and rescaled so that the reduction applies to the
+        valid rows."""
         from kurve.formulas import functions as ops
 
         result = self.values(y_true, y_pred)
@@ -190,8 +189,8 @@ class Loss(Rowwise, Entrance):
             known = mask if known is None else known * mask
             if self.reduction == "mean_with_sample_weight":
                 raise NotImplementedError(
-                    f"[{self.name}] of outputs with a mask, a loss is a sum, or a mean "
-                    "over the steps that count. Received: "
+                    f"[{self.name}] for masked outputs, a loss is a sum, or a mean "
+                    "over the valid steps. Received: "
                     "reduction='mean_with_sample_weight'. Try 'sum_over_batch_size'."
                 )
         if known is not None and self.reduction in ("sum_over_batch_size", "mean"):
@@ -199,8 +198,8 @@ class Loss(Rowwise, Entrance):
         return result
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The value of every row, by the reference engine; in a formula that is being
-        traced, as a tensor.
+        """The value of every row, by the reference engine; while a formula is traced,
+        as a tensor.
 
         Args:
             y_true: (..., O), or class numbers (...) or (..., 1) for a sparse loss.
@@ -219,7 +218,7 @@ class Loss(Rowwise, Entrance):
         return np.asarray(self._built_in(y_true, y_pred)[0], np.float32)
 
     def _on_tapes(self, formula: Any, y_true: Any, y_pred: Any) -> Any:
-        """What a formula gives for arrays that a tape follows."""
+        """Evaluate a formula on arrays watched by a tape."""
         from kurve.gradients.tape import recorded_call
 
         where = type(self).__name__
@@ -235,7 +234,7 @@ class Loss(Rowwise, Entrance):
         return recorded_call(formula, (y, p), {})
 
     def _rows_by_ops(self, y_true: Any, y_pred: Any) -> Any:
-        """The value of every row, for tensors."""
+        """The row values, for tensors."""
         if is_own(type(self)):
             return self.call(y_true, y_pred)
         from kurve.formulas import functions as ops
@@ -251,7 +250,7 @@ class Loss(Rowwise, Entrance):
         from kurve.formulas import functions as ops
 
         values, total = self._rows_by_ops(y_true, y_pred), None
-        if hasattr(sample_weight, "sample"):  # a tensor of a step that is traced
+        if hasattr(sample_weight, "sample"):  # a tensor of a traced step
             total, rank = ops.sum(sample_weight), len(values.shape) - 1
             own = sample_weight.sample
             if len(own) == rank + 1 and own[-1] == 1:
@@ -283,7 +282,7 @@ class Loss(Rowwise, Entrance):
         return summed / float(np.prod(values.shape))
 
     def _rows(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, Any]:
-        """The values of all rows, in float64, and which of them count."""
+        """The row values in float64, and the mask of valid rows."""
         if type(self).call is Loss.call:
             return self._built_in(y_true, y_pred)
         y, p = np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32)
@@ -291,7 +290,7 @@ class Loss(Rowwise, Entrance):
             return np.asarray(self.call(y, p), np.float64), None
 
     def _built_in(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, Any]:
-        """The same, of a class that does not override `call`."""
+        """The same for a class that does not override `call`."""
         from kurve.engines.reference.losses import LOSSES
 
         y, p = self.paired(y_true, y_pred)
@@ -318,12 +317,12 @@ class Loss(Rowwise, Entrance):
 
     @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, by the engine in use: bit for bit that of `evaluate`.
-        With the reduction "none", the weighted values, float32.
+        """The loss of a batch by the current engine: bit-identical to `evaluate`.
+        With reduction "none", the weighted values, float32.
 
         Args:
             y_true, y_pred: see `call`.
-            sample_weight: a number, (B,), or a weight for every row, (B, ...).
+            sample_weight: a number, (B,), or one weight per row, (B, ...).
         """
         if isinstance(y_true, Symbolic) or isinstance(y_pred, Symbolic):
             y_true, y_pred = map(_as_floats, (y_true, y_pred))
@@ -352,7 +351,7 @@ class Loss(Rowwise, Entrance):
     def _reduced(
         self, values: np.ndarray, known: Any, sample_weight: Any, shape: Shape
     ) -> Any:
-        """The values reduced, as Keras does by hand."""
+        """The reduced values, as in Keras's direct calls."""
         where, total = type(self).__name__, None
         if sample_weight is not None:
             given = as_numbers(where, "sample_weight", sample_weight, np.float32)
@@ -399,7 +398,7 @@ def _as_floats(value: Any) -> Any:
 def _of_batch(
     loss: Loss, y: np.ndarray, p: np.ndarray, weights: np.ndarray | None
 ) -> float:
-    """The loss of a batch by the engine in use, as for a model that outputs p."""
+    """The loss of a batch by the current engine, as for a model that outputs p."""
     from kurve.engines import Batches, State, get_engine
 
     shape = p.shape[1:]

@@ -1,5 +1,5 @@
-"""Losses of numbers, whose formulas are also in `kurve.engines.reference.losses`:
-engines compute them as one operation."""
+"""Regression losses that engines compute as one operation; the formulas are also in
+`kurve.engines.reference.losses`."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Huber(Loss):
     Source: Huber 1964.
 
     Args:
-        delta: where the square ends, above 0.
+        delta: where the quadratic part ends, above 0.
         reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: delta is not finite and above 0.
+        ValueError: delta is not finite and positive.
 
     Example:
         >>> kurve.losses.Huber(delta=1.0)([[0.0], [0.0]], [[0.5], [3.0]])
@@ -134,20 +134,20 @@ class LogCosh(PlainLoss):
 
 
 class GaussianNLL(Loss):
-    """The negative log likelihood of y under a normal distribution, whose mean m and
+    """Negative log likelihood of y under a normal distribution whose mean m and
     variance v the model predicts: mean (log(2 pi v) + (y - m)^2 / v) / 2.
 
-    The model gives two outputs for each of T targets: the T means m, then T numbers s
-    with v = softplus(s) + 1e-6. So it learns row by row how uncertain it is.
+    The model has two outputs per target: the T means m, then T numbers s
+    with v = softplus(s) + 1e-6. So it learns its uncertainty for each row.
 
     Shapes: y_true (B, ..., T), y_pred (B, ..., 2 T) -> one number.
     Source: Nix & Weigend 1994; Lakshminarayanan, Pritzel & Blundell 2017.
 
     Args:
-        beta: in [0, 1]. Each row's gradient is multiplied by v^beta; the value stays.
-            With 0, the likelihood's own gradient, rows that fit badly get a large v and
-            then hardly count, so that training may stall; with 1 the mean learns as
-            under the squared error. Source: Seitzer et al. 2022.
+        beta: in [0, 1]. Each row's gradient is multiplied by v^beta; the value is
+            unchanged. With 0, the gradient of the likelihood, badly fitted rows get a
+            large v and then hardly count, so training can stall; with 1, the mean
+            learns as with squared error. Source: Seitzer et al. 2022.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -193,14 +193,14 @@ class GaussianNLL(Loss):
 class Pinball(Loss):
     """mean max(q e, (q - 1) e) with e = y - p: the model learns quantiles of y.
 
-    The model gives Q outputs for each of T targets: all quantiles of the first target,
+    The model has Q outputs per target: all quantiles of the first target,
     then of the second, and so on.
 
     Shapes: y_true (B, ..., T), y_pred (B, ..., T Q) -> one number.
     Source: Koenker & Bassett 1978.
 
     Args:
-        quantiles: up to 32 different numbers between 0 and 1, in increasing order.
+        quantiles: up to 32 distinct numbers between 0 and 1, in increasing order.
         reduction, name, dtype: see `Loss`.
 
     Raises:

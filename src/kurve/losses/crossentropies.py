@@ -1,5 +1,5 @@
-"""Cross-entropies, whose formulas are also in `kurve.engines.reference.losses`: engines
-compute them as one operation, along the last axis."""
+"""Cross-entropies that engines compute as one operation along the last axis; the
+formulas are also in `kurve.engines.reference.losses`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kurve.plan import Attr, Shape
 
 
 def checked_axis(where: str, axis: Any) -> int:
-    """The axis that a cross-entropy sums over, counted with the batch axis.
+    """Validate the axis that a cross-entropy sums over, counting the batch axis.
 
     Raises:
         ValueError: not an integer.
@@ -23,14 +23,14 @@ def checked_axis(where: str, axis: Any) -> int:
     if is_integer(axis) and axis != 0:
         return int(axis)
     raise ValueError(
-        f"[{where}] axis must be an integer other than 0, the axis of the samples. "
+        f"[{where}] axis must be an integer other than 0, the batch axis. "
         f"Received: axis={axis!r}. Try axis=-1."
     )
 
 
 class _CrossEntropy(Loss):
-    """Cross-entropies, from probabilities or, more accurately, from logits. Along
-    another axis than the last, operations compute them."""
+    """Cross-entropies from probabilities or, more accurately, from logits. Operations
+    compute them along an axis other than the last."""
 
     _warned = False
 
@@ -62,15 +62,15 @@ class _CrossEntropy(Loss):
         }
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        """Warns of targets outside [0, 1], once."""
+        """Warn once about targets outside [0, 1]."""
         if self._warned or (y.min() >= 0.0 and y.max() <= 1.0):
             return
         self._warned = True
         position = tuple(int(i) for i in np.argwhere((y < 0) | (y > 1))[0])
         warn(
-            f"[{where}] {self.kind} has targets outside [0, 1], which are no "
-            "probabilities: its formula is taken as it is, with -y log p, as policy "
-            "gradients want it, and has no lowest value. Received: "
+            f"[{where}] {self.kind} has targets outside [0, 1], which are not "
+            "probabilities: its formula is used as is, with -y log p, as in policy "
+            "gradients, and has no minimum. Received: "
             f"y[{', '.join(map(str, position))}] = {y[position]:g}. Try loss='mse' "
             "for numbers, or 'sparse_categorical_crossentropy' for class numbers."
         )
@@ -83,9 +83,8 @@ class BinaryCrossentropy(_CrossEntropy):
 
     Args:
         from_logits: whether p holds logits rather than probabilities.
-        label_smoothing: in [0, 1]; how far targets are moved towards equal
-            probabilities.
-        axis: over which the mean is taken, counted with the batch axis.
+        label_smoothing: in [0, 1]; how far to move targets towards equal probabilities.
+        axis: axis of the mean, counting the batch axis.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -112,15 +111,14 @@ class BinaryCrossentropy(_CrossEntropy):
 class CategoricalCrossentropy(_CrossEntropy):
     """-sum_i y_i log p_i; y one-hot or probabilities of the classes.
 
-    Warns where there is only one class, whose probability is always 1.
+    Warns if there is only one class, whose probability is always 1.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
     Args:
         from_logits: whether p holds logits rather than probabilities.
-        label_smoothing: in [0, 1]; how far targets are moved towards equal
-            probabilities.
-        axis: that of the classes, counted with the batch axis.
+        label_smoothing: in [0, 1]; how far to move targets towards equal probabilities.
+        axis: the class axis, counting the batch axis.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -153,7 +151,7 @@ class CategoricalCrossentropy(_CrossEntropy):
     def _warn_of_one_class(self, where: str, output_shape: Shape) -> None:
         if output_shape and output_shape[-1] == 1:
             warn(
-                f"[{where}] {self.kind} needs more than one class to tell apart. "
+                f"[{where}] {self.kind} needs more than one class. "
                 f"Received: an output of shape {output_shape}. Try "
                 "'binary_crossentropy' for two classes and one output.",
             )
@@ -166,9 +164,9 @@ class SparseCategoricalCrossentropy(Loss):
 
     Args:
         from_logits: whether p holds logits rather than probabilities.
-        ignore_class: rows of this class do not count: their value is 0, and the mean
-            is over the others.
-        axis: that of the classes, counted with the batch axis.
+        ignore_class: rows of this class are ignored: their value is 0, and the mean is
+            over the others.
+        axis: the class axis, counting the batch axis.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -205,9 +203,9 @@ class SparseCategoricalCrossentropy(Loss):
         self.from_logits = check_flag(where, "from_logits", from_logits)
         if ignore_class is not None and reduction == "mean_with_sample_weight":
             raise ValueError(
-                f"[{where}] ignore_class does not go with the reduction "
+                f"[{where}] ignore_class cannot be used with the reduction "
                 "'mean_with_sample_weight': engines do not know the sum of the weights "
-                "of the rows that count. Received: both. Try a sample_weight of 0 for "
+                "of the valid rows. Received: both. Try a sample_weight of 0 for "
                 "samples to ignore."
             )
 
@@ -224,8 +222,8 @@ class SparseCategoricalCrossentropy(Loss):
         return {"from_logits": self.from_logits, **more}
 
     def _class_axis(self, ndim: int) -> int:
-        """The axis of the classes, counted from the end, of outputs with so many axes,
-        the batch's included."""
+        """The class axis, counted from the end, for outputs with this many axes,
+        including the batch axis."""
         axis = self.axis if self.axis < 0 else self.axis - ndim
         if not -ndim < axis < 0:
             raise ValueError(
@@ -235,7 +233,7 @@ class SparseCategoricalCrossentropy(Loss):
         return axis
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        """That of the outputs without the axis of the classes."""
+        """The output shape without the class axis."""
         axis = len(output_shape) + self._class_axis(len(output_shape) + 1)
         return (*output_shape[:axis], *output_shape[axis + 1 :])
 
@@ -263,7 +261,7 @@ class SparseCategoricalCrossentropy(Loss):
 
         axis = self._class_axis(len(y_pred.shape))
         classes, known, p = y_pred.shape[axis], self.known(y_true, y_pred), y_pred
-        if known is not None:  # so that nothing of other rows reaches a gradient
+        if known is not None:  # so that ignored rows do not affect gradients
             p = ops.where(ops.expand_dims(known, axis) > 0.0, p, 1.0 / classes)
         right = ops.one_hot(y_true, classes, axis=axis)
         values = nn.categorical_crossentropy(right, p, self.from_logits, axis)
@@ -277,7 +275,7 @@ class SparseCategoricalCrossentropy(Loss):
         return ops.cast(ops.not_equal(y_true, float(self.ignore_class)), "float32")
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        # Of one sample or of all: targets lack the axis of the classes alone.
+        # For one sample or all: targets lack only the class axis.
         ndim = len(output_shape) + (len(output_shape) == y.ndim)
         classes = output_shape[self._class_axis(ndim)]
         bad = (y < 0) | (y >= classes) | (y != np.floor(y))

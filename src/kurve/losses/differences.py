@@ -1,4 +1,4 @@
-"""Losses without parameters, that are formulas of targets and outputs."""
+"""Losses without parameters, given by formulas of targets and outputs."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class MeanAbsolutePercentageError(_Plain):
 
 
 class MeanSquaredLogarithmicError(_Plain):
-    """mean (log(1 + y) - log(1 + p))^2 over the outputs of a row; negative values count
-    as 0.
+    """mean (log(1 + y) - log(1 + p))^2 over the outputs of a row, with negative values
+    set to 0.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
@@ -66,7 +66,7 @@ class MeanSquaredLogarithmicError(_Plain):
 
 class Poisson(_Plain):
     """mean (p - y log(p)) over the outputs of a row: the negative log likelihood of
-    counts y with rates p, without what depends on y alone.
+    counts y with rates p, without terms that depend only on y.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
@@ -114,14 +114,14 @@ class KLDivergence(_Plain):
 
 
 def _signs(y_true: Any) -> Any:
-    """Labels as -1 and 1, if all of the batch are 0 or 1."""
+    """Map labels to -1 and 1 if all labels of the batch are 0 or 1."""
     binary = ops.all(ops.logical_or(ops.equal(y_true, 0.0), ops.equal(y_true, 1.0)))
     return ops.where(binary, 2.0 * y_true - 1.0, y_true)
 
 
 class Hinge(_Plain):
     """mean max(1 - y p, 0) over the outputs of a row, for labels -1 and 1 (or 0 and 1
-    in all of the batch).
+    in the whole batch).
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
@@ -144,7 +144,7 @@ class Hinge(_Plain):
 
 
 class SquaredHinge(_Plain):
-    """mean max(1 - y p, 0)^2 over the outputs of a row, for labels as of `Hinge`.
+    """mean max(1 - y p, 0)^2 over the outputs of a row, for labels as in `Hinge`.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
@@ -168,7 +168,7 @@ class SquaredHinge(_Plain):
 
 
 class CategoricalHinge(_Plain):
-    """max(max((1 - y) p) - sum(y p) + 1, 0) of each row, for one-hot labels.
+    """max(max((1 - y) p) - sum(y p) + 1, 0) per row, for one-hot labels.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 

@@ -1,4 +1,4 @@
-"""Cross-entropies that give less weight to what is easy."""
+"""Focal cross-entropies, which give less weight to easy examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _smoothed(y_true: Any, smoothing: float, share: float) -> Any:
 
 class BinaryFocalCrossentropy(Formula):
     """mean of (1 - p_t)^gamma times the binary cross-entropy over the outputs of a row,
-    with p_t the probability of the right label; with `apply_class_balancing` times
+    with p_t the probability of the true label; with `apply_class_balancing` times
     alpha for label 1 and 1 - alpha for label 0.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
@@ -27,9 +27,9 @@ class BinaryFocalCrossentropy(Formula):
 
     Args:
         apply_class_balancing, alpha, gamma: see above.
-        from_logits: whether y_pred is before the sigmoid.
-        label_smoothing: moves labels this share of the way to 1/2.
-        axis: over which the mean is taken.
+        from_logits: whether y_pred holds logits.
+        label_smoothing: moves labels this fraction of the way to 1/2.
+        axis: axis of the mean.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -88,17 +88,18 @@ class BinaryFocalCrossentropy(Formula):
 
 
 class CategoricalFocalCrossentropy(Formula):
-    """sum of -alpha (1 - p)^gamma y log(p) over the classes, with p made to sum to 1.
+    """sum of -alpha (1 - p)^gamma y log(p) over the classes, with p normalized to sum
+    to 1.
 
     Shapes: y_true and y_pred (B, ..., classes) -> one number.
     Source: Lin et al. 2017.
 
     Args:
-        alpha: a factor, or one for each class.
-        gamma: how much less the classes that are right already count.
-        from_logits: whether y_pred is before the softmax.
-        label_smoothing: moves labels this share of the way to 1 / classes.
-        axis: of the classes.
+        alpha: a factor, or one per class.
+        gamma: how strongly well-classified examples are down-weighted.
+        from_logits: whether y_pred holds logits.
+        label_smoothing: moves labels this fraction of the way to 1 / classes.
+        axis: the class axis.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -156,7 +157,7 @@ class CategoricalFocalCrossentropy(Formula):
 
 
 class CategoricalGeneralizedCrossEntropy(Formula):
-    """(1 - p^q) / q of each row, with p the probability of the right class: between the
+    """(1 - p^q) / q per row, with p the probability of the true class: between the
     cross-entropy (q near 0) and the absolute error (q near 1).
 
     Shapes: y_true class numbers (B, ...), y_pred (B, ..., classes) -> one number.

@@ -1,5 +1,5 @@
-"""Losses that are formulas in functions of `kurve.ops`: engines run them as operations
-of the plan, forward and backward. Here is what they share; see `differences`, `overlap`
+"""Losses given by formulas with functions of `kurve.ops`, which engines run as plan
+operations, forward and backward. This is the shared part; see `differences`, `overlap`
 and `focal`."""
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from kurve.losses.base import Loss
 
 
 class Formula(Loss):
-    """Base class: `rows` is the formula, in functions of `kurve.ops`.
+    """Base class: `rows` is the formula, with functions of `kurve.ops`.
 
-    What it gives, a number a row or one for the whole batch, is weighted and averaged.
+    Its result, one number per row or for the whole batch, is weighted and averaged.
 
     Args:
         name, reduction, dtype: see `Loss`.
@@ -44,16 +44,16 @@ class Formula(Loss):
 
 
 class FunctionLoss(Formula):
-    """A function of the user, traced as a formula.
+    """A user's function, traced as a formula.
 
     Args:
-        function: (y_true, y_pred) -> a value of every row, or one of the batch, in
-            functions of `kurve.ops` or NumPy's.
-        name: that of the function if None.
+        function: (y_true, y_pred) -> one value per row or for the batch, with
+            functions of `kurve.ops` or NumPy.
+        name: the function's name if None.
         reduction, dtype: see `Loss`.
 
     Raises:
-        TypeError: what is not a function of two arguments.
+        TypeError: not a function of two arguments.
 
     Example:
         >>> from kurve.losses import FunctionLoss
@@ -90,7 +90,7 @@ class FunctionLoss(Formula):
         return self.function(y_true, y_pred)
 
     def _by_formula(self, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """What it raises is the user's."""
+        """Errors come from the user's code."""
         with np.errstate(all="ignore"):
             return np.asarray(self.rows(y, p), np.float64)
 
@@ -100,7 +100,8 @@ class FunctionLoss(Formula):
 
 
 def row_function(cls: type[Formula]) -> Callable[..., Any]:
-    """The loss as a function of y_true and y_pred that gives the value of every row."""
+    """The loss as a function of y_true and y_pred that returns the value of every
+    row."""
 
     def call(y_true: Any, y_pred: Any, **arguments: Any) -> Any:
         return cls(**arguments).rows(
@@ -114,7 +115,7 @@ def row_function(cls: type[Formula]) -> Callable[..., Any]:
 
 
 def number(loss: Loss, name: str, value: Any, most: float = math.inf) -> float:
-    """A number from 0 to `most`.
+    """Validate a number from 0 to `most`.
 
     Raises:
         ValueError: anything else.
@@ -126,7 +127,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def axis_of(loss: Loss, value: Any, several: bool = False) -> Any:
-    """An axis; with `several` also a tuple of them, or None for all.
+    """Validate an axis; with `several`, also a tuple of axes, or None for all.
 
     Raises:
         ValueError: anything else.

@@ -1,6 +1,6 @@
 """Losses as functions: the value of every row, (..., O) -> (...), float32.
 
-Arguments are those of the classes, whose docstrings have the formulas.
+Arguments are those of the classes, whose docstrings give the formulas.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _of(cls: type[Loss]) -> Callable[[F], F]:
-    """For the function that computes the loss of a class."""
+    """Decorator of the function that computes the loss of a class."""
 
     def of_class(function: F) -> F:
         function.kind = cls.kind  # type: ignore[attr-defined]

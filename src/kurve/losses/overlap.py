@@ -1,4 +1,4 @@
-"""Losses of how far targets and outputs have the same direction, or cover the same."""
+"""Losses that measure the direction or overlap of targets and outputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CosineSimilarity(_Along):
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
     Args:
-        axis: counted with the batch axis.
+        axis: axis, counting the batch axis.
         reduction, name, dtype: see `Loss`.
 
     Raises:
@@ -70,7 +70,7 @@ class Dice(_Along):
 
     Args:
         reduction, name, dtype: see `Loss`.
-        axis: counted with the batch axis; None for all.
+        axis: axes, counting the batch axis; None for all.
 
     Raises:
         ValueError: as `Loss`.
@@ -108,7 +108,7 @@ class Tversky(_Along):
     Args:
         alpha, beta: weights of the two kinds of errors.
         reduction, name, dtype: see `Loss`.
-        axis: counted with the batch axis; None for all.
+        axis: axes, counting the batch axis; None for all.
 
     Raises:
         ValueError: as `Loss`.

@@ -1,4 +1,4 @@
-"""What losses and metrics share: how targets, weights and masks fit the rows."""
+"""Shared by losses and metrics: matching targets, weights and masks to rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kurve.core.arrays import as_numbers
 from kurve.plan import Shape
 
 SMALLEST = 1e-30
-"""In the place of a divisor of 0."""
+"""Replaces a divisor of 0."""
 
 
 class Rowwise:
-    """Shared by losses and metrics: how targets fit outputs.
+    """Shared by losses and metrics: matching targets to outputs.
 
-    sparse: whether targets are class numbers, one for all outputs of a row.
-    outputs_per_target: number of outputs for each target.
+    sparse: whether targets are class numbers, one per row.
+    outputs_per_target: number of outputs per target.
     """
 
     name: str
@@ -25,8 +25,8 @@ class Rowwise:
     outputs_per_target = 1
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        """Shape of a sample's target: that of the output, without the last axis for
-        class numbers, or with the last axis divided by `outputs_per_target`.
+        """Shape of a sample's target: the output shape, without the last axis for class
+        numbers, or with the last axis divided by `outputs_per_target`.
 
         Raises:
             ValueError: the last axis is not a multiple of `outputs_per_target`.
@@ -37,17 +37,17 @@ class Rowwise:
         if last % self.outputs_per_target:
             raise ValueError(
                 f"[{type(self).__name__}] the model needs {self.outputs_per_target} "
-                f"outputs for each target. Received: output_shape={output_shape}. "
+                f"outputs per target. Received: output_shape={output_shape}. "
                 f"Try a last layer of {self.outputs_per_target} units for one target."
             )
         return (*leading, last // self.outputs_per_target)
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and predictions as float32, in matching shapes; a last axis of length
-        1 is optional.
+        """Targets and predictions as float32 with matching shapes; a trailing axis of
+        length 1 is optional.
 
         Raises:
-            ValueError: other shapes, which would have to be broadcast.
+            ValueError: other shapes, which would need broadcasting.
         """
         where = type(self).__name__
         y = as_numbers(where, "y_true", y_true, np.float32)
@@ -74,10 +74,10 @@ class Rowwise:
 
 
 def mask_of_rows(where: str, mask: Any, rows: Any) -> Any:
-    """The mask of an output as 1 and 0 for each of the values of a loss or a metric.
+    """The mask of an output as 1 and 0, per value of a loss or metric.
 
     Raises:
-        ValueError: it has other sizes.
+        ValueError: its shape does not match.
     """
     from kurve.formulas import functions as ops
 
@@ -86,7 +86,7 @@ def mask_of_rows(where: str, mask: Any, rows: Any) -> Any:
         own = own[:-1]
     if own != rows.sample[: len(own)] or not rows.batched:
         raise ValueError(
-            f"[{where}] the mask of an output must have a value for each one of the "
+            f"[{where}] the mask of an output must have one value per value of the "
             f"loss or the metric. Received: a mask of shape {mask.shape} for values of "
             f"shape {rows.shape}. Try a layer that drops the mask, such as Reshape."
         )
@@ -96,11 +96,11 @@ def mask_of_rows(where: str, mask: Any, rows: Any) -> Any:
 
 
 def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
-    """The weight of every row, float64 of that shape, from a weight for all rows, for
-    each sample, or for each row; axes of length 1 may follow.
+    """The weight of every row, float64 of that shape, from one weight for all, per
+    sample or per row; trailing axes of length 1 are allowed.
 
     Raises:
-        ValueError: another shape.
+        ValueError: wrong shape.
     """
     if sample_weight is None:
         return np.ones(shape)
@@ -112,9 +112,9 @@ def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
             break
         weights = weights[..., 0]
     if weights.ndim > len(shape) or weights.shape != shape[: weights.ndim]:
-        forms = f"{shape[:1]}, one weight for each sample"
+        forms = f"{shape[:1]}, one weight per sample"
         if len(shape) > 1:
-            forms += f", or {shape}, one for each row"
+            forms += f", or {shape}, one per row"
         raise ValueError(
             f"[{where}] sample_weight must have shape {forms}. "
             f"Received: shape {received}. Try np.ones({shape})."

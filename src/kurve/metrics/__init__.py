@@ -1,4 +1,4 @@
-"""Metrics by name. Names and formulas are Keras's; how a batch updates a metric is in
+"""Metrics by name. Names and formulas are Keras's; the update formulas are in
 `kurve.engines.reference.metrics`."""
 
 from __future__ import annotations
@@ -192,16 +192,16 @@ NAMES: dict[str, str] = {
     "BCE": "BinaryCrossentropy",
     "r2": "R2Score",
 }
-"""What `get` takes, and the names of the classes."""
+"""What `get` accepts, and the names of the classes."""
 
 
 @entry
 def get(identifier: Any) -> Metric | None:
-    """The metric of that name or class, as in Keras. A loss is also a metric; None
-    gives None.
+    """The metric with that name or class, as in Keras. A loss can also be a metric;
+    None gives None.
 
     Raises:
-        TypeError: a function or an object of another kind.
+        TypeError: not a metric, loss or function.
         ValueError: an unknown name.
     """
     if isinstance(identifier, Mapping):
@@ -230,11 +230,11 @@ def get(identifier: Any) -> Metric | None:
 
 
 def as_metric(identifier: Any) -> RowMetric:
-    """The metric for an item of the lists in `compile`: a new object, but for one with
-    an `update_state` of its own.
+    """The metric for an item in the lists of `compile`: a new object, unless it has its
+    own `update_state`.
 
-    A text is kept as the name under which the metric is logged; "accuracy" and "acc"
-    stand for the accuracy that matches the model.
+    A string is kept as the name used in logs; "accuracy" and "acc" mean the accuracy
+    that matches the model.
 
     Raises:
         TypeError, ValueError: see `get`.
@@ -263,7 +263,7 @@ def as_metric(identifier: Any) -> RowMetric:
 
 
 def _in_files() -> dict[str, type[Metric]]:
-    """Files of Kurve before 0.1.0 have "Accuracy" for what is now FittingAccuracy."""
+    """Files from before Kurve 0.1.0 call FittingAccuracy "Accuracy"."""
     from kurve.metrics.accuracies import Accuracy, FittingAccuracy
 
     return {"Accuracy": FittingAccuracy, "EqualAccuracy": Accuracy}
@@ -284,7 +284,7 @@ def serialize(metric: Metric) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Metric:
-    """The metric that `serialize` has described."""
+    """The metric from a `serialize` result."""
     name, arguments = config["class_name"], config["config"]
     if name == "LossMetric":
         loss, of_batches = arguments["loss"], arguments.get("of_batches", False)

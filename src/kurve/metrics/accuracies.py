@@ -1,4 +1,4 @@
-"""Metrics of right and wrong classes: fractions of rows."""
+"""Accuracy metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BinaryAccuracy(RowMetric):
         threshold: a finite number.
 
     Raises:
-        ValueError: threshold is not finite; when called, shapes that do not fit.
+        ValueError: threshold is not finite; when called, shapes that do not match.
 
     Example:
         >>> kurve.metrics.BinaryAccuracy()([[1.0], [0.0]], [[0.7], [0.6]])
@@ -106,7 +106,7 @@ class _TopK(RowMetric):
 
 class TopKCategoricalAccuracy(_TopK):
     """Fraction of rows whose one-hot class is among the k largest outputs: fewer than k
-    are larger than that of the class.
+    outputs are larger than that of the class.
 
     Args:
         k: at least 1.
@@ -138,8 +138,8 @@ class SparseTopKCategoricalAccuracy(_TopK):
     Args:
         k: at least 1.
         name, dtype: see `Metric`.
-        from_sorted_ids: whether the outputs are class numbers, the likeliest first,
-            instead of a value for each class.
+        from_sorted_ids: whether the outputs are class numbers, most likely first,
+            instead of one value per class.
 
     Raises:
         ValueError: k below 1; when called, shapes that do not fit.
@@ -166,7 +166,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        """That of class numbers in order, or of a value for each class."""
+        """The kind for sorted class numbers, or for one value per class."""
         if self.from_sorted_ids:
             return "among_first"
         return "sparse_top_k_categorical_accuracy"
@@ -175,7 +175,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
 class Accuracy(RowMetric):
     """Fraction of outputs that are equal to their target.
 
-    compile(metrics=["accuracy"]) stands for another metric, which depends on the model:
+    compile(metrics=["accuracy"]) means a different metric, which depends on the model:
     see `FittingAccuracy`.
 
     Args:
@@ -198,15 +198,15 @@ class Accuracy(RowMetric):
 
 
 class FittingAccuracy(RowMetric):
-    """The text "accuracy" or "acc" in `compile`: the accuracy that matches the loss and
-    the outputs of a model: sparse for class numbers, binary for one output, else
+    """The string "accuracy" or "acc" in `compile`: the accuracy that matches the loss
+    and outputs of a model: sparse for class numbers, binary for one output, else
     categorical."""
 
     kind = "accuracy"
     direction = "up"
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
-        """Every loss with one output for each target has a matching accuracy."""
+        """Every loss with one output per target has a matching accuracy."""
         if loss.outputs_per_target != 1:
             super().check_loss(where, loss)
 

@@ -1,4 +1,4 @@
-"""Metrics of values, rather than of targets and predictions: to count by hand."""
+"""Metrics of plain values rather than targets and predictions, for custom loops."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Sum(Metric):
 
         Args:
             values: a number or (B, ...).
-            sample_weight: a number, or of a shape that values begin with.
+            sample_weight: a number, or an array matching the leading axes of values.
 
         Raises:
-            ValueError: weights of another shape.
+            ValueError: weights with another shape.
         """
         values, _ = _of_samples(type(self).__name__, values, sample_weight, np.sum)
         self.total.assign_add(values.sum())
@@ -52,7 +52,8 @@ class Sum(Metric):
 
 
 class Mean(Metric):
-    """sum of weight x value, divided by the sum of the weights; 0 without values.
+    """sum of weight x value, divided by the sum of the weights; 0 if there are no
+    values.
 
     Args:
         name, dtype: see `Metric`.
@@ -76,10 +77,10 @@ class Mean(Metric):
 
         Args:
             values: a number, or (B, ...): the values of a sample are averaged.
-            sample_weight: a number, or of a shape that values begin with.
+            sample_weight: a number, or an array matching the leading axes of values.
 
         Raises:
-            ValueError: weights of another shape.
+            ValueError: weights with another shape.
         """
         if type(values) is np.ndarray and not values.ndim:  # from a compiled step
             one = 1.0 if sample_weight is None else sample_weight
@@ -98,12 +99,12 @@ class Mean(Metric):
 
 
 class MeanMetricWrapper(Mean):
-    """The mean of a function of targets and predictions, by hand.
+    """The mean of a function of targets and predictions.
 
     Args:
-        fn: takes (y_true, y_pred) and gives the value of every row, or of every output.
+        fn: function of (y_true, y_pred) that returns one value per row or output.
         name, dtype: see `Metric`.
-        kwargs: arguments by name that fn gets too.
+        kwargs: keyword arguments passed to fn.
 
     Raises:
         TypeError: fn is not a function.
@@ -132,17 +133,18 @@ class MeanMetricWrapper(Mean):
         """Add a batch.
 
         Args:
-            y_true, y_pred: what fn takes.
-            sample_weight: of the values that fn gives, see `Mean.update_state`.
+            y_true, y_pred: arguments of fn.
+            sample_weight: weights of the values that fn returns, see
+                `Mean.update_state`.
 
         Raises:
-            ValueError: weights of another shape.
+            ValueError: weights with another shape.
         """
         values = self._fn(y_true, y_pred, **self._fn_kwargs)
         Mean.update_state(self, values, sample_weight)
 
     def in_models(self) -> LossMetric:
-        """The same metric of a model, computed by its engine."""
+        """The same metric in a model, computed by its engine."""
         from kurve.losses import FunctionLoss
 
         fn, arguments = self._fn, self._fn_kwargs
@@ -161,8 +163,8 @@ class MeanMetricWrapper(Mean):
 def _of_samples(
     where: str, values: Any, sample_weight: Any, reduce: Reduce
 ) -> tuple[np.ndarray, np.ndarray]:
-    """weight x value of each sample, and its weight: what a sample has of either is
-    reduced to a number (a single value is a sample)."""
+    """weight x value per sample, and its weight: each sample's values and weights are
+    reduced to one number (a single value is a sample)."""
     v = as_numbers(where, "values", values, np.float64)
     if sample_weight is None:
         w: np.ndarray = np.ones(v.shape[:1])
@@ -177,9 +179,9 @@ def _of_samples(
         w = np.broadcast_to(w, v.shape)
     except ValueError:
         raise ValueError(
-            f"[{where}] sample_weight must have a shape that the values begin with. "
+            f"[{where}] sample_weight must match the leading axes of the values. "
             f"Received: shape {np.shape(sample_weight)} for values of shape "
-            f"{np.shape(values)}. Try one weight for each sample."
+            f"{np.shape(values)}. Try one weight per sample."
         ) from None
     within = tuple(range(1, v.ndim))
     return reduce(v * w, axis=within), reduce(w, axis=within)

@@ -36,8 +36,8 @@ _SUMS = {
 
 
 class AUC(ThresholdMetric):
-    """The area under the ROC or the precision-recall curve, from the counts at
-    thresholds: the number of trapezoids or rectangles.
+    """The area under the ROC or the precision-recall curve, from counts at
+    thresholds, which set the number of trapezoids or rectangles.
 
     Source: Davis & Goadrich 2006 for the interpolation of PR, between whose points tp
     and fp, not the precision, vary linearly; Flach & Kull 2015 for PRGAIN.
@@ -49,10 +49,10 @@ class AUC(ThresholdMetric):
         summation_method: "interpolation", "minoring" (rectangles below the curve) or
             "majoring" (above it).
         name, dtype: see `Metric`.
-        thresholds: those between 0 and 1, in place of num_thresholds.
-        multi_label: average the areas of all outputs, instead of taking all outputs
-            together.
-        num_labels: number of outputs, with multi_label; as many as there are if None.
+        thresholds: thresholds between 0 and 1, instead of num_thresholds.
+        multi_label: whether to average the areas of all outputs, instead of pooling
+            them.
+        num_labels: number of outputs, with multi_label; inferred if None.
         label_weights: weight of each output.
         from_logits: whether outputs are logits rather than probabilities.
 
@@ -118,7 +118,7 @@ class AUC(ThresholdMetric):
 
     @property
     def thresholds(self) -> list[float]:
-        """What outputs are compared with."""
+        """The thresholds that outputs are compared with."""
         return list(self.levels)
 
     def attrs(self) -> dict[str, Attr]:
@@ -153,8 +153,8 @@ class AUC(ThresholdMetric):
         weights = self.label_weights
         if weights is not None and len(weights) != outputs:
             raise ValueError(
-                f"[{where}] label_weights must have one for each of {outputs} outputs. "
-                f"Received: {len(weights)} of them. Try label_weights=None."
+                f"[{where}] label_weights must have one entry per output, {outputs} "
+                f"in total. Received: {len(weights)}. Try label_weights=None."
             )
 
     def get_config(self) -> dict[str, Any]:
@@ -201,9 +201,9 @@ def _points(curve: str, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _interpolated(counts: Counts) -> np.ndarray:
-    """The area under precision over recall between each two thresholds, where tp and
-    the number n = tp + fp vary linearly: with slope = dtp / dn and
-    intercept = tp - slope n, slope (dtp + intercept log(n_a / n_b)) / (tp + fn)."""
+    """The area under precision over recall between adjacent thresholds, where tp and n
+    = tp + fp vary linearly: with slope = dtp / dn and intercept = tp - slope n, slope
+    (dtp + intercept log(n_a / n_b)) / (tp + fn)."""
     tp, n = counts.tp, counts.tp + counts.fp
     dtp = tp[..., :-1] - tp[..., 1:]
     slope = ratio(dtp, np.maximum(n[..., :-1] - n[..., 1:], 0.0))
@@ -222,6 +222,6 @@ def _checked_weights(label_weights: Any) -> np.ndarray | None:
     if finite and (weights >= 0.0).all():
         return weights
     raise ValueError(
-        "[AUC] label_weights must be one number of at least 0 for each output. "
+        "[AUC] label_weights must be one non-negative number per output. "
         f"Received: label_weights={label_weights!r}. Try label_weights=None."
     )

@@ -1,4 +1,4 @@
-"""The base classes of metrics: of all, and of those that engines know."""
+"""Base classes of metrics: of all metrics, and of those that engines know."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _in_steps(method: Any) -> Any:
-    """A method that is remembered, and not called, where a step is traced."""
+    """Wrap a method to be recorded instead of called while a step is traced."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -46,8 +46,8 @@ def _in_steps(method: Any) -> Any:
 
 
 class Metric(Entrance):
-    """Base class of metrics. Subclasses with an `update_state` and a `result` of their
-    own are called with each batch, by models too, whose steps are then Python:
+    """Base class of metrics. Subclasses with their own `update_state` and `result` are
+    called with each batch; models then run their steps in Python:
 
         class Positives(kurve.metrics.Metric):
             def __init__(self, name="positives", **common):
@@ -61,11 +61,11 @@ class Metric(Entrance):
                 return float(self.count)
 
     Args:
-        dtype: a name of Keras's, which is kept. Kurve accumulates in float64.
-        name: in logs; by default from the class, as in Keras: auc, auc_1, ...
+        dtype: name of a dtype, which is only stored. Kurve accumulates in float64.
+        name: name in logs; derived from the class by default: auc, auc_1, ...
 
     Raises:
-        TypeError: a name that is not text.
+        TypeError: a name that is not a string.
         ValueError: an unknown dtype.
 
     Example:
@@ -92,7 +92,7 @@ class Metric(Entrance):
 
     @property
     def dtype(self) -> str:
-        """The name of the type asked for."""
+        """The name of the requested dtype."""
         return self._dtype
 
     def add_variable(
@@ -103,14 +103,14 @@ class Metric(Entrance):
         aggregation: str | None = None,
         name: str | None = None,
     ) -> MetricVariable:
-        """An array that `reset_state` sets to zeros.
+        """Add an array that `reset_state` sets to zeros.
 
         Args:
-            shape: its shape; an integer is a vector's length.
+            shape: its shape; an integer means the length of a vector.
             initializer: name or object of `kurve.initializers`; zeros if None.
-            dtype: by default that of the metric.
-            aggregation: Keras's, for several devices; not used.
-            name: for people.
+            dtype: by default the metric's dtype.
+            aggregation: accepted and ignored.
+            name: name of the variable.
 
         Raises:
             RuntimeError: before `super().__init__()`.
@@ -121,9 +121,9 @@ class Metric(Entrance):
         where = type(self).__name__
         if "_variables" not in vars(self):
             raise RuntimeError(
-                f"[{where}] variables are added after super().__init__(), which gives "
-                "the metric its name. Received: none yet. Try super().__init__() "
-                "in the first line of __init__."
+                f"[{where}] variables must be added after super().__init__(), which "
+                "gives the metric its name. Received: a call before it. Try "
+                "super().__init__() in the first line of __init__."
             )
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         made = initializers.get(initializer) or initializers.Zeros()
@@ -140,28 +140,28 @@ class Metric(Entrance):
         dtype: Any = None,
         name: str | None = None,
     ) -> MetricVariable:
-        """`add_variable`, of a single number by default."""
+        """`add_variable`, a scalar by default."""
         return self.add_variable(shape, initializer, dtype, name=name)
 
     @property
     def variables(self) -> list[MetricVariable]:
-        """Those that were added, and those of metrics among the attributes."""
+        """The added variables, and those of metrics that are attributes."""
         inner = [m for m in vars(self).values() if isinstance(m, Metric)]
         return [*self._variables, *(v for m in inner for v in m.variables)]
 
     @property
     def counts_itself(self) -> bool:
-        """Whether its `update_state` or `result` is the user's, and not known to
-        engines."""
+        """Whether its `update_state` or `result` is the user's, so that engines do not
+        know it."""
         own = ("update_state", "result", "reset_state")
         return any(name in place for place in custom_members(self) for name in own)
 
     def resolve(self, loss: Any, output_shape: Shape) -> Any:
-        """The metric that a model with that loss and output computes."""
+        """The metric that a model with this loss and output computes."""
         return self
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Add a batch."""
+        """Update the metric with a batch."""
         raise NotImplementedError(self._without("update_state"))
 
     def result(self) -> Any:
@@ -176,7 +176,7 @@ class Metric(Entrance):
         )
 
     def reset_state(self) -> None:
-        """Forget all batches."""
+        """Reset the accumulators."""
         for variable in self.variables:
             variable.assign(0)
 
@@ -186,30 +186,30 @@ class Metric(Entrance):
         return self.result()
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments; dtype only where it is not Keras's default."""
+        """The arguments; dtype only if it is not Keras's default."""
         given = {} if self.dtype == "float32" else {"dtype": self.dtype}
         return {"name": self.name, **given}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """The metric with that `get_config`."""
+        """Create the metric from `get_config`."""
         return cls(**config)
 
 
 class RowMetric(losses.Rowwise, Metric):
-    """A metric that engines know: a formula of float64 accumulators, to which batches
-    of rows are added. A weighted mean over rows, unless a subclass overrides `value`.
+    """A metric that engines know: a formula of float64 accumulators to which batches of
+    rows are added. A weighted mean over rows, unless a subclass overrides `value`.
 
         metric.update_state(y_true, y_pred)
         metric.result()
         metric.reset_state()
 
-    arguments: names of the constructor's, besides name and dtype, and of attributes.
-    axis: that of y_pred and y_true which holds the outputs of a row.
+    arguments: names of constructor arguments and attributes, without name and dtype.
+    axis: the axis of y_pred and y_true that holds the outputs of a row.
     whole_vectors: whether y_pred (n,) is one row with n outputs, rather than n rows.
-    by_element: whether by hand each output of a row may have its own weight.
-    by_ops: whether operations of the plan compute it, by `traced`.
-    parts: how many values of the plan it takes, each with accumulators.
+    by_element: whether each output can have its own weight in direct calls.
+    by_ops: whether plan operations compute it, by `traced`.
+    parts: number of plan values it reads, each with accumulators.
     of_batch: see `MetricSpec`.
     """
 
@@ -234,20 +234,20 @@ class RowMetric(losses.Rowwise, Metric):
         return 2
 
     def check_output(self, where: str, output_shape: Shape) -> None:
-        """Refuse outputs of a shape that this metric cannot use.
+        """Refuse outputs whose shape this metric cannot use.
 
         Raises:
-            ValueError: the message says which it needs.
+            ValueError: the message says which shape it needs.
         """
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
         """Refuse a loss whose targets this metric cannot use.
 
         Raises:
-            ValueError: one needs class numbers, the other a number for each output.
+            ValueError: one needs class numbers, the other one number per output.
         """
         if self.sparse != loss.sparse:
-            needs = "class numbers" if self.sparse else "a number for every output"
+            needs = "class numbers" if self.sparse else "one number per output"
             raise ValueError(
                 f"[{where}] the metric {self.name!r} needs {needs} as targets, unlike "
                 f"the loss {loss.name!r}. Try metrics=['accuracy']."
@@ -255,7 +255,7 @@ class RowMetric(losses.Rowwise, Metric):
         if self.outputs_per_target != loss.outputs_per_target:
             raise ValueError(
                 f"[{where}] the metric {self.name!r} needs {self.outputs_per_target} "
-                f"outputs for each target, and the loss {loss.name!r} "
+                f"outputs per target, but the loss {loss.name!r} "
                 f"{loss.outputs_per_target}. Try compile without this metric."
             )
 
@@ -263,11 +263,11 @@ class RowMetric(losses.Rowwise, Metric):
         """The metric in a plan.
 
         Raises:
-            ValueError: it does not fit the output.
+            ValueError: it does not match the output.
         """
         if self.axis not in (-1, len(output_shape)):
             raise ValueError(
-                f"[{type(self).__name__}] the axis of the outputs must be the last one "
+                f"[{type(self).__name__}] the output axis must be the last one "
                 f"in a model. Received: axis={self.axis} for outputs of shape "
                 f"(n, {', '.join(map(str, output_shape))}). Try axis=-1."
             )
@@ -292,17 +292,17 @@ class RowMetric(losses.Rowwise, Metric):
         }
 
     def resolve(self, loss: losses.Loss | None, output_shape: Shape) -> RowMetric:
-        """The metric that a model with that loss and output computes."""
+        """The metric that a model with this loss and output computes."""
         return self
 
     @entry
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch.
+        """Update the metric with a batch.
 
         Args:
             y_true: (B, ..., O), or class numbers (B, ...) for a sparse metric.
-            y_pred: (B, ..., O); (B,) is one output for each sample.
-            sample_weight: a number, (B,), or a weight for each row, (B, ...).
+            y_pred: (B, ..., O); (B,) means one output per sample.
+            sample_weight: a number, (B,), or one weight per row, (B, ...).
 
         Raises:
             ValueError: shapes that do not match each other or the previous batch.
@@ -323,8 +323,8 @@ class RowMetric(losses.Rowwise, Metric):
         size = self.size(p.shape)
         if self._totals is not None and len(self._totals) != size:
             raise ValueError(
-                f"[{where}] all batches must have as many outputs. Received: "
-                f"y_pred.shape={p.shape} after batches of other outputs. "
+                f"[{where}] all batches must have the same number of outputs. "
+                f"Received: y_pred.shape={p.shape} after other batches. "
                 "Try reset_state() first."
             )
         rows = p.reshape(-1, p.shape[-1])
@@ -333,14 +333,14 @@ class RowMetric(losses.Rowwise, Metric):
         self._totals = totals
 
     def add_totals(self, totals: np.ndarray) -> None:
-        """Add the sums over more rows, as an engine gives them."""
+        """Add accumulators from an engine."""
         self._totals = totals if self._totals is None else self._totals + totals
 
     def _arranged(
         self, where: str, y_true: Any, y_pred: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and predictions in matching shapes, a row's outputs in the last
-        axis."""
+        """Targets and predictions in matching shapes, with the outputs of a row in the
+        last axis."""
         p = np.atleast_1d(as_numbers(where, "y_pred", y_pred, np.float32))
         y = as_numbers(where, "y_true", y_true, np.float32)
         if p.ndim == 1:
@@ -356,7 +356,7 @@ class RowMetric(losses.Rowwise, Metric):
         weights: np.ndarray | None,
         totals: np.ndarray,
     ) -> None:
-        """Add rows y (R, T), p (R, O), with weights (R,) or (R, O) if any."""
+        """Add rows y (R, T), p (R, O), with optional weights (R,) or (R, O)."""
         from kurve.engines.reference.metrics import accumulate
 
         with np.errstate(all="ignore"):
@@ -364,8 +364,8 @@ class RowMetric(losses.Rowwise, Metric):
 
     @property
     def variables(self) -> list[MetricVariable]:
-        """The accumulators: total and count of a mean; else one array, which is there
-        once a batch has shown its size."""
+        """The accumulators: total and count for a mean; else one array, which exists
+        once a batch has revealed its size."""
         from kurve.metrics.variables import MetricVariable
 
         totals = self._totals
@@ -384,7 +384,7 @@ class RowMetric(losses.Rowwise, Metric):
         return result(self.value(totals))
 
     def reset_state(self) -> None:
-        """Forget all batches."""
+        """Reset the accumulators."""
         self._totals = None
 
     @entry
@@ -397,11 +397,10 @@ class LossMetric(RowMetric):
     """A loss as a metric: its weighted mean over the rows.
 
     Args:
-        loss: any, also one that is a formula.
+        loss: any loss, including formulas.
         name, dtype: see `Metric`.
-        of_batches: whether it is the mean of the losses of all batches instead, each
-            counted once, as Keras takes an object of a loss. Weighted metrics count
-            rows.
+        of_batches: whether it averages the losses of batches instead of rows, as Keras
+            does for loss objects. Weighted metrics count rows.
     """
 
     def __init__(
@@ -427,7 +426,7 @@ class LossMetric(RowMetric):
         return self._loss.target_shape(output_shape)
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
-        """A formula takes the targets as they are."""
+        """Formulas accept any targets."""
         if not self.by_ops or self.sparse:
             super().check_loss(where, loss)
 
@@ -436,11 +435,11 @@ class LossMetric(RowMetric):
 
     @entry
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch.
+        """Update the metric with a batch.
 
         Args:
-            y_true, y_pred: what the loss takes.
-            sample_weight: a number, (B,), or a weight for each row, (B, ...).
+            y_true, y_pred: arguments of the loss.
+            sample_weight: a number, (B,), or one weight per row, (B, ...).
 
         Raises:
             ValueError: shapes that do not match.
@@ -463,18 +462,18 @@ class LossMetric(RowMetric):
 
 
 def _plain(value: Any) -> Any:
-    """A list in place of a tuple or an array, for files."""
+    """Convert tuples and arrays to lists, for files."""
     value = value.tolist() if isinstance(value, np.ndarray) else value
     return list(value) if isinstance(value, tuple) else value
 
 
 def _one_row(weights: Any) -> Any:
-    """Weights (n,) of a vector's elements as those of one row."""
+    """Weights (n,) of vector elements as the weights of one row."""
     return np.asarray(weights)[None] if np.ndim(weights) == 1 else weights
 
 
 def _one_each(weights: Any, shape: Shape) -> bool:
-    """Whether there is a weight for each output, or for each of a row's."""
+    """Whether there is one weight per output, or per output of a row."""
     given = np.shape(weights)
     return (
         len(given) == len(shape)
@@ -484,10 +483,10 @@ def _one_each(weights: Any, shape: Shape) -> bool:
 
 
 def _with_last(where: str, axis: int, a: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """`a` with that axis of p as the last; targets without the axis stay as they are.
+    """Move the given axis of p to the end in `a`; targets without it are unchanged.
 
     Raises:
-        ValueError: there is no such axis.
+        ValueError: unknown axis.
     """
     if axis == -1 or a.ndim < p.ndim:
         return a
@@ -509,17 +508,17 @@ _DTYPES = {
 
 
 def _checked_dtype(where: str, dtype: Any) -> str:
-    """The name of a dtype, or of a policy of Keras's; "float32" for None.
+    """The name of a dtype or Keras policy; "float32" for None.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: unknown name.
     """
     name = "float32" if dtype is None else dtype
     for attribute in ("compute_dtype", "name", "__name__"):
         name = name if isinstance(name, str) else getattr(name, attribute, name)
     if not isinstance(name, str) or name not in _DTYPES:
         raise ValueError(
-            f"[{where}] dtype must be the name of a type of numbers. "
+            f"[{where}] dtype must be the name of a numeric type. "
             f"Received: dtype={dtype!r}. Try dtype='float32'."
         )
     return name

@@ -1,4 +1,4 @@
-"""The confusion matrix, as scikit-learn has it."""
+"""The confusion matrix, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def confusion_matrix(
     sample_weight: Any = None,
     normalize: str | None = None,
 ) -> np.ndarray:
-    """How many rows of class i (row i) were predicted as class j (column j).
+    """Count the rows of class i (row i) predicted as class j (column j).
 
         confusion_matrix(y_test, model.predict(x_test).argmax(axis=1))
 
@@ -38,7 +38,8 @@ def confusion_matrix(
         (k, k) int64; float64 with sample_weight or normalize.
 
     Raises:
-        ValueError: different lengths, no labels, none that occurs, unknown normalize.
+        ValueError: different lengths, no labels, no label that occurs, or unknown
+            normalize.
 
     Example:
         >>> kurve.metrics.confusion_matrix([0, 1, 1], [0, 1, 0])
@@ -54,7 +55,7 @@ def confusion_matrix(
         truth = truth[:, 0]
     if truth.ndim != 1 or predicted.shape != truth.shape:
         raise ValueError(
-            "[confusion_matrix] y_true and y_pred must hold one class for each row. "
+            "[confusion_matrix] y_true and y_pred must hold one class per row. "
             f"Received: shapes {truth.shape} and {predicted.shape}. "
             "Try y_pred.argmax(axis=1) for probabilities."
         )
@@ -63,7 +64,7 @@ def confusion_matrix(
         known = as_array(where, "labels", labels)
     if known.ndim != 1 or not known.size or len(set(known.tolist())) < known.size:
         raise ValueError(
-            "[confusion_matrix] labels must be different classes, at least one. "
+            "[confusion_matrix] labels must be distinct classes, at least one. "
             f"Received: labels={labels!r} for {len(truth)} rows. Try labels=None."
         )
     rows = class_numbers(truth, known.tolist())

@@ -1,7 +1,7 @@
 """Metrics of positives and negatives on either side of thresholds.
 
-The accumulators are histograms: the weights of the targets that are not 0, and of the
-others, between each two thresholds. Everything else follows from them.
+The accumulators are histograms: the weights of nonzero targets, and of all others,
+between adjacent thresholds. Everything else follows from them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from kurve.metrics.base import RowMetric
 from kurve.plan import Attr, Shape
 
 UNCHOSEN = -1e10
-"""What an output that is not among the top_k counts as, as in Keras."""
+"""The value of outputs outside the top_k, as in Keras."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Weights of true and false positives and negatives, each (..., T) for T
+    """Weights of true and false positives and negatives, (..., T) for T
     thresholds."""
 
     tp: np.ndarray
@@ -50,18 +50,18 @@ class Counts:
 
 
 def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, and 0 where b is 0."""
+    """a / b, with 0 where b is 0."""
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0)
 
 
 class ThresholdMetric(RowMetric):
-    """A metric of the counts at each of T thresholds: an output counts as positive
-    where it is above.
+    """A metric of the counts at each of T thresholds: outputs above a threshold are
+    positive.
 
     `levels` are the thresholds, in any order. Evenly spaced ones from 0 to 1 are not
-    compared one by one, but found by a product, as in Keras.
+    compared one by one but computed by a multiplication, as in Keras.
 
-    with_ends: whether the first and the last are just outside [0, 1].
+    with_ends: whether the first and last thresholds are just outside [0, 1].
     """
 
     kind = "confusion"
@@ -84,7 +84,7 @@ class ThresholdMetric(RowMetric):
 
     @property
     def whole_vectors(self) -> bool:  # type: ignore[override]
-        """The largest of (n,) outputs are those of one row."""
+        """With top_k, (n,) outputs form one row."""
         return self.top_k is not None
 
     def attrs(self) -> dict[str, Attr]:
@@ -142,12 +142,12 @@ class ThresholdMetric(RowMetric):
 
     @property
     def true_negatives(self) -> np.ndarray:
-        """Weight of the negatives that are not above each threshold."""
+        """Weight of the negatives not above each threshold."""
         return self.counts().tn
 
     @property
     def false_negatives(self) -> np.ndarray:
-        """Weight of the positives that are not above each threshold."""
+        """Weight of the positives not above each threshold."""
         return self.counts().fn
 
 
@@ -157,7 +157,7 @@ def even_levels(count: int) -> list[float]:
 
 
 def is_even(levels: Sequence[float]) -> bool:
-    """Whether thresholds are evenly spaced from 0 to 1, but for 1e-7 or so."""
+    """Whether thresholds are evenly spaced from 0 to 1, up to about 1e-7."""
     if len(levels) < 2:
         return False
     spaced = np.arange(len(levels)) / (len(levels) - 1)
@@ -173,7 +173,7 @@ def checked_thresholds(where: str, thresholds: Any, default: float) -> list[floa
     """A list of thresholds, from a list or a number; `default` for None.
 
     Raises:
-        ValueError: a threshold outside [0, 1], or none.
+        ValueError: a threshold outside [0, 1], or no thresholds.
     """
     if thresholds is None:
         return [default]

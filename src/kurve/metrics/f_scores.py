@@ -1,4 +1,4 @@
-"""F-scores: precision and recall of each class in one number."""
+"""F-scores, which combine precision and recall of each class."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class FBetaScore(RowMetric):
     Source: van Rijsbergen 1979.
 
     Args:
-        average: None (an array with the score of each class), "micro" (of all classes
-            counted together), "macro" (the mean of the classes) or "weighted" (by the
+        average: None (an array with the score of each class), "micro" (all classes
+            pooled), "macro" (the mean of the classes) or "weighted" (by the
             number of targets of each class).
-        beta: how much more recall weighs than precision, above 0.
-        threshold: outputs above it are positive, in (0, 1]; None: the largest of a row.
+        beta: weight of recall relative to precision, above 0.
+        threshold: outputs above it are positive, in (0, 1]; None for the largest of a
+            row.
         name, dtype: see `Metric`.
 
     Raises:
@@ -112,10 +113,11 @@ class F1Score(FBetaScore):
     """2 precision recall / (precision + recall) of each class.
 
     Args:
-        average: None (an array with the score of each class), "micro" (of all classes
-            counted together), "macro" (the mean of the classes) or "weighted" (by the
+        average: None (an array with the score of each class), "micro" (all classes
+            pooled), "macro" (the mean of the classes) or "weighted" (by the
             number of targets of each class).
-        threshold: outputs above it are positive, in (0, 1]; None: the largest of a row.
+        threshold: outputs above it are positive, in (0, 1]; None for the largest of a
+            row.
         name, dtype: see `Metric`.
 
     Raises:

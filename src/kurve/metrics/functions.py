@@ -37,7 +37,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndar
     """Whether each output is on the correct side of the threshold, as 0 or 1.
 
     Args:
-        y_true, y_pred: (...) of the same shape.
+        y_true, y_pred: (...), same shape.
         threshold: outputs above it are 1.
     """
     y = as_numbers("binary_accuracy", "y_true", y_true, np.float32)
@@ -84,7 +84,7 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndar
     return _rows(ConcordanceCorrelation(axis=axis), y_true, y_pred)
 
 
-_losses: Any = losses  # whose functions are made when they are first used
+_losses: Any = losses  # its functions are created on first use
 
 # Losses are metrics too.
 binary_crossentropy = _losses.binary_crossentropy

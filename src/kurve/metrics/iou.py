@@ -17,10 +17,10 @@ from kurve.plan import Attr, Shape
 
 class _IoUBase(RowMetric):
     """The mean of tp / (tp + fp + fn) over some classes. Targets and predictions are
-    class numbers, cut to integers, or an output for each class, of which the largest
-    counts. Other numbers do not count, nor do classes that occur nowhere.
+    class numbers, truncated to integers, or one output per class, of which the largest
+    counts. Other numbers are ignored, as are classes that never occur.
 
-    Its accumulators are the matrix of C x C weights, a row for each true class.
+    Its accumulators are the matrix of C x C weights, with one row per true class.
     """
 
     kind = "confusion_matrix"
@@ -49,7 +49,7 @@ class _IoUBase(RowMetric):
 
     @property
     def sparse(self) -> bool:  # type: ignore[override]
-        """Whether a row of outputs has one class number as target."""
+        """Whether a row of outputs has a single class number as its target."""
         return self.sparse_y_true and not self.sparse_y_pred
 
     @property
@@ -78,7 +78,7 @@ class _IoUBase(RowMetric):
 
     @property
     def _reduces_targets(self) -> bool:
-        """Whether targets, but not predictions, have an axis of classes."""
+        """Whether targets, but not predictions, have a class axis."""
         return self.sparse_y_pred and not self.sparse_y_true
 
     def _arranged(
@@ -100,18 +100,18 @@ class _IoUBase(RowMetric):
 
 
 class IoU(_IoUBase):
-    """The mean of tp / (tp + fp + fn) over the classes asked for; classes that occur
-    nowhere do not count.
+    """The mean of tp / (tp + fp + fn) over the target classes; classes that never
+    occur are ignored.
 
     Args:
-        num_classes: number of classes, C; rows of other classes do not count.
-        target_class_ids: a list of the classes whose mean is wanted.
-        name, dtype: see `Metric`. Weights are never cut to integers.
-        ignore_class: targets of this class do not count.
+        num_classes: number of classes, C; rows of other classes are ignored.
+        target_class_ids: list of the classes to average.
+        name, dtype: see `Metric`. Weights are never truncated to integers.
+        ignore_class: targets of this class are ignored.
         sparse_y_true: whether targets are class numbers rather than one-hot.
-        sparse_y_pred: whether outputs are class numbers, rather than one output for
-            each class of which the largest counts.
-        axis: that of the classes; in models the last.
+        sparse_y_pred: whether outputs are class numbers, rather than one output per
+            class, of which the largest counts.
+        axis: the class axis; in models, the last axis.
 
     Raises:
         ValueError: no num_classes, classes beyond them; when called, shapes that do not
@@ -159,12 +159,12 @@ class BinaryIoU(_IoUBase):
     """`IoU` of two classes: outputs of at least the threshold are class 1.
 
     Args:
-        target_class_ids: the classes whose mean is wanted.
+        target_class_ids: the classes to average.
         threshold: a finite number.
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: other classes than 0 and 1; when called, shapes that do not fit.
+        ValueError: classes other than 0 and 1; when called, shapes that do not fit.
 
     Example:
         >>> metric = kurve.metrics.BinaryIoU(target_class_ids=[0, 1], threshold=0.3)
@@ -193,13 +193,13 @@ class MeanIoU(_IoUBase):
     """The mean of tp / (tp + fp + fn) over all classes that occur.
 
     Args:
-        num_classes: number of classes, C; rows of other classes do not count.
-        name, dtype: see `Metric`. Weights are never cut to integers.
-        ignore_class: targets of this class do not count.
+        num_classes: number of classes, C; rows of other classes are ignored.
+        name, dtype: see `Metric`. Weights are never truncated to integers.
+        ignore_class: targets of this class are ignored.
         sparse_y_true: whether targets are class numbers rather than one-hot.
-        sparse_y_pred: whether outputs are class numbers, rather than one output for
-            each class of which the largest counts.
-        axis: that of the classes; in models the last.
+        sparse_y_pred: whether outputs are class numbers, rather than one output per
+            class, of which the largest counts.
+        axis: the class axis; in models, the last axis.
 
     Raises:
         ValueError: no num_classes; when called, shapes that do not fit.
@@ -245,12 +245,12 @@ class OneHotIoU(_IoUBase):
 
     Args:
         num_classes: number of classes, C.
-        target_class_ids: a list of the classes whose mean is wanted.
-        name, dtype: see `Metric`. Weights are never cut to integers.
-        ignore_class: targets of this class do not count.
-        sparse_y_pred: whether outputs are class numbers, rather than one output for
-            each class of which the largest counts.
-        axis: that of the classes; in models the last.
+        target_class_ids: list of the classes to average.
+        name, dtype: see `Metric`. Weights are never truncated to integers.
+        ignore_class: targets of this class are ignored.
+        sparse_y_pred: whether outputs are class numbers, rather than one output per
+            class, of which the largest counts.
+        axis: the class axis; in models, the last axis.
 
     Raises:
         ValueError: no num_classes, classes beyond them; when called, shapes that do not
@@ -297,11 +297,11 @@ class OneHotMeanIoU(_IoUBase):
 
     Args:
         num_classes: number of classes, C.
-        name, dtype: see `Metric`. Weights are never cut to integers.
-        ignore_class: targets of this class do not count.
-        sparse_y_pred: whether outputs are class numbers, rather than one output for
-            each class of which the largest counts.
-        axis: that of the classes; in models the last.
+        name, dtype: see `Metric`. Weights are never truncated to integers.
+        ignore_class: targets of this class are ignored.
+        sparse_y_pred: whether outputs are class numbers, rather than one output per
+            class, of which the largest counts.
+        axis: the class axis; in models, the last axis.
 
     Raises:
         ValueError: no num_classes; when called, shapes that do not fit.
@@ -329,10 +329,10 @@ class OneHotMeanIoU(_IoUBase):
 
 
 def _checked_ids(where: str, ids: Any, num_classes: int) -> Any:
-    """The classes whose mean is wanted, all for None.
+    """Validate the classes to average; None for all.
 
     Raises:
-        ValueError: none, or a class beyond those that there are.
+        ValueError: no classes, or a class out of range.
     """
     if ids is None:
         return tuple(range(num_classes))

@@ -1,8 +1,8 @@
-"""Metrics of outputs with a mask: of a mean over rows, the rows that count.
+"""Metrics of masked outputs: means over the valid rows.
 
     sum of weight x mask x value / sum of weight x mask
 
-Source: Keras, whose `MeanMetricWrapper` takes the mask of y_pred; others take all
+Source: Keras, whose `MeanMetricWrapper` uses the mask of y_pred; other metrics use all
 rows.
 """
 
@@ -24,7 +24,7 @@ Rule = Callable[[Any, Any, Attrs], Any]
 
 
 def of_masked(metric: RowMetric) -> RowMetric:
-    """The metric for an output with a mask."""
+    """The metric for a masked output."""
     if metric.of_batch:
         return metric
     if isinstance(metric, LossMetric):
@@ -36,12 +36,12 @@ def of_masked(metric: RowMetric) -> RowMetric:
 
 
 class MaskedMean(RowMetric):
-    """A mean of which the mask of y_pred says which rows count.
+    """A mean over the rows selected by the mask of y_pred.
 
     Args:
-        metric: the same without a mask.
-        rows: its value for each row, in functions of `kurve.ops`.
-        known: which rows count in any case, as 1 and 0, or None.
+        metric: the unmasked metric.
+        rows: its value per row, with functions of `kurve.ops`.
+        known: additional mask of valid rows, as 1 and 0, or None.
     """
 
     by_ops = True
@@ -65,7 +65,7 @@ class MaskedMean(RowMetric):
         self._metric.check_output(where, output_shape)
 
     def spec(self, output_shape: Shape, weighted: bool = False) -> MetricSpec:
-        self._metric.spec(output_shape, weighted)  # refuses what does not fit
+        self._metric.spec(output_shape, weighted)  # refuses shapes that do not match
         return MetricSpec("rows", {}, 2, weighted)
 
     def traced(self, y_true: Any, y_pred: Any) -> Any:
@@ -134,5 +134,5 @@ ROWS: dict[str, Rule] = {
     "categorical_hinge": _of_loss("CategoricalHinge"),
     "cosine_similarity": lambda y, p, attrs: -losses.CosineSimilarity().rows(y, p),
 }
-"""The value of each row of a metric, by its kind: those that Keras makes of a function.
-Others, such as counts, take no mask."""
+"""The row values of metrics by kind, for those that Keras builds from functions.
+Others, such as counts, ignore masks."""

@@ -1,4 +1,4 @@
-"""Metrics of probabilities and of margins, most of them losses too."""
+"""Metrics of probabilities and margins, most of which are also losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BinaryCrossentropy(LossMetric):
     Args:
         name, dtype: see `Metric`.
         from_logits: whether p holds logits rather than probabilities.
-        label_smoothing: in [0, 1]; how far targets are moved towards 1/2.
+        label_smoothing: in [0, 1]; how far to move targets towards 1/2.
 
     Raises:
         ValueError: label_smoothing out of range; when called, shapes that do not fit.
@@ -49,9 +49,8 @@ class CategoricalCrossentropy(LossMetric):
     Args:
         name, dtype: see `Metric`.
         from_logits: whether p holds logits rather than probabilities.
-        label_smoothing: in [0, 1]; how far targets are moved towards equal
-            probabilities.
-        axis: that of the classes; in models the last.
+        label_smoothing: in [0, 1]; how far to move targets towards equal probabilities.
+        axis: the class axis; in models, the last axis.
 
     Raises:
         ValueError: label_smoothing out of range; when called, shapes that do not fit.
@@ -85,9 +84,9 @@ class SparseCategoricalCrossentropy(LossMetric):
     Args:
         name, dtype: see `Metric`.
         from_logits: whether p holds logits rather than probabilities.
-        ignore_class: rows of this class have the value 0; where there are weights, they
-            do not count. So it is in Keras.
-        axis: that of the classes; in models the last.
+        ignore_class: rows of this class have the value 0; with weights, they do not
+            count, as in Keras.
+        axis: the class axis; in models, the last axis.
 
     Raises:
         ValueError: ignore_class is not an integer; when called, shapes that do not fit,
@@ -234,7 +233,7 @@ class CategoricalHinge(RowMetric):
 
 
 def checked_ignored(where: str, ignore_class: Any) -> int | None:
-    """A class whose rows do not count.
+    """Validate the class to ignore.
 
     Raises:
         ValueError: not an integer.
@@ -250,5 +249,5 @@ def checked_ignored(where: str, ignore_class: Any) -> int | None:
 
 
 def ignoring(ignore_class: int | None) -> dict[str, Attr]:
-    """The attribute of a plan's metric that leaves out the rows of a class."""
+    """The plan attribute of a metric that ignores the rows of a class."""
     return {} if ignore_class is None else {"ignore_class": ignore_class}

@@ -1,4 +1,4 @@
-"""Metrics of numbers: errors, R2, similarities and correlations."""
+"""Regression metrics: errors, R2, similarities and correlations."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class RootMeanSquaredError(RowMetric):
 
 
 class MeanAbsolutePercentageError(RowMetric):
-    """100 mean |(y - p) / y|; |y| below 1e-7 counts as 1e-7.
+    """100 mean |(y - p) / y|; with |y| of at least 1e-7.
 
     Args:
         name, dtype: see `Metric`.
@@ -122,7 +122,7 @@ class MeanAbsolutePercentageError(RowMetric):
 
 
 class MeanSquaredLogarithmicError(RowMetric):
-    """mean (log(1 + y) - log(1 + p))^2; y and p below 1e-7 count as 1e-7.
+    """mean (log(1 + y) - log(1 + p))^2; with y and p of at least 1e-7.
 
     Args:
         name, dtype: see `Metric`.
@@ -145,7 +145,7 @@ class MeanSquaredLogarithmicError(RowMetric):
 
 
 class _Similarity(RowMetric):
-    """A number for each row of outputs, as vectors."""
+    """One number per row, which is treated as a vector."""
 
     direction = "up"
     whole_vectors = True
@@ -158,11 +158,11 @@ class _Similarity(RowMetric):
 
 class CosineSimilarity(_Similarity):
     """sum of y p / (|y| |p|) over the outputs of a row: 1 for the same direction, -1
-    for the opposite one; 0 where a vector is 0.
+    for the opposite one; 0 if a vector is 0.
 
     Args:
         name, dtype: see `Metric`.
-        axis: that of the outputs; in models the last.
+        axis: the output axis; in models, the last axis.
 
     Raises:
         ValueError: axis is not an integer; when called, shapes that do not fit.
@@ -186,13 +186,13 @@ class CosineSimilarity(_Similarity):
 
 class PearsonCorrelation(_Similarity):
     """Correlation of y and p over the outputs of a row, averaged over the rows:
-    cov(y, p) / (std(y) std(p)); NaN where either is constant.
+    cov(y, p) / (std(y) std(p)); NaN if either is constant.
 
     Source: Pearson 1895.
 
     Args:
         name, dtype: see `Metric`.
-        axis: that of the outputs; in models the last.
+        axis: the output axis; in models, the last axis.
 
     Raises:
         ValueError: axis is not an integer; when called, shapes that do not fit.
@@ -217,13 +217,13 @@ class PearsonCorrelation(_Similarity):
 class ConcordanceCorrelation(_Similarity):
     """Agreement of y and p over the outputs of a row, averaged over the rows:
     2 cov(y, p) / (var(y) + var(p) + (mean y - mean p)^2 + 1e-7). Unlike the
-    correlation it is 1 only where y = p.
+    correlation, it is 1 only if y = p.
 
     Source: Lin 1989.
 
     Args:
         name, dtype: see `Metric`.
-        axis: that of the outputs; in models the last.
+        axis: the output axis; in models, the last axis.
 
     Raises:
         ValueError: axis is not an integer; when called, shapes that do not fit.
@@ -253,8 +253,8 @@ class R2Score(RowMetric):
 
     Args:
         class_aggregation: "uniform_average" over the outputs,
-            "variance_weighted_average", or None for an array with that of each.
-        num_regressors: with a number p above 0, the adjusted
+            "variance_weighted_average", or None for one score per output.
+        num_regressors: for p > 0, the adjusted score
             1 - (1 - R2) (n - 1) / (n - p - 1), where n counts all targets.
         name, dtype: see `Metric`.
 
@@ -299,7 +299,7 @@ class R2Score(RowMetric):
         return 1 + 3 * output_shape[-1] + bool(self.num_regressors)
 
     def value(self, totals: np.ndarray) -> Any:
-        from kurve.scores import explained  # models without it start faster
+        from kurve.scores import explained  # lazy: programs without it start faster
 
         rows = 0.0
         if self.num_regressors:
@@ -333,7 +333,7 @@ class R2Score(RowMetric):
 
 
 def checked_axis(where: str, axis: Any) -> int:
-    """An axis.
+    """Validate an axis.
 
     Raises:
         ValueError: not an integer.

@@ -15,7 +15,7 @@ from kurve.metrics.counts import (
 
 
 class _OfThresholds(ThresholdMetric):
-    """A number for each of the thresholds that the user gives."""
+    """One number per threshold passed by the user."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class _OfThresholds(ThresholdMetric):
 
     @property
     def thresholds(self) -> list[float]:
-        """What outputs are compared with."""
+        """The thresholds that outputs are compared with."""
         return list(self.levels)
 
     def each(self, counts: Counts) -> np.ndarray:
-        """The number of each threshold (T,)."""
+        """The values at the thresholds (T,)."""
         raise NotImplementedError
 
     def value(self, totals: np.ndarray) -> Any:
@@ -64,7 +64,7 @@ class TruePositives(_Count):
     """Weight of the positive targets whose output is above a threshold.
 
     Args:
-        thresholds: a number in [0, 1], 0.5 if None, or a list with a result for each.
+        thresholds: a number in [0, 1], 0.5 if None, or a list with one result each.
         name, dtype: see `Metric`.
 
     Raises:
@@ -85,7 +85,7 @@ class TrueNegatives(_Count):
     """Weight of the negative targets whose output is not above a threshold.
 
     Args:
-        thresholds: a number in [0, 1], 0.5 if None, or a list with a result for each.
+        thresholds: a number in [0, 1], 0.5 if None, or a list with one result each.
         name, dtype: see `Metric`.
 
     Raises:
@@ -106,7 +106,7 @@ class FalsePositives(_Count):
     """Weight of the negative targets whose output is above a threshold.
 
     Args:
-        thresholds: a number in [0, 1], 0.5 if None, or a list with a result for each.
+        thresholds: a number in [0, 1], 0.5 if None, or a list with one result each.
         name, dtype: see `Metric`.
 
     Raises:
@@ -125,7 +125,7 @@ class FalseNegatives(_Count):
     """Weight of the positive targets whose output is not above a threshold.
 
     Args:
-        thresholds: a number in [0, 1], 0.5 if None, or a list with a result for each.
+        thresholds: a number in [0, 1], 0.5 if None, or a list with one result each.
         name, dtype: see `Metric`.
 
     Raises:
@@ -156,14 +156,14 @@ class _OfChosen(_OfThresholds):
 
 
 class Precision(_OfChosen):
-    """tp / (tp + fp): the fraction of the outputs above a threshold whose target is
-    positive; 0 where no output is.
+    """tp / (tp + fp): the fraction of outputs above a threshold whose target is
+    positive; 0 if there are none.
 
     Args:
-        thresholds: a number in [0, 1], or a list with a result for each; None is 0.5,
-            or none at all with top_k.
+        thresholds: a number in [0, 1], or a list with one result each; None means 0.5,
+            or no threshold with top_k.
         top_k: only the k largest outputs of a row can be positive.
-        class_id: count the outputs of this class only.
+        class_id: only count outputs of this class.
         name, dtype: see `Metric`.
 
     Raises:
@@ -180,14 +180,14 @@ class Precision(_OfChosen):
 
 
 class Recall(_OfChosen):
-    """tp / (tp + fn): the fraction of the positive targets whose output is above a
-    threshold; 0 where there are none.
+    """tp / (tp + fn): the fraction of positive targets whose output is above a
+    threshold; 0 if there are none.
 
     Args:
-        thresholds: a number in [0, 1], or a list with a result for each; None is 0.5,
-            or none at all with top_k.
+        thresholds: a number in [0, 1], or a list with one result each; None means 0.5,
+            or no threshold with top_k.
         top_k: only the k largest outputs of a row can be positive.
-        class_id: count the outputs of this class only.
+        class_id: only count outputs of this class.
         name, dtype: see `Metric`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The best of one ratio where another is large enough."""
+"""Metrics that maximize one ratio subject to a minimum of another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kurve.metrics.counts import ThresholdMetric, even_levels
 
 
 class _AtBest(ThresholdMetric):
-    """The best of a number over the thresholds where another is at least `least`."""
+    """The maximum of one value over thresholds where another is at least `least`."""
 
     direction = "up"
     arguments = ("num_thresholds", "class_id")
@@ -33,7 +33,7 @@ class _AtBest(ThresholdMetric):
 
     @property
     def thresholds(self) -> list[float]:
-        """What outputs are compared with."""
+        """The thresholds that outputs are compared with."""
         return list(self.levels)
 
     def get_config(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class _AtBest(ThresholdMetric):
 
     def best(self, limited: np.ndarray, wanted: np.ndarray) -> float:
         """The largest of `wanted` where `limited` is at least `least`; else 0."""
-        # Keras compares in float32, in which a quotient may equal the limit.
+        # Keras compares in float32, where a quotient can equal the limit.
         enough = limited.astype(np.float32) >= np.float32(self.least)
         return float(np.max(wanted, where=enough, initial=0.0))
 
@@ -53,7 +53,7 @@ class SensitivityAtSpecificity(_AtBest):
     Args:
         specificity: in [0, 1].
         num_thresholds: number of thresholds, evenly from 0 to 1.
-        class_id: count the outputs of this class only.
+        class_id: only count outputs of this class.
         name, dtype: see `Metric`.
 
     Raises:
@@ -90,7 +90,7 @@ class SpecificityAtSensitivity(_AtBest):
     Args:
         sensitivity: in [0, 1].
         num_thresholds: number of thresholds, evenly from 0 to 1.
-        class_id: count the outputs of this class only.
+        class_id: only count outputs of this class.
         name, dtype: see `Metric`.
 
     Raises:
@@ -127,7 +127,7 @@ class PrecisionAtRecall(_AtBest):
     Args:
         recall: in [0, 1].
         num_thresholds: number of thresholds, evenly from 0 to 1.
-        class_id: count the outputs of this class only.
+        class_id: only count outputs of this class.
         name, dtype: see `Metric`.
 
     Raises:
@@ -159,12 +159,12 @@ class PrecisionAtRecall(_AtBest):
 
 class RecallAtPrecision(_AtBest):
     """The largest tp / (tp + fn) at a threshold where tp / (tp + fp) is at least
-    `precision`; 0 where there is none.
+    `precision`; 0 if there is none.
 
     Args:
         precision: in [0, 1].
         num_thresholds: number of thresholds, evenly from 0 to 1.
-        class_id: count the outputs of this class only.
+        class_id: only count outputs of this class.
         name, dtype: see `Metric`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What custom metrics accumulate in."""
+"""The accumulators of custom metrics."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kurve.plan import Shape
 
 
 class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that a custom metric accumulates in, see `Metric.add_variable`.
+    """An accumulator of a custom metric, see `Metric.add_variable`.
 
-    Arithmetic with it gives arrays; `assign`, `assign_add` and `assign_sub` change it.
+    Arithmetic on it returns arrays; `assign`, `assign_add` and `assign_sub` change it.
 
     Args:
-        value: the first value.
-        name: for people.
+        value: the initial value.
+        name: name of the variable.
     """
 
     def __init__(self, value: np.ndarray, name: str = "variable") -> None:
@@ -36,10 +36,10 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
         return self.value.copy()
 
     def assign(self, value: Any) -> np.ndarray:
-        """Replace the value by one of the same shape, and return it.
+        """Replace the value with one of the same shape, and return it.
 
         Raises:
-            ValueError: another shape.
+            ValueError: wrong shape.
         """
         new = np.asarray(value, self.value.dtype)
         if new.shape not in (self.shape, ()):

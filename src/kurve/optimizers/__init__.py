@@ -46,7 +46,7 @@ _NAMES = {name.lower(): name for name in CLASSES}
 
 @entry
 def get(identifier: str | Mapping[str, Any] | Optimizer | None) -> Any:
-    """The optimizer with that name, with Keras's defaults, or of a `serialize`; None
+    """The optimizer for a name (with Keras's defaults) or a `serialize` result; None
     for None."""
     if identifier is None or isinstance(identifier, Optimizer):
         return identifier
@@ -68,7 +68,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Optimizer:
-    """The optimizer of a `serialize`."""
+    """The optimizer from a `serialize` result."""
     name = config["class_name"]
     if isinstance(name, str):
         name = _NAMES.get(name.lower(), name)

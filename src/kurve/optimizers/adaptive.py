@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Adadelta(Optimizer):
     """w <- w + lr d, with d = -sqrt(u + epsilon) / sqrt(a + epsilon) g.
 
-    a and u are the moving means of g^2 and d^2, u of the steps before.
+    a and u are the moving means of g^2 and d^2, with u from previous steps.
     Source: Zeiler 2012.
 
     Args:
-        learning_rate: a number, a schedule or a function; the paper's is 1.
+        learning_rate: a number, a schedule or a function; 1 in the paper.
         rho: decay of the moving means, in [0, 1].
         epsilon: at least 0.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
@@ -80,7 +80,7 @@ class Ftrl(Optimizer):
 
     Args:
         learning_rate: a number, a schedule or a function.
-        learning_rate_power: at most 0; 0 is a fixed learning rate.
+        learning_rate_power: at most 0; 0 means a fixed learning rate.
         initial_accumulator_value: n before the first step, at least 0.
         l1_regularization_strength, l2_regularization_strength: at least 0.
         l2_shrinkage_regularization_strength: a penalty on the size of the weights, at
@@ -153,7 +153,7 @@ class Ftrl(Optimizer):
         z = z + (slope - (after**power - n**power) / rate * w)
         terms.slots["accumulator"], terms.slots["linear"] = after, z
         after = (np.clip(z, -l1, l1) - z) / (after**power / rate + 2.0 * l2)
-        return np.where(moves, after, w)  # 0 changes nothing
+        return np.where(moves, after, w)  # 0 keeps the value
 
 
 class Lion(Optimizer):
@@ -194,8 +194,8 @@ class Lion(Optimizer):
         self._set(0.0, 1.0, beta_1=beta_1, beta_2=beta_2)
         if self.beta_1 == 0.0:
             raise ValueError(
-                "[Lion] beta_1 must be above 0, because with 0 only the sign of the "
-                f"last gradient counts. Received: {beta_1!r}. Try beta_1=0.9."
+                "[Lion] beta_1 must be above 0, because 0 would use only the sign of "
+                f"the last gradient. Received: {beta_1!r}. Try beta_1=0.9."
             )
 
     def attrs(self) -> dict[str, Attr]:
@@ -218,10 +218,10 @@ class ScheduleFreeAdamW(Optimizer):
 
     Args:
         learning_rate: a number, a schedule or a function.
-        beta_1: share of x in the weights, above 0 and at most 1.
+        beta_1: fraction of x in the weights, above 0 and at most 1.
         beta_2: decay of v, in [0, 1).
         epsilon: at least 0.
-        warmup_steps: the learning rate grows to its value in that many steps.
+        warmup_steps: number of steps over which the learning rate ramps up.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
             ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
             name: see `Optimizer`.
@@ -269,7 +269,7 @@ class ScheduleFreeAdamW(Optimizer):
         beta_1, beta_2, v = self.beta_1, self.beta_2, terms.slots["velocity"]
         if self.warmup_steps:
             rate = rate * np.minimum(t / float(self.warmup_steps), 1.0)
-        # z starts at the weights.
+        # Initialize z with the weights.
         z = np.where(t <= 1.0, terms.undecayed, terms.slots["momentum"])
         x = (terms.value - (1.0 - beta_1) * z) / beta_1
         v = v + (np.square(g) - v) * (1.0 - beta_2)

@@ -1,8 +1,8 @@
-"""Updates from gradients that are given: `optimizer.apply` in custom loops.
+"""Updates from user-supplied gradients: `optimizer.apply` in custom loops.
 
-The variables' values, the gradients and the optimizer's vectors go to an engine as a
-plan whose loss is the sum of weight x gradient, so that its gradient is the one given;
-clipping, weight decay, averages and constraints are then those of `fit`.
+The variables, gradients and optimizer slots go to an engine as a plan whose loss is the
+sum of weight x gradient, so that its gradient is the given one; clipping, weight decay,
+averages and constraints then work as in `fit`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ ONE_ROW = np.array([0, 1])
 
 
 class Applier:
-    """What an optimizer remembers of variables that a loop of the user's updates.
+    """The optimizer's state for variables updated in a custom loop.
 
     variables: in order
-    others:    that lie behind them, and are not updated: what steps read besides
-    state:     their values as of the last update, the optimizer's vectors, the step
+    others:    further variables that steps read but do not update
+    state:     values as of the last update, optimizer slots, step
     """
 
     def __init__(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
         self.variables, self.others = list(variables), list[Any]()
-        # What lies in a model's vector, which is that of the state.
+        # Variables in a model's vector, which is also that of the state.
         self._views: list[tuple[Any, np.ndarray]] = []
         self._places = {id(v): i for i, v in enumerate(self.variables)}
         self._programs: dict[tuple[Any, ...], Program] = {}
@@ -73,13 +73,13 @@ class Applier:
             for variable in self.others:
                 graph.place(variable, False)
         plan = graph.finish([total], [total])
-        # The loss is not the user's: penalties of weights are no part of it.
+        # This is not the user's loss: it excludes weight penalties.
         params = {v: replace(v, l1=0.0, l2=0.0, penalty=None) for v in plan.params}
         new = [op.with_variables(params.__getitem__) for op in plan.ops]
         return replace(plan, ops=tuple(new), params=tuple(params.values()))
 
     def widen(self, others: Sequence[Any]) -> None:
-        """Make place for more variables that are not updated."""
+        """Add variables that are not updated."""
         known = {id(v) for v in (*self.variables, *self.others)}
         new = [v for v in others if id(v) not in known]
         if not new:
@@ -94,11 +94,11 @@ class Applier:
         self.state = replace(old, params=params, slots=slots)
 
     def lie_in(self, pairs: Sequence[tuple[Any, Any]]) -> None:
-        """Let the vector of values be that of the model which has all variables, at the
-        places that they have here: nothing is copied then.
+        """Share the vector of a model that has all variables at the same positions, so
+        that nothing is copied.
 
         Args:
-            pairs: the place and the variable, for each one.
+            pairs: pairs of position and variable.
         """
         if self._views:
             self._views, self.state.params = [], self.state.params.copy()
@@ -117,7 +117,7 @@ class Applier:
         self._views = [(v, view) for (_, v), view in zip(pairs, views, strict=True)]
 
     def is_shared(self) -> bool:
-        """Whether the vector of values is that of the model, still."""
+        """Whether the vector is still shared with the model."""
         for variable, view in self._views:
             if len(variable._views) != 1 or variable._views[0][1] is not view:
                 self._views = []
@@ -126,7 +126,7 @@ class Applier:
         return bool(self._views)
 
     def index(self, where: str, variable: Any) -> int:
-        """The place of a variable.
+        """The index of a variable.
 
         Raises:
             ValueError: the optimizer does not know it.
@@ -135,7 +135,7 @@ class Applier:
         if place is None:
             names = ", ".join(v.name for v in self.variables)
             raise ValueError(
-                f"[{where}] an optimizer updates the variables that it was first used "
+                f"[{where}] an optimizer only updates the variables it was first used "
                 f"with: {names}. Received: {variable.name!r}. Try another optimizer "
                 "for it, or optimizer.build(all_variables) at the start."
             )
@@ -144,7 +144,7 @@ class Applier:
     def apply(
         self, optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any]
     ) -> None:
-        """One update of these variables; the others stay as they are."""
+        """Update these variables; others are unchanged."""
         where = type(optimizer).__name__
         found: list[Any] = [None] * len(self.variables)
         for gradient, variable in zip(gradients, variables, strict=True):
@@ -189,7 +189,7 @@ class Applier:
             variable.write(row[spec.offset : spec.end].reshape(spec.shape))
 
     def _program(self, optimizer: Optimizer, chosen: tuple[bool, ...]) -> Program:
-        """The program that updates the chosen variables."""
+        """The program that updates the selected variables."""
         engine = get_engine()
         key = chosen, engine.name
         if key not in self._programs:
@@ -206,8 +206,8 @@ class Applier:
         return self._programs[key]
 
     def _write(self, found: Sequence[Any]) -> None:
-        """Give the variables their new values. A Ctrl-C that comes between two of them
-        takes effect after all."""
+        """Assign the new values to the variables. A Ctrl-C that arrives in between
+        takes effect after all of them."""
         interrupt: KeyboardInterrupt | None = None
         while True:
             try:
@@ -225,18 +225,18 @@ class Applier:
 
 
 def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier:
-    """That of an optimizer; the first variables that it gets make it."""
+    """The applier of an optimizer, created for the first variables it receives."""
     where = type(optimizer).__name__
     if optimizer.applier is None:
         if not variables:
             raise ValueError(
-                f"[{where}] the variables must be given with the first gradients. "
+                f"[{where}] the variables must be passed with the first gradients. "
                 "Received: none. Try apply(gradients, model.trainable_weights)."
             )
         for variable in variables:
             if not is_variable(variable):
                 raise TypeError(
-                    f"[{where}] gradients are applied to variables. Received: an "
+                    f"[{where}] gradients must be applied to variables. Received: an "
                     f"object of type {type(variable).__name__}. "
                     "Try model.trainable_weights."
                 )
@@ -248,7 +248,7 @@ def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier
 def apply(
     optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any] | None
 ) -> None:
-    """One update: see `Optimizer.apply`."""
+    """Run one update, see `Optimizer.apply`."""
     where = type(optimizer).__name__
     gradients = list(leaves(gradients))
     if active.step is not None:
@@ -263,7 +263,7 @@ def apply(
         variables = optimizer.applier.variables
     if variables is not None and len(gradients) != len(variables):
         raise ValueError(
-            f"[{where}] there must be a gradient for each variable. Received: "
+            f"[{where}] there must be one gradient per variable. Received: "
             f"{len(gradients)} gradients for {len(variables)} variables. Try "
             "tape.gradient(loss, variables)."
         )
@@ -272,13 +272,13 @@ def apply(
         applier_of(optimizer, variables)
         raise ValueError(
             f"[{where}] no variable has a gradient. Received: None for all of them. "
-            "Try to compute the loss from the model's outputs inside of the tape, "
+            "Try computing the loss from the model's outputs inside the tape, "
             "without numpy()."
         )
     if not all(known):
         names = [v.name for v, k in zip(variables, known, strict=True) if not k]
         warn(
-            f"[{where}] variables without a gradient stay as they are. Received: None "
+            f"[{where}] variables without a gradient are not updated. Received: None "
             f"for {', '.join(names)}. Try only the weights that the loss depends on."
         )
     applier_of(optimizer, variables).apply(optimizer, gradients, variables)

@@ -1,4 +1,4 @@
-"""The base class of the optimizers."""
+"""The base class of optimizers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ClippingArguments(TypedDict, total=False):
-    """Arguments of optimizers with a weight decay of their own."""
+    """Arguments of optimizers that define `weight_decay` themselves."""
 
     clipnorm: float | None
     clipvalue: float | None
@@ -50,30 +50,30 @@ class OptimizerArguments(ClippingArguments, total=False):
 
 
 class Optimizer(LearningRates):
-    """Base class of the optimizers.
+    """Base class of all optimizers.
 
     Args:
         learning_rate: a number of at least 0, a schedule of `optimizers.schedules`, or
             a function without arguments, called before each update.
-        weight_decay: fraction of each weight, times the learning rate, that every
-            update subtracts first (decoupled: Loshchilov & Hutter 2019); None is none.
-        clipnorm: largest norm of each variable's gradient.
-        clipvalue: largest absolute value of each element of a gradient.
-        global_clipnorm: largest norm of all gradients together.
-        use_ema: whether a moving average of the weights is kept, which takes their
-            place at the end of `fit`.
-        ema_momentum: decay of that average, in [0, 1].
-        ema_overwrite_frequency: the average takes the place of the weights also after
-            every this many updates; None for the end of `fit` only.
-        loss_scale_factor: Keras multiplies the loss with it, and divides the gradients
-            by it; here it changes nothing, because float32 does not need it.
-        gradient_accumulation_steps: updates the weights once in this many steps, at
+        weight_decay: fraction of each weight, times the learning rate, subtracted
+            before every update (decoupled: Loshchilov & Hutter 2019); None for none.
+        clipnorm: maximum norm of each variable's gradient.
+        clipvalue: maximum absolute value of gradient elements.
+        global_clipnorm: maximum norm of all gradients together.
+        use_ema: whether to keep a moving average of the weights, which replaces them at
+            the end of `fit`.
+        ema_momentum: decay of the average, in [0, 1].
+        ema_overwrite_frequency: number of updates after which the average also replaces
+            the weights; None for only at the end of `fit`.
+        loss_scale_factor: Keras scales loss and gradients by it; has no effect here,
+            because float32 does not need it.
+        gradient_accumulation_steps: update the weights only once in this many steps, at
             least 2, with the mean of their gradients.
-        name: made from the class if None.
+        name: derived from the class if None.
 
     Raises:
         TypeError: an argument that is not a number.
-        ValueError: a number out of range, or more than one way of clipping.
+        ValueError: a number out of range, or more than one kind of clipping.
     """
 
     kind = ""
@@ -87,10 +87,9 @@ class Optimizer(LearningRates):
     instead = "an optimizer of kurve.optimizers, or a learning rate schedule"
 
     own_slots: Mapping[str, float] = MappingProxyType({})
-    """Keras's names of the vectors that the formula keeps, with their first value."""
+    """Keras's names of the slots of the formula, with initial values."""
     interleaved: int | None = None
-    """How many of them alternate in Keras's files, variable after variable; None is
-    all."""
+    """How many slots alternate in Keras's files, variable by variable; None for all."""
     scalar_starts: tuple[float, ...] = ()
 
     def __init__(
@@ -122,7 +121,7 @@ class Optimizer(LearningRates):
         if len(clips) > 1:
             raise ValueError(
                 f"[{type(self).__name__}] only one of clipnorm, clipvalue and "
-                f"global_clipnorm can be given. Received: clipnorm={clipnorm}, "
+                f"global_clipnorm can be passed. Received: clipnorm={clipnorm}, "
                 f"clipvalue={clipvalue}, global_clipnorm={global_clipnorm}. "
                 "Try the one that matters most."
             )
@@ -144,17 +143,17 @@ class Optimizer(LearningRates):
         self._network: Any = None
         self.applier: Any = None
 
-    # ---------------------------------------------------------------- by hand
+    # ---------------------------------------------------------------- custom loops
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Make the vectors for these variables, for `apply`; the first call of that
-        does it otherwise.
+        """Create the slots for these variables, for `apply`; otherwise its first call
+        does.
 
         Args:
             variables: such as `model.trainable_weights`.
 
         Raises:
-            TypeError, ValueError: not variables, or none.
+            TypeError, ValueError: not variables, or no variables.
         """
         from kurve.optimizers.applying import applier_of
 
@@ -166,13 +165,14 @@ class Optimizer(LearningRates):
         """Update variables from gradients, in a custom loop.
 
         Args:
-            grads: of the variables, in their order, as `GradientTape.gradient` gives
-                them. A variable without a gradient (None) stays as it is.
-            trainable_variables: by default those of the first call.
+            grads: gradients of the variables, in order, as returned by
+                `GradientTape.gradient`. A variable without a gradient (None) is not
+                updated.
+            trainable_variables: the variables; by default those of the first call.
 
         Raises:
-            TypeError, ValueError: other numbers or shapes, no gradient at all, or
-                variables that the optimizer does not know.
+            TypeError, ValueError: wrong number or shapes, no gradients at all, or
+                variables unknown to the optimizer.
             NonFiniteError: a gradient or a new value is not finite; nothing is changed.
 
         Example:
@@ -202,8 +202,8 @@ class Optimizer(LearningRates):
         self.apply([g for g, _ in pairs], [v for _, v in pairs])
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Set variables that `apply` has updated to their moving average, if the
-        optimizer keeps one.
+        """Set variables updated by `apply` to their moving average, if the optimizer
+        keeps one.
 
         Args:
             var_list: the variables.
@@ -214,46 +214,46 @@ class Optimizer(LearningRates):
     # ---------------------------------------------------------------- the formula
 
     def formula(self, terms: Terms) -> Any:
-        """The new value of a variable, where the engines have no formula of this kind.
-        It is written with NumPy's functions on the terms, and sets `terms.slots`."""
+        """The new value of a variable, for optimizers without a formula in the engines.
+        Written with NumPy functions on the terms; sets `terms.slots`."""
         raise NotImplementedError
 
     @property
     def has_formula(self) -> bool:
-        """Whether it is `formula` that engines compute."""
+        """Whether engines compute `formula`."""
         return type(self).formula is not Optimizer.formula
 
     def slot_shapes(
         self, name: str, shape: tuple[int, ...]
     ) -> dict[str, tuple[int, ...] | None]:
-        """Of each of the formula's slots, for that variable; None where it has none, ()
-        where Keras's files have a number instead."""
+        """Shapes of the formula's slots for that variable; None for no slot, () where
+        Keras's files have a scalar instead."""
         return dict.fromkeys(self.own_slots, shape)
 
     def decay_of(self, name: str, shape: tuple[int, ...]) -> float | None:
-        """The weight decay of that variable, unless it is excluded."""
+        """The weight decay of a variable; None if it is excluded."""
         return self.weight_decay
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """Keras's names of all vectors that the engines keep."""
+        """Keras's names of all slots kept by engines."""
         average = ("average",) * self.use_ema
         adding = ("gradient_accumulator",) * bool(self.gradient_accumulation_steps)
         return (*self.own_slots, *average, *adding)
 
     @property
     def slot_starts(self) -> tuple[float, ...]:
-        """Their values before the first step."""
+        """Initial values of the slots."""
         extra = len(self.slot_names) - len(self.own_slots)
         return (*self.own_slots.values(), *(0.0,) * extra)
 
     def places(
         self, trained: Sequence[VariableSpec], interleaved: int | None = None
     ) -> list[tuple[int, VariableSpec, tuple[int, ...]]]:
-        """Number of the slot, variable and shape of each array, in Keras's order.
+        """Slot index, variable and shape of each array, in Keras's order.
 
         Args:
-            interleaved: as the attribute; None is the optimizer's own.
+            interleaved: see the attribute, which is the default.
         """
         own = list(self.own_slots)
         pair = self.interleaved if interleaved is None else interleaved
@@ -287,16 +287,16 @@ class Optimizer(LearningRates):
         var_list: Sequence[Any] | None = None,
         var_names: Sequence[str] | None = None,
     ) -> None:
-        """Leave some variables out of the weight decay, before training starts. As in
-        Keras, files do not hold this choice.
+        """Exclude some variables from weight decay, before training starts. As in
+        Keras, files do not store this choice.
 
         Args:
             var_list: variables of the model, such as `layer.bias`.
-            var_names: patterns that are looked for in their names, such as "bias".
+            var_names: patterns to search for in their names, such as "bias".
 
         Raises:
             TypeError: not variables, or not names.
-            ValueError: a pattern that is not a regular expression, or training has
+            ValueError: an invalid regular expression, or training has
                 started.
         """
         import re
@@ -304,8 +304,9 @@ class Optimizer(LearningRates):
         network = self._owner()
         if network is not None and network.is_ready:
             raise ValueError(
-                f"[{type(self).__name__}] weight decay can be chosen before training "
-                "starts. Received: a model in training. Try model.compile(...) again."
+                f"[{type(self).__name__}] weight decay can only be changed before "
+                "training starts. Received: a model in training. "
+                "Try model.compile(...) again."
             )
         names, patterns = list(var_list or ()), list(var_names or ())
         if not all(isinstance(getattr(v, "name", None), str) for v in names):
@@ -329,10 +330,10 @@ class Optimizer(LearningRates):
         self.excluded_names = frozenset(v.name for v in names)
         self.excluded_patterns = tuple(patterns)
 
-    # ---------------------------------------------------------------- its variables
+    # ---------------------------------------------------------------- variables
 
     def _owner(self) -> Any:
-        """The network that it was last compiled for, if that is alive."""
+        """The network that it was last compiled for, if still alive."""
         return None if self._network is None else self._network()
 
     def _state(self) -> Any:
@@ -343,7 +344,7 @@ class Optimizer(LearningRates):
 
     @property
     def iterations(self) -> Iterations:
-        """The number of updates done in the model that it was compiled for."""
+        """The number of updates in the model it was compiled for."""
         refuse_in_steps("the number of updates")
         from kurve.optimizers.values import Iterations
 
@@ -351,8 +352,8 @@ class Optimizer(LearningRates):
 
     @property
     def variables(self) -> list[Any]:
-        """The number of steps, the learning rate (unless it is a schedule) and, once
-        training has started, the vectors, in Keras's order."""
+        """The step counter, the learning rate (unless it is a schedule) and, once
+        training has started, the slots, in Keras's order."""
         from kurve.optimizers.values import Iterations, SlotVariable, slot_views
 
         found: list[Any] = [Iterations(self, 1)]
@@ -368,7 +369,7 @@ class Optimizer(LearningRates):
         return found + [SlotVariable(name, view) for name, view in arrays + numbers]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles belong to no model yet."""
+        """Copies and pickles do not belong to a model."""
         return {**vars(self), "_network": None, "applier": None}
 
     def attrs(self) -> dict[str, Attr]:
@@ -377,7 +378,7 @@ class Optimizer(LearningRates):
 
     @property
     def spec(self) -> Spec:
-        """The optimizer in a plan; 0 stands for "not used"."""
+        """The optimizer in a plan; 0 means "not used"."""
         return Spec(
             self.kind,
             {
@@ -397,10 +398,10 @@ class Optimizer(LearningRates):
         return f"{type(self).__name__}({', '.join(args)})"
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal optimizer.
+        """The arguments that recreate this optimizer.
 
         Raises:
-            ValueError: the learning rate is a function, which no file can hold.
+            ValueError: the learning rate is a function, which files cannot store.
         """
         rate: Any = self._learning_rate
         if isinstance(rate, LearningRateSchedule):
@@ -409,7 +410,7 @@ class Optimizer(LearningRates):
             raise ValueError(
                 f"[{type(self).__name__}] a learning rate that is a function cannot "
                 f"be saved. Received: {name_of(rate)}. Try a schedule of "
-                "kurve.optimizers.schedules, or one of your own."
+                "kurve.optimizers.schedules, or a custom one."
             )
         return {**self._config(), "learning_rate": rate}
 

@@ -1,5 +1,5 @@
-"""The optimizers. Formulas are Keras's; `kurve.engines.reference.optimizers` computes
-them."""
+"""The classic optimizers. Formulas are Keras's; `kurve.engines.reference.optimizers`
+computes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SGD(Optimizer):
     Args:
         learning_rate: a number, a schedule or a function.
         momentum: in [0, 1].
-        nesterov: whether to use Nesterov's form of it.
+        nesterov: whether to use Nesterov momentum.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
             ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
             name: see `Optimizer`.
@@ -68,7 +68,7 @@ class RMSprop(Optimizer):
     Args:
         learning_rate: a number, a schedule or a function.
         rho: decay of the moving means, in [0, 1].
-        momentum: in [0, 1]; 0 is none.
+        momentum: in [0, 1]; 0 for none.
         epsilon: at least 0.
         centered: whether v is the variance of g.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
@@ -118,7 +118,7 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """w <- w - lr g / sqrt(a + epsilon), with a the sum of all g^2 so far.
+    """w <- w - lr g / sqrt(a + epsilon), with a the running sum of g^2.
 
     Source: Duchi et al. 2011.
 
@@ -166,7 +166,7 @@ class Adagrad(Optimizer):
 
 
 class _Moments(Optimizer):
-    """Optimizers that follow the mean of g and the size of g."""
+    """Optimizers that track moving means of g and its magnitude."""
 
     own_slots: Mapping[str, float] = {"momentum": 0.0, "velocity": 0.0}
 
@@ -197,15 +197,15 @@ class Adam(_Moments):
     """w <- w - alpha m / (sqrt(v) + epsilon), with m and v the moving means of g and
     g^2.
 
-    alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t) at step t. As in Keras, epsilon takes
-    the place of the epsilon hat of section 2 in the paper.
+    alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t) at step t. As in Keras, epsilon plays
+    the role of epsilon hat in section 2 of the paper.
     Source: Kingma & Ba 2015; amsgrad: Reddi, Kale & Kumar 2018.
 
     Args:
         learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
-        amsgrad: whether the largest v so far is used.
+        amsgrad: whether to use the maximum of v so far.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
             ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
             name: see `Optimizer`.
@@ -275,7 +275,7 @@ class AdamW(Adam):
         if weight_decay is None:
             raise ValueError(
                 "[AdamW] weight_decay must be a number. Received: weight_decay=None. "
-                "Try Adam, which has none, or weight_decay=0.004."
+                "Try Adam without weight decay, or weight_decay=0.004."
             )
         super().__init__(
             learning_rate,
@@ -289,7 +289,7 @@ class AdamW(Adam):
 
 
 class Nadam(_Moments):
-    """Adam with Nesterov momentum: it looks one momentum step ahead.
+    """Adam with Nesterov momentum, which looks one momentum step ahead.
 
     Source: Dozat 2016.
 

@@ -15,7 +15,7 @@ from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule | Callable[[], float]
-"""What a learning rate may be."""
+"""Types of learning rates."""
 
 LARGEST = float(np.finfo(np.float32).max)
 USUAL = {
@@ -55,12 +55,12 @@ USUAL = {
 
 
 class LearningRates(Entrance):
-    """The learning rate of an optimizer, now and in later steps."""
+    """The learning rate of an optimizer, as a number, schedule or function."""
 
     @property
     def learning_rate(self) -> Any:
         """The learning rate, schedule or function, which can be set at any time. A
-        number also has Keras's `assign`, `numpy` and `value`."""
+        number also supports Keras's `assign`, `numpy` and `value`."""
         from kurve.optimizers.values import LearningRate
 
         optimizer: Any = self
@@ -89,7 +89,7 @@ class LearningRates(Entrance):
 
     @property
     def lr(self) -> Any:
-        """`learning_rate`, in an old spelling."""
+        """Old name of `learning_rate`."""
         from kurve.legacy.names import of_object
 
         return of_object(self, "lr")
@@ -104,7 +104,7 @@ class LearningRates(Entrance):
         """Refuse a function that needs arguments."""
         try:
             signature = inspect.signature(function)
-        except ValueError:  # of C
+        except ValueError:  # a C function
             return
         try:
             signature.bind()
@@ -119,7 +119,7 @@ class LearningRates(Entrance):
         """The learning rates of updates first, first + 1, ...: float32 (count,).
 
         Raises:
-            ValueError: the schedule gives a number that is not finite or is negative.
+            ValueError: the schedule returns a number that is not finite or is negative.
         """
         schedule: Any = self._learning_rate
         if isinstance(schedule, float):
@@ -130,7 +130,7 @@ class LearningRates(Entrance):
         steps = np.arange(first, first + count)
         if not isinstance(schedule, LearningRateSchedule):  # a function
             rates = np.array([_one(where, schedule()) for _ in steps], np.float64)
-        elif is_own(type(schedule)):  # takes a single step, as Keras calls it
+        elif is_own(type(schedule)):  # called with a single step, as in Keras
             rates = np.array([_one(where, schedule(s)) for s in steps], np.float64)
         else:
             rates = np.asarray(schedule(steps), np.float64)
@@ -138,8 +138,8 @@ class LearningRates(Entrance):
         if rates.shape != (count,) or bad.any():
             shown = rates[bad][0] if rates.shape == (count,) else rates.shape
             raise ValueError(
-                f"[{where}] the schedule must give one finite learning "
-                f"rate of at least 0 a step. Received: {shown} from "
+                f"[{where}] the schedule must return one finite learning "
+                f"rate of at least 0 per step. Received: {shown} from "
                 f"{name_of(schedule)} at steps {first}.."
                 f"{first + count - 1}."
             )
@@ -152,7 +152,7 @@ class LearningRates(Entrance):
     def _number(
         self, name: str, value: float | None, low: float, high: float
     ) -> float | None:
-        """`value` as a float in [low, high], or None."""
+        """Validate `value` as a float in [low, high], or None."""
         if value is None:
             return None
         if not is_integer(value) and not isinstance(value, (float, np.floating)):
@@ -161,7 +161,7 @@ class LearningRates(Entrance):
                 f"Received: {value!r} of type {type(value).__name__}. "
                 f"Try {name}={USUAL[name]}."
             )
-        if not low <= value <= high:  # NaN is not
+        if not low <= value <= high:  # also false for NaN
             limits = (
                 f"in [{low:.8g}, {high:.8g}]" if high < LARGEST else "finite in float32"
             )
@@ -174,18 +174,18 @@ class LearningRates(Entrance):
 
 
 def _one(where: str, rate: Any) -> float:
-    """The number that a schedule or function has given."""
+    """Check the return value of a schedule or function."""
     try:
         return float(np.asarray(rate, np.float64).item())
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"[{where}] a learning rate must be a number. Received: {rate!r} of type "
-            f"{type(rate).__name__}, which the schedule gave. Try float(...)."
+            f"{type(rate).__name__}, returned by the schedule. Try float(...)."
         ) from error
 
 
 def name_of(schedule: Any) -> str:
-    """A schedule or function, in messages."""
+    """Name of a schedule or function, for messages."""
     if isinstance(schedule, LearningRateSchedule):
         return type(schedule).__name__
     return str(getattr(schedule, "__qualname__", type(schedule).__name__))

@@ -1,4 +1,4 @@
-"""Optimizers that scale steps by norms of a variable: Lamb, Adafactor, Muon."""
+"""Optimizers that scale steps by norms of variables: Lamb, Adafactor, Muon."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Lamb(_Moments):
-    """Adam whose steps are as long as each variable's norm: w <- w - lr |w| / |u| u.
+    """Adam with steps scaled to each variable's norm: w <- w - lr |w| / |u| u.
 
     u = m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon), with m and v as in
-    `Adam`; where |w| or |u| is 0, the step is lr u.
+    `Adam`; if |w| or |u| is 0, the step is lr u.
     Source: You et al. 2020.
 
     Args:
@@ -63,8 +63,8 @@ class Lamb(_Moments):
 
 
 class Adafactor(Optimizer):
-    """Adam without momentum whose v, of a matrix, is made from the means of its rows
-    and columns: v = r c / mean(r).
+    """Adam without momentum whose v, for matrices, is computed from row and column
+    means: v = r c / mean(r).
 
     r and c are moving means of the means of g^2 + epsilon_1, with decay 1 - t^decay.
     u = g / sqrt(v) is divided by max(1, rms(u) / clip_threshold), and
@@ -73,12 +73,12 @@ class Adafactor(Optimizer):
 
     Args:
         learning_rate: a number, a schedule or a function.
-        beta_2_decay: the decay's power of t, at most 0.
+        beta_2_decay: exponent of t in the decay, at most 0.
         epsilon_1: added to g^2, at least 0.
-        epsilon_2: least rms of the weights in the size of a step.
-        clip_threshold: largest rms of u, above 0.
-        relative_step: whether a learning rate that is a number is at most 1 / sqrt(t);
-            as in Keras, the formula bounds it in any case.
+        epsilon_2: minimum rms of the weights in the step size.
+        clip_threshold: maximum rms of u, above 0.
+        relative_step: whether a numeric learning rate is limited to 1 / sqrt(t); as in
+            Keras, the formula limits it in any case.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
             ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
             name: see `Optimizer`.
@@ -128,7 +128,7 @@ class Adafactor(Optimizer):
         self, name: str, shape: tuple[int, ...]
     ) -> dict[str, tuple[int, ...] | None]:
         if len(shape) < 2:
-            return {"r": (), "c": (), "velocity": shape}  # Keras keeps a 0 of each
+            return {"r": (), "c": (), "velocity": shape}  # Keras stores a 0 for each
         return {"r": shape[:-1], "c": (*shape[:-2], shape[-1]), "velocity": shape}
 
     def formula(self, terms: Terms) -> Any:
@@ -155,7 +155,7 @@ def _rms(x: Any) -> Any:
 
 
 class Muon(Optimizer):
-    """Momentum whose steps are made orthogonal, for matrices; Adam for the others.
+    """Momentum with orthogonalized steps for matrices, and Adam for other variables.
 
     m <- momentum m + g; the step's matrix x (g + momentum m with `nesterov`, else m) is
     divided by its norm, and `ns_steps` times x <- a x + (b A + c A A) x with A = x x^T
@@ -165,17 +165,17 @@ class Muon(Optimizer):
 
     Args:
         learning_rate: a number, a schedule or a function.
-        adam_beta_1, adam_beta_2, epsilon: of Adam.
-        adam_weight_decay: the weight decay of Adam's variables, or None.
-        weight_decay: of the others, or None.
-        exclude_layers: patterns; variables whose name has one of them are Adam's.
-        exclude_embeddings: whether embeddings are Adam's.
+        adam_beta_1, adam_beta_2, epsilon: arguments of Adam.
+        adam_weight_decay: weight decay of the variables updated by Adam, or None.
+        weight_decay: weight decay of the other variables, or None.
+        exclude_layers: patterns; variables with a matching name are updated by Adam.
+        exclude_embeddings: whether embeddings are updated by Adam.
         muon_a, muon_b, muon_c: a, b and c.
-        adam_lr_ratio: Adam's learning rate as a multiple of the other.
+        adam_lr_ratio: ratio of Adam's learning rate to the other one.
         momentum: in [0, 1].
         ns_steps: number of iterations, at least 1.
         nesterov: see above.
-        rms_rate: see above; None leaves sqrt and rate out.
+        rms_rate: see above; None omits sqrt and rate.
         clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
             ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
             name: see `Optimizer`.
@@ -261,8 +261,7 @@ class Muon(Optimizer):
         }
 
     def _check_iteration(self) -> None:
-        """Refuse coefficients for which singular values, at most 1, do not stay
-        small."""
+        """Refuse coefficients for which singular values up to 1 can grow large."""
         for k in range(1, 21):
             x = k / 20.0
             for _ in range(self.ns_steps):
@@ -270,7 +269,7 @@ class Muon(Optimizer):
                 if not -100.0 < x < 100.0:
                     raise ValueError(
                         "[Muon] x (muon_a + muon_b x^2 + muon_c x^4) must stay small "
-                        "for x of at most 1, ns_steps times. Received: "
+                        "for x up to 1, over ns_steps iterations. Received: "
                         f"muon_a={self.muon_a}, muon_b={self.muon_b}, "
                         f"muon_c={self.muon_c}. Try Keras's: 3.4445, -4.775, 2.0315."
                     )
@@ -320,7 +319,7 @@ class Muon(Optimizer):
 
 
 def _patterns(given: Any) -> tuple[str, ...]:
-    """Regular expressions."""
+    """Validate regular expressions."""
     patterns = () if given is None else given
     listed = isinstance(patterns, (list, tuple))
     try:

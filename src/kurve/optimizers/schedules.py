@@ -1,8 +1,7 @@
-"""Learning rates that change with the step. Names and formulas are Keras's; `OneCycle`
-is torch's.
+"""Learning rate schedules. Names and formulas are Keras's; `OneCycle` is torch's.
 
-A schedule is called with a step, the number of updates done, or an array of steps, and
-returns learning rates of the same shape, float64.
+A schedule is called with a step, the number of updates so far, or an array of steps,
+and returns learning rates of the same shape, float64.
 """
 
 from __future__ import annotations
@@ -21,32 +20,33 @@ from kurve.errors import lookup
 
 
 class LearningRateSchedule(Entrance):
-    """Base class: `__call__(step)` gives the learning rate of a step, or of an array of
-    steps.
+    """Base class: `__call__(step)` returns the learning rate of a step, or of an array
+    of steps.
     """
 
     def __call__(self, step: Any) -> np.ndarray:
         raise NotImplementedError
 
     name: str | None = None
-    """As in Keras: a label without an effect."""
+    """A label without effect, as in Keras."""
 
     def _label(self, name: str | None) -> None:
         if name is not None:
             self.name = check_name(type(self).__name__, name)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal schedule."""
+        """The arguments that recreate this schedule."""
         return dict(vars(self))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The schedule of a `get_config`."""
+        """Create the schedule from `get_config`."""
         return cls(**config)
 
 
 class _Decay(LearningRateSchedule):
-    """Schedules of p = step / decay_steps, rounded down with `staircase`."""
+    """Schedules that depend on p = step / decay_steps, rounded down with
+    `staircase`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Decay(LearningRateSchedule):
         self.staircase = check_flag(type(self).__name__, "staircase", staircase)
 
     def progress(self, step: Any) -> np.ndarray:
-        """p of a step or of an array of steps."""
+        """p for a step or an array of steps."""
         p = np.asarray(step, dtype=np.float64) / self.decay_steps
         return np.floor(p) if self.staircase else p
 
@@ -81,8 +81,8 @@ class ExponentialDecay(_Decay):
         initial_learning_rate: the rate at step 0, at least 0.
         decay_steps: above 0.
         decay_rate: at least 0.
-        staircase: whether step / decay_steps is rounded down.
-        name: a label without an effect, as in Keras.
+        staircase: whether to round down step / decay_steps.
+        name: a label without effect, as in Keras.
 
     Raises:
         ValueError: a number out of range.
@@ -105,8 +105,8 @@ class InverseTimeDecay(_Decay):
         initial_learning_rate: the rate at step 0, at least 0.
         decay_steps: above 0.
         decay_rate: at least 0.
-        staircase: whether step / decay_steps is rounded down.
-        name: a label without an effect, as in Keras.
+        staircase: whether to round down step / decay_steps.
+        name: a label without effect, as in Keras.
 
     Raises:
         ValueError: a number out of range.
@@ -128,10 +128,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     Args:
         boundaries: increasing numbers of steps.
         values: learning rates, one more than boundaries.
-        name: a label without an effect, as in Keras.
+        name: a label without effect, as in Keras.
 
     Raises:
-        ValueError: other numbers of values, or boundaries that do not increase.
+        ValueError: wrong number of values, or boundaries that do not increase.
 
     Example:
         >>> rate = kurve.optimizers.schedules.PiecewiseConstantDecay([100], [0.1, 0.01])
@@ -186,10 +186,10 @@ class CosineDecay(LearningRateSchedule):
     Args:
         initial_learning_rate: at least 0.
         decay_steps: length of the cosine, above 0.
-        alpha: the last rate as a fraction of the highest, at least 0.
-        warmup_target: the rate after the warm-up; None is no warm-up.
+        alpha: the final rate as a fraction of the highest, at least 0.
+        warmup_target: the rate after warm-up; None for no warm-up.
         warmup_steps: length of the warm-up.
-        name: a label without an effect, as in Keras.
+        name: a label without effect, as in Keras.
 
     Raises:
         ValueError: a number out of range.
@@ -242,24 +242,25 @@ class OneCycle(LearningRateSchedule):
     """One cycle: up to a large learning rate and down to almost zero.
 
     The first step has max / divisor, step warmup * total_steps - 1 the maximum, and the
-    last step, total_steps - 1, has max / divisor / final_divisor, which stays from then
-    on. From a to b the rate follows half a cosine, b + (a - b) (1 + cos(pi s)) / 2, or,
+    last step, total_steps - 1, has max / divisor / final_divisor, which is kept from
+    then on. From a to b the rate follows half a cosine, b + (a - b) (1 + cos(pi s)) /
+    2, or,
     with decay="linear", a + (b - a) s, with s in [0, 1].
 
-    The large rates in the middle cross flat regions and leave narrow minima; the small
-    ones at the end settle. `kurve.lr_find` finds a maximum.
+    Large rates in the middle cross flat regions and leave narrow minima; small rates at
+    the end let the weights settle. `kurve.lr_find` finds a maximum.
     Source: Smith & Topin 2018
     (super-convergence); phases, defaults and numbers are those of
     torch.optim.lr_scheduler.OneCycleLR.
 
     Args:
         max_learning_rate: the largest rate.
-        total_steps: number of updates of the whole training: epochs times batches.
-        warmup: fraction of the steps that lead up to the maximum, in [0, 1].
+        total_steps: number of updates in the whole training: epochs times batches.
+        warmup: fraction of steps before the maximum, in [0, 1].
         divisor: maximum over first rate, at least 1.
         final_divisor: first over last rate, at least 1.
         decay: "cosine" or "linear", up and down.
-        name: a label without an effect, as in Keras.
+        name: a label without effect, as in Keras.
 
     Raises:
         ValueError: an argument out of range.
@@ -309,16 +310,16 @@ class PolynomialDecay(LearningRateSchedule):
     """(initial - end) (1 - step / decay_steps)^power + end, constant from decay_steps
     on.
 
-    With `cycle`, decay_steps is first multiplied with the least integer for which it
-    reaches the step, so that the rate rises again at each multiple of it.
+    With `cycle`, decay_steps is multiplied by the smallest integer for which it reaches
+    the step, so that the rate rises again at each multiple.
 
     Args:
         initial_learning_rate: the rate at step 0, at least 0.
         decay_steps: above 0.
-        end_learning_rate: the last rate, at least 0.
+        end_learning_rate: the final rate, at least 0.
         power: at least 0; 1 is a straight line.
-        cycle: whether the decay starts anew.
-        name: a label without an effect, as in Keras.
+        cycle: whether the decay restarts.
+        name: a label without effect, as in Keras.
 
     Raises:
         ValueError: a number out of range.
@@ -365,8 +366,8 @@ class PolynomialDecay(LearningRateSchedule):
 
 
 class CosineDecayRestarts(LearningRateSchedule):
-    """Half cosines, one after the other: the first takes `first_decay_steps`, each
-    further one t_mul times as many and starts at m_mul times the rate.
+    """A sequence of half cosines: the first takes `first_decay_steps`; each later one
+    takes t_mul times as many and starts at m_mul times the rate.
 
     rate = initial ((1 - alpha) m_mul^i (1 + cos(pi s)) / 2 + alpha) at the fraction s
     of half cosine i.
@@ -377,8 +378,8 @@ class CosineDecayRestarts(LearningRateSchedule):
         first_decay_steps: above 0.
         t_mul: at least 1.
         m_mul: at least 0.
-        alpha: the last rate as a fraction of the initial one, at least 0.
-        name: a label without an effect, as in Keras.
+        alpha: the final rate as a fraction of the initial one, at least 0.
+        name: a label without effect, as in Keras.
 
     Raises:
         ValueError: a number out of range.
@@ -420,8 +421,8 @@ class CosineDecayRestarts(LearningRateSchedule):
             restarts = np.floor(s)
             s = s - restarts
         else:
-            # The first i take (t_mul^i - 1) / (t_mul - 1) of the first one's steps. Of
-            # a logarithm that should be an integer, rounding may leave less.
+            # The first i cosines take (t_mul^i - 1) / (t_mul - 1) times the steps of
+            # the first one. Rounding can make an integer logarithm slightly smaller.
             growth = self.t_mul - 1.0
             exact = np.log1p(s * growth) / math.log(self.t_mul)
             restarts = np.floor(exact + 1e-12)
@@ -462,7 +463,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
-    """The schedule of a `serialize`."""
+    """The schedule from a `serialize` result."""
     cls = registry.find(
         "optimizers", "schedule", config["class_name"], CLASSES, LearningRateSchedule
     )

@@ -1,7 +1,7 @@
-"""What an optimizer does with each variable, as formulas for engines.
+"""Optimizer updates as formulas for engines.
 
-An optimizer whose kind is not one of the engines' own writes its formula as
-`Optimizer.formula`, with NumPy's functions on the `Terms` of one variable.
+An optimizer that engines do not have defines its formula in `Optimizer.formula`, with
+NumPy functions on the `Terms` of one variable.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Terms:
-    """What the formula of an optimizer computes with.
+    """The inputs of an optimizer's formula.
 
-    name, shape: of the variable
-    value:       after weight decay; `undecayed` is the one before
+    name, shape: name and shape of the variable
+    value:       value after weight decay; `undecayed` is the value before
     gradient:    after clipping
-    rate, step:  the learning rate, and the number of the update, from 1
-    slots:       by name; a formula sets new ones here
+    rate, step:  the learning rate, and the update number, from 1
+    slots:       slots by name; a formula sets new ones here
     """
 
     def __init__(
@@ -55,7 +55,7 @@ def spec_of(optimizer: Optimizer, params: Sequence[VariableSpec]) -> OptimizerSp
 
 
 def excluded(optimizer: Optimizer, spec: VariableSpec) -> bool:
-    """Whether weight decay leaves a variable as it is."""
+    """Whether a variable is excluded from weight decay."""
     short = spec.name.rpartition("/")[2]
     patterns = optimizer.excluded_patterns
     return spec.name in optimizer.excluded_names or any(

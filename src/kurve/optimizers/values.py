@@ -1,5 +1,5 @@
-"""What `optimizer.learning_rate`, `.iterations` and `.variables` give: Python numbers
-that are also variables as Keras has them."""
+"""Values of `optimizer.learning_rate`, `.iterations` and `.variables`: Python numbers
+that also act as Keras variables."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class _Live:
-    """A number of an optimizer: its value is always the current one.
+    """A live number of an optimizer, which always has the current value.
 
-    It is also a Python number, for JSON, format and C code, with the value that it had
-    when it was asked for.
+    It is also a Python number, for JSON, formatting and C code, with the value at the
+    time of access.
     """
 
     name: str
@@ -28,19 +28,19 @@ class _Live:
     _optimizer: Optimizer
 
     def numpy(self) -> Any:
-        """The current value, as a number of NumPy."""
+        """The current value as a NumPy scalar."""
         return np.dtype(self.dtype).type(self._now())
 
     @property
     def value(self) -> Any:
-        """The same."""
+        """Same as `numpy`."""
         return self.numpy()
 
     def assign(self, value: Any) -> None:
-        """Set it.
+        """Set the value.
 
         Raises:
-            TypeError, ValueError: not a number, or one that it cannot be.
+            TypeError, ValueError: not a number, or an invalid one.
         """
         raise NotImplementedError
 
@@ -53,7 +53,7 @@ class _Live:
 
 
 def _live(cls: type) -> type:
-    """Let the operators of a number use the current value."""
+    """Make the operators of a number use the current value."""
 
     def of(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda self, *more: function(self._now(), *more)
@@ -100,7 +100,7 @@ class LearningRate(_Live, float):
 
 @_live
 class Iterations(_Live, int):
-    """The number of updates that an optimizer has done."""
+    """The number of updates applied by an optimizer."""
 
     name, dtype = "iteration", "int64"
 
@@ -110,7 +110,7 @@ class Iterations(_Live, int):
         count._optimizer, count._every = optimizer, every
         return count
 
-    _every: int  # steps an update
+    _every: int  # steps per update
 
     def _now(self) -> int:
         state = self._optimizer._state()
@@ -121,18 +121,18 @@ class Iterations(_Live, int):
         count = int(as_numbers("assign", "value", value))
         if state is None or count < 0:
             raise ValueError(
-                "[optimizer] iterations can be set to a number of at least 0 once the "
+                "[optimizer] iterations can be set to a non-negative number once the "
                 f"model is built. Received: {value!r}. Try model.build first."
             )
         state.step = count * self._every
 
 
 class SlotVariable:
-    """One of the optimizer's arrays, of one variable of the model.
+    """One of the optimizer's slots for one variable of the model.
 
     Args:
         name: such as "dense_kernel_momentum".
-        view: the array itself, which training changes.
+        view: the array itself, which training updates.
     """
 
     dtype, trainable = "float32", False
@@ -149,7 +149,7 @@ class SlotVariable:
         return self.value.copy()
 
     def assign(self, value: Any) -> None:
-        """Replace the value by one of the same shape.
+        """Replace the value with one of the same shape.
 
         Raises:
             ValueError: another shape, or a value that is not finite.
@@ -172,7 +172,7 @@ class SlotVariable:
 def slot_views(
     optimizer: Optimizer, params: Sequence[Any], slots: np.ndarray
 ) -> list[tuple[str, np.ndarray]]:
-    """Name and view of each vector of the optimizer, in Keras's order."""
+    """Name and view of each slot variable, in Keras's order."""
     names = optimizer.slot_names
     found = []
     for k, spec, shape in optimizer.places([p for p in params if p.trainable]):

@@ -1,9 +1,8 @@
-"""Plots of training, of fits and of images. They need matplotlib: pip install
-"kurve[plot]".
+"""Plots of training, fits and images. They need matplotlib: pip install "kurve[plot]".
 
-No global setting is changed: neither rcParams nor the style. Reference marks (text, the
-truth, a zero line) take the text colour of the style, so that plots are readable on
-dark styles too; the colours of the model's output are readable on both.
+No global setting is changed, neither rcParams nor the style. Reference marks (text, the
+truth, a zero line) use the style's text colour, so plots stay readable on dark styles;
+the colours of the model's output are readable on both.
 """
 
 from kurve.plots.drawing import COLOURS as COLOURS

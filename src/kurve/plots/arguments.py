@@ -1,4 +1,4 @@
-"""Checks of the arguments of plots of a model."""
+"""Argument checks for model plots."""
 
 from __future__ import annotations
 
@@ -60,15 +60,16 @@ def check_data(
 
 
 def call(method: Any, points: np.ndarray, **options: Any) -> Any:
-    """Call a method of a model with points that have lost their column names; its
-    warning about that is suppressed, because the user's data frame had them."""
+    """Call a method of a model with points without column names, and suppress its
+    warning about them, because the user's data frame had names."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         return method(points, **options)
 
 
 def check_columns(where: str, model: Any, name: str, x: Any) -> None:
-    """Reject a data frame with other columns than the model was trained with."""
+    """Reject a data frame whose columns differ from those the model was trained
+    with."""
     known = getattr(model, "feature_names_in_", None)
     if known is None or not is_frame(x):
         return

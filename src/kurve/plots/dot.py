@@ -1,4 +1,4 @@
-"""A model's picture as an object, which Keras's `model_to_dot` gives."""
+"""A model's diagram as an object, as returned by Keras's `model_to_dot`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from kurve.utils import plot_model
 
 
 class Picture:
-    """What a graph of Graphviz's is to programs that draw models: `create` and
-    `write`. It is drawn by `plot_model`, without Graphviz.
+    """A model's diagram with the `create` and `write` methods of a pydot graph. It is
+    drawn by `plot_model`, without Graphviz.
 
     Args:
-        model: to be drawn.
-        arguments: of `plot_model`.
+        model: the model to draw.
+        arguments: see `plot_model`.
     """
 
     def __init__(self, model: Any, **arguments: Any) -> None:
         self.model, self.arguments = model, arguments
 
     def write(self, path: Any, prog: Any = None, format: str | None = None) -> bool:
-        """Write a file, in the format of its ending if none is given.
+        """Write a file; the default format follows its extension.
 
         Args:
-            path: of the file.
-            prog: a program of Graphviz; not needed.
+            path: path of the file.
+            prog: a Graphviz program; ignored.
             format: "svg" or "png".
         """
         data = self.create(prog, format or os.path.splitext(path)[1][1:] or "svg")
@@ -35,10 +35,10 @@ class Picture:
         return True
 
     def create(self, prog: Any = None, format: str = "svg") -> bytes:
-        """The bytes of a file.
+        """The diagram as bytes.
 
         Args:
-            prog: a program of Graphviz; not needed.
+            prog: a Graphviz program; ignored.
             format: "svg" or "png".
         """
         with tempfile.TemporaryDirectory() as folder:
@@ -48,11 +48,11 @@ class Picture:
                 return file.read()
 
     def create_svg(self, prog: Any = None) -> bytes:
-        """The bytes of an SVG file."""
+        """The diagram as SVG bytes."""
         return self.create(prog, "svg")
 
     def create_png(self, prog: Any = None) -> bytes:
-        """The bytes of a PNG file."""
+        """The diagram as PNG bytes."""
         return self.create(prog, "png")
 
     def write_svg(self, path: Any, prog: Any = None) -> bool:
@@ -77,13 +77,13 @@ def model_to_dot(
     show_trainable: bool = False,
     **unused: Any,
 ) -> Picture:
-    """A model's picture, with the methods `create` and `write` of a graph of Graphviz.
+    """A model's diagram, with the `create` and `write` methods of a pydot graph.
 
     Args:
-        model: to be drawn.
+        model: the model to draw.
         show_shapes, show_dtype, show_layer_names, rankdir, expand_nested, dpi,
             show_layer_activations, show_trainable: see `plot_model`.
-        subgraph, unused: not needed.
+        subgraph, unused: ignored.
 
     Example:
         >>> from kurve.layers import Dense

@@ -1,4 +1,4 @@
-"""What all plots share: colours, Axes, panels."""
+"""Helpers shared by all plots: colours, Axes, panels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GREY = "#8a8f98"
 
 
 def axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The caller's Axes, or those of a new figure."""
+    """The given Axes, or those of a new figure."""
     try:
         from matplotlib import pyplot
         from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
-    """Divide the area of `ax` into panels, one below the other; `ax` is the first."""
+    """Divide the area of `ax` into stacked panels; `ax` is the first."""
     if len(heights) == 1:
         return [ax]
     figure = ax.get_figure()
@@ -49,7 +49,7 @@ def divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
 
 
 def grid(ax: Axes, count: int, width: int) -> list[Axes]:
-    """Divide the area of `ax` into panels, `width` in a row; `ax` is the first."""
+    """Divide the area of `ax` into panels, `width` per row; `ax` is the first."""
     if count == 1:
         return [ax]
     figure = ax.get_figure()
@@ -61,11 +61,11 @@ def grid(ax: Axes, count: int, width: int) -> list[Axes]:
 
 
 def _area(ax: Axes) -> Any:
-    """The cell of the grid in which `ax` lies."""
+    """The grid cell that contains `ax`."""
     cell = ax.get_subplotspec()
     if cell is not None:
         return cell
-    # Axes that were positioned by hand: a grid over the same rectangle.
+    # Manually positioned Axes: a grid over the same rectangle.
     figure, box = ax.get_figure(), ax.get_position()
     assert figure is not None
     sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
@@ -97,7 +97,7 @@ def ink() -> Any:
 
 
 def points(ax: Axes, across: np.ndarray, values: np.ndarray, label: str | None) -> None:
-    """Draw a series of dots for each output, in the colour of its prediction."""
+    """Draw the points of each output in the colour of its prediction."""
     count = values.shape[1]
     for number in range(count):
         ax.plot(

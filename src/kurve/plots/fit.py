@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GRID = 1000
-"""Points of a curve for which the caller gave none."""
+"""Default number of points of a curve."""
 
 
 @entry
@@ -35,27 +35,26 @@ def plot_fit(
     ax: Axes | None = None,
     residuals: bool = True,
 ) -> Axes:
-    """Draw what a model has learned: data, truth, prediction and residuals.
+    """Plot a model's fit: data, truth, prediction and residuals.
 
-    With one feature the prediction is a curve over x. With several it is drawn against
-    the true value, where a perfect model is the diagonal. If the model has
+    With one feature, the prediction is a curve over x. With several, it is plotted
+    against the true value, where a perfect model lies on the diagonal. If the model has
     `predict_interval`, its 90 % interval is drawn for one feature and one output; if it
-    has `extrapolates`, the points outside its training data are marked.
+    has `extrapolates`, points outside its training data are marked.
 
     Args:
-        model: anything with `predict(x)`; best a `kurve.Regressor`.
+        model: anything with `predict(x)`; ideally a `kurve.Regressor`.
         x: training inputs (n,) or (n, features, ...).
         y: training targets (n,) or (n, outputs).
         test_x: where to predict; by default a dense grid over the range of x or, with
             several features, x itself.
-        test_y: the truth at test_x.
-        ax: where to draw; the residuals take its lower quarter. A new figure by
-            default.
-        residuals: draw true minus predicted below, for the test data if test_y is
+        test_y: the true values at test_x.
+        ax: where to draw; the residuals take its lower quarter. Default: a new figure.
+        residuals: plot true minus predicted below, for the test data if test_y is
             given, else for the training data.
 
     Returns:
-        The Axes of the upper panel; the residuals are in its `.figure.axes`.
+        The Axes of the upper panel; those of the residuals are in `.figure.axes`.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -104,7 +103,7 @@ def _check_test(
     test_y: Any,
     one_feature: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The points to predict at, sorted if they make a curve, and their true targets."""
+    """The points to predict at, sorted if they form a curve, and their true targets."""
     if test_x is None:
         if test_y is not None:
             raise ValueError(
@@ -184,7 +183,7 @@ def _draw_curve(
 
 
 def _outside(model: Any, points: np.ndarray) -> np.ndarray:
-    """Where the model extrapolates, bool (n,); all False if it cannot tell."""
+    """Where the model extrapolates, bool (n,); all False if the model cannot tell."""
     if not callable(getattr(model, "extrapolates", None)):
         return np.zeros(len(points), bool)
     return np.asarray(call(model.extrapolates, points), bool)

@@ -1,5 +1,5 @@
-"""Pictures of models: boxes of layers in ranks, joined by their calls, as SVG, or as
-PNG with matplotlib. Graphviz is not needed."""
+"""Model diagrams: boxes of layers in ranks, connected by their calls, as SVG, or as PNG
+with matplotlib. Graphviz is not needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIRECTIONS = ("TB", "BT", "LR", "RL")
 
 @dataclass(frozen=True)
 class Shown:
-    """What the boxes say, as the arguments of `plot_model`."""
+    """What the boxes show; see the arguments of `plot_model`."""
 
     show_shapes: bool = False
     show_dtype: bool = False
@@ -69,7 +69,7 @@ def plot_model(
 
 
 def drawn(model: Any, shown: Shown) -> Drawing:
-    """Boxes and edges of a model, each box in a rank behind those it depends on."""
+    """Boxes and edges of a model, each box in a rank after those it depends on."""
     drawing = Drawing()
     _draw(model, shown, drawing, 0, ())
     _ranked(drawing)
@@ -77,12 +77,12 @@ def drawn(model: Any, shown: Shown) -> Drawing:
 
 
 def _ranked(drawing: Drawing) -> None:
-    """Give each box the first rank behind all those that it depends on. Where layers
-    call each other in turn, the calls that lead back do not count."""
+    """Give each box the first rank after all boxes it depends on. In cycles of calls,
+    back edges do not count."""
     after: dict[int, list[int]] = {i: [] for i in range(len(drawing.boxes))}
     for source, target in drawing.edges:
         after[source].append(target)
-    state = dict.fromkeys(after, 0)  # 0 new, 1 on the way, 2 done
+    state = dict.fromkeys(after, 0)  # 0 new, 1 in progress, 2 done
     order: list[int] = []
     for start in after:
         stack = [(start, False)]
@@ -109,15 +109,16 @@ def _ranked(drawing: Drawing) -> None:
 def _draw(
     model: Any, shown: Shown, drawing: Drawing, first: int, frames: tuple[int, ...]
 ) -> tuple[list[int], list[int]]:
-    """Add a model; the boxes of its inputs and of its outputs.
+    """Add a model; return the boxes of its inputs and outputs.
 
     Args:
-        first: the rank of its inputs.
+        first: rank of its inputs.
     """
     structure = network_of(model).structure
     if structure is None:
         return _draw_stack(model, shown, drawing, first, frames)
-    ends: dict[int, tuple[list[int], list[int]]] = {}  # of each operation
+    # Of each operation: input boxes, output boxes.
+    ends: dict[int, tuple[list[int], list[int]]] = {}
     for tensor in structure.flat_inputs:
         operation = tensor.history.operation
         box = Box(_text(operation, shown, None, tensor), "input", first, frames)
@@ -184,7 +185,7 @@ def _placed_operation(
     given: Any,
     shapes: Any,
 ) -> tuple[list[int], list[int]]:
-    """Add a layer, or what is inside a model."""
+    """Add a layer, or the contents of a nested model."""
     if shown.expand_nested and is_model(operation):
         drawing.frames.append(operation.name)
         inner = (*frames, len(drawing.frames) - 1)
@@ -206,7 +207,7 @@ def _text(operation: Any, shown: Shown, given: Any, tensor: Any) -> list[str]:
 
 
 def _lines(operation: Any, shown: Shown, given: Any, shapes: Any) -> list[str]:
-    """What a box says."""
+    """The lines of a box."""
     cls = type(operation).__name__
     if isinstance(operation, FunctionCall):
         cls = operation.function.__name__
@@ -228,7 +229,7 @@ def _lines(operation: Any, shown: Shown, given: Any, shapes: Any) -> list[str]:
 
 
 def _shape(shapes: Any) -> str:
-    """A shape, or several."""
+    """One or several shapes."""
     if isinstance(shapes, dict):
         return ", ".join(_shape(part) for part in shapes.values())
     if isinstance(shapes, list) or (

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COUNT = 25
-"""Images that `plot_images` draws by default."""
+"""Number of images that `plot_images` draws by default."""
 
 GREYS = "gray_r"
 """Black on white, as digits are written."""
 
 MAX_MAPS = 64
-"""Filters and feature maps that are drawn."""
+"""Maximum number of filters or feature maps drawn."""
 
 MAX_NUMBERED = 25
-"""Classes up to which the numbers of a confusion matrix are written."""
+"""Maximum number of classes for which a confusion matrix shows its numbers."""
 
 
 @entry
@@ -37,17 +37,17 @@ def plot_images(
     count: int = COUNT,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the first images, each with its true and its predicted class.
+    """Plot the first images, each with its true and predicted class.
 
         wrong = guess != y_test
         plot_images(x_test[wrong], y_test[wrong], guess[wrong])
 
     Args:
-        images: (n, H, W), (n, H, W, 1), or (n, H, W, 3) in colour; uint8, or in [0, 1].
+        images: (n, H, W), (n, H, W, 1), or (n, H, W, 3) for RGB; uint8, or in [0, 1].
         y_true, y_pred: class numbers (n,), or None.
-        class_names: the classes' names, by their numbers.
+        class_names: names of the classes, by index.
         count: maximum number of images to draw.
-        ax: where to draw; it is divided. A new figure by default.
+        ax: where to draw; it is subdivided. Default: a new figure.
 
     Returns:
         The Axes of the first panel; the others are in its `.figure.axes`.
@@ -90,13 +90,13 @@ def plot_images(
 def plot_confusion_matrix(
     matrix: Any, class_names: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw a confusion matrix, a row for each true class: colours show the fractions of
-    a row, the numbers are those of the matrix.
+    """Plot a confusion matrix with one row per true class: colours show the fractions
+    of a row, the numbers are those of the matrix.
 
     Args:
-        matrix: (k, k) of `metrics.confusion_matrix`.
-        class_names: of the k classes; their numbers if None.
-        ax: where to draw; a new figure by default.
+        matrix: (k, k) the result of `metrics.confusion_matrix`.
+        class_names: names of the k classes; their indices if None.
+        ax: where to draw; default: a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -139,7 +139,7 @@ def plot_confusion_matrix(
     colours = LinearSegmentedColormap.from_list(
         "fractions", [(*colour[:3], 0.0), (*colour[:3], 0.75), colour]
     )
-    # The square root, so that one in a hundred is visible beside ninety-nine.
+    # The square root, so that 1 in 100 is visible next to 99.
     ax.imshow(np.sqrt(fractions), cmap=colours, vmin=0.0, vmax=1.0)
     upright = max(map(len, names)) <= 3
     ax.set_xticks(range(size), names, rotation=0 if upright else 90)
@@ -158,20 +158,20 @@ def plot_confusion_matrix(
 
 @entry
 def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the kernels of a convolution: what each of its filters responds to.
+    """Plot the kernels of a convolution: the pattern each filter responds to.
 
-    A kernel of 1 or 3 channels (colours) has one panel; of others, each channel of each
-    filter has one.
+    A kernel with 1 or 3 channels (colours) has one panel; otherwise each channel of
+    each filter has one.
 
     Args:
         model: a built Sequential.
-        layer: name of a layer with a kernel for images; the first one by default.
-        ax: where to draw; it is divided. A new figure by default.
+        layer: name of a layer with an image kernel; default: the first one.
+        ax: where to draw; it is subdivided. Default: a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: not a model.
-        ValueError: no such layer.
+        ValueError: unknown layer.
 
     Example:
         >>> layer = kurve.layers.Conv2D(4, 3)
@@ -208,19 +208,19 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
 def plot_feature_maps(
     model: Any, image: Any, layer: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the output of each filter of a layer for an image, all on one scale.
+    """Plot the output of each filter of a layer for one image, on a common scale.
 
     Args:
         model: a built Sequential.
         image: one sample (H, W, C), or (H, W) where C is 1.
-        layer: name of a layer whose output is (H, W, C); the first convolution by
-            default.
-        ax: where to draw; it is divided. A new figure by default.
+        layer: name of a layer whose output is (H, W, C); default: the first
+            convolution.
+        ax: where to draw; it is subdivided. Default: a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: not a model, or an image that is not numeric.
-        ValueError: no such layer, or an image of a wrong shape.
+        TypeError: not a model, or a non-numeric image.
+        ValueError: unknown layer, or an image of the wrong shape.
 
     Example:
         >>> layer = kurve.layers.Conv2D(4, 3)
@@ -255,7 +255,7 @@ def plot_feature_maps(
 
 
 def _pictures(where: str, images: Any) -> np.ndarray:
-    """Images as (n, H, W) or, in colour, (n, H, W, 3) in [0, 1] or uint8."""
+    """Images as (n, H, W) or, for RGB, (n, H, W, 3) in [0, 1] or uint8."""
     pictures = as_numbers(where, "images", images)
     if pictures.ndim == 4 and pictures.shape[-1] == 1:
         pictures = pictures[..., 0]
@@ -320,7 +320,7 @@ def _check_model(where: str, model: Any) -> None:
 
 
 def _convolution(where: str, model: Any, name: str | None) -> Any:
-    """The layer of that name, or the first one with a kernel for images."""
+    """The layer of that name, or the first one with an image kernel."""
     convolutions = [
         layer for layer in model.layers if len(getattr(layer, "kernel_size", ())) == 2
     ]
@@ -347,8 +347,9 @@ def _panels(
     inks: Sequence[Any] | None = None,
     **scale: Any,
 ) -> Axes:
-    """Draw a panel for each picture, in rows that make about a square, with a full last
-    row if possible, and beside them the scale, unless it is that of pixels."""
+    """Draw one panel per image, in rows that form roughly a square, with a full last
+    row if possible, and a colour bar next to them unless the scale is that of
+    pixels."""
     count = len(pictures)
     root = int(np.ceil(np.sqrt(count)))
     width = min(range(root, root + root // 2 + 1), key=lambda width: -count % width)

@@ -1,4 +1,4 @@
-"""Pictures of models as SVG, or as PNG with matplotlib."""
+"""Model diagrams as SVG, or as PNG with matplotlib."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import html
 from dataclasses import dataclass, field
 
 CHARACTER, LINE, MARGIN = 7.2, 18.0, 10.0
-"""Width of a character, height of a line and space around the text of a box."""
+"""Character width, line height and padding of a box."""
 
 
 @dataclass
 class Box:
-    """A layer, or a bend of a line that passes its rank (without text).
+    """A layer, or (without text) the bend of an edge that passes its rank.
 
-    frames: the models that it is in, the outermost first
-    room:   of its rank, in the direction of the ranks
+    frames: the enclosing models, outermost first
+    room:   size of its rank, in the direction of the ranks
     """
 
     lines: list[str]
@@ -37,7 +37,7 @@ class Box:
 
 @dataclass
 class Drawing:
-    """The boxes of a model, before they have places."""
+    """The boxes of a model, before layout."""
 
     boxes: list[Box] = field(default_factory=list)
     edges: dict[tuple[int, int], None] = field(default_factory=dict)
@@ -46,9 +46,9 @@ class Drawing:
 
 @dataclass
 class Picture:
-    """Boxes with places, lines through points, and frames of models inside.
+    """Boxes with positions, edges as polylines, and frames of nested models.
 
-    In a notebook it shows itself.
+    Notebooks display it.
     """
 
     boxes: list[Box]
@@ -70,7 +70,7 @@ INK, LINES, FRAME = "#1f2937", "#64748b", "#94a3b8"
 
 
 def svg(picture: Picture) -> str:
-    """The picture as SVG."""
+    """The diagram as SVG."""
     width, height = picture.size
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" '
@@ -111,7 +111,7 @@ def svg(picture: Picture) -> str:
 
 
 def png(picture: Picture, dpi: float) -> bytes:
-    """The picture as PNG, drawn by matplotlib."""
+    """The diagram as PNG, drawn by matplotlib."""
     import io
 
     try:

@@ -1,4 +1,4 @@
-"""Where the boxes of a model are in its picture."""
+"""The layout of a model's diagram."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ACROSS, ALONG = 26.0, 44.0
 
 
 def placed(drawing: Drawing, rankdir: str) -> Picture:
-    """The picture: ranks one after the other; within a rank, each box near those that
-    it is joined to. Lines over several ranks get a place of their own in each."""
+    """The layout: one rank after another; within a rank, each box is near those it is
+    connected to. Edges over several ranks get a slot in each."""
     boxes = list(drawing.boxes)
     routes: list[list[int]] = []
     for source, target in drawing.edges:
@@ -87,16 +87,16 @@ def _spread(
     centre: dict[int, float],
     sizes: Sequence[float],
 ) -> None:
-    """Put the boxes of a rank near where they want to be, without overlap: neighbours
-    that would overlap move apart around the mean of their wishes."""
-    groups: list[tuple[list[int], float, float]] = []  # boxes, middle, size
+    """Place the boxes of a rank near their preferred positions without overlap:
+    neighbours that would overlap are spread around the mean of those positions."""
+    groups: list[tuple[list[int], float, float]] = []  # boxes, centre, size
     for i, size in zip(rank, sizes, strict=True):
         groups.append(([i], wish[i], size + ACROSS))
         while len(groups) > 1:
             (a, x, w), (b, y, v) = groups[-2:]
             if x + w / 2 <= y - v / 2 + 1e-9:
                 break
-            # The middle that is nearest to what all boxes want.
+            # The centre nearest to all preferred positions.
             middle = ((x - v / 2) * len(a) + (y + w / 2) * len(b)) / (len(a) + len(b))
             groups[-2:] = [(a + b, middle, w + v)]
     by_box = dict(zip(rank, sizes, strict=True))
@@ -108,11 +108,11 @@ def _spread(
 
 
 def _line(route: list[Box], rankdir: str) -> list[tuple[float, float]]:
-    """The points of a line from the edge of a box to that of another."""
+    """The points of a line from the border of one box to another's."""
     first, last = route[0], route[-1]
     flat = rankdir in ("LR", "RL")
     sign = -1.0 if rankdir in ("BT", "RL") else 1.0
-    if first.rank >= last.rank:  # a layer that is called again: around the side
+    if first.rank >= last.rank:  # a layer called again: around the side
         if flat:
             side = max(first.y + first.height / 2, last.y + last.height / 2) + 22
             return [

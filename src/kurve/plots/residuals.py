@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BINS = 10
-"""Parts of an input's range for which the mean residual is drawn."""
+"""Number of bins of an input for which the mean residual is drawn."""
 
 MAX_PANELS = 6
-"""Inputs that are drawn."""
+"""Maximum number of inputs drawn."""
 
 
 @entry
@@ -30,20 +30,19 @@ def plot_residuals(
     columns: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the residuals (true minus predicted) against each input.
+    """Plot the residuals (true minus predicted) against each input.
 
     Dots are rows; the line is their mean in each tenth of the rows. It lies at 0 where
-    the model has learned everything that depends on this input, whatever the noise. The
-    region that `model.diagnose` would report is shaded. Of many inputs, the six whose
-    lines deviate most are drawn.
+    the model has learned everything that depends on this input, regardless of the
+    noise. The region that `model.diagnose` would report is shaded. If there are many
+    inputs, the six whose lines deviate most are drawn.
 
     Args:
         model: anything with `predict(x)`.
         x: inputs (n,) or (n, features, ...).
         y: targets (n,) or (n, outputs).
         columns: a name for each input.
-        ax: where to draw; it is divided if there are several inputs. A new figure by
-            default.
+        ax: where to draw; it is subdivided for several inputs. Default: a new figure.
 
     Returns:
         The Axes of the first panel; the others are in its `.figure.axes`.
@@ -124,8 +123,8 @@ def _check_names(columns: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of up to ten bins of an input with the same number of rows, and the
-    mean error (bins, outputs) in each."""
+    """Centres of up to ten bins of an input with equal numbers of rows, and the mean
+    error (bins, outputs) in each."""
     order = np.argsort(values, kind="stable")
     parts = np.array_split(order, min(BINS, len(order)))
     middles = np.array([values[part].mean() for part in parts])

@@ -1,4 +1,4 @@
-"""Plots of training: the metrics of a `fit`, the loss over the learning rate."""
+"""Plots of training: the metrics of a `fit`, and the loss against the learning rate."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOG_RANGE = 10.0
-"""A metric that changes by this factor or more gets a logarithmic axis."""
+"""A metric that changes by at least this factor gets a logarithmic axis."""
 
 _RISING = ("acc", "auc", "precision", "recall", "r2", "f1")
 
 
 @entry
 def plot_history(history: Any, ax: Axes | None = None) -> Axes:
-    """Draw each metric of a `fit` over its epochs, training and validation together.
+    """Plot each metric of a `fit` over the epochs, training and validation together.
 
     Each metric has a panel; its best epoch (of validation, if there is any) is marked.
     The y axis is logarithmic where a metric is positive and changes by a
@@ -30,8 +30,7 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
 
     Args:
         history: what `fit` returned, or its `.history` dict of lists.
-        ax: where to draw; it is divided if there are several metrics. A new figure by
-            default.
+        ax: where to draw; it is subdivided for several metrics. Default: a new figure.
 
     Returns:
         The Axes of the first panel; the others are in its `.figure.axes`.
@@ -39,7 +38,7 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: `history` is neither of these.
-        ValueError: `history` has no epoch.
+        ValueError: `history` has no epochs.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -63,15 +62,16 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
 
 @entry
 def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
-    """Draw the loss over the learning rate of `kurve.lr_find`, with its suggestion.
+    """Plot the loss against the learning rate from `kurve.lr_find`, with its
+    suggestion.
 
     Args:
         sweep: what `lr_find` returned.
-        ax: where to draw; a new figure by default.
+        ax: where to draw; default: a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: `sweep` is something else.
+        TypeError: `sweep` is not a result of `lr_find`.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -90,7 +90,7 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     ax.plot(rates, losses, color=COLOURS[0], linewidth=1.6, label="loss")
     ax.set_xscale("log")
     lowest, start = float(losses.min()), sweep.start
-    # The divergence after the fall is cut off, or the fall would not be visible.
+    # The divergence after the descent is cut off; it would hide the descent.
     margin = 0.2 * max(start - lowest, 0.0) + 0.01 * abs(start)
     if lowest > 0.0 and start >= LOG_RANGE * lowest:
         ax.set_yscale("log")
@@ -155,7 +155,7 @@ def _draw_metric(
         drawn.append((f"val_{name}", "validation", COLOURS[1]))
     for key, label, colour in drawn:
         curve = curves[key]
-        # validation_freq=k leaves every k-th epoch
+        # with validation_freq=k, only every k-th epoch has a value
         stride = max(len(epochs) // max(len(curve), 1), 1)
         at = epochs[stride - 1 :: stride][: len(curve)]
         marker = "o" if len(curve) == 1 else None
@@ -174,7 +174,7 @@ def _draw_metric(
 def _mark_best(
     ax: Axes, name: str, epochs: np.ndarray, curve: np.ndarray, colour: str
 ) -> None:
-    """Draw a ring at the best epoch, which the legend names."""
+    """Draw a ring at the best epoch, named in the legend."""
     finite = np.isfinite(curve)
     if not finite.any():
         return

@@ -1,4 +1,4 @@
-"""Batches of rows that are made when they are asked for."""
+"""Batches of rows that are created lazily."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from kurve.core.arguments import check_integer
 
 Make = Callable[[np.ndarray], Any]
-"""From the numbers of some rows to the batch."""
+"""A function from row numbers to a batch."""
 
 
 class Batches:
-    """Batches of a data set, which starts anew whenever it is iterated. `fit`,
-    `evaluate` and `predict` take it. It has those methods of TensorFlow's data sets
-    that programs call on such ones.
+    """Batches of a dataset, which restarts whenever it is iterated. `fit`, `evaluate`
+    and `predict` accept it. It has the methods of tf.data datasets that programs
+    usually call.
 
     count:       number of rows
-    class_names: names of the classes, where there are any
-    file_paths:  of the rows, where they are files
+    class_names: names of the classes, if any
+    file_paths:  paths of the rows, if they are files
     """
 
     class_names: list[str] | None = None
@@ -70,21 +70,21 @@ class Batches:
         return copy
 
     def map(self, function: Callable[..., Any], **unused: Any) -> Self:
-        """With a function of each batch.
+        """Apply a function to each batch.
 
         Args:
-            function: from the parts of a batch to a batch.
-            unused: TensorFlow's other arguments.
+            function: function from the parts of a batch to a batch.
+            unused: TensorFlow's other arguments, ignored.
         """
         copy = self._copy()
         copy._changes.append(function)
         return copy
 
     def take(self, count: int) -> Self:
-        """The first batches.
+        """Keep only the first batches.
 
         Args:
-            count: how many.
+            count: number of batches.
         """
         copy, (first, last) = self._copy(), self._range
         end = first + _counted("take", count)
@@ -92,17 +92,17 @@ class Batches:
         return copy
 
     def skip(self, count: int) -> Self:
-        """Without the first batches.
+        """Skip the first batches.
 
         Args:
-            count: how many.
+            count: number of batches.
         """
         copy, (first, last) = self._copy(), self._range
         copy._range = first + _counted("skip", count), last
         return copy
 
     def prefetch(self, *unused: Any, **more: Any) -> Self:
-        """The same: a batch is made when it is asked for."""
+        """Returns self: batches are created lazily."""
         return self
 
     cache = with_options = shuffle = prefetch

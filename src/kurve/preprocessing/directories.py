@@ -1,4 +1,4 @@
-"""Data sets of folders: a file for each row, a folder for each class."""
+"""Datasets from directories: one file per row, one folder per class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = ("int", "categorical", "binary")
 
 
 class Files:
-    """The files of a folder and the numbers of their classes, in Keras's order.
+    """The files of a folder and their class numbers, in Keras's order.
 
     Args:
         where: for messages.
@@ -35,11 +35,11 @@ class Files:
         label_mode: see `image_dataset_from_directory`.
         class_names: folders of the classes, in order; all by default.
         endings: of the files.
-        shuffle, seed: whether the order is random, and which.
+        shuffle, seed: whether to shuffle, and the seed.
         follow_links: whether to enter folders that links point to.
 
     Raises:
-        MissingFileError: there is no such folder.
+        MissingFileError: the folder does not exist.
         ValueError: no files, or labels that do not fit.
     """
 
@@ -60,7 +60,7 @@ class Files:
         if not os.path.isdir(folder):
             raise MissingFileError(
                 f"[{where}] directory must be a folder. Received: {folder!r}. "
-                "Try the folder that holds one folder a class."
+                "Try the folder that holds one folder per class."
             )
         if label_mode is not None:
             lookup(where, "label_mode", label_mode, dict.fromkeys(LABELS))
@@ -98,7 +98,7 @@ class Files:
             raise ValueError(
                 f"[{where}] the directory must hold files that end in "
                 f"{', '.join(endings)}. Received: {folder!r}. "
-                "Try the folder that holds one folder a class."
+                "Try the folder that holds one folder per class."
             )
         self.paths = [path for path, _ in found]
         self.classes = np.array([number for _, number in found], np.int32)
@@ -126,7 +126,7 @@ class Files:
         self.class_names = [str(number) for number in sorted({*labels})]
 
     def say(self, verbose: bool) -> None:
-        """Print how many there are."""
+        """Print the number of files."""
         if verbose and self.mode is None:
             print(f"Found {len(self.paths)} files.")
         elif verbose:
@@ -134,7 +134,7 @@ class Files:
             print(f"Found {len(self.paths)} files belonging to {classes} classes.")
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
-        """y of these rows."""
+        """The targets of these rows."""
         numbers = self.classes[rows]
         if self.mode == "binary":
             return numbers.astype(np.float32)[:, None]
@@ -152,11 +152,11 @@ class Files:
         subset: str | None,
         verbose: bool,
     ) -> Any:
-        """The data set, or two of them.
+        """The dataset, or two of them.
 
         Args:
             read: from a list of paths to x.
-            share: of the files that is for validation, the last ones.
+            share: fraction of the files used for validation, the last ones.
             subset: "training", "validation" or "both".
         """
         check_split(self.where, share, subset, shuffle, seed)
@@ -215,7 +215,7 @@ def _walk(folder: str, endings: tuple[str, ...], follow_links: bool) -> list[str
 def check_split(
     where: str, share: Any, subset: Any, shuffle: bool, seed: int | None
 ) -> None:
-    """Refuse shares and subsets that do not go together."""
+    """Refuse inconsistent splits and subsets."""
     given = share is not None and not isinstance(share, bool)
     if given and not (isinstance(share, (int, float)) and 0 <= share <= 1):
         raise ValueError(
@@ -224,7 +224,7 @@ def check_split(
         )
     if bool(share) != (subset is not None):
         raise ValueError(
-            f"[{where}] validation_split and subset go together. Received: "
+            f"[{where}] validation_split and subset must be passed together. Received: "
             f"validation_split={share!r}, subset={subset!r}. Try validation_split=0.2, "
             "subset='both'."
         )
@@ -258,34 +258,34 @@ def image_dataset_from_directory(
     data_format: str | None = None,
     verbose: bool = True,
 ) -> Any:
-    """Batches of the pictures in a folder: x (B, H, W, C) float32, 0 to 255, and y.
+    """Batches of the images in a directory: x (B, H, W, C) float32, 0 to 255, and y.
 
-    The pictures are read while training runs. Their folders give the classes.
+    Images are read during training. Their folders are the classes.
 
     Args:
-        directory: the folder, with a folder for each class.
-        labels: "inferred", one integer for each file (sorted by path), or None.
+        directory: the directory, with one folder per class.
+        labels: "inferred", one integer per file (sorted by path), or None.
         label_mode: "int", "categorical" (one-hot), "binary" (0. or 1.) or None for x
             alone.
-        class_names: the folders in another order than the alphabet's, or some of them.
+        class_names: the class folders in non-alphabetical order, or a subset.
         color_mode: "rgb", "rgba" or "grayscale".
-        batch_size: None for single pictures.
-        image_size: (height, width) that all are resized to.
-        shuffle: whether in a new random order in each pass; else sorted by path.
-        seed: of the order.
-        validation_split: share of the files, the last ones, for validation.
-        subset: "training", "validation", or "both" for two data sets.
+        batch_size: None for single images.
+        image_size: (height, width) to which all images are resized.
+        shuffle: whether to shuffle in each pass; otherwise sorted by path.
+        seed: seed of the shuffle.
+        validation_split: fraction of the files used for validation, the last ones.
+        subset: "training", "validation", or "both" for two datasets.
         interpolation: see `layers.Resizing`.
-        follow_links: whether to enter folders that links point to.
-        crop_to_aspect_ratio: whether to cut sides off instead of stretching.
-        pad_to_aspect_ratio: whether to add zeros instead of stretching.
+        follow_links: whether to follow symbolic links.
+        crop_to_aspect_ratio: whether to crop instead of stretching.
+        pad_to_aspect_ratio: whether to pad with zeros instead of stretching.
         data_format: "channels_last", the only one.
-        verbose: whether to print how many files there are.
+        verbose: whether to print the number of files.
 
     Raises:
-        MissingFileError: there is no such folder.
+        MissingFileError: the directory does not exist.
         ModuleNotFoundError: Pillow is not installed.
-        TypeError, ValueError: no pictures, or arguments that do not fit.
+        TypeError, ValueError: no images, or invalid arguments.
 
     Example:
         >>> from pathlib import Path
@@ -336,7 +336,7 @@ def image_dataset_from_directory(
 
 
 def _padded(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """With zeros at both sides, in the proportions of another size."""
+    """Pad with zeros at both sides to the aspect ratio of another size."""
     h, w = picture.shape[:2]
     rows, columns = max(h, w * size[0] // size[1]), max(w, h * size[1] // size[0])
     top, left = (rows - h) // 2, (columns - w) // 2
@@ -359,17 +359,17 @@ def text_dataset_from_directory(
     follow_links: bool = False,
     verbose: bool = True,
 ) -> Any:
-    """Batches of the .txt files in a folder: an array of texts (B,), and y.
+    """Batches of the .txt files in a directory: an array of strings (B,), and y.
 
     Args:
         directory, labels, label_mode, class_names, batch_size, shuffle, seed,
             validation_split, subset, follow_links, verbose: see
             `image_dataset_from_directory`.
-        max_length: the most bytes of a text; the rest is left out.
+        max_length: maximum bytes of a text; the rest is cut off.
 
     Raises:
-        MissingFileError: there is no such folder.
-        ValueError: no texts, or arguments that do not fit.
+        MissingFileError: the directory does not exist.
+        ValueError: no files, or invalid arguments.
 
     Example:
         >>> from pathlib import Path

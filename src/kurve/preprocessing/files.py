@@ -1,4 +1,4 @@
-"""Files in Keras's folder, and archives that are unpacked into it and nowhere else."""
+"""Files in Keras's cache folder, and safe unpacking of archives there."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ def get_file(
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
 ) -> str:
-    """The path of a file that lies where Keras puts what it downloads, or its folder
-    after unpacking. Nothing is downloaded: an error says where to put the file.
+    """The path of a file in Keras's download cache, or its folder after unpacking.
+    Nothing is downloaded: an error says where to put the file.
 
-    An archive is unpacked beside itself. What would land outside of that folder is
-    refused, and so are links and devices.
+    An archive is unpacked next to itself. Members that would land outside that folder
+    are refused, and so are links and devices.
 
     Args:
-        fname: the file's name, by default that in `origin`; a path of a file is taken
-            as it is.
-        origin: the address of the file; a file:// address is copied from.
-        untar: the older name of `extract`.
-        md5_hash: the older name of `file_hash`.
-        file_hash: of the file, as hexadecimal digits.
-        cache_subdir: folder inside of cache_dir.
+        fname: the file's name, by default that in `origin`; an existing path is used
+            directly.
+        origin: the address of the file; file:// addresses are copied.
+        untar: old name of `extract`.
+        md5_hash: old name of `file_hash`.
+        file_hash: hash of the file, in hexadecimal.
+        cache_subdir: folder inside cache_dir.
         hash_algorithm: "auto", "md5" or "sha256".
-        extract: whether it is an archive to be unpacked.
+        extract: whether to unpack it as an archive.
         archive_format: "auto", "tar", "zip" or None for none.
         cache_dir: by default $KERAS_HOME, or .keras in the home folder.
-        force_download: accepted; there are no downloads.
+        force_download: accepted and ignored; nothing is downloaded.
 
     Raises:
-        MissingFileError: there is no such file.
-        ValueError: no name, a file with another hash, or an unsafe archive.
+        MissingFileError: the file does not exist.
+        ValueError: no name, a hash mismatch, or an unsafe archive.
 
     Example:
         >>> from pathlib import Path
@@ -105,7 +105,7 @@ def get_file(
             return unpacked
         raise MissingFileError(
             "[get_file] nothing is downloaded, and the file is not there. Received: "
-            f"{target!r}. Try to get it from {origin or 'its author'} and to put it "
+            f"{target!r}. Try getting it from {origin or 'its author'} and putting it "
             "there."
         )
     expected = file_hash if file_hash is not None else md5_hash
@@ -140,7 +140,7 @@ def _check_hash(path: str, expected: str, algorithm: str) -> None:
     if made.hexdigest() != expected.lower():
         raise ValueError(
             f"[get_file] the file must have the {name} {expected}. Received: {path!r} "
-            f"with {made.hexdigest()}. Try to get it again."
+            f"with {made.hexdigest()}. Try getting it again."
         )
 
 
@@ -171,7 +171,7 @@ def _unpack(path: str, folder: str, kinds: tuple[str, ...]) -> None:
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(
             f"[get_file] the archive is damaged. Received: {path!r}, but {error}. "
-            "Try to get it again."
+            "Try getting it again."
         ) from error
     finally:
         if os.path.isdir(beside):
@@ -183,8 +183,9 @@ def _check_member(path: str, name: str, is_plain: bool) -> None:
     outside = os.path.isabs(name) or ".." in parts or ":" in "".join(parts[:1])
     if outside or not is_plain:
         raise ValueError(
-            "[get_file] an archive may hold files and folders inside of its own folder "
-            f"only. Received: {name!r} in {path!r}. Try another copy, from its author."
+            "[get_file] an archive must only contain files and folders inside its "
+            "folder"
+            f". Received: {name!r} in {path!r}. Try another copy, from its author."
         )
 
 

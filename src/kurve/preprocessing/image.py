@@ -1,5 +1,5 @@
-"""Pictures that are changed at random while training runs: Keras's older
-`ImageDataGenerator`, and the helpers that lie beside it."""
+"""Random image augmentation during training: Keras's old `ImageDataGenerator`, and
+related helpers."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ SMALL = 1e-6
 
 
 class Pictures(PyDataset):
-    """Batches of changed pictures. Iterated by itself, it has no end.
+    """Batches of augmented images. Iterating over it never ends.
 
     Args:
-        generator: changes the pictures.
+        generator: augments the images.
         count: number of rows.
         batch_size, shuffle, seed: see `ImageDataGenerator.flow`.
     """
 
     writing: tuple[Any, str, str] = (None, "", "png")
-    """The folder that pictures are written to, and how names of files begin and end."""
+    """The folder to write images to, and prefix and extension of file names."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Pictures(PyDataset):
             self._order = np.random.permutation(self.n)  # noqa: NPY002
 
     def reset(self) -> None:
-        """Begin with the first batch again."""
+        """Restart with the first batch."""
         self._next = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -157,7 +157,7 @@ class _Directory(Pictures):
 
     @property
     def filenames(self) -> list[str]:
-        """The paths inside of the directory."""
+        """The paths inside the directory."""
         return [os.path.relpath(path, self._files.folder) for path in self.filepaths]
 
     def _batch(self, rows: np.ndarray) -> Any:
@@ -175,39 +175,39 @@ class _Directory(Pictures):
 
 @entries
 class ImageDataGenerator(Entrance):
-    """Changes pictures at random, and gives them in batches, which `fit` takes. Random
-    numbers are those of `numpy.random`, which `numpy.random.seed` sets.
+    """Augments images at random and yields them in batches for `fit`. Random numbers
+    come from `numpy.random`, which `numpy.random.seed` seeds.
 
-    A picture is turned, moved, sheared and zoomed around its middle (linear
-    interpolation), then shifted in colour, flipped and brightened, and last scaled.
-    Today's layers do the same in a model: `RandomFlip`, `RandomRotation`, ...
+    An image is rotated, shifted, sheared and zoomed about its centre (linear
+    interpolation), then shifted in colour, flipped and brightened, and finally scaled.
+    Keras's current layers do the same in a model: `RandomFlip`, `RandomRotation`, ...
 
     Args:
         featurewise_center, featurewise_std_normalization, zca_whitening: whether to
             subtract the mean, divide by the standard deviation and decorrelate, as
-            `fit` has learned them from data.
+            learned from data by `fit`.
         samplewise_center, samplewise_std_normalization: whether to do so with each
-            picture's own mean and deviation.
+            image's own mean and deviation.
         zca_epsilon: added to singular values.
-        rotation_range: the largest angle, in degrees.
-        width_shift_range, height_shift_range: the largest shift: a share below 1, or
+        rotation_range: maximum angle, in degrees.
+        width_shift_range, height_shift_range: maximum shift: a fraction below 1, or
             pixels; or a list of shifts to choose from.
         brightness_range: (low, high) of a factor; needs Pillow.
-        shear_range: the largest angle, in degrees.
+        shear_range: maximum angle, in degrees.
         zoom_range: a number z for (1 - z, 1 + z), or both.
-        channel_shift_range: the largest number added to all channels.
-        fill_mode: what is outside: "nearest", "constant", "reflect" or "wrap".
-        cval: the number outside, for "constant".
-        horizontal_flip, vertical_flip: whether to flip half of the pictures.
+        channel_shift_range: maximum number added to all channels.
+        fill_mode: how to fill outside: "nearest", "constant", "reflect" or "wrap".
+        cval: the value outside, for "constant".
+        horizontal_flip, vertical_flip: whether to flip half of the images.
         rescale: a factor for all numbers.
-        preprocessing_function: of a picture, called before it is scaled.
+        preprocessing_function: a function of an image, called before scaling.
         data_format: "channels_last", the only one.
-        validation_split: share of the data for subset="validation".
+        validation_split: fraction of the data for subset="validation".
         interpolation_order: 1, or 0 for the nearest pixel.
         dtype: "float32", the only one.
 
     Raises:
-        ValueError: another fill_mode, data_format, or range.
+        ValueError: invalid fill_mode, data_format or range.
 
     Example:
         >>> x, y = np.zeros((8, 4, 4, 3)), np.arange(8)
@@ -299,18 +299,18 @@ class ImageDataGenerator(Entrance):
         ignore_class_split: bool = False,
         subset: str | None = None,
     ) -> Pictures:
-        """Batches (x, y) of changed pictures.
+        """Batches (x, y) of augmented images.
 
         Args:
             x: (n, H, W, C).
             y: (n, ...), or None for x alone.
-            batch_size: pictures at a time.
-            shuffle: whether in a new order in each pass.
+            batch_size: images at a time.
+            shuffle: whether to shuffle in each pass.
             sample_weight: (n,).
-            seed: of the order and the changes.
-            save_to_dir: a folder that the changed pictures are written to as well.
-            save_prefix, save_format: begin and end the names of their files.
-            ignore_class_split: accepted.
+            seed: seed of the shuffle and augmentation.
+            save_to_dir: a folder to also write the augmented images to.
+            save_prefix, save_format: prefix and extension of their file names.
+            ignore_class_split: accepted and ignored.
             subset: "training" or "validation", the first rows.
 
         Raises:
@@ -354,26 +354,26 @@ class ImageDataGenerator(Entrance):
         interpolation: str = "nearest",
         keep_aspect_ratio: bool = False,
     ) -> Pictures:
-        """Batches (x, y) of changed pictures from files; a folder for each class.
+        """Batches (x, y) of augmented images from files, with one folder per class.
 
         Args:
             directory: the folder that holds them.
-            target_size: (height, width) of all pictures.
+            target_size: (height, width) of all images.
             color_mode: "rgb", "rgba" or "grayscale".
             classes: names of the folders, in order; by default all, sorted.
             class_mode: y is "categorical" (one-hot), "binary" or "sparse" (numbers),
-                "input" (the pictures), or None for x alone.
+                "input" (the images), or None for x alone.
             batch_size, shuffle, seed: see `flow`.
-            save_to_dir: a folder that the changed pictures are written to as well.
-            save_prefix, save_format: begin and end the names of their files.
-            follow_links: whether to enter folders that links point to.
+            save_to_dir: a folder to also write the augmented images to.
+            save_prefix, save_format: prefix and extension of their file names.
+            follow_links: whether to follow symbolic links.
             subset: "training" or "validation", the first files of each class.
             interpolation, keep_aspect_ratio: see `load_img`.
 
         Raises:
-            MissingFileError: there is no such folder.
+            MissingFileError: the directory does not exist.
             ModuleNotFoundError: Pillow is not installed.
-            ValueError: no pictures, or another mode.
+            ValueError: no images, or an unknown mode.
         """
         where = "flow_from_directory"
         size = size_of(where, target_size)
@@ -424,7 +424,7 @@ class ImageDataGenerator(Entrance):
     # ---------------------------------------------------------------- one picture
 
     def changed(self, picture: np.ndarray) -> np.ndarray:
-        """A picture (H, W, C) after random changes and scaling; a new array."""
+        """Augment and scale an image (H, W, C); returns a new array."""
         parameters = self.get_random_transform(picture.shape)
         return self.standardize(self.apply_transform(picture.copy(), parameters))
 
@@ -475,10 +475,10 @@ class ImageDataGenerator(Entrance):
     def apply_transform(
         self, x: np.ndarray, transform_parameters: dict[str, Any]
     ) -> np.ndarray:
-        """A picture (H, W, C) after changes.
+        """Transform an image (H, W, C).
 
         Args:
-            x: the picture.
+            x: the image.
             transform_parameters: those of `get_random_transform`, or some of them.
         """
         given = transform_parameters
@@ -498,19 +498,19 @@ class ImageDataGenerator(Entrance):
         return x
 
     def random_transform(self, x: np.ndarray, seed: int | None = None) -> np.ndarray:
-        """A picture (H, W, C) after random changes.
+        """Transform an image (H, W, C) at random.
 
         Args:
-            x: the picture.
+            x: the image.
             seed: sets `numpy.random`.
         """
         return self.apply_transform(x, self.get_random_transform(x.shape, seed))
 
     def standardize(self, x: np.ndarray) -> np.ndarray:
-        """A picture, scaled.
+        """Scale an image.
 
         Args:
-            x: the picture.
+            x: the image.
         """
         x = np.asarray(x, "float32")
         if self.preprocessing_function is not None:
@@ -549,12 +549,12 @@ class ImageDataGenerator(Entrance):
 
         Args:
             x: (n, H, W, C).
-            augment: whether of changed pictures.
-            rounds: how often each picture is changed then.
+            augment: whether to augment the images first.
+            rounds: how often to augment each image.
             seed: sets `numpy.random`.
 
         Raises:
-            ValueError: another shape.
+            ValueError: wrong shape.
         """
         x = np.array(as_numbers("fit", "x", x), "float32")
         if x.ndim != 4:
@@ -599,7 +599,7 @@ def _shift(limit: Any, pixels: int) -> float:
 
 
 def _brightened(x: np.ndarray, factor: float) -> np.ndarray:
-    """A picture with all numbers times a factor, as Pillow does it."""
+    """Multiply all values of an image by a factor, as Pillow does."""
     from PIL import ImageEnhance
 
     low, high = x.min(), x.max()

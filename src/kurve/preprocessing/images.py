@@ -1,4 +1,4 @@
-"""Pictures in files, by Pillow; and pictures as arrays."""
+"""Image files, through Pillow, and images as arrays."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def load_img(
     interpolation: str = "nearest",
     keep_aspect_ratio: bool = False,
 ) -> Any:
-    """A picture of Pillow's from a file.
+    """Load a Pillow image from a file.
 
     Args:
-        path: of the file, or a binary file.
+        path: path of the file, or a binary file.
         color_mode: "rgb", "rgba" or "grayscale" (16 and 32 bits stay).
         target_size: (height, width) to resize to.
         interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos".
-        keep_aspect_ratio: whether to cut the sides off instead of stretching.
+        keep_aspect_ratio: whether to crop instead of stretching.
 
     Raises:
-        MissingFileError: there is no such file.
+        MissingFileError: the file does not exist.
         ModuleNotFoundError: Pillow is not installed.
-        TypeError, ValueError: bad arguments, or no picture.
+        TypeError, ValueError: invalid arguments, or not an image.
 
     Example:
         >>> kurve.utils.save_img("a.png", np.zeros((4, 6, 3)))
@@ -96,7 +96,7 @@ def size_of(where: str, size: Any, name: str = "target_size") -> tuple[int, int]
 
 
 def _opened(path: Any) -> Any:
-    """The picture in a file, read whole."""
+    """Read the image in a file completely."""
     image = pillow("load_img")
     try:
         if isinstance(path, (str, bytes, os.PathLike)):
@@ -122,15 +122,15 @@ def _opened(path: Any) -> Any:
 
 @entry
 def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> Any:
-    """The numbers of a picture: (H, W, C).
+    """Convert an image to an array (H, W, C).
 
     Args:
-        img: a picture of Pillow's, or an array (H, W) or (H, W, C).
+        img: a Pillow image, or an array (H, W) or (H, W, C).
         data_format: "channels_last", the default, or "channels_first" for (C, H, W).
-        dtype: of the array, float32 by default.
+        dtype: dtype of the array, float32 by default.
 
     Raises:
-        ValueError: another shape or format.
+        ValueError: wrong shape or format.
 
     Example:
         >>> kurve.utils.img_to_array(np.zeros((2, 3))).shape
@@ -159,17 +159,17 @@ def _is_first(where: str, data_format: str | None) -> bool:
 def array_to_img(
     x: Any, data_format: str | None = None, scale: bool = True, dtype: Any = None
 ) -> Any:
-    """A picture of Pillow's from numbers.
+    """Convert an array to a Pillow image.
 
     Args:
-        x: (H, W, C), C being 1, 3 or 4.
+        x: (H, W, C) with C of 1, 3 or 4.
         data_format: "channels_last", the default, or "channels_first" for (C, H, W).
-        scale: whether the smallest number becomes 0 and the largest 255.
-        dtype: in which to scale, float32 by default.
+        scale: whether to scale the minimum to 0 and the maximum to 255.
+        dtype: dtype in which to scale, float32 by default.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.
-        ValueError: another shape or format.
+        ValueError: wrong shape or format.
 
     Example:
         >>> kurve.utils.array_to_img(np.zeros((2, 3, 1))).size
@@ -206,17 +206,17 @@ def save_img(
     scale: bool = True,
     **kwargs: Any,
 ) -> None:
-    """Write a picture to a file.
+    """Write an image to a file.
 
     Args:
-        path: of the file, or a binary file, for which file_format is needed.
+        path: path of the file, or a binary file, which needs file_format.
         x, data_format, scale: see `array_to_img`.
-        file_format: "png", "jpeg", ...; by default from the ending of path.
+        file_format: "png", "jpeg", ...; by default from the extension of path.
         kwargs: arguments of Pillow's `Image.save`.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed.
-        ValueError: another shape or format.
+        ValueError: wrong shape or format.
 
     Example:
         >>> kurve.utils.save_img("a.png", np.zeros((2, 3, 3)))
@@ -239,8 +239,8 @@ def save_img(
 def smart_resize(
     x: Any, size: Any, interpolation: str = "bilinear", data_format: str | None = None
 ) -> np.ndarray:
-    """Pictures in another size, not stretched: what is too wide or too high is cut off
-    at both sides first.
+    """Resize images without stretching: excess width or height is cropped at both sides
+    first.
 
     Args:
         x: (H, W, C), or (B, H, W, C).
@@ -249,7 +249,7 @@ def smart_resize(
         data_format: "channels_last", the only one.
 
     Raises:
-        ValueError: another shape.
+        ValueError: wrong shape.
 
     Example:
         >>> kurve.preprocessing.image.smart_resize(np.zeros((8, 4, 3)), (2, 2)).shape
@@ -279,7 +279,7 @@ def smart_resize(
 def resized_to(
     pictures: np.ndarray, size: tuple[int, int], interpolation: str
 ) -> np.ndarray:
-    """Pictures (B, H, W, C) in another size, float32."""
+    """Resize images (B, H, W, C); float32."""
     from kurve.layers import Resizing
 
     if pictures.shape[1:3] == size:

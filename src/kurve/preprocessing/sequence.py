@@ -1,4 +1,4 @@
-"""Sequences of different lengths, and windows of a series."""
+"""Sequences of different lengths, and windows of time series."""
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Pairs of words for a skip-gram model of their meaning."""
+"""Word pairs for skip-gram models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kurve.core.arguments import check_integer
 
 
 def make_sampling_table(size: int, sampling_factor: float = 1e-5) -> np.ndarray:
-    """The probability of keeping each of `size` words, numbered by their rank.
+    """The probability of keeping each of `size` words, indexed by rank.
 
     Zipf's law gives the word of rank r about the share f(r) = 1 / (r (log r + g) + 1/2
     - 1 / (12 r)) of a text, g = 0.577; a word is kept with probability
@@ -46,17 +46,17 @@ def skipgrams(
     sampling_table: Any = None,
     seed: int | None = None,
 ) -> tuple[list[list[int]], list[Any]]:
-    """Pairs of words, and whether they stand near each other: (pairs, labels).
+    """Word pairs, and whether the words are near each other: (pairs, labels).
 
     Args:
-        sequence: numbers of words; 0 stands for none.
-        vocabulary_size: one more than the largest number.
-        window_size: how far apart two words may be.
-        negative_samples: number of pairs with a random word, for each real pair.
-        shuffle: whether in a random order.
+        sequence: word indices; 0 means no word.
+        vocabulary_size: the largest index plus 1.
+        window_size: maximum distance between two words.
+        negative_samples: number of pairs with a random word per real pair.
+        shuffle: whether to shuffle.
         categorical: whether labels are [1, 0] and [0, 1] instead of 0 and 1.
         sampling_table: the probability of keeping each word, or None for 1.
-        seed: of the order. Random numbers are those of Python's `random`.
+        seed: seed of Python's `random`, which is used.
 
     Example:
         >>> from kurve.preprocessing.sequence import skipgrams

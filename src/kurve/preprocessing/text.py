@@ -1,4 +1,4 @@
-"""Words of texts as numbers: Keras's older helpers."""
+"""Keras's old helpers for text tokenization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kurve.errors import absent as _absent
 from kurve.errors import lookup
 
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
-"""Characters that are no part of a word."""
+"""Characters that are not part of a word."""
 
 _FORMS = ("binary", "count", "tfidf", "freq")
 
@@ -24,16 +24,16 @@ _FORMS = ("binary", "count", "tfidf", "freq")
 def text_to_word_sequence(
     input_text: str, filters: str = FILTERS, lower: bool = True, split: str = " "
 ) -> list[str]:
-    """The words of a text.
+    """Split a text into words.
 
     Args:
         input_text: the text.
         filters: characters that separate words.
-        lower: whether in lower case.
-        split: what separates words too.
+        lower: whether to convert to lower case.
+        split: additional word separator.
 
     Raises:
-        TypeError: not text.
+        TypeError: not a string.
 
     Example:
         >>> kurve.preprocessing.text.text_to_word_sequence("So, it is.")
@@ -58,14 +58,14 @@ def one_hot(
     split: str = " ",
     analyzer: Callable[[str], Sequence[str]] | None = None,
 ) -> list[int]:
-    """A number from 1 to n - 1 for each word, which several words may share. Python
-    gives a word another one in each process, unless PYTHONHASHSEED is set.
+    """Hash each word to a number from 1 to n - 1, which words can share. Python's hash
+    differs between processes, unless PYTHONHASHSEED is set.
 
     Args:
         input_text: the text.
-        n: above all numbers.
+        n: one more than the largest number.
         filters, lower, split: see `text_to_word_sequence`.
-        analyzer: gives the words instead.
+        analyzer: function that returns the words instead.
 
     Raises:
         TypeError, ValueError: not text, or n below 2.
@@ -88,15 +88,15 @@ def hashing_trick(
     split: str = " ",
     analyzer: Callable[[str], Sequence[str]] | None = None,
 ) -> list[int]:
-    """A number from 1 to n - 1 for each word, which several words may share.
+    """Hash each word to a number from 1 to n - 1, which words can share.
 
     Args:
         text: the text.
-        n: above all numbers.
+        n: one more than the largest number.
         hash_function: "md5", which is the same everywhere; a function from a word to an
             integer; None for Python's `hash`.
         filters, lower, split: see `text_to_word_sequence`.
-        analyzer: gives the words instead.
+        analyzer: function that returns the words instead.
 
     Raises:
         TypeError, ValueError: not text, n below 2, or another function.
@@ -122,18 +122,18 @@ def _md5(word: str) -> int:
 
 @entries
 class Tokenizer(Entrance):
-    """Numbers for words: the most frequent word is 1, 0 is no word.
+    """Maps words to indices: the most frequent word is 1, and 0 is reserved.
 
-    `fit_on_texts` learns the words, `texts_to_sequences` gives their numbers. A text is
-    a string, or a list of words.
+    `fit_on_texts` learns the words, `texts_to_sequences` returns their indices. A text
+    is a string, or a list of words.
 
     Args:
-        num_words: only numbers below this one are given.
+        num_words: only indices below this are used.
         filters, split, lower: see `text_to_word_sequence`.
         char_level: whether each character is a word.
-        oov_token: stands for words that are not known; its number is 1.
-        analyzer: gives the words of a text instead.
-        document_count: number of texts that were learned before.
+        oov_token: represents unknown words, with index 1.
+        analyzer: function that returns the words of a text instead.
+        document_count: number of texts learned before.
 
     Raises:
         TypeError, ValueError: num_words is not a positive integer.
@@ -182,7 +182,7 @@ class Tokenizer(Entrance):
         return text_to_word_sequence(text, self.filters, self.lower, self.split)
 
     def fit_on_texts(self, texts: Iterable[Any]) -> None:
-        """Learn the words of these texts.
+        """Learn the words in texts.
 
         Args:
             texts: strings, or lists of words.
@@ -202,7 +202,7 @@ class Tokenizer(Entrance):
             self.index_docs[self.word_index[word]] = count
 
     def fit_on_sequences(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Count in how many sequences each number is, for `sequences_to_matrix`.
+        """Count the sequences that contain each index, for `sequences_to_matrix`.
 
         Args:
             sequences: lists of numbers.
@@ -213,7 +213,7 @@ class Tokenizer(Entrance):
                 self.index_docs[number] += 1
 
     def texts_to_sequences(self, texts: Iterable[Any]) -> list[list[int]]:
-        """The numbers of the words of each text, those that are known.
+        """The indices of the known words in each text.
 
         Args:
             texts: strings, or lists of words.
@@ -236,7 +236,7 @@ class Tokenizer(Entrance):
         return bool(self.num_words) and number >= self.num_words  # type: ignore[operator]
 
     def sequences_to_texts(self, sequences: Iterable[Iterable[int]]) -> list[str]:
-        """Words for numbers.
+        """Convert indices back to words.
 
         Args:
             sequences: lists of numbers.
@@ -269,15 +269,15 @@ class Tokenizer(Entrance):
     def sequences_to_matrix(
         self, sequences: Sequence[Sequence[int]], mode: str = "binary"
     ) -> np.ndarray:
-        """A row for each text, a column for each number: (n, num_words).
+        """One row per text and one column per index: (n, num_words).
 
         Args:
             sequences: lists of numbers.
-            mode: "binary" (1 if the word is there), "count", "freq" (the share of all
+            mode: "binary" (1 if the word occurs), "count", "freq" (the fraction of all
                 words) or "tfidf": (1 + log count) log(1 + n / (1 + n with the word)).
 
         Raises:
-            ValueError: another mode, or nothing is learned.
+            ValueError: unknown mode, or nothing learned yet.
         """
         lookup("sequences_to_matrix", "mode", mode, dict.fromkeys(_FORMS))
         width = int(self.num_words or len(self.word_index) + 1)
@@ -302,7 +302,7 @@ class Tokenizer(Entrance):
         return matrix
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments and what was learned, the tables as JSON."""
+        """Arguments and learned state, with tables as JSON."""
         tables = {
             name: json.dumps(getattr(self, name))
             for name in (
@@ -336,13 +336,13 @@ class Tokenizer(Entrance):
 
 @entry
 def tokenizer_from_json(json_string: str) -> Tokenizer:
-    """The tokenizer of a `to_json`.
+    """Create a tokenizer from `to_json`.
 
     Args:
-        json_string: the text.
+        json_string: the JSON text.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: not such a text.
 
     Example:
         >>> tokenizer = kurve.preprocessing.text.Tokenizer()

@@ -40,19 +40,19 @@ def timeseries_dataset_from_array(
     sampling rate r; its target is row k s of the targets.
 
     Args:
-        data: (n, ...), a row for each time.
+        data: (n, ...), one row per time step.
         targets: (m, ...), or None for x alone.
-        sequence_length: rows of a window.
+        sequence_length: rows per window.
         sequence_stride: rows from one window to the next.
-        sampling_rate: rows from one of a window to the next.
+        sampling_rate: rows between consecutive steps of a window.
         batch_size: None for single windows.
-        shuffle: whether the windows come in a random order, a new one in each pass.
-        seed: of the order.
-        start_index, end_index: rows before the first and from the last one on are not
+        shuffle: whether to shuffle the windows in each pass.
+        seed: seed of the shuffle.
+        start_index, end_index: rows before the first, and from the last one on, are not
             used.
 
     Raises:
-        ValueError: a number that does not fit the data.
+        ValueError: an argument that does not fit the data.
 
     Example:
         >>> series = np.arange(6)
@@ -102,22 +102,22 @@ def timeseries_dataset_from_array(
 
 
 class TimeseriesGenerator(PyDataset):
-    """Keras's older windows of a series: x (B, length / sampling_rate, ...), y the row
-    of the targets that follows the window.
+    """Keras's old windows of a series: x (B, length / sampling_rate, ...), and y, the
+    row of the targets after the window.
 
     Args:
-        data: (n, ...), a row for each time.
+        data: (n, ...), one row per time step.
         targets: (n, ...).
-        length: rows of a window.
-        sampling_rate: rows from one of a window to the next.
+        length: rows per window.
+        sampling_rate: rows between consecutive steps of a window.
         stride: rows from one window to the next.
-        start_index, end_index: the first and the last row that is used.
-        shuffle: whether windows are drawn at random, by `numpy.random`.
-        reverse: whether a window goes back in time.
+        start_index, end_index: the first and last row used.
+        shuffle: whether to draw windows at random, with `numpy.random`.
+        reverse: whether to reverse windows in time.
         batch_size: windows at a time.
 
     Raises:
-        ValueError: data and targets of different lengths, or too few of them.
+        ValueError: data and targets with different lengths, or too few rows.
 
     Example:
         >>> from kurve.preprocessing.sequence import TimeseriesGenerator

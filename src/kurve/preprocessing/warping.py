@@ -1,7 +1,7 @@
-"""Affine changes of pictures, with what is outside filled in.
+"""Affine transformations of images, with filling outside.
 
-Pixel (i, j) of the result is the given picture's at A (i, j) + b, by interpolation
-between its four neighbours. Edges are those of `scipy.ndimage.affine_transform`.
+Pixel (i, j) of the result is that of the input at A (i, j) + b, interpolated
+between four neighbours. Edges are treated as in `scipy.ndimage.affine_transform`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def warped(
     zx: float,
     zy: float,
 ) -> np.ndarray:
-    """A picture (H, W, C) that is turned, moved, sheared and zoomed.
+    """Rotate, shift, shear and zoom an image (H, W, C).
 
     Args:
-        x: the picture.
+        x: the image.
         fill_mode, cval: see `ImageDataGenerator`.
-        order: 1 between pixels, 0 for the nearest.
+        order: 1 for linear interpolation, 0 for the nearest pixel.
         theta, shear: angles in degrees.
         tx, ty: shifts down and to the right, in pixels.
         zx, zy: factors.
@@ -52,7 +52,7 @@ def warped(
     middle = np.array([h / 2 - 0.5, w / 2 - 0.5])
     to, back = np.eye(3), np.eye(3)
     to[:2, 2], back[:2, 2] = middle, -middle
-    # Keras's axes are x, y: the matrix works on them with both exchanged.
+    # Keras's axes are x, y: the matrix works on swapped axes.
     matrix = (to @ matrix @ back)[[1, 0, 2]][:, [1, 0, 2]]
     rows, columns = np.meshgrid(np.arange(h), np.arange(w), indexing="ij")
     i = matrix[0, 0] * rows + matrix[0, 1] * columns + matrix[0, 2]
@@ -63,7 +63,7 @@ def warped(
 def _sampled(
     x: np.ndarray, i: np.ndarray, j: np.ndarray, fill: str, cval: float, order: int
 ) -> np.ndarray:
-    """The picture at the places (i, j)."""
+    """The image at positions (i, j)."""
     h, w = x.shape[:2]
     inside = np.ones(i.shape, bool)
     if fill == "constant":
@@ -84,7 +84,7 @@ def _sampled(
 
 
 def _folded(place: np.ndarray, size: int, fill: str) -> np.ndarray:
-    """Places outside as places inside."""
+    """Map positions outside the image to positions inside."""
     if fill == "nearest":
         return np.clip(place, 0, size - 1)
     if fill == "reflect":  # d c b a | a b c d | d c b a

@@ -1,11 +1,11 @@
-"""A report on a fitted estimator: one HTML file that needs nothing else.
+"""A report on a fitted estimator: one self-contained HTML file.
 
     html = report.make_report(model, x, y, test_x, test_y)
     report.write_report("report.html", model, x, y, test_x, test_y)
 
-It says what was fitted, how good it is on data that it has not seen, beside simple
-baselines, and how certain that is; which features matter, what the errors look like and
-what may be wrong. Needs Jinja2 and matplotlib: pip install "kurve[report]".
+It shows what was fitted, how good it is on held-out data compared with simple baselines
+and how certain that is, which features matter, what the errors look like and what can
+be wrong. Needs Jinja2 and matplotlib: pip install "kurve[report]".
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
-    """Write `make_report(...)` to a file, completely or not at all.
+    """Write `make_report(...)` to a file, atomically.
 
     Args:
-        path: of the file.
-        arguments, options: those of `make_report`.
+        path: path of the file.
+        arguments, options: see `make_report`.
 
     Raises:
         OSError: the file cannot be written.
@@ -60,26 +60,26 @@ def make_report(
     assessments: Mapping[str, Assessment] | None = None,
     seed: int = 0,
 ) -> str:
-    """The report as the text of an HTML page.
+    """The report as an HTML page.
 
     Args:
         model: a fitted `kurve.Regressor` or `kurve.Classifier`, or anything with
-            `predict` (with `predict_proba` and `classes_`, a classifier); sections for
-            which it lacks a method are left out.
-        x, y: the data that it was trained on.
-        test_x, test_y: held-out data; without it, the page says that the errors are
-            those of training.
+            `predict` (a classifier if it has `predict_proba` and `classes_`); sections
+            that need a missing method are omitted.
+        x, y: the training data.
+        test_x, test_y: held-out data; without it, the page states that the errors are
+            training errors.
         target: name of y, or of each of its columns.
-        source: where the data came from.
+        source: where the data comes from.
         file: the model's file, for the code that loads it.
-        settings: further rows for the table on the model, by name.
-        coverage: of the intervals that are drawn and checked.
+        settings: more rows for the table about the model, by name.
+        coverage: coverage of the intervals that are drawn and checked.
         assessments: the result of `kurve.assessment.assess`; computed if None.
-        seed: of the bootstrap and the permutations.
+        seed: seed of the bootstrap and the permutations.
 
     Raises:
         ImportError: Jinja2 or matplotlib is not installed.
-        TypeError, ValueError: not a fitted model; data that it cannot predict.
+        TypeError, ValueError: the model is not fitted, or cannot predict the data.
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
@@ -109,11 +109,11 @@ def make_report(
         details.model(context, settings, file),
     ]
     page = render("page.html", title=prefix + ", ".join(targets), sections=parts)
-    return str(page)  # text that can be joined to other text
+    return str(page)  # plain str, which can be joined to other strings
 
 
 def require_packages(where: str) -> None:
-    """Raise ImportError, saying what to install, without Jinja2 or matplotlib."""
+    """Raise ImportError with instructions if Jinja2 or matplotlib is missing."""
     for package, name in (("matplotlib", "matplotlib"), ("jinja2", "Jinja2")):
         try:
             importlib.import_module(package)

@@ -1,4 +1,4 @@
-"""What a report is about: a model, its data, and its predictions."""
+"""The subject of a report: a model, its data and its predictions."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Context:
 
     @property
     def classes(self) -> list[Any] | None:
-        """The classes of a classifier, None for a regression."""
+        """The classes of a classifier, None for regression."""
         return self.predictions.classes
 
     @property
     def rows(self) -> str:
-        """What the page calls the rows that errors are measured on."""
+        """The page's name for the rows on which errors are measured."""
         return "held-out rows" if self.held_out else "training rows"
 
 
@@ -54,7 +54,7 @@ def gather(
     assessments: Mapping[str, Assessment] | None,
     seed: int,
 ) -> Context:
-    """The context of a report; the arguments are those of `make_report`."""
+    """The context of a report; for the arguments see `make_report`."""
     if not callable(getattr(model, "predict", None)):
         raise TypeError(
             "[make_report] model must have a method predict. Received: an object of "
@@ -103,7 +103,7 @@ def is_numeric(values: np.ndarray) -> bool:
 
 
 def grid_of(values: np.ndarray) -> Any:
-    """Points over the range of a column, or its categories."""
+    """Points across the range of a column, or its categories."""
     if not is_numeric(values):
         known = {v for v in values.tolist() if v is not None}
         return np.array(sorted(known, key=str), dtype=values.dtype)
@@ -115,7 +115,7 @@ def grid_of(values: np.ndarray) -> Any:
 
 
 def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
-    """At most that many rows, evenly spaced, and their positions."""
+    """At most `most` evenly spaced rows, and their indices."""
     count = len(x)
     rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
     if len(rows) == count:
@@ -128,7 +128,7 @@ def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
 
 
 def one_column(x: Any, name: str, values: np.ndarray) -> Any:
-    """These values as a table or array of one column, of the type of x."""
+    """The values as a one-column table or array of the same type as x."""
     if not (hasattr(x, "columns") or hasattr(x, "column_names")):
         return values[:, None]
     import narwhals.stable.v1 as nw
@@ -140,6 +140,6 @@ def one_column(x: Any, name: str, values: np.ndarray) -> Any:
 
 
 def all_classes(context: Context) -> list[Any]:
-    """The model's classes, and any others among the held-out rows."""
+    """The model's classes and any others in the held-out rows."""
     known = list(context.classes or [])
     return known + [c for c in np.unique(context.test_y).tolist() if c not in known]

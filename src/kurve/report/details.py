@@ -1,4 +1,4 @@
-"""The sections on training, data and model, each a function of the context."""
+"""The sections about training, data and model; each is a function of the context."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 DIAGNOSED_ROWS = 20_000
-"""Most rows that are diagnosed."""
+"""Maximum number of rows to diagnose."""
 
 LISTED_COLUMNS = 60
 
@@ -35,7 +35,7 @@ def training(context: Context) -> Iterable[Markup]:
 
 
 def findings(context: Context) -> Iterable[Markup]:
-    """What the diagnosis finds."""
+    """The findings of the diagnosis."""
     diagnose = getattr(context.model, "diagnose", None)
     if not callable(diagnose):
         return
@@ -82,8 +82,8 @@ def columns(context: Context) -> Markup:
 
 
 def _described(values: np.ndarray) -> dict[str, Any]:
-    """Missing values, mean, std, minimum, median and maximum of a column as texts, and
-    a summary of its values."""
+    """Missing values, mean, std, minimum, median and maximum of a column as strings,
+    and a summary of its values."""
     if is_numeric(values):
         known = values[np.isfinite(values)].astype(float)
         if not len(known):
@@ -103,7 +103,7 @@ def _described(values: np.ndarray) -> dict[str, Any]:
 def model(
     context: Context, settings: Mapping[str, Any] | None, file: str | None
 ) -> Markup:
-    """What was trained, and how to use it."""
+    """What was trained and how to use it."""
     facts: dict[str, Any] = {"kind": type(context.model).__name__}
     models = getattr(context.model, "models_", None)
     if models:

@@ -1,8 +1,8 @@
-"""The figures of a report, as SVG that is part of the page.
+"""The figures of a report, as inline SVG.
 
-Lines and letters have the page's text colour (`currentColor`), so that they are legible
-on light and on dark; the letters are text in the page's font. Scatter plots of many
-points are one embedded image.
+Lines and text use the page's text colour (`currentColor`), so they are legible in light
+and dark mode; text uses the page's font. Scatter plots with many points are one
+embedded image.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 INK = "#010203"
-"""Drawn in this colour, replaced by currentColor."""
+"""Marks what is drawn in currentColor; replaced in the SVG."""
 
 PIXELS_PER_INCH = 104.0
-"""Of the largest width of a figure on a screen, so that letters have the same size on
-the whole page."""
+"""Based on the largest figure width on a screen, so that text has the same size on the
+whole page."""
 
 RASTERIZED = 400
-"""Points above which a scatter plot is an image."""
+"""Number of points above which a scatter plot becomes an image."""
 
 MAX_POINTS = 2000
-"""Most points that are drawn; more only make the plot darker."""
+"""Maximum number of points drawn; more only make the plot darker."""
 
 LARGEST = 1e300
-"""Largest numbers that are drawn: beyond, limits and ticks overflow."""
+"""Largest numbers drawn; beyond, limits and ticks overflow."""
 
 DATA, MODEL, OTHER, WARNING = GREY, COLOURS[0], COLOURS[2], COLOURS[1]
 
 
 class Canvas:
-    """A figure with axes; its settings apply only inside the `with`."""
+    """A figure with axes; its settings apply only inside the `with` block."""
 
     def __init__(self, width: float, height: float, columns: int = 1) -> None:
         self._size, self._count = (width, height), columns
@@ -82,7 +82,7 @@ class Canvas:
         self._settings.__exit__(*what)
 
     def svg(self, description: str) -> Markup:
-        """The figure as an element of the page."""
+        """The figure as an HTML element."""
         from markupsafe import Markup, escape
 
         for ax in self.figure.axes:
@@ -107,7 +107,7 @@ class Canvas:
 
 
 def _if_drawable(draw: Callable[..., Markup]) -> Callable[..., Markup]:
-    """The figure, or a sentence if a number in it is too large to be drawn."""
+    """The figure, or a sentence if a number is too large to draw."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any) -> Markup:
@@ -142,7 +142,8 @@ def curve(
     names: tuple[str, str],
     coverage: float,
 ) -> Markup:
-    """One feature: the data, the curve and its interval, and where no data was."""
+    """One feature: the data, the curve with its interval, and the region without
+    data."""
     with Canvas(7.2, 4.0) as canvas:
         ax = canvas.panels[0]
         low, high = float(np.nanmin(x)), float(np.nanmax(x))
@@ -230,7 +231,7 @@ def history(curves: Mapping[str, Sequence[float]]) -> Markup:
 
 @_if_drawable
 def importance(found: Importance, names: Sequence[str], most: int = 20) -> Markup:
-    """A bar per feature, the most important at the top."""
+    """One bar per feature, the most important at the top."""
     order = np.argsort(-found.mean, kind="stable")[:most][::-1]
     with Canvas(7.2, 0.9 + 0.27 * len(order)) as canvas:
         ax = canvas.panels[0]
@@ -255,12 +256,12 @@ def dependence(
     target: str,
     limits: tuple[float, float] | None = None,
 ) -> Markup:
-    """The mean prediction over one feature, and where its data is.
+    """The mean prediction over one feature, and the location of its data.
 
     Args:
-        data: the feature in the training data.
-        limits: smallest and largest prediction that must fit, so that several figures
-            can be compared.
+        data: values of the feature in the training data.
+        limits: smallest and largest prediction to show, so that figures can be
+            compared.
     """
     with Canvas(2.75, 2.3) as canvas:
         ax = canvas.panels[0]
@@ -317,7 +318,7 @@ def coverage(found: Calibration) -> Markup:
 
 
 def reliability(found: Reliability) -> Markup:
-    """Frequencies against predicted probabilities."""
+    """Observed frequencies against predicted probabilities."""
     with Canvas(4.4, 3.7) as canvas:
         ax = canvas.panels[0]
         ax.plot(
@@ -334,7 +335,7 @@ def reliability(found: Reliability) -> Markup:
 
 
 def _chance(ax: Any, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """The band in which a perfect model would lie."""
+    """The band in which a perfect model lies."""
     label = "what chance allows"
     ax.fill_between(at, low, high, color=DATA, alpha=0.25, linewidth=0, label=label)
 
@@ -372,8 +373,7 @@ def _scatter(
 
 
 def _keep_in_view(ax: Any, values: np.ndarray, others: np.ndarray) -> None:
-    """Limits that show all values; the others may be cut off where they are far away
-    from them."""
+    """Limits that show all values; the others can be cut off if they are far away."""
     low, high = float(np.min(values)), float(np.max(values))
     room = (high - low) or 1.0
     low = min(low, max(float(np.min(others)), low - 0.4 * room))

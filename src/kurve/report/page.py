@@ -1,5 +1,5 @@
-"""The page: from the templates in `templates` to HTML. Whatever a template is given is
-escaped, except for figures, which are HTML already."""
+"""The page: from the templates in `templates` to HTML. All values passed to a template
+are escaped, except figures, which are HTML already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A template with these values, as HTML."""
+    """The template rendered with these values."""
     from markupsafe import Markup
 
     return Markup(_environment().get_template(template).render(values))

@@ -1,4 +1,4 @@
-"""The sections on what the model can do, each a function of the context."""
+"""The sections about the model's performance; each is a function of the context."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 IMPORTANCE_ROWS = 2000
-"""Rows on which importance is measured; dependence on a quarter of them."""
+"""Number of rows used for importance; dependence uses a quarter of them."""
 
 SHOWN_FEATURES = 6
-"""Features whose partial dependence is drawn: the most important ones."""
+"""Number of features whose partial dependence is drawn: the most important ones."""
 
 MAX_CATEGORIES = 12
-"""Categories up to which partial dependence is drawn."""
+"""Maximum number of categories for a partial dependence plot."""
 
 MAX_CLASSES = 30
-"""Classes up to which the confusion matrix is shown."""
+"""Maximum number of classes for which the confusion matrix is shown."""
 
 MARGIN = 0.15
 """How far the curve of one feature extends beyond the data, as a fraction of its
@@ -43,7 +43,7 @@ range."""
 
 
 def summary(context: Context, source: str | None) -> Markup:
-    """What was fitted, in one sentence and a few numbers."""
+    """A summary of the fit in one sentence and a few numbers."""
     first = context.assessments[context.targets[0]]
     tiles = []
     comparison = ""
@@ -80,7 +80,7 @@ def summary(context: Context, source: str | None) -> Markup:
 
 
 def _comparison(rmse: float, line: float) -> str:
-    """The error beside that of a straight line, in words."""
+    """The error compared with that of a straight line, in words."""
     if not (rmse > 0 and line > 0):
         return ""
     if line >= 1.05 * rmse:
@@ -91,7 +91,7 @@ def _comparison(rmse: float, line: float) -> str:
 
 
 def scores(context: Context) -> Markup:
-    """How good the model is, beside simple baselines."""
+    """The model's scores compared with simple baselines."""
     tables = []
     for target, assessment in context.assessments.items():
         headings = [score.name for score in assessment.scores["model"]]
@@ -110,7 +110,7 @@ def scores(context: Context) -> Markup:
 
 
 def fit(context: Context) -> Iterable[Markup]:
-    """Predictions beside the true values, and the residuals."""
+    """Predictions against the true values, and the residuals."""
     if context.classes is not None:
         classes = all_classes(context)
         matrix = inspection.confusion_matrix(
@@ -208,7 +208,7 @@ def calibration(context: Context) -> Iterable[Markup]:
 
 
 def importance(context: Context) -> Iterable[Markup]:
-    """Which features matter, and how."""
+    """Which features matter and how."""
     names = list(context.columns)
     x, rows = some_rows(context.test_x, IMPORTANCE_ROWS)
     permuted = inspection.permutation_importance(
@@ -237,7 +237,7 @@ def importance(context: Context) -> Iterable[Markup]:
 
 
 def _dependence(context: Context, features: list[str]) -> list[Markup]:
-    """Partial dependence on each of the features, on one scale."""
+    """Partial dependence on each feature, on a common scale."""
     classes = context.classes
     curves = min(len(classes or []), len(COLOURS))
     label = context.targets[0]

@@ -1,8 +1,9 @@
-"""Full-batch solvers, for small networks and for formulas.
+"""Full-batch solvers for small networks and formulas.
 
-* `levenberg_marquardt`: least squares, for networks of up to some hundred parameters.
+* `levenberg_marquardt`: least squares, for networks with up to a few hundred
+parameters.
 * `lbfgs`: any loss and any size, as long as all rows fit into one step.
-* `curve_fit`: the parameters of a formula, by the same method as the first.
+* `curve_fit`: the parameters of a formula, by Levenberg-Marquardt.
 """
 
 from kurve.solvers.base import SolverResult as SolverResult

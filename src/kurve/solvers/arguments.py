@@ -17,7 +17,7 @@ WHERE = "curve_fit"
 
 
 def as_data(name: str, values: Any, check_finite: bool) -> np.ndarray:
-    """`values` in float64, or in np.longdouble if they are that."""
+    """Convert `values` to float64, but keep np.longdouble."""
     array = as_numbers(WHERE, name, values, missing=not check_finite)
     if array.dtype != np.longdouble:
         array = array.astype(np.float64, copy=False)
@@ -26,7 +26,7 @@ def as_data(name: str, values: Any, check_finite: bool) -> np.ndarray:
             f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
             "Try at least as many data points as parameters."
         )
-    # One sum is faster than a test of each value; it may overflow, then all are tested.
+    # One sum is faster than testing each value; if it overflows, test them all.
     if (
         check_finite
         and not math.isfinite(np.add.reduce(array, None))
@@ -42,8 +42,8 @@ def as_data(name: str, values: Any, check_finite: bool) -> np.ndarray:
 
 
 def as_independent(xdata: Any, check_finite: bool) -> Any:
-    """xdata for f: arrays and series in float64; other objects unchanged, because f may
-    know what to do with them."""
+    """Prepare xdata for f: arrays and series as float64; other objects unchanged,
+    because f may know how to use them."""
     if isinstance(xdata, (list, tuple)) or (
         hasattr(xdata, "__array__")
         and not isinstance(xdata, Mapping)
@@ -54,11 +54,11 @@ def as_independent(xdata: Any, check_finite: bool) -> Any:
 
 
 def as_p0(f: Callable[..., Any], p0: Any) -> np.ndarray:
-    """p0 as an array, by default as many ones as f has parameters."""
+    """p0 as an array; by default, a one for each parameter of f."""
     if p0 is not None:
         if type(p0) is list and all(
             type(v) in (float, int) and abs(v) <= 1e300 for v in p0
-        ):  # as as_numbers does, but faster
+        ):  # like as_numbers, but faster
             start = np.array(p0, np.float64)
         else:
             start = as_numbers(WHERE, "p0", p0, np.float64)
@@ -66,11 +66,11 @@ def as_p0(f: Callable[..., Any], p0: Any) -> np.ndarray:
         finite = start.ndim == 1 and all(map(math.isfinite, start.tolist()))
         if not finite or not start.size:
             raise ValueError(
-                "[curve_fit] p0 must be finite numbers, one for each parameter. "
+                "[curve_fit] p0 must be finite numbers, one per parameter. "
                 f"Received: {p0!r}. Try p0=[1.0, 1.0]."
             )
         return start
-    if isinstance(f, FunctionType) and not f.__dict__:  # as inspect does, but faster
+    if isinstance(f, FunctionType) and not f.__dict__:  # like inspect, but faster
         count = f.__code__.co_argcount
         star = bool(f.__code__.co_flags & inspect.CO_VARARGS)
         if count > 1 and not star:
@@ -84,7 +84,7 @@ def as_p0(f: Callable[..., Any], p0: Any) -> np.ndarray:
     star = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     if star or len(named) < 2:
         raise ValueError(
-            "[curve_fit] p0 is needed, because the signature of f does not tell how "
+            "[curve_fit] p0 is needed, because the signature of f does not reveal how "
             f"many parameters it has. Received: f={f!r}. Try p0=[1.0, 1.0]."
         )
     return np.ones(len(named) - 1)
@@ -121,8 +121,8 @@ def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
 def within_bounds(
     start: np.ndarray, default: bool, lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """p0, which must lie between the bounds; a default one becomes the middle, or lies
-    1 off a single bound, as in SciPy."""
+    """Check that p0 lies within the bounds; as in SciPy, a default one becomes the
+    midpoint, or lies 1 from a single bound."""
     if not default:
         outside = (start < lower) | (start > upper)
         if outside.any():
@@ -141,8 +141,8 @@ def within_bounds(
 
 
 def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The function of r, (n,) or (P, n), that makes errors independent and of variance
-    1: r / sigma, or L^-1 r for a covariance L L^T."""
+    """A function of r, (n,) or (P, n), that whitens errors to be independent with
+    variance 1: r / sigma, or L^-1 r for a covariance L L^T."""
     if sigma is None:
         return unchanged
     sigma = as_numbers(WHERE, "sigma", sigma, np.float64)
@@ -157,7 +157,7 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
                 f"covariance. Received: a matrix ({n}, {n}) that is not. "
                 "Try its diagonal's square root, (n,)."
             ) from None
-        # Not `@`: BLAS's threads wait for each other where a core is busy.
+        # Not `@`: BLAS threads wait for each other if a core is busy.
         return lambda r: np.einsum("ij,...j->...i", inverse, r)
     sigma = sigma.ravel() if sigma.size == n else sigma
     if sigma.shape != (n,) or not (sigma > 0).all():

@@ -1,4 +1,4 @@
-"""Attempts at a formula's parameters: a fast one, and others where it fails."""
+"""Attempts to fit a formula: a fast one, and fallbacks if it fails."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ from kurve.solvers.trust_region import (
 )
 
 ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
-"""Damping of the first step, and whether to work in logarithms of the parameters. The
-next attempt is made where one ends without a minimum, or where a parameter has no
-influence: a product of powers is a curved valley that is straight in logarithms, and a
-cautious first step may lead where a bold one does not."""
+"""Initial damping, and whether to fit logarithms of the parameters. The next attempt is
+made if one ends without a minimum, or if a parameter has no influence: a product of
+powers is a curved valley that is straight in logarithms, and a cautious first step can
+succeed where a bold one fails."""
 
 LAST_STARTS = 10
-"""Random starts that are tried last, if no attempt has found a minimum that determines
-all parameters."""
+"""Random starts tried last, if no attempt has found a minimum that determines all
+parameters."""
 
 LAST_OFFSET = 5e-12
-"""Relative offset (see `Linearization.prepare`) that may be left after the last step,
-wherever parameters are."""
+"""Relative offset (see `Linearization.prepare`) allowed after the last step, for any
+values of the parameters."""
 
 CONFIRMATIONS = 2
-"""How often the best minimum must be found again to be taken for the lowest."""
+"""How often the best minimum must be found to count as the global one."""
 
 EXPLAINED, DOUBTFUL, HALF = 0.999, 0.75, 0.5
 """Fractions of the data's variation. A fit that explains the first is accepted, one
-that does not explain half never is, and one between them is unless its residuals are
-autocorrelated; if it then explains less than the second, there is a warning."""
+that does not explain half is rejected, and one in between is accepted unless its
+residuals are autocorrelated; if it then explains less than the second, a warning is
+issued."""
 
 
 class Attempt(NamedTuple):
-    """Where one attempt ended: parameters, whitened residuals, and the linear model at
-    them or one last step before.
+    """The end of one attempt: parameters, whitened residuals, and the linear model at
+    or one step before them.
 
     offset: the relative offset of that model
-    linear: whether J was the same all the way
+    linear: whether J was constant
     """
 
     p: np.ndarray
@@ -63,7 +64,7 @@ class Attempt(NamedTuple):
 
     @property
     def determined(self) -> bool:
-        """Whether it is a minimum at which every parameter has influence."""
+        """Whether it is a minimum that determines every parameter."""
         return self.converged and self.linearization.full_rank()
 
 
@@ -72,10 +73,10 @@ class Search:
 
     Args:
         problem: the problem.
-        x: what f gets as x.
-        variation: |y - mean|^2 of whitened data, what a constant leaves.
-        max_calls: calls of f in one attempt.
-        seed: of random starts.
+        x: the x passed to f.
+        variation: |y - mean|^2 of whitened data, the residual of a constant.
+        max_calls: maximum calls of f per attempt.
+        seed: seed of random starts.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Search:
         return 1.0 - 2.0 * attempt.cost / self.variation if self.variation else 1.0
 
     def well_determined(self, attempt: Attempt | None) -> bool:
-        """Whether it is determined and shows no sign of a false minimum."""
+        """Whether it is determined and shows no sign of a local minimum."""
         if attempt is None or not attempt.determined:
             return False
         explained = self.explained(attempt)
@@ -109,7 +110,7 @@ class Search:
 
     def best(self, p0: np.ndarray, starts: int) -> Attempt | None:
         """The best fit from this many starts, p0 first; if it is not well determined,
-        from other attempts and starts too."""
+        also from other attempts and starts."""
         problem, points = self.problem, starts_around(self.problem, p0, self.seed)
         best: Attempt | None = None
         for start in islice(points, starts):
@@ -127,7 +128,7 @@ class Search:
         for start in best_starts(problem, p0, self.x, self.seed):
             try:
                 attempt = _fast(problem, start, self.max_calls)
-            except Exception:  # f rejects parameters that p0 would not have led to
+            except Exception:  # f rejects parameters not reached from p0
                 continue
             if best is not None and attempt is not None:
                 confirmations += _same_minimum(best, attempt)
@@ -143,7 +144,7 @@ class Search:
 
 
 def _better(one: Attempt | None, other: Attempt | None) -> Attempt | None:
-    """A minimum rather than none, then the lower one."""
+    """Prefer a minimum over none, then the lower one."""
     if one is None or other is None:
         return one or other
     rank = other.converged, -other.cost
@@ -151,7 +152,7 @@ def _better(one: Attempt | None, other: Attempt | None) -> Attempt | None:
 
 
 def _same_minimum(one: Attempt, other: Attempt) -> bool:
-    """Whether two attempts ended in minima of the same cost."""
+    """Whether two attempts ended in minima with the same cost."""
     both = one.determined and other.determined
     return both and abs(one.cost - other.cost) <= 1e-6 * one.cost
 
@@ -168,7 +169,7 @@ def _robust(
     options: Options,
     max_calls: int,
 ) -> Attempt | None:
-    """By damped steps with geodesic acceleration, in the variables of `variant`."""
+    """Damped steps with geodesic acceleration, in the variables of `variant`."""
     last_call = problem.calls + max_calls
     path, q = descend(variant, variant.to_variables(start), options), None
     stop = StopReason(False, f"f was called {max_calls} times")
@@ -191,9 +192,9 @@ def _robust(
 
 
 def _refined(problem: FormulaProblem, end: Endpoint) -> Attempt | None:
-    """Gauss-Newton steps as long as they lower the relative offset: they give the last
-    digits, where rounding hides which cost is lower. They end where neither a further
-    step nor derivatives after it would change a digit that counts."""
+    """Gauss-Newton steps while they reduce the relative offset: they give the last
+    digits, where rounding hides which cost is lower. They end when neither another step
+    nor new derivatives would change a significant digit."""
     p, here, offset, rate, curvature, linear, stop = end
     residuals, cost = here.residuals, here.cost
     for _ in range(100 if offset < 1e-2 else 0):

@@ -1,4 +1,4 @@
-"""What the solvers for models share: the checked problem, and the result."""
+"""Shared by solvers for models: the checked problem, and the result."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Point = TypeVar("Point")
 class SolverResult:
     """The result of a solver.
 
-    loss:       of the model's final weights, penalties included
+    loss:       loss of the final weights, including penalties
     iterations: number of steps
     converged:  whether a minimum was found
     message:    why it stopped
-    history:    "loss" (and "val_loss"): the values after 0, 1, ... steps
-    effective_parameters: how many parameters the data determines; with Bayesian
-                regularization only (MacKay 1992)
+    history:    "loss" (and "val_loss"): values after 0, 1, ... steps
+    effective_parameters: number of parameters determined by the data; only with
+                Bayesian regularization (MacKay 1992)
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -61,7 +61,7 @@ class FitProblem(NamedTuple):
 
     free:  (F,) indices of the trainable parameters in the flat vector
     slots: their variables
-    trial: a state to evaluate other parameters in
+    trial: scratch state for evaluating other parameters
     """
 
     where: str
@@ -79,7 +79,7 @@ class FitProblem(NamedTuple):
 
     @property
     def batches(self) -> Batches:
-        """All rows as one step."""
+        """All rows as a single step."""
         return _one_step(self.x, self.y, self.weights)
 
     def start(self) -> np.ndarray:
@@ -114,7 +114,7 @@ def prepare(
         check: raises an error if the solver cannot solve this problem.
 
     Raises:
-        TypeError, ValueError: a wrong argument; nothing was changed.
+        TypeError, ValueError: an invalid argument; nothing was changed.
     """
     from kurve.models import Model
 
@@ -159,7 +159,7 @@ def _problem(
     _, state = network.require_built(where)
     # Without dropout: the loss must be a function of the parameters alone.
     plan = network.with_losses([loss]).deterministic()
-    spec = plan.heads[0].loss or loss.spec  # computed by operations, or not
+    spec = plan.heads[0].loss or loss.spec  # whether computed by operations or not
     plan = plan.trained_with(spec, plan.metrics, plan.optimizer)
     (head,) = plan.heads
     head = replace(head, reduction=loss.reduction_of(head.reduction))
@@ -173,8 +173,8 @@ def _problem(
     for slot in slots:
         if slot.constraint is not None:
             raise ValueError(
-                f"[{where}] weights must be free of constraints, which only optimizers "
-                f"apply. Received: a constraint of {slot.name}. Try model.fit."
+                f"[{where}] weights must not have constraints, which only optimizers "
+                f"apply. Received: a constraint on {slot.name}. Try model.fit."
             )
     free = np.concatenate([np.arange(slot.offset, slot.end) for slot in slots])
     program = network.chosen_engine().compile(plan)
@@ -219,10 +219,10 @@ def _one_step(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Batch
 
 class FitMonitor:
     """Monitors a solver's iterations: records the history, keeps the best weights,
-    calls the callback, prints a line, and stops early.
+    calls the callback, prints progress, and stops early.
 
-    The best weights are those of the lowest val_loss, or the last ones if there is no
-    validation data, for solvers lower the loss with every step.
+    The best weights are those with the lowest val_loss, or without validation data the
+    last ones, because solvers lower the loss with every step.
     """
 
     def __init__(
@@ -252,8 +252,8 @@ class FitMonitor:
         path: Generator[Point, None, StopReason],
         parameters_and_loss: Callable[[Point], tuple[np.ndarray, float]],
     ) -> SolverResult:
-        """Follow `path` until it ends or is stopped; the model ends with the best
-        weights, also after an interrupt."""
+        """Follow `path` until it ends or is stopped; the model gets the best weights,
+        even after an interrupt."""
         self.problem = problem
         if problem.validation is not None:
             self.history["val_loss"] = []
@@ -278,8 +278,7 @@ class FitMonitor:
         return len(self.history["loss"]) - 1
 
     def _add(self, p: np.ndarray, loss: float) -> StopReason | None:
-        """Record a new point with its loss; the reason to stop there, if there is
-        one."""
+        """Record a new point with its loss; return a reason to stop there, if any."""
         problem, state = self.problem, self.problem.at(p)
         logs = {"loss": loss}
         if problem.validation is not None:
@@ -288,7 +287,8 @@ class FitMonitor:
             self.history[name].append(value)
         if "val_loss" not in logs or self.patience.add(logs["val_loss"]):
             self.best, self.best_iteration = state.params.copy(), self.iterations
-        problem.state.params[:] = state.params  # one copy, which no signal interrupts
+        # A single copy that no signal can interrupt.
+        problem.state.params[:] = state.params
         if self.verbose:
             shown = " - ".join(f"{name}: {value:.4e}" for name, value in logs.items())
             print(f"Iteration {self.iterations}/{self.max_iterations} - {shown}")

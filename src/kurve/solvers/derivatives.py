@@ -1,16 +1,16 @@
-"""Derivatives of a formula f(p) -> (n,) with respect to its parameters, by evaluation.
+"""Derivatives of a formula f(p) -> (n,) with respect to its parameters.
 
-* The chain rule, for formulas in `kurve.ops`, and where complex numbers fail: see
+* The chain rule, for formulas with `kurve.ops` and where complex numbers fail: see
   `kurve.solvers.tracing`.
 * "cs", the complex step: f(p + ih) = f(p) + ih f'(p) + ..., so that f' = Im f / h is
   exact to the last digit for any tiny h, because nothing is subtracted (Squire & Trapp
   1998). It needs a formula that NumPy can evaluate in the complex plane.
-* "3-point", central differences, raised by one order by a second pair of points
-  (Richardson 1911), which also gives the error: where that is large, other widths are
-  tried, and the result with the smallest error counts (Ridders 1982).
+* "3-point", central differences, improved by one order with a second pair of points
+  (Richardson 1911), which also estimates the error: where it is large, other widths are
+  tried, and the result with the smallest error is used (Ridders 1982).
 * "2-point", forward differences: half the work, half the digits.
 
-By default the complex step is used if central differences confirm it.
+By default, the complex step is used if central differences confirm it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from kurve.solvers.linear import dot
 VectorFunction = Callable[[np.ndarray], np.ndarray]
 
 TINY = 1e-200
-"""Complex steps h are this times |p|: their squares must vanish, they must not."""
+"""Complex steps h relative to |p|: h^2 must underflow, but not h."""
 
 WIDTHS = (1e-3, 1e-4, 1e-2, 1e-5, 1e-1)
-"""Widths of differences as fractions of a parameter, the usual one first."""
+"""Difference widths as fractions of a parameter, the default first."""
 
 FORWARD = 1.5e-8
-"""Width of forward differences, the square root of float64's rounding."""
+"""Width of forward differences: square root of the float64 epsilon."""
 
 CENTRAL = 6e-6
-"""Width of central differences, the cube root of it."""
+"""Width of central differences: cube root of the float64 epsilon."""
 
 GOOD = 1e-9
-"""Error of a difference, as a fraction of the largest derivative, that is accepted."""
+"""Accepted error of a difference, as a fraction of the largest derivative."""
 
 
 class Accuracy(Enum):
-    """How many digits of derivatives are needed: forward differences have half of them,
+    """How many digits of derivatives are needed: forward differences give half of them,
     central ones most."""
 
     HALF, MOST, FULL = range(3)
@@ -53,18 +53,18 @@ class Accuracy(Enum):
 class Derivatives:
     """The Jacobian (n, P) of `formula` at points between `lower` and `upper`.
 
-    method: how it is computed; None until the complex step was tried
-    width_factors: (P,) what widths of differences are multiplied by
+    method: how it is computed; None until the complex step has been tried
+    width_factors: (P,) factors of the difference widths
     """
 
     method: str | None
 
     trace: Callable[[np.ndarray, np.ndarray, np.ndarray], Any] | None = None
-    """See `kurve.solvers.tracing`, for this formula; None where it is not to be tried
+    """The traced formula, see `kurve.solvers.tracing`; None if it is not to be tried
     (again)."""
 
     traced: Any = None
-    """What `trace` has found."""
+    """The result of `trace`."""
 
     def __init__(
         self,
@@ -85,11 +85,11 @@ class Derivatives:
 
     @property
     def exact(self) -> bool:
-        """Whether all digits cost no more than half of them."""
+        """Whether full accuracy costs no more than half accuracy."""
         return self.traced is not None and bool(self.traced.is_cheap)
 
     def try_trace(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> bool:
-        """Whether `trace` has found the derivatives at p, and written them to out."""
+        """Try to compute the derivatives at p by `trace`, writing them to out."""
         trace, self.trace = self.trace, None
         self.traced = None if trace is None else trace(p, at_p, out)
         found = self.traced is not None
@@ -110,15 +110,15 @@ class Derivatives:
         accuracy: Accuracy = Accuracy.FULL,
         multipliers: np.ndarray | None = None,
     ) -> np.ndarray | float:
-        """Write the Jacobian's columns to the rows of out (P, n), with at most the
+        """Write the columns of the Jacobian to the rows of out (P, n), up to the
         accuracy of the method.
 
         Args:
-            multipliers: (P,), if out holds differences from near p: with them, these
+            multipliers: (P,), if out holds differences from near p, which can then
                 confirm the complex step.
 
         Returns:
-            What each row is to be multiplied by, (P,) or the same for all.
+            The factor of each row, (P,) or one for all.
         """
         if self.method == "traced" and (accuracy is Accuracy.FULL or self.exact):
             self.traced.jacobian(p, out)
@@ -141,9 +141,9 @@ class Derivatives:
         return 1.0
 
     def adapt_widths(self, terms: list[float], data_norm: float) -> None:
-        """Choose the widths of differences by |J_j p_j| beside the norm of the data: a
-        peak at 1e6 that is 1 wide needs a small fraction of its position, a slope a
-        large one."""
+        """Choose difference widths by comparing |J_j p_j| with the norm of the data: a
+        peak at 1e6 of width 1 needs a small fraction of its position, a slope a large
+        one."""
         self.width_factors = [
             math.sqrt(min(1.0, data_norm / term)) if term else factor
             for term, factor in zip(terms, self.width_factors, strict=True)
@@ -157,7 +157,7 @@ class Derivatives:
         whiten: VectorFunction | None = None,
     ) -> bool:
         """Whether a difference along all parameters at once, each with the same effect,
-        confirms these derivatives: complex steps can be wrong where a formula drops
+        confirms these derivatives: complex steps can be wrong if a formula drops
         imaginary parts."""
         norms = [math.sqrt(dot(row, row)) for row in rows]
         values = at_p.astype(np.float64, copy=False)
@@ -178,7 +178,7 @@ class Derivatives:
         return math.sqrt(dot(error, error)) <= limit
 
     def certain(self, p: np.ndarray) -> bool:
-        """Whether complex steps are not in use, or were confirmed near p."""
+        """Whether complex steps are unused or were confirmed near p."""
         if self.method != "cs" or self.confirmed_at is None:
             return self.method != "cs"
         pairs = zip(p.tolist(), self.confirmed_at.tolist(), strict=True)
@@ -191,11 +191,11 @@ class Derivatives:
 
         Returns:
             Whether the previous content of out, times multipliers, confirms them; None
-            where the formula rejects complex numbers, or they are not finite.
+            if the formula rejects complex numbers or the rows are not finite.
         """
         if self.method is not None:
             return self._complex_step(p, out, None)
-        with warnings.catch_warnings():  # the first time only, because it is slow
+        with warnings.catch_warnings():  # only the first time, because it is slow
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             return self._complex_step(p, out, multipliers)
 
@@ -210,7 +210,7 @@ class Derivatives:
             point[j] = complex(at, h)
             try:
                 values = self.formula(point)
-            except Exception:  # whatever a user's formula raises
+            except Exception:  # anything a user's formula raises
                 return None
             before = None if multipliers is None else row * multipliers[j]
             if values.dtype.kind == "c":
@@ -235,16 +235,16 @@ class Derivatives:
                 one = (self.at(p, j, h) - self.at(p, j, -h)) / (2 * h)
                 two = (self.at(p, j, 2 * h) - self.at(p, j, -2 * h)) / (4 * h)
                 column = (4.0 * one - two) / 3.0
-            else:  # at a bound, from one side
+            else:  # one-sided at a bound
                 s = h if p[j] + 4 * h <= self.upper[j] else -h
                 one = self.one_sided(p, at_p, j, s)
                 column = (4.0 * one - self.one_sided(p, at_p, j, 2 * s)) / 3.0
             size = float(np.abs(column).max(initial=0.0))
             # The truncation error is at most the square of the second pair's
-            # correction, the rounding error is that of the values over h.
+            # correction, and the rounding error is that of the values divided by h.
             correction = float(np.abs(column - one).max(initial=0.0))
             error = 3e-16 * float(np.abs(at_p).max(initial=0.0)) / abs(h)
-            # No change at all may mean that h leaves the range in which f changes.
+            # No change at all can mean that h leaves the range where f changes.
             error = (correction * correction / size + error) / size if size else 1e300
             if np.isfinite(size) and error < smallest:
                 best, smallest = column, error
@@ -261,7 +261,7 @@ class Derivatives:
     def differences(
         self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray, central: bool
     ) -> np.ndarray:
-        """Write f(h) - f(0) for each parameter, or f(h) - f(-h), to out (P, n); returns
+        """Write f(h) - f(0), or f(h) - f(-h), for each parameter to out (P, n); return
         1 / h, or 1 / 2h, (P,)."""
         formula, multipliers = self.formula, np.empty(len(p))
         width = CENTRAL if central else FORWARD
@@ -281,14 +281,14 @@ class Derivatives:
         return multipliers
 
     def width(self, p: np.ndarray, j: int, fraction: float, h: float = 0.0) -> float:
-        """A width, h or this fraction of the parameter, that is exact in binary:
-        (p + h) - p. Narrow bounds limit it."""
+        """A width, h or this fraction of the parameter, that is exact in binary: (p +
+        h) - p, limited by narrow bounds."""
         at = float(p[j])
         h = h or fraction * self.width_factors[j] * (abs(at) or 1.0)
         return (at + min(h, self.max_widths[j])) - at
 
     def at(self, p: np.ndarray, j: int, h: float) -> np.ndarray:
-        """f with h added to parameter j."""
+        """f at p with h added to parameter j."""
         point = p.copy()
         point[j] += h
         return self.formula(point)

@@ -34,8 +34,7 @@ HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
     "truth value of an array": "np.where instead of if",
 }
-"""Words in the errors of formulas that were written for single numbers, and what to
-write instead."""
+"""Phrases in errors of formulas written for scalars, and what to write instead."""
 
 
 @entry
@@ -58,7 +57,7 @@ def curve_fit(
 ) -> Any:
     """Fit the parameters of a formula: y = f(x, *p) + error.
 
-    Minimizes the sum of ((f(x, *p) - y) / sigma)^2 by Levenberg and Marquardt's method
+    Minimizes the sum of ((f(x, *p) - y) / sigma)^2 by the Levenberg-Marquardt method
     in float64 (see `kurve.solvers.least_squares`). The arguments and the result are
     those of scipy.optimize.curve_fit.
 
@@ -70,25 +69,25 @@ def curve_fit(
 
     Args:
         f: f(x, p_1, ..., p_P) -> an array like ydata.
-        xdata: what f gets as x: an array, or any object.
+        xdata: the x passed to f: an array, or any object.
         ydata: (n,). Data of np.longdouble is fitted in that precision, for residuals
             near float64's rounding.
-        p0: (P,) the starting point; ones if None, moved between the bounds.
+        p0: (P,) the starting point; ones if None, moved within the bounds.
         sigma: (n,) or a number: standard deviations of ydata; (n, n): its covariance.
-        absolute_sigma: whether sigma is in the unit of ydata; otherwise only its
-            proportions count, and the residuals give the unit.
+        absolute_sigma: whether sigma is in units of ydata; otherwise only its ratios
+            matter, and the residuals determine the scale.
         check_finite: whether to reject NaN and infinity in the data.
         bounds: (lower, upper), each a number or (P,), or an object with lb and ub.
         method: "lm" or None, which is the same.
         jac: function (x, *p) -> (n, P) for the derivatives of f; "cs" (complex step),
-            "3-point", "2-point", or None for the best that f allows. Those of formulas
-            in `kurve.ops`, and of NumPy's operators and elementwise functions, are
-            exact, with the chain rule where there are absolute values and cases.
-        full_output: whether to return more.
-        starts: number of starts: p0, and random points around it (between the bounds
-            where both are finite). The best fit is returned.
-        seed: of the random starts.
-        maxfev: maximum number of calls of f in one attempt, derivatives not counted;
+            "3-point", "2-point", or None for the best method for f. Derivatives of
+            formulas with `kurve.ops`, or with NumPy operators and elementwise
+            functions, are exact, even with absolute values and case distinctions.
+        full_output: whether to return more results.
+        starts: number of starts: p0, and random points around it (within the bounds
+            if both are finite). The best fit is returned.
+        seed: seed of the random starts.
+        maxfev: maximum number of calls of f per attempt, not counting derivatives;
             500 (P + 1) if None.
 
     Returns:
@@ -97,7 +96,7 @@ def curve_fit(
         an integer from 1 to 4, as in SciPy.
 
     Raises:
-        TypeError, ValueError: a wrong argument.
+        TypeError, ValueError: invalid argument.
         RuntimeError: no minimum was found.
 
     Warns:
@@ -117,7 +116,7 @@ def curve_fit(
     """
     if method not in (None, "lm"):
         raise ValueError(
-            "[curve_fit] method must be 'lm', which supports bounds too. "
+            "[curve_fit] method must be 'lm', which also supports bounds. "
             f"Received: {method!r}. Try omitting method."
         )
     for name, count, example in (("starts", starts, 10), ("maxfev", maxfev, 1000)):
@@ -137,7 +136,7 @@ def curve_fit(
         raise ValueError(
             "[curve_fit] there must be at least as many data points as parameters. "
             f"Received: {y.size} data points, {len(start)} parameters. "
-            "Try a formula with fewer."
+            "Try a formula with fewer parameters."
         )
     whiten = as_whitening(sigma, y.size)
     formula = Formula(f, x, y.shape)
@@ -154,20 +153,21 @@ def curve_fit(
         if best is not None and jac is None and guessed and not guessed.certain(best.p):
             rows, values = best.linearization.columns[:-1], problem.values(best.p)
             if not guessed.agrees(best.p, values, rows, whiten):
-                guessed.method = "3-point"  # complex steps were right elsewhere
+                guessed.method = "3-point"  # complex steps were correct elsewhere
                 best = search.best(best.p, 1)
     if best is None or not best.converged:
         why = "it is not finite near p0" if best is None else best.stop.message
         raise RuntimeError(
             f"[curve_fit] no minimum was found: {why}. Received: "
-            f"p0={start.tolist()}. Try a p0 nearer to the answer, starts=10, or bounds."
+            f"p0={start.tolist()}. Try a p0 closer to the solution, starts=10, or "
+            "bounds."
         )
     if search.doubtful(best):
         explained = max(search.explained(best), 0.0)
         warn(
             f"[curve_fit] the best fit found explains {explained:.0%} of the data's "
             "variation, and its residuals follow a pattern: there may be a lower "
-            "minimum, or the formula may be wrong. Try a p0 nearer to the answer, "
+            "minimum, or the formula may be wrong. Try a p0 closer to the solution, "
             "starts=100, or bounds.",
             RuntimeWarning,
         )
@@ -181,8 +181,8 @@ def curve_fit(
 
 
 def _check_start(problem: FormulaProblem, start: np.ndarray) -> None:
-    """Check that the formula is finite at p0; errors that it raises there get a
-    hint."""
+    """Check that the formula is finite at p0; add a hint to errors that it raises
+    there."""
     try:
         values = problem.values(start)
     except (TypeError, ValueError) as error:
@@ -202,7 +202,7 @@ def _check_start(problem: FormulaProblem, start: np.ndarray) -> None:
 
 
 def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The variation of the data around the best constant, |y - mean|^2, whitened."""
+    """The whitened variation of the data around the best constant, |y - mean|^2."""
     if whiten is unchanged:
         deviations = y - np.add.reduce(y) / len(y)
     else:

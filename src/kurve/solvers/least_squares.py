@@ -1,16 +1,16 @@
-"""Least squares by Levenberg and Marquardt: the core that networks and formulas share.
+"""Least squares by Levenberg and Marquardt: the core shared by networks and formulas.
 
 The cost is C(p) = |r(p)|^2 / 2 (plus a ridge, if the problem has one). Near p the
 residuals are about r + J d, and a step d solves
 
     (J^T J + mu D^2) d = -J^T r        with D the norms of J's columns (Marquardt 1963).
 
-The damping mu turns the step from that of Gauss and Newton (mu = 0) into a short one
-down the gradient (mu large). It follows the gain ratio, the decrease of C over the
-reduction that the linear model predicts (Nielsen 1999). Where the residuals curve along
-d, half their second derivative corrects the step (geodesic acceleration, Transtrum &
-Sethna 2012), and a step with too large a correction is rejected: so the path stays in
-narrow, curved valleys.
+The damping mu interpolates between the Gauss-Newton step (mu = 0) and a short step down
+the gradient (large mu). It is controlled by the gain ratio, the decrease of C divided
+by the reduction predicted by the linear model (Nielsen 1999). Where the residuals curve
+along d, half their second derivative corrects the step (geodesic acceleration,
+Transtrum & Sethna 2012), and a step with too large a correction is rejected, so the
+path stays in narrow, curved valleys.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Linearization(Protocol):
 
 
 class Problem(Protocol):
-    """What is minimized, a function of P parameters."""
+    """The function of P parameters to minimize."""
 
     @property
     def rounding(self) -> float:
@@ -73,16 +73,16 @@ class Problem(Protocol):
         linearization."""
 
     def residuals(self, p: np.ndarray) -> np.ndarray | None:
-        """r at p, or None where it is not finite."""
+        """r at p, or None if it is not finite."""
 
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
         """C at p."""
 
     def linearize(self, p: np.ndarray) -> Linearization | None:
-        """The problem near p, or None where it is not finite."""
+        """The problem near p, or None if it is not finite."""
 
     def allows(self, p: np.ndarray) -> bool:
-        """Whether p lies within the bounds, where r may be evaluated."""
+        """Whether p lies within the bounds, where r can be evaluated."""
 
     def project(self, p: np.ndarray) -> np.ndarray:
         """The nearest point within the bounds."""
@@ -95,9 +95,9 @@ class Options(NamedTuple):
     step:       smallest step, as a fraction of the parameters
     decrease:   smallest decrease of a step, as a fraction of the cost
     stall:      fraction of the cost by which 10 steps must change it
-    damping:    of the first step
-    accelerate: whether steps get a geodesic correction
-    uniform:    whether all parameters are damped alike (Levenberg 1944), by the largest
+    damping:    damping of the first step
+    accelerate: whether to apply geodesic corrections
+    uniform:    whether to damp all parameters alike (Levenberg 1944), by the largest
                 column of J at the start, instead of each by its own column
     """
 
@@ -123,8 +123,8 @@ ROUNDING = StopReason(True, "rounding errors hide any further decrease")
 def descend(
     problem: Problem, start: np.ndarray, options: Options
 ) -> Generator[np.ndarray, None, StopReason]:
-    """Yields points of falling cost, `start` first, so that the caller can look at them
-    between steps and stop at any; returns why there is no further point."""
+    """Yield points of falling cost, `start` first, so that the caller can inspect them
+    between steps and stop at any; return why there is no further point."""
     p, damping, factor = start, options.damping, 2.0
     scale, costs = np.zeros_like(p), deque[float](maxlen=11)
     while True:
@@ -143,7 +143,7 @@ def descend(
         noise = problem.rounding * np.sqrt(2.0 * here.cost / len(here.residuals))
         noise = max(float(noise), 1e-15 * here.cost)
         if offset <= options.offset:
-            return StopReason(True, "no step is predicted to lower the cost")
+            return StopReason(True, "no step is predicted to reduce the cost")
         costs.append(here.cost)
         if len(costs) > 10 and max(costs) - min(costs) <= options.stall * here.cost:
             return StopReason(True, "the cost has stopped falling")
@@ -184,8 +184,8 @@ def _try(
     scale: np.ndarray,
     options: Options,
 ) -> tuple[np.ndarray, float]:
-    """Where the step, corrected if that is on, leads, and the cost there; infinite
-    where the step is rejected.
+    """The end of the step, with its correction if enabled, and the cost there; infinite
+    if the step is rejected.
 
     Source: Transtrum & Sethna 2012, section 3: with the second derivative
     k = (2 / h) ((r(p + h d) - r(p)) / h - J d), the correction solves the equation of
@@ -199,7 +199,7 @@ def _try(
             return p, np.inf
         change = (near - here.residuals) / PROBE
         curvature = (2.0 / PROBE) * (change - here.jvp(step))
-        # Not `norm`: the bits of a long dot product depend on BLAS's threads.
+        # Not `norm`: the bits of a long dot product depend on BLAS threads.
         if np.sqrt(np.sum(curvature**2)) > 2.0 / PROBE**2 * problem.rounding:
             correction = 0.5 * here.geodesic_correction(damping, curvature)
             length = float(np.linalg.norm(scale * correction))

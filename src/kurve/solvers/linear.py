@@ -1,11 +1,11 @@
 """Linear algebra of the solvers, in float64.
 
-The compiled core computes it where it is installed: on one thread unless matrices are
-large, and with the same bits for any number of threads. Neither holds for the libraries
-behind NumPy, which serve as the fallback.
+The compiled core computes it if available: on one thread unless matrices are large, and
+with the same bits for any number of threads. Neither is true of the libraries behind
+NumPy, which serve as the fallback.
 
-Of a symmetric matrix A (P, P) only the upper triangle is read; what stands below the
-diagonal may be anything.
+Only the upper triangle of a symmetric matrix A (P, P) is read; the rest can be
+anything.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class CholeskyFactor:
     """
 
     def __init__(self, matrix: np.ndarray) -> None:
-        self._matrix = matrix  # R, or A where there is no compiled core
+        self._matrix = matrix  # R, or A without the compiled core
 
     def solve(self, b: np.ndarray) -> np.ndarray:
         """A^-1 b for b (P,)."""
@@ -92,7 +92,7 @@ class CholeskyFactor:
 
 
 def cholesky(a: np.ndarray, shift: np.ndarray | float) -> CholeskyFactor | None:
-    """The factor of A + diag(shift); None where that is not positive definite."""
+    """The factor of A + diag(shift); None if it is not positive definite."""
     matrix = a.copy()
     diagonal(matrix)[:] += shift
     if COMPILED:
@@ -134,8 +134,8 @@ class ScaledSVD:
     further damping cheap.
 
     Args:
-        r: (P + 1, P + 1), R of [J, r]; None where `trust_region` fills the arrays.
-        scale: (P,) D; 0 counts as 1, and infinity holds its parameter fixed.
+        r: (P + 1, P + 1), R of [J, r]; None if `trust_region` fills the arrays.
+        scale: (P,) D; 0 counts as 1, and infinity fixes the parameter.
         rank_tolerance: directions with s of up to this fraction of the largest have no
             influence.
 

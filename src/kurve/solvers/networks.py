@@ -1,4 +1,4 @@
-"""`levenberg_marquardt`: small networks by least squares."""
+"""`levenberg_marquardt`: least-squares training of small networks."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ ACCELERATED_UP_TO = 500
 solve."""
 
 BLOCK = 64 * 2**20
-"""Bytes of J that are in memory at a time."""
+"""Maximum bytes of J in memory at a time."""
 
 FIRST_RIDGE = 1e-3
-"""Of Bayesian regularization, as a fraction of the mean square of J's columns."""
+"""Initial ridge of Bayesian regularization, relative to the mean square of J's
+columns."""
 
 FIRST_STEPS, SLOW = 8, 1e-3
 """Steps during which that ridge stays, unless one of them lowers the error by less than
@@ -71,7 +72,7 @@ def levenberg_marquardt(
     callback: IterationCallback | None = None,
     verbose: int = 0,
 ) -> SolverResult:
-    """Train a small network by Levenberg and Marquardt's method, all rows at once.
+    """Train a small network by the Levenberg-Marquardt method, with all rows at once.
 
     Where Adam follows the gradient of the loss, each step here solves for the weights
     at which the linearized network fits best. A step costs rows x parameters^2, so the
@@ -95,7 +96,7 @@ def levenberg_marquardt(
         verbose: 0 silent, 1 one line per step.
 
     Raises:
-        TypeError, ValueError: a wrong argument, another loss, too many parameters;
+        TypeError, ValueError: an invalid argument, another loss, too many parameters;
             nothing was changed.
         KeyboardInterrupt: the model keeps the best weights so far.
 
@@ -145,13 +146,14 @@ def _check(fit: FitProblem) -> None:
         )
     if network_of(fit.model).penalized:
         raise ValueError(
-            f"[{where}] penalties must be on weights. Received: a layer that adds to "
-            "the loss, such as by activity_regularizer. Try kurve.solvers.lbfgs."
+            f"[{where}] only penalties on weights are supported. Received: a layer "
+            "that adds to the loss, such as by activity_regularizer. "
+            "Try kurve.solvers.lbfgs."
         )
     if any(network_of(fit.model).masked):
         raise ValueError(
-            f"[{where}] all steps of the output must count, because the method takes "
-            "the residual of each. Received: an output with a mask. Try "
+            f"[{where}] the output must not be masked, because the method uses "
+            "the residual of every step. Received: an output with a mask. Try "
             "kurve.solvers.lbfgs, or a layer that drops the mask, such as Reshape."
         )
     count = len(fit.free)
@@ -165,7 +167,7 @@ def _check(fit: FitProblem) -> None:
     for slot in fit.slots:
         if slot.l1 or slot.penalty is not None:
             raise ValueError(
-                f"[{where}] penalties must be squares. Received: an L1 or another "
+                f"[{where}] penalties must be quadratic. Received: an L1 or other "
                 f"regularizer of {slot.name}. "
                 "Try regularizers.L2, or kurve.solvers.lbfgs."
             )
@@ -267,7 +269,7 @@ class NetworkProblem:
 
 
 class NormalEquations:
-    """The linear model through J^T J, because J itself may not fit into memory.
+    """The linear model through J^T J, because J itself may not fit in memory.
 
     Args:
         residuals, ridge, p: those of the problem.

@@ -1,4 +1,4 @@
-"""A formula's problem of least squares, in its parameters and in their logarithms."""
+"""Least-squares problems of formulas, in parameters or their logarithms."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Formula:
         return self.vector(self.f(self.x, *p), p.dtype.kind == "c")
 
     def vector(self, values: Any, allow_complex: bool = False) -> np.ndarray:
-        """What f returned, as a vector.
+        """The result of f, as a vector.
 
         Raises:
-            TypeError, ValueError: it is not like ydata.
+            TypeError, ValueError: its shape differs from ydata.
         """
         if type(values) is not np.ndarray:
             values = np.asarray(np.ma.filled(values, np.nan))
@@ -56,10 +56,10 @@ class Formula:
 class FormulaProblem:
     """The problem of `kurve.solvers.least_squares`: r = whiten(f(x, *p) - y).
 
-    With bounds, parameters at a bound that would leave it are held fixed (a step is the
-    best one of the others), and what still leaves the bounds is projected back.
+    With bounds, parameters at a bound that would leave it are held fixed (the step is
+    optimal in the others), and anything that still leaves the bounds is projected back.
 
-    calls: how often f was called, derivatives not counted
+    calls: number of calls of f, not counting derivatives
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class FormulaProblem:
     def linearize(
         self, p: np.ndarray, accuracy: Accuracy = Accuracy.FULL
     ) -> QRLinearization | None:
-        """The problem near p, or None where it is not finite."""
+        """The problem near p, or None if it is not finite."""
         values = self.values(p)
         columns = np.empty((len(p) + 1, len(self.y)))
         multipliers = np.ones(len(p) + 1)
@@ -128,7 +128,7 @@ class FormulaProblem:
         factorized: tuple[np.ndarray, np.ndarray] | None = None,
         svd: ScaledSVD | None = None,
     ) -> QRLinearization:
-        """The linear model at p; `rounding` is from now on that near p."""
+        """The linear model at p; `rounding` then refers to p."""
         r = columns[-1]
         here = QRLinearization(columns, multipliers, 0.5 * dot(r, r), factorized, svd)
         self.terms = [
@@ -139,7 +139,7 @@ class FormulaProblem:
     @property
     def rounding(self) -> float:
         """Length of the rounding error of the residuals near the last linearization.
-        The rounding of f is that of its terms, whatever they add up to: where p is
+        The rounding error of f is that of its terms, whatever they add up to: if p is
         known to its last digit, f is known to that of J_j p_j."""
         eps = max(self.eps, float(np.finfo(self.cached_values.dtype).eps))
         return 8.0 * eps * (self.data_norm + float(sum(self.terms)))
@@ -218,7 +218,7 @@ class QRLinearization:
         svd: their scaled SVD, if known.
 
     norms: (P,) of J's columns
-    held:  (P,) which parameters must not move; None for none
+    held:  (P,) which parameters are fixed; None for none
     """
 
     held: np.ndarray | None = None
@@ -258,7 +258,7 @@ class QRLinearization:
         return self.svd.projected_norm / math.sqrt(2.0 * self.cost)
 
     def full_rank(self) -> bool:
-        """Whether every parameter that is not held has an influence of its own."""
+        """Whether every free parameter has an independent influence."""
         s = self.svd.s.tolist()
         held = 0 if self.held is None else int(self.held.sum())
         return sum(a > self.rank_tolerance * max(s) for a in s) + held == len(s)
@@ -288,7 +288,7 @@ class QRLinearization:
         return self.svd.trust_region_step(math.inf)[0]
 
     def jvp(self, step: np.ndarray) -> np.ndarray:
-        # Not `@`: BLAS's threads wait for each other where a core is busy.
+        # Not `@`: BLAS threads wait for each other if a core is busy.
         return np.einsum("j,jn->n", step * self.multipliers[:-1], self.columns[:-1])
 
     def predicted_reduction(self, step: np.ndarray) -> float:

@@ -55,18 +55,18 @@ def lbfgs(
     callback: IterationCallback | None = None,
     verbose: int = 0,
 ) -> SolverResult:
-    """Train a model by L-BFGS, all rows at once: no learning rate to choose.
+    """Train a model by L-BFGS, with all rows at once and no learning rate to choose.
 
-    For small and medium data. A step costs about as much as one of Adam's with all
+    For small and medium data. A step costs about as much as an Adam step with all
     rows, and far fewer are needed where the loss is smooth (tanh, sin, silu; not relu).
 
     Args:
-        model: built or not; compiled with any loss, or not at all, which means the mean
-            squared error. Regularizers count; dropout is off.
+        model: built or not; compiled with any loss, or not compiled, which means the
+            mean squared error. Regularizers apply; dropout is off.
         x, y, sample_weight: as in `Sequential.fit`.
         max_iterations: maximum number of steps.
-        memory: how many steps the inverse Hessian is built from.
-        tolerance: converged where no element of the gradient is larger than this
+        memory: number of steps from which the inverse Hessian is built.
+        tolerance: converged if no element of the gradient is larger than this
             fraction of the largest at the start.
         validation_data: (x, y) or (x, y, sample_weight): the model ends with the
             weights that were best on it.
@@ -76,7 +76,7 @@ def lbfgs(
         verbose: 0 silent, 1 one line per step.
 
     Raises:
-        TypeError, ValueError: a wrong argument; nothing was changed.
+        TypeError, ValueError: an invalid argument; nothing was changed.
         KeyboardInterrupt: the model keeps the best weights so far.
 
     Source: Nocedal 1980; Liu & Nocedal 1989.
@@ -121,13 +121,13 @@ def lbfgs(
 def descend(
     function: Function, start: np.ndarray, memory: int, tolerance: float
 ) -> Generator[Point, None, StopReason]:
-    """Yields points of falling value, `start` first, so that the caller can look at
-    them between steps and stop at any; returns why there is no further point.
+    """Yield points of falling value, `start` first, so that the caller can inspect them
+    between steps and stop at any; return why there is no further point.
 
     Args:
-        function: x (P,) -> value, gradient (P,); not finite where x is not allowed.
-        memory: how many steps the inverse Hessian is built from.
-        tolerance: converged where no element of the gradient is larger.
+        function: x (P,) -> value, gradient (P,); not finite if x is not allowed.
+        memory: number of steps from which the inverse Hessian is built.
+        tolerance: converged if no element of the gradient is larger.
     """
     here = Point(start, *function(start))
     steps: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=memory)
@@ -141,7 +141,7 @@ def descend(
             direction = -here.gradient
         first = 1.0 if steps else min(1.0, 1.0 / float(np.linalg.norm(here.gradient)))
         there = line_search(function, here, direction, first)
-        if there is None and steps:  # they may be of another region
+        if there is None and steps:  # they may belong to another region
             steps.clear()
             continue
         if there is None:
@@ -227,7 +227,7 @@ class Trial(NamedTuple):
 
 
 def extrapolated(before: Trial, now: Trial) -> float:
-    """The next length where the function still falls: the minimum of the cubic through
+    """The next length while the function still falls: the minimum of the cubic through
     both, 1.5 to 10 times as long, or 4 times if it has none."""
     guess = cubic_minimum(before, now)
     shortest, longest = 1.5 * now.length, 10.0 * now.length

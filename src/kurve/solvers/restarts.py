@@ -26,7 +26,7 @@ minimum."""
 def best_starts(
     problem: FormulaProblem, p0: np.ndarray, x: Any, seed: int
 ) -> list[np.ndarray]:
-    """Points at which f is near the data, the nearest first."""
+    """Points at which f is close to the data, closest first."""
     points = _drawn(problem, p0, x, seed)
     nonlinear, influential = np.zeros((2, len(p0)), bool)
     for p in (p0, *points[: LINEARITY_POINTS - 1]):
@@ -45,10 +45,10 @@ def best_starts(
 
 
 def _drawn(problem: FormulaProblem, p0: np.ndarray, x: Any, seed: int) -> np.ndarray:
-    """Points (GROUPS * GROUP_SIZE, P) between the bounds where both are finite; else p0
-    times factors of 1/9 to 9 for half of them, of either sign; some parameters of the
-    size of x, or of 1 / x. Latin hypercube sampling spreads each parameter evenly over
-    its range (McKay 1979)."""
+    """Points (GROUPS * GROUP_SIZE, P) within the bounds if both are finite; otherwise,
+    half of them are p0 times factors of 1/9 to 9, of either sign, and some parameters
+    have the size of x, or of 1 / x. Latin hypercube sampling spreads each parameter
+    evenly over its range (McKay 1979)."""
     random, shape = np.random.default_rng(seed), (GROUPS * GROUP_SIZE, len(p0))
     ranks = random.permuted(np.tile(np.arange(shape[0]), (shape[1], 1)), axis=1).T
     fraction = (ranks + random.random(shape)) / max(shape[0], 1)
@@ -66,7 +66,7 @@ def _drawn(problem: FormulaProblem, p0: np.ndarray, x: Any, seed: int) -> np.nda
 
 
 def _residuals(problem: FormulaProblem, p: np.ndarray) -> np.ndarray | None:
-    """Residuals at p; None also where f rejects such parameters with any exception."""
+    """Residuals at p; None also if f rejects these parameters with an exception."""
     try:
         return problem.residuals(p)
     except Exception:
@@ -79,8 +79,8 @@ def _test_linearity(
     nonlinear: np.ndarray,
     influential: np.ndarray,
 ) -> None:
-    """Mark the parameters (P,) in which f is no straight line at p, and those that
-    change f at all."""
+    """Mark the parameters (P,) in which f is not linear at p, and those that change f
+    at all."""
     r = _residuals(problem, p)
     if r is None:
         return
@@ -128,8 +128,8 @@ def _solved(problem: FormulaProblem, p: np.ndarray, linear: np.ndarray) -> np.nd
 
 
 def autocorrelated(residuals: np.ndarray, x: Any) -> bool:
-    """Whether neighbouring residuals along x are correlated, beyond chance (Durbin &
-    Watson 1950)."""
+    """Whether adjacent residuals along x are correlated beyond chance (Durbin & Watson
+    1950)."""
     along_x = isinstance(x, np.ndarray) and x.shape == residuals.shape
     if along_x and not (x[1:] >= x[:-1]).all():
         residuals = residuals[np.argsort(x, kind="stable")]

@@ -1,9 +1,9 @@
-"""Exact derivatives of a formula by all its parameters at once.
+"""Exact derivatives of a formula with respect to all its parameters at once.
 
-The formula is called once with parameters that write down what is done with them:
-operators, NumPy's elementwise functions, and those of `kurve.ops`. The chain rule of
-each operation then gives further operations, and one pass over all of them computes the
-Jacobian in float64. A formula that does something else with its parameters has none.
+The formula is called once with parameters that record the operations on them:
+operators, NumPy's elementwise functions, and those of `kurve.ops`. The chain rule for
+each operation then adds more operations, and one pass over all of them computes the
+Jacobian in float64. Formulas that use anything else cannot be traced.
 
 Source: Griewank & Walther 2008, "Evaluating Derivatives", chapter 3.
 """
@@ -22,7 +22,7 @@ from kurve.ops.formula import _UFUNCS
 from kurve.ops.tape import Builder, Instruction
 
 MOST_STEPS = 2000
-"""Of one formula and its derivatives."""
+"""Maximum operations of one formula with its derivatives."""
 
 BLOCK = 4096
 """Rows that are computed together, so that they stay in a cache."""
@@ -33,15 +33,15 @@ COSTS = dict.fromkeys(("constant", "array"), 0) | dict.fromkeys(
 """Of operations on arrays; functions cost a multiple."""
 
 NAMES = _UFUNCS | {"expit": "sigmoid", "fabs": "abs"}
-"""Operations by the names of elementwise functions."""
+"""Operations by the name of the elementwise function."""
 
 
 class Untraced(Exception):
-    """The formula is none of these operations."""
+    """The formula uses other operations."""
 
 
 class Tape64(Builder):
-    """A tape in float64, whose arrays are instructions."""
+    """A float64 tape with arrays as instructions."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__(RULES, inputs)
@@ -52,7 +52,7 @@ class Tape64(Builder):
         return self._add(Instruction("constant", (), float(value)))
 
     def array(self, array: np.ndarray) -> int:
-        """The register of an array of data."""
+        """The register of a data array."""
         for k, known in enumerate(self.arrays):
             if known is array:
                 return self._add(Instruction("array", (), float(k)))
@@ -75,13 +75,13 @@ class Tape64(Builder):
 
 
 class Parameter(np.lib.mixins.NDArrayOperatorsMixin):
-    """A parameter, or what was computed from it, while the formula is written down."""
+    """A parameter, or a value computed from it, while the formula is traced."""
 
     def __init__(self, tape: Tape64, register: int) -> None:
         self._tape, self._register = tape, register
 
     def _elementwise(self, name: str, *operands: Any) -> Parameter:
-        """The result of a function of `kurve.ops`."""
+        """Apply a function of `kurve.ops`."""
         self._tape.by_ops = True
         return self._computed(name, *operands)
 
@@ -125,8 +125,8 @@ class Parameter(np.lib.mixins.NDArrayOperatorsMixin):
 class Traced:
     """The operations of a formula and of its derivatives.
 
-    is_cheap: whether all derivatives cost less than a difference by each parameter
-    by_ops: whether functions of `kurve.ops` called it: on arrays they take longer than
+    is_cheap: whether all derivatives cost less than one difference per parameter
+    by_ops: whether functions of `kurve.ops` called it; on arrays they are slower than
         the operations alone
     """
 
@@ -146,7 +146,7 @@ class Traced:
                 self.steps.append((None, (), int(step.value)))
             else:
                 self.steps.append((RULES[step.name].compute, step.arguments, None))
-        # The values alone need the first operations.
+        # The values only need the first operations.
         self.values_end = max(0, self.outputs[0] - parameters + 1)
         costs = [COSTS.get(step.name, 8) for step in code.code]
         self.is_cheap = sum(costs) < parameters * sum(costs[: self.values_end])
@@ -165,8 +165,8 @@ class Traced:
         return values
 
     def jacobian(self, p: np.ndarray, out: np.ndarray) -> Any:
-        """Write the derivative by each parameter to the rows of out; f at p, or its
-        first part."""
+        """Write the derivatives with respect to each parameter to the rows of out;
+        return f at p, or its first part."""
         n = out.shape[1]
         in_parts = n > BLOCK and all(a.shape == (n,) for a in self.arrays)
         values = None
@@ -197,7 +197,7 @@ class Traced:
 
 
 def _slopes(tape: Tape64, y: int) -> list[int]:
-    """Registers of the derivative by each input."""
+    """Registers of the derivative with respect to each input."""
     count, adjoint = tape.inputs, {y: tape.constant(1.0)}
     reached, code = set(range(count)), list(tape.code)
     for i, step in enumerate(code, count):
@@ -221,14 +221,14 @@ def _slopes(tape: Tape64, y: int) -> list[int]:
 EMPTY = np.zeros(0)
 
 _known: WeakKeyDictionary[Any, Traced] = WeakKeyDictionary()
-"""The last trace of a formula that reads x alone: it is fitted again and again."""
+"""The last trace of a formula that only reads x: it is often fitted repeatedly."""
 
 
 def trace(
     f: Callable[..., Any], x: Any, p: np.ndarray, at_p: np.ndarray, out: np.ndarray
 ) -> Traced | None:
-    """The operations of a formula, which have written its derivatives at p to out; None
-    for one that cannot be traced, or whose values are not those of its trace.
+    """The traced operations of a formula, after writing its derivatives at p to out;
+    None if it cannot be traced, or if its values differ from the trace.
 
     Args:
         at_p: f at p.
@@ -256,13 +256,13 @@ def trace(
             if alone and all(a is x for a in found.arrays):
                 kept = _known[f] = copy.copy(found)
                 kept.arrays = [EMPTY] * len(found.arrays)
-    except Exception:  # whatever a user's formula raises
+    except Exception:  # anything a user's formula raises
         return None
     return found
 
 
 def calls_ops(f: Callable[..., Any]) -> bool:
-    """Whether a formula names something of `kurve`, such as `kurve.ops`."""
+    """Whether a formula refers to something in `kurve`, such as `kurve.ops`."""
     code = getattr(f, "__code__", None)
     if code is None:
         return False

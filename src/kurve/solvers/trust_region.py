@@ -1,7 +1,7 @@
-"""Least squares by Levenberg and Marquardt's method in Moré's form (1978): of all steps
-d with |D d| within the radius of the region in which the linear model is trusted, the
-best one. The radius follows the gain ratio, the decrease of the cost over the predicted
-reduction. It starts large, so that a linear problem is solved by one step.
+"""Least squares by the Levenberg-Marquardt method in Moré's form (1978): the best step
+d with |D d| within the trust region of the linear model. The radius is controlled by
+the gain ratio, the decrease of the cost divided by the predicted reduction. It starts
+large, so that a linear problem is solved in one step.
 
 This is the fast method for formulas: it uses approximate derivatives until few steps
 are left. `kurve.solvers.least_squares` has the robust one, which follows curved
@@ -21,35 +21,35 @@ from kurve.solvers.least_squares import ROUNDING, StopReason
 from kurve.solvers.problems import FormulaProblem, QRLinearization, unchanged
 
 FIRST_RADIUS = 100.0
-"""As a multiple of |D p|."""
+"""Initial radius, as a multiple of |D p|."""
 
 APPROXIMATE_UNTIL = 1e-7
-"""Relative offset (see `Linearization.prepare`) down to which forward differences,
-which have half the digits, may serve."""
+"""Relative offset (see `Linearization.prepare`) down to which forward differences, with
+half the digits, are accurate enough."""
 
 COMPARABLE_UNTIL = 1e-5
-"""Relative offset at which costs are too close to each other to be compared."""
+"""Relative offset at which costs are too close to compare."""
 
 LAST_STEP, LAST_CHANGE = 1e-11, 2e-11
-"""Largest relative change of a parameter, and of the norms of J's columns, that may be
-left undone after the last step."""
+"""Largest relative change of a parameter, and of the norms of J's columns, that is
+accepted as remaining after the last step."""
 
 MAX_STEPS = 100
 
-CONVERGED = StopReason(True, "no step is predicted to lower the cost")
+CONVERGED = StopReason(True, "no step is predicted to reduce the cost")
 NOT_DIFFERENTIABLE = StopReason(False, "a derivative is not finite")
 TOO_MANY_STEPS = StopReason(False, f"{MAX_STEPS} steps were not enough")
 
 
 class Endpoint(NamedTuple):
-    """Where a descent ended.
+    """The end of a descent.
 
     p, linearization: the point and the linear model there
     offset:    the relative offset there
-    rate:      the same over that of one step before
-    curvature: relative change of the norms of J's columns over that of parameters, by
-               the last step
-    linear:    whether J was the same all the way
+    rate:      ratio of the offset to that of the previous step
+    curvature: relative change of the norms of J's columns divided by that of
+               parameters, in the last step
+    linear:    whether J was constant
     """
 
     p: np.ndarray
@@ -80,7 +80,7 @@ def minimize(
     """Descend from `start`, with at most about `max_calls` calls of f.
 
     Returns:
-        None where f is not finite at the start, or cannot be differentiated.
+        None if f is not finite at the start, or cannot be differentiated.
     """
     differences = isinstance(problem.derivatives, Derivatives)
     values = problem.values(start)
@@ -112,8 +112,8 @@ def minimize(
             relative_change(norms, here.norms) / moved if moved else math.inf,
             curvature,
         )
-        # After a change of accuracy the offset and the change of J are mostly the error
-        # of the derivatives before: the steps before that tell more.
+        # After a change of accuracy, the offset and the change of J mostly reflect the
+        # error of earlier derivatives: use the steps before that.
         same, accuracy_before = accuracy is accuracy_before, accuracy
         rate = rates[0] if same or accuracy is Accuracy.MOST else min(rates)
         curvature = curvatures[0] if same else min(curvatures)
@@ -247,7 +247,7 @@ def _compiled(
         return None
     here = problem.linearization(p, columns, multipliers, (r, norms), svd)
     if not math.isfinite(sum(problem.terms)):
-        offset = math.inf  # nothing is known there
+        offset = math.inf  # unknown there
     stop = (
         CONVERGED,
         ROUNDING,
@@ -259,11 +259,11 @@ def _compiled(
 
 
 def _shrink_factor(here: QRLinearization, reduction: float, predicted: float) -> float:
-    """The factor of the radius: where the parabola through both costs and the slope has
-    its minimum, within limits."""
+    """The factor of the radius: the minimum of the parabola through both costs and the
+    slope, within limits."""
     if reduction >= 0.0:
         return 0.5
-    slope = -predicted  # half of it, for an undamped step
+    slope = -predicted  # half of it for an undamped step
     if not math.isfinite(reduction) or reduction < -99.0 * here.cost:
         return 0.1
     return max(0.1, 0.5 * slope / (slope + 0.5 * reduction))

@@ -1,10 +1,10 @@
-"""Tables from files: CSV, TSV, Parquet and Feather become columns with names and types.
+"""Reading tables from CSV, TSV, Parquet and Feather files.
 
     table = tables.read("data.csv")                     # a pyarrow.Table
     for part in tables.batches("large.parquet"): ...    # repeatable, in chunks
 
-Types are inferred from the file: numbers, true and false, text (categories), dates; an
-empty cell, NA, NaN, null or None is a missing value. Errors name the file, the line,
+Types are inferred from the file: numbers, booleans, text (categories), dates; an
+empty cell, NA, NaN, null or None counts as missing. Errors name the file, the line,
 the column and the value. Reading needs pyarrow: pip install "kurve[data]".
 """
 
@@ -27,7 +27,7 @@ from kurve.tables.writing import writer as writer
 
 
 def __getattr__(name: str) -> Any:
-    """`roles`, which knows estimators, is imported when it is first used."""
+    """`roles`, which depends on estimators, is imported on first use."""
     if name == "roles":
         return importlib.import_module("kurve.tables.roles")
     raise AttributeError(f"module 'kurve.tables' has no attribute {name!r}")

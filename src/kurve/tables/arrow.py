@@ -18,10 +18,10 @@ PANDAS_INDEX = r"__index_level_\d+__$"
 """The column in which pandas stores row numbers other than 0, 1, ..."""
 
 TEXT_BYTES = 16
-"""Bytes that a text takes besides its letters."""
+"""Overhead in bytes of a string."""
 
 BATCH_ROWS = 1 << 16
-"""Rows of a batch of a Parquet file."""
+"""Rows per batch of a Parquet file."""
 
 
 class ArrowFile(TableFile):
@@ -56,7 +56,7 @@ class ArrowFile(TableFile):
     def size(self, columns: Sequence[str], limit: int) -> int:
         widths = [_width(self._types[name]) for name in columns]
         total = self._row_count() * sum(widths)
-        if TEXT_BYTES in widths:  # and the letters, of which only the sum is known
+        if TEXT_BYTES in widths:  # and the characters, of which only the sum is known
             if self.format == "parquet":
                 data = self._file.metadata
                 groups = range(data.num_row_groups)

@@ -1,5 +1,5 @@
-"""The cells of a text file: one definition of a number for Python and pyarrow, and the
-kinds of columns that pyarrow infers from a whole file, for files read in chunks."""
+"""Cells of text files: one definition of a number for Python and pyarrow, and the
+column types that pyarrow infers from a whole file, for files read in chunks."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ MISSING = (
     "None",
     "none",
 )
-"""Cells that mean "there is no value"."""
+"""Cells that mean "missing"."""
 
 SPACES = (
     " \t\n\r\f\v\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
     "\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-"""What may stand around a number; spreadsheets write non-breaking spaces."""
+"""Whitespace allowed around a number; spreadsheets write non-breaking spaces."""
 
 # One definition for Python and for pyarrow, whose character classes differ.
 NUMBER = f"[{SPACES}]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[{SPACES}]*"
 INFINITY = f"[{SPACES}]*[+-]?(?i:inf|infinity|nan)[{SPACES}]*"
 LEADING_ZERO = r"^[ \t]*[+-]?0[0-9]+[ \t]*$"
 LONG = r"^[ \t]*[+-]?[0-9]{16,}[ \t]*$"
-"""Digits that would change if they were read as a number and written again: all with a
-leading zero, and long ones if they were read as float64."""
+"""Digits that would change when read as a number and written again: all with a leading
+zero, and long ones if read as float64."""
 
 TIME_OF_DAY = "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"
 TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
 
 MAX_QUOTED = 40
-"""Characters of a cell that a message shows."""
+"""Maximum characters of a cell shown in a message."""
 
 
 def quoted(text: str) -> str:
@@ -49,7 +49,7 @@ def quoted(text: str) -> str:
 
 
 class CellParser:
-    """What cells of text are, with this decimal mark ("." or ",")."""
+    """Recognizes the types of text cells, for a decimal mark "." or ","."""
 
     def __init__(self, decimal: str) -> None:
         self.decimal = decimal
@@ -59,16 +59,16 @@ class CellParser:
         return bool(re.fullmatch(f"{self._number}|{INFINITY}", cell))
 
     def are_numbers(self, values: Any) -> Any:
-        """For each cell, whether it is a number."""
+        """Whether each cell is a number."""
         from pyarrow import compute
 
         return compute.match_substring_regex(values, f"^(?:{self._number}|{INFINITY})$")
 
     def kind(self, values: Any, exact: bool) -> tuple[str, int, int]:
-        """What the cells of a batch are, how many are numbers, and how many there are.
+        """The kind of the cells in a batch, how many are numbers, and their count.
 
         The kinds are those of `kind_of`, "signed" for numbers that pyarrow does not
-        recognize ("+1"), and "code" for what must stay text to be exact.
+        recognize ("+1"), and "code" for cells that must stay text to be exact.
         """
         from pyarrow import compute
 
@@ -82,7 +82,7 @@ class CellParser:
             return ("code" if numbers == count else "text"), numbers, count
         if kind == "number" or (kind == "integer" and not _has_hexadecimal(values)):
             return kind, count, count
-        if exact and kind != "boolean":  # to be copied as the file has it
+        if exact and kind != "boolean":  # copied exactly as in the file
             kind = "text"
         numbers = self._count_numbers(values)
         signed = numbers == count and kind != "integer"
@@ -101,7 +101,7 @@ class CellParser:
         return self._with_points(bare).cast(kind)
 
     def numbers(self, values: Any) -> Any:
-        """Text such as "+1.5", which pyarrow does not take for a number, as float64."""
+        """Text such as "+1.5", which pyarrow does not parse as a number, as float64."""
         import pyarrow
         from pyarrow import compute
 

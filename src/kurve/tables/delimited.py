@@ -1,5 +1,5 @@
-"""CSV and TSV files. pyarrow reads them, several blocks at a time; where it fails, the
-file is read once more line by line to say which line is at fault."""
+"""CSV and TSV files, read by pyarrow several blocks at a time; if it fails, the file is
+read again line by line to find the faulty line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kurve.tables.lines import MAX_LINE, Lines
 from kurve.tables.table_file import TableFile
 
 START = 1 << 20
-"""Bytes of a block when a file is read at once; more if lines are longer."""
+"""Block size in bytes when a file is read as a whole; more if lines are longer."""
 
 BLOCK = 1 << 24
-"""Bytes of a chunk; more if lines are longer."""
+"""Chunk size in bytes; more if lines are longer."""
 
 LIMIT = MAX_LINE
 
@@ -23,21 +23,21 @@ LIMIT = MAX_LINE
 class Delimited(TableFile):
     r"""A CSV or TSV file, or the bytes of one.
 
-    delimiter, encoding: as given or detected
+    delimiter, encoding: as passed or detected
 
     Args:
-        path: name of the file, for messages and, without `stream`, to open it; a name
-            that ends in .gz, .bz2 or .zst is decompressed.
-        stream: a binary file that can seek, read instead.
+        path: name of the file, for messages and, without `stream`, to open it; names
+            ending in .gz, .bz2 or .zst are decompressed.
+        stream: a seekable binary file to read instead.
         format: "csv" or "tsv".
-        delimiter: between two columns; None finds it in the header (CSV) or is a tab.
+        delimiter: column separator; None detects it in the header (CSV) or is a tab.
         decimal: "." or ",".
-        encoding: of the text; a byte order mark of UTF-16 takes precedence.
-        header: whether the first line holds the names; else they are x1, x2, ...
-        missing_values: cells that mean "no value", besides the usual ones.
+        encoding: encoding of the text; a UTF-16 byte order mark takes precedence.
+        header: whether the first line holds the names; otherwise they are x1, x2, ...
+        missing_values: additional cells that mean "missing".
 
     Raises:
-        TableError: there is no such file, or its header cannot be read.
+        TableError: the file does not exist, or its header cannot be read.
 
     Example:
         >>> from pathlib import Path
@@ -120,7 +120,7 @@ class Delimited(TableFile):
     def _scan(
         self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
     ) -> tuple[dict[str, Any], int]:
-        """Reads everything once, and holds one batch of it."""
+        """Reads everything once, holding one batch at a time."""
         while True:
             try:
                 return self._scan_blocks(columns, texts, exact)
@@ -156,7 +156,7 @@ class Delimited(TableFile):
         return {name: types[name] for name in columns}, rows
 
     def _longer(self, block: int) -> int:
-        """The next size of a block to try."""
+        """The next block size to try."""
         if block >= LIMIT:
             raise self._lines.error(
                 f"each line must fit into {LIMIT >> 20} MiB",
@@ -166,7 +166,7 @@ class Delimited(TableFile):
         return min(16 * block, LIMIT)
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
-        """The result of the call, with pyarrow's errors turned into those of this file.
+        """Call it, translating pyarrow's errors to errors of this file.
 
         Raises:
             _LongLine: a larger block may help.
@@ -257,12 +257,14 @@ class Delimited(TableFile):
         )
 
     def _refuse_text_among_numbers(self, name: str, numbers: int, count: int) -> None:
-        """Refuse a column most of whose cells, but not all, are numbers."""
+        """Refuse a column in which most but not all cells are numbers."""
         texts = count - numbers
         if not 0 < texts <= numbers:
             return
         line, cell = self._first_text(name)
-        received = quoted(cell) + (f" ({texts} such cells in all)" if texts > 1 else "")
+        received = quoted(cell) + (
+            f" ({texts} such cells in total)" if texts > 1 else ""
+        )
         fix = "a number or an empty cell there"
         if re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", cell):
             fix = 'the decimal mark ","'
@@ -282,4 +284,4 @@ class Delimited(TableFile):
 
 
 class _LongLine(Exception):
-    """A line, or the header, is longer than the block that it was read with."""
+    """A line, or the header, is longer than the block."""

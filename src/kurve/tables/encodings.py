@@ -1,4 +1,4 @@
-"""The encoding of a text file, and what its first bytes say of it."""
+"""Detection of text encodings and binary formats from the first bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENCODINGS = (
     "euc-kr",
     "big5",
 )
-"""The encodings that a message suggests."""
+"""Encodings suggested in messages."""
 
 _NOT_OF_FILES = (
     "idna",
@@ -28,7 +28,7 @@ _NOT_OF_FILES = (
     "unicode-escape",
     "raw-unicode-escape",
 )
-"""Codecs of Python that are not encodings of files."""
+"""Python codecs that are not file encodings."""
 
 _BINARY = {
     b"PK\x03\x04": "a spreadsheet or zip file",

@@ -1,5 +1,5 @@
-"""A delimited file line by line: encoding, delimiter, names of columns, and the errors
-that say which line is at fault. Python's csv module reads it, slower than pyarrow."""
+"""A delimited file line by line: encoding, delimiter, column names, and errors that
+name the faulty line. Read by Python's csv module, slower than pyarrow."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from kurve.tables.encodings import (
 
 DELIMITERS = {"csv": None, "tsv": "\t"}
 CANDIDATES = ",;\t|"
-"""What may separate the columns of a .csv file; the header shows which one does."""
+"""Possible separators in a .csv file; the header shows which one is used."""
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 
 HEAD = 1 << 16
 PIECE = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes to read at a time."""
 
 MAX_LINE = 1 << 28
-"""Bytes of a line, at most."""
+"""Maximum bytes of a line."""
 
 
 class Lines:
     """The lines of a CSV or TSV file; see `kurve.tables.Delimited` for the arguments.
 
     encoding, delimiter: as detected
-    header: the names as they stand in the file, if it has a header
+    header: the names as in the file, if it has a header
     names:  of the columns
     """
 
@@ -88,7 +88,7 @@ class Lines:
         return pyarrow.CompressedInputStream(pyarrow.PythonFile(file), compression)
 
     def size(self, limit: int) -> int:
-        """Bytes of the text, decompressed; counting may stop at `limit`."""
+        """Bytes of the text, decompressed; counting stops at `limit`."""
         if self._stream is not None:
             return self._stream.seek(0, os.SEEK_END)
         if self._compression() is None:
@@ -103,10 +103,11 @@ class Lines:
         return size
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Line (where it starts, from 1) and cells of each row, the header included.
+        """Line number (of its start, from 1) and cells of each row, including the
+        header.
 
         Raises:
-            TableError: bytes that do not belong to the encoding.
+            TableError: bytes invalid in the encoding.
         """
         with self.open() as file:
             raw = io.BufferedReader(_Raw(file))
@@ -171,7 +172,7 @@ class Lines:
         )
 
     def wrong_encoding(self) -> TableError:
-        """The error for the first bytes that do not belong to the encoding."""
+        """The error for the first bytes invalid in the encoding."""
         offset = 0
         wide = self.encoding in ("utf-16", "utf-32")
         if wide and not has_byte_order_mark(self._head()):
@@ -214,7 +215,7 @@ class Lines:
             raise self.wrong_encoding() from None
 
     def _refuse_binary(self, head: bytes) -> None:
-        """Refuse what is empty or not text."""
+        """Refuse empty or binary files."""
         marked = has_byte_order_mark(head)
         text = head.decode(self.encoding, "replace") if marked else ""
         if not head.strip() or (text and not text.strip("\ufeff" + SPACES)):
@@ -252,7 +253,7 @@ class Lines:
 
 
 class _Unclosed(io.RawIOBase):
-    """A view of a stream; closing the view leaves the stream open."""
+    """A view of a stream that leaves the stream open when closed."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -265,7 +266,7 @@ class _Unclosed(io.RawIOBase):
 
 
 class _Raw(io.RawIOBase):
-    """What `io.BufferedReader` needs, for any object that can read."""
+    """Adapter that lets `io.BufferedReader` read any object with `read`."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -35,7 +35,7 @@ FORMATS = {
 
 STANDARD_INPUT = "-"
 SPOOLED = 1 << 28
-"""Bytes of standard input that are held in memory; more go to a temporary file."""
+"""Bytes of standard input kept in memory; more go to a temporary file."""
 
 
 @entry
@@ -46,7 +46,7 @@ def read(
     format: str | None = None,
     **options: Any,
 ) -> pyarrow.Table:
-    r"""The table in a file.
+    r"""Read the table in a file.
 
     Args:
         path: name of the file; "-" is standard input.
@@ -76,9 +76,9 @@ def batches(
     format: str | None = None,
     **options: Any,
 ) -> Batches:
-    r"""The table in a file as chunks that fit into memory; see `read`.
+    r"""Read the table in a file as chunks that fit in memory; see `read`.
 
-    This call reads a text file once, to find the types of its columns.
+    This call reads a text file once, to infer the column types.
 
     Args:
         path, columns, format, options: see `read`.
@@ -99,7 +99,7 @@ def batches(
 def open_table(
     path: str | os.PathLike[str], *, format: str | None = None, **options: Any
 ) -> TableFile:
-    r"""The file, opened as far as its header; see `read`.
+    r"""Open a file and read its header; see `read`.
 
     Args:
         path, format, options: see `read`.
@@ -199,7 +199,7 @@ def _spooled(pipe: BinaryIO) -> BinaryIO:
 
 
 def _similar_file(path: str, reason: str) -> str:
-    """What to try in place of a file that could not be opened."""
+    """A suggestion for a file that could not be opened."""
     if reason != os.strerror(errno.ENOENT):
         return "Try another file."
     folder, name = os.path.split(path)

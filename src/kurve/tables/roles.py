@@ -1,5 +1,5 @@
-"""The roles of a table's columns, targets and features, and which columns and cells are
-refused as either, by file, line, column and value."""
+"""The roles of columns, targets or features, and which columns and cells are
+refused, named by file, line, column and value."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def refuse_infinite(file: TableFile, table: pyarrow.Table, rows: Any = None) -> 
                 raise TableError(
                     f"[read] {file.path}, {place}: column {name!r} must hold "
                     f"finite numbers. Received: {values[row].as_py()}. "
-                    "Try leaving the row out."
+                    "Try dropping the row."
                 )
 
 
@@ -212,9 +212,8 @@ def _unsuitable(
 
 
 def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
-    """The columns as a model takes them: numbers as float64 (rounded if they are too
-    large to be exact), booleans, text, and dictionaries of numbers, which are
-    categories."""
+    """The columns as a model expects them: numbers as float64 (rounded if too large to
+    be exact), booleans, text, and dictionaries of numbers, which are categories."""
     import pyarrow
     from pyarrow import types
 
@@ -358,7 +357,7 @@ def refuse_missing(
     table: pyarrow.Table,
     what: str,
     first: int = 0,
-    fix: str = "leaving such rows out",
+    fix: str = "dropping such rows",
 ) -> None:
     r"""Refuse a table with missing values, naming the first row and column.
 
@@ -385,7 +384,7 @@ def refuse_missing(
         if missing is not None:
             count = int(missing.sum())
             row = int(np.argmax(missing))
-            in_all = f" ({count} such rows in all)" if count > 1 else ""
+            in_all = f" ({count} such rows in total)" if count > 1 else ""
             raise TableError(
                 f"[read] {file.path}, {file.place(first + row)}: {what} {name!r} must "
                 f"have a value in every row. Received: none{in_all}. "

@@ -1,4 +1,4 @@
-"""What all files of tables have in common: names of columns, and ways to read them."""
+"""The base class of table files: column names, and ways to read them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class TableFile:
         """The columns, or all of them, as a table.
 
         Args:
-            texts: columns that are text, whatever they look like: the categories of a
-                model, "007" and "true" among them.
+            texts: columns to read as text, whatever they look like: categories of a
+                model, such as "007" and "true".
             exact: columns to copy unchanged: they become numbers only if writing the
-                numbers gives the same digits again.
+                numbers reproduces the digits.
         """
         return self._read(self.choose(columns), texts, exact)
 
@@ -56,8 +56,8 @@ class TableFile:
         return self._numbers(name, values, why)
 
     def size(self, columns: Sequence[str], limit: int) -> int:
-        """About how many bytes the columns take as text or as numbers, decompressed;
-        counting may stop at `limit`."""
+        """About how many bytes the columns take as text or numbers, decompressed;
+        counting stops at `limit`."""
         raise NotImplementedError
 
     def choose(self, columns: Sequence[str] | None, role: str = "column") -> list[str]:

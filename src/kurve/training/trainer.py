@@ -48,7 +48,7 @@ from kurve.training.trainable import Trainable
 
 
 class Trainer(Trainable):
-    """A model that can be trained, evaluated and asked for predictions."""
+    """A model that can be trained and evaluated, and that can predict."""
 
     history: History | None
 
@@ -82,68 +82,67 @@ class Trainer(Trainable):
     ) -> History:
         """Train the model.
 
-        Data for several inputs or outputs are given as a list in their order, as a
-        dictionary (or the columns of a data frame) by their names, or in the structure
-        that the model was made with.
+        Data for several inputs or outputs is passed as a list in their order, as a
+        dictionary (or data frame columns) by name, or in the structure of the model.
 
-        In the place of arrays, x and validation_data may be objects that give batches
-        (x, y) or (x, y, sample_weight): a generator or another iterator, which goes on
-        from epoch to epoch; a `kurve.utils.PyDataset`; or an iterable that starts anew,
-        such as a data set of TensorFlow or a DataLoader of torch. y, sample_weight and
-        validation_split are not given then; batch_size has no effect, and shuffle only
-        on a PyDataset. A generator without end needs steps_per_epoch. If the batches
-        end before the epochs do, training ends with a warning.
+        Instead of arrays, x and validation_data can be iterables of batches (x, y) or
+        (x, y, sample_weight): a generator or another iterator, which continues from
+        epoch to epoch; a `kurve.utils.PyDataset`; or an iterable that restarts, such as
+        a tf.data dataset or a torch DataLoader. Then y, sample_weight and
+        validation_split must not be passed; batch_size has no effect, and shuffle only
+        affects a PyDataset. An infinite generator needs steps_per_epoch. If the batches
+        run out early, training ends with a warning.
 
         Args:
             x: (n, *input_shape); (n,) is one feature.
             y: (n, *output_shape); (n,) is one output; class numbers (n,) for a sparse
                 loss. None for an output without loss and metrics.
-            batch_size: rows a step; 32 if neither this nor steps_per_epoch is given.
-            epochs: number of the last epoch (not how many, where initial_epoch > 0).
-            verbose: 0 silent, 1 progress bar, 2 one line an epoch, "auto" is 1.
+            batch_size: rows per step; 32 if neither this nor steps_per_epoch is passed.
+            epochs: index of the last epoch (not their number if initial_epoch > 0).
+            verbose: 0 silent, 1 progress bar, 2 one line per epoch, "auto" means 1.
             callbacks: see `kurve.callbacks`.
             validation_split: fraction of the rows, taken from the end before
                 shuffling, that is held out for validation.
             validation_data: (x, y) or (x, y, sample_weight) to validate with instead,
                 or batches.
-            shuffle: whether each pass takes the rows in a new order.
-            class_weight: weight of each class's rows in training, by class number, for
-                one output; the validation counts each row once.
-            sample_weight: (n,), the factor of each row's loss, for all outputs; or one
-                for each output.
-            initial_epoch: number of the first epoch.
+            shuffle: whether to shuffle the rows in each pass.
+            class_weight: weight of each class in training, by class number, for
+                models with one output; validation ignores it.
+            sample_weight: (n,), weight of each row's loss, for all outputs; or one
+                per output.
+            initial_epoch: index of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
-                batch_size too, an epoch is this many batches of that size and the next
-                one continues where it stopped. Where x gives batches, how many of them
-                are an epoch.
-            validation_steps: number of batches of the validation; None for all.
-            validation_batch_size: rows a batch of the validation.
-            validation_freq: validate every this many epochs, or after the epochs
+                batch_size too, an epoch is this many batches of that size, and the next
+                one continues where it stopped. For iterables, the number of batches per
+                epoch.
+            validation_steps: number of validation batches; None for all.
+            validation_batch_size: rows per validation batch.
+            validation_freq: validate after this many epochs, or after the epochs
                 listed (counted from 1).
-            checkpoint: a folder for checkpoints of this call. Repeating the call, even
-                in a new process, resumes from the newest one with the same bits, also
+            checkpoint: folder for checkpoints of this call. Repeating the call, even
+                in a new process, resumes from the newest one with identical bits, even
                 in the middle of an epoch; once training has finished, it returns the
-                history at once. Only `epochs` may grow between the calls. The
+                history immediately. Only `epochs` can grow between calls. The
                 checkpoint replaces the model's weights and seed. SIGTERM (the process
-                then exits with status 143) and Ctrl-C write one too.
-                Of data that give batches, only a PyDataset without hooks of its own can
-                be resumed.
+                then exits with status 143) and Ctrl-C also write one.
+                Among iterables of batches, only a PyDataset without overridden hooks
+                can be resumed.
             checkpoint_freq: when to write: "auto" (every 2 s, or less often if that
                 would take more than 1 % of the time), "epoch", or a number of steps.
 
         Returns:
-            The history: `history.history["loss"]` and so on, one value an epoch.
+            The history: `history.history["loss"]` and so on, one value per epoch.
 
         Raises:
             RuntimeError: before `compile`.
-            TypeError, ValueError: bad input; nothing was changed.
+            TypeError, ValueError: invalid input; nothing was changed.
             ModelBusyError: another call is training the model.
             NonFiniteError: the loss, a gradient or an update is no longer finite; the
                 model keeps its last finite weights.
-            CheckpointError: the checkpoint is of another call; the message says how
-                they differ.
+            CheckpointError: the checkpoint belongs to a different call; the message
+                says how they differ.
             CheckpointInUseError: another fit uses the folder.
-            OSError: the folder cannot be written to. After the first step that is a
+            OSError: the folder is not writable. After the first step, this is only a
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
@@ -188,16 +187,16 @@ class Trainer(Trainable):
         callbacks: Callback | Iterable[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics on the given data.
+        """Compute loss and metrics on the given data.
 
         Args:
-            x, y, sample_weight, batch_size, verbose, callbacks: see `fit`; x may give
-                batches.
+            x, y, sample_weight, batch_size, verbose, callbacks: see `fit`; x can be an
+                iterable of batches.
             steps: number of batches; None for all.
-            return_dict: return a dictionary by name.
+            return_dict: whether to return a dictionary by name.
 
         Returns:
-            The loss; with metrics or several losses a list of values, named by
+            The loss; with metrics or several losses, a list of values, named by
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
@@ -235,7 +234,7 @@ class Trainer(Trainable):
                 place = "evaluate, batch 1 of x"
                 self._build_for(check_data(place, network, *first).x)
             elif not feed.resumable:
-                feed.peek()  # an empty one is refused
+                feed.peek()  # refuses an empty one
         else:
             data = check_data("evaluate", network, x, y, sample_weight)
             bounds = evaluation_bounds(
@@ -272,22 +271,22 @@ class Trainer(Trainable):
         callbacks: Callback | Iterable[Callback] | None = None,
         **unknown: Never,
     ) -> Any:
-        """The model's output for x (n, *input_shape): float32 (n, *output_shape); of
-        several outputs a list, or the structure that the model was made with.
+        """The model's output for x (n, *input_shape): float32 (n, *output_shape); for
+        several outputs, a list, or the structure of the model.
 
-        A row's bits do not depend on the batch it is in.
+        The bits of a row do not depend on its batch.
 
         Args:
-            x: (n, *input_shape); (n,) is one feature. Of several inputs as in `fit`; or
-                an object that gives batches x, (x,) or (x, y).
-            batch_size, steps: rows at a time, and how many times; None is all.
+            x: (n, *input_shape); (n,) is one feature. For several inputs, as in `fit`;
+                or an iterable of batches x, (x,) or (x, y).
+            batch_size, steps: rows at a time, and how many times; None for all.
             verbose: "auto", 0, 1 or 2; 1 shows a progress bar.
-            callbacks: called at the start and end, and for each batch.
-            unknown: refused by name.
+            callbacks: called at the start, at the end, and for each batch.
+            unknown: refused.
 
         Raises:
-            TypeError, ValueError: bad input.
-            ModelBusyError: another thread trains the model.
+            TypeError, ValueError: invalid input.
+            ModelBusyError: another thread is training the model.
         """
         try:
             if unknown:
@@ -333,7 +332,7 @@ class Trainer(Trainable):
                 and not network.encodes
                 and (x.shape[1:] == plan.inputs[0] or not network.has_open_sizes)
             ):
-                # A call for each of many single rows costs microseconds.
+                # Fast path: single-row calls must cost only microseconds.
                 x = as_samples("predict", "x", x, plan.inputs[0], keep_bytes=True)
             else:
                 x = check_inputs("predict", network, x)
@@ -348,15 +347,15 @@ class Trainer(Trainable):
             raise shown(error)  # noqa: B904 - it is the same error
 
     def _outputs(self, x: Any) -> Any:
-        """The outputs for checked x, as the engine gives them."""
+        """The engine's outputs for checked x."""
         self._build_for(x)
         return self._ready_program(False).predict(self._state_to_predict(), x)
 
     drawn: int
-    """How often it has drawn random numbers."""
+    """How often random numbers were drawn."""
 
     def _state_to_predict(self) -> State:
-        """The state; where formulas draw random numbers, those of this call."""
+        """The state; with a new random step if formulas draw random numbers."""
         state = self._network.state
         assert state is not None
         if not self._network.draws:
@@ -373,17 +372,17 @@ class Trainer(Trainable):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One update with all rows of x and y.
+        """Run one update with all rows of x and y.
 
         Args:
             x, y: the batch, see `fit`.
-            sample_weight: (n,), or None; or one for each output.
-            class_weight: from class number to weight, or None.
+            sample_weight: (n,), or None; or one per output.
+            class_weight: dict from class number to weight, or None.
             return_dict: whether to return the values by name.
 
         Returns:
-            The loss before the update; with metrics or several losses a list of values,
-            named by `metrics_names`. All are of this batch alone.
+            The loss before the update; with metrics or several losses, a list of values
+            named by `metrics_names`, for this batch alone.
         """
         self._network.require_compiled("train_on_batch")
         settled(self, x, y)
@@ -423,11 +422,11 @@ class Trainer(Trainable):
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics of one batch, without an update.
+        """Compute loss and metrics of one batch, without an update.
 
         Args:
             x, y: the batch, see `fit`.
-            sample_weight: (n,), or None; or one for each output.
+            sample_weight: (n,), or None; or one per output.
             return_dict: whether to return the values by name.
         """
         settled(self, x, y)
@@ -441,8 +440,8 @@ class Trainer(Trainable):
         """`predict` without a progress bar.
 
         Args:
-            x: (n, *input_shape); of several inputs as in `fit`.
-            unknown: refused by name.
+            x: (n, *input_shape); for several inputs, as in `fit`.
+            unknown: refused.
         """
         try:
             if unknown:
@@ -457,11 +456,11 @@ class Trainer(Trainable):
         self, x: Any = None, training: bool | None = None, **unknown: Never
     ) -> Any:
         """The outputs for a batch: in a `GradientTape`, or in training mode, by the
-        reference engine; else `predict` without a progress bar.
+        reference engine; otherwise like `predict` without a progress bar.
 
         Args:
             x: as for `predict`.
-            training: whether layers act as in training; None is False.
+            training: whether to run in training mode; None means False.
         """
         try:
             if unknown:
@@ -480,15 +479,15 @@ class Trainer(Trainable):
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
-    # ---------------------------------------------------------------- steps in Python
+    # ---------------------------------------------------------------- custom steps
 
     _resolved: Any = None
-    """What `metrics` were last resolved for."""
+    """What `metrics` was last resolved for."""
     _tracker: Any = None
 
     run_eagerly = False
-    """Whether `train_step` and `test_step` of a subclass run as they are written, and
-    are not compiled as `kurve.function` does."""
+    """Whether a subclass's `train_step` and `test_step` run as plain Python instead of
+    being compiled as by `kurve.function`."""
 
     @property
     def _functions(self) -> dict[str, Any]:
@@ -498,8 +497,7 @@ class Trainer(Trainable):
 
     @property
     def loss_tracker_(self) -> Any:
-        """The mean of the loss since `reset_metrics`, of a model with steps of its
-        own."""
+        """The mean loss since `reset_metrics`, for a model with custom steps."""
         if self._tracker is None:
             from kurve.metrics import Mean
 
@@ -508,8 +506,8 @@ class Trainer(Trainable):
 
     @entry
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update with a batch. A subclass may override it: `fit` then calls it for
-        each batch, with `GradientTape`, `compute_loss` and `optimizer.apply` at hand.
+        """Run one update on a batch. Subclasses can override it, using `GradientTape`,
+        `compute_loss` and `optimizer.apply`; `fit` then calls it for each batch.
 
         Args:
             data: x, (x, y) or (x, y, sample_weight).
@@ -523,7 +521,7 @@ class Trainer(Trainable):
 
     @entry
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Loss and metrics of a batch; see `train_step`.
+        """Compute loss and metrics of a batch; see `train_step`.
 
         Args:
             data: x, (x, y) or (x, y, sample_weight).
@@ -585,18 +583,18 @@ class Trainer(Trainable):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss of a batch: the losses of `compile`, and what layers and weights
-        add. A subclass may override it, in functions of `kurve.ops`.
+        """The loss of a batch: the losses of `compile`, plus those of layers and weight
+        penalties. Subclasses can override it, with functions of `kurve.ops`.
 
         Args:
-            x: the batch; the default does not need it.
+            x: the batch; unused by default.
             y: targets.
-            y_pred: what the model gave.
-            sample_weight: of the rows.
-            training: whether it is a training step.
+            y_pred: the model's predictions.
+            sample_weight: weights of the rows.
+            training: whether this is a training step.
 
         Raises:
-            ValueError: there is no loss.
+            ValueError: the model has no loss.
         """
         from kurve.training import steps
 
@@ -606,13 +604,13 @@ class Trainer(Trainable):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Add a batch to the metrics; their values by name.
+        """Update the metrics with a batch; return their values by name.
 
         Args:
-            x: the batch; the default does not need it.
+            x: the batch; unused by default.
             y: targets.
-            y_pred: what the model gave.
-            sample_weight: of the rows.
+            y_pred: the model's predictions.
+            sample_weight: weights of the rows.
         """
         from kurve.training import steps
 
@@ -620,16 +618,16 @@ class Trainer(Trainable):
 
     @property
     def compiled_loss(self) -> Any:
-        """Keras 2's: `compiled_loss(y, y_pred, regularization_losses=self.losses)` is
-        the loss of `compile`, and adds it to the mean of the loss."""
+        """From Keras 2: `compiled_loss(y, y_pred, regularization_losses=self.losses)`
+        is the loss of `compile`, and updates the mean loss."""
         from kurve.training import steps
 
         return steps.CompiledLoss(self)
 
     @property
     def compiled_metrics(self) -> Any:
-        """Keras 2's: `compiled_metrics.update_state(y, y_pred)` adds a batch to the
-        metrics of `compile`."""
+        """From Keras 2: `compiled_metrics.update_state(y, y_pred)` updates the metrics
+        of `compile`."""
         from kurve.training import steps
 
         return steps.CompiledMetrics(self)
@@ -641,14 +639,14 @@ class Trainer(Trainable):
         return steps.metrics_result(self)
 
     def reset_metrics(self) -> None:
-        """Forget all batches in `metrics`."""
+        """Reset all `metrics`."""
         for metric in self.metrics:
             metric.reset_state()
 
-    # ---------------------------------------------------------------- the inside
+    # ---------------------------------------------------------------- internals
 
     def _build_for(self, x: Any) -> None:
-        """Build the model for checked x, unless it is built."""
+        """Build the model for checked x, unless it is already built."""
         if self._network.plan is None:
             self._build_from(x)
 
@@ -661,13 +659,13 @@ class Trainer(Trainable):
         is compiled."""
         if not self._network.is_ready:
             refuse_overrides(type(self).__name__, self)
-        if self._network.rows is not None:  # its states will move
+        if self._network.rows is not None:  # its states will change
             self._network.require_built("predict")
             self._network.claim_shared()
         return self._network.program(training)
 
     def _returned(self, logs: dict[str, float], return_dict: bool) -> Any:
-        """The result of `evaluate` and the others; a list is in `compile`'s order."""
+        """The result of `evaluate` and similar; a list is in the order of `compile`."""
         if return_dict:
             return logs
         values = [logs[name] for name in self.metrics_names]

@@ -70,7 +70,7 @@ def test_class_weight_shifts_the_border() -> None:
     given = fast(class_weight={"rare": 50.0}).fit(x, y)
     counts = [np.mean(m.predict(x) == "rare") for m in (plain, balanced, given)]
     assert counts[0] < counts[1] < counts[2]
-    with pytest.raises(ValueError, match="class_weight must name classes that y has"):
+    with pytest.raises(ValueError, match="class_weight must use classes that y has"):
         fast(class_weight={"rar": 2.0}).fit(x, y)
     with pytest.raises(ValueError, match="finite weight of at least 0"):
         fast(class_weight={"rare": -1.0}).fit(x, y)
@@ -91,7 +91,7 @@ def test_partial_fit_needs_all_classes_at_first() -> None:
     for _ in range(30):
         model.partial_fit(X, CODES)
     assert model.score(X, CODES) > 0.8
-    with pytest.raises(ValueError, match="classes must stay those of the first call"):
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
         model.partial_fit(X, CODES, classes=[0, 1])
     with pytest.raises(ValueError, match=r"Received: y\[0\] = 9. Known: \[0, 1, 2\]"):
         model.partial_fit(X[:1], [9])

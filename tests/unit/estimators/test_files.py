@@ -95,8 +95,11 @@ def test_classifiers_come_back_with_their_labels(
         ([datetime.time(1), datetime.time(2)], "of type time"),
         ([2**70, 0], "must fit into 64 bits. Received: 0 to 1180591620717411303424"),
         ([2**63, -1], "must fit into 64 bits. Received: -1 to 9223372036854775808"),
-        ([True, 1], "all texts, all numbers or all booleans. Received: ['bool', 'int'"),
-        ([1, "a"], "all texts, all numbers or all booleans. Received: ['int', 'str'"),
+        (
+            [True, 1],
+            "all strings, all numbers or all booleans. Received: ['bool', 'int'",
+        ),
+        ([1, "a"], "all strings, all numbers or all booleans. Received: ['int', 'str'"),
         (["a", "b\0"], "must not end in a zero byte"),
         (["a", "\ud800"], "lone surrogate"),
     ],

@@ -128,7 +128,7 @@ def test_names_are_checked() -> None:
         (np.full(N, np.datetime64("2020-01-01")), "the days since the first"),
         ([f"row {i}" for i in range(N)] * 4, "must have at most 256 levels"),
         ([{"a": 1}] * N, "must be a string or a real number"),
-        ([1.0, "one"] * (N // 2), "must hold either texts or numbers"),
+        ([1.0, "one"] * (N // 2), "must hold either strings or numbers"),
     ],
 )
 def test_columns_that_are_no_features(column: Any, text: str) -> None:

@@ -454,7 +454,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         config_of(dense_entry(), **{"build_input_shape": 3}) | {"class_name": "X"},
         "the model is a X",
     ),
-    "two of one name": (config_of(dense_entry(), dense_entry()), "different names"),
+    "two of one name": (config_of(dense_entry(), dense_entry()), "distinct names"),
     "loss of code": (compiled(loss=_code), "the loss is a Lambda.*compile=False"),
     "custom loss": (
         compiled(loss="my_loss"),
@@ -476,7 +476,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     "no object": ("[]", "config.json: it is not an object"),
     "twice": ('{"class_name": "A", "class_name": "B"}', "is a duplicate key"),
     "NaN": ('{"class_name": NaN}', "NaN is not a number"),
-    "deep": ('{"a":' * 40 + "1" + "}" * 40, "nests deeper than 32"),
+    "deep": ('{"a":' * 40 + "1" + "}" * 40, "nested deeper than 32"),
     "empty": ({}, "the model has no class name"),
 }
 
@@ -648,18 +648,18 @@ def test_graphs_that_are_corrupt(tmp_path: Path) -> None:
     outputs = {"input_layers": ["i", 0, 0], "output_layers": ["b", 0, 0]}
     for layers_, message in (
         ([first, layer("a", node("i")), layer("b", node("i"))], "'a' leads to no"),
-        ([first, layer("b", node("i", "i"))], "takes one tensor|called with x alone"),
+        ([first, layer("b", node("i", "i"))], "takes one tensor|called with x and"),
         (
             [first, layer("b", node("i"), node("c"))],
-            "needed before it|no node makes",
+            "used before it|no node produces",
         ),
         (
             [first, layer("a", node("i")), {**first, "name": "j"}],
-            "needed before it|no node makes",
+            "used before it|no node produces",
         ),
         (
             [first, layer("b", node("a")), layer("a", node("b"))],
-            "needed before it|no node makes",
+            "used before it|no node produces",
         ),
         ([first, layer("b", node("i")) | {"inbound_nodes": 7}], "no inbound_nodes"),
         ([first, layer("b", {"args": 1, "kwargs": {}})], "arguments are no list"),

@@ -1,4 +1,4 @@
-"""Making tensors, and their shapes: `tf.constant`, `tf.reshape`, `tf.concat`."""
+"""Creating tensors, and their shapes: `tf.constant`, `tf.reshape`, `tf.concat`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ __all__ = [
 def constant(
     value: Any, dtype: Any = None, shape: Any = None, name: Any = None, **_: Any
 ) -> Any:
-    """A tensor of these numbers; one number fills the shape."""
+    """A constant tensor; a single number fills the shape."""
     made = tensor(value, dtype)
     return made if shape is None else tensor(_filled(made, sizes(shape)))
 
@@ -81,7 +81,7 @@ def _filled(array: Any, shape: Any) -> Any:
 
 
 def sizes(shape: Any) -> Any:
-    """A shape, of tensors or numbers, as numbers; None stays."""
+    """A shape of tensors or numbers, as numbers; None stays."""
     if isinstance(shape, (int, np.integer)):
         return (int(shape),)
     return tuple(None if s is None else int(s) for s in shape)
@@ -90,36 +90,36 @@ def sizes(shape: Any) -> Any:
 def convert_to_tensor(
     value: Any, dtype: Any = None, dtype_hint: Any = None, name: Any = None
 ) -> Any:
-    """A value as a tensor."""
+    """Convert a value to a tensor."""
     if is_symbolic_tensor(value):
         return value if dtype is None else ops.cast(value, kind(dtype))
     return tensor(value, dtype)
 
 
 def zeros(shape: Any, dtype: Any = "float32", name: Any = None, **_: Any) -> Any:
-    """A tensor of 0."""
+    """A tensor of zeros."""
     return tensor(np.zeros(sizes(shape), kind(dtype)))
 
 
 def ones(shape: Any, dtype: Any = "float32", name: Any = None, **_: Any) -> Any:
-    """A tensor of 1."""
+    """A tensor of ones."""
     return tensor(np.ones(sizes(shape), kind(dtype)))
 
 
 def fill(dims: Any, value: Any, name: Any = None, **_: Any) -> Any:
-    """A tensor of one number."""
+    """A tensor filled with one number."""
     return tensor(np.full(sizes(dims), tensor(value)))
 
 
 @eager
 def zeros_like(input: Any, dtype: Any = None, name: Any = None, **_: Any) -> Any:
-    """0 for each element."""
+    """Zeros with the shape of the input."""
     return ops.zeros_like(value(input), None if dtype is None else kind(dtype))
 
 
 @eager
 def ones_like(input: Any, dtype: Any = None, name: Any = None, **_: Any) -> Any:
-    """1 for each element."""
+    """Ones with the shape of the input."""
     return ops.ones_like(value(input), None if dtype is None else kind(dtype))
 
 
@@ -130,7 +130,7 @@ def range(
     dtype: Any = None,
     name: Any = "range",
 ) -> Any:
-    """Numbers from start (0) up to, not including, the limit."""
+    """Numbers from start (0) to the limit, exclusive."""
     first, last = (0, start) if limit is None else (start, limit)
     first, last, delta = (_plain(x) for x in (first, last, delta))
     whole = all(isinstance(x, (int, np.integer)) for x in (first, last, delta))
@@ -145,7 +145,7 @@ def _plain(x: Any) -> Any:
 
 @eager
 def linspace(start: Any, stop: Any, num: Any, name: Any = None, axis: int = 0) -> Any:
-    """Numbers at equal distances, both ends among them."""
+    """Evenly spaced numbers, including both ends."""
     first, last = concrete("linspace", start, stop)
     kept = np.float64 if first.dtype == np.float64 else np.float32
     return np.linspace(first, last, int(num), axis=axis).astype(kept)
@@ -167,7 +167,7 @@ def eye(
 
 @eager
 def cast(x: Any, dtype: Any, name: Any = None) -> Any:
-    """x as numbers of another type."""
+    """Cast x to another dtype."""
     x = value(x)
     if getattr(x, "dtype", None) == kind(dtype):
         return x
@@ -175,23 +175,23 @@ def cast(x: Any, dtype: Any, name: Any = None) -> Any:
 
 
 def saturate_cast(value: Any, dtype: Any, name: Any = None) -> Any:
-    """`cast`, with numbers outside the type's range at its ends."""
+    """`cast`, clipping to the dtype's range."""
     info: Any = np.iinfo(kind(dtype))
     return cast(ops.clip(tensor(value), info.min, info.max), dtype)
 
 
 def to_float(x: Any, name: Any = None) -> Any:
-    """x as float32."""
+    """Cast x to float32."""
     return cast(x, "float32")
 
 
 def to_int32(x: Any, name: Any = None) -> Any:
-    """x as int32."""
+    """Cast x to int32."""
     return cast(x, "int32")
 
 
 def identity(input: Any, name: Any = None) -> Any:
-    """The same tensor; a variable's value now."""
+    """The same tensor; for a variable, its current value."""
     if is_variable(input):
         return tensor(np.array(input))
     return tensor(input)
@@ -205,11 +205,11 @@ def get_static_value(tensor: Any, partial: Any = False) -> Any:
 # ---------------------------------------------------------------- shapes
 
 _own = value
-"""The function, where an argument has its name."""
+"""The function, for use where an argument has the same name."""
 
 
 def shape(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
-    """The lengths of the axes; in a model a tuple, None for the batch."""
+    """The shape; in a model a tuple with None for the batch."""
     if is_symbolic_tensor(input):
         return input.shape
     return tensor(np.array(ops.shape(value(input)), kind(out_type)))
@@ -234,15 +234,15 @@ def rank(input: Any, name: Any = None) -> Any:
 
 @eager
 def reshape(tensor: Any, shape: Any, name: Any = None) -> Any:
-    """The elements in another shape; -1 is what is left."""
+    """Reshape; -1 is inferred."""
     return ops.reshape(value(tensor), sizes(shape))
 
 
 def ensure_shape(x: Any, shape: Any, name: Any = None) -> Any:
-    """x, whose shape must be this one; None is any length.
+    """x, after checking its shape; None matches any size.
 
     Raises:
-        ValueError: another shape.
+        ValueError: the shape differs.
     """
     axes = ops.shape(value(x))
     fits = len(axes) == len(shape) and all(
@@ -258,13 +258,13 @@ def ensure_shape(x: Any, shape: Any, name: Any = None) -> Any:
 
 @eager
 def expand_dims(input: Any, axis: Any = None, name: Any = None, dim: Any = None) -> Any:
-    """With a new axis of length 1."""
+    """Insert an axis of length 1."""
     return ops.expand_dims(value(input), int(dim if axis is None else axis))
 
 
 @eager
 def squeeze(input: Any, axis: Any = None, name: Any = None) -> Any:
-    """Without axes of length 1: these, or all."""
+    """Remove the given axes of length 1, or all."""
     return ops.squeeze(value(input), tuple(axis) if isinstance(axis, list) else axis)
 
 
@@ -272,25 +272,25 @@ def squeeze(input: Any, axis: Any = None, name: Any = None) -> Any:
 def transpose(
     a: Any, perm: Any = None, conjugate: Any = False, name: Any = "transpose"
 ) -> Any:
-    """With the axes in another order, reversed by default."""
+    """Permute the axes; reversed by default."""
     return ops.transpose(value(a), None if perm is None else sizes(perm))
 
 
 @eager
 def reverse(tensor: Any, axis: Any, name: Any = None) -> Any:
-    """In reverse order along these axes."""
+    """Reverse the order along the given axes."""
     return ops.flip(value(tensor), [int(a) for a in np.ravel(axis)])
 
 
 @eager
 def concat(values: Any, axis: Any, name: Any = "concat") -> Any:
-    """Tensors one after the other along an axis."""
+    """Concatenate tensors along an axis."""
     return ops.concatenate([value(v) for v in values], int(axis))
 
 
 @eager
 def stack(values: Any, axis: int = 0, name: Any = "stack") -> Any:
-    """Tensors along a new axis."""
+    """Stack tensors along a new axis."""
     if not isinstance(values, (list, tuple)):
         values = unstack(values)
     return ops.stack([value(v) for v in values], axis)
@@ -298,7 +298,7 @@ def stack(values: Any, axis: int = 0, name: Any = "stack") -> Any:
 
 @eager
 def unstack(value: Any, num: Any = None, axis: int = 0, name: Any = "unstack") -> Any:
-    """The parts along an axis, without it."""
+    """Split along an axis and remove it."""
     x = _own(value)
     count = ops.shape(x)[axis]
     lead: list[Any] = [builtins.slice(None)] * (axis % len(ops.shape(x)))
@@ -313,7 +313,7 @@ def split(
     num: Any = None,
     name: Any = "split",
 ) -> Any:
-    """Equal parts, or parts of these lengths."""
+    """Split into equal parts, or parts of the given sizes."""
     if np.ndim(num_or_size_splits) == 0:
         return ops.split(_own(value), int(num_or_size_splits), axis)
     lengths = [int(n) for n in num_or_size_splits]
@@ -325,13 +325,13 @@ def split(
 
 @eager
 def tile(input: Any, multiples: Any, name: Any = None) -> Any:
-    """Side by side with itself, repeated along each axis."""
+    """Repeat the tensor along each axis."""
     return ops.tile(value(input), sizes(multiples))
 
 
 @eager
 def repeat(input: Any, repeats: Any, axis: Any = None, name: Any = None) -> Any:
-    """Each element of an axis repeated, one after the other."""
+    """Repeat each element along an axis."""
     if np.ndim(repeats) == 0:
         return ops.repeat(value(input), int(repeats), axis)
     return np.repeat(concrete("repeat", input), np.asarray(repeats), axis)
@@ -339,7 +339,7 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: Any = None) -> Any:
 
 @eager
 def broadcast_to(input: Any, shape: Any, name: Any = None) -> Any:
-    """Repeated along axes of length 1 to this shape."""
+    """Broadcast to this shape."""
     return ops.broadcast_to(value(input), sizes(shape))
 
 
@@ -351,7 +351,7 @@ def pad(
     constant_values: Any = 0,
     name: Any = None,
 ) -> Any:
-    """With a margin before and after each axis."""
+    """Pad before and after each axis."""
     widths = [sizes(pair) for pair in paddings]
     if mode.upper() == "CONSTANT":
         return ops.pad(value(tensor), widths, "constant", constant_values)
@@ -360,7 +360,7 @@ def pad(
 
 @eager
 def slice(input_: Any, begin: Any, size: Any, name: Any = None) -> Any:
-    """A window: from `begin`, of these lengths; -1 is all that is left."""
+    """A slice from `begin` of the given sizes; -1 takes the rest."""
     key = (
         builtins.slice(b, None if s == -1 else b + s)
         for b, s in zip(sizes(begin), sizes(size), strict=True)
@@ -370,7 +370,7 @@ def slice(input_: Any, begin: Any, size: Any, name: Any = None) -> Any:
 
 @eager
 def roll(input: Any, shift: Any, axis: Any, name: Any = None) -> Any:
-    """Moved along axes, around the end."""
+    """Roll elements along axes."""
     return np.roll(concrete("roll", input), sizes(shift), sizes(axis))
 
 
@@ -386,7 +386,7 @@ def gather(
     batch_dims: int = 0,
     name: Any = None,
 ) -> Any:
-    """The elements of an axis, the first by default, with these numbers."""
+    """Gather elements along an axis (the first by default) by index."""
     if batch_dims:
         x, at = concrete("gather", params, indices)
         if batch_dims != 1 or axis not in (None, 1):
@@ -401,7 +401,7 @@ def gather(
 
 @eager
 def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: Any = None) -> Any:
-    """The elements at these places, which the last axis of `indices` gives."""
+    """The elements at the positions in the last axis of `indices`."""
     x, at = concrete("gather_nd", params, indices)
     return x[tuple(np.moveaxis(at, -1, 0))]
 
@@ -418,8 +418,8 @@ def boolean_mask(
 
 @eager
 def where(condition: Any, x: Any = None, y: Any = None, name: Any = None) -> Any:
-    """x where the condition holds, y elsewhere; without both, the places where it
-    does."""
+    """x where the condition is true, y elsewhere; without both, the indices where it is
+    true."""
     if x is None and y is None:
         return np.argwhere(concrete("where", condition)).astype(np.int64)
     return ops.where(value(condition), *operands(x, y))
@@ -435,7 +435,7 @@ def one_hot(
     dtype: Any = None,
     name: Any = None,
 ) -> Any:
-    """1 at the place of each number, 0 elsewhere."""
+    """One-hot encode indices."""
     name_ = "float32" if dtype is None else kind(dtype)
     y = ops.one_hot(value(indices), int(depth), -1 if axis is None else axis, name_)
     if on_value is None and off_value is None:
@@ -449,7 +449,7 @@ def one_hot(
 def sort(
     values: Any, axis: int = -1, direction: str = "ASCENDING", name: Any = None
 ) -> Any:
-    """Sorted along an axis."""
+    """Sort along an axis."""
     found = np.sort(concrete("sort", values), axis)
     return np.flip(found, axis) if direction == "DESCENDING" else found
 
@@ -462,7 +462,7 @@ def argsort(
     stable: Any = False,
     name: Any = None,
 ) -> Any:
-    """The numbers of the elements in sorted order."""
+    """The indices that sort the elements."""
     x = concrete("argsort", values)
     x = -x if direction == "DESCENDING" else x
     return np.argsort(x, axis, kind="stable").astype(np.int32)
@@ -470,7 +470,8 @@ def argsort(
 
 @eager
 def unique(x: Any, out_idx: Any = "int32", name: Any = None) -> Any:
-    """The different elements as they come, and the number of each in them."""
+    """The distinct elements in order of occurrence, and the index of each element among
+    them."""
     array = concrete("unique", x)
     found, first, inverse = np.unique(array, return_index=True, return_inverse=True)
     order = np.argsort(first)

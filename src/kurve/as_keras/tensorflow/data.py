@@ -1,13 +1,13 @@
-"""Data sets that are made as they are used: `tf.data.Dataset`.
+"""Lazily evaluated data sets: `tf.data.Dataset`.
 
-A data set gives elements: tensors, or tuples and dictionaries of tensors. Each of its
-methods gives another data set, which asks the one before it. `fit`, `evaluate` and
-`predict` take one whose elements are batches.
+A data set yields elements: tensors, or tuples and dictionaries of tensors. Each method
+returns a new data set that reads from the previous one. `fit`, `evaluate` and `predict`
+take data sets whose elements are batches.
 
     data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(1000).batch(32)
     model.fit(data, epochs=5)
 
-The order of elements is TensorFlow's; where chance decides, its distribution is.
+Elements come in TensorFlow's order; random orders have the same distribution.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ __all__ = [
 
 
 class Options:
-    """Settings of data sets, which are done in order on one processor: any attribute
-    may be set, and none is read."""
+    """Settings of data sets, which run in order on one processor: any attribute can be
+    set, and all are ignored."""
 
     def __init__(self) -> None:
         self.deterministic: bool | None = None
@@ -65,7 +65,7 @@ class Elements:
     """One pass over a data set.
 
     Args:
-        elements: of the pass.
+        elements: elements of the pass.
     """
 
     def __init__(self, elements: Iterator[Structure]) -> None:
@@ -83,21 +83,21 @@ class Elements:
 
 
 class Dataset(Transformations):
-    """Elements that are made as they are used. It is made by one of the `from_`
-    methods, or by a method of another data set.
+    """A sequence of lazily created elements. Create it with one of the `from_` methods
+    or with a method of another data set.
 
     Args:
         make: starts a pass.
-        size: number of elements, -1 for a data set without end, -2 if it is not known.
-        batched: whether the last element may have fewer rows than the others.
+        size: number of elements, -1 if infinite, -2 if unknown.
+        batched: whether the last element can have fewer rows than the others.
     """
 
     @staticmethod
     def from_tensor_slices(tensors: Any, name: Any = None) -> Dataset:
-        """The rows of arrays, which have equally many.
+        """The rows of arrays of equal length.
 
         Raises:
-            ValueError: they have not.
+            ValueError: their lengths differ.
         """
         whole = mapped(tensor, structure_of(tensors))
         rows = {len(part) for part in leaves(whole)}
@@ -129,7 +129,7 @@ class Dataset(Transformations):
         output_signature: Any = None,
         name: Any = None,
     ) -> Dataset:
-        """What a function that makes iterators gives, called anew for each pass."""
+        """The elements of a generator function, called anew for each pass."""
         types = output_types
         if output_signature is not None:
             types = mapped(lambda spec: spec.dtype, output_signature)
@@ -148,7 +148,7 @@ class Dataset(Transformations):
 
     @staticmethod
     def zip(*args: Any, datasets: Any = None, name: Any = None) -> Dataset:
-        """An element of each of several data sets, until one ends."""
+        """Tuples with one element per data set, until one ends."""
         structure = datasets if datasets is not None else args
         if len(args) == 1 and not isinstance(args[0], Dataset):
             structure = args[0]
@@ -166,21 +166,21 @@ class Dataset(Transformations):
         return Dataset(make, size)
 
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any]) -> Any:
-        """The state after a function of the state and each element."""
+        """The final state after applying a function of state and element."""
         state = mapped(tensor, structure_of(initial_state))
         for element in self._make():
             state = as_element(reduce_func(state, element))
         return state
 
     def options(self) -> Options:
-        """Settings, which nothing reads."""
+        """Settings, which are ignored."""
         return Options()
 
     def __iter__(self) -> Elements:
         return Elements(self._make())
 
     def as_numpy_iterator(self) -> Iterator[Structure]:
-        """The elements as arrays and numbers of NumPy's."""
+        """The elements as NumPy arrays and numbers."""
         return (mapped(lambda part: part.numpy(), e) for e in self._make())
 
     def get_single_element(self, name: Any = None) -> Structure:
@@ -189,7 +189,7 @@ class Dataset(Transformations):
         return element
 
     def cardinality(self) -> Any:
-        """The number of elements; -1 if there is no end, -2 if it is not known."""
+        """The number of elements; -1 if infinite, -2 if unknown."""
         return tensor(self._size, "int64")
 
     def __len__(self) -> int:
@@ -208,7 +208,7 @@ class Dataset(Transformations):
 
     @property
     def element_spec(self) -> Structure:
-        """Shapes and types of an element; the rows of a batch are not known."""
+        """Shapes and dtypes of an element; the batch size is unknown."""
         for element in self._make():
             return mapped(self._spec, element)
         return None
@@ -227,7 +227,7 @@ class Dataset(Transformations):
 
 
 def cardinality(dataset: Dataset) -> Any:
-    """The number of elements; -1 if there is no end, -2 if it is not known."""
+    """The number of elements; -1 if infinite, -2 if unknown."""
     return dataset.cardinality()
 
 

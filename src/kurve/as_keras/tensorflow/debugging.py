@@ -80,4 +80,4 @@ def assert_shapes(shapes: Any, *_: Any, **__: Any) -> None:
 
 
 def set_log_device_placement(enabled: Any) -> None:
-    """Changes nothing."""
+    """Has no effect."""

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class PhysicalDevice(NamedTuple):
-    """A processor."""
+    """A CPU."""
 
     name: str
     device_type: str
@@ -44,13 +44,13 @@ LogicalDevice = PhysicalDevice
 
 
 def list_physical_devices(device_type: str | None = None) -> list[PhysicalDevice]:
-    """The processor; no devices of another type."""
+    """The CPU; no devices of other types."""
     devices = [PhysicalDevice("/physical_device:CPU:0", "CPU")]
     return [d for d in devices if device_type in (None, d.device_type)]
 
 
 def list_logical_devices(device_type: str | None = None) -> list[LogicalDevice]:
-    """The processor; no devices of another type."""
+    """The CPU; no devices of other types."""
     devices = [LogicalDevice("/device:CPU:0", "CPU")]
     return [d for d in devices if device_type in (None, d.device_type)]
 
@@ -59,7 +59,7 @@ get_visible_devices = list_physical_devices
 
 
 def set_intra_op_parallelism_threads(num_threads: int) -> None:
-    """Set the number of threads; 0 leaves it as it is."""
+    """Set the number of threads; 0 keeps the current value."""
     if num_threads:
         set_threads(num_threads)
 
@@ -70,7 +70,7 @@ def get_intra_op_parallelism_threads() -> int:
 
 
 def set_inter_op_parallelism_threads(num_threads: int) -> None:
-    """Changes nothing: operations are done one after the other."""
+    """Has no effect: operations run sequentially."""
 
 
 def get_inter_op_parallelism_threads() -> int:
@@ -79,7 +79,7 @@ def get_inter_op_parallelism_threads() -> int:
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Changes nothing: there is one processor, and results are the same each time."""
+    """Has no effect: there is one CPU, and results are deterministic."""
 
 
 set_memory_growth = set_visible_devices = set_soft_device_placement = _nothing
@@ -98,7 +98,7 @@ def functions_run_eagerly() -> bool:
 
 
 class LogicalDeviceConfiguration(NamedTuple):
-    """A limit of memory, which nothing reads."""
+    """A memory limit, which is ignored."""
 
     memory_limit: int | None = None
     experimental_priority: int | None = None

@@ -1,4 +1,4 @@
-"""`tf.distribute` on one processor: a strategy's scope changes nothing."""
+"""`tf.distribute` on one processor: a strategy's scope has no effect."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Strategy:
         pass
 
     def scope(self) -> Any:
-        """A context that changes nothing."""
+        """A context without effect."""
         return contextlib.nullcontext(self)
 
     def run(self, fn: Callable[..., Any], args: Any = (), kwargs: Any = None) -> Any:
-        """What a function gives."""
+        """The result of the function."""
         return fn(*args, **(kwargs or {}))
 
     def reduce(self, reduce_op: Any, value: Any, axis: Any = None) -> Any:
-        """The value, which there is once."""
+        """The value, of which there is only one."""
         return value
 
     def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:

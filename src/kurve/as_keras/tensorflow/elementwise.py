@@ -1,4 +1,4 @@
-"""Functions of each element: `tf.exp`, `tf.math.log`, `tf.square`."""
+"""Elementwise functions: `tf.exp`, `tf.math.log`, `tf.square`."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def add_n(inputs: Any, name: Any = None) -> Any:
 def clip_by_value(
     t: Any, clip_value_min: Any, clip_value_max: Any, name: Any = None
 ) -> Any:
-    """t where it is between the bounds, else the nearer one."""
+    """t clipped to the bounds."""
     return ops.clip(*operands(t, clip_value_min, clip_value_max))
 
 
@@ -156,7 +156,7 @@ def multiply_no_nan(x: Any, y: Any, name: Any = None) -> Any:
 
 @eager
 def logical_xor(x: Any, y: Any, name: Any = None) -> Any:
-    """Whether one of both is true."""
+    """Whether exactly one of the two is true."""
     return ops.not_equal(*operands(x, y))
 
 

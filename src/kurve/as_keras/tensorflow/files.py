@@ -1,6 +1,6 @@
 """Files: `tf.io.read_file`, `tf.io.decode_png`, `tf.io.gfile`.
 
-Pictures are read by Pillow.
+Images are read by Pillow.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def read_file(filename: Any, name: Any = None) -> Any:
 
 
 def write_file(filename: Any, contents: Any, name: Any = None) -> None:
-    """Write bytes or a text."""
+    """Write bytes or a string."""
     value = np.asarray(contents).item()
     with open(_path(filename), "wb") as file:
         file.write(value.encode() if isinstance(value, str) else value)
 
 
 def matching_files(pattern: Any, name: Any = None) -> Any:
-    """The files that a pattern with * fits, sorted."""
+    """The files that match a glob pattern, sorted."""
     return as_tensor(np.array(sorted(_glob.glob(_path(pattern))), str))
 
 
@@ -62,16 +62,16 @@ def decode_image(
     expand_animations: Any = True,
     **others: Any,
 ) -> Any:
-    """The picture in the bytes of a file: (H, W, C).
+    """The image in a file's bytes: (H, W, C).
 
     Args:
-        contents: what `read_file` gives.
-        channels: 1, 3 or 4; 0 or None for those of the picture.
+        contents: result of `read_file`.
+        channels: 1, 3 or 4; 0 or None for those of the image.
         dtype: "uint8", or "float32" for numbers from 0 to 1.
-        expand_animations, others: of the first picture nothing depends on them.
+        expand_animations, others: ignored, because only the first frame is read.
 
     Raises:
-        ImportError: there is no Pillow.
+        ImportError: Pillow is not installed.
     """
     try:
         from PIL import Image
@@ -94,12 +94,12 @@ def decode_image(
 def decode_png(
     contents: Any, channels: Any = 0, dtype: Any = "uint8", name: Any = None
 ) -> Any:
-    """As `decode_image`."""
+    """See `decode_image`."""
     return decode_image(contents, channels, dtype)
 
 
 def decode_jpeg(contents: Any, channels: Any = 0, *_: Any, **others: Any) -> Any:
-    """As `decode_image`."""
+    """See `decode_image`."""
     return decode_image(contents, channels)
 
 

@@ -41,7 +41,7 @@ __all__ = [
 class Module:
     """Base class of objects that hold variables.
 
-    trainable_variables: those of the object and of modules in it, by attribute
+    trainable_variables: variables of the object and its submodules, by attribute
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -76,7 +76,7 @@ def _variables(part: Any) -> Iterator[Any]:
 def cond(
     pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: Any = None
 ) -> Any:
-    """What one of two functions gives; only that one is called."""
+    """The result of one of two functions; only that one is called."""
     return true_fn() if _is_true(pred) else false_fn()
 
 
@@ -87,7 +87,7 @@ def _is_true(value: Any) -> bool:
 def case(
     pred_fn_pairs: Any, default: Any = None, exclusive: Any = False, name: Any = None
 ) -> Any:
-    """What the function of the first true condition gives."""
+    """The result of the function with the first true condition."""
     for condition, call in pred_fn_pairs:
         if _is_true(condition):
             return call()
@@ -119,12 +119,12 @@ def vectorized_map(fn: Any, elems: Any, *_: Any, **__: Any) -> Any:
 
 
 def py_function(func: Any, inp: Any, Tout: Any, name: Any = None) -> Any:
-    """What a function of Python's gives, as tensors of these types."""
+    """The result of a Python function as tensors of the given dtypes."""
     return _typed(func(*map(tensor, inp)), Tout)
 
 
 def numpy_function(func: Any, inp: Any, Tout: Any, *_: Any, **__: Any) -> Any:
-    """What a function of arrays gives, as tensors of these types."""
+    """The result of a NumPy function as tensors of the given dtypes."""
     return _typed(func(*(np.asarray(tensor(x)) for x in inp)), Tout)
 
 
@@ -138,7 +138,7 @@ def _typed(found: Any, types: Any) -> Any:
 def print(
     *inputs: Any, output_stream: Any = None, end: str = "\n", sep: str = " ", **_: Any
 ) -> None:
-    """Prints the values, on standard error."""
+    """Print the values on standard error."""
     builtins.print(
         *(np.asarray(x) if isinstance(x, np.ndarray) else x for x in inputs),
         file=output_stream if hasattr(output_stream, "write") else sys.stderr,
@@ -148,28 +148,28 @@ def print(
 
 
 def device(device_name: Any) -> Any:
-    """A context that changes nothing: there is one device."""
+    """A context without effect: there is one device."""
     return contextlib.nullcontext(device_name)
 
 
 @contextlib.contextmanager
 def name_scope(name: Any = None, *_: Any, **__: Any) -> Iterator[Any]:
-    """A context that changes nothing: names are those of layers."""
+    """A context without effect: names come from layers."""
     yield name
 
 
 def init_scope() -> Any:
-    """A context that changes nothing."""
+    """A context without effect."""
     return contextlib.nullcontext()
 
 
 def control_dependencies(control_inputs: Any) -> Any:
-    """A context that changes nothing: calls are done in their order."""
+    """A context without effect: calls run in order."""
     return contextlib.nullcontext()
 
 
 def group(*inputs: Any, **kwargs: Any) -> None:
-    """Nothing: its arguments are done already."""
+    """Has no effect: its arguments have already run."""
 
 
 def no_op(name: Any = None) -> None:
@@ -177,7 +177,7 @@ def no_op(name: Any = None) -> None:
 
 
 def executing_eagerly() -> bool:
-    """Whether calls give values at once, which they do."""
+    """Always True: calls return values immediately."""
     return True
 
 

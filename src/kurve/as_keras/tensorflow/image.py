@@ -47,11 +47,11 @@ _YUV = np.array(
     ],
     np.float32,
 )
-"""Of red, green and blue: luma and two differences of colours (ITU-R BT.601)."""
+"""Of red, green and blue: luma and two colour differences (ITU-R BT.601)."""
 
 
 class ResizeMethod:
-    """Names of the ways to resize; others than these two are not there."""
+    """Names of the interpolation methods; only these two are supported."""
 
     BILINEAR, NEAREST_NEIGHBOR = "bilinear", "nearest"
 
@@ -65,7 +65,7 @@ def resize(
     antialias: Any = False,
     name: Any = None,
 ) -> Any:
-    """Images of another size, float32 unless the method is "nearest"."""
+    """Resize images; the result is float32 unless the method is "nearest"."""
     x = value(images)
     height, width = (int(s) for s in size)
     if method == "area":
@@ -124,7 +124,7 @@ def extract_patches(
     padding: str,
     name: Any = None,
 ) -> Any:
-    """The windows of images, each as one pixel with all their channels."""
+    """The patches of images, each flattened to one pixel's channels."""
     return extracted(
         value(images),
         tuple(int(s) for s in sizes[1:3]),
@@ -147,7 +147,7 @@ def rgb_to_grayscale(images: Any, name: Any = None) -> Any:
 
 @eager
 def grayscale_to_rgb(images: Any, name: Any = None) -> Any:
-    """The one channel three times."""
+    """Repeat the single channel three times."""
     x = value(images)
     return ops.concatenate([x, x, x], -1)
 
@@ -156,7 +156,8 @@ def grayscale_to_rgb(images: Any, name: Any = None) -> Any:
 def convert_image_dtype(
     image: Any, dtype: Any, saturate: Any = False, name: Any = None
 ) -> Any:
-    """Another type, with its range: 0 to 1 for floats, all of it for integers."""
+    """Convert the dtype and its range: 0 to 1 for floats, the full range for
+    integers."""
     x, wanted = concrete("image.convert_image_dtype", image), np.dtype(kind(dtype))
     if x.dtype == wanted:
         return x
@@ -177,7 +178,7 @@ def flip_left_right(image: Any) -> Any:
 
 @eager
 def flip_up_down(image: Any) -> Any:
-    """Upside down."""
+    """Flip vertically."""
     return ops.flip(value(image), -3)
 
 
@@ -191,19 +192,19 @@ def _by_chance(image: Any, seed: Any, flipped: Any) -> Any:
 
 @eager
 def random_flip_left_right(image: Any, seed: Any = None) -> Any:
-    """Mirrored at random."""
+    """Flip horizontally at random."""
     return _by_chance(image, seed, lambda x: np.flip(x, -2))
 
 
 @eager
 def random_flip_up_down(image: Any, seed: Any = None) -> Any:
-    """Turned upside down at random."""
+    """Flip vertically at random."""
     return _by_chance(image, seed, lambda x: np.flip(x, -3))
 
 
 @eager
 def rot90(image: Any, k: int = 1, name: Any = None) -> Any:
-    """Turned to the left k times by 90 degrees."""
+    """Rotate counterclockwise k times by 90 degrees."""
     return np.rot90(concrete("image.rot90", image), k, (-3, -2)).copy()
 
 
@@ -229,7 +230,7 @@ def adjust_contrast(images: Any, contrast_factor: float) -> Any:
 
 @eager
 def random_contrast(image: Any, lower: float, upper: float, seed: Any = None) -> Any:
-    """Another contrast, with a factor between the bounds."""
+    """Adjust the contrast by a random factor between the bounds."""
     return adjust_contrast(image, float(_source(seed).uniform(lower, upper)))
 
 
@@ -251,7 +252,7 @@ def crop_to_bounding_box(
     target_height: int,
     target_width: int,
 ) -> Any:
-    """A window of an image."""
+    """Crop an image."""
     rows = slice(offset_height, offset_height + target_height)
     columns = slice(offset_width, offset_width + target_width)
     return ops.get_item(value(image), (..., rows, columns, slice(None)))
@@ -265,7 +266,7 @@ def pad_to_bounding_box(
     target_height: int,
     target_width: int,
 ) -> Any:
-    """An image inside a larger one of zeros."""
+    """Pad an image with zeros."""
     x = value(image)
     height, width = x.shape[-3:-1]
     margins = [
@@ -278,7 +279,7 @@ def pad_to_bounding_box(
 
 @eager
 def central_crop(image: Any, central_fraction: float) -> Any:
-    """The middle of an image, this share of its rows and columns."""
+    """The centre of an image, this fraction of its rows and columns."""
     x = value(image)
     key: list[Any] = [...]
     for length in x.shape[-3:-1]:
@@ -289,7 +290,7 @@ def central_crop(image: Any, central_fraction: float) -> Any:
 
 @eager
 def resize_with_crop_or_pad(image: Any, target_height: int, target_width: int) -> Any:
-    """The middle of an image of another size, zeros around a smaller one."""
+    """Centre-crop an image, or pad it with zeros, to the given size."""
     x = value(image)
     for axis, target in ((-3, target_height), (-2, target_width)):
         length = x.shape[axis]
@@ -308,7 +309,7 @@ def resize_with_crop_or_pad(image: Any, target_height: int, target_width: int) -
 
 @eager
 def random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> Any:
-    """A window of this shape at a random place."""
+    """A crop of this shape at a random position."""
     x, source = concrete("image.random_crop", value), _source(seed)
     starts = [
         int(source.integers(have - int(want) + 1))

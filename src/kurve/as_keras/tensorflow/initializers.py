@@ -1,4 +1,4 @@
-"""Initializers under the names that TensorFlow gives them at its top."""
+"""Initializers under TensorFlow's top-level names."""
 
 from kurve.initializers import Constant as constant_initializer
 from kurve.initializers import Ones as ones_initializer

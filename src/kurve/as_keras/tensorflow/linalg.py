@@ -57,13 +57,13 @@ def det(input: Any, name: Any = None) -> Any:
 
 @eager
 def slogdet(input: Any, name: Any = None) -> Any:
-    """The sign of the determinant, and the logarithm of its size."""
+    """The sign of the determinant, and the logarithm of its absolute value."""
     return tuple(np.linalg.slogdet(concrete("linalg.slogdet", input)))
 
 
 @eager
 def solve(matrix: Any, rhs: Any, adjoint: Any = False, name: Any = None) -> Any:
-    """x for which matrix @ x = rhs."""
+    """The solution x of matrix @ x = rhs."""
     a, b = concrete("linalg.solve", matrix, rhs)
     return np.linalg.solve(np.swapaxes(a, -2, -1) if adjoint else a, b)
 
@@ -76,7 +76,7 @@ def lstsq(
     fast: Any = True,
     name: Any = None,
 ) -> Any:
-    """x for which matrix @ x comes nearest to rhs."""
+    """The least-squares solution x of matrix @ x = rhs."""
     a, b = concrete("linalg.lstsq", matrix, rhs)
     if l2_regularizer:
         square = a.T @ a + l2_regularizer * np.eye(a.shape[1], dtype=a.dtype)
@@ -129,13 +129,13 @@ def matrix_rank(a: Any, tol: Any = None, name: Any = None) -> Any:
 
 @eager
 def matrix_transpose(a: Any, name: Any = "matrix_transpose") -> Any:
-    """With its last two axes exchanged."""
+    """Swap the last two axes."""
     return ops.swapaxes(value(a), -2, -1)
 
 
 @eager
 def diag(diagonal: Any, name: Any = "diag") -> Any:
-    """Matrices with these diagonals, 0 elsewhere."""
+    """Matrices with the given diagonals, 0 elsewhere."""
     d = concrete("linalg.diag", diagonal)
     return d[..., None] * np.eye(d.shape[-1], dtype=d.dtype)
 
@@ -151,7 +151,7 @@ def diag_part(input: Any, name: Any = "diag_part") -> Any:
 
 @eager
 def set_diag(input: Any, diagonal: Any, name: Any = "set_diag") -> Any:
-    """Matrices with other diagonals."""
+    """Replace the diagonals of matrices."""
     x, d = concrete("linalg.set_diag", input, diagonal)
     x, n = x.copy(), d.shape[-1]
     x[..., np.arange(n), np.arange(n)] = d
@@ -160,7 +160,7 @@ def set_diag(input: Any, diagonal: Any, name: Any = "set_diag") -> Any:
 
 @eager
 def band_part(input: Any, num_lower: int, num_upper: int, name: Any = None) -> Any:
-    """So many diagonals below and above the main one; -1 is all."""
+    """Keep this many diagonals below and above the main one; -1 keeps all."""
     x = concrete("linalg.band_part", input)
     if num_lower >= 0:
         x = np.triu(x, -int(num_lower))

@@ -1,4 +1,4 @@
-"""Functions of networks: `tf.nn.relu`, `tf.nn.softmax_cross_entropy_with_logits`."""
+"""Neural network functions: `tf.nn.relu`, `tf.nn.softmax_cross_entropy_with_logits`."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def relu(features: Any, name: Any = None) -> Any:
 
 @eager
 def relu6(features: Any, name: Any = None) -> Any:
-    """x, within 0 and 6."""
+    """x clipped to [0, 6]."""
     return nn.relu6(value(features))
 
 
 @eager
 def elu(features: Any, name: Any = None, alpha: float = 1.0) -> Any:
-    """x where it is positive, alpha (exp(x) - 1) elsewhere."""
+    """x if positive, else alpha (exp(x) - 1)."""
     return nn.elu(value(features), alpha)
 
 
 @eager
 def selu(features: Any, name: Any = None) -> Any:
-    """elu, scaled so that mean 0 and variance 1 stay (Klambauer et al. 2017)."""
+    """elu, scaled to preserve mean 0 and variance 1 (Klambauer et al. 2017)."""
     return nn.selu(value(features))
 
 
@@ -72,13 +72,13 @@ def softsign(features: Any, name: Any = None) -> Any:
 
 @eager
 def leaky_relu(features: Any, alpha: float = 0.2, name: Any = None) -> Any:
-    """x where it is positive, alpha x elsewhere."""
+    """x if positive, else alpha x."""
     return nn.leaky_relu(value(features), alpha)
 
 
 @eager
 def gelu(features: Any, approximate: Any = False, name: Any = None) -> Any:
-    """x times the normal distribution function, or the approximation by tanh."""
+    """x times the normal CDF, or the tanh approximation."""
     return nn.gelu(value(features), bool(approximate))
 
 
@@ -108,7 +108,7 @@ def l2_loss(t: Any, name: Any = None) -> Any:
 def moments(
     x: Any, axes: Any, shift: Any = None, keepdims: Any = False, name: Any = None
 ) -> Any:
-    """Mean and variance over axes."""
+    """Mean and variance over the given axes."""
     axes = [axes] if isinstance(axes, int) else list(axes)
     return nn.moments(value(x), axes, bool(keepdims))
 
@@ -134,10 +134,10 @@ def batch_normalization(
 def dropout(
     x: Any, rate: float, noise_shape: Any = None, seed: Any = None, name: Any = None
 ) -> Any:
-    """x with a share of its elements set to 0, the others scaled up.
+    """x with a fraction of its elements set to 0, the others scaled up.
 
     Raises:
-        NotImplementedError: in a model, whose random numbers are those of layers.
+        NotImplementedError: in a model, where random numbers come from layers.
     """
     if is_symbolic_tensor(x):
         raise NotImplementedError(
@@ -151,7 +151,7 @@ def dropout(
 
 @eager
 def embedding_lookup(params: Any, ids: Any, *_: Any, **__: Any) -> Any:
-    """The rows of a table with these numbers."""
+    """The rows of a table at these indices."""
     return gather(params, ids)
 
 

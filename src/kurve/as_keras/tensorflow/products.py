@@ -1,4 +1,4 @@
-"""Products of matrices: `tf.matmul`, `tf.tensordot`."""
+"""Matrix products: `tf.matmul`, `tf.tensordot`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def matmul(
     output_type: Any = None,
     name: Any = None,
 ) -> Any:
-    """The product of matrices, the last two axes; either may be transposed first."""
+    """The matrix product over the last two axes, with optional transposes."""
     return ops.matmul(
         _turned(a, transpose_a or adjoint_a), _turned(b, transpose_b or adjoint_b)
     )
@@ -50,7 +50,7 @@ def tensordot(a: Any, b: Any, axes: Any, name: Any = None) -> Any:
 
 @eager
 def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Any:
-    """Einstein's sum."""
+    """Einstein summation."""
     return ops.einsum(equation, *(value(x) for x in inputs))
 
 

@@ -1,4 +1,4 @@
-"""Random numbers: a function of `tf.random.set_seed`, but not TensorFlow's numbers."""
+"""Random numbers that depend on `tf.random.set_seed`, but differ from TensorFlow's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def set_seed(seed: int) -> None:
-    """Make all later random numbers a function of the seed."""
+    """Seed all later random numbers."""
     rng.set_random_seed(int(seed) % 2**32)
 
 
@@ -41,13 +41,13 @@ set_random_seed = set_seed
 
 
 def _source(seed: Any) -> np.random.Generator:
-    """Numbers of the next stream; with a seed of the same one each time it is the first
-    of a program."""
+    """The generator of the next stream; with a seed, each call gets the same first
+    stream as in a new program."""
     return np.random.Generator(np.random.Philox(_number(seed)))
 
 
 def _number(seed: Any) -> int:
-    """A seed: a number, what a `SeedGenerator` gives next, or a new one for None."""
+    """A seed: a number, the next value of a `SeedGenerator`, or a new one for None."""
     if hasattr(seed, "next"):
         return rng.seed_of(seed.next())
     return rng.next_seed() if seed is None else int(seed) % 2**63
@@ -64,8 +64,8 @@ def _shape(where: str, shape: Any) -> Any:
 
 
 def _in_model(distribution: str, shape: Any) -> Any:
-    """Numbers for each row of the batch, new ones in each step, where a layer is called
-    to build a model; else None."""
+    """Random numbers for each row of the batch, new in each step, if a layer is being
+    called to build a model; else None."""
     graph, axes = Graph.current, sizes(shape)
     if graph is None or not axes or axes[0] is not None or None in axes[1:]:
         return None
@@ -80,7 +80,7 @@ def normal(
     seed: Any = None,
     name: Any = None,
 ) -> Any:
-    """Normal numbers; in the call of a layer new ones in each step."""
+    """Normal random numbers; in a layer's call, new ones in each step."""
     found = _in_model("normal", shape)
     if found is not None:
         return ops.add(ops.multiply(found, stddev), mean)
@@ -96,7 +96,7 @@ def truncated_normal(
     seed: Any = None,
     name: Any = None,
 ) -> Any:
-    """Normal numbers within two standard deviations."""
+    """Normal random numbers within two standard deviations."""
     axes = _shape("truncated_normal", shape)
     drawn = rng.truncated_normal(_number(seed), rng.GENERATOR, 0, int(np.prod(axes)))
     return tensor(drawn.reshape(axes) * stddev + mean, dtype)
@@ -110,8 +110,8 @@ def uniform(
     seed: Any = None,
     name: Any = None,
 ) -> Any:
-    """Numbers from minval (0) up to, not including, maxval: 1 for floats. In the call
-    of a layer new ones in each step."""
+    """Random numbers from minval (0) to maxval (1 for floats), exclusive. In a layer's
+    call, new ones in each step."""
     found = _in_model("uniform", shape)
     if found is not None:
         return ops.add(ops.multiply(found, (maxval or 1.0) - minval), minval)
@@ -133,7 +133,7 @@ random_normal, random_uniform = normal, uniform
 def poisson(
     shape: Any, lam: Any, dtype: Any = "float32", seed: Any = None, name: Any = None
 ) -> Any:
-    """Numbers of Poisson's distribution."""
+    """Random numbers of the Poisson distribution."""
     axes = (*_shape("poisson", shape), *np.shape(lam))
     return tensor(_source(seed).poisson(lam, axes), dtype)
 
@@ -146,7 +146,7 @@ def gamma(
     seed: Any = None,
     name: Any = None,
 ) -> Any:
-    """Numbers of the gamma distribution with these shapes and rates."""
+    """Random numbers of the gamma distribution with the given shapes and rates."""
     axes = (
         *_shape("gamma", shape),
         *np.broadcast_shapes(np.shape(alpha), np.shape(beta or 1)),
@@ -157,7 +157,7 @@ def gamma(
 
 @eager
 def shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
-    """The rows in another order."""
+    """Shuffle the rows."""
     return _source(seed).permutation(concrete("random.shuffle", value))
 
 
@@ -181,47 +181,47 @@ def categorical(
 def stateless_normal(
     shape: Any, seed: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32"
 ) -> Any:
-    """Normal numbers that depend on the seed alone."""
+    """Normal random numbers that depend only on the seed."""
     return normal(shape, mean, stddev, dtype, rng.seed_of(seed))
 
 
 def stateless_uniform(
     shape: Any, seed: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32"
 ) -> Any:
-    """Uniform numbers that depend on the seed alone."""
+    """Uniform random numbers that depend only on the seed."""
     return uniform(shape, minval, maxval, dtype, rng.seed_of(seed))
 
 
 class Generator:
-    """A source of random numbers of its own."""
+    """An independent random number generator."""
 
     def __init__(self, seed: int) -> None:
         self._source = np.random.Generator(np.random.Philox(seed))
 
     @classmethod
     def from_seed(cls, seed: int, alg: Any = None) -> Generator:
-        """The source that begins with a seed."""
+        """A generator with this seed."""
         return cls(int(seed) % 2**63)
 
     @classmethod
     def from_non_deterministic_state(cls, alg: Any = None) -> Generator:
-        """A source that is another one each time."""
+        """A generator with a nondeterministic seed."""
         return cls(rng.next_seed())
 
     def normal(
         self, shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32"
     ) -> Any:
-        """Normal numbers."""
+        """Normal random numbers."""
         return tensor(self._source.standard_normal(sizes(shape)) * stddev + mean, dtype)
 
     def uniform(
         self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32"
     ) -> Any:
-        """Uniform numbers."""
+        """Uniform random numbers."""
         seed = int(self._source.integers(2**62))
         return uniform(shape, minval, maxval, dtype, seed)
 
 
 def get_global_generator() -> Generator:
-    """A source that follows `set_seed`."""
+    """The generator that follows `set_seed`."""
     return Generator(rng.next_seed())

@@ -54,7 +54,7 @@ __all__ = [
 
 
 def value(x: Any) -> Any:
-    """x as functions of `kurve.ops` take it."""
+    """x as accepted by functions of `kurve.ops`."""
     return x if is_symbolic_tensor(x) or is_variable(x) else tensor(x)
 
 
@@ -93,7 +93,7 @@ def argmax(
     name: Any = None,
     dimension: Any = None,
 ) -> Any:
-    """The position of the first maximum along an axis, the first by default."""
+    """The index of the first maximum along an axis, the first axis by default."""
     axis = dimension if axis is None else axis
     found = ops.argmax(value(input), 0 if axis is None else axis)
     return ops.cast(found, kind(output_type))
@@ -106,7 +106,7 @@ arg_max = argmax
 def argmin(
     input: Any, axis: Any = None, output_type: Any = "int64", name: Any = None
 ) -> Any:
-    """The position of the first minimum along an axis, the first by default."""
+    """The index of the first minimum along an axis, the first axis by default."""
     found = ops.argmin(value(input), 0 if axis is None else axis)
     return ops.cast(found, kind(output_type))
 
@@ -115,7 +115,7 @@ def argmin(
 def count_nonzero(
     input: Any, axis: Any = None, keepdims: Any = None, dtype: Any = "int64"
 ) -> Any:
-    """How many elements are not 0."""
+    """The number of nonzero elements."""
     other = ops.cast(ops.not_equal(value(input), 0), "float32")
     return ops.cast(ops.sum(other, axis, bool(keepdims)), kind(dtype))
 
@@ -128,8 +128,8 @@ def cumsum(
     reverse: Any = False,
     name: Any = None,
 ) -> Any:
-    """The sums of the first 1, 2, 3, ... elements of an axis; without the last of them
-    if `exclusive`, from the end if `reverse`."""
+    """Cumulative sums along an axis; without the current element if `exclusive`, from
+    the end if `reverse`."""
     x = value(x)
     if reverse:
         x = ops.flip(x, axis)
@@ -143,13 +143,13 @@ def cumsum(
 
 @eager
 def cumprod(x: Any, axis: Any = 0, name: Any = None) -> Any:
-    """The products of the first 1, 2, 3, ... elements of an axis."""
+    """Cumulative products along an axis."""
     return np.cumprod(concrete("math.cumprod", x), axis)
 
 
 @eager
 def softmax(logits: Any, axis: Any = -1, name: Any = None) -> Any:
-    """exp(x) over its sum along an axis."""
+    """exp(x) divided by its sum along an axis."""
     return ops.softmax(value(logits), -1 if axis is None else axis)
 
 
@@ -163,7 +163,8 @@ def log_softmax(logits: Any, axis: Any = -1, name: Any = None) -> Any:
 def l2_normalize(
     x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None, dim: Any = None
 ) -> Any:
-    """x / sqrt(max(sum(x²), epsilon)) along an axis, over all by default."""
+    """x / sqrt(max(sum(x²), epsilon)) along an axis, or over all elements by
+    default."""
     x = value(x)
     squares = ops.sum(ops.square(x), dim if axis is None else axis, True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(squares, epsilon)))
@@ -171,7 +172,7 @@ def l2_normalize(
 
 @eager
 def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: Any = None) -> Any:
-    """t, made shorter where its norm is above clip_norm."""
+    """t scaled down if its norm exceeds clip_norm."""
     x = value(t)
     size = ops.sqrt(ops.sum(ops.square(x), axes, True))
     return ops.multiply(x, ops.divide(clip_norm, ops.maximum(size, clip_norm)))
@@ -179,7 +180,7 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: Any = None) -> 
 
 @eager
 def global_norm(t_list: Any, name: Any = None) -> Any:
-    """The norm of several tensors together; None counts as 0."""
+    """The global norm of several tensors; None counts as 0."""
     squares = [ops.sum(ops.square(value(t))) for t in t_list if t is not None]
     return ops.sqrt(sum(squares[1:], squares[0]))
 
@@ -187,7 +188,8 @@ def global_norm(t_list: Any, name: Any = None) -> Any:
 def clip_by_global_norm(
     t_list: Any, clip_norm: Any, use_norm: Any = None, name: Any = None
 ) -> Any:
-    """Tensors, all made shorter if their norm together is above clip_norm; and it."""
+    """Tensors scaled down together if their global norm exceeds clip_norm, and that
+    norm."""
     size = global_norm(t_list) if use_norm is None else value(use_norm)
     factor = ops.divide(clip_norm, ops.maximum(size, clip_norm))
     return [None if t is None else ops.multiply(value(t), factor) for t in t_list], size
@@ -195,14 +197,14 @@ def clip_by_global_norm(
 
 @eager
 def top_k(input: Any, k: int = 1, sorted: Any = True, name: Any = None) -> Any:
-    """The k largest elements along the last axis, and where they are."""
+    """The k largest elements along the last axis, and their indices."""
     x = concrete("math.top_k", input)
     at = np.argsort(-x, -1, kind="stable")[..., :k]
     return TopK(np.take_along_axis(x, at, -1), at.astype(np.int32))
 
 
 class TopK(tuple[Any, Any]):
-    """What `top_k` gives."""
+    """The result of `top_k`."""
 
     __slots__ = ()
     _fields = ("values", "indices")
@@ -216,7 +218,7 @@ class TopK(tuple[Any, Any]):
 
 @eager
 def in_top_k(targets: Any, predictions: Any, k: int, name: Any = None) -> Any:
-    """Whether each target is among the k classes of the highest numbers."""
+    """Whether each target is among the k classes with the highest scores."""
     classes, scores = concrete("math.in_top_k", targets, predictions)
     own = np.take_along_axis(scores, classes.astype(np.int64)[:, None], 1)
     return (scores > own).sum(1) < k
@@ -231,7 +233,7 @@ def confusion_matrix(
     dtype: Any = "int32",
     name: Any = None,
 ) -> Any:
-    """How often each class (rows) was predicted as each class (columns)."""
+    """Counts of true classes (rows) against predicted classes (columns)."""
     true, found = concrete("math.confusion_matrix", labels, predictions)
     size = int(num_classes or max(true.max(initial=-1), found.max(initial=-1)) + 1)
     matrix = np.zeros((size, size), kind(dtype))
@@ -245,7 +247,7 @@ def confusion_matrix(
 
 @eager
 def bincount(arr: Any, weights: Any = None, minlength: Any = None) -> Any:
-    """How often each number occurs."""
+    """The number of occurrences of each integer."""
     numbers = concrete("math.bincount", arr).ravel()
     if weights is None:
         return np.bincount(numbers, minlength=int(minlength or 0)).astype(np.int32)
@@ -255,5 +257,5 @@ def bincount(arr: Any, weights: Any = None, minlength: Any = None) -> Any:
 
 @eager
 def zero_fraction(value: Any, name: Any = None) -> Any:
-    """The share of elements that are 0."""
+    """The fraction of elements equal to 0."""
     return np.float32(np.mean(concrete("math.zero_fraction", value) == 0))

@@ -1,4 +1,4 @@
-"""Settings that programs make before they begin."""
+"""Settings that programs apply at startup."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ DEBUG, INFO, WARN, ERROR, FATAL = 10, 20, 30, 40, 50
 
 
 def get_logger() -> logging.Logger:
-    """TensorFlow's logger, to which nothing is written."""
+    """TensorFlow's logger; nothing is written to it."""
     return logging.getLogger("tensorflow")
 
 
 def set_verbosity(v: Any) -> None:
-    """Set what `get_logger` shows."""
+    """Set the level of `get_logger`."""
     get_logger().setLevel(v)
 
 
 def disable_eager_execution() -> None:
-    """Changes nothing: models are compiled, and calls by hand give values. Sessions are
-    refused by their names."""
+    """Has no effect: models are compiled, and direct calls return values. Sessions are
+    rejected by name."""
 
 
 disable_v2_behavior = disable_resource_variables = disable_eager_execution

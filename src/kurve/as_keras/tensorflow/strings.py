@@ -1,6 +1,6 @@
-"""Functions of texts, for values: `tf.strings.lower`, `tf.strings.split`.
+"""String functions, for values: `tf.strings.lower`, `tf.strings.split`.
 
-Tensors of texts are arrays of str. Lengths and places count characters.
+String tensors are arrays of str. Lengths and positions count characters.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Ragged(list[Any]):
         return [np.asarray(row).tolist() for row in self]
 
     def to_tensor(self, default_value: Any = None, shape: Any = None) -> Any:
-        """An array, with a value behind shorter rows: an empty text, or 0."""
+        """An array, padding shorter rows with a value: an empty string or 0."""
         if default_value is None:
             texts = any(np.asarray(row).dtype.kind in "SUO" for row in self)
             default_value = "" if texts else 0
@@ -57,7 +57,7 @@ class Ragged(list[Any]):
 
 
 def _texts(where: str, x: Any) -> np.ndarray:
-    """Texts as an array of objects."""
+    """Strings as an object array."""
     array = np.asarray(concrete(f"strings.{where}", x))
 
     def text(value: Any) -> str:
@@ -72,7 +72,7 @@ def _each(where: str, x: Any, change: Callable[[str], Any], dtype: Any = str) ->
 
 
 def _python(pattern: str) -> str:
-    """A pattern of RE2 as Python writes it: [:punct:] and so on."""
+    """Translate an RE2 pattern to Python: [:punct:] and so on."""
     classes = {
         "punct": re.escape(signs.punctuation),
         "alpha": "a-zA-Z",
@@ -88,7 +88,7 @@ def _python(pattern: str) -> str:
 
 
 def lower(input: Any, encoding: str = "", name: Any = None) -> Any:
-    """In small letters; without an encoding those of ASCII alone."""
+    """Convert to lower case; without an encoding only ASCII letters."""
     if encoding:
         return _each("lower", input, str.lower)
     table = str.maketrans(signs.ascii_uppercase, signs.ascii_lowercase)
@@ -96,7 +96,7 @@ def lower(input: Any, encoding: str = "", name: Any = None) -> Any:
 
 
 def upper(input: Any, encoding: str = "", name: Any = None) -> Any:
-    """In capital letters; without an encoding those of ASCII alone."""
+    """Convert to upper case; without an encoding only ASCII letters."""
     if encoding:
         return _each("upper", input, str.upper)
     table = str.maketrans(signs.ascii_lowercase, signs.ascii_uppercase)
@@ -104,26 +104,26 @@ def upper(input: Any, encoding: str = "", name: Any = None) -> Any:
 
 
 def strip(input: Any, name: Any = None) -> Any:
-    """Without white space at both ends."""
+    """Strip whitespace at both ends."""
     return _each("strip", input, str.strip)
 
 
 def length(input: Any, unit: str = "BYTE", name: Any = None) -> Any:
-    """How many bytes, or characters with unit="UTF8_CHAR"."""
+    """The number of bytes, or of characters with unit="UTF8_CHAR"."""
     if unit == "BYTE":
         return _each("length", input, lambda text: len(text.encode()), np.int32)
     return _each("length", input, len, np.int32)
 
 
 def substr(input: Any, pos: int, len: int, unit: str = "BYTE", name: Any = None) -> Any:
-    """`len` characters from one on."""
+    """`len` characters from `pos` on."""
     return _each("substr", input, lambda text: text[int(pos) :][: int(len)])
 
 
 def regex_replace(
     input: Any, pattern: str, rewrite: str, replace_global: Any = True, name: Any = None
 ) -> Any:
-    """What matches a pattern replaced; \\\\1 is its first group."""
+    """Replace all matches of a pattern; \\\\1 is its first group."""
     search = re.compile(_python(str(pattern)))
     count = 0 if replace_global else 1
     new = re.sub(r"\\0", r"\\g<0>", str(rewrite))
@@ -133,7 +133,7 @@ def regex_replace(
 
 
 def regex_full_match(input: Any, pattern: str, name: Any = None) -> Any:
-    """Whether the whole text matches."""
+    """Whether the whole string matches."""
     search = re.compile(_python(str(pattern)))
     return _each(
         "regex_full_match",
@@ -144,7 +144,7 @@ def regex_full_match(input: Any, pattern: str, name: Any = None) -> Any:
 
 
 def split(input: Any, sep: Any = None, maxsplit: int = -1, name: Any = None) -> Any:
-    """The parts of a text, or rows of them: at white space, or at `sep`."""
+    """Split a string, or each of several, at whitespace or at `sep`."""
     texts = _texts("split", input)
     rows = [
         as_tensor(np.array(text.split(sep or None, maxsplit), str))
@@ -156,19 +156,19 @@ def split(input: Any, sep: Any = None, maxsplit: int = -1, name: Any = None) -> 
 def unicode_split(
     input: Any, input_encoding: str = "UTF-8", errors: str = "replace", name: Any = None
 ) -> Any:
-    """The characters of a text, or rows of them."""
+    """The characters of a string, or rows of them."""
     texts = _texts("unicode_split", input)
     rows = [as_tensor(np.array(list(text), str)) for text in texts.ravel()]
     return rows[0] if texts.ndim == 0 else Ragged(rows)
 
 
 def bytes_split(input: Any, name: Any = None) -> Any:
-    """The characters of a text, or rows of them."""
+    """The characters of a string, or rows of them."""
     return unicode_split(input)
 
 
 def join(inputs: Any, separator: str = "", name: Any = None) -> Any:
-    """Texts element by element, one behind the other."""
+    """Concatenate strings elementwise."""
     parts = np.broadcast_arrays(*(_texts("join", part) for part in inputs))
     joined = np.frompyfunc(lambda *texts: separator.join(texts), len(parts), 1)
     return as_tensor(np.asarray(joined(*parts)).astype(str))
@@ -181,7 +181,7 @@ def reduce_join(
     separator: str = "",
     name: Any = None,
 ) -> Any:
-    """The texts along an axis, or all of them, one behind the other."""
+    """Concatenate the strings along an axis, or all of them."""
     texts = _texts("reduce_join", inputs)
     if axis is None:
         return as_tensor(np.asarray(separator.join(texts.ravel().tolist())))
@@ -194,7 +194,7 @@ def reduce_join(
 
 
 def as_string(input: Any, precision: int = -1, name: Any = None, **others: Any) -> Any:
-    """Numbers as texts."""
+    """Numbers as strings."""
 
     def written(value: Any) -> str:
         if isinstance(value, (bool, np.bool_)):
@@ -208,7 +208,7 @@ def as_string(input: Any, precision: int = -1, name: Any = None, **others: Any) 
 
 
 def to_number(input: Any, out_type: Any = "float32", name: Any = None) -> Any:
-    """The numbers that texts say."""
+    """Parse strings as numbers."""
     if isinstance(input, Ragged):
         return Ragged(to_number(row, out_type) for row in input)
     if "int" in str(kind(out_type)):
@@ -217,7 +217,7 @@ def to_number(input: Any, out_type: Any = "float32", name: Any = None) -> Any:
 
 
 def to_hash_bucket_fast(input: Any, num_buckets: int, name: Any = None) -> Any:
-    """The bin of each text, by FarmHash: that of `layers.Hashing`."""
+    """The bin of each string by FarmHash, as in `layers.Hashing`."""
     return _each(
         "to_hash_bucket_fast",
         input,
@@ -230,7 +230,7 @@ to_hash_bucket = to_hash_bucket_fast
 
 
 def format(template: str, inputs: Any = (), name: Any = None) -> Any:
-    """A text with values in the places of {}."""
+    """Format a string by replacing {} with values."""
     given = inputs if isinstance(inputs, (list, tuple)) else (inputs,)
     parts = [np.asarray(tensor(value)) for value in given]
     return as_tensor(np.asarray(template.format(*parts)))

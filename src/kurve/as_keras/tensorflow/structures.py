@@ -1,4 +1,4 @@
-"""Structures of tensors, and the data sets that may be leaves of them."""
+"""Structures of tensors, whose leaves can be data sets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Structure = Any
 
 
 class Passes:
-    """What gives elements, in each pass anew.
+    """A source of elements, restarted for each pass.
 
     Args:
         make: starts a pass.
-        size: number of elements, -1 for a data set without end, -2 if it is not known.
-        batched: whether the last element may have fewer rows than the others.
+        size: number of elements, -1 if infinite, -2 if unknown.
+        batched: whether the last element can have fewer rows than the others.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class Passes:
 
 
 def structure_of(value: Any) -> Structure:
-    """Tuples and dictionaries as they are; lists are arrays, data sets are leaves."""
+    """Tuples and dictionaries stay; lists become arrays, data sets are leaves."""
     if isinstance(value, Mapping):
         return {key: structure_of(part) for key, part in value.items()}
     if isinstance(value, tuple):
         return tuple(structure_of(part) for part in value)
-    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a table of pandas
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a pandas DataFrame
         return np.asarray(value)
     if isinstance(value, list) and value and isinstance(value[0], Passes):
         return tuple(value)
@@ -56,7 +56,7 @@ def leaves(structure: Structure) -> Iterator[Any]:
 
 
 def mapped(function: Callable[[Any], Any], structure: Structure) -> Structure:
-    """A structure of the same form."""
+    """Apply a function to each leaf of a structure."""
     if isinstance(structure, Mapping):
         return {key: mapped(function, part) for key, part in structure.items()}
     if isinstance(structure, tuple):
@@ -65,17 +65,17 @@ def mapped(function: Callable[[Any], Any], structure: Structure) -> Structure:
 
 
 def row_of(structure: Structure, number: int) -> Structure:
-    """A row of each tensor."""
+    """One row of each tensor."""
     return mapped(lambda part: tensor(part[number]), structure)
 
 
 def filled(structure: Structure, given: Iterator[Any]) -> Structure:
-    """A structure of this form, with other leaves."""
+    """A structure with the same layout and new leaves."""
     return mapped(lambda _: next(given), structure)
 
 
 def as_element(value: Any) -> Structure:
-    """What a function of the user's gives: tensors, or data sets."""
+    """The result of a user function: tensors or data sets."""
     return mapped(
         lambda part: part if isinstance(part, Passes) else tensor(part),
         structure_of(value),
@@ -83,7 +83,7 @@ def as_element(value: Any) -> Structure:
 
 
 def as_types(element: Any, types: Any) -> Structure:
-    """An element of a generator with types given for its parts."""
+    """A generator's element, cast to the given dtypes."""
     if isinstance(types, (tuple, list)):
         parts = zip(element, types, strict=True)
         return tuple(as_types(part, kind) for part, kind in parts)
@@ -108,8 +108,8 @@ def stacked(parts: list[Any]) -> Any:
 def joined(
     join: Callable[..., Any], rows: list[Structure], *along: Structure
 ) -> Structure:
-    """One structure of what `join` makes of the parts of several; what is given beside
-    them has the same form, or is one value for all."""
+    """One structure with the results of `join` on the corresponding parts of several;
+    extra arguments have the same structure, or are one value for all."""
     first = rows[0]
     if isinstance(first, Mapping):
         return {

@@ -39,19 +39,19 @@ def make_csv_dataset(
     ignore_errors: Any = False,
     **settings: Any,
 ) -> Dataset:
-    """Batches of the rows of CSV files: a dictionary with an array for each column;
-    with `label_name`, pairs of that and the label's array.
+    """Batches of the rows of CSV files: a dictionary with one array per column; with
+    `label_name`, pairs of that dictionary and the label's array.
 
     Args:
-        file_pattern: a path, a pattern with *, or several.
-        column_names: by default in the first line.
-        column_defaults: of each column its type, or what stands in empty cells; by
-            default the type that all cells of the column have.
-        select_columns: names or numbers of those that are used.
-        others, settings: of speed and compression, which change nothing.
+        file_pattern: a path, a glob pattern, or several.
+        column_names: default: read from the first line.
+        column_defaults: for each column its dtype, or the value for empty cells;
+            default: the dtype that fits all cells of the column.
+        select_columns: names or indices of the columns to use.
+        others, settings: performance and compression settings, which are ignored.
 
     Raises:
-        ValueError: a label that is no column, or no rows.
+        ValueError: the label is not a column, or there are no rows.
     """
     rows: list[list[str]] = []
     names = None if column_names is None else list(column_names)
@@ -94,7 +94,7 @@ def make_csv_dataset(
 
 
 def _column(cells: list[str], default: Any, empty: str) -> np.ndarray:
-    """The cells of a column in its type."""
+    """The cells of a column, converted to its dtype."""
     while isinstance(default, (list, tuple, np.ndarray)) and len(default):
         default = default[0]
     value, dtype = default, default
@@ -145,7 +145,7 @@ def CsvDataset(
     select_cols: Sequence[int] | None = None,
     **settings: Any,
 ) -> Dataset:
-    """The rows of CSV files, as tuples of a value for each column."""
+    """The rows of CSV files, as tuples with one value per column."""
     rows: list[list[str]] = []
     for path in _files(filenames):
         with open(path, newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Data sets made of other data sets: in another order, in batches, by functions."""
+"""Transformations of data sets: shuffling, batching, mapping."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kurve.core import rng
 
 
 class Transformations(Passes):
-    """The methods of `Dataset` that give another data set."""
+    """The methods of `Dataset` that return another data set."""
 
     def shuffle(
         self,
@@ -36,8 +36,8 @@ class Transformations(Passes):
         reshuffle_each_iteration: Any = True,
         name: Any = None,
     ) -> Self:
-        """The elements in random order: each is drawn from the next `buffer_size`.
-        Another order in each pass, unless `reshuffle_each_iteration` is False."""
+        """Shuffle the elements: each is drawn from the next `buffer_size`. The order
+        differs in each pass, unless `reshuffle_each_iteration` is False."""
         size = self._count_of("shuffle", "buffer_size", buffer_size)
         first = rng.next_seed() if seed is None else int(seed) % 2**63
         passes = itertools.count()
@@ -60,7 +60,7 @@ class Transformations(Passes):
         return type(self)(make, self._size, self._batched)
 
     def repeat(self, count: Any = None, name: Any = None) -> Self:
-        """That many passes one after the other; endless without a number."""
+        """Repeat `count` times; infinitely by default."""
         times = -1 if count is None else int(count)
 
         def make() -> Iterator[Structure]:
@@ -80,7 +80,7 @@ class Transformations(Passes):
         return type(self)(make, size, self._batched)
 
     def take(self, count: Any, name: Any = None) -> Self:
-        """The first elements; all of them for -1."""
+        """The first `count` elements; -1 takes all."""
         most = int(count)
         if most < 0:
             return self
@@ -92,7 +92,7 @@ class Transformations(Passes):
         )
 
     def skip(self, count: Any, name: Any = None) -> Self:
-        """All but the first elements; none for -1."""
+        """All but the first `count` elements; -1 skips all."""
         few = int(count)
         if few < 0:
             return type(self)(lambda: iter(()), 0)
@@ -102,7 +102,7 @@ class Transformations(Passes):
         )
 
     def shard(self, num_shards: int, index: int, name: Any = None) -> Self:
-        """Every element whose number is `index` plus a multiple of `num_shards`."""
+        """Every `num_shards`-th element, starting at `index`."""
         size = self._size
         if size >= 0:
             size = len(builtins.range(int(index), size, int(num_shards)))
@@ -112,7 +112,7 @@ class Transformations(Passes):
         )
 
     def concatenate(self, dataset: Passes, name: Any = None) -> Self:
-        """The elements of both, one data set after the other."""
+        """Concatenate two data sets."""
         sizes = (self._size, dataset._size)
         size = sum(sizes) if min(sizes) >= 0 else min(sizes)
         if INFINITE_CARDINALITY in sizes:
@@ -120,7 +120,7 @@ class Transformations(Passes):
         return type(self)(lambda: itertools.chain(self._make(), dataset._make()), size)
 
     def enumerate(self, start: Any = 0, name: Any = None) -> Self:
-        """Each element with its number: (number, element)."""
+        """Pairs (index, element)."""
         return type(self)(
             lambda: (
                 (tensor(n, "int64"), element)
@@ -137,8 +137,8 @@ class Transformations(Passes):
         deterministic: Any = None,
         name: Any = None,
     ) -> Self:
-        """That many elements as one, along a new first axis; fewer in the last one,
-        unless it is dropped."""
+        """Combine elements into batches along a new first axis; the last one can be
+        smaller, unless it is dropped."""
         count = self._count_of("batch", "batch_size", batch_size)
         drop = bool(drop_remainder)
 
@@ -162,8 +162,8 @@ class Transformations(Passes):
         drop_remainder: Any = False,
         name: Any = None,
     ) -> Self:
-        """As `batch`, with shorter elements filled up to the longest of the batch, or
-        to `padded_shapes`."""
+        """Like `batch`, but pad shorter elements to the longest of the batch or to
+        `padded_shapes`."""
         count = self._count_of("padded_batch", "batch_size", batch_size)
 
         def padded(parts: list[Any], shape: Any, fill: Any) -> Any:
@@ -191,11 +191,11 @@ class Transformations(Passes):
     def rebatch(
         self, batch_size: Any, drop_remainder: Any = False, name: Any = None
     ) -> Self:
-        """The rows of each element in batches of another size."""
+        """Change the batch size."""
         return self.unbatch().batch(batch_size, drop_remainder)
 
     def unbatch(self, name: Any = None) -> Self:
-        """The rows of each element."""
+        """Split batches into rows."""
 
         def make() -> Iterator[Structure]:
             for element in self._make():
@@ -212,8 +212,8 @@ class Transformations(Passes):
         drop_remainder: Any = False,
         name: Any = None,
     ) -> Self:
-        """Data sets of that many elements, each `shift` elements after the one before;
-        of tuples and dictionaries a data set for each part."""
+        """Windows of elements as data sets, each starting `shift` elements after the
+        previous one; for tuples and dictionaries, one data set per part."""
         length, step = int(size), int(stride)
         move = length if shift is None else int(shift)
         span = (length - 1) * step + 1
@@ -252,7 +252,7 @@ class Transformations(Passes):
         name: Any = None,
         **_: Any,
     ) -> Self:
-        """A function of each element; of a tuple, its parts are the arguments."""
+        """Apply a function to each element; the parts of a tuple are its arguments."""
         return type(self)(
             lambda: (as_element(called(map_func, e)) for e in self._make()),
             self._size,
@@ -260,7 +260,7 @@ class Transformations(Passes):
         )
 
     def filter(self, predicate: Callable[..., Any], name: Any = None) -> Self:
-        """The elements for which a function is true."""
+        """The elements for which the predicate is true."""
         return type(self)(
             lambda: (e for e in self._make() if bool(called(predicate, e))),
             UNKNOWN_CARDINALITY,
@@ -268,7 +268,7 @@ class Transformations(Passes):
         )
 
     def take_while(self, predicate: Callable[..., Any], name: Any = None) -> Self:
-        """The elements before the first for which a function is false."""
+        """The elements before the first for which the predicate is false."""
         return type(self)(
             lambda: itertools.takewhile(
                 lambda e: bool(called(predicate, e)), self._make()
@@ -277,7 +277,7 @@ class Transformations(Passes):
         )
 
     def flat_map(self, map_func: Callable[..., Passes], name: Any = None) -> Self:
-        """The elements of the data sets that a function gives, one after the other."""
+        """Map each element to a data set and concatenate the results."""
         return type(self)(
             lambda: itertools.chain.from_iterable(
                 called(map_func, e)._make() for e in self._make()
@@ -294,8 +294,8 @@ class Transformations(Passes):
         deterministic: Any = None,
         name: Any = None,
     ) -> Self:
-        """The elements of the data sets that a function gives: `block_length` of each
-        in turn, of `cycle_length` (by default 1) at a time."""
+        """Map elements to data sets and interleave them: `block_length` elements of
+        each in turn, `cycle_length` (default 1) at a time."""
         width = 1 if cycle_length in (None, AUTOTUNE) else int(cycle_length)
 
         def make() -> Iterator[Structure]:
@@ -317,11 +317,11 @@ class Transformations(Passes):
         return type(self)(make, UNKNOWN_CARDINALITY)
 
     def apply(self, transformation_func: Callable[[Self], Self]) -> Self:
-        """What a function of data sets gives."""
+        """Apply a function to the data set."""
         return transformation_func(self)
 
     def cache(self, filename: Any = "", name: Any = None) -> Self:
-        """The elements of the first whole pass, kept in memory for the others."""
+        """Keep the elements of the first full pass in memory for later passes."""
         kept: list[list[Structure]] = []
 
         def make() -> Iterator[Structure]:
@@ -337,11 +337,11 @@ class Transformations(Passes):
         return type(self)(make, self._size, self._batched)
 
     def prefetch(self, buffer_size: Any = None, name: Any = None) -> Self:
-        """The same elements."""
+        """Has no effect."""
         return self
 
     def with_options(self, options: Any, name: Any = None) -> Self:
-        """The same elements."""
+        """Has no effect."""
         return self
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Tensors and their types."""
+"""Tensors and their dtypes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 
 
 class DType(str):
-    """The type of a tensor's elements: its name, which NumPy takes too."""
+    """The dtype of a tensor: a name that NumPy accepts too."""
 
     __slots__ = ()
 
@@ -105,12 +105,12 @@ newaxis = None
 
 
 def as_dtype(type_value: Any) -> DType:
-    """The type of that name, or of a type of NumPy's or Python's."""
+    """The dtype for a name or a NumPy or Python type."""
     return type_value if isinstance(type_value, DType) else DType(kind(type_value))
 
 
 def kind(dtype: Any) -> str:
-    """A type's name for NumPy."""
+    """The NumPy name of a dtype."""
     if isinstance(dtype, str):
         return "float32" if dtype == "bfloat16" else str(dtype)
     plain = {float: "float32", int: "int32", complex: "complex128"}
@@ -123,11 +123,11 @@ class _Tensors(type):
 
 
 class Tensor(metaclass=_Tensors):
-    """What `isinstance(x, tf.Tensor)` asks for: a value, or a tensor without one."""
+    """For `isinstance(x, tf.Tensor)`: an eager or symbolic tensor."""
 
 
 def is_tensor(x: Any) -> Any:
-    """Whether it is a tensor or a variable; NumPy's arrays are not."""
+    """Whether x is a tensor or variable; NumPy arrays are not."""
     return isinstance(x, (Values, Number, Traced, KerasTensor)) or is_variable(x)
 
 
@@ -135,12 +135,12 @@ is_tf_type = is_tensor
 
 
 def is_symbolic_tensor(tensor: Any) -> Any:
-    """Whether it has no value yet."""
+    """Whether the tensor is symbolic."""
     return isinstance(tensor, (Traced, KerasTensor))
 
 
 class TensorSpec:
-    """Shape and type of a tensor."""
+    """Shape and dtype of a tensor."""
 
     value_type: ClassVar[type] = Tensor
 
@@ -161,12 +161,12 @@ class TensorSpec:
 
 
 def tensor(value: Any, dtype: Any = None) -> Any:
-    """A value as a tensor: Python's numbers are int32 and float32, arrays keep their
-    type. Tensors without a value stay as they are."""
+    """Convert a value to a tensor: Python numbers become int32 or float32, arrays keep
+    their dtype. Symbolic tensors are returned unchanged."""
     if is_symbolic_tensor(value):
         return value
     if isinstance(value, Values) and (dtype is None or value.dtype == kind(dtype)):
-        return value  # the same object: a gradient tape knows it
+        return value  # the same object, which a gradient tape may watch
     if is_variable(value):
         value = as_array(value)
     array = np.asarray(value, None if dtype is None else kind(dtype))
@@ -178,7 +178,7 @@ def tensor(value: Any, dtype: Any = None) -> Any:
 
 
 def typed(value: Any) -> Any:
-    """Whether a value, or one in a list, has a type of its own."""
+    """Whether a value, or one in a list, has a dtype."""
     return any(isinstance(x, (np.ndarray, np.generic)) for x in _parts(value))
 
 
@@ -188,7 +188,7 @@ def fits(array: np.ndarray) -> Any:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """The first leaves of nested lists, which say what all of them are."""
+    """The first leaves of nested lists, which determine the dtype."""
     while isinstance(value, (list, tuple)) and len(value):
         if not isinstance(value[0], (list, tuple)):
             yield from value[:8]
@@ -198,8 +198,8 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def operands(*values: Any) -> Iterator[Any]:
-    """Values as functions of `kurve.ops` take them: a number of Python's beside arrays
-    takes on their type."""
+    """Operands as functions of `kurve.ops` accept them: Python numbers next to arrays
+    take on their dtype."""
     others = any(isinstance(v, (np.ndarray, np.generic)) for v in values) or any(
         is_symbolic_tensor(v) or is_variable(v) for v in values
     )
@@ -226,18 +226,18 @@ def eager(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_tensor(value: Any) -> Any:
-    """An array or a number of NumPy's with the method `numpy`. Tensors stay the objects
-    that they are: a gradient tape knows them."""
+    """Convert a NumPy array or number to a tensor with a `numpy` method. Tensors stay
+    the same objects, because a gradient tape may watch them."""
     if type(value) is np.ndarray or isinstance(value, np.generic):
         return np.asarray(value).view(Values)
     return value
 
 
 def concrete(where: str, *values: Any) -> Any:
-    """Refuse tensors without values, for a function that cannot be part of a model.
+    """Reject symbolic tensors, for a function that cannot be part of a model.
 
     Raises:
-        NotImplementedError: one is.
+        NotImplementedError: one of the values is symbolic.
     """
     for leaf in leaves(values):
         if is_symbolic_tensor(leaf):

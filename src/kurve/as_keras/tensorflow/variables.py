@@ -19,14 +19,13 @@ __all__ = ["Variable", "VariableAggregation", "VariableSynchronization", "is_var
 
 class Variable(_Weight):
     """A tensor whose value changes by `assign`, `assign_add` and `assign_sub`.
-    Numbers are float32; integers and truth values stay what they are, and are not
-    trained.
+    Floats are float32; integers and booleans keep their type and are not trained.
 
     Args:
-        initial_value: numbers, or a function that gives them.
-        trainable: whether gradient tapes follow it.
-        name: made up if None.
-        dtype: of the numbers.
+        initial_value: numbers, or a function that returns them.
+        trainable: whether gradient tapes watch it.
+        name: generated if None.
+        dtype: dtype of the numbers.
     """
 
     is_free = True
@@ -66,7 +65,7 @@ class Variable(_Weight):
         return self.value.dtype.name
 
     def __getitem__(self, key: Any) -> Any:
-        """A part of the value; `assign` of it changes that part of the variable."""
+        """Part of the value; its `assign` changes that part of the variable."""
         part: Any = super().__getitem__(key)
         if isinstance(part, Values):
 
@@ -90,7 +89,7 @@ class Variable(_Weight):
         return tensor(self.value.copy())
 
     def assign(self, value: Any, *_: Any, **__: Any) -> Any:
-        """Replace the value by one of the same shape."""
+        """Set a new value of the same shape."""
         if self.value.dtype.kind == "f":
             super().assign(np.broadcast_to(np.asarray(value), self.shape))
         else:
@@ -123,12 +122,12 @@ class Variable(_Weight):
 
 
 class VariableAggregation:
-    """Names that change nothing: there is one copy of each variable."""
+    """Names without effect: there is one copy of each variable."""
 
     NONE, SUM, MEAN, ONLY_FIRST_REPLICA = "none", "sum", "mean", "first"
 
 
 class VariableSynchronization:
-    """Names that change nothing: there is one copy of each variable."""
+    """Names without effect: there is one copy of each variable."""
 
     AUTO, NONE, ON_READ, ON_WRITE = "auto", "none", "read", "write"

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def _sizes(where: str, values: Any, axes: int) -> tuple[int, ...]:
-    """The lengths along the axes between batch and channels, of TensorFlow's lists with
+    """The sizes along the axes between batch and channels, from TensorFlow's lists with
     or without these two."""
     if isinstance(values, int):
         return (values,) * axes
@@ -121,7 +121,7 @@ def depthwise_conv2d(
     dilations: Any = None,
     name: Any = None,
 ) -> Any:
-    """Each channel with its own filters (h, w, C, M)."""
+    """Convolve each channel with its own filters (h, w, C, M)."""
     given = strides, padding, data_format, dilations
     where = "depthwise_conv2d"
     return _conv(where, nn.depthwise_conv, 2, (input, filter), *given)
@@ -138,7 +138,7 @@ def separable_conv2d(
     dilations: Any = None,
     name: Any = None,
 ) -> Any:
-    """`depthwise_conv2d`, then a convolution of size 1."""
+    """`depthwise_conv2d`, then a 1x1 convolution."""
     given = strides, padding, data_format, dilations
     arrays = input, depthwise_filter, pointwise_filter
     return _conv("separable_conv2d", nn.separable_conv, 2, arrays, *given)
@@ -190,7 +190,7 @@ def _pooling(name: str, axes: int, says: str) -> Any:
 
 
 _MAX = "The maximum of each window; of channels, with ksize=(1, 1, 1, k)."
-_MEAN = "The mean of each window, of what lies inside the image."
+_MEAN = "The mean of each window, without the padding."
 max_pool1d, avg_pool1d = (
     _pooling("max_pool1d", 1, _MAX),
     _pooling("avg_pool1d", 1, _MEAN),

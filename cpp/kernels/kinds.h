@@ -43,7 +43,7 @@
   KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image) \
   KIND(matmul) KIND(embedding) KIND(variable) KIND(batch_reduce) KIND(random) \
   KIND(lstm) KIND(gru) KIND(simple_rnn) KIND(states) KIND(keep_states) \
-  KIND(ctc)
+  KIND(scan) KIND(ctc)
 // clang-format on
 
 namespace kurve {

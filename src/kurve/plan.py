@@ -122,6 +122,8 @@ class Op:
     states         / state (B, ...)           (row b belongs to sample b of a batch)
     keep_states    / state_0 (B, ...), ...    (outputs its first input; the others
                                               become the states)
+    scan           any / any                  turns, moving, carried, reverse,
+                                              sequences, states  (a loop, see `Body`)
     ctc                                       blank  (the loss (...) of logits (..., T,
                                               C), labels (..., N), and how many labels
                                               (...) and steps (...) count)

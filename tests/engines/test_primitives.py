@@ -254,7 +254,7 @@ def test_all_labels_of_a_sequence(engine: Any) -> None:
         assert np.isnan(program.predict(state, given)).all()
 
 
-def test_random_numbers() -> None:
+def test_random_numbers(fast: str) -> None:
     """Uniform below 1, normal with mean 0 and variance 1, others with each step."""
     for distribution, mean, std in [("uniform", 0.5, 12**-0.5), ("normal", 0.0, 1.0)]:
         attrs = {"distribution": distribution, "stream": 1}

@@ -13,6 +13,8 @@ from kurve.formulas import (
     images,
     nn,
     only_arrays,
+    segments,
+    transforms,
 )
 from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
 

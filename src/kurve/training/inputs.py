@@ -284,10 +284,7 @@ class DataCheck:
         if y is None and goal.rule.name == "nothing":
             return np.zeros((rows, *shape), np.float32)
         if type(y) is not np.ndarray:
-            names = self.outputs.names
-            if isinstance(y, Mapping) and len(names) == 1 and set(y) == {*names}:
-                y = y[names[0]]
-            y = one_array(where, "y", y, None, rows)
+            y = one_array(where, "y", self.outputs.single(y), None, rows)
         if goal.loss is not None and goal.loss.any_targets:
             y = self.network.settle(goal.loss, y, shape)
         if goal.loss is not None and goal.loss.across_rows:

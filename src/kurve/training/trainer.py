@@ -43,7 +43,7 @@ from kurve.training.inputs import (
 )
 from kurve.training.loop import TrainingLoop
 from kurve.training.predicting import predict_batches, predict_rows, structured
-from kurve.training.steps import function_of, has_own_steps
+from kurve.training.steps import function_of, has_own_steps, settled
 from kurve.training.trainable import Trainable
 
 
@@ -337,7 +337,8 @@ class Trainer(Trainable):
             else:
                 x = check_inputs("predict", network, x)
             in_one = not (verbose or callbacks or batch_size or steps)
-            if in_one and (plan := network.plan) is not None and plan.rows is None:
+            plan = network.plan
+            if in_one and plan is not None and not (plan.rows or plan.is_python):
                 y = self._ready_program(False).predict(self._state_to_predict(), x)
             else:
                 y = predict_rows(self, x, batch_size, steps, verbose, callbacks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, al
 
 pytest.importorskip("kurve._core")
 from kurve import _core
+from kurve.engines.native import NativeEngine
 from tests.engines.test_graphs import EMPTY, MSE, SGD, Graph, native, tape
 
 

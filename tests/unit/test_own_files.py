@@ -216,3 +216,59 @@ def test_a_loss_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(predicted(plain), predicted(model))
     plain.compile("sgd", "mse")
     plain.fit(X, Y, verbose=0)
+
+
+class Holder(layers.Layer):
+    """A layer with a model in it, which its configuration holds."""
+
+    def __init__(self, inner: Any, **common: Any) -> None:
+        super().__init__(**common)
+        self.inner = inner
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x) + self.inner(2.0 * x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "inner": layers.serialize(self.inner)}
+
+    @classmethod
+    def from_config(cls, config: Any) -> Any:
+        return cls(**{**config, "inner": layers.deserialize(config["inner"])})
+
+
+class Steep(kurve.regularizers.Regularizer):
+    """A penalty of one's own."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, w: Any) -> Any:
+        return self.factor * ops.sum(ops.abs(w) ** 1.5)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor}
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_model_in_a_layer(built: bool, functional: bool, tmp_path: Path) -> None:
+    parts = [layers.Dense(4, "tanh", kernel_regularizer=Steep(0.1)), layers.Dense(3)]
+    if functional:
+        x = kurve.Input((3,))
+        inner: Any = kurve.Model(x, parts[1](parts[0](x)))
+    else:
+        inner = kurve.Sequential([kurve.Input((3,))] * built + parts)
+    model = kurve.Sequential([kurve.Input((3,)), Holder(inner), layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(X, Y, epochs=2, verbose=0)
+    model.save(tmp_path / "m.kurve")
+    given = {"Holder": Holder, "Steep": Steep}
+    again = kurve.models.load_model(tmp_path / "m.kurve", custom_objects=given)
+    twin = kurve.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    for one in (again, twin):
+        np.testing.assert_array_equal(one.predict(X), model.predict(X))
+    for one in (again, model):
+        one.fit(X, Y, epochs=2, shuffle=False, verbose=0)
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kurve.core import registry
+from kurve.core.inside import is_model
 from kurve.core.later import Classes, Later
 from kurve.layers.absent import refuse
 from kurve.layers.base import Layer as Layer
@@ -230,7 +231,11 @@ CLASSES: Classes[Layer] = Classes(
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
-    """Class and configuration of a layer."""
+    """Class and configuration of a layer, or of a model in a layer."""
+    if is_model(layer):
+        from kurve.layers.wrapping import described
+
+        return described(layer)
     return registry.entry(layer, CLASSES)
 
 
@@ -242,6 +247,11 @@ def deserialize(config: Mapping[str, Any]) -> Layer:
         found: Layer = deserialize_keras_object(config)
         return found
     name = config["class_name"]
+    if name in ("Sequential", "Functional"):
+        from kurve.layers.wrapping import of_description
+
+        model: Layer = of_description(config)
+        return model
     cls = registry.find("from_config", "layer", name, CLASSES, Layer)
     layer: Layer = cls.from_config(config["config"])
     return layer

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -240,7 +240,7 @@ def read_network(
     if network.input_shape is None:
         raise config.inner("input_shape", None).error("it must be known")
     weights = model.weights
-    array_names = names(weights) if names else _weight_names(model)
+    array_names = names(weights) if names else _weight_names(model, file.entries)
     for variable, name in zip(weights, array_names, strict=True):
         file.claim(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
@@ -405,9 +405,15 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     }
 
 
-def _weight_names(model: Any) -> list[str]:
-    """The names of the arrays of all weights: weight names, prefixed by the names of
-    the models that contain their layer."""
+def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
+    """The names of the arrays of all weights: those of the weights, after the names of
+    the models that their layer is in.
+
+    Args:
+        entries: the names in a file. A model in a layer of one's own may have been
+            built in a call of that layer there, and by itself here, or the other way
+            round: only in a call do its weights bear the layer's name.
+    """
     found: dict[int, str] = {}
 
     def named(layers: Sequence[Any], prefix: str) -> None:
@@ -417,7 +423,12 @@ def _weight_names(model: Any) -> list[str]:
                 named(inner.layers, f"{prefix}{layer.name}/")
                 continue
             for variable in layer.weights:
-                found.setdefault(id(variable), f"{prefix}{variable.name}")
+                name, own = variable.name, f"{layer.name}/"
+                if entries and f"{prefix}{name}" not in entries:
+                    inside = name.startswith(own)
+                    other = name.removeprefix(own) if inside else own + name
+                    name = other if f"{prefix}{other}" in entries else name
+                found.setdefault(id(variable), f"{prefix}{name}")
 
     named(model._network.layers, "weights/")
     return [found[id(variable)] for variable in model.weights]

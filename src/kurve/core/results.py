@@ -23,6 +23,12 @@ class Values(np.ndarray):
     def numpy(self) -> Any:
         return self.view(np.ndarray)[()]
 
+    def cpu(self) -> Any:
+        """Itself: it is where Keras's tensors go by that name."""
+        return self
+
+    detach = cpu
+
     def __getitem__(self, key: Any) -> Any:
         return result(super().__getitem__(key))
 

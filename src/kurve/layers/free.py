@@ -36,6 +36,8 @@ class Variable(variable.Variable):
         2.0
     """
 
+    is_free = True
+
     def __init__(
         self,
         initializer: Any,

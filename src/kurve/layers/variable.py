@@ -99,6 +99,9 @@ class Variable(Operators):
         """Take a model's value for the newest one from now on."""
         self._views.sort(key=lambda item: item[0] is not None and item[0]() is owner)
 
+    is_free = False
+    """Whether the user has made it, not a layer."""
+
     @property
     def owner(self) -> Any:
         """The network whose vector it lies in, if it lies in one only."""

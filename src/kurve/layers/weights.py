@@ -21,7 +21,6 @@ from kurve.core.entries import entries, entry
 from kurve.formulas.tensor import is_structure, leaves
 from kurve.layers.arguments import check_size, constraint_of
 from kurve.layers.formula import LayerFormula
-from kurve.layers.free import Variable as FreeVariable
 from kurve.layers.placing import assign_all, placements
 from kurve.layers.variable import Variable
 from kurve.plan import Shape
@@ -89,7 +88,8 @@ class LayerWeights(LayerFormula):
     @property
     def own_variables(self) -> list[Variable]:
         """The variables without those of its parts, trainable ones first."""
-        free = [v for v in vars(self).values() if isinstance(v, FreeVariable)]
+        attributes = vars(self).values()
+        free = [v for v in attributes if isinstance(v, Variable) and v.is_free]
         return sorted([*self._variables, *free], key=lambda v: v.role != "param")
 
     @property

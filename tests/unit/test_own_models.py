@@ -268,3 +268,61 @@ def test_wrong_models() -> None:
     model.compile("sgd", ["mse", "mse"])
     with pytest.raises(ValueError, match="loss"):
         model.fit(X, Y, verbose=0)
+
+
+def test_variables_of_tensorflow_are_weights_of_the_layer_that_has_them() -> None:
+    from kurve.as_keras.tensorflow.variables import Variable
+
+    class Own(kurve.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.w = Variable(np.ones((input_shape[-1], 2), np.float32), name="kernel")
+            self.b = Variable(np.zeros(2, np.float32), name="bias")
+            self.count = Variable(3)  # a whole number, which no engine changes
+
+        def call(self, x: Any) -> Any:
+            return kurve.ops.matmul(x, self.w) + self.b
+
+    class Two(kurve.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = Own(), Own()
+
+        def call(self, x: Any) -> Any:
+            return self.two(kurve.ops.tanh(self.one(x)))
+
+    model = Two()
+    model.compile("sgd", "mse")
+    model.fit(X, np.stack([Y, Y], 1), verbose=0)
+    assert [w.shape for w in model.get_weights()] == [(3, 2), (2,), (2, 2), (2,)]
+    assert not np.array_equal(model.one.w.numpy(), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        (lambda x: x.item(), r"\.item\(\) needs values"),
+        (lambda x: x.numpy(), r"\.numpy\(\) needs values"),
+        (lambda x: x if 1.0 in x else -x, "operator 'in' needs values"),
+        (lambda x: x.__setitem__(0, 1.0), "assignment to a part needs values"),
+        (lambda x: max(x, 0.0), "a condition needs values"),
+        (lambda x: x.nothing, "has no attribute 'nothing'"),
+        (lambda x: kurve.ops.reshape(x, (10**6, 10**6)), "batch axis must stay"),
+        (lambda x: kurve.ops.reshape(x, (-1, 10**12)), "same number of elements"),
+        (lambda x: doubled(x, 60), "elements"),
+    ],
+)
+def test_formulas_that_no_engine_can_run_are_refused(
+    formula: Any, message: str
+) -> None:
+    class Own(kurve.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return formula(x)
+
+    with pytest.raises((TypeError, ValueError, AttributeError), match=message):
+        Own()(kurve.Input((3,)))
+
+
+def doubled(x: Any, times: int) -> Any:
+    for _ in range(times):
+        x = kurve.ops.concatenate([x, x], axis=-1)
+    return x

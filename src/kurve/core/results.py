@@ -30,6 +30,12 @@ class Values(np.ndarray):
     def __int__(self) -> int:
         return int(self.item())
 
+    def cpu(self) -> Any:
+        """Itself: it is where Keras's tensors go by that name."""
+        return self
+
+    detach = cpu
+
     def __getitem__(self, key: Any) -> Any:
         return result(super().__getitem__(key))
 

@@ -99,6 +99,24 @@ class Symbolic(Operators):
     def __iter__(self) -> Iterator[Any]:
         raise self._no_values("iteration")
 
+    def __contains__(self, value: Any) -> bool:
+        raise self._no_values("the operator 'in'")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise self._no_values("an assignment to a part")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("item", "numpy", "tolist", "eval", "detach", "cpu"):
+            # No such attribute, for hasattr; but an error that says what to do.
+            raise AttributeError(
+                str(self._no_values(f".{name}()")), name=name, obj=self
+            )
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}",
+            name=name,
+            obj=self,
+        )
+
     @property
     def _where(self) -> str:
         return type(self).__name__

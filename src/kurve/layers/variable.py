@@ -104,6 +104,9 @@ class Variable(Operators):
         """Mark a model's value as the newest one."""
         self._views.sort(key=lambda item: item[0] is not None and item[0]() is owner)
 
+    is_free = False
+    """Whether the user has made it, not a layer."""
+
     @property
     def owner(self) -> Any:
         """The network whose vector holds it, if there is only one."""

@@ -102,7 +102,8 @@ class LayerWeights(LayerFormula):
     @property
     def own_variables(self) -> list[Variable]:
         """The variables without those of its parts, trainable ones first."""
-        free = [v for v in vars(self).values() if getattr(v, "is_free", False)]
+        attributes = vars(self).values()
+        free = [v for v in attributes if isinstance(v, Variable) and v.is_free]
         return sorted([*self._variables, *free], key=lambda v: v.role != "param")
 
     @property

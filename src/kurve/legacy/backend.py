@@ -450,6 +450,13 @@ def get_session() -> None:
 
 
 @_k
+def _get_available_gpus() -> list[str]:
+    """The names of graphics processors, of which none is used: today nothing takes its
+    place"""
+    return []
+
+
+@_k
 def set_session(session: Any) -> None:
     """There are no sessions: today nothing takes its place"""
 

@@ -61,6 +61,11 @@ class Variable(_Weight):
         self.trainable = learned
 
     @property
+    def is_free(self) -> bool:  # type: ignore[override]
+        """Layers have those of numbers as weights."""
+        return self.value.dtype.kind == "f"
+
+    @property
     def dtype(self) -> str:
         return self.value.dtype.name
 

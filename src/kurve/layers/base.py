@@ -53,8 +53,9 @@ class Layer(LayerCalls):
 
     A custom layer has `call`, a formula in functions of `kurve.ops` and in other
     layers, which may be its attributes; and, if it has weights, `build`, which makes
-    them by `add_weight`. `call` runs once for each model, on tensors without values:
-    it cannot ask for numbers.
+    them by `add_weight`. `call` runs once for each model, on tensors without values.
+    One that asks for values, writes weights or moves the batch axis runs as it is
+    written, for each batch, which is slower: see docs/explanation.md.
 
     Args:
         name: unique in a model; made from the class if None.

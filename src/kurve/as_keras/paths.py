@@ -65,6 +65,7 @@ KERAS: dict[str, str] = {
     "keras": "kurve kurve.as_keras.facts",
     "keras.config": "kurve.as_keras.backend:set_floatx kurve.config",
     "keras.backend": "kurve.as_keras.backend kurve.as_keras.windows kurve.backend",
+    "keras.mixed_precision": "kurve.as_keras.mixed_precision",
     "keras.models": "kurve.models kurve:Input",
     "keras.preprocessing": f"{_OWN}utils kurve.preprocessing",
     "keras.random": "kurve.random kurve.as_keras.random",

@@ -124,10 +124,6 @@ REASONS: dict[str, tuple[str, str]] = {
     },
     "keras.utils.get_file": _DOWNLOADS,
     "keras.utils.text_dataset_from_directory": _TEXT,
-    "keras.mixed_precision": (
-        "Kurve computes in float32",
-        "the program without it",
-    ),
     "keras.wrappers": (
         "Kurve's own estimators are scikit-learn's",
         "kurve.Regressor and kurve.Classifier",

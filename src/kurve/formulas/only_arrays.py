@@ -33,7 +33,6 @@ ARRAYS = (
     "conjugate",
     "corrcoef",
     "correlate",
-    "cumprod",
     "diag",
     "diagflat",
     "digitize",

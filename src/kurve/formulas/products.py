@@ -30,7 +30,14 @@ def matmul(x1: Any, x2: Any) -> Any:
         and isinstance(x1, Tensor)
     ):
         return _dense(graph, x1, x2)
-    return _product(graph, graph.as_tensor(x1), graph.as_tensor(x2))
+    a, b = graph.as_tensor(x1), graph.as_tensor(x2)
+    return _product(graph, _beside(a, b), _beside(b, a))
+
+
+def _beside(x: Tensor, other: Tensor) -> Tensor:
+    """x without an axis of 1 in the place of the batch axis, which the other has."""
+    ones = not x.batched and other.batched and x.ndim > 2 and x.shape[0] == 1
+    return reshape(x, x.shape[1:]) if ones and x.ndim == other.ndim else x
 
 
 def _dense(graph: Graph, x: Tensor, kernel: Any, summed: int = 1) -> Tensor:
@@ -162,7 +169,8 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
         return transpose(tensor, [term.index(c) for c in out])
     (ta, a), (tb, b) = tensors
     batch = next((t[0] for t, x in tensors if x.batched), "")
-    if batch and out[0] != batch:
+    batches = {t[0] for t, x in tensors if x.batched}
+    if batch and (out[0] != batch or len(batches) > 1):
         raise no_batch("einsum", a if a.batched else b)
     sizes: dict[str, Any] = dict(zip(ta, a.shape, strict=True)) | dict(
         zip(tb, b.shape, strict=True)

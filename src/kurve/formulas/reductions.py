@@ -169,6 +169,28 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 
 @function
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """The products of the first 1, 2, 3, ... elements of an axis."""
+    graph = graph_of(x)
+    if graph is None:
+        return np.cumprod(as_array(x), axis=axis)
+    from kurve.formulas.slices import concatenate, get_item
+
+    x = graph.as_tensor(x)
+    axis = 0 if axis is None else axis
+    if sample_axis(x, axis) < 0:
+        raise no_batch("cumprod", x)
+    size = x.shape[axis_of(axis, x.ndim)]
+    whole: list[Any] = [slice(None)] * x.ndim
+    parts: list[Any] = []
+    for i in range(int(size or 0)):
+        whole[axis_of(axis, x.ndim)] = slice(i, i + 1)
+        part = get_item(x, tuple(whole))
+        parts.append(part if i == 0 else multiply(parts[-1], part))
+    return concatenate(parts, axis)
+
+
+@function
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The Euclidean norm, or with ord=1 or inf the sum or the maximum of |x|."""
     if ord in (None, 2, "fro", "euclidean"):

@@ -92,7 +92,7 @@ def tried(run: Callable[..., Any], args: Any, kwargs: Any, error: NeedsArrays) -
             made.rows = (shapes[0][0], shapes[1][0])
         masks = [getattr(one, "_keras_mask", None) for one in pair]
         if masks[0] is not None:
-            made.mask_sample = common([np.shape(mask)[1:] for mask in masks])
+            made.mask_sample = common([np.shape(np.asarray(m))[1:] for m in masks])
         return made
 
     return replaced(results[0], symbolic)

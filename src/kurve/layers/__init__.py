@@ -240,7 +240,9 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Layer:
-    """The layer from a `serialize` result, not built."""
+    """The layer of a `serialize`, not built; a layer as it is."""
+    if isinstance(config, Layer):
+        return config
     if "module" in config:  # as Keras writes it
         from kurve.core.registration import deserialize_keras_object
 

@@ -51,10 +51,11 @@ from kurve.regularizers import L1L2, Regularizer
 class Layer(LayerCalls):
     """Base class of all layers: arguments, variables, shapes and operations.
 
-    A custom layer defines `call`, a formula that uses functions of `kurve.ops` and
-    other layers, which can be attributes; and, if it has weights, `build`, which
-    creates them with `add_weight`. `call` is traced once per model on tensors without
-    values, so it cannot inspect numbers.
+    A custom layer has `call`, a formula in functions of `kurve.ops` and in other
+    layers, which may be its attributes; and, if it has weights, `build`, which makes
+    them by `add_weight`. `call` runs once for each model, on tensors without values.
+    One that asks for values, writes weights or moves the batch axis runs as it is
+    written, for each batch, which is slower: see docs/explanation.md.
 
     Args:
         name: unique in a model; derived from the class if None.

@@ -226,8 +226,19 @@ class LayerCalls(LayerBuilding):
 
     def run_as_written(self, *args: Any, training: Any = None, **kwargs: Any) -> Any:
         """The output of `call` for arrays, its functions and layers one by one."""
-        if not self.has_formula or active.step is not None:
+        rule = self.activity_regularizer
+        if active.step is not None or (not self.has_formula and rule is None):
             raise NeedsArrays(f"[{type(self).__name__}] its operations move no batch.")
+        if not self.has_formula:  # the penalty of its output does
+            from kurve.layers.written import penalty
+
+            self.activity_regularizer = None
+            try:
+                y = self._traced_call(args, kwargs, bool(training or active.training))
+            finally:
+                self.activity_regularizer = rule
+            self._losses = [penalty(rule, y)]
+            return y
         from kurve.layers.written import called
 
         return called(self, args, kwargs, training)

@@ -65,7 +65,8 @@ class Encoding(Layer):
         """Apply the layer to a tensor of a model: by the formula, if there is one and x
         is numeric; otherwise before the engine."""
         tensors = list(leaves(x))
-        if self.has_formula and not any(
+        known = getattr(self, "num_oov_indices", 1) > 0  # else numbers may be refused
+        if (self.has_formula and known) and not any(
             getattr(tensor, "dtype", "") == "string" for tensor in tensors
         ):
             return super().__call__(x, **named)

@@ -115,7 +115,7 @@ class FeatureSpace:
             for cross in self.crosses
         }
         self._adapted = not any(map(_learns, self.preprocessors.values()))
-        self._symbolic: tuple[dict[str, Any], Any] | None = None
+        self._columns: tuple[dict[str, Any], Any] | None = None
 
     def _feature(self, name: str, kind: Any) -> Feature:
         if isinstance(kind, Feature):
@@ -320,7 +320,7 @@ class FeatureSpace:
         for name, layer in self.preprocessors.items():
             if layer is not None and _learns(layer):
                 layer.adapt(columns[name])  # type: ignore[attr-defined]
-        self._adapted, self._symbolic = True, None
+        self._adapted, self._columns = True, None
 
     def get_inputs(self) -> dict[str, KerasTensor]:
         """The symbolic inputs of a model of raw columns, by name."""
@@ -331,13 +331,13 @@ class FeatureSpace:
         return self._graph()[1]
 
     def _graph(self) -> tuple[dict[str, Any], Any]:
-        if self._symbolic is None:
+        if self._columns is None:
             inputs = {
                 name: Input((1,), dtype=feature.dtype, name=name)
                 for name, feature in self.features.items()
             }
-            self._symbolic = inputs, self._encoded(inputs)
-        return self._symbolic
+            self._columns = inputs, self._encoded(inputs)
+        return self._columns
 
     def __call__(self, data: Any) -> Any:
         """The features of columns, (B,) or (B, 1) each, or of a single row.

@@ -46,7 +46,7 @@ def called(layer: Any, args: Any, kwargs: Mapping[str, Any], training: Any) -> A
     y = replaced(y, _as_values)
     losses = [*owner._losses, *_losses_of(layer)]
     if layer.activity_regularizer is not None:
-        losses += [_penalty(layer.activity_regularizer, leaf) for leaf in leaves(y)]
+        losses += [penalty(layer.activity_regularizer, leaf) for leaf in leaves(y)]
     owner._losses = []
     for part in layer.parts:
         part._losses = []
@@ -64,7 +64,7 @@ def _losses_of(layer: Any) -> Iterator[Any]:
         yield from part._losses
 
 
-def _penalty(rule: Any, y: Any) -> Any:
+def penalty(rule: Any, y: Any) -> Any:
     """Summed over each sample, averaged over samples."""
     if not isinstance(rule, L1L2):
         return rule(y) / float(len(y))

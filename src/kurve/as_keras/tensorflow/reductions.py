@@ -142,9 +142,25 @@ def cumsum(
 
 
 @eager
-def cumprod(x: Any, axis: Any = 0, name: Any = None) -> Any:
-    """Cumulative products along an axis."""
-    return np.cumprod(concrete("math.cumprod", x), axis)
+def cumprod(
+    x: Any,
+    axis: Any = 0,
+    exclusive: Any = False,
+    reverse: Any = False,
+    name: Any = None,
+) -> Any:
+    """The products of the first 1, 2, 3, ... elements of an axis: `exclusive` of the
+    first 0, 1, 2, ..., `reverse` of the last ones."""
+    y = value(x)
+    y = ops.flip(y, axis) if reverse else y
+    y = ops.cumprod(y, axis)
+    if exclusive:
+        rest: list[Any] = [slice(None)] * len(y.shape)
+        rest[axis] = slice(0, 1)
+        one = ops.ones_like(ops.get_item(y, tuple(rest)))
+        rest[axis] = slice(0, -1)
+        y = ops.concatenate([one, ops.get_item(y, tuple(rest))], axis)
+    return ops.flip(y, axis) if reverse else y
 
 
 @eager

@@ -1,0 +1,28 @@
+"""Mixed precision: Kurve computes in float32, whatever is asked for, with a warning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kurve.config import DTypePolicy, dtype_policy, set_dtype_policy
+
+__all__ = [
+    "Policy",
+    "dtype_policy",
+    "global_policy",
+    "set_dtype_policy",
+    "set_global_policy",
+]
+
+Policy = DTypePolicy
+
+
+def global_policy() -> DTypePolicy:
+    """Always float32."""
+    return dtype_policy()
+
+
+def set_global_policy(policy: Any) -> None:
+    """Accept a policy: another one than "float32" changes nothing and gets a
+    warning."""
+    set_dtype_policy(policy)

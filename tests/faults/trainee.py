@@ -26,7 +26,7 @@ import kurve
 from kurve import Input, Model, Sequential, callbacks, layers, optimizers, utils
 from kurve.training.checkpoints import checkpointer
 
-CASES = ("batches", "epochs", "backup", "time", "graph", "graph-backup")
+CASES = ("batches", "epochs", "backup", "time", "graph", "graph-backup", "stateful")
 
 
 class Batches(callbacks.Callback):
@@ -65,6 +65,22 @@ def stack(case: str) -> Sequential:
     if case == "epochs":
         rate = optimizers.schedules.CosineDecay(0.02, 250)
     model.compile(optimizers.Nadam(rate), "mse", metrics=["mae", "r2_score"])
+    return model
+
+
+def sequences() -> Sequential:
+    """Recurrent layers whose states go from one batch to the next."""
+    model = Sequential(
+        [
+            Input(batch_shape=(12, 9, 3)),
+            layers.LSTM(4, stateful=True, return_sequences=True, dropout=0.2),
+            layers.RNN(layers.LSTMCell(3, dropout=0.1, recurrent_dropout=0.1)),
+            layers.RepeatVector(2),
+            layers.GRU(3, stateful=True),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
     return model
 
 
@@ -115,6 +131,9 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
     utils.set_random_seed(seed)
     is_graph = case.startswith("graph")
     model: Any = graph() if is_graph else stack(case)
+    if case == "stateful":
+        model = sequences()
+        x = np.stack([np.roll(x, shift, 0) for shift in range(9)], 1)
     used: list[callbacks.Callback] = [
         callbacks.EarlyStopping(patience=4, restore_best_weights=True),
         callbacks.CSVLogger(os.path.join(folder, "log.csv")),
@@ -134,8 +153,9 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
         used.append(Batches())
         options |= {"steps_per_epoch": 7, "validation_split": 0.2, "epochs": 6}
         options |= {"checkpoint": checkpoint, "checkpoint_freq": 1}
-    elif case == "graph":
+    elif case in ("graph", "stateful"):
         options |= {"validation_split": 0.2, "epochs": 6}
+        options["shuffle"] = case == "graph"
         options |= {"checkpoint": checkpoint, "checkpoint_freq": 1}
     elif case == "epochs":
         weights = rng.uniform(0.5, 2.0, rows)
@@ -157,6 +177,7 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
     assert state is not None
     result = {
         "weights": [digest(w) for w in model.get_weights()],
+        "states": digest(state.buffers),
         "optimizer": [digest(state.slots), digest(state.scalars), state.step],
         "rate": repr(model.optimizer.get_config()),
         "seed": state.seed,

@@ -23,6 +23,7 @@ devices, and between this engine and others, numbers agree to rounding.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Container, Iterator, Sequence
 
@@ -66,6 +67,8 @@ class TorchEngine:
                 f"Received: precision={precision!r}. Try precision='float32'."
             )
         self.torch_device = _device(device)
+        if self.torch_device.type == "cuda":  # so that products add in a fixed order
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.name = "torch" if device is None else f"torch:{device}"
         self.precision = precision
         self.block = BLOCKS[self.torch_device.type]

@@ -68,7 +68,8 @@ def activation_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
 
 def activation_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
     _, derivative, alpha = activation_of(op)
-    return derivative(dy, *cache, alpha)
+    x, y = cache
+    return derivative(dy, x, y, alpha)
 
 
 def softmax_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:

@@ -42,7 +42,11 @@ class Run:
     live_wide, ...:  [scalars, totals], float64
     counters, ...:   [step in the data, number of the update], int64
     alive:           whether all steps were finite so far
+    data, table:     of the call: rows and order, and the numbers that updates read
     """
+
+    data: Data
+    table: Tensor
 
     def __init__(self, program: TorchProgram, job: Job) -> None:
         state, plan, device = job.state, program.plan, program.engine.torch_device

@@ -55,7 +55,7 @@ class CategoricalAccuracy(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.CategoricalAccuracy()([[0.0, 1.0]], [[0.3, 0.7]])
@@ -78,7 +78,7 @@ class SparseCategoricalAccuracy(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.SparseCategoricalAccuracy()([1], [[0.3, 0.7]])
@@ -121,7 +121,7 @@ class TopKCategoricalAccuracy(_TopK):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: k below 1; when called, shapes that do not fit.
+        ValueError: k below 1; when called, mismatched shapes.
 
     Example:
         >>> accuracy = kurve.metrics.TopKCategoricalAccuracy(k=2)
@@ -150,7 +150,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
             instead of one value per class.
 
     Raises:
-        ValueError: k below 1; when called, shapes that do not fit.
+        ValueError: k below 1; when called, mismatched shapes.
 
     Example:
         >>> accuracy = kurve.metrics.SparseTopKCategoricalAccuracy(k=2)
@@ -190,7 +190,7 @@ class Accuracy(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.Accuracy()([[1.0], [2.0]], [[1.0], [4.0]])

@@ -66,7 +66,7 @@ class SensitivityAtSpecificity(_AtBest):
 
     Raises:
         ValueError: specificity outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.SensitivityAtSpecificity(0.5)
@@ -103,7 +103,7 @@ class SpecificityAtSensitivity(_AtBest):
 
     Raises:
         ValueError: sensitivity outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.SpecificityAtSensitivity(0.5)
@@ -140,7 +140,7 @@ class PrecisionAtRecall(_AtBest):
 
     Raises:
         ValueError: recall outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.PrecisionAtRecall(0.5)
@@ -177,7 +177,7 @@ class RecallAtPrecision(_AtBest):
 
     Raises:
         ValueError: precision outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.RecallAtPrecision(0.8)

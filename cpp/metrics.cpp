@@ -36,7 +36,7 @@ double sum_of(int64_t n, Term&& term) {
   return total;
 }
 
-// The class of a number cut to an integer; -1 if it is none of those.
+// The class of a number truncated to an integer; -1 if there is no such class.
 int64_t class_of(float x, int64_t classes) {
   return x > -1.0f && x < float(classes) ? int64_t(x) : -1;
 }

@@ -204,7 +204,7 @@ class NormalizationOp : public Op {
   bool invert_;
 };
 
-// Only where an output needs a place of its own: programs drop other reshapes.
+// Only where an output needs its own buffer: programs drop other reshapes.
 class Reshape : public Op {
  public:
   explicit Reshape(const OpSpec& spec) { check_same_shape(spec); }

@@ -102,7 +102,7 @@ class Program {
   // targets.
   bool predicts() const { return predicts_; }
   const Optimizer* optimizer() const { return optimizer_.get(); }
-  // Multiply-adds that stand for the cost of a step, or of an epoch, of so many rows.
+  // Multiply-adds equivalent to the cost of a step, or of an epoch, of so many rows.
   int64_t work_of(int64_t rows) const;
 
   // All of these stop early when the caller's StopToken does.

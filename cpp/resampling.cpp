@@ -280,7 +280,7 @@ class Affine : public Op {
       place[1] = m.mirror[1] ? max_w - w : w;
     }
   }
-  // The pixel that stands for one that may lie outside; -1 where there is none.
+  // The pixel that replaces one outside the image; -1 if there is none.
   int64_t pixel(int64_t i, int64_t size) const {
     auto modulo = [](int64_t a, int64_t n) { return (a % n + n) % n; };
     switch (mode_) {

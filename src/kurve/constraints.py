@@ -41,7 +41,7 @@ class Constraint(Entrance):
         return _weights(self, w)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal constraint."""
+        """The arguments that recreate this constraint."""
         return {}
 
     @classmethod

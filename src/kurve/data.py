@@ -36,7 +36,7 @@ def as_samples(
     Args:
         where, argument: for messages: the method and the name of its argument.
         data: array, list, data frame: anything NumPy reads. 1-D data is one feature,
-            and a trailing axis of 1 may be missing or extra, as in Keras.
+            and a trailing axis of 1 can be missing or extra, as in Keras.
         sample_shape: required shape of one sample; any if None.
         keep_bytes: keep uint8 samples with two or more axes, which are images.
 

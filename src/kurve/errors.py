@@ -3,7 +3,7 @@
     [Dense] expected the last axis of x to be 3, because kernel is (3, 8).
     Received: x.shape=(32, 4). Try Input(shape=(4,)).
 
-Kurve raises built-in exception types: `TypeError` for an argument of the wrong kind,
+Kurve raises built-in exception types: `TypeError` for an argument of the wrong type,
 `ValueError` for a wrong value, `RuntimeError` for a call at the wrong time.
 """
 

@@ -53,7 +53,7 @@ class Regularizer(Entrance):
         return 0.0, 0.0, formula(self, shape)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal regularizer."""
+        """The arguments that recreate this regularizer."""
         return {}
 
     @classmethod

@@ -315,7 +315,7 @@ def split_dataset(
         preferred_backend: accepted and ignored; parts have the type of the dataset.
 
     Raises:
-        ValueError: sizes that do not fit the dataset.
+        ValueError: sizes that do not match the dataset.
 
     Example:
         >>> left, right = kurve.utils.split_dataset(np.arange(10), left_size=0.8)

@@ -78,7 +78,7 @@ class ReduceLROnPlateau(Monitor):
         min_lr: lower bound of the learning rate.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> from kurve.callbacks import ReduceLROnPlateau

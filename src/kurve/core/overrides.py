@@ -15,7 +15,7 @@ def refuse_overrides(where: str, part: Any) -> None:
     """Refuse a part of a model with an overridden method that would never be called.
 
     A class lists such methods in `ignored`, and what to do instead in `instead`. Other
-    methods may be overridden: they are called.
+    methods can be overridden: they are called.
 
     Raises:
         NotImplementedError: it overrides one, or the engines have no formula for it.

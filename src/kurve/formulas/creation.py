@@ -28,17 +28,17 @@ def convert_to_numpy(x: Any) -> np.ndarray:
 
 
 def zeros(shape: Sequence[int | None], dtype: str = "float32") -> Any:
-    """Zeros; in a layer or loss the first size may be None, for the batch."""
+    """Zeros; in a layer or loss the first size can be None, for the batch."""
     return full(shape, 0, dtype)
 
 
 def ones(shape: Sequence[int | None], dtype: str = "float32") -> Any:
-    """Ones; in a layer or loss the first size may be None, for the batch."""
+    """Ones; in a layer or loss the first size can be None, for the batch."""
     return full(shape, 1, dtype)
 
 
 def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32") -> Any:
-    """An array filled with one value; in a layer or loss the first size may be None,
+    """An array filled with one value; in a layer or loss the first size can be None,
     for the batch."""
     graph = Graph.current
     axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)

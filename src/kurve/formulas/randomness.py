@@ -36,7 +36,7 @@ def _shape(where: str, shape: Any) -> tuple[int | None, ...]:
     ):
         raise ValueError(
             f"[kurve.random.{where}] shape must be a tuple of integers; in a layer its "
-            f"first size may be None, for the batch. Received: shape={shape!r}. "
+            f"first size can be None, for the batch. Received: shape={shape!r}. "
             f"Try {where}(ops.shape(x))."
         )
     return tuple(None if size is None else int(size) for size in axes)
@@ -97,7 +97,7 @@ def normal(
     """Normally distributed numbers, mean + stddev z.
 
     Args:
-        shape: shape of the result; in a layer the first size may be None, for the
+        shape: shape of the result; in a layer the first size can be None, for the
             batch.
         mean, stddev: numbers, or tensors that broadcast.
         dtype: None for float32.

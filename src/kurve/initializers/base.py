@@ -135,7 +135,7 @@ def draw(
     if values.shape != shape:
         raise ValueError(
             f"[{cls.__name__}] the initial values must have shape {shape}. "
-            f"Received: shape {values.shape}. Try values of the shape asked for."
+            f"Received: shape {values.shape}. Try values of this shape."
         )
     return finite(cls.__name__, values)
 

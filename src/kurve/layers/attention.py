@@ -102,7 +102,7 @@ class Attention(Layer):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
-        """The formula.
+        """Compute attention.
 
         Args:
             inputs: [query, value] or [query, value, key].

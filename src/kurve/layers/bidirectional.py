@@ -267,7 +267,7 @@ class Bidirectional(Layer):
     # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         return {
             **super().get_config(),
             "layer": described(self.forward_layer),

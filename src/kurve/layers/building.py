@@ -185,7 +185,7 @@ class LayerBuilding(LayerLosses):
             return tried(self.run_as_written, args, kwargs, error)
 
     def compute_output_shape(self, input_shape: Any, *others: Any, **named: Any) -> Any:
-        """Shape (B, ...) of the output for an input (B, ...); B may be None.
+        """Shape (B, ...) of the output for an input (B, ...); B can be None.
 
         Args:
             input_shape: shape of the input; a list for several inputs.

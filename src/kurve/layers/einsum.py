@@ -174,7 +174,7 @@ class EinsumDense(Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         output_shape = {"output_shape": list(self.partial_output_shape)}
         return {**super().get_config(), **output_shape}
 

@@ -358,7 +358,7 @@ class MultiHeadAttention(_Heads):
         """Does nothing: the projections have the penalties."""
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         sizes = self.output_sizes
         shape = None if sizes is None else list(sizes)
         return {**super().get_config(), "output_shape": shape}

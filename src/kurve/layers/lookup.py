@@ -160,7 +160,7 @@ class _Lookup(Encoding):
             idf_weights: in mode "tf_idf", one weight per value.
 
         Raises:
-            ValueError: no values, duplicate values, or weights that do not fit.
+            ValueError: no values, duplicate values, or weights that do not match.
         """
         if isinstance(vocabulary, (str, Path)):
             tokens = [self._line(line) for line in _lines(vocabulary)]

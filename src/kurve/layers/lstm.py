@@ -68,7 +68,7 @@ class Recurrent(RNN):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         config = {**Layer.get_config(self), **self._rows()}
         config.setdefault("activity_regularizer", None)
         own = self.cell.get_config()

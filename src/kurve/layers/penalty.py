@@ -49,7 +49,7 @@ class ActivityRegularization(Layer):
         return ops.reshape(x, (-1, *x.shape[1:]))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         config = super().get_config()
         del config["activity_regularizer"]
         return config

@@ -424,7 +424,7 @@ class RNN(Layer):
     # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         return {**super().get_config(), **self._rows(), "cell": described(self.cell)}
 
     def _rows(self) -> dict[str, int]:

@@ -98,7 +98,7 @@ class StackedRNNCells(Layer):
         return step_of(self, inputs, states, training)(inputs, states)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         cells = [described(cell) for cell in self.cells]
         return {**super().get_config(), "cells": cells}
 

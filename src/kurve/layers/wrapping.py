@@ -57,7 +57,7 @@ class Wrapper(Layer):
         self.layer = layer
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal layer."""
+        """The arguments that recreate this layer."""
         return {**super().get_config(), "layer": described(self.layer)}
 
     @classmethod

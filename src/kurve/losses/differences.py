@@ -33,7 +33,7 @@ class MeanAbsolutePercentageError(_Plain):
     kind = "mean_absolute_percentage_error"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         least = ops.maximum(ops.absolute(y_true), EPSILON)
         return 100.0 * ops.mean(ops.absolute((y_true - y_pred) / least), axis=-1)
 
@@ -58,7 +58,7 @@ class MeanSquaredLogarithmicError(_Plain):
     kind = "mean_squared_logarithmic_error"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         first = ops.log(ops.maximum(y_pred, EPSILON) + 1.0)
         second = ops.log(ops.maximum(y_true, EPSILON) + 1.0)
         return ops.mean(ops.square(first - second), axis=-1)
@@ -84,7 +84,7 @@ class Poisson(_Plain):
     kind = "poisson"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         return ops.mean(y_pred - y_true * ops.log(y_pred + EPSILON), axis=-1)
 
 
@@ -108,7 +108,7 @@ class KLDivergence(_Plain):
     kind = "kl_divergence"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         y, p = ops.clip(y_true, EPSILON, 1.0), ops.clip(y_pred, EPSILON, 1.0)
         return ops.sum(y * ops.log(y / p), axis=-1)
 
@@ -139,7 +139,7 @@ class Hinge(_Plain):
     kind = "hinge"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         return ops.mean(ops.maximum(1.0 - _signs(y_true) * y_pred, 0.0), axis=-1)
 
 
@@ -162,7 +162,7 @@ class SquaredHinge(_Plain):
     kind = "squared_hinge"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         margin = ops.maximum(1.0 - _signs(y_true) * y_pred, 0.0)
         return ops.mean(ops.square(margin), axis=-1)
 
@@ -186,7 +186,7 @@ class CategoricalHinge(_Plain):
     kind = "categorical_hinge"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         right = ops.sum(y_true * y_pred, axis=-1)
         wrong = ops.max((1.0 - y_true) * y_pred, axis=-1)
         return ops.maximum(wrong - right + 1.0, 0.0)

@@ -75,7 +75,7 @@ class BinaryFocalCrossentropy(Formula):
         }
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         y = _smoothed(y_true, self.label_smoothing, 0.5)
         p = ops.sigmoid(y_pred) if self.from_logits else y_pred
         inside = ops.clip(p, EPSILON, 1.0 - EPSILON)
@@ -146,7 +146,7 @@ class CategoricalFocalCrossentropy(Formula):
         }
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         y = _smoothed(y_true, self.label_smoothing, 1.0 / y_true.shape[-1])
         p = ops.softmax(y_pred, self.axis) if self.from_logits else y_pred
         p = p / ops.sum(p, axis=self.axis, keepdims=True)
@@ -194,7 +194,7 @@ class CategoricalGeneralizedCrossEntropy(Formula):
         return {"q": self.q}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         right = ops.sum(y_pred * ops.one_hot(y_true, y_pred.shape[-1]), axis=-1)
         return (1.0 - ops.power(right, self.q)) / self.q
 

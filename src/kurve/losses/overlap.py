@@ -57,7 +57,7 @@ class CosineSimilarity(_Along):
         self.axis = axis_of(self, axis)
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         y, p = ops.normalize(y_true, self.axis), ops.normalize(y_pred, self.axis)
         return -ops.sum(y * p, axis=self.axis)
 
@@ -92,7 +92,7 @@ class Dice(_Along):
         super().__init__(axis, reduction, name, dtype)
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         both = ops.sum(y_true * y_pred, axis=self.axis)
         total = ops.sum(y_true, axis=self.axis) + ops.sum(y_pred, axis=self.axis)
         return 1.0 - 2.0 * both / (total + EPSILON)
@@ -137,7 +137,7 @@ class Tversky(_Along):
         return {"alpha": self.alpha, "beta": self.beta, **super().attrs()}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The formula."""
+        """The loss of each sample."""
         both = ops.sum(y_true * y_pred, axis=self.axis)
         first = ops.sum((1.0 - y_pred) * y_true, axis=self.axis)
         second = ops.sum(y_pred * (1.0 - y_true), axis=self.axis)

@@ -51,7 +51,7 @@ class CategoricalAccuracy(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.CategoricalAccuracy()([[0.0, 1.0]], [[0.3, 0.7]])
@@ -74,7 +74,7 @@ class SparseCategoricalAccuracy(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.SparseCategoricalAccuracy()([1], [[0.3, 0.7]])
@@ -113,7 +113,7 @@ class TopKCategoricalAccuracy(_TopK):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: k below 1; when called, shapes that do not fit.
+        ValueError: k below 1; when called, mismatched shapes.
 
     Example:
         >>> accuracy = kurve.metrics.TopKCategoricalAccuracy(k=2)
@@ -142,7 +142,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
             instead of one value per class.
 
     Raises:
-        ValueError: k below 1; when called, shapes that do not fit.
+        ValueError: k below 1; when called, mismatched shapes.
 
     Example:
         >>> accuracy = kurve.metrics.SparseTopKCategoricalAccuracy(k=2)
@@ -182,7 +182,7 @@ class Accuracy(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.Accuracy()([[1.0], [2.0]], [[1.0], [4.0]])

@@ -58,7 +58,7 @@ class AUC(ThresholdMetric):
 
     Raises:
         ValueError: an unknown curve or summation_method, thresholds outside [0, 1],
-            num_labels without multi_label; when called, shapes that do not fit.
+            num_labels without multi_label; when called, mismatched shapes.
 
     Example:
         >>> auc = kurve.metrics.AUC(num_thresholds=3)

@@ -28,7 +28,7 @@ class FBetaScore(RowMetric):
 
     Raises:
         ValueError: an unknown average, beta not above 0, threshold outside (0, 1]; when
-            called, shapes that do not fit.
+            called, mismatched shapes.
 
     Example:
         >>> score = kurve.metrics.FBetaScore("macro", beta=2.0, threshold=0.5)
@@ -122,7 +122,7 @@ class F1Score(FBetaScore):
 
     Raises:
         ValueError: an unknown average, threshold outside (0, 1]; when called, shapes
-            that do not fit.
+            that do not match.
 
     Example:
         >>> score = kurve.metrics.F1Score("micro", threshold=0.5)

@@ -164,7 +164,7 @@ class BinaryIoU(_IoUBase):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: classes other than 0 and 1; when called, shapes that do not fit.
+        ValueError: classes other than 0 and 1; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.BinaryIoU(target_class_ids=[0, 1], threshold=0.3)
@@ -202,7 +202,7 @@ class MeanIoU(_IoUBase):
         axis: the class axis; in models, the last axis.
 
     Raises:
-        ValueError: no num_classes; when called, shapes that do not fit.
+        ValueError: no num_classes; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.MeanIoU(num_classes=2)
@@ -304,7 +304,7 @@ class OneHotMeanIoU(_IoUBase):
         axis: the class axis; in models, the last axis.
 
     Raises:
-        ValueError: no num_classes; when called, shapes that do not fit.
+        ValueError: no num_classes; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.OneHotMeanIoU(num_classes=2)

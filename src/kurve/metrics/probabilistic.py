@@ -22,7 +22,7 @@ class BinaryCrossentropy(LossMetric):
         label_smoothing: in [0, 1]; how far to move targets towards 1/2.
 
     Raises:
-        ValueError: label_smoothing out of range; when called, shapes that do not fit.
+        ValueError: label_smoothing out of range; when called, mismatched shapes.
 
     Example:
         >>> round(kurve.metrics.BinaryCrossentropy()([[1.0]], [[0.5]]), 4)
@@ -53,7 +53,7 @@ class CategoricalCrossentropy(LossMetric):
         axis: the class axis; in models, the last axis.
 
     Raises:
-        ValueError: label_smoothing out of range; when called, shapes that do not fit.
+        ValueError: label_smoothing out of range; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.CategoricalCrossentropy()
@@ -89,7 +89,7 @@ class SparseCategoricalCrossentropy(LossMetric):
         axis: the class axis; in models, the last axis.
 
     Raises:
-        ValueError: ignore_class is not an integer; when called, shapes that do not fit,
+        ValueError: ignore_class is not an integer; when called, mismatched shapes,
             or targets that are not class numbers below O.
 
     Example:
@@ -134,7 +134,7 @@ class KLDivergence(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> round(kurve.metrics.KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]]), 4)
@@ -155,7 +155,7 @@ class Poisson(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> round(kurve.metrics.Poisson()([[0.0], [1.0]], [[1.0], [1.0]]), 4)
@@ -175,7 +175,7 @@ class Hinge(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> round(kurve.metrics.Hinge()([[0.0], [1.0]], [[0.5], [0.5]]), 4)
@@ -195,7 +195,7 @@ class SquaredHinge(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> round(kurve.metrics.SquaredHinge()([[0.0], [1.0]], [[0.5], [0.5]]), 4)
@@ -215,7 +215,7 @@ class CategoricalHinge(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.CategoricalHinge()

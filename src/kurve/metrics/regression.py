@@ -21,7 +21,7 @@ class MeanSquaredError(LossMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
@@ -41,7 +41,7 @@ class MeanAbsoluteError(LossMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.MeanAbsoluteError()([[1.0], [2.0]], [[1.0], [4.0]])
@@ -61,7 +61,7 @@ class LogCoshError(LossMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> round(kurve.metrics.LogCoshError()([[0.0]], [[1.0]]), 4)
@@ -79,7 +79,7 @@ class RootMeanSquaredError(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.RootMeanSquaredError()
@@ -106,7 +106,7 @@ class MeanAbsolutePercentageError(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [4.0]])
@@ -128,7 +128,7 @@ class MeanSquaredLogarithmicError(RowMetric):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: when called, shapes that do not fit.
+        ValueError: when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.MeanSquaredLogarithmicError()
@@ -165,7 +165,7 @@ class CosineSimilarity(_Similarity):
         axis: the output axis; in models, the last axis.
 
     Raises:
-        ValueError: axis is not an integer; when called, shapes that do not fit.
+        ValueError: axis is not an integer; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.CosineSimilarity()
@@ -195,7 +195,7 @@ class PearsonCorrelation(_Similarity):
         axis: the output axis; in models, the last axis.
 
     Raises:
-        ValueError: axis is not an integer; when called, shapes that do not fit.
+        ValueError: axis is not an integer; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.PearsonCorrelation()
@@ -226,7 +226,7 @@ class ConcordanceCorrelation(_Similarity):
         axis: the output axis; in models, the last axis.
 
     Raises:
-        ValueError: axis is not an integer; when called, shapes that do not fit.
+        ValueError: axis is not an integer; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.ConcordanceCorrelation()
@@ -260,7 +260,7 @@ class R2Score(RowMetric):
 
     Raises:
         ValueError: unknown class_aggregation, negative num_regressors; when called,
-            shapes that do not fit.
+            mismatched shapes.
 
     Example:
         >>> kurve.metrics.R2Score()([[1.0], [3.0]], [[1.0], [2.0]])

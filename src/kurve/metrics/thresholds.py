@@ -68,7 +68,7 @@ class TruePositives(_Count):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: thresholds outside [0, 1]; when called, shapes that do not fit.
+        ValueError: thresholds outside [0, 1]; when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.TruePositives()([0, 1, 1, 1], [0.2, 0.6, 0.9, 0.1])
@@ -89,7 +89,7 @@ class TrueNegatives(_Count):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: thresholds outside [0, 1]; when called, shapes that do not fit.
+        ValueError: thresholds outside [0, 1]; when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.TrueNegatives()([0, 1, 1, 1], [0.2, 0.6, 0.9, 0.1])
@@ -110,7 +110,7 @@ class FalsePositives(_Count):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: thresholds outside [0, 1]; when called, shapes that do not fit.
+        ValueError: thresholds outside [0, 1]; when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.FalsePositives()([0, 1, 1, 1], [0.2, 0.6, 0.9, 0.1])
@@ -129,7 +129,7 @@ class FalseNegatives(_Count):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: thresholds outside [0, 1]; when called, shapes that do not fit.
+        ValueError: thresholds outside [0, 1]; when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.FalseNegatives()([0, 1, 1, 1], [0.2, 0.6, 0.9, 0.1])
@@ -168,7 +168,7 @@ class Precision(_OfChosen):
 
     Raises:
         ValueError: thresholds outside [0, 1], top_k or class_id beyond the outputs;
-            when called, shapes that do not fit.
+            when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.Precision()([0, 1, 1, 1], [0.7, 0.6, 0.1, 0.1])
@@ -192,7 +192,7 @@ class Recall(_OfChosen):
 
     Raises:
         ValueError: thresholds outside [0, 1], top_k or class_id beyond the outputs;
-            when called, shapes that do not fit.
+            when called, mismatched shapes.
 
     Example:
         >>> kurve.metrics.Recall()([0, 1, 1, 1, 1], [0.7, 0.6, 0.1, 0.1, 0.2])

@@ -58,7 +58,7 @@ class SensitivityAtSpecificity(_AtBest):
 
     Raises:
         ValueError: specificity outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.SensitivityAtSpecificity(0.5)
@@ -95,7 +95,7 @@ class SpecificityAtSensitivity(_AtBest):
 
     Raises:
         ValueError: sensitivity outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.SpecificityAtSensitivity(0.5)
@@ -132,7 +132,7 @@ class PrecisionAtRecall(_AtBest):
 
     Raises:
         ValueError: recall outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.PrecisionAtRecall(0.5)
@@ -169,7 +169,7 @@ class RecallAtPrecision(_AtBest):
 
     Raises:
         ValueError: precision outside [0, 1], num_thresholds below 1, class_id beyond
-            the outputs; when called, shapes that do not fit.
+            the outputs; when called, mismatched shapes.
 
     Example:
         >>> metric = kurve.metrics.RecallAtPrecision(0.8)

@@ -221,7 +221,7 @@ def model_from(
 
     Raises:
         ModelFileError: not the configuration of a model: an unknown class or function,
-            a tensor that no node produces, a cycle, shapes that do not fit. For a
+            a tensor that no node produces, a cycle, mismatched shapes. For a
             configuration not from a file, the error of the layer, or a ValueError.
     """
     if not isinstance(config, Field):

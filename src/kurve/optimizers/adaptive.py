@@ -30,7 +30,7 @@ class Adadelta(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Adadelta(1.0).rho
@@ -91,7 +91,7 @@ class Ftrl(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Ftrl(0.1).learning_rate_power
@@ -171,7 +171,7 @@ class Lion(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Lion(1e-4).beta_2
@@ -227,7 +227,7 @@ class ScheduleFreeAdamW(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.ScheduleFreeAdamW(warmup_steps=10).beta_1

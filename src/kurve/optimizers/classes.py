@@ -32,7 +32,7 @@ class SGD(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.SGD(0.1, momentum=0.9, nesterov=True).momentum
@@ -76,7 +76,7 @@ class RMSprop(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.RMSprop(1e-3).rho
@@ -131,7 +131,7 @@ class Adagrad(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Adagrad(0.1).initial_accumulator_value
@@ -211,7 +211,7 @@ class Adam(_Moments):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Adam(1e-3, clipnorm=1.0).clipnorm
@@ -255,7 +255,7 @@ class AdamW(Adam):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.AdamW(weight_decay=0.01).weight_decay
@@ -302,7 +302,7 @@ class Nadam(_Moments):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Nadam(1e-3).beta_1
@@ -328,7 +328,7 @@ class Adamax(_Moments):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Adamax(1e-3).beta_2

@@ -39,7 +39,7 @@ class Lamb(_Moments):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Lamb(1e-2).beta_2
@@ -84,7 +84,7 @@ class Adafactor(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Adafactor(0.05).beta_2_decay
@@ -181,7 +181,7 @@ class Muon(Optimizer):
             name: see `Optimizer`.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong kind or out of range.
+        TypeError, ValueError: an argument of the wrong type or out of range.
 
     Example:
         >>> kurve.optimizers.Muon(1e-2).ns_steps

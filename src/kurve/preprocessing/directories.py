@@ -40,7 +40,7 @@ class Files:
 
     Raises:
         MissingFileError: the folder does not exist.
-        ValueError: no files, or labels that do not fit.
+        ValueError: no files, or labels that do not match.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ def get_file(
 
 
 def lookup_format(archive_format: Any) -> tuple[str, ...]:
-    """The kinds of archives that may be unpacked."""
+    """The kinds of archives that can be unpacked."""
     if isinstance(archive_format, (list, tuple)):
         return tuple(kind for one in archive_format for kind in lookup_format(one))
     if archive_format is None:

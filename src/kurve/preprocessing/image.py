@@ -314,7 +314,7 @@ class ImageDataGenerator(Entrance):
             subset: "training" or "validation", the first rows.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: mismatched shapes.
         """
         pictures = np.asarray(as_numbers("flow", "x", x), "float32")
         if pictures.ndim != 4 or not len(pictures):

@@ -32,7 +32,7 @@ def choose_roles(
         drop: names of columns to leave out.
 
     Raises:
-        TableError: no such column, a column in two roles, or no feature left.
+        TableError: unknown column, a column in two roles, or no feature left.
 
     Example:
         >>> from pathlib import Path
@@ -237,7 +237,7 @@ def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
         targets: their names.
 
     Raises:
-        KeyError: no such column.
+        KeyError: unknown column.
 
     Example:
         >>> from pathlib import Path
@@ -338,7 +338,7 @@ def select(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
         names: of columns in it.
 
     Raises:
-        KeyError: no such column.
+        KeyError: unknown column.
 
     Example:
         >>> from pathlib import Path

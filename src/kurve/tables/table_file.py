@@ -67,7 +67,7 @@ class TableFile:
             role: what the columns are for, for the message: "target", "feature".
 
         Raises:
-            TableError: no such column, with the nearest; a column without a name.
+            TableError: unknown column, with the nearest; a column without a name.
         """
         if columns is None:
             if "" in self.names:

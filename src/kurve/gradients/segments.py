@@ -153,8 +153,8 @@ class CompiledSegment(Segment):
         dys = []
         for number, shape in zip(self.numbers, plan.targets, strict=True):
             dy = seeds.get(number)
-            given = np.zeros((rows, *shape), np.float32) if dy is None else dy
-            dys.append(np.ascontiguousarray(given))
+            dy = np.zeros((rows, *shape), np.float32) if dy is None else dy
+            dys.append(np.ascontiguousarray(dy))
         x: Any = tuple(self.arrays) if len(self.arrays) > 1 else self.arrays[0]
         y: Any = tuple(dys) if len(dys) > 1 else dys[0]
         batches = Batches(x, y, None, None, np.array([0, rows]))

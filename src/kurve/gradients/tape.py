@@ -452,7 +452,7 @@ def _summed(
     return found
 
 
-_BY_ROWS = {"take": _taken, "segment_sum": _summed}
+_BY_ROWS: dict[str, Callable[..., Any]] = {"take": _taken, "segment_sum": _summed}
 
 
 class _Picked:

@@ -112,6 +112,7 @@ class LayerBuilding(LayerLosses):
                 f"samples of shape {samples}. Try an Input with a fixed size."
             )
 
+    run_as_written: Any
     _building = False
     """Whether `build` of a subclass is running."""
 

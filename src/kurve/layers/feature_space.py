@@ -427,7 +427,7 @@ def _count(name: str, layer: Any) -> int:
     if hasattr(layer, "vocabulary_size"):
         return int(layer.vocabulary_size())
     if isinstance(layer, Discretization):
-        return len(layer.bin_boundaries) + 1
+        return len(layer.bin_boundaries or ()) + 1
     for attribute in ("num_bins", "num_tokens"):
         if is_count(getattr(layer, attribute, None)):
             return int(getattr(layer, attribute))

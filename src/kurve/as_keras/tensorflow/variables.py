@@ -28,8 +28,6 @@ class Variable(_Weight):
         dtype: dtype of the numbers.
     """
 
-    is_free = True
-
     def __init__(
         self,
         initial_value: Any,

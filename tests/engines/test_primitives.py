@@ -331,7 +331,7 @@ SQUARE = {"transpose_a": False, "transpose_b": False}
         ),
         (
             Op("batch_reduce", "o", (2, 2), (4,), attrs={"mode": "mean"}),
-            "must depend only on their own sample only",
+            "must depend only on their own sample",
         ),
     ],
 )

@@ -137,13 +137,17 @@ def pool_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
     front = _in_front(op, dy, op.out_shape).contiguous()
     if op.attrs["mode"] == "max":
         dx = aten.max_pool2d_with_indices_backward(
-            front, padded, size, stride, [0, 0], [1, 1], False, saved
+            front.to(f.wide),
+            padded.to(f.wide),
+            *(size, stride, [0, 0], [1, 1], False, saved),
         )
     else:
         dx = aten.avg_pool2d_backward(
-            front / saved, padded, size, stride, [0, 0], False, True, 1
+            (front / saved).to(f.wide),
+            padded.to(f.wide),
+            *(size, stride, [0, 0], False, True, 1),
         )
-    return _behind(_padded(dx, _pads(op, -1)), op.in_shape)
+    return _behind(_padded(dx.to(dy.dtype), _pads(op, -1)), op.in_shape)
 
 
 def global_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -128,20 +129,20 @@ class TorchProgram:
             gradient = self._zeros(state)
             f = self._frame(state, training=False, gradient=gradient)
             inputs = [self._upload(x, f.dtype) for x in xs]
-            y = torch.empty((rows, *head.shape), dtype=f.dtype, device=f.device)
-            slopes = torch.eye(y[:1].numel(), dtype=f.dtype, device=f.device)
+            outputs = math.prod(head.shape)
+            slopes = torch.eye(outputs, dtype=f.dtype, device=f.device)
             jacobian = gradient.new_empty((rows, len(slopes), len(gradient)))
             drawn = self._drawn(f, rows)
             for i in range(rows):
                 fixed = {op: values[i : i + 1] for op, values in drawn.items()}
                 row = [a[i : i + 1] for a in inputs]
-                values, caches = self._forward(f, (row, []), fixed)
-                y[i] = values[head.value][0]
+                _, caches = self._forward(f, (row, []), fixed)
                 for k in range(len(slopes)):
                     dy = slopes[k].view(1, *head.shape)
                     self._backward(f, {head.value: dy}, caches, penalties=False)
                     jacobian[i, k] = gradient
-            return y.cpu().numpy(), jacobian.view(y.numel(), -1).cpu().numpy()
+            slopes_of = jacobian.view(rows * outputs, -1).cpu().numpy()
+        return self.predict(state, x), slopes_of
 
     def _train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job, see `Engine.train`."""
@@ -306,6 +307,8 @@ class TorchProgram:
                     w = None
                     if metric.weighted and weights is not None:
                         w = repeated(weights, len(rows_p))
+                    elif metric.weighted and "ignore_class" in metric.attrs:
+                        w = torch.ones_like(rows_p[:, 0])
                     accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, own)
                 if metric.of_batch:
                     if not metric.weighted:

@@ -54,6 +54,7 @@ soak: $(VENV)/installed
 
 parity: $(PARITY)/installed
 	KERAS_BACKEND=torch $(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto tests/parity
+	$(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto tests/engines -k torch
 
 check: $(VENV)/check-tools $(VENV)/installed
 	$(VENV)/bin/ruff check .

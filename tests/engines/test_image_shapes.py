@@ -92,9 +92,7 @@ def made(kind: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> Layer:
     try:
         layer.compute_output_shape((None, *shape))
     except ValueError as error:
-        if "are too small" not in str(error) and "leave nothing" not in str(
-            error
-        ):
+        if "are too small" not in str(error) and "leave nothing" not in str(error):
             raise
         assume(False)
     return layer

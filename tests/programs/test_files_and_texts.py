@@ -30,7 +30,7 @@ print(json.dumps([
     s.to_number(["1", "2.5"]).numpy().tolist(),
     str(s.regex_replace("a<br />b", "<br />", " ").numpy()),
     s.to_hash_bucket_fast(["A", "B"], 3).numpy().tolist(),
-    s.substr("hello", 1, 3).numpy().item(), s.join(["a", "b"], "-").numpy().item(),
+    s.substr("hello", 1, 3).numpy().decode(), s.join(["a", "b"], "-").numpy().decode(),
     numbers.numpy().tolist(),
 ]))
 """

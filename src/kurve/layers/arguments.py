@@ -80,6 +80,23 @@ def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
     return axes[0], check_shape(cls, axes[1:])
 
 
+def check_data_format(cls: type, data_format: Any) -> str:
+    """Where channels are: "channels_last", also for None, or "channels_first".
+
+    Raises:
+        ValueError: any other value.
+    """
+    if data_format is None:
+        return "channels_last"
+    known = ("channels_last", "channels_first")
+    if isinstance(data_format, str) and data_format in known:
+        return data_format
+    raise ValueError(
+        f"[{cls.__name__}] data_format must be 'channels_last' or 'channels_first'. "
+        f"Received: data_format={data_format!r}. Try data_format='channels_last'."
+    )
+
+
 def check_size(cls: type, what: str, shape: Shape) -> None:
     """Refuse a shape with more elements than memory can hold."""
     if math.prod(shape) > MOST_ELEMENTS:

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from kurve.core.arguments import check_integer, is_count, is_integer
 from kurve.formulas import functions as ops
+from kurve.layers.arguments import check_data_format
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.channels import last
 from kurve.plan import Op, Shape, VariableSpec
@@ -32,13 +33,8 @@ class Flatten(Layer):
     def __init__(
         self, data_format: str | None = None, **common: Unpack[LayerArguments]
     ) -> None:
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(
-                "[Flatten] data_format must be 'channels_last' or 'channels_first'. "
-                f"Received: data_format={data_format!r}. Try Flatten()."
-            )
         super().__init__(**common)
-        self.data_format = data_format or "channels_last"
+        self.data_format = check_data_format(type(self), data_format)
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)

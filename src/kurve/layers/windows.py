@@ -14,6 +14,7 @@ from typing import Any
 from kurve.core.arguments import is_integer
 from kurve.core.overrides import is_own
 from kurve.formulas.window import Window as Window
+from kurve.layers.arguments import check_data_format
 from kurve.layers.base import Layer
 from kurve.layers.channels import METHODS, in_both_formats
 from kurve.plan import Attr, Op, Shape
@@ -55,14 +56,8 @@ class Images(Layer):
                 setattr(cls, name, in_both_formats(name, vars(cls)[name]))
 
     def __init__(self, data_format: str | None = None, **common: Any) -> None:
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(
-                f"[{type(self).__name__}] data_format must be 'channels_last' or "
-                f"'channels_first'. Received: data_format={data_format!r}. "
-                "Try data_format='channels_last'."
-            )
         super().__init__(**common)
-        self.data_format = data_format or "channels_last"
+        self.data_format = check_data_format(type(self), data_format)
 
     def check_axes(self, input_shape: Shape) -> None:
         """Refuse samples of the wrong rank."""

@@ -168,10 +168,18 @@ def list_devices(device_type: str | None = None) -> list[str]:
     Args:
         device_type: "cpu" or None.
 
+    Raises:
+        ValueError: another type.
+
     Example:
         >>> kurve.distribution.list_devices()
         ['cpu:0']
     """
     group = processes.active()
     count = 1 if group is None else group.count
-    return [f"cpu:{i}" for i in range(count)] if device_type in (None, "cpu") else []
+    if device_type not in (None, "cpu"):
+        raise ValueError(
+            "[list_devices] device_type must be 'cpu' or None. "
+            f"Received: {device_type!r}. Try list_devices()."
+        )
+    return [f"cpu:{i}" for i in range(count)]

@@ -183,7 +183,7 @@ def test_the_loss_of_an_output_may_be_in_a_list() -> None:
     assert found[0] == found[1] == found[2]
     model = _two_outputs()
     for wrong in ({"loss": ["mse", ["mae", "mse"]]}, {"loss_weights": [1.0, [1, 2]]}):
-        with pytest.raises(ValueError, match=r"^\[compile\] loss.* for each output"):
+        with pytest.raises(ValueError, match=r"^\[compile\] loss.* per output"):
             model.compile("sgd", **{"loss": "mse", **wrong})
 
 

@@ -81,9 +81,8 @@ def test_weights_of_a_count() -> None:
     [
         (Discretization(num_bins=3), "no bins yet"),
         (IntegerLookup(), "no vocabulary yet"),
-        (lookup(num_oov_indices=0), "an index for unknown"),
         (lookup(invert=True), "cannot invert"),
-        (lookup(num_oov_indices=2, oov_method="farmhash"), "no hash"),
+        (lookup(num_oov_indices=2, oov_method="farmhash"), "cannot hash"),
         (IntegerLookup(vocabulary=[2**24]), "float32"),
     ],
 )

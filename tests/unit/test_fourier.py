@@ -118,10 +118,10 @@ def test_frequencies_before_the_layer_is_built() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "text"),
     [
-        (X, np.ones_like(X), "y must repeat itself.*200 rows.*Try more rows"),
-        (SCATTERED, RANDOM.normal(size=300), "y must repeat itself"),
-        (X, 2 * X + 1, "y must repeat itself"),
-        (np.ones(50), RANDOM.normal(size=50), "y must repeat itself"),
+        (X, np.ones_like(X), "at least one full period.*200 rows.*Try more rows"),
+        (SCATTERED, RANDOM.normal(size=300), "at least one full period"),
+        (X, 2 * X + 1, "at least one full period"),
+        (np.ones(50), RANDOM.normal(size=50), "at least one full period"),
         (X + 1e7, np.sin(X), "x must be small .*radians.*Try x - x.min"),
         (X, np.sin(X[:-1]), "same number of rows"),
         (np.append(X[:-1], np.nan), np.sin(X), r"x\[199, 0\] = nan"),

@@ -74,6 +74,8 @@ def shape_for(name: str) -> tuple[int, ...]:
     """Of one sample."""
     if name == "RepeatVector":
         return (6,)
+    if "ConvLSTM" in name:
+        return (3, *(4,) * int(name[8]), 2)
     sequential = ("Attention", "1D", "RNN", "LSTM", "GRU", "Bidirectional")
     if any(text in name for text in sequential) or name == "Dot":
         return (6, 2)

@@ -329,7 +329,6 @@ def test_what_needs_a_loss_of_each_row_refuses_one_of_all(tmp_path: Path) -> Non
         lambda: kurve.ensemble(model),
         lambda: kurve.lr_find(model, x, y),
         lambda: kurve.solvers.lbfgs(model, x, y),
-        lambda: model.fit(x, y, verbose=0, checkpoint=tmp_path / "c"),
     ):
         with pytest.raises(NotImplementedError, match=r"rows of a batch|own training"):
             call()

@@ -258,7 +258,7 @@ def test_a_model_without_a_call() -> None:
             "checkpoints need",
         ),
         (lambda m: kurve.ensemble(m, 2).fit(X, Y, verbose=0), "engine's own step"),
-        (lambda m: m.optimizer.build([]), "the variables must be given"),
+        (lambda m: m.optimizer.build([]), "the variables must be passed"),
         (lambda m: m.optimizer.apply([1.0], [X]), "applied to variables"),
     ],
 )

@@ -104,7 +104,7 @@ def test_files(tmp_path: Path) -> None:
     [
         (lambda: OrthogonalRegularizer(-1.0), "factor must be finite"),
         (lambda: OrthogonalRegularizer(mode="all"), "unknown mode"),
-        (lambda: layers.Dense(2, kernel_regularizer=Mine(lambda w: w)), "a number"),
+        (lambda: layers.Dense(2, kernel_regularizer=Mine(lambda w: w)), "a scalar"),
         (lambda: layers.Dense(2, bias_regularizer=OrthogonalRegularizer()), "a matrix"),
         (lambda: layers.Dense(2, kernel_regularizer=Mine(np.linalg.det)), "numpy.det"),
     ],
@@ -119,6 +119,6 @@ def test_solvers_of_squares_refuse_them() -> None:
 
     given = {"kernel_regularizer": OrthogonalRegularizer()}
     model = Sequential([Input((4,)), layers.Dense(3, **given)])
-    with pytest.raises(ValueError, match="penalties must be squares"):
+    with pytest.raises(ValueError, match="penalties must be quadratic"):
         solvers.levenberg_marquardt(model, W @ W.T, W)
     assert regularizers.get(None) is None

@@ -106,7 +106,7 @@ def test_before_a_model() -> None:
         (lambda: TextVectorization(output_mode="one_hot"), "output_mode must be one"),
         (
             lambda: TextVectorization(output_mode="count", output_sequence_length=3),
-            "belongs to output_mode='int'",
+            "needs output_mode='int'",
         ),
         (lambda: adapted()([["a", "b"]]), r"must be \(B,\) or \(B, 1\)"),
         (lambda: TextVectorization()(["a"]), "no vocabulary yet"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,16 @@ def set_random_seed(seed: int) -> None:
 def is_seeded() -> bool:
     """Whether random numbers follow from a seed that the program has chosen."""
     return bool(_seed_source or os.environ.get("KURVE_SEED"))
+
+
+def source_state() -> dict[str, int]:
+    """What determines all seeds that are drawn from now on; for `set_source_state`."""
+    return dict(_seed_source)
+
+
+def set_source_state(state: Mapping[str, int]) -> None:
+    """Continue with the seeds that followed a state."""
+    _seed_source.update(state)
 
 
 def _from_the_system() -> int:

@@ -195,7 +195,7 @@ class ConvLSTM1D(_ConvLSTM):
     Source:   Shi et al. 2015, without connections from c to the gates; defaults follow
               keras.layers.ConvLSTM1D.
 
-    Args: those of `ConvLSTM2D`.
+    Args: see `ConvLSTM2D`.
 
     Raises:
         ValueError: an argument is out of range; samples of other axes.
@@ -266,7 +266,7 @@ class ConvLSTM3D(_ConvLSTM):
     Source:   Shi et al. 2015, without connections from c to the gates; defaults follow
               keras.layers.ConvLSTM3D.
 
-    Args: those of `ConvLSTM2D`.
+    Args: see `ConvLSTM2D`.
 
     Raises:
         ValueError: an argument is out of range; samples of other axes.

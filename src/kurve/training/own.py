@@ -332,7 +332,8 @@ class _Run:
                     training.warn_ran_out()
                     break
                 if self.validation is not None and config.validates(epoch):
-                    found = test(model, hooks, self.validation)
+                    bulk = type(checkpointer) is NullCheckpointer
+                    found = test(model, hooks, self.validation, bulk)
                     logs |= {f"val_{name}": value for name, value in found.items()}
                 logs = dict(sorted(logs.items()))
                 if bar.target is None or training.ended:
@@ -480,14 +481,16 @@ def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
     return known
 
 
-def test(model: Trainer, hooks: CallbackList, batches: Batches) -> dict[str, Any]:
-    """The logs of a pass of `test_step`."""
+def test(
+    model: Trainer, hooks: CallbackList, batches: Batches, bulk: bool
+) -> dict[str, Any]:
+    """The logs of a pass of `test_step`; see `_Calls` about `bulk`."""
     by_batch = "test" in hooks.per_batch
     logs: dict[str, Any] = {}
     model.stop_evaluating = False
     hooks.call("on_test_begin", {})
     model.reset_metrics()
-    calls = _Calls(model, "test", batches, 0, bulk=not by_batch)
+    calls = _Calls(model, "test", batches, 0, bulk=bulk and not by_batch)
     while calls.has_next and not model.stop_evaluating:
         if by_batch:
             hooks.call("on_test_batch_begin", calls.done, {})
@@ -529,7 +532,7 @@ def evaluate(
     )
     bar = ProgressBar(batches.steps, verbose=verbose, title=None)
     try:
-        logs = test(model, hooks, batches)
+        logs = test(model, hooks, batches, True)
         bar.finish(logs)
     finally:
         bar.close()

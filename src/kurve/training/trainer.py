@@ -296,9 +296,9 @@ class Trainer(Trainable):
                 from kurve.training.own import predict
 
                 return predict(self, x, batch_size, verbose, steps, callbacks)
+            return self._predicted(x, batch_size, verbose, steps, callbacks)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
-        return self._predicted(x, batch_size, verbose, steps, callbacks)
 
     def _predicted(
         self,

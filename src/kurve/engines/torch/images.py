@@ -139,13 +139,23 @@ def pool_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
         dx = aten.max_pool2d_with_indices_backward(
             front.to(f.wide),
             padded.to(f.wide),
-            *(size, stride, [0, 0], [1, 1], False, saved),
+            size,
+            stride,
+            [0, 0],
+            [1, 1],
+            False,
+            saved,
         )
     else:
         dx = aten.avg_pool2d_backward(
             (front / saved).to(f.wide),
             padded.to(f.wide),
-            *(size, stride, [0, 0], False, True, 1),
+            size,
+            stride,
+            [0, 0],
+            False,
+            True,
+            1,
         )
     return _behind(_padded(dx.to(dy.dtype), _pads(op, -1)), op.in_shape)
 

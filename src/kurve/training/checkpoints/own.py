@@ -69,7 +69,7 @@ class OwnCheckpointer(Checkpointer):
         self._parts: list[Any] = []
         self._attributes_before = frozenset(vars(model))
         super().__init__(options, model, hooks)
-        if not rng._seed_source:  # else nobody could draw the same numbers again
+        if not rng.is_seeded():  # else nobody could draw the same numbers again
             rng.set_random_seed(rng.next_seed() % 2**32)
 
     @property
@@ -147,7 +147,7 @@ class OwnCheckpointer(Checkpointer):
             "counts": [_counts(part) for part in parts],
             "updated": _updated(parts),
             "seeds": encode(seeds, "seeds", tensors),
-            "kurve": dict(rng._seed_source),
+            "kurve": rng.source_state(),
             "generators": [
                 encode(part.bit_generator.state, "a generator", tensors)
                 for part in parts
@@ -197,7 +197,7 @@ class OwnCheckpointer(Checkpointer):
         np.random.set_state(seeds["numpy"])  # noqa: NPY002
         version, words, gauss = seeds["python"]
         random.setstate((version, tuple(words), gauss))
-        rng._seed_source.update(info["kurve"])
+        rng.set_source_state(info["kurve"])
         generators = [p for p in parts if isinstance(p, np.random.Generator)]
         for part, entry in zip(generators, info["generators"], strict=True):
             part.bit_generator.state = decode(entry, tensors)
@@ -231,8 +231,18 @@ def _matters(part: Any) -> bool:
 
 
 _NOTHING = (
-    *(type(None), bool, int, float, str, bytes, np.ndarray, np.generic),
-    *(type, types.ModuleType, types.FunctionType, types.MethodType),
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    np.ndarray,
+    np.generic,
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.MethodType,
 )
 """Types of which no object matters."""
 

@@ -174,7 +174,7 @@ CLASSES: dict[str, type[Layer]] = {
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-@pytest.mark.filterwarnings("ignore:.* needs more than one class to tell apart")
+@pytest.mark.filterwarnings("ignore:.* needs more than one class")
 def test_training(fast: str, data: st.DataObject) -> None:
     """Losses, metrics, weights and predictions after 20 steps."""
     draw = data.draw
@@ -219,6 +219,7 @@ def test_training(fast: str, data: st.DataObject) -> None:
         return model
 
     compare(
+        fast,
         make,
         x,
         y,

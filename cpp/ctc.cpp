@@ -44,8 +44,10 @@ class Ctc : public Op {
   void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                     float*) const override {
     each(ctx, x, [&](Sequence s, int64_t i) {
-      if (s.is_right) y[i] = float(-forwards(s, x[0] + i * T_ * C_));
-      else y[i] = std::numeric_limits<float>::quiet_NaN();
+      if (s.is_right)
+        y[i] = float(-forwards(s, x[0] + i * T_ * C_));
+      else
+        y[i] = std::numeric_limits<float>::quiet_NaN();
     });
   }
 

@@ -12,12 +12,12 @@ struct Node {
   // What it reads: the outputs of nodes, or -1 - k for input k of the plan, behind
   // which come its targets.
   std::vector<int> inputs;
-  std::vector<int64_t> widths;  // of those, floats per sample
+  std::vector<int64_t> widths;   // of those, floats per sample
   bool reads_rows_only = false;  // it reads the number of samples, and nothing else
-  std::vector<int> trained{};   // its trainable variables
-  int head = -1;                // the output of the plan that it computes
-  bool gives_loss = false;      // a loss reads its output
-  bool gives_metric = false;    // or a metric
+  std::vector<int> trained{};    // its trainable variables
+  int head = -1;                 // the output of the plan that it computes
+  bool gives_loss = false;       // a loss reads its output
+  bool gives_metric = false;     // or a metric
   bool is_inner() const { return head < 0 && !gives_loss && !gives_metric; }
 
   // Numbers of shared buffers: of its output in inference, of its output's gradient in

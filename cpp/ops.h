@@ -147,7 +147,8 @@ struct ExecContext {
   bool training = false;
   bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
-  // In prediction, number of the batch's first row in all of x; of a share, in the batch.
+  // In prediction, number of the batch's first row in all of x; of a share, in the
+  // batch.
   int64_t first = 0;
   const Share* share = nullptr;  // of a step that processes divide
   // Outside training: the buffers, where forward writes states for the next batch.

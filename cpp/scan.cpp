@@ -54,13 +54,15 @@ class Scan : public Op {
     if (product_of(spec.out_shape) != size) refuse_shapes(spec, "its output");
     params_size_ = vector_size(source.params);
     for (const Node& node : graph_.nodes) {
-      turn_work_ = std::min<int64_t>(turn_work_ + node.op->work + node.op->out, 1 << 30);
+      turn_work_ =
+          std::min<int64_t>(turn_work_ + node.op->work + node.op->out, 1 << 30);
       turn_per_sample_ += node.op->out * (1 + node.op->saves) + node.op->aux_per_sample;
       turn_per_batch_ += 32 + node.op->aux_per_batch;
       int64_t reads = node.op->out;
       for (int64_t width : node.widths) reads += width;
       most_read_ = std::max(most_read_, reads);
-      for (int slot : node.trained) slots_.push_back({slot, source.params[size_t(slot)]});
+      for (int slot : node.trained)
+        slots_.push_back({slot, source.params[size_t(slot)]});
       if (node.op->fixed_rows) refuse_shapes(spec, "a loop, which has no such states");
     }
     std::sort(slots_.begin(), slots_.end(),

@@ -1,5 +1,5 @@
-// A step whose rows several processes divide among them: each computes with its own, and
-// sums over all rows are added up between them.
+// A step whose rows several processes divide among them: each computes with its own,
+// and sums over all rows are added up between them.
 #pragma once
 
 #include <algorithm>

@@ -153,8 +153,8 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
 
 // The job's steps, whose rows this process divides with others. `add` and
 // `add_gradient` get arrays, in whose place they put their sums over all processes.
-std::string train_shared(const Job& job, int rank, int processes,
-                         const nb::object& add, const nb::object& add_gradient) {
+std::string train_shared(const Job& job, int rank, int processes, const nb::object& add,
+                         const nb::object& add_gradient) {
   expect(processes >= 1 && rank >= 0 && rank < processes,
          "the rank must be below the number of processes.");
   const Program& program = *job.program;
@@ -176,16 +176,14 @@ std::string train_shared(const Job& job, int rank, int processes,
   Share share{rank, processes,
               [&](double* sums, int64_t n) { call([&] { add(array(sums, n)); }); },
               [&](double* sums, int64_t n, float* gradient, int64_t size) {
-                call([&] {
-                  add_gradient(array(sums, n), array(gradient, size));
-                });
+                call([&] { add_gradient(array(sums, n), array(gradient, size)); });
               }};
   std::string nonfinite;
   std::exception_ptr error;
   bool interrupted = without_gil([&] {
     try {
-      nonfinite = program.train(state, batches, job.first, job.last, job.totals.data(),
-                                &share);
+      nonfinite =
+          program.train(state, batches, job.first, job.last, job.totals.data(), &share);
     } catch (...) {
       error = std::current_exception();
     }

@@ -31,7 +31,7 @@ def run(
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         check=False,
     )

@@ -21,7 +21,8 @@ LOSSES += [
     name
     for name in kurve.losses.NAMES
     if hasattr(keras.losses, name)
-    and kurve.losses.as_loss(name).kind != "categorical_generalized_cross_entropy"
+    and kurve.losses.as_loss(name).kind
+    not in ("categorical_generalized_cross_entropy", "circle", "ctc")
 ]
 """Without the one that Keras's `get` does not know."""
 METRICS = ["mse", "mae", "MSE", "MAE", "accuracy", "r2_score"]

@@ -53,7 +53,7 @@ MODULES = {
     "core": "cast saturate_cast scatter scatter_update slice slice_update "
     "stop_gradient unstack",
     "math": "erf erfc erfinv in_top_k logdet logsumexp rsqrt segment_max segment_min "
-    "segment_prod segment_sum top_k",
+    "segment_prod segment_sum top_k fft fft2 ifft2 irfft rfft stft",
     "linalg": "cholesky det inv norm pinv solve solve_triangular",
     "image": "crop_images extract_patches pad_images resize",
     "nn": "average_pool binary_crossentropy categorical_crossentropy celu conv "
@@ -61,7 +61,7 @@ MODULES = {
     "hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid log_softmax max_pool "
     "moments multi_hot normalize one_hot polar relu relu6 selu separable_conv sigmoid "
     "silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy "
-    "sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold",
+    "sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold ctc_loss",
 }
 """Keras's modules of functions outside keras.src.ops.numpy."""
 
@@ -101,6 +101,10 @@ CALLED = frozenset(
         "default",
         "start_indices",
         "updates",
+        "data",
+        "segment_ids",
+        "target_length",
+        "output_length",
     }
 )
 """Parameters of functions that are call arguments in Keras; the others are in the
@@ -127,11 +131,16 @@ NO_OPERATIONS = frozenset(
 """Functions without a Keras operation that takes the same arguments."""
 
 
+INITIALS = ("fft", "fft2", "ifft2", "irfft", "rfft", "stft")
+"""Functions whose class has their name in capitals."""
+
+
 @functools.cache
 def class_of(function: str) -> tuple[str, str]:
     """Keras's module and class of a function."""
     module = next((m for m, names in MODULES.items() if function in names.split()), "")
     name = "".join(part.capitalize() for part in function.split("_"))
+    name = function.upper() if function in INITIALS else name.replace("Ctc", "CTC")
     return f"keras.src.ops.{module or 'numpy'}", name
 
 

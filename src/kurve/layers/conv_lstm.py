@@ -7,6 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import activations, constraints, initializers, regularizers
+from kurve.layers.arguments import check_data_format
 from kurve.layers.base import Variable
 from kurve.layers.convolution import Conv1D, Conv2D, Conv3D
 from kurve.layers.gates import LSTMCell
@@ -45,6 +46,11 @@ class ConvLSTMCell(LSTMCell):
         where: str,
         **given: Any,
     ) -> None:
+        if check_data_format(type(self), data_format) != "channels_last":
+            raise ValueError(
+                f"[{where}] data_format must be 'channels_last'. Received: "
+                f"data_format={data_format!r}. Try layers.Permute."
+            )
         self._convolution = (Conv1D, Conv2D, Conv3D)[rank - 1]
         try:
             conv: Any = self._convolution(

@@ -21,13 +21,14 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
-.PHONY: neighbours pages reference gpu
+.PHONY: neighbours pages reference gpu processes
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
 	@echo 'make test         the test suite (minutes, light packages only)'
 	@echo 'make soak         the tests of faults to the full; writes docs/reliability.md'
 	@echo 'make parity       compare with Keras and PyTorch (installs both)'
+	@echo 'make processes    processes that train together, beside one (installs PyTorch)'
 	@echo 'make check        ruff, mypy, clang-format'
 	@echo 'make test-isa     the tests of numbers on each other instruction set of this machine'
 	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
@@ -53,8 +54,13 @@ soak: $(VENV)/installed
 	$(PY) -m pytest $(PYTEST_FLAGS) -s --soak --reliability docs/reliability.md tests/faults
 
 parity: $(PARITY)/installed
-	KERAS_BACKEND=torch $(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto tests/parity
+	KERAS_BACKEND=torch $(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto \
+	    -m 'not alone' tests/parity
 	$(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto tests/engines -k torch
+
+# Processes that wait for each other, and so for the cores.
+processes: $(PARITY)/installed
+	$(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -m alone tests/parity
 
 check: $(VENV)/check-tools $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -16,6 +16,7 @@ import kurve
 from tests.parity import distributed
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.alone
 PROGRAM = distributed.__file__
 
 

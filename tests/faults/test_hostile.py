@@ -372,7 +372,7 @@ def test_things_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "loop.kurve").symlink_to("loop.kurve")
     for path in (tmp_path / "pipe.kurve", tmp_path / "folder.kurve", "/dev/zero"):
         for read in (models.load_model, load, inspecting.facts):
-            with pytest.raises(ModelFileError, match="folder, pipe or device"):
+            with pytest.raises(ModelFileError, match="directory, pipe or device"):
                 read(path)  # type: ignore[operator]
     with pytest.raises(OSError, match="Too many levels"):
         models.load_model(tmp_path / "loop.kurve")

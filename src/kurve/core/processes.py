@@ -94,7 +94,8 @@ class Processes:
         """
         doing = "adding the gradients of a step"
         flag = np.array([float(self._interrupted)])
-        gathered = gradient.nbytes < LARGE
+        # Of two numbers the sum is the same in either order.
+        gathered = self.count > 2 and gradient.nbytes < LARGE
         parts = [flag, sums] + ([gradient] if gathered else [])
         sent = np.concatenate([part.view(np.uint8) for part in parts])
         each = self.gather(sent, doing)

@@ -114,7 +114,7 @@ def set_distribution(value: DataParallel | None) -> None:
 
 def _share_cores() -> None:
     """Give each of the processes of this machine its part of the cores."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    here = processes.from_environment("LOCAL_WORLD_SIZE", 1)
     if here > 1 and "KURVE_NUM_THREADS" not in os.environ:
         engines.set_threads(max(1, engines.get_threads() // here))
 

@@ -108,8 +108,12 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
         assert "must do the same" in (tmp_path / f"error-{rank}").read_text()
 
 
-def test_wrong_calls() -> None:
+def test_wrong_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     where = kurve.distribution
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "two")
+        with pytest.raises(ValueError, match=r"WORLD_SIZE must be .*Received: 'two'"):
+            where.set_distribution(where.DataParallel())
     with pytest.raises(TypeError, match=r"^\[set_distribution\] value must be"):
         where.set_distribution("data parallel")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="devices can only be None"):

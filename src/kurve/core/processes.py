@@ -200,6 +200,21 @@ def _sum(each: np.ndarray) -> np.ndarray:
     return total
 
 
+def from_environment(name: str, default: int) -> int:
+    """A number that torchrun sets.
+
+    Raises:
+        ValueError: the variable holds none.
+    """
+    text = os.environ.get(name, str(default))
+    if text.isdecimal():
+        return int(text)
+    raise ValueError(
+        f"[distribution] the environment variable {name} must be an integer of at "
+        f"least 0. Received: {text!r}. Try torchrun, which sets it."
+    )
+
+
 def connect(timeout: float) -> None:
     """Connect with the processes that torchrun has started, if it has.
 
@@ -207,10 +222,10 @@ def connect(timeout: float) -> None:
         DistributionError: some of them did not answer in time.
     """
     disconnect()
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = from_environment("WORLD_SIZE", 1)
     if count == 1:
         return
-    processes = Processes(int(os.environ.get("RANK", "0")), count, timeout)
+    processes = Processes(from_environment("RANK", 0), count, timeout)
     if not rng.is_seeded():
         seed = np.array([rng.next_seed() % 2**32], np.uint64)
         processes.broadcast([seed], "agreeing on a seed")

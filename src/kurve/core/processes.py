@@ -7,6 +7,7 @@ each gets the same bits, and each does the same update.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -231,6 +232,9 @@ def connect(timeout: float) -> None:
         processes.broadcast([seed], "agreeing on a seed")
         rng.set_random_seed(int(seed[0]))
     _active[:] = [processes]
+    # The library's threads must have ended before the interpreter does, which aborts
+    # otherwise.
+    atexit.register(disconnect)
 
 
 def disconnect() -> None:

@@ -88,9 +88,7 @@ class Map : public Op {
         o.outer = n;
         float* to = ctx.gradient + v.offset;
         reduce(ctx.kernels, parts[i], n, o, room, to);
-        if (!std::all_of(to, to + v.size,
-                         [](float g) { return std::abs(g) <= safe_sum; }))
-          ctx.overflowing[v.slot].store(true, std::memory_order_relaxed);
+        check_overflow(ctx, to, v.size, v.slot);
       }
     }
   }

@@ -245,11 +245,16 @@ constexpr int64_t task_size = 4096, element_cost = 16;
 inline void flag_overflow(const ExecContext& ctx, int variable) {
   ctx.overflowing[variable].store(true, std::memory_order_relaxed);
 }
-// Flags it where some element of g (n,) does.
+// Whether no element of g (n,) exceeds safe_sum.
+inline bool in_safe_range(const float* g, int64_t n) {
+  int exceeds = 0;  // without a way out of the loop, so that it is vectorised
+  for (int64_t i = 0; i < n; i++) exceeds |= !(std::abs(g[i]) <= safe_sum);
+  return !exceeds;
+}
+// Flags a variable where some element of its gradient g (n,) exceeds safe_sum.
 inline void check_overflow(const ExecContext& ctx, const float* g, int64_t n,
                            int variable) {
-  auto in_safe_range = [](float v) { return std::abs(v) <= safe_sum; };
-  if (!std::all_of(g, g + n, in_safe_range)) flag_overflow(ctx, variable);
+  if (!in_safe_range(g, n)) flag_overflow(ctx, variable);
 }
 
 // dx = dy times the derivative, n floats in tasks of whole vectors.

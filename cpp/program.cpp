@@ -414,9 +414,7 @@ void Program::add_shared(const ExecContext& ctx, const Node& node,
       continue;
     }
     add_to(kernels_, from + s.offset, to, s.size());
-    if (!std::all_of(to, to + s.size(),
-                     [](float g) { return std::abs(g) <= safe_sum; }))
-      ctx.overflowing[use.slot].store(true, std::memory_order_relaxed);
+    check_overflow(ctx, to, s.size(), use.slot);
   }
 }
 

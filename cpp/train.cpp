@@ -18,7 +18,9 @@ enum class Program::UpdateMode : int {
 namespace {
 
 bool all_finite(const float* x, int64_t n) {
-  return std::all_of(x, x + n, [](float v) { return v - v == 0; });
+  int infinite = 0;  // without a way out of the loop, so that it is vectorised
+  for (int64_t i = 0; i < n; i++) infinite |= !(x[i] - x[i] == 0);
+  return !infinite;
 }
 
 }  // namespace
@@ -79,9 +81,9 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     std::atomic<bool> may_overflow{false};
     float learning_rate = batches.learning_rates[s];
     bool bounded = optimizer_->cannot_overflow(learning_rate, ws->bounds);
-    UpdateMode mode = !bounded || divided         ? UpdateMode::checked
-                      : ctx.batch <= fused_batch_ ? UpdateMode::fused
-                                                  : UpdateMode::separate;
+    UpdateMode mode = !bounded                              ? UpdateMode::checked
+                      : divided || ctx.batch > fused_batch_ ? UpdateMode::separate
+                                                            : UpdateMode::fused;
     if (mode == UpdateMode::fused) ctx.may_overflow = &may_overflow;
     std::copy_n(totals, sums.size(), sums.begin());
     double loss = divided ? shared_forward_backward(ctx, *ws, sums.data())
@@ -93,8 +95,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
       mode = UpdateMode::separate;
       run_weight_tasks(ctx, *ws);
     }
-    if (divided && !all_finite(ws->gradient, params_size_))
-      ws->overflowing[0].store(true, std::memory_order_relaxed);
+    if (divided) check_overflow(ctx, ctx.gradient, params_size_, 0);
     if (any_suspicious(*ws)) mode = UpdateMode::checked;
 
     add_losses(batch, *ws, loss, sums.data());

@@ -62,11 +62,27 @@ def test_equal_to_one_process(trained: dict[int, Path], name: str) -> None:
         for other in found[1:]:
             for key, array in other.items():
                 np.testing.assert_array_equal(array, found[0][key])
+        assert found[0].pop("shared_memory") == Path("/dev/shm").is_dir()
         np.testing.assert_allclose(
             found[0].pop("loss"), history.history["loss"], rtol=1e-5
         )
         for ours, theirs in zip(found[0].values(), model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_processes_that_share_no_memory(
+    trained: dict[int, Path], tmp_path: Path
+) -> None:
+    """Two of them get the same bits as two that do."""
+    run(2, tmp_path, "apart")
+    for path in tmp_path.iterdir():
+        theirs = read(trained[2] / path.name)
+        for key, array in read(path).items():
+            if key == "shared_memory":
+                assert not array
+            else:
+                np.testing.assert_array_equal(array, theirs[key])
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_killed_process_and_a_restart(

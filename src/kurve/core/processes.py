@@ -8,7 +8,9 @@ each gets the same bits, and each does the same update.
 from __future__ import annotations
 
 import atexit
+import mmap
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -21,8 +23,8 @@ import numpy as np
 from kurve.core import rng
 
 LARGE = 8 << 20
-"""Bytes from which a gradient is summed by the library rather than gathered: faster, in
-an order that depends on its size too."""
+"""Bytes from which a gradient is summed by the library rather than gathered, where the
+processes share no memory: faster, in an order that depends on its size too."""
 
 _active: list[Processes] = []
 
@@ -52,6 +54,7 @@ class Processes:
         self.rank, self.count, self.timeout = rank, count, timeout
         self._torch, self._dist = torch, dist
         self._interrupted = False
+        self._memory: _Memory | None = None
         limit = timedelta(seconds=timeout)
         with self._named("connecting"):
             store, _, _ = next(rendezvous("env://", timeout=limit))
@@ -94,22 +97,31 @@ class Processes:
             KeyboardInterrupt: in all processes, if one of them got a Ctrl-C.
         """
         doing = "adding the gradients of a step"
+        if self._memory is None or self._memory.size != gradient.size:
+            self._memory = _Memory(self, gradient.size)
+        memory = self._memory
         flag = np.array([float(self._interrupted)])
+        parts = [flag, sums]
         # Of two numbers the sum is the same in either order.
-        gathered = self.count > 2 and gradient.nbytes < LARGE
-        parts = [flag, sums] + ([gradient] if gathered else [])
+        gathered = not memory and self.count > 2 and gradient.nbytes < LARGE
+        if memory:
+            memory.put(gradient)
+        elif gathered:
+            parts.append(gradient)
         sent = np.concatenate([part.view(np.uint8) for part in parts])
         each = self.gather(sent, doing)
         numbers = each[:, : flag.nbytes + sums.nbytes].copy().view(np.float64)
-        if gathered:
+        if numbers[:, 0].any():
+            self._interrupted = False
+            raise KeyboardInterrupt
+        if memory:
+            memory.add(gradient)
+        elif gathered:
             slopes = each[:, flag.nbytes + sums.nbytes :].copy().view(np.float32)
             gradient[...] = _sum(slopes)
         else:
             with self._named(doing):
                 self._dist.all_reduce(self._torch.from_numpy(gradient))
-        if numbers[:, 0].any():
-            self._interrupted = False
-            raise KeyboardInterrupt
         sums[...] = _sum(numbers[:, 1:])
 
     def broadcast(self, arrays: list[np.ndarray], doing: str) -> None:
@@ -191,6 +203,75 @@ class Processes:
                 "--max-restarts and fit(..., checkpoint=folder), which goes on from "
                 "the last checkpoint."
             ) from None
+
+
+class _Memory:
+    """Memory that the processes of one machine share, for gradients of one size; false
+    where they share none, because they run on several machines or there is no room.
+
+    It holds every process's gradient twice, in turn. A process writes over one of them
+    after two more exchanges, before which all have read it.
+    """
+
+    FOLDER = "/dev/shm"
+
+    def __init__(self, processes: Processes, size: int) -> None:
+        self.size, self.rank, self._turn = size, processes.rank, 0
+        self._all: np.ndarray | None = None
+        shape = (2, processes.count, size)
+        path, descriptor = "", -1
+        doing = "sharing memory"
+        if self.rank == 0:
+            path = os.path.join(self.FOLDER, f"kurve-{secrets.token_hex(16)}")
+            descriptor = _open(path, 4 * int(np.prod(shape)))
+        path = processes.from_first(path.encode(), doing).decode()
+        if self.rank > 0:
+            descriptor = _open(path)
+        try:
+            # Only on the first one's machine is there a file of that name.
+            opened = processes.gather(np.array([descriptor >= 0]), doing)
+            if size and opened.all():
+                content = mmap.mmap(descriptor, 0)
+                self._all = np.frombuffer(content, np.float32).reshape(shape)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+                if self.rank == 0:
+                    os.unlink(path)
+
+    def __bool__(self) -> bool:
+        return self._all is not None
+
+    def put(self, gradient: np.ndarray) -> None:
+        """Show the others this process's gradient."""
+        assert self._all is not None
+        self._turn ^= 1
+        self._all[self._turn, self.rank] = gradient
+
+    def add(self, gradient: np.ndarray) -> None:
+        """Replace a gradient by the sum of those that all have put."""
+        assert self._all is not None
+        each = self._all[self._turn]
+        np.add(each[0], each[1], out=gradient)
+        for other in each[2:]:
+            gradient += other
+
+
+def _open(path: str, size: int = 0) -> int:
+    """A file, of `size` bytes if it is to be made; -1 where that fails."""
+    try:
+        if not size:
+            return os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return -1
+    try:
+        os.posix_fallocate(descriptor, 0, size)  # else writing may fail later
+    except (OSError, AttributeError):
+        os.close(descriptor)
+        os.unlink(path)
+        return -1
+    return descriptor
 
 
 def _sum(each: np.ndarray) -> np.ndarray:

@@ -9,11 +9,12 @@ The rest of the program stays as it is: every process runs all of it and has all
 The batch size is that of all processes together. Of each step's rows each process
 computes its share; the gradients are added, and batch normalization uses the statistics
 of all rows, so that N processes compute what one does, to rounding, and the same bits
-whenever N is the same. Needs PyTorch, which connects the processes (gloo).
+whenever N is the same. Needs PyTorch, which connects the processes (gloo, NCCL).
 
 What cannot be divided is computed by each process as a whole: batches of fewer than
 four rows for each process, stateful layers, formulas that compare the rows of a batch,
-training steps of a program's own, evaluation and prediction.
+training steps of a program's own, evaluation and prediction; and everything on the
+reference engine.
 """
 
 from __future__ import annotations

@@ -125,6 +125,10 @@ class Interrupt(kurve.callbacks.Callback):
 
 
 def main(folder: str, what: str) -> None:
+    """`what` may end with the name of an engine, behind a point."""
+    what, _, engine = what.partition(".")
+    if engine:
+        kurve.set_engine(engine)
     kurve.distribution.set_distribution(kurve.distribution.DataParallel())
     if what == "models":
         for name in MODELS:

@@ -54,8 +54,29 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return folders
 
 
+@pytest.fixture(scope="module")
+def trained_by_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same on the torch engine."""
+    folders = {count: tmp_path_factory.mktemp(f"t{count}") for count in (2, 3)}
+    for count, folder in folders.items():
+        run(count, folder, "models.torch:cpu")
+    return folders
+
+
 @pytest.mark.parametrize("name", distributed.MODELS)
 def test_equal_to_one_process(trained: dict[int, Path], name: str) -> None:
+    check_equal_to_one(trained, name)
+
+
+@pytest.mark.parametrize("name", distributed.MODELS)
+def test_equal_to_one_process_on_torch(
+    trained_by_torch: dict[int, Path], name: str
+) -> None:
+    check_equal_to_one(trained_by_torch, name)
+
+
+def check_equal_to_one(trained: dict[int, Path], name: str) -> None:
+    """Compare with one process, on the native engine."""
     model, history = distributed.train(name)
     for count, folder in trained.items():
         found = [read(folder / f"{name}-{rank}.npz") for rank in range(count)]

@@ -211,6 +211,13 @@ def test_wrong_calls_change_nothing() -> None:
         pytest.raises(ValueError, match=r"^\[fit\] .* rows"),
     ):
         model.fit(X, Y[:5], executor=executor, **OPTIONS)
+
+    class AtOnce:
+        def submit(self, fn: Any, /, *args: Any) -> Any:
+            return fn(*args)
+
+    with pytest.raises(TypeError, match=r"^\[executor\] submit must return a future"):
+        model.fit(X, Y, executor=AtOnce(), **OPTIONS)
     for old, new in zip(before, model.members[0].get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     model.fit(X, Y, **OPTIONS)  # nothing stays locked

@@ -145,6 +145,13 @@ class _Submissions:
             for number in numbers:
                 self.on_result(number, self.task(self.shared, self.items[number]))
             return
+        for needed in ("add_done_callback", "cancel", "result"):
+            if not callable(getattr(future, needed, None)):
+                raise TypeError(
+                    "[executor] submit must return a future of concurrent.futures. "
+                    f"Received: an object of type {type(future).__name__}. "
+                    "Try concurrent.futures.ProcessPoolExecutor()."
+                )
         self.running[future] = numbers
 
     def receive(self, future: Any, numbers: list[int]) -> None:

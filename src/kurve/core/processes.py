@@ -61,7 +61,7 @@ class Processes:
             # Addresses of processes that ended before a restart are still in it.
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             dist.init_process_group(
-                "gloo",
+                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
                 store=PrefixStore(f"kurve-{attempt}", store),
                 rank=rank,
                 world_size=count,
@@ -123,6 +123,25 @@ class Processes:
             with self._named(doing):
                 self._dist.all_reduce(self._torch.from_numpy(gradient))
         sums[...] = _sum(numbers[:, 1:])
+
+    def add_on_device(self, sums: Any) -> Any:
+        """Replace a tensor on a GPU by the sum over all processes (NCCL)."""
+        with self._named("adding numbers on the GPU"):
+            self._dist.all_reduce(sums)
+        return sums
+
+    def rows_of(self, batch: int) -> tuple[int, int] | None:
+        """The number of this process's first row of a batch, and how many it has: whole
+        blocks of four, so that random words are those of the undivided batch, as in
+        cpp/share.h. None where there are too few for each process to get some."""
+        blocks = -(-batch // 4)
+        if blocks < self.count:
+            return None
+        first, end = (
+            min(batch, 4 * (blocks * rank // self.count))
+            for rank in (self.rank, self.rank + 1)
+        )
+        return first, end - first
 
     def broadcast(self, arrays: list[np.ndarray], doing: str) -> None:
         """Replace arrays by those of the first process.

@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from kurve.errors import NonFiniteError
+from kurve.kinds import OPERATIONS
 from kurve.plan import ALIGNMENT, Plan
 
 NUMERICS = 2
@@ -208,3 +209,12 @@ def run_job(engine: Engine, job: Job) -> None:
     (error,) = engine.train([job])
     if error is not None:
         raise error
+
+
+def divides_rows(plan: Plan) -> bool:
+    """Whether processes can divide the rows of a step among them."""
+    return (
+        plan.rows is None
+        and not any(OPERATIONS[op.kind].mixes_rows for op in plan.ops)
+        and not any(metric.of_batch for metric in plan.metrics)
+    )

@@ -13,9 +13,8 @@ import numpy as np
 
 from kurve import _core
 from kurve.engines.base import NUMERICS as NUMERICS
-from kurve.engines.base import Batches, Job, State
+from kurve.engines.base import Batches, Job, State, divides_rows
 from kurve.errors import NonFiniteError
-from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
 from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
@@ -88,7 +87,7 @@ class NativeEngine:
         starts = [job.state.step for job in jobs]
         # The core sets state.step itself, so that no signal can intervene.
         group = jobs[0].processes if len(jobs) == 1 else None
-        if group is not None and _divides(jobs[0].program.plan):
+        if group is not None and divides_rows(jobs[0].program.plan):
             share = group.rank, group.count, group.add, group.add_gradient
             non_finite = [_core.train_shared(_job(jobs[0]), *share)]
         else:
@@ -102,15 +101,6 @@ class NativeEngine:
             rate = float(job.batches.learning_rates[job.first + job.state.step - start])
             errors.append(NonFiniteError(what, job.state.step, rate))
         return errors
-
-
-def _divides(plan: Plan) -> bool:
-    """Whether processes can divide the rows of a step among them."""
-    return (
-        plan.rows is None
-        and not any(OPERATIONS[op.kind].mixes_rows for op in plan.ops)
-        and not any(metric.of_batch for metric in plan.metrics)
-    )
 
 
 def _job(job: Job) -> _core.Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor as Tensor
 
 from kurve.core import rng
 from kurve.plan import Op, Plan, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.engines.torch.sharing import Share
 
 Cache = Any  # what an op's forward pass saves for its backward pass
 Forward = Callable[[Op, Sequence[Tensor], "Frame"], tuple[Tensor, Cache]]
@@ -32,7 +35,10 @@ class Frame:
     step: int64, on the device, so that a captured step draws other numbers each time
     wanted: whether anything trainable lies before the op whose backward pass runs
     known: what ops keep from step to step, by their identity
+    share: of a step whose rows several processes divide among them
     """
+
+    share: Share | None = None
 
     def __init__(
         self,
@@ -105,23 +111,36 @@ class Frame:
                 slope.zero_()
         self._written.clear()
 
-    def words(self, op: Op, count: int) -> Tensor:
-        """The first words of the op's stream in this step, int64 in [0, 2**32)."""
+    def words(self, op: Op, count: int, each: int) -> Tensor:
+        """Words of the op's stream in this step, int64 in [0, 2**32): `each` for a row
+        of the batch, 0 where all rows share them."""
         key = int(op.attrs.get("seed", self.seed))
         purpose = rng.DROPOUT + int(op.attrs["stream"])
-        return philox(key, purpose, self.step, count)
+        first = 0 if self.share is None else self.share.first * each
+        return philox(key, purpose, self.step, first, count)
 
-    def uniform(self, op: Op, count: int) -> Tensor:
+    def uniform(self, op: Op, count: int, each: int) -> Tensor:
         """Numbers in (0, 1), see `rng.uniform`."""
-        return (self.words(op, count).to(self.wide) + 0.5) * 2.0**-32
+        return (self.words(op, count, each).to(self.wide) + 0.5) * 2.0**-32
 
-    def normal(self, op: Op, count: int) -> Tensor:
+    def normal(self, op: Op, count: int, each: int) -> Tensor:
         """Standard normal numbers, as `kurve.engines.reference.batch.normal`."""
         half = -(-count // 2)
-        u, v = self.uniform(op, 2 * half).view(half, 2).unbind(1)
+        u, v = self.uniform(op, 2 * half, each).view(half, 2).unbind(1)
         radius, angle = torch.sqrt(-2.0 * torch.log(u)), 2.0 * np.pi * v
         pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 1)
         return pairs.view(-1)[:count]
+
+    # ---------------------------------------------------------------- sharing
+
+    def all_rows(self, rows: int) -> int:
+        """Of all processes together, where this one has so many."""
+        share = self.share
+        return rows if share is None else rows // share.rows * share.batch
+
+    def add_shares(self, sums: Tensor) -> Tensor:
+        """Sums over the rows of this process, to sums over all."""
+        return sums if self.share is None else self.share.add(sums)
 
     def constant(self, op: Op, name: str, make: Callable[[], Any]) -> Any:
         """Arrays that an op reads in every step, on the device."""
@@ -164,10 +183,11 @@ def total(x: Tensor, axis: int | Sequence[int]) -> Tensor:
     return x.sum(axis, dtype=wide(x.device)).to(x.dtype)
 
 
-def philox(key: int, purpose: int, stream: Tensor, count: int) -> Tensor:
-    """`kurve.core.rng.philox` in int64, whose products wrap as those of uint64 do."""
-    blocks = -(-count // 4)
-    c0 = torch.arange(blocks, dtype=torch.int64, device=stream.device)
+def philox(key: int, purpose: int, stream: Tensor, first: int, count: int) -> Tensor:
+    """`kurve.core.rng.philox` in int64, whose products wrap as those of uint64 do;
+    `first` is a multiple of 4."""
+    blocks, start = -(-count // 4), first // 4
+    c0 = torch.arange(start, start + blocks, dtype=torch.int64, device=stream.device)
     c1: Any = purpose
     c2, c3 = (stream & LOW).expand(blocks), (stream >> 32).expand(blocks)
     k0, k1 = key & LOW, (key >> 32) & LOW

@@ -31,7 +31,7 @@ class Data:
         self.order = upload(batches.order)
         self.bounds = upload(batches.bounds)
         self.counts = np.diff(batches.bounds)
-        self.places: dict[int, Tensor] = {}
+        self.places: dict[tuple[int, int], Tensor] = {}
 
     def tensors(self) -> list[Tensor]:
         """All of them, in one order."""
@@ -53,12 +53,14 @@ class Data:
             to.copy_(tensor)
         self.counts = other.counts
 
-    def batch(self, step: Tensor, size: int) -> Given:
-        """Inputs, and y and weights of each head, of a step (1,) on the device."""
-        if size not in self.places:
-            self.places[size] = torch.arange(size, device=self.device)
+    def batch(self, step: Tensor, size: int, first: int = 0) -> Given:
+        """Inputs, and y and weights of each head, of a step (1,) on the device: `size`
+        rows of it from the first on."""
+        place = first, size
+        if place not in self.places:
+            self.places[place] = torch.arange(first, first + size, device=self.device)
         assert self.bounds is not None
-        rows = self.bounds.index_select(0, step) + self.places[size]
+        rows = self.bounds.index_select(0, step) + self.places[place]
         if self.order is not None:
             rows = self.order.index_select(0, rows)
 

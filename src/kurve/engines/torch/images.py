@@ -216,7 +216,7 @@ def _weights(op: Op, f: Frame) -> tuple[Tensor, Tensor]:
 def affine_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
     if not f.training:
         return x, None
-    draws = f.uniform(op, 4 * len(x)).view(len(x), 4)
+    draws = f.uniform(op, 4 * len(x), 4).view(len(x), 4)
     near = _taps(op, *_origins(op, draws, f))
     fill = float(op.attrs["fill_value"])
     pixels, y = x.reshape(-1, x.shape[-1]), torch.zeros_like(x)

@@ -88,7 +88,8 @@ def dropout_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
         return x, None
     shared = int(op.attrs.get("shared", 1))
     channels = int(op.attrs.get("channels", math.prod(op.in_shape) // shared))
-    kept = f.words(op, x.numel() // shared) >= int(rate * 2**32)
+    words = f.words(op, x.numel() // shared, math.prod(op.in_shape) // shared)
+    kept = words >= int(rate * 2**32)
     scale = 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
     if op.attrs.get("alpha"):
         low = -SELU_ALPHA * SELU_SCALE
@@ -112,7 +113,8 @@ def times_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 def gaussian_noise_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
     if not f.training:
         return x, None
-    noise = float(op.attrs["stddev"]) * f.normal(op, x.numel()).view(x.shape)
+    drawn = f.normal(op, x.numel(), math.prod(op.in_shape))
+    noise = float(op.attrs["stddev"]) * drawn.view(x.shape)
     if op.attrs.get("multiply"):
         factor = (1.0 + noise).to(x.dtype)
         return x * factor, factor
@@ -328,11 +330,13 @@ def batch_reduce_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 
 
 def random_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
-    shape = (1 if op.attrs.get("shared") else len(x), *op.out_shape)
+    shared = op.attrs.get("shared")
+    shape = (1 if shared else len(x), *op.out_shape)
+    count, each = math.prod(shape), 0 if shared else math.prod(op.out_shape)
     if op.attrs["distribution"] == "normal":
-        y = f.normal(op, math.prod(shape))
+        y = f.normal(op, count, each)
     else:
-        y = f.uniform(op, math.prod(shape)).clamp(max=MOST_UNIFORM)
+        y = f.uniform(op, count, each).clamp(max=MOST_UNIFORM)
     return y.view(shape).to(f.dtype).expand(len(x), *op.out_shape), x.shape
 
 

@@ -73,8 +73,10 @@ class TorchProgram:
                 self.plan.check_rows(int(size))
                 given = data.batch(_position(step, f), int(size))
                 values, caches = self._forward(f, given)
-                loss, losses, _ = self._loss(f, given[1], values)
-                self._count(loss, losses, given[1], values, sums)
+                losses, _ = self._loss(f, given[1], values)
+                loss = self._sum(losses, f)
+                self._count_losses(loss, losses, int(size), sums)
+                self._count_metrics(given[1], values, self._metrics(sums, losses))
                 self._keep_states(f, caches, slice(None))
             self._save_states(f, state)
             totals[:] = sums.cpu().numpy()
@@ -115,9 +117,10 @@ class TorchProgram:
             self.plan.check_rows(size)
             given = data.batch(_position(step, f), size)
             values, caches = self._forward(f, given)
-            loss, _, slopes = self._loss(f, given[1], values)
+            losses, slopes = self._loss(f, given[1], values)
             self._backward(f, slopes, caches)
-            return float(loss), gradient.cpu().numpy()
+            self._penalize(f)
+            return float(self._sum(losses, f)), gradient.cpu().numpy()
 
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self._predictor is not self:
@@ -139,7 +142,7 @@ class TorchProgram:
                 _, caches = self._forward(f, (row, []), fixed)
                 for k in range(len(slopes)):
                     dy = slopes[k].view(1, *head.shape)
-                    self._backward(f, {head.value: dy}, caches, penalties=False)
+                    self._backward(f, {head.value: dy}, caches)
                     jacobian[i, k] = gradient
             slopes_of = jacobian.view(rows * outputs, -1).cpu().numpy()
         return self.predict(state, x), slopes_of
@@ -186,10 +189,9 @@ class TorchProgram:
         f: Frame,
         gradients: Mapping[int, Tensor],
         caches: Sequence[Cache],
-        penalties: bool = True,
     ) -> None:
         """The chain rule from some values back to every trainable variable, whose
-        gradients the frame holds afterwards; and those of penalties."""
+        gradients the frame holds afterwards."""
         plan, slopes = self.plan, dict(gradients)
         for i in reversed(range(len(plan.ops))):
             dy = slopes.pop(plan.given + i, None)
@@ -203,7 +205,10 @@ class TorchProgram:
                 if dx is not None:
                     slopes[value] = slopes[value] + dx if value in slopes else dx
         f.finish()
-        for v in plan.params if penalties else ():
+
+    def _penalize(self, f: Frame) -> None:
+        """Add the gradients of penalties."""
+        for v in self.plan.params:
             if not v.trainable or not (v.l1 or v.l2 or v.penalty):
                 continue
             w, slope = f.value_of(v), f.slope_of(v)
@@ -217,11 +222,11 @@ class TorchProgram:
 
     def _loss(
         self, f: Frame, targets: Sequence[Target], values: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor], dict[int, Tensor]]:
-        """Loss of a batch, with penalties; the loss of each head; and the gradient of
-        the first with respect to the values that losses read."""
+    ) -> tuple[list[Tensor], dict[int, Tensor]]:
+        """The loss of each head, and of the plan's penalty behind them: of a share,
+        what its rows contribute. And the gradient of their weighted sum with respect to
+        the values that losses read."""
         losses: list[Tensor] = []
-        parts: list[Tensor] = []
         slopes: dict[int, Tensor] = {}
 
         def add(value: int, slope: Tensor) -> None:
@@ -238,14 +243,14 @@ class TorchProgram:
             else:
                 rows_y, rows_p = as_rows(y, prediction)
                 rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
-            divisor: Any = len(rows)
+            divisor: Any = f.all_rows(len(rows))
             weighted = weights is not None
             if head.reduction == "sum" or (
                 head.reduction == "sum_if_weighted" and weighted
             ):
                 divisor = 1
             elif head.reduction == "mean_with_sample_weight" and weights is not None:
-                whole = weights.sum(dtype=f.wide)
+                whole = f.add_shares(weights.sum(dtype=f.wide))
                 divisor = torch.where(whole == 0, torch.inf, whole)
             rows = rows.to(f.wide)
             if weights is None:
@@ -255,37 +260,48 @@ class TorchProgram:
                 rows = rows * each
                 slope = head.weight * slope * each[:, None] / divisor
             losses.append(rows.sum() / divisor)
-            parts.append(losses[-1] if head.weight == 1 else head.weight * losses[-1])
             add(head.loss_value, slope.to(f.dtype).reshape(prediction.shape))
         if self.plan.penalty is not None:
             value = values[self.plan.penalty]
-            losses.append(value.mean(dtype=f.wide))
-            parts.append(losses[-1])
-            add(self.plan.penalty, torch.full_like(value, 1.0 / value.numel()))
+            count = f.all_rows(value.numel())
+            losses.append(value.sum(dtype=f.wide) / count)
+            add(self.plan.penalty, torch.full_like(value, 1.0 / count))
+        return losses, slopes
+
+    def _sum(self, losses: Sequence[Tensor], f: Frame) -> Tensor:
+        """The loss of a batch, with penalties."""
+        weights = [head.weight for head in self.plan.heads]
+        weights += [1.0] * (len(losses) - len(weights))
+        parts = [
+            loss if weight == 1 else weight * loss
+            for weight, loss in zip(weights, losses, strict=True)
+        ]
         for v in self.plan.params:
             if v.trainable and (v.l1 or v.l2 or v.penalty):
                 parts += _penalties(v, f)
-        loss = parts[0] if parts else torch.zeros((), dtype=f.wide, device=f.device)
+        whole = parts[0] if parts else torch.zeros((), dtype=f.wide, device=f.device)
         for part in parts[1:]:
-            loss = loss + part
-        return loss, losses, slopes
+            whole = whole + part
+        return whole
 
-    def _count(
-        self,
-        loss: Tensor,
-        losses: Sequence[Tensor],
-        targets: Sequence[Target],
-        values: Sequence[Tensor],
-        totals: Tensor,
+    def _count_losses(
+        self, loss: Tensor, losses: Sequence[Tensor], samples: int, totals: Tensor
     ) -> None:
-        """Add a batch to the totals of the losses and of every metric."""
-        samples = len(values[0])
+        """Add a batch to the totals of the losses."""
         totals[0].add_(loss, alpha=samples)
         totals[1].add_(samples)
-        start = 2
         if len(losses) > 1:
-            start += len(losses)
-            totals[2:start].add_(torch.stack(list(losses)), alpha=samples)
+            totals[2 : 2 + len(losses)].add_(torch.stack(list(losses)), alpha=samples)
+
+    def _metrics(self, totals: Tensor, losses: Sequence[Tensor]) -> Tensor:
+        """The part of the totals behind those of the losses."""
+        return totals[2 + (len(losses) if len(losses) > 1 else 0) :]
+
+    def _count_metrics(
+        self, targets: Sequence[Target], values: Sequence[Tensor], totals: Tensor
+    ) -> None:
+        """Add a batch, or a share of it, to the totals of the metrics."""
+        start = 0
         for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
             if not head.metrics or y is None:
                 continue

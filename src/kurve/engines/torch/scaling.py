@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -20,14 +21,18 @@ def batch_forward(
     from_batch = f.training and not op.attrs["frozen"]
     if not from_batch:
         mean, variance = f.buffer(op, "moving_mean"), f.buffer(op, "moving_variance")
-    elif mask is None:
+    elif mask is None and f.share is None:
         mean, variance = _moments(rows, 0)
     else:
-        counted, count = torch.where(mask[:, None], rows, 0.0), mask.sum() + FUZZ
-        wide_mean = counted.sum(0, dtype=f.wide) / count
-        apart = torch.where(mask[:, None], rows - wide_mean, 0.0)
+        count, counted = _count(rows, mask, f), rows.to(f.wide)
+        if mask is not None:
+            counted = torch.where(mask[:, None], counted, 0.0)
+        wide_mean = f.add_shares(counted.sum(0)) / count
+        apart = rows - wide_mean
+        if mask is not None:
+            apart = torch.where(mask[:, None], apart, 0.0)
         mean = wide_mean.to(x.dtype)
-        variance = ((apart**2).sum(0, dtype=f.wide) / count).to(x.dtype)
+        variance = (f.add_shares((apart**2).sum(0)) / count).to(x.dtype)
     inverse = 1 / torch.sqrt(variance + float(op.attrs["epsilon"]))
     standard = (rows - mean) * inverse
     y = _affine(op, standard, f).view(x.shape)
@@ -41,14 +46,20 @@ def batch_backward(
     dy_rows = dy.reshape(standard.shape)
     n = _scaled(op, dy_rows, f)
     if learned is not None:
-        count = len(n) if mask is None else mask.sum() + FUZZ
-        by_mean, by_variance = (
-            (v.sum(0, dtype=f.wide) / count).to(n.dtype) for v in (n, n * standard)
-        )
+        sums = torch.stack([v.sum(0, dtype=f.wide) for v in (n, n * standard)])
+        means = f.add_shares(sums) / _count(n, mask, f)
+        by_mean, by_variance = means.to(n.dtype).unbind(0)
         back = by_mean + standard * by_variance
         n = n - (back if mask is None else torch.where(mask[:, None], back, 0.0))
     _affine_gradients(op, dy_rows, standard, f)
     return (n * inverse).reshape(dy.shape)
+
+
+def _count(rows: Tensor, mask: Tensor | None, f: Frame) -> Any:
+    """How many rows count, in all processes."""
+    if mask is None:
+        return f.all_rows(len(rows))
+    return f.add_shares(mask.sum(dtype=f.wide)) + FUZZ
 
 
 def masked_forward(op: Op, xs: Sequence[Tensor], f: Frame) -> tuple[Tensor, Cache]:

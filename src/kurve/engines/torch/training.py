@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from kurve.engines.base import Job
-from kurve.engines.torch.common import Frame, Tensor, tensor_of, view
+from kurve.core.processes import Processes
+from kurve.engines.base import Job, divides_rows
+from kurve.engines.torch.common import Cache, Frame, Tensor, tensor_of, view
 from kurve.engines.torch.data import Data
 from kurve.engines.torch.optimizers import OPTIMIZERS, apply_rule, clip
+from kurve.engines.torch.sharing import Share
 from kurve.errors import NonFiniteError
 from kurve.ops.formula import Update
 from kurve.plan import OptimizerSpec, VariableSpec
@@ -47,6 +49,7 @@ class Run:
 
     data: Data
     table: Tensor
+    processes: Processes | None = None
 
     def __init__(self, program: TorchProgram, job: Job) -> None:
         state, plan, device = job.state, program.plan, program.engine.torch_device
@@ -101,6 +104,8 @@ class Run:
 
     def train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job."""
+        shared = job.processes is not None and divides_rows(self.plan)
+        self.processes = job.processes if shared else None
         self._load(job)
         counts = np.diff(job.batches.bounds)
         for size in {int(n) for n in counts[job.first : job.last]}:
@@ -174,7 +179,7 @@ class Run:
     def _do(self, size: int, due: bool) -> None:
         """One step: on a GPU the first of a kind as it is, which warms up, then the
         captured one."""
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or self.processes is not None:
             self.step(size, due)
             _wholly(self.commit)
             return
@@ -197,13 +202,10 @@ class Run:
         """Compute what follows a batch of that size; `due`: whether gradients are
         applied, or only added up."""
         program, f = self.program, self.frame
-        given = self.data.batch(self.position, size)
         self.next.copy_(self.live)
         self.next_wide.copy_(self.live_wide)
-        values, caches = program._forward(f, given)
-        loss, losses, slopes = program._loss(f, given[1], values)
-        program._count(loss, losses, given[1], values, self.totals)
-        program._backward(f, slopes, caches)
+        loss, losses, caches = self._gradients(size, self.totals)
+        program._count_losses(loss, losses, size, self.totals)
         sizes = [loss, _largest(self.gradient)]
         new = program._statistics(f, caches)
         for slot, value in new:
@@ -216,6 +218,37 @@ class Run:
             health = health + size_of
         torch.logical_and(self.alive, torch.isfinite(health), out=self.alive)
         torch.add(self.counters, 1, out=self.next_counters)
+
+    def _gradients(
+        self, size: int, totals: Tensor
+    ) -> tuple[Tensor, list[Tensor], list[Cache]]:
+        """The loss and that of each head, what ops saved, and in the frame the
+        gradient; to the totals is added what the batch gives to the metrics."""
+        program, f, share = self.program, self.frame, self._share(size)
+        f.share = share
+        if share is None:
+            given = self.data.batch(self.position, size)
+        else:
+            given = self.data.batch(self.position, share.rows, share.first)
+        values, caches = program._forward(f, given)
+        losses, slopes = program._loss(f, given[1], values)
+        metrics = program._metrics(totals, losses)
+        counted = metrics if share is None else torch.zeros_like(metrics)
+        program._count_metrics(given[1], values, counted)
+        program._backward(f, slopes, caches)
+        if share is not None:
+            sums = [*losses, counted]
+            *losses, counted = share.add_gradient(sums, self.gradient)
+            metrics.add_(counted)
+        program._penalize(f)
+        return program._sum(losses, f), losses, caches
+
+    def _share(self, size: int) -> Share | None:
+        """This process's rows, where several divide a step."""
+        if self.processes is None:
+            return None
+        rows = self.processes.rows_of(size)
+        return None if rows is None else Share(self.processes, size, rows)
 
     def commit(self) -> None:
         """What follows becomes live, if it is finite. To do it twice is to do it
@@ -271,16 +304,13 @@ class Run:
         program, f, plan = self.program, self.frame, self.plan
         self.alive.fill_(True)
         self.step(size, due)
-        given = self.data.batch(self.position, size)
-        values, caches = program._forward(f, given)
-        loss, _, slopes = program._loss(f, given[1], values)
+        updated = self.params.clone(), self.slots.clone()
+        loss, _, caches = self._gradients(size, torch.zeros_like(self.totals))
         if not torch.isfinite(loss).item():
             for head, total in zip(plan.heads, self.totals[2:].tolist(), strict=False):
                 if len(plan.heads) > 1 and head.name and not np.isfinite(total):
                     return f"the loss of {head.name}"
             return "the loss"
-        updated = self.params.clone(), self.slots.clone()
-        program._backward(f, slopes, caches)
         checked = [("gradient", self.gradient)]
         for name in _names_of(checked, plan.params):
             return name

@@ -32,7 +32,8 @@ class Frame:
 
     params, buffers: flat vectors on the device; ops get views of them
     gradient: (P,), which backward passes write; None where there is none
-    step: int64, on the device, so that a captured step draws other numbers each time
+    step: a number, or int64 on the device, so that a captured step draws other numbers
+        each time
     wanted: whether anything trainable lies before the op whose backward pass runs
     known: what ops keep from step to step, by their identity
     share: of a step whose rows several processes divide among them
@@ -46,7 +47,7 @@ class Frame:
         params: Tensor,
         buffers: Tensor,
         seed: int,
-        step: Tensor,
+        step: Tensor | int,
         training: bool,
         gradient: Tensor | None = None,
     ) -> None:
@@ -91,6 +92,16 @@ class Frame:
             slope.copy_(part)
             self._written.add(offset)
 
+    def add_sum(self, op: Op, role: str, dy: Tensor) -> None:
+        """`add` of the sum of dy (rows, n) over its rows, computed in place."""
+        offset = op.params[role].offset
+        slope = self._gradients.get(offset)
+        if slope is not None and offset not in self._written:
+            torch.sum(dy, 0, out=slope.view(-1))
+            self._written.add(offset)
+        elif slope is not None:
+            self.add(op, role, dy.sum(0))
+
     def add_product(self, op: Op, role: str, a: Tensor, b: Tensor) -> None:
         """`add` of a @ b, computed in place."""
         offset = op.params[role].offset
@@ -117,7 +128,10 @@ class Frame:
         key = int(op.attrs.get("seed", self.seed))
         purpose = rng.DROPOUT + int(op.attrs["stream"])
         first = 0 if self.share is None else self.share.first * each
-        return philox(key, purpose, self.step, first, count)
+        return philox(key, purpose, self._stream(), first, count)
+
+    def _stream(self) -> Tensor:
+        return torch.as_tensor(self.step, device=self.device)
 
     def uniform(self, op: Op, count: int, each: int) -> Tensor:
         """Numbers in (0, 1), see `rng.uniform`."""

@@ -30,7 +30,7 @@ class Data:
         self.targets = [(upload(y), upload(w)) for y, w in batches.targets]
         self.order = upload(batches.order)
         self.bounds = upload(batches.bounds)
-        self.counts = np.diff(batches.bounds)
+        self.starts, self.counts = batches.bounds, np.diff(batches.bounds)
         self.places: dict[tuple[int, int], Tensor] = {}
 
     def tensors(self) -> list[Tensor]:
@@ -51,21 +51,33 @@ class Data:
         """Copy other data to where these are, which captured steps read."""
         for to, tensor in zip(self.tensors(), other.tensors(), strict=True):
             to.copy_(tensor)
-        self.counts = other.counts
+        self.starts, self.counts = other.starts, other.counts
 
-    def batch(self, step: Tensor, size: int, first: int = 0) -> Given:
-        """Inputs, and y and weights of each head, of a step (1,) on the device: `size`
-        rows of it from the first on."""
-        place = first, size
-        if place not in self.places:
-            self.places[place] = torch.arange(first, first + size, device=self.device)
-        assert self.bounds is not None
-        rows = self.bounds.index_select(0, step) + self.places[place]
-        if self.order is not None:
-            rows = self.order.index_select(0, rows)
+    def batch(self, step: Tensor | int, size: int, first: int = 0) -> Given:
+        """Inputs, and y and weights of each head, of a step, a number or (1,) on the
+        device: `size` rows of it from the first on."""
+        rows: Tensor | slice
+        if isinstance(step, int):
+            start = int(self.starts[step]) + first
+            rows = slice(start, start + size)
+            if self.order is not None:
+                rows = self.order[rows]
+        else:
+            place = first, size
+            if place not in self.places:
+                end = first + size
+                self.places[place] = torch.arange(first, end, device=self.device)
+            assert self.bounds is not None
+            rows = self.bounds.index_select(0, step) + self.places[place]
+            if self.order is not None:
+                rows = self.order.index_select(0, rows)
 
         def take(array: Tensor | None) -> Tensor | None:
-            return None if array is None else array.index_select(0, rows).to(self.dtype)
+            if array is None:
+                return None
+            if isinstance(rows, slice):
+                return array[rows].to(self.dtype)
+            return array.index_select(0, rows).to(self.dtype)
 
         xs = [taken for x in self.xs if (taken := take(x)) is not None]
         return xs, [(take(y), take(w)) for y, w in self.targets]

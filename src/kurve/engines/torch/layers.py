@@ -54,7 +54,7 @@ def dense_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor | None:
     a, b = (dz, rows) if op.attrs.get("transposed") else (rows, dz)
     f.add_product(op, "kernel", a.t(), b)
     if "bias" in op.params:
-        f.add(op, "bias", total(dz, 0))
+        f.add_sum(op, "bias", dz)
     if not f.wanted:
         return None
     return torch.mm(dz, _matrix(op, f).t()).view(*dy.shape[:-1], -1)

@@ -116,6 +116,8 @@ def softplus(x: Tensor) -> Tensor:
 
 def mean(terms: Tensor) -> Tensor:
     """Mean over the last axis: float64 (R,)."""
+    if terms.shape[-1] == 1:
+        return terms.squeeze(-1).to(wide(terms.device))
     return terms.mean(-1, dtype=wide(terms.device))
 
 

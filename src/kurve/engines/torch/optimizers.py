@@ -9,24 +9,27 @@ on the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from kurve.engines.reference.losses import Attrs
-from kurve.engines.torch.common import Tensor
+from kurve.engines.torch.common import Tensor, wide
 from kurve.engines.torch.elementwise import run_formula
 from kurve.ops.formula import Rule
 
 Numbers = Callable[[np.ndarray, np.ndarray, Attrs, np.ndarray], list[np.ndarray]]
 """From the learning rates and numbers t of updates (steps,), float64, the attributes
 and the scalars at the start, to the columns that an update reads."""
-Apply = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Tensor], Attrs], None]
+Number: TypeAlias = Tensor | float
+"""Of a step: on a GPU it lies there, on the CPU the host knows it."""
+Apply = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Number], Attrs], None]
 """Changes w and the slots s by the gradient g and the numbers of the step."""
 
 
 def _sgd(
-    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
+    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
     momentum, step = float(attrs["momentum"]), n[0] * g
     if momentum == 0.0:
@@ -37,7 +40,7 @@ def _sgd(
 
 
 def _rmsprop(
-    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
+    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
     rho, momentum = float(attrs["rho"]), float(attrs["momentum"])
     slots = iter(s)
@@ -56,7 +59,7 @@ def _rmsprop(
 
 
 def _adagrad(
-    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
+    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
     s[0].add_(g**2)
     w.sub_(n[0] * g / torch.sqrt(s[0] + float(attrs["epsilon"])))
@@ -70,7 +73,7 @@ def _adam_numbers(
 
 
 def _adam(
-    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
+    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
     torch._fused_adam_(
         [w],
@@ -79,7 +82,7 @@ def _adam(
         [s[1]],
         [s[2]] if attrs["amsgrad"] else [],
         [_late(w.device)],
-        lr=n[0].to(torch.float32),
+        lr=n[0].to(torch.float32) if isinstance(n[0], Tensor) else n[0],
         beta1=float(attrs["beta_1"]),
         beta2=float(attrs["beta_2"]),
         weight_decay=0.0,
@@ -112,7 +115,7 @@ def _nadam_numbers(
 
 
 def _nadam(
-    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
+    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
     (m, v, *_), (lr, by_m, by_g, correction, _) = s, n
     m.add_((g - m) * (1.0 - float(attrs["beta_1"])))
@@ -128,7 +131,7 @@ def _adamax_numbers(
 
 
 def _adamax(
-    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Tensor], attrs: Attrs
+    w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
     m, u = s[:2]
     m.add_((g - m) * (1.0 - float(attrs["beta_1"])))
@@ -153,9 +156,11 @@ OPTIMIZERS: dict[str, tuple[Numbers, Apply]] = {
 
 
 def apply_rule(
-    rule: Rule, w: Tensor, g: Tensor, s: Sequence[Tensor], lr: Tensor, t: Tensor
+    rule: Rule, w: Tensor, g: Tensor, s: Sequence[Tensor], *numbers: Number
 ) -> None:
-    """Changes w and the slots by a formula; see `Rule`."""
+    """Changes w and the slots by a formula of them, of the learning rate and of the
+    number of the update; see `Rule`."""
+    lr, t = (torch.as_tensor(x, dtype=wide(w.device)) for x in numbers)
     shapes = rule.formula.inputs
     flat = [w, g]
     for i, k in enumerate(rule.slots):

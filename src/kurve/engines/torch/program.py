@@ -71,7 +71,7 @@ class TorchProgram:
             sums = self._upload(totals, f.wide)
             for step, size in enumerate(data.counts):
                 self.plan.check_rows(int(size))
-                given = data.batch(_position(step, f), int(size))
+                given = data.batch(step, int(size))
                 values, caches = self._forward(f, given)
                 losses, _ = self._loss(f, given[1], values)
                 loss = self._sum(losses, f)
@@ -115,7 +115,7 @@ class TorchProgram:
             data = Data(self.plan, batches, f.device, f.dtype)
             size = int(data.counts[step])
             self.plan.check_rows(size)
-            given = data.batch(_position(step, f), size)
+            given = data.batch(step, size)
             values, caches = self._forward(f, given)
             losses, slopes = self._loss(f, given[1], values)
             self._backward(f, slopes, caches)
@@ -346,13 +346,12 @@ class TorchProgram:
     def _frame(
         self, state: State, training: bool, gradient: Tensor | None = None
     ) -> Frame:
-        device = self.engine.torch_device
         return Frame(
             self.plan,
             self._upload(state.params),
             self._upload(state.buffers),
             state.seed,
-            torch.tensor(state.step, device=device),
+            state.step,
             training,
             gradient,
         )
@@ -420,10 +419,6 @@ def _penalties(v: VariableSpec, f: Frame) -> list[Tensor]:
         (_, value) = run_formula(v.penalty, [w.reshape(v.penalty.inputs[0])])
         found.append(value.reshape(()).to(f.wide))
     return found
-
-
-def _position(step: int, f: Frame) -> Tensor:
-    return torch.tensor([step], device=f.device)
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:

@@ -4,7 +4,7 @@ A step reads what is live and writes what is next: weights, the optimizer's slot
 buffers, sums and counters. Then, where all of it is finite, next becomes live. The host
 decides nothing within a step and reads nothing, so that a GPU can run a step as one
 captured graph, and the host may look after many of them: after a step that is not
-finite nothing more becomes live.
+finite nothing more becomes live. On the CPU the host counts, and looks after each step.
 
 The step after an error is computed once more, by itself, to name what was not finite.
 """
@@ -12,7 +12,8 @@ The step after an error is computed once more, by itself, to name what was not f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,8 +46,11 @@ class Run:
     counters, ...:   [step in the data, number of the update], int64
     alive:           whether all steps were finite so far
     data, table:     of the call: rows and order, and the numbers that updates read
+
+    Before a step, next equals live, unless a step before was not finite.
     """
 
+    position: Tensor | int
     data: Data
     table: Tensor
     processes: Processes | None = None
@@ -75,13 +79,13 @@ class Run:
         self.params, self.slots, self.buffers = self._parts(self.next)
         live_params, _, live_buffers = self._parts(self.live)
         self.gradient = torch.zeros_like(live_params)
-        self.position = self.counters[:1]
+        self.none = torch.zeros_like(self.live)
         self.frame = Frame(
             plan,
             live_params,
             live_buffers,
             state.seed,
-            self.counters[1],
+            self.counters[1] if device.type == "cuda" else 0,
             True,
             self.gradient,
         )
@@ -90,7 +94,11 @@ class Run:
         self.every, updates = 1, (Update(),) * len(plan.params)
         if isinstance(self.optimizer, OptimizerSpec):
             self.every, updates = self.optimizer.every, self.optimizer.updates
-        self.trained = _trained(plan.params, updates, self.optimizer.attrs)
+        self.trained = [
+            (self.params[part], self.gradient[part], self.slots[:, part].unbind(0), u)
+            for part, u in _trained(plan.params, updates, self.optimizer.attrs)
+        ]
+        self.position = self.counters[:1]
         self.graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph | None] = {}
 
     def fits(self, job: Job) -> bool:
@@ -113,9 +121,16 @@ class Run:
         try:
             for step in range(job.first, job.last):
                 number = job.state.step + step - job.first
-                self._do(int(counts[step]), (number + 1) % self.every == 0)
-                looks = self.device.type == "cpu" or (step + 1 - job.first) % AHEAD == 0
-                if looks and not self.alive.item():
+                size, due = int(counts[step]), (number + 1) % self.every == 0
+                if self.device.type == "cuda":
+                    self._do(size, due)
+                    if (step + 1 - job.first) % AHEAD:
+                        continue
+                elif bool(self.step(size, due)):
+                    _wholly(partial(self._commit_on_host, step + 1, number + 1))
+                else:
+                    self.alive.fill_(False)
+                if not self.alive.item():
                     break
         finally:
             start = job.state.step
@@ -142,7 +157,8 @@ class Run:
             (self.counters, np.array([job.first, state.step], np.int64)),
         ):
             to.copy_(tensor_of(array))
-        self.alive.fill_(True)
+        self._count_from(job.first, state.step)
+        self._restart()
         data = Data(self.plan, batches, self.device, self.live.dtype)
         table = self._numbers(job)
         if self.graphs and self.device.type == "cuda" and self._same(data, table):
@@ -150,7 +166,19 @@ class Run:
             self.table.copy_(table)
             return
         self.data, self.table = data, table
+        self.rows = table.tolist() if self.device.type != "cuda" else []
         self.graphs.clear()
+
+    def _restart(self) -> None:
+        """Be ready for a step."""
+        self.alive.fill_(True)
+        self.next.copy_(self.live)
+        self.next_wide.copy_(self.live_wide)
+
+    def _count_from(self, position: int, number: int) -> None:
+        """Where the host counts: the step in the data and the number of the update."""
+        if self.device.type != "cuda":
+            self.position, self.frame.step = position, number
 
     def _same(self, data: Data, table: Tensor) -> bool:
         """Whether the new data fit where a captured step reads."""
@@ -179,8 +207,8 @@ class Run:
     def _do(self, size: int, due: bool) -> None:
         """One step: on a GPU the first of a kind as it is, which warms up, then the
         captured one."""
-        if self.device.type != "cuda" or self.processes is not None:
-            self.step(size, due)
+        if self.processes is not None:
+            self._step_on_device(size, due)
             _wholly(self.commit)
             return
         key = size, due
@@ -188,36 +216,35 @@ class Run:
         if graph is None and key in self.graphs and len(self.graphs) <= MOST_GRAPHS:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self.step(size, due)
+                self._step_on_device(size, due)
                 self.commit()
             self.graphs[key] = graph
         if graph is not None:
             graph.replay()
             return
         self.graphs.setdefault(key, None)
-        self.step(size, due)
+        self._step_on_device(size, due)
         _wholly(self.commit)
 
-    def step(self, size: int, due: bool) -> None:
-        """Compute what follows a batch of that size; `due`: whether gradients are
-        applied, or only added up."""
+    def _step_on_device(self, size: int, due: bool) -> None:
+        torch.logical_and(self.alive, self.step(size, due), out=self.alive)
+        torch.add(self.counters, 1, out=self.next_counters)
+
+    def step(self, size: int, due: bool) -> Tensor:
+        """Compute what follows a batch of that size, and whether it is finite; `due`:
+        whether gradients are applied, or only added up."""
         program, f = self.program, self.frame
-        self.next.copy_(self.live)
-        self.next_wide.copy_(self.live_wide)
         loss, losses, caches = self._gradients(size, self.totals)
         program._count_losses(loss, losses, size, self.totals)
-        sizes = [loss, _largest(self.gradient)]
-        new = program._statistics(f, caches)
-        for slot, value in new:
+        health = loss * 0 + self._zero(self.gradient)
+        for slot, value in program._statistics(f, caches):
             view(self.buffers, slot).copy_(value.reshape(slot.shape))
-            sizes.append(_largest(value))
         self._update(due)
-        sizes.append(_largest(self.next[: self.next.numel() - self.sizes[2]]))
-        health = sizes[0]
-        for size_of in sizes[1:]:
-            health = health + size_of
-        torch.logical_and(self.alive, torch.isfinite(health), out=self.alive)
-        torch.add(self.counters, 1, out=self.next_counters)
+        return (health + self._zero(self.next)) == 0
+
+    def _zero(self, x: Tensor) -> Tensor:
+        """0 if all of a flat vector is finite, else NaN."""
+        return torch.dot(x, self.none[: x.numel()])
 
     def _gradients(
         self, size: int, totals: Tensor
@@ -260,10 +287,16 @@ class Run:
         ):
             torch.where(self.alive, following, live, out=live)
 
+    def _commit_on_host(self, position: int, number: int) -> None:
+        """The same after a step that is finite."""
+        self.live.copy_(self.next)
+        self.live_wide.copy_(self.next_wide)
+        self._count_from(position, number)
+
     def _update(self, due: bool) -> None:
         """Clipping, weight decay and the optimizer's step."""
         gradient, attrs = self.gradient, self.optimizer.attrs
-        lr, t, *numbers = self.table.index_select(0, self.position).view(-1).unbind(0)
+        lr, t, *numbers = self._numbers_of_step()
         if self.every > 1:
             self.slots[-1].add_(gradient)
             if due:
@@ -271,8 +304,7 @@ class Run:
                 self.slots[-1].zero_()
         if due:
             clip(gradient, self.frame.slopes, attrs)
-        for part, update in self.trained:
-            w, g, own = self.params[part], gradient[part], self.slots[:, part].unbind(0)
+        for w, g, own, update in self.trained:
             if due and update.rule is not None:
                 apply_rule(update.rule, w, g, own, lr, t)
             elif due:
@@ -282,7 +314,13 @@ class Run:
             if update.after is not None:
                 apply_rule(update.after, w, g, own, lr, t)
         if due and len(self.scalars) and numbers:
-            self.scalars.copy_(numbers[-1])
+            self.scalars.fill_(numbers[-1])
+
+    def _numbers_of_step(self) -> list[Any]:
+        if isinstance(self.position, int):
+            return self.rows[self.position]
+        row = self.table.index_select(0, self.position)
+        return list(row.view(-1).unbind(0))
 
     def _save(self, job: Job, start: int) -> None:
         """The state and the totals of the job become what is live."""
@@ -297,12 +335,12 @@ class Run:
             (job.totals, self.live_wide[scalars:]),
         ):
             array[...] = value.cpu().numpy()
-        state.step = int(self.counters[1].item())
+        state.step = int(self.frame.step)
 
     def _not_finite(self, size: int, due: bool) -> str:
         """What of a step is not finite, in the order of `Engine.train`."""
         program, f, plan = self.program, self.frame, self.plan
-        self.alive.fill_(True)
+        self._restart()
         self.step(size, due)
         updated = self.params.clone(), self.slots.clone()
         loss, _, caches = self._gradients(size, torch.zeros_like(self.totals))
@@ -358,13 +396,6 @@ def _trained(
                 found.append((slice(v.offset, v.end), update))
         before = v if v.trainable else None
     return found
-
-
-def _largest(x: Tensor) -> Tensor:
-    """The largest |x|; NaN if there is one. Sums of several are in float64."""
-    if not x.numel():
-        return x.new_zeros(())
-    return torch.linalg.vector_norm(x, torch.inf)
 
 
 def _wholly(action: Callable[[], None]) -> None:

@@ -82,13 +82,13 @@ def test_a_step_never_looks(clip: dict[str, float]) -> None:
     model.compile(adam, "mse", metrics=measured, engine="torch:cpu")
     job = job_of(model)
     with torch.inference_mode():
-        run = Run(job.program, job)  # type: ignore[arg-type]
+        run = Run(job.program, job, host_counts=False)  # type: ignore[arg-type]
         run._load(job)
-        run.step(10, True)  # what is made once
+        run._step_on_device(10, True)  # what is made once
         run.commit()
         before = run.live.clone()
         with NoLooking():
-            run.step(10, True)
+            run._step_on_device(10, True)
             run.commit()
         assert run.counters.tolist() == [2, 2]
         assert not torch.equal(before, run.live)
@@ -175,6 +175,28 @@ def test_devices() -> None:
         kurve.set_engine("tosch")
     with pytest.raises(ValueError, match="precision must be one of float32, tf32"):
         TorchEngine("cpu", precision="float16")
+
+
+def test_bfloat16_rounds_the_factors_of_products() -> None:
+    def fitted(precision: str) -> tuple[list[float], np.ndarray]:
+        kurve.utils.set_random_seed(3)
+        x = Input((6, 6, 2))
+        h = layers.Conv2D(8, 3, activation="relu")(x)
+        h = layers.Conv2DTranspose(4, 2, activation="relu")(h)
+        h = layers.Reshape((25, 4))(h)
+        h = layers.MultiHeadAttention(2, 4)(h, h)
+        y = layers.Dense(1, "sigmoid")(layers.Flatten()(h))
+        model = kurve.Model(x, y)
+        engine = TorchEngine("cpu", precision=precision)
+        model.compile("adam", "binary_crossentropy", engine=engine)
+        history = model.fit(X, Y, batch_size=10, epochs=10, verbose=0)
+        return history.history["loss"], model.predict(X)
+
+    (losses, predicted), (exact_losses, exact) = map(fitted, ("bfloat16", "float32"))
+    assert losses[-1] < 0.97 * losses[0]
+    np.testing.assert_allclose(losses, exact_losses, rtol=0.02)
+    difference = np.abs(predicted - exact).max()
+    assert 1e-5 < difference < 0.05
 
 
 def test_a_saved_model_opens_where_there_is_no_torch(tmp_path: Path) -> None:

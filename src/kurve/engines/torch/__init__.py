@@ -37,7 +37,7 @@ from kurve.engines.torch.program import OPS, TorchProgram
 from kurve.errors import NonFiniteError
 from kurve.plan import OptimizerSpec, Plan
 
-PRECISIONS = ("float32", "tf32")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 BLOCKS = {"cpu": 32, "mps": 256, "cuda": 1024}
 """Rows that a prediction computes at a time, on each kind of device: always as many, so
 that the bits of a row do not depend on how many others there are."""
@@ -49,8 +49,10 @@ class TorchEngine:
     Args:
         device: "cuda", "cuda:1", "mps", "cpu"; None for the first GPU there is, else
             the CPU.
-        precision: "float32"; or "tf32", where a GPU rounds the factors of matrix
-            products and convolutions to 10 bits: faster, and wrong in the fourth digit.
+        precision: "float32"; or "tf32" or "bfloat16", which round the factors of matrix
+            products and convolutions to 10 or 7 bits: faster on a GPU, and wrong in the
+            fourth or the third digit. "tf32" has no effect on other devices. Recurrent
+            layers compute in float32 with "bfloat16".
 
     Raises:
         ValueError: an unknown device or precision, or a device that is not there.
@@ -71,6 +73,7 @@ class TorchEngine:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.name = "torch" if device is None else f"torch:{device}"
         self.precision = precision
+        self.factors = torch.bfloat16 if precision == "bfloat16" else None
         self.block = BLOCKS[self.torch_device.type]
 
     def compile(self, plan: Plan) -> TorchProgram:

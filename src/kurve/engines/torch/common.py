@@ -37,9 +37,11 @@ class Frame:
     wanted: whether anything trainable lies before the op whose backward pass runs
     known: what ops keep from step to step, by their identity
     share: of a step whose rows several processes divide among them
+    factors: the type that factors of products are rounded to, if not their own
     """
 
     share: Share | None = None
+    factors: torch.dtype | None = None
 
     def __init__(
         self,
@@ -109,11 +111,25 @@ class Frame:
         if slope is None:
             return
         slope = slope.view(a.shape[0], b.shape[1])
-        if offset in self._written:
+        if self.factors is not None:
+            self.add(op, role, self.product(a, b))
+        elif offset in self._written:
             slope.addmm_(a, b)
         else:
             torch.mm(a, b, out=slope)
             self._written.add(offset)
+
+    def rounded(self, *factors: Tensor) -> Sequence[Tensor]:
+        """Factors of a product, whose result is to have the type they had."""
+        if self.factors is None:
+            return factors
+        return [factor.to(self.factors) for factor in factors]
+
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        """a @ b."""
+        if self.factors is None:
+            return torch.matmul(a, b)
+        return torch.matmul(*self.rounded(a, b)).to(a.dtype)
 
     def finish(self) -> None:
         """Set the gradients that no op wrote to 0, and be ready for the next step."""

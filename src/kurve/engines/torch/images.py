@@ -85,7 +85,8 @@ def conv_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
     planes, transposed = _in_front(op, x, op.in_shape), op.kind == "conv_transpose"
     if not transposed:
         planes = _padded(planes, _pads(op))
-    z = torch.convolution(planes, _kernel(op, f), None, *_options(op))
+    factors = f.rounded(planes, _kernel(op, f))
+    z = torch.convolution(*factors, None, *_options(op)).to(x.dtype)
     z = _behind(_padded(z, _pads(op, -1)) if transposed else z, op.out_shape)
     if "bias" in op.params:
         z = z + f.param(op, "bias")
@@ -103,12 +104,12 @@ def conv_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor | None:
     if transposed:
         front = _padded(front, _pads(op))
     mask = [f.wanted, True, False]
-    dx, dkernel, _ = aten.convolution_backward(
-        front, planes, _kernel(op, f), None, *_options(op), mask
-    )
+    factors = f.rounded(front, planes, _kernel(op, f))
+    dx, dkernel, _ = aten.convolution_backward(*factors, None, *_options(op), mask)
     f.add(op, "kernel", dkernel.permute(*range(2, dkernel.ndim), 1, 0))
     if dx is None or not f.wanted:
         return None
+    dx = dx.to(dy.dtype)
     return _behind(dx if transposed else _padded(dx, _pads(op, -1)), op.in_shape)
 
 

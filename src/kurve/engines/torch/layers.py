@@ -31,10 +31,12 @@ from kurve.plan import Op
 def dense_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
     activation, _, alpha = activation_of(op)
     rows, kernel = x.reshape(-1, x.shape[-1]), _matrix(op, f)
-    if "bias" in op.params:
+    if "bias" not in op.params:
+        z = f.product(rows, kernel)
+    elif f.factors is None:
         z = torch.addmm(f.param(op, "bias").view(-1), rows, kernel)
     else:
-        z = torch.mm(rows, kernel)
+        z = f.product(rows, kernel).add_(f.param(op, "bias").view(-1))
     y = activation(z, alpha)
     return y.view(*x.shape[:-1], y.shape[-1]), (rows, z, y)
 
@@ -57,7 +59,7 @@ def dense_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor | None:
         f.add_sum(op, "bias", dz)
     if not f.wanted:
         return None
-    return torch.mm(dz, _matrix(op, f).t()).view(*dy.shape[:-1], -1)
+    return f.product(dz, _matrix(op, f).t()).view(*dy.shape[:-1], -1)
 
 
 def activation_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
@@ -147,13 +149,13 @@ def _matrices(op: Op, xs: Sequence[Tensor]) -> list[Tensor]:
 
 def matmul_forward(op: Op, xs: Sequence[Tensor], f: Frame) -> tuple[Tensor, Cache]:
     a, b = _matrices(op, xs)
-    return torch.matmul(a, b), xs
+    return f.product(a, b), xs
 
 
 def matmul_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor]:
     a, b = _matrices(op, cache)
-    da = torch.matmul(dy, b.transpose(-1, -2))
-    return _matrices(op, [da, torch.matmul(a.transpose(-1, -2), dy)])
+    da = f.product(dy, b.transpose(-1, -2))
+    return _matrices(op, [da, f.product(a.transpose(-1, -2), dy)])
 
 
 def permute_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:

@@ -346,7 +346,7 @@ class TorchProgram:
     def _frame(
         self, state: State, training: bool, gradient: Tensor | None = None
     ) -> Frame:
-        return Frame(
+        frame = Frame(
             self.plan,
             self._upload(state.params),
             self._upload(state.buffers),
@@ -355,6 +355,8 @@ class TorchProgram:
             training,
             gradient,
         )
+        frame.factors = self.engine.factors
+        return frame
 
     def _upload(self, array: np.ndarray, dtype: torch.dtype | None = None) -> Tensor:
         solid = tensor_of(np.ascontiguousarray(array))

@@ -46,6 +46,7 @@ class Run:
     counters, ...:   [step in the data, number of the update], int64
     alive:           whether all steps were finite so far
     data, table:     of the call: rows and order, and the numbers that updates read
+    host_counts:     instead of the device
 
     Before a step, next equals live, unless a step before was not finite.
     """
@@ -55,9 +56,12 @@ class Run:
     table: Tensor
     processes: Processes | None = None
 
-    def __init__(self, program: TorchProgram, job: Job) -> None:
+    def __init__(
+        self, program: TorchProgram, job: Job, host_counts: bool | None = None
+    ) -> None:
         state, plan, device = job.state, program.plan, program.engine.torch_device
         self.program, self.plan, self.device = program, plan, device
+        self.host_counts = device.type != "cuda" if host_counts is None else host_counts
         self.key = _key(job)
         dtype = tensor_of(state.params).dtype
         wide = torch.float32 if device.type == "mps" else torch.float64
@@ -85,10 +89,11 @@ class Run:
             live_params,
             live_buffers,
             state.seed,
-            self.counters[1] if device.type == "cuda" else 0,
+            0 if self.host_counts else self.counters[1],
             True,
             self.gradient,
         )
+        self.frame.factors = program.engine.factors
         assert plan.optimizer is not None
         self.optimizer = plan.optimizer
         self.every, updates = 1, (Update(),) * len(plan.params)
@@ -122,7 +127,7 @@ class Run:
             for step in range(job.first, job.last):
                 number = job.state.step + step - job.first
                 size, due = int(counts[step]), (number + 1) % self.every == 0
-                if self.device.type == "cuda":
+                if not self.host_counts:
                     self._do(size, due)
                     if (step + 1 - job.first) % AHEAD:
                         continue
@@ -161,12 +166,12 @@ class Run:
         self._restart()
         data = Data(self.plan, batches, self.device, self.live.dtype)
         table = self._numbers(job)
-        if self.graphs and self.device.type == "cuda" and self._same(data, table):
+        if self.graphs and self._same(data, table):
             self.data.fill(data)
             self.table.copy_(table)
             return
         self.data, self.table = data, table
-        self.rows = table.tolist() if self.device.type != "cuda" else []
+        self.rows = table.tolist() if self.host_counts else []
         self.graphs.clear()
 
     def _restart(self) -> None:
@@ -177,7 +182,7 @@ class Run:
 
     def _count_from(self, position: int, number: int) -> None:
         """Where the host counts: the step in the data and the number of the update."""
-        if self.device.type != "cuda":
+        if self.host_counts:
             self.position, self.frame.step = position, number
 
     def _same(self, data: Data, table: Tensor) -> bool:

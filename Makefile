@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a virtual environment, the package, its extras.
-# The package is installed as users install it, not linked to src/, so that the tests
-# see what a wheel holds.
+# The package is installed as users install it, not linked to src/, so the tests see the
+# contents of a wheel.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -26,21 +26,21 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
 	@echo 'make test         the test suite (minutes, light packages only)'
-	@echo 'make soak         the tests of faults to the full; writes docs/reliability.md'
+	@echo 'make soak         the long fault tests; writes docs/reliability.md'
 	@echo 'make parity       compare with Keras and PyTorch (installs both)'
-	@echo 'make processes    processes that train together, beside one (installs PyTorch)'
+	@echo 'make processes    processes that train one model together (installs PyTorch)'
 	@echo 'make check        ruff, mypy, clang-format'
-	@echo 'make test-isa     the tests of numbers on each other instruction set of this machine'
+	@echo 'make test-isa     the numerical tests on the other instruction sets of this machine'
 	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
-	@echo 'make neon         the engine for ARM under emulation, beside x86'
-	@echo 'make count        instructions of a training step; count-update: write them down'
+	@echo 'make neon         the engine for ARM under emulation, compared with x86'
+	@echo 'make count        instructions of a training step; count-update: record them'
 	@echo 'make neighbours   time a training step while something takes a core away (as root)'
-	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
-	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
+	@echo 'make bench        time Kurve and its rivals, write docs/benchmarks (installs all)'
+	@echo 'make bench-quick  a few cases against PyTorch, under 5 minutes'
 	@echo 'make gpu          on a machine with a GPU and PyTorch: tests, times; installs nothing'
-	@echo 'make pages        write the outputs and pictures of the tutorial anew'
-	@echo 'make reference    write the tables of docs/reference.md anew, from the docstrings'
-	@echo 'make clean        remove what these made'
+	@echo 'make pages        rewrite the outputs and pictures of the tutorial'
+	@echo 'make reference    rewrite the tables of docs/reference.md from the docstrings'
+	@echo 'make clean        remove everything that these made'
 
 demo: $(VENV)/installed
 	@mkdir -p demo
@@ -58,7 +58,7 @@ parity: $(PARITY)/installed
 	    -m 'not alone' tests/parity
 	$(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto tests/engines -k torch
 
-# Processes that wait for each other, and so for the cores.
+# These processes wait for each other, so they need the cores to themselves.
 processes: $(PARITY)/installed
 	$(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -m alone tests/parity
 
@@ -77,17 +77,17 @@ bench: $(BENCH)/rivals $(BENCH)/installed
 bench-quick: $(BENCH)/quick-rivals $(BENCH)/installed
 	$(BENCH)/bin/python -m bench --quick
 
-# Whatever Python is there, with its NumPy and PyTorch.
+# Uses the Python at hand, with its NumPy and PyTorch.
 gpu:
 	PYTHONPATH=src:. $(or $(shell command -v python3),python) -m bench.gpu
 
-# What a machine at hand may lack: the command, and Debian's package of it.
+# A command that the machine may lack, and its Debian package.
 need = @command -v $(1) >/dev/null || { \
 	echo '$(1) is missing (Debian: apt-get install $(2))' >&2; exit 1; }
 
-# `make test` uses the best instruction set of this machine; here are the others, on the
-# tests that hold the native engine's numbers to others. What files, commands and signals
-# do is the same on all, and tests/faults/test_bits.py looks at each by itself.
+# `make test` uses this machine's best instruction set. This target runs the others, on
+# the tests that compare the native engine's numbers. Files, commands and signals work
+# the same on all of them, and tests/faults/test_bits.py covers each one anyway.
 test-isa: $(VENV)/installed
 	@for isa in $$($(PY) -c 'from kurve import _core; print(*_core.available_isas()[:-1])'); do \
 	    echo "KURVE_ISA=$$isa"; KURVE_ISA=$$isa $(PY) -m pytest $(PYTEST_FLAGS) -n auto \
@@ -95,8 +95,8 @@ test-isa: $(VENV)/installed
 	        tests/engines tests/native tests/nist tests/unit/test_curve_fit.py || exit; \
 	done
 
-# The targets $(2) in build/$(1): the engine with the programs of tests/native/cpp, and
-# without Python unless the options $(3) of CMake say otherwise.
+# Builds the targets $(2) in build/$(1): the engine with the programs of
+# tests/native/cpp, without Python unless the CMake options $(3) say otherwise.
 define proofs
 $(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
 	-S . -B build/$(1) -DKURVE_PYTHON=OFF -DKURVE_PROOFS=ON $(3) >/dev/null
@@ -105,13 +105,14 @@ endef
 
 sanitize: sanitize-thread sanitize-address
 
-# The thread sanitizer does not know threads that are started after a fork.
+# The thread sanitizer does not support threads that are started after a fork.
 sanitize-thread: $(VENV)/build-tools
 	$(call proofs,thread,driver,-DKURVE_SANITIZE=thread)
 	build/thread/driver check
 
-# Places in memory become NaN when no value needs them any more (KURVE_POISON).
-# Python leaks some memory, and loads the sanitizer of GCC before everything else.
+# Memory is set to NaN as soon as no value needs it any more (KURVE_POISON).
+# Python itself leaks some memory, so leaks are ignored there; GCC's sanitizer must be
+# loaded before everything else.
 sanitize-address: $(VENV)/installed
 	$(call proofs,address,driver _core,-DKURVE_SANITIZE='address;undefined' \
 	    -DKURVE_POISON=ON \
@@ -128,7 +129,7 @@ sanitize-address: $(VENV)/installed
 	    LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
 	    $(PY) -m pytest $(PYTEST_FLAGS) tests/native
 
-# Both `neon` and `count` need it, and build it once.
+# Needed by both `neon` and `count`, built once.
 build/proofs/driver: $(VENV)/build-tools $(SOURCES) $(wildcard tests/native/cpp/*)
 	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
 	@touch $@
@@ -168,7 +169,7 @@ clean:
 .PRECIOUS: %/bin/python
 
 # A version manager may put a python3.12 on the path that refuses to start, so each
-# candidate is run.
+# candidate is tried.
 %/bin/python:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	    if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
@@ -179,8 +180,9 @@ clean:
 	echo 'Kurve needs Python 3.11 or newer with venv (Debian: apt-get install' \
 	    'python3-venv). Name one with: make PYTHON=/path/to/python' >&2; exit 1
 
-# The build's requirements go into the environment, CMake and Ninja too, and stay there:
-# so the build folder stays valid and only changed sources compile again.
+# The build requirements, including CMake and Ninja, are installed into the environment
+# and stay there, so the build folder stays valid and only changed sources are
+# recompiled.
 %/build-tools: pyproject.toml | %/bin/python
 	$*/bin/python -c 'import tomllib; \
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
@@ -193,13 +195,13 @@ clean:
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["check"])')
 	@touch $@
 
-# One build for all environments, which have one Python; each unpacks its wheel.
+# One build for all environments, since they share one Python; each installs its wheel.
 $(VENV)/wheel: $(VENV)/build-tools $(SOURCES)
 	@rm -rf build/wheel
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation --config-settings=build-dir=build/$(VENV) -w build/wheel .
 	@touch $@
 
-# The wheel into the environment $(1), then what it and its extras $(2) need.
+# Installs the wheel into the environment $(1), then its dependencies and extras $(2).
 comma := ,
 define install
 $(1)/bin/python -m pip install -q --force-reinstall --no-deps build/wheel/*.whl
@@ -216,7 +218,7 @@ $(PARITY)/installed: $(VENV)/wheel | $(PARITY)/bin/python
 $(BENCH)/installed: $(VENV)/wheel | $(BENCH)/bin/python
 	$(call install,$(BENCH),)
 
-# One line after the other: a rival that cannot be installed is left out.
+# Line by line: a rival that cannot be installed is left out.
 $(BENCH)/rivals: bench/requirements.txt | $(BENCH)/bin/python
 	@sed 's/#.*//; /^ *$$/d' $< | while read -r line; do \
 	    echo "installing $$line"; \

@@ -1,4 +1,4 @@
-"""Benchmarks of Kurve and its rivals: `make bench`, or `python -m bench` where all are
+"""Benchmarks of Kurve and its rivals: `make bench`, or `python -m bench` if all are
 installed.
 
 cases.py       what is trained: sizes, data, initial weights, operations and bytes
@@ -9,10 +9,10 @@ ceilings.py    the limits of this machine: rates of matrix products and copies
 processes.py   whole programs: start, import, memory, size on disk
 parts.py       the parts (a) to (g): which cases, which contenders
 claims.py      what is claimed, and whether the results support it
-nist.py        `curve_fit` and SciPy's on NIST's problems, a program of its own
-small_network.py  Levenberg-Marquardt, L-BFGS and SciPy's, a program of its own
-two_heads.py   a model of two inputs and two outputs, a program of its own
-formulas.py    losses, layers and loops of one's own, a program of its own
-recurrence.py  LSTM and GRU, a program of its own
+nist.py        `curve_fit` and SciPy's on NIST's problems, a separate program
+small_network.py  Levenberg-Marquardt, L-BFGS and SciPy's, a separate program
+two_heads.py   a model with two inputs and two outputs, a separate program
+formulas.py    custom losses, layers and loops, a separate program
+recurrence.py  LSTM and GRU, a separate program
 report.py      the Markdown page; tables.py its numbers, pictures.py its plots
 """

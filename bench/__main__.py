@@ -1,10 +1,10 @@
-"""Times Kurve beside its rivals, in turn; answers are compared first.
+"""Times Kurve and its rivals in turn, after comparing their answers.
 
 python -m bench                 all parts; writes docs/benchmarks
-python -m bench --quick         a few points beside PyTorch; prints
+python -m bench --quick         a few cases against PyTorch; prints
 python -m bench --parts ad      some parts; prints
-python -m bench --renew ad      some parts anew on the page of before, which says so
-python -m bench --report        writes the page anew from results.json
+python -m bench --renew ad      measures some parts again; the page says so
+python -m bench --report        rewrites the page from results.json
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is trained: sizes, data, initial weights, and the least work of a step."""
+"""What is trained: sizes, data, initial weights, and the minimum work of a step."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def some_rows(x: Any, rows: slice) -> Any:
 
 
 def side_by_side(y: Any) -> np.ndarray:
-    """The prediction, or those of several outputs beside each other."""
+    """The prediction, or those of several outputs side by side."""
     if isinstance(y, (list, tuple)):
         return np.concatenate([np.asarray(part) for part in y], axis=1)
     return np.asarray(y)

@@ -1,5 +1,6 @@
 """The limits of this machine, measured between the contenders' turns: the rate of large
-float32 products, and of copies in the second-level cache, the third, and memory.
+float32 products, and of copies in the second-level cache, the third-level cache and
+memory.
 
 Products are those of NumPy (OpenBLAS), PyTorch (MKL) and JAX (XLA); the best counts.
 """

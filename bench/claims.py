@@ -35,12 +35,12 @@ def judge(results: dict[str, Any]) -> Iterator[Verdict]:
         yield at_most(what, median(found["times"]["Kurve"]) * 1e6, most, " µs")
     members = {f["case"]["members"]: f["times"]["Kurve"] for f in results["e"]}
     grown = median(members[8]) / median(members[1])
-    yield at_most("ensemble of 8 beside one", grown, 4.5, " x")
+    yield at_most("ensemble of 8 against one model", grown, 4.5, " x")
     slower = max(
         median(f["loaded"]["times"]["Kurve"]) / median(f["alone"]["times"]["Kurve"])
         for f in results["f"]
     )
-    yield at_most("slower beside a neighbour, at most", slower, 2.2, " x")
+    yield at_most("slowdown with a neighbour", slower, 2.2, " x")
     times = results["f"][1]["alone"]["times"]
     gain = median_ratio(times["Kurve, 1 thread"], times["Kurve"])
     yield at_least("gain of 2 threads, article at batch 200", gain, 1.6)
@@ -49,18 +49,18 @@ def judge(results: dict[str, Any]) -> Iterator[Verdict]:
 def _article(results: dict[str, Any]) -> Iterator[Verdict]:
     found, floor = results["a"], _article_floor(results)
     step = median(found["times"]["Kurve"])
-    yield at_most("article's step beside the floor", step / floor, 1.6, " x")
+    yield at_most("article's step against the floor", step / floor, 1.6, " x")
     for name, bound in ARTICLE.items():
         if found["times"].get(name, {}).get("seconds"):
             shown = ratio(found, name)
-            yield at_least(f"article's step beside {name}", shown, bound)
+            yield at_least(f"article's step against {name}", shown, bound)
     programs = results["g"]["programs"]
     keras = [
         r["article"] for n, r in programs.items() if "Keras" in n and "article" in r
     ]
     if keras:
         gain = min(keras) / programs["Kurve"]["article"]
-        yield at_least("whole program beside the fastest Keras", gain, 10)
+        yield at_least("whole program against the fastest Keras", gain, 10)
 
 
 def _article_floor(results: dict[str, Any]) -> float:
@@ -68,8 +68,8 @@ def _article_floor(results: dict[str, Any]) -> float:
 
 
 def unreachable(results: dict[str, Any]) -> Iterator[tuple[str, int, float, float]]:
-    """Claims that no program could meet on this machine: the rival, the factor, seconds
-    of a step at that speed, and the floor, which is longer."""
+    """Claims that no program could meet on this machine: the rival, the factor, the
+    seconds of a step at that speed, and the floor, which is higher."""
     floor = _article_floor(results)
     for name, bound in ARTICLE.items():
         times = results["a"]["times"].get(name)
@@ -80,7 +80,7 @@ def unreachable(results: dict[str, Any]) -> Iterator[tuple[str, int, float, floa
 def _sweep(results: dict[str, Any]) -> Iterator[Verdict]:
     ratios = [ratio(f, n) for f in results["b"] for n in _rivals(f)]
     least = min(ratios, default=float("nan"))
-    yield at_least("least ratio of all points of the sweep", least, LOST)
+    yield at_least("smallest ratio of the sweep", least, LOST)
     rate = ceilings.rates(results["ceilings"], 2)[0]
     parts = []
     for found in results["b"]:
@@ -88,7 +88,7 @@ def _sweep(results: dict[str, Any]) -> Iterator[Verdict]:
         if case.width >= 1024 and case.batch >= 1024:
             parts.append(case.flops / median(found["times"]["Kurve"]) / rate)
     if parts:
-        what = "part of the best sgemm, width and batch >= 1024"
+        what = "fraction of the best sgemm, width and batch >= 1024"
         yield at_least(what, min(parts), 0.85)
 
 

@@ -29,7 +29,7 @@ the largest prediction."""
 CHECKED_STEPS = 10
 CHECKED_ROWS = 1000
 MAX_WAIT = 20.0
-"""Seconds that one round waits at most for a quiet machine."""
+"""Longest time in seconds that one round waits for a quiet machine."""
 
 
 class Unavailable(Exception):
@@ -105,7 +105,7 @@ class Times:
 
 
 class Contest:
-    """Keeps the workers from case to case; all answers are compared with those of the
+    """Keeps the workers from case to case, and compares all answers with those of the
     first contender.
 
     Args:
@@ -151,7 +151,7 @@ class Contest:
         return [worker.receive() for worker in pair]
 
     def wait(self) -> None:
-        """Wait for other programs to finish, as long as there is patience left."""
+        """Wait for other programs to finish, as long as patience lasts."""
         if self.patience > 0:
             waited = machine.wait_until_quiet(min(self.patience, MAX_WAIT))
             self.patience -= waited

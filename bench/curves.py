@@ -72,7 +72,7 @@ CASES = {
 
 
 def fits(case: Case, n: int) -> dict[str, Callable[[], Any]]:
-    """Both contenders on the same data, after a comparison of their answers."""
+    """Both contenders on the same data, after comparing their answers."""
     from scipy.optimize import curve_fit
 
     x = np.linspace(case.low, case.high, n)
@@ -151,11 +151,11 @@ Written by `python -m bench.curves --write` on {datetime.date.today().isoformat(
 - meanwhile other programs, the neighbour among them, used {100 * others:.0f} % of the
   cores' time
 
-Whole calls of `curve_fit` with all defaults, on data with noise of 0.05 that both fit
-to the same minimum: parameters and covariance must agree to three digits, SciPy's
-precision, before anything is timed. The contenders take turns; figures are medians of
-{ROUNDS} rounds, the ratio (Kurve's time by SciPy's) is the median of the rounds'. A
-*neighbour* is a process that computes without end on one core.
+Complete calls of `curve_fit` with all defaults, on data with noise of 0.05 that both
+fit to the same minimum. Before anything is timed, parameters and covariance must agree
+to three digits, SciPy's precision. The contenders take turns; figures are medians of
+{ROUNDS} rounds; the ratio (Kurve's time over SciPy's) is the median of the rounds'
+ratios. A *neighbour* is a process that computes endlessly on one core.
 
 {tables.rows(columns, body)}
 

@@ -1,8 +1,8 @@
 """What is trained on images: Keras's "Simple MNIST convnet".
 
-28 x 28 x 1 -> 32 filters 3 x 3 relu -> maxima of 2 x 2 -> 64 filters 3 x 3 relu ->
-maxima of 2 x 2 -> dropout of a half -> 10 classes; Adam, batches of 128. The pictures
-are uint8 and become numbers from 0 to 1 in the first layer.
+28 x 28 x 1 -> 32 filters 3 x 3 relu -> max pooling 2 x 2 -> 64 filters 3 x 3 relu ->
+max pooling 2 x 2 -> dropout 0.5 -> 10 classes; Adam, batches of 128. The images are
+uint8; the first layer scales them to 0 to 1.
 """
 
 from __future__ import annotations

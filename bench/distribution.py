@@ -1,4 +1,4 @@
-"""Data parallel training: steps a second of one process and of two, one thread each.
+"""Data parallel training: time per step of one process and of two, one thread each.
 
     python -m bench.distribution
 
@@ -45,7 +45,7 @@ def worker(to: str) -> None:
 
 
 def run(processes: int) -> dict[str, object]:
-    """What so many processes wrote."""
+    """What this number of processes wrote."""
     with tempfile.TemporaryDirectory() as folder:
         to = str(Path(folder, "result.json"))
         start = [sys.executable]

@@ -1,10 +1,10 @@
-"""What losses, layers and loops of one's own cost beside the built-in ones.
+"""The cost of custom losses, layers and loops relative to the built-in ones.
 
     python -m bench.formulas
 
-Each pair is measured in turn, in processor time; the median of the ratios counts. Both
-models start from the same weights and see the same batches, and their losses must be
-equal to 1e-5 after all steps.
+Each pair is measured in turn, in processor time; the median of the ratios is shown.
+Both models start from the same weights and see the same batches, and their losses must
+be equal to 1e-5 after all steps.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def pairs(size: tuple[int, int], x: Any, y: Any) -> dict[str, Any]:
             lambda: fitted(network(size, swish), "mse", x, y),
             lambda: fitted(network(size, DenseSwish), "mse", x, y),
         ),
-        "a loop of one's own": (
+        "a custom loop": (
             lambda: fitted(network(size, relu), "mse", x, y),
             lambda: looped(network(size, relu), x, y),
         ),

@@ -1,10 +1,10 @@
-"""The torch engine beside PyTorch's autograd, on a GPU or on the CPU, in turn.
+"""The torch engine and PyTorch's autograd in turn, on a GPU or on the CPU.
 
 python -m bench.gpu                 on a GPU; writes docs/benchmarks/gpu.md and gpu.json
 python -m bench.gpu --device cpu    on the CPU, in processor time; prints Markdown
 
-Where no GPU is, the first says so and ends. Nothing is installed from outside: a wheel
-in dist/ is unpacked to build/gpu, else the package that can be imported is used.
+Without a GPU, the first says so and ends. Nothing is downloaded: a wheel in dist/ is
+unpacked to build/gpu, otherwise the importable package is used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CASES = {
 def kurve_steps(
     engine: str, inputs: int, widths: tuple[int, ...], batch: int, steps: int
 ) -> Callable[[], float]:
-    """Does the steps of one call, and gives the mean loss."""
+    """Does the steps of one call and returns the mean loss."""
     import kurve
     from kurve.engines import Batches, Job, get_engine, run_job
 
@@ -170,9 +170,9 @@ def unpack() -> None:
 
 
 def tested() -> str:
-    """What the engines' tests say on the GPU, in at most five minutes."""
+    """The result of the engine tests on the GPU, in at most five minutes."""
     if not all(map(importlib.util.find_spec, ("pytest", "hypothesis"))):
-        return "The tests did not run: pytest or hypothesis is not there."
+        return "The tests did not run: pytest or hypothesis is missing."
     names = ("test_moves.py", "test_images.py", "test_recurrence.py", "test_graphs.py")
     files = [f"tests/engines/{name}" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-k", "torch", *files]
@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     device = parser.parse_args().device
     if importlib.util.find_spec("torch") is None:
-        print("No figures: PyTorch is not there.")
+        print("No figures: PyTorch is missing.")
         return
     import torch
 

@@ -154,14 +154,14 @@ Written by `python -m bench.images --write` on {today}.
 
 {what}
 
-All begin with the same weights and take turns of one epoch of 60,000 pictures,
-shuffled; before that, without dropout and shuffling, their predictions must agree to
-1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster. The peak
-is that of a whole program: import, data, an epoch, a prediction.
+All start from the same weights and take turns of one shuffled epoch of 60,000 images.
+Before that, without dropout and shuffling, their predictions must agree to 1e-5, and to
+1e-3 after ten steps. A ratio above 1 means that Kurve is faster. The peak memory is
+that of a whole program: import, data, an epoch, a prediction.
 
 {tables.rows(columns, body)}
 
-Accuracy of the test set, with Adam and a learning rate that falls to 0 along a cosine;
+Accuracy on the test set, with Adam and a learning rate that falls to 0 along a cosine;
 a goal is met if all seeds reach it:
 
 {tables.rows(good, accuracies())}

@@ -81,7 +81,7 @@ def exact(x: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def weights(seed: int = 0) -> list[np.ndarray]:
-    """Kernels by Glorot and Bengio, and biases of 0."""
+    """Glorot kernels, and biases of 0."""
     rng, found = np.random.default_rng(seed), []
     for fan_in, fan_out in itertools.pairwise(SIZES):
         deviation = np.sqrt(2.0 / (fan_in + fan_out))
@@ -94,7 +94,7 @@ def weights(seed: int = 0) -> list[np.ndarray]:
 
 
 class Burgers(kurve.Model):
-    """The residual of the equation, and u itself: both beside their targets."""
+    """The residual of the equation, and u itself, each with its targets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -359,9 +359,10 @@ Written by `python -m bench.pinn --write` on {today}.
 
 ## A step of Adam
 
-In processor time, in turn. All begin with the same weights, and after ten steps they
+In processor time, in turn. All start from the same weights, and after ten steps they
 must agree to 1e-5 on average. A ratio above 1 means that Kurve is faster. "Stacked by
-hand" is JAX's best form: values and derivatives go through each layer in one product.
+hand" is JAX's fastest form: values and derivatives go through each layer in one
+product.
 
 {steps}
 

@@ -3,7 +3,7 @@
 python -m bench.recurrence            prints Markdown
 python -m bench.recurrence --write    writes docs/benchmarks/recurrence.md
 
-Sequences of `steps` x `features` numbers, one recurrent layer of so many units, whose
+Sequences of `steps` x `features` numbers, one recurrent layer of `units` units, whose
 last output goes to Dense(1); mean squared error, Adam.
 """
 
@@ -141,14 +141,14 @@ Written by `python -m bench.recurrence --write` on {today}.
 
 {what}
 
-All begin with the same weights and take turns; before that, their predictions must
+All start from the same weights and take turns; before that, their predictions must
 agree to 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster.
 
 {table}
 
 ## The prediction of one row
 
-Of 50 steps of 8 numbers by 32 units, one call from Python.
+50 steps of 8 numbers, 32 units; one call from Python.
 
 {one}
 """

@@ -38,7 +38,7 @@ def head(results: dict[str, Any]) -> str:
         if not name.startswith("ceilings")
     )
     renewed = "".join(
-        f"\nPart ({letter}) was measured once more later, on {date}."
+        f"\nPart ({letter}) was measured again later, on {date}."
         for letter, date in results.get("renewed", {}).items()
     )
     return f"""# Benchmarks
@@ -52,20 +52,20 @@ Written by `{results["command"]}` on {results["date"]}, in {results["minutes"]:.
   machines on the same host {watch["stolen"]:.0%}; rounds waited
   {results["waited"]:.0f} s for a quieter moment{missing}
 
-Every contender has a process of its own. A round gives each one a turn of about 0.15 s
-while the others' processes are stopped, so a slow minute hits all alike. Figures are
-medians over the rounds; a ratio is the median of the rounds' ratios, rival by Kurve:
-above 1, Kurve is faster. Before anything is timed, all get the same weights and
-batches, and their predictions must agree: to 1e-5 before training, to 1e-3 after 10
-steps of Adam (for the check, PyTorch's epsilon gets Keras's meaning). A contender that
-fails the check has no figure.
+Every contender runs in its own process. In each round, every contender gets a turn of
+about 0.15 s while the other processes are stopped, so a slow minute affects all alike.
+Figures are medians over the rounds; a ratio is the median of the rounds' ratios, rival
+over Kurve: above 1, Kurve is faster. Before anything is timed, all get the same weights
+and batches, and their predictions must agree: to 1e-5 before training, to 1e-3 after 10
+steps of Adam (for the check, PyTorch's epsilon is given Keras's meaning). A contender
+that fails the check has no figure.
 
 {rows(["name", "what is timed"], WHAT.items(), numbers=False)}
 
-A *1 thread* behind a name means a process that was given one thread; all others use
-both cores if they like. The *floor* is the time of the step's operations at the best
-rate of large products that any library reached here, and of one reading and writing of
-parameters and Adam state at the rate of copies of that size."""
+*1 thread* after a name means a process limited to one thread; all others may use both
+cores. The *floor* is the time of the step's operations at the best rate of large
+products that any library reached here, plus one read and write of parameters and Adam
+state at the rate of copies of that size."""
 
 
 def claims_table(results: dict[str, Any]) -> str:
@@ -100,8 +100,8 @@ def ceilings_table(results: dict[str, Any]) -> str:
         table.append([what, f"{row['median']:.0f}", f"{row['best']:.0f}"])
     return f"""## The machine's ceilings
 
-Products of {ceilings.SIZE} x {ceilings.SIZE} matrices in GFLOP/s, copies in GB/s (read
-and written bytes; the size is what one thread walks through), between the parts.
+Products of {ceilings.SIZE} x {ceilings.SIZE} matrices in GFLOP/s, copies in GB/s (bytes
+read plus written; the size is per thread), measured between the parts.
 
 {rows(["what", "median", "best"], table)}"""
 
@@ -132,8 +132,8 @@ threads and {single * 1e3:.2f} ms on one.
         ]
         text += f"""
 
-Once more where each has trained {trained["steps"]:,} steps before: many gradients are
-then tiny, and units are dead.
+The same after each has trained {trained["steps"]:,} steps: many gradients are then
+tiny, and units are dead.
 
 {rows(columns, body)}"""
     return text
@@ -191,8 +191,8 @@ def part_d(results: dict[str, Any]) -> str:
 
     return f"""## (d) Prediction
 
-One call from Python, arrays in and out, in milliseconds. Keras is called by
-`predict_on_batch`: its `predict` takes longer by its own bookkeeping.
+One call from Python, arrays in and out, in milliseconds. Keras is called through
+`predict_on_batch`: its `predict` adds bookkeeping.
 
 {compared(results["d"], label, "network, rows")}"""
 
@@ -231,7 +231,7 @@ def part_f(results: dict[str, Any]) -> str:
     columns = ["case", "", "1 thread, ms", "2 threads, ms", "gain"]
     return f"""## (f) Threads, and a neighbour
 
-The neighbour is a process that computes without end on the first core.
+The neighbour is a process that computes endlessly on the first core.
 
 {rows([*columns, "beside the neighbour, ms", "slower by"], body)}"""
 
@@ -244,8 +244,8 @@ def part_g(results: dict[str, Any]) -> str:
     columns = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
     return f"""## (g) Whole programs
 
-Python's start, import, building, 100 steps of the article's run, prediction; then the
-process is over. On the disk: the package and all that it requires. Kurve's wheel has
+From the start of Python to its exit: import, building, 100 steps of the article's run,
+prediction. On disk: the package and all its requirements. The size of Kurve's wheel is
 {results["g"]["wheel MB"]:.2f} MB.
 
 {rows([*columns, "on the disk, MB"], body)}"""

@@ -1,9 +1,9 @@
-"""A network with skip connections beside the same stack without them.
+"""A network with skip connections and the same stack without them.
 
 python -m bench.skips            prints Markdown
 python -m bench.skips --write    writes docs/benchmarks/skips.md
 
-Dense(256, relu), seven more of them, each with or without an Add of what went in, and
+Dense(256, relu), seven more of them, each with or without an Add of its input, and
 Dense(1); mean squared error, Adam. Kurve on all cores, the two in turn.
 """
 
@@ -37,7 +37,7 @@ def network(skips: bool) -> kurve.Model:
 
 
 def seconds_of(model: kurve.Model, batch: int, steps: int) -> float:
-    """The processor time that the process takes for these steps."""
+    """The processor time that the process needs for these steps."""
     x = np.random.default_rng(cases.SEED).uniform(0, 20, (batch * 20, 1))
     start = time.process_time()
     model.fit(x, np.sin(x), batch_size=batch, epochs=max(1, steps // 20), verbose=0)
@@ -71,8 +71,7 @@ Written by `python -m bench.skips --write` on {today}.
 {what}
 
 Times are processor time, summed over the cores; the ratio is the median of the rounds'
-ratios. What the additions cost: one pass over the values on the way there, one
-on the way back.
+ratios. An addition costs one pass over the values forward and one backward.
 
 {tables.rows(head, body)}
 """

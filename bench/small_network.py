@@ -4,7 +4,8 @@ python -m bench.small_network            prints Markdown
 python -m bench.small_network --write    writes docs/benchmarks/small_network.md
 
 All start from the same weights, minimize the same residuals, and stop as soon as the
-mean squared error is 1e-5. For SciPy the network and its derivatives are in NumPy.
+mean squared error is 1e-5. For SciPy, the network and its derivatives are written in
+NumPy.
 """
 
 from __future__ import annotations
@@ -178,15 +179,14 @@ Written by `python -m bench.small_network --write` on {today}.
 
 `Dense(10, "tanh")`, `Dense(1)`, fitted to sin(x) at the 200 points
 `np.arange(0, 20, 0.1)`, x normalised, until the mean squared error is {GOAL:g}, from
-{STARTS} random starts, the same for each method. Milliseconds are from the untrained
-model to the goal, over the starts that reach it.
+{STARTS} random starts, the same for each method. Times run from the untrained model to
+the goal, over the starts that reach it.
 
 {table}
 
-Kurve evaluates the network in float32, SciPy's residuals are float64. Below 1e-5 that
-begins to matter: L-BFGS, which compares losses, loses some starts to it, and
-`levenberg_marquardt`, which goes on to 1e-7 in the median, ends there, where float64
-would go further.
+Kurve evaluates the network in float32; SciPy's residuals are float64. Below 1e-5 that
+begins to matter: L-BFGS, which compares losses, fails from some starts because of it,
+and `levenberg_marquardt` stops at 1e-7 in the median, where float64 would go further.
 """
 
 

@@ -103,7 +103,7 @@ Written by `python -m bench.two_heads --write` on {today}.
 
 {what}
 
-All begin with the same weights and take turns; before that, their predictions must
+All start from the same weights and take turns; before that, their predictions must
 agree to 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster.
 
 {table}

@@ -150,7 +150,7 @@ def protocol(x: np.ndarray, y: np.ndarray, count: int) -> Scores:
 
 
 def no_worse(mine: tuple[float, float], theirs: tuple[float, float]) -> bool:
-    """Whether it is better, or equal within the larger of the two standard errors;
+    """Whether it is better, or equal within the larger of the two standard errors; the
     published figures are rounded to two decimals."""
     return mine[0] <= theirs[0] + max(mine[1], theirs[1], 0.005)
 
@@ -297,7 +297,7 @@ standard errors; NLL is the mean negative log likelihood in the target's units.
 
 `Regressor()` beside `MLPRegressor` (behind a `StandardScaler`) and
 `HistGradientBoostingRegressor`, all with their defaults, on the first {splits} splits;
-seconds of one fit and prediction. The least error is in bold.
+seconds of one fit and prediction. The smallest error is in bold.
 
 {default}
 """

@@ -56,7 +56,7 @@ def answer(model: Any, request: str, arguments: tuple[Any, ...]) -> Any:
 def serve(name: str) -> None:
     """Answer requests until standard input ends; output of libraries goes to standard
     error."""
-    # Otherwise a stopped process would survive its parent.
+    # Otherwise a stopped process would outlive its parent.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

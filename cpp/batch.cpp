@@ -1,4 +1,4 @@
-// Numbers of a whole batch.
+// Ops that reduce over the whole batch.
 #include "ops.h"
 #include "pool.h"
 
@@ -15,8 +15,9 @@ void sum_batch(const ExecContext& ctx, const float* x, int64_t n, float* to) {
 
 namespace {
 
-// Every sample holds the sum, the mean or the maximum of all: y_b = sum over c of x_c,
-// dx_b = sum over c of dy_c. The gradient of a maximum goes to the first that has it.
+// Every sample of y holds the sum, mean or maximum over the batch: y_b = sum over c of
+// x_c, dx_b = sum over c of dy_c. The gradient of a maximum goes to the first sample
+// that attains it.
 class BatchReduce : public Op {
  public:
   explicit BatchReduce(const OpSpec& spec) {
@@ -72,7 +73,8 @@ class BatchReduce : public Op {
       for (int64_t i = 0; i < out; i++) to[i] /= float(ctx.batch);
   }
 
-  // Calls body(row, first element, last) for all rows in order, in tasks of elements.
+  // Calls body(row, first element, last) for all rows in order; each task covers a
+  // range of elements.
   template <class Body>
   void each_row(const ExecContext& ctx, Body&& body) const {
     constexpr int64_t piece = 1024;

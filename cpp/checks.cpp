@@ -1,5 +1,5 @@
-// Checks a plan's numbers once, before anything is built: they become sizes of memory
-// and places in it.
+// Checks a plan's numbers once, before anything is built, because they determine memory
+// sizes and offsets.
 #include <algorithm>
 
 #include "program.h"
@@ -49,7 +49,7 @@ void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
       refuse("the " + role + " of " + op.layer, "be one of its variables.");
 }
 
-// Whether samples must have axes: of the others some are single numbers.
+// Whether samples of this op must have axes; other ops also accept single numbers.
 bool needs_axes(const std::string& kind) {
   static const char* const kinds[] = {"dense",
                                       "softmax",
@@ -68,7 +68,7 @@ bool needs_axes(const std::string& kind) {
   return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
-// The inputs of a map behind its values.
+// The inputs of a map after its values.
 void check_operands(const OpSpec& op, const std::vector<int>& slots, size_t variables) {
   for (int slot : slots)
     if (slot < 0 || size_t(slot) >= variables)

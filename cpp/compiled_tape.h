@@ -1,5 +1,5 @@
-// A tape of the plan with a place for every register, and how arrays are spread over
-// its elements.
+// A tape with storage assigned to every register, and how arrays are broadcast over its
+// elements.
 #pragma once
 
 #include <algorithm>
@@ -50,8 +50,8 @@ inline size_t arity_of(Micro kind) {
   }
 }
 
-// A tape with a place for every register: those that are in use at the same time lie in
-// different blocks of scratch memory.
+// A tape with storage assigned to every register: registers that are live at the same
+// time are in different blocks of scratch memory.
 class CompiledTape {
  public:
   explicit CompiledTape(const TapeSpec& spec)
@@ -92,7 +92,7 @@ class CompiledTape {
         if (free.empty()) throw Unsupported("formula", "of so many terms at once");
         places[r] = {Place::scratch, free.back()};
         free.pop_back();
-        if (last[r] <= i) free.push_back(places[r].index);  // nobody reads it
+        if (last[r] <= i) free.push_back(places[r].index);  // never read
       }
       step.to = places[r];
       code_.push_back(step);
@@ -126,8 +126,8 @@ class CompiledTape {
   std::vector<Instruction> code_;
 };
 
-// How an array of this shape is spread over one of that shape, both without the batch
-// axis. Throws where it takes more than one run of repeated axes.
+// How an array of shape `from` is broadcast to shape `to`, both without the batch axis.
+// Throws if that takes more than one run of repeated axes.
 inline Operand operand_of(Shape from, const Shape& to, bool batched) {
   Operand x;
   if (from.size() > to.size() && from[0] == 1) from.erase(from.begin());  // the batch

@@ -3,8 +3,8 @@
 namespace kurve {
 namespace {
 
-// y = f(conv(x) + b), and where a max-pooling follows, its maximum over windows: then
-// only the position of each maximum is saved of the convolution.
+// y = f(conv(x) + b) or, if max-pooling follows, its maximum over windows; only the
+// position of each maximum is then saved for backward.
 class ConvOp : public Convolution {
  public:
   ConvOp(const OpSpec& spec, const OpSpec* pool,
@@ -14,8 +14,7 @@ class ConvOp : public Convolution {
       Pool p = pool_of(*pool);
       ph_ = p.ph, pw_ = p.pw;
       c_.OH = p.OH * ph_, c_.OW = p.OW * pw_;
-      aux_per_sample =
-          (product_of(pool->out_shape) + 3) / 4;  // a byte for each maximum
+      aux_per_sample = (product_of(pool->out_shape) + 3) / 4;  // one byte per maximum
     }
     work = work_of({c_.OH, c_.OW, c_.O, taps_});
     const ImageKernels& k = *kernels().images;
@@ -132,7 +131,7 @@ class ConvOp : public Convolution {
     }
   }
 
-  // Sums over the images first..last-1, the i-th of so many pieces.
+  // Adds the sums over images first..last-1, the i-th of `pieces` pieces.
   void add(const ExecContext& ctx, const float* x, const float* y, const float* dz,
            int64_t first, int64_t last, float* sums, int64_t i, int64_t pieces) const {
     if (sparse_) return add_sparse(ctx, x, y, dz, first, last, sums);
@@ -195,7 +194,7 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
          .top = integer(spec.attrs, "pad_top", 0),
          .left = integer(spec.attrs, "pad_left", 0),
          .groups = transposed ? 1 : integer(spec.attrs, "groups", 1)};
-  // Of a transposed convolution, the output may have padding that no kernel reaches.
+  // The output of a transposed convolution may have padding that no kernel reaches.
   auto fits = [&](int64_t size, int64_t before, const char* after, int64_t kernel,
                   int64_t dilation, int64_t stride, int64_t n) {
     return transposed || (n >= 1 && (n - 1) * stride + (kernel - 1) * dilation <

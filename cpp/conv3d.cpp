@@ -7,10 +7,10 @@
 namespace kurve {
 namespace {
 
-// For each column q of y, x becomes an image (D, H, KW I), with the KW elements of a
-// row that the kernel covers there as channels, group by group. The convolution of
-// these images by the kernel, which is the same memory as (KD, KH, KW I / groups, O),
-// gives the columns of y.
+// For each column q of y, x is unfolded to an image (D, H, KW I): the KW elements of a
+// row that the kernel covers there become channels, group by group. Convolving these
+// images with the kernel, whose memory is also (KD, KH, KW I / groups, O), gives the
+// columns of y.
 class Conv3D : public Op {
  public:
   explicit Conv3D(const OpSource& source) {
@@ -121,7 +121,7 @@ class Conv3D : public Op {
     differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
 
-  // One sample after the other: a sample's gradient is the sum over its columns.
+  // Sample by sample: a sample's gradient is the sum over its columns.
   void jacobian(const ExecContext& ctx, const float* x, const float*, const float* dz,
                 float* to, int64_t stride) const override {
     if (!trainable) return;
@@ -142,7 +142,7 @@ class Conv3D : public Op {
 
  private:
   static int64_t round_up(int64_t n) { return (n + 15) / 16 * 16; }
-  // Samples that are unfolded together: results may be large.
+  // The number of samples unfolded at once, since the results may be large.
   int64_t at_once(int64_t batch) const {
     return std::clamp((int64_t(1) << 21) / unfolded_, int64_t(1), batch);
   }
@@ -152,8 +152,8 @@ class Conv3D : public Op {
   }
 
   std::unique_ptr<Op> conv_;
-  std::vector<StridedCopy> taps_, back_;  // to the places of each tap, and from there
-  StridedCopy to_volume_{{}}, from_volume_{{}};  // of columns of y
+  std::vector<StridedCopy> taps_, back_;  // to the positions of each tap, and back
+  StridedCopy to_volume_{{}}, from_volume_{{}};  // for the columns of y
   int64_t columns_, unfolded_, copied_ = 0;
   size_t variables_;
 };

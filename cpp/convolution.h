@@ -1,4 +1,4 @@
-// Shared by convolutions and transposed convolutions: their variables, and the sums for
+// Common to convolutions and transposed convolutions: their variables, and the sums for
 // dW.
 #pragma once
 
@@ -11,8 +11,9 @@
 
 namespace kurve {
 
-// dW is the sum of partial sums over blocks of images, as many blocks as fit `max_sums`
-// floats, added in order: how many depends on the batch and the shapes only.
+// dW is the sum of partial sums over blocks of images, added in order. There are as
+// many blocks as fit into `max_sums` floats; their number depends on the batch size and
+// the shapes only.
 class Convolution : public Op {
  public:
   Convolution(const OpSpec& spec, const std::vector<VariableSpec>& params,
@@ -50,7 +51,7 @@ class Convolution : public Op {
   static int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
   // Copies of the kernel in the order in which forward or add_dx reads it, or the
-  // kernel itself where it is read in place.
+  // kernel itself if it is read in place.
   const float* packed(const ExecContext& ctx) const {
     const ImageKernels& k = *ctx.kernels.images;
     return copied(ctx, k.pack_tasks(c_), k.pack);
@@ -64,18 +65,18 @@ class Convolution : public Op {
     int64_t limit = std::clamp(max_sums / block_stride(), int64_t(1), max_blocks);
     return std::min(batch, limit);
   }
-  // Few blocks are divided further, by rows of taps.
+  // If there are few blocks, they are divided further, by rows of taps.
   int64_t pieces(const Kernels& kernels, int64_t parts) const {
     return parts >= balanced_tasks / 2 ? 1 : kernels.images->sums_pieces(c_);
   }
-  // Floats of a block: sums for the kernel, sums for the bias, and the bias sums of one
+  // Floats per block: sums for the kernel, sums for the bias, and the bias sums of one
   // image.
   int64_t block_stride() const {
     return round_up_16(sums_size_) + 2 * round_up_16(outputs_);
   }
   float* bias_sums(float* sums) const { return sums + round_up_16(sums_size_); }
 
-  // Clears the i-th of so many pieces; the bias goes with the first.
+  // Clears the i-th of `pieces` pieces; the bias belongs to the first.
   void clear(const Kernels& kernels, float* sums, int64_t i, int64_t pieces) const {
     int64_t all = kernels.images->sums_pieces(c_);
     int64_t size = sums_size_ / all;
@@ -84,7 +85,7 @@ class Convolution : public Op {
                 sums + size * (all * (i + 1) / pieces), 0.0f);
     if (i == 0) std::fill_n(bias_sums(sums), outputs_, 0.0f);
   }
-  // Adds the contribution of rows of dz (of the convolution c_) to the i-th of so many
+  // Adds the contribution of rows of dz (of the convolution c_) to the i-th of `pieces`
   // pieces.
   void add_kernel(const Kernels& kernels, const float* x, const float* dz, int64_t row,
                   int64_t count, float* sums, int64_t i, int64_t pieces) const {
@@ -93,7 +94,7 @@ class Convolution : public Op {
     for (int64_t piece = all * i / pieces; piece < all * (i + 1) / pieces; piece++)
       kernels.images->add_sums(c_, x, dz, row, count, sums, piece);
   }
-  // The bias's sum over so many pixels of the op's own dz.
+  // Adds the bias gradient over `pixels` pixels of the op's own dz.
   void add_bias(const Kernels& kernels, const float* dz, int64_t pixels, float* sums,
                 int64_t i) const {
     if (i > 0 || !train_bias_) return;

@@ -1,4 +1,4 @@
-// The loss of sequences that are not aligned with their labels.
+// CTC: the loss of sequences that are not aligned with their labels.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -17,10 +17,10 @@ double log_add(double a, double b) {
 }
 
 // y = -log of the probability of the labels, summed over all alignments (Graves et al.
-// 2006), of logits (..., T, C), labels (..., N), numbers of labels (...) and of steps
-// (...). All of it in float64: sums of logarithms lose digits. Backward does the same
-// again rather than to keep it. A sequence too short for its labels has y = inf and
-// dx = 0; numbers that are no labels or lengths give NaN.
+// 2006), for logits (..., T, C), labels (..., N), label counts (...) and step counts
+// (...). Everything is computed in float64, because sums of logarithms lose digits.
+// Backward recomputes instead of saving. A sequence too short for its labels has y =
+// inf and dx = 0; invalid labels or lengths give NaN.
 class Ctc : public Op {
  public:
   explicit Ctc(const OpSpec& spec) {
@@ -51,7 +51,7 @@ class Ctc : public Op {
     });
   }
 
-  // Of each sequence: log sums of the logits, alpha, and two steps of beta.
+  // Per sequence: log sums of the logits, alpha, and two steps of beta.
   int64_t scratch(const Kernels&, int64_t batch, bool) const override {
     return floats_for_doubles(batch * count_ * room());
   }
@@ -72,7 +72,7 @@ class Ctc : public Op {
   }
 
  private:
-  // Its labels with blanks between them are 2 count + 1 states.
+  // The labels with blanks around them are 2 count + 1 states.
   struct Sequence {
     const float* labels;
     double *norms, *alpha, *beta;
@@ -97,7 +97,7 @@ class Ctc : public Op {
     });
   }
 
-  // The number without its fraction, if it is from 0 to below the end.
+  // The truncated number, if it lies in [0, end).
   static bool whole(float v, int64_t end, int64_t* to) {
     if (!(v >= 0 && v < float(end))) return false;
     *to = int64_t(v);
@@ -113,8 +113,8 @@ class Ctc : public Op {
            label(s, state) != label(s, state - 2);
   }
 
-  // The log of the probability; alpha[t][k] is that of the first t + 1 steps, which end
-  // in state k.
+  // The log probability; alpha[t][k] is that of the first t + 1 steps ending in state
+  // k.
   double forwards(const Sequence& s, const float* x) const {
     int64_t states = 2 * s.count + 1;
     if (!s.steps) return s.count ? nothing : 0.0;
@@ -124,25 +124,25 @@ class Ctc : public Op {
       double most = *std::max_element(row, row + C_), sum = 0;
       for (int64_t c = 0; c < C_; c++) sum += std::exp(double(row[c]) - most);
       s.norms[t] = most + std::log(sum);
-      double *here = s.alpha + t * states, *before = here - states;
+      double *current = s.alpha + t * states, *before = current - states;
       for (int64_t k = 0; k < states; k++) {
         double a = t ? before[k] : k < 2 ? 0.0 : nothing;
         if (t && k) a = log_add(a, before[k - 1]);
         if (t && skips(s, k)) a = log_add(a, before[k - 2]);
-        here[k] = a + double(row[label(s, k)]) - s.norms[t];
+        current[k] = a + double(row[label(s, k)]) - s.norms[t];
       }
     }
     const double* last = s.alpha + (s.steps - 1) * states;
     return states > 1 ? log_add(last[states - 1], last[states - 2]) : last[0];
   }
 
-  // dx = dz (softmax(x) - the probability of each label at each step, given them all);
-  // beta[k] is that of the steps behind t, from state k.
+  // dx = dz (softmax(x) - the posterior probability of each label at each step);
+  // beta[k] is the log probability of the steps after t, starting from state k.
   void backwards(const Sequence& s, const float* x, double dz, float* dx) const {
     int64_t states = 2 * s.count + 1;
     double total = forwards(s, x);
     if (total == nothing) return;
-    double *here = s.beta, *behind = s.beta + states;
+    double *current = s.beta, *later = s.beta + states;
     for (int64_t t = s.steps; t-- > 0;) {
       if (stop_requested(states * 64)) return;
       const float* row = x + t * C_;
@@ -151,21 +151,21 @@ class Ctc : public Op {
         if (t + 1 < s.steps) {
           const float* next = row + C_;
           auto from = [&](int64_t to) {
-            return behind[to] + double(next[label(s, to)]) - s.norms[t + 1];
+            return later[to] + double(next[label(s, to)]) - s.norms[t + 1];
           };
           b = from(k);
           if (k + 1 < states) b = log_add(b, from(k + 1));
           if (k + 2 < states && skips(s, k + 2)) b = log_add(b, from(k + 2));
         }
-        here[k] = b;
+        current[k] = b;
       }
       float* to = dx + t * C_;
       for (int64_t c = 0; c < C_; c++)
         to[c] = float(dz * std::exp(double(row[c]) - s.norms[t]));
       for (int64_t k = 0; k < states; k++)
         to[label(s, k)] -=
-            float(dz * std::exp(s.alpha[t * states + k] + here[k] - total));
-      std::swap(here, behind);
+            float(dz * std::exp(s.alpha[t * states + k] + current[k] - total));
+      std::swap(current, later);
     }
   }
 

@@ -19,7 +19,7 @@ class Dense : public Op {
     const VariableSpec& kernel = params[size_t(kernel_)];
     transposed_ =
         spec.attrs.count("transposed") && number(spec.attrs, "transposed") != 0;
-    // The kernel's axes may be several for I, or for O: of 1 x 1 convolutions, say.
+    // The kernel may have several axes for I or for O, as in 1 x 1 convolutions.
     I_ = spec.in_shape.empty() ? 0 : spec.in_shape.back();
     int64_t leading = 1, first = transposed_ && I_ ? kernel.size() / I_ : I_;
     for (size_t k = 0; k < kernel.shape.size() && leading != first; k++)
@@ -152,7 +152,7 @@ class Dense : public Op {
  private:
   static constexpr int64_t bias_piece = 128;
 
-  // dkernel = a^T b of one row: set by the first, added to by the others.
+  // dkernel = a^T b of one row; the first row sets it, the others add to it.
   static void add_outer(const float* a, int64_t na, const float* b, int64_t nb,
                         float* dkernel, bool first) {
     for (int64_t i = 0; dkernel && i < na; i++) {
@@ -170,17 +170,17 @@ class Dense : public Op {
     return ctx.kernels.product_tasks(kernel_product(ctx, nullptr, nullptr, R));
   }
 
-  // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory, and
-  // so is dW (O, I) = dz^T x if transposed.
+  // dW (I, O) = x^T dz. If O is 1, it is computed as dW^T = dz^T x, which has the same
+  // memory layout; so is dW (O, I) = dz^T x if transposed.
   Product kernel_product(const ExecContext& ctx, const float* x, const float* dz,
                          int64_t R) const {
-    bool turned = transposed_ || O_ == 1;
-    if (transposed_ && I_ == 1) turned = false;
-    int64_t M = turned ? O_ : I_, N = turned ? I_ : O_;
-    Product p{.a = turned ? dz : x,
+    bool swapped = transposed_ || O_ == 1;
+    if (transposed_ && I_ == 1) swapped = false;
+    int64_t M = swapped ? O_ : I_, N = swapped ? I_ : O_;
+    Product p{.a = swapped ? dz : x,
               .a_row = 1,
               .a_step = M,
-              .b = turned ? x : dz,
+              .b = swapped ? x : dz,
               .b_row = N,
               .b_transposed = false,
               .c = (ctx.update ? ctx.update->params : ctx.gradient) + kernel_offset_,

@@ -1,4 +1,4 @@
-// The kernels that this CPU runs, chosen at first use.
+// The kernels for this CPU, chosen at first use.
 #pragma once
 
 #include <string>
@@ -8,11 +8,12 @@
 
 namespace kurve {
 
-// The best instruction set that the CPU has, or the one that KURVE_ISA names. Throws
-// std::invalid_argument where that is unknown or not available.
+// The best instruction set of the CPU, or the one named by KURVE_ISA. Throws
+// std::invalid_argument if that is unknown or not available.
 const Kernels& kernels();
 
-// Name of the instruction set in use, and of all that this CPU runs (slowest first).
+// The name of the instruction set in use, and those of all that this CPU supports
+// (slowest first).
 std::string isa();
 std::vector<std::string> available_isas();
 

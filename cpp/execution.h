@@ -1,4 +1,4 @@
-// What the calls of a Program share: their workspace, and the rows of a batch.
+// Shared by the calls of a Program: workspaces, and the rows of a batch.
 #pragma once
 
 #include "program.h"
@@ -6,7 +6,7 @@
 
 namespace kurve {
 
-// A workspace that no other call uses, returned at the end of the scope.
+// A workspace for exclusive use, returned at the end of the scope.
 class Program::WorkspaceLease {
  public:
   WorkspaceLease(const Program& program, int64_t batch, bool training);
@@ -21,10 +21,10 @@ class Program::WorkspaceLease {
   std::unique_ptr<Workspace> workspace_;
 };
 
-// Throws unless the steps first..last-1 are within the bounds, and these within the
+// Throws unless the steps first..last-1 lie within the bounds, and these within the
 // rows.
 void check_bounds(const Batches&, int64_t first, int64_t last);
-// Rows of the largest batch of these steps.
+// The number of rows of the largest batch in these steps.
 int64_t largest_batch(const Batches&, int64_t first, int64_t last);
 
 }  // namespace kurve

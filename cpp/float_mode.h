@@ -20,9 +20,9 @@ inline uint64_t float_mode() {
 inline void set_float_mode(uint64_t mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
 #endif
 
-// In its scope, this thread and its tasks treat numbers below 1.2e-38 as zero, or do
-// not. The momentum of a weight that no row reaches any more decays to such numbers
-// within a thousand steps, and processors take several times as long over them.
+// Within its scope, this thread and its tasks flush numbers below 1.2e-38 to zero, or
+// do not. The momentum of a weight that no longer gets a gradient decays to such
+// numbers within a thousand steps, and processors are several times slower on them.
 class FlushSubnormals {
  public:
   explicit FlushSubnormals(bool flush) : previous_(float_mode()) {

@@ -79,7 +79,7 @@ double compute(Micro kind, double u, double v, double w) {
 
 constexpr size_t most_axes = 16;
 
-// Adds the elements of x to sums, over the axes named, in the order that they lie in.
+// Adds the elements of x to `sums` over the named axes, in memory order.
 void add_sums(const float* x, const Shape& shape, const std::vector<int>& axes,
               double* sums) {
   int64_t n = product_of(shape);
@@ -120,12 +120,12 @@ void multiply(const Kernels& kernels, const float* a, const Shape& a_shape,
 Formula::Formula(const FormulaSpec& spec) : spec_(spec), shapes_(spec.inputs) {
   auto add = [&](const Shape& shape, bool needs_memory) {
     shapes_.push_back(shape);
-    places_.push_back(needs_memory ? scratch_ : -1);
+    offsets_.push_back(needs_memory ? scratch_ : -1);
     if (needs_memory) scratch_ += (product_of(shape) + 15) / 16 * 16;
   };
   for (const Shape& s : spec.inputs)
     if (product_of(s) < 1) refuse();
-  places_.assign(spec.inputs.size(), -1);
+  offsets_.assign(spec.inputs.size(), -1);
   for (const FormulaSpec::Step& step : spec.steps) {
     std::vector<Shape> given;
     for (int a : step.arguments) {
@@ -203,7 +203,7 @@ void Formula::run(const Kernels& kernels, const Value* inputs, float* scratch,
     auto given = [&](size_t k) -> const Value& {
       return values[size_t(step.arguments[k])];
     };
-    float* to = places_[next] < 0 ? nullptr : scratch + places_[next];
+    float* to = offsets_[next] < 0 ? nullptr : scratch + offsets_[next];
     switch (step.kind) {
       case FormulaSpec::Step::number: {
         double u[3] = {};
@@ -225,7 +225,7 @@ void Formula::run(const Kernels& kernels, const Value* inputs, float* scratch,
         float* results[Tape::most_outputs];
         size_t count = step.code.outputs.size();
         for (size_t k = 0; k < count; k++) {
-          results[k] = scratch + places_[next];
+          results[k] = scratch + offsets_[next];
           values[next++].array = results[k];
         }
         int64_t n = product_of(step.shape);
@@ -243,7 +243,7 @@ void Formula::run(const Kernels& kernels, const Value* inputs, float* scratch,
         int64_t n = product_of(step.shape);
         double single = 0, *sums = &single;
         if (to) {
-          // Behind the results, at a multiple of 8 bytes.
+          // After the results, at a multiple of 8 bytes.
           sums = reinterpret_cast<double*>(to + (n + 15) / 16 * 16);
           std::fill_n(sums, n, 0.0);
         }
@@ -262,7 +262,7 @@ void Formula::run(const Kernels& kernels, const Value* inputs, float* scratch,
         values[next++].array = given(0).array;
     }
   }
-  // Only now: later steps may read inputs.
+  // Only now, because earlier steps may still read inputs.
   for (size_t k = 0; k < spec_.outputs.size(); k++) {
     const float* from = values[size_t(spec_.outputs[k])].array;
     if (from != outputs[k]) std::copy_n(from, output_size(k), outputs[k]);

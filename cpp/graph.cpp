@@ -10,8 +10,8 @@ namespace {
   throw std::invalid_argument("[native] the inputs of " + layer + " must " + rule);
 }
 
-// Hands out numbers of buffers, the lowest first, and takes them back.
-class Slots {
+// Allocates buffer numbers, the lowest free one first.
+class SlotAllocator {
  public:
   int take() {
     auto free = std::find(used_.begin(), used_.end(), false);
@@ -19,20 +19,23 @@ class Slots {
     *free = true;
     return int(free - used_.begin());
   }
-  void give_back(int slot) { used_[size_t(slot)] = false; }
+  void release(int slot) { used_[size_t(slot)] = false; }
   int count() const { return int(used_.size()); }
 
  private:
   std::vector<bool> used_;
 };
 
-// Values that come from outside.
-int given(const Description& d) { return int(d.inputs.size() + d.targets.size()); }
+// The number of values that come from outside.
+int external_count(const Description& d) {
+  return int(d.inputs.size() + d.targets.size());
+}
 
-// The values that each op of the plan reads, a stack's filled in.
+// The values that each op reads; in a stack, where none are named, the output of the
+// previous op.
 std::vector<std::vector<int>> inputs_of(const Description& d) {
   std::vector<std::vector<int>> inputs;
-  int first = given(d);
+  int first = external_count(d);
   for (size_t i = 0; i < d.ops.size(); i++) {
     const OpSpec& spec = d.ops[i];
     std::vector<int> reads = spec.inputs;
@@ -47,7 +50,7 @@ std::vector<std::vector<int>> inputs_of(const Description& d) {
 class GraphBuilder {
  public:
   explicit GraphBuilder(const Description& d) : d_(d), reads_(inputs_of(d)) {
-    int first = given(d);
+    int first = external_count(d);
     if (!d.targets.empty() && d.targets.size() != d.heads.size())
       throw std::invalid_argument(
           "[native] there must be a target for each output, or none.");
@@ -94,10 +97,11 @@ class GraphBuilder {
   }
 
  private:
-  // Elements of a batch lie as before a reshape, so it is left out, but where both are
-  // outputs; a convolution does the work of a max-pooling that alone reads it.
+  // A reshape does not move elements, so it is dropped unless its input and output are
+  // both outputs of the plan. A convolution takes over a max-pooling that is its only
+  // reader.
   void add_nodes() {
-    size_t first = size_t(given(d_)), inputs = d_.inputs.size();
+    size_t first = size_t(external_count(d_)), inputs = d_.inputs.size();
     std::vector<int64_t> widths;
     std::vector<char> gives_head;  // whether a node computes an output or a loss's rows
     node_of_.assign(consumers_.size(), 0);
@@ -143,7 +147,7 @@ class GraphBuilder {
         node.inputs.push_back(node_of_[size_t(v)]);
         node.widths.push_back(widths[size_t(v)]);
       }
-      // Only the number of samples matters, which any input has.
+      // Only the number of samples matters, which every input has.
       if (spec.kind == "variable" || spec.kind == "random" || spec.kind == "states") {
         node.inputs = {-1};
         node.widths = {widths[0]};
@@ -221,8 +225,8 @@ class GraphBuilder {
   }
   bool depends_(int node) const { return depends_on_trainable_[size_t(node)]; }
 
-  // In inference an op whose outputs are its inputs is left out, so its output lies
-  // where its input does.
+  // In inference, ops that are the identity are skipped, so their output is stored
+  // where their input is.
   void place_outputs() {
     std::vector<Node>& nodes = graph_.nodes;
     std::vector<int> root(nodes.size());
@@ -237,14 +241,14 @@ class GraphBuilder {
     }
     for (size_t i = 0; i < nodes.size(); i++)
       if (!nodes[i].is_inner() && root[i] >= 0) last[size_t(root[i])] = nodes.size();
-    Slots slots;
+    SlotAllocator slots;
     std::set<size_t> live;
     for (size_t i = 0; i < nodes.size(); i++) {
       if (root[i] != int(i)) continue;
       for (auto at = live.begin(); at != live.end();)
         if (last[*at] < i) {
-          slots.give_back(nodes[*at].slot);
-          nodes[i].given_back.push_back(nodes[*at].slot);
+          slots.release(nodes[*at].slot);
+          nodes[i].released.push_back(nodes[*at].slot);
           at = live.erase(at);
         } else {
           ++at;
@@ -261,7 +265,7 @@ class GraphBuilder {
     for (const Node& node : nodes)
       for (int v : node.inputs)
         if (node.needed && v >= 0) consumers[size_t(v)]++;
-    Slots slots;
+    SlotAllocator slots;
     std::vector<char> written(nodes.size(), false);
     int most_adds = 0;
     for (size_t h = heads_.size(); h-- > 0;) {
@@ -285,7 +289,7 @@ class GraphBuilder {
         from.defers_derivative =
             consumers[size_t(v)] == 1 && from.is_inner() && node.inputs.size() == 1;
       }
-      slots.give_back(node.gradient_slot);
+      slots.release(node.gradient_slot);
       most_adds = std::max(most_adds, adds);
     }
     graph_.slots = std::max(graph_.slots, slots.count()) + most_adds;
@@ -321,7 +325,7 @@ class GraphBuilder {
   std::vector<int> node_of_;                                         // of each value
   std::vector<const OpSpec*> specs_;                                 // of each node
   std::vector<char> depends_on_trainable_;
-  bool losses_ = false;  // some head has one, so that gradients come from those
+  bool losses_ = false;  // some head has a loss, so gradients start at the losses
   Graph graph_;
 };
 

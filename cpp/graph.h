@@ -1,6 +1,6 @@
-// The ops of a plan in the order that they run in, and what is decided about them once:
-// which are left out or fused, where outputs and gradients lie, and where gradients
-// add.
+// The ops of a plan in execution order, and what is decided about them once: which are
+// dropped or fused, where outputs and gradients are stored, and where gradients are
+// added.
 #pragma once
 
 #include "program.h"
@@ -9,38 +9,37 @@ namespace kurve {
 
 struct Node {
   std::unique_ptr<Op> op;
-  // What it reads: the outputs of nodes, or -1 - k for input k of the plan, behind
-  // which come its targets.
+  // What it reads: the outputs of nodes, or -1 - k for input k of the plan; the plan's
+  // targets are counted after its inputs.
   std::vector<int> inputs;
   std::vector<int64_t> widths;   // of those, floats per sample
-  bool reads_rows_only = false;  // it reads the number of samples, and nothing else
+  bool reads_rows_only = false;  // it reads only the number of samples
   std::vector<int> trained{};    // its trainable variables
-  int head = -1;                 // the output of the plan that it computes
+  int head = -1;                 // the plan's output that it computes
   bool gives_loss = false;       // a loss reads its output
   bool gives_metric = false;     // or a metric
   bool is_inner() const { return head < 0 && !gives_loss && !gives_metric; }
 
-  // Numbers of shared buffers: of its output in inference, of its output's gradient in
-  // training. Buffers are taken again as soon as nobody reads them any more.
+  // Numbers of shared buffers: for its output in inference, for its output's gradient
+  // in training. A buffer is reused as soon as its last reader is done.
   int slot = -1, gradient_slot = -1;
-  std::vector<int> given_back;  // those that nobody reads any more when it begins
+  std::vector<int> released;  // buffers without readers from this node on
 
-  // Whether the gradient of its output is wanted: the loss depends on it, and it
+  // Whether the gradient of its output is needed: the loss depends on it, and it
   // depends on a trainable variable.
   bool needed = false;
-  // Its one consumer multiplies with its derivative, while the numbers are in
-  // registers.
+  // Its only consumer multiplies by its derivative while the numbers are in registers.
   bool defers_derivative = false;
-  // Per input: whether a gradient lies there already, which this node's is added to.
+  // Per input: whether this node's gradient is added to one that is already there.
   std::vector<char> adds;
 
-  // The trainable variables that a node behind this one uses too: backward has written
-  // their gradients already, and this one's are added.
+  // The trainable variables that a later node uses too. Backward has already written
+  // their gradients, and this node's are added.
   struct Use {
     int slot;
     bool adds;
   };
-  std::vector<Use> uses;  // empty where backward may write where gradients belong
+  std::vector<Use> uses;  // empty if backward may write gradients in place
 };
 
 constexpr size_t most_inputs = 64;  // of a node
@@ -52,9 +51,9 @@ struct Graph {
   std::vector<int> losses;  // per head, the node that its loss reads, if it has one
   std::vector<std::vector<int>> metrics;  // likewise, per head and metric; -1: none
   std::vector<int64_t> widths;            // of all nodes' outputs, floats per sample
-  std::vector<char> reads_target;         // whether an op reads a head's target
-  int slots = 2;        // shared buffers, the last ones for gradients to be added
-  bool shares = false;  // some trainable variable is used twice
+  std::vector<char> reads_target;         // per head: whether an op reads its target
+  int slots = 2;  // shared buffers; the last ones hold gradients that are to be added
+  bool shares = false;         // some trainable variable is used more than once
   std::vector<int> unreached;  // trainable variables that the loss does not depend on
 };
 

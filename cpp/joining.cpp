@@ -7,7 +7,7 @@
 namespace kurve {
 namespace {
 
-// y = the inputs side by side along an axis: (outer, sum of widths), each of them
+// y = the inputs concatenated along an axis: (outer, sum of widths), each of them
 // (outer, width).
 class Concatenate : public Op {
  public:
@@ -68,7 +68,7 @@ class Concatenate : public Op {
     if (n < large)
       std::copy_n(from, n, to);
     else
-      copy(from, n, to);  // which may be stopped
+      copy(from, n, to);  // can be interrupted
   }
   template <class Body>
   void each_row(const ExecContext& ctx, Body&& body) const {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t depth = 128;     // rows of J that are packed at a time
 constexpr int64_t block = 64;      // rows of a factor that are computed at a time
-constexpr int64_t task_side = 64;  // rows and columns of the product that a task does
+constexpr int64_t task_side = 64;  // rows and columns of the product per task
 
 // On busy cores, waiting for another thread costs milliseconds: with fewer than this
 // many multiply-adds (half a millisecond), one thread does all the work.
@@ -60,7 +60,7 @@ struct Panels {
 
 using PanelProduct = decltype(Kernels::panel_add);
 
-// C = C +- A^T B, panel by panel; with `upper`, A is B and only panels on and above the
+// C = C +- A^T B, panel by panel. With `upper`, A is B and only panels on and above the
 // diagonal are computed.
 void multiply(PanelProduct product, const Panels& a, int64_t a_count, const Panels& b,
               int64_t b_count, bool upper, double* c, int64_t c_row, int64_t K) {
@@ -181,7 +181,8 @@ void cholesky_solve(const double* r, double* x, int64_t P) {
 }
 
 // (R^T R)^-1 = V^T V with V = R^-T, so its diagonal holds the sums of squares of V's
-// columns. V comes by substitution, one block of rows after another; no block is kept.
+// columns. V is computed by substitution, one block of rows at a time; no block is
+// stored.
 void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
   const Kernels& k = kernels();
   Buffer corner = allocate(block * block), work = allocate(P * P);
@@ -219,9 +220,9 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
   }
 }
 
-// QR by Householder reflections, one block of rows after another: each reflection acts
-// on a row of R and the block below it, so that the data stays in the first-level cache
-// and R stays triangular (Golub & Van Loan 2013, 5.2.2).
+// QR by Householder reflections, one block of rows at a time: each reflection acts on a
+// row of R and the block below it, so the data stays in the first-level cache and R
+// stays triangular (Golub & Van Loan 2013, 5.2.2).
 void qr(const double* columns, const double* multipliers, int64_t C, int64_t n,
         double* r, double* norms) {
   const Kernels& k = kernels();

@@ -16,7 +16,7 @@ struct Jacobian {
   int64_t P;
 };
 
-// gram (P, P) += J^T J: the upper triangle; what is below it is undefined.
+// gram (P, P) += J^T J: the upper triangle only; the rest is undefined.
 void add_gram(const Jacobian&, double* gram);
 // out (P,) = J^T r.
 void vjp(const Jacobian&, const double* r, double* out);
@@ -48,8 +48,9 @@ struct ScaledSvd {
   const double* scale;
   double *s, *ur, *vt;  // (P,), U^T Q^T r (P,), V^T (P, P)
 };
-// From R (P + 1, P + 1) of [J, r], whose last column starts with Q^T r. Returns the
-// norm of U^T Q^T r over the directions with s above rank_tolerance times the largest.
+// Computed from R (P + 1, P + 1) of [J, r], whose last column starts with Q^T r.
+// Returns the norm of U^T Q^T r over the directions with s above rank_tolerance times
+// the largest.
 double scaled_svd(const double* r, double rank_tolerance, const ScaledSvd&);
 
 struct TrustRegionStep {

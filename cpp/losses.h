@@ -10,10 +10,10 @@ struct Spec {
   Attrs attrs;
 };
 
-// Reads a loss; false where the kind is not one.
+// Reads a loss; false if the kind is not a loss.
 bool read_loss(const Spec&, Loss&);
 
-// Targets of a row with O outputs.
+// The number of targets for a row with O outputs.
 int64_t targets_of(const Loss&, int64_t O);
 
 }  // namespace kurve

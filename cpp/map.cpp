@@ -138,8 +138,8 @@ class Map : public Op {
     }
   }
 
-  // What the gradient tape gives for each wanted input, as large as the output: in dx
-  // where it is the gradient of an input of that size, else in scratch memory.
+  // The outputs of the gradient tape for the wanted inputs, each as large as the
+  // output: in dx for inputs of that size, otherwise in scratch memory.
   void gradients(const ExecContext& ctx, const float* const* x, const float* dz,
                  float* const* dx, float** to) const {
     int64_t n = ctx.batch * out;

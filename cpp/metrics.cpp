@@ -8,7 +8,7 @@ namespace {
 
 constexpr float smallest = 1e-7f;  // as in kurve.engines.reference.losses
 constexpr double smallest_d = 1e-7;
-constexpr float unchosen = -1e10f;      // an output that is not among the top_k
+constexpr float unchosen = -1e10f;      // marks an output that is not among the top_k
 constexpr double max_thresholds = 1e6;  // and classes of a confusion matrix, 1e4
 constexpr double max_classes = 1e4;
 
@@ -284,10 +284,10 @@ void Metric::count(const Outputs& o, int64_t rows, double* totals) const {
   }
 }
 
-// W = sum of w, then for each output the mean M = sum of w y / W, the total sum of
-// squares of w (y - M)^2 and the residual one of w (y - p)^2. The running mean keeps
-// precision where the mean is large, and the total of equal numbers is exactly 0 (West
-// 1979).
+// W = sum of w; then for each output the mean M = sum of w y / W, the total sum of
+// squares w (y - M)^2 and the residual sum of squares w (y - p)^2. The running mean
+// keeps precision if the mean is large, and the total of equal numbers is exactly 0
+// (West 1979).
 void Metric::add_r2(const float* y, const float* p, double w, double* totals) const {
   double *mean = totals + 1, *total = mean + O_, *residual = total + O_;
   double fraction = w / (totals[0] += w);
@@ -311,7 +311,7 @@ int64_t Metric::thresholds_below(float x) const {
          thresholds_.begin();
 }
 
-// Which outputs are among the k largest, the first of equal ones.
+// Which outputs are among the k largest; of equal ones, the first count.
 std::vector<char> Metric::among_top(const float* p) const {
   std::vector<int64_t> order(static_cast<size_t>(O_));
   for (int64_t j = 0; j < O_; j++) order[size_t(j)] = j;

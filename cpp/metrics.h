@@ -1,4 +1,4 @@
-// The metrics of a plan: what rows add to their float64 accumulators. Formulas as in
+// The metrics of a plan, which sum over rows in float64 accumulators. Formulas as in
 // kurve.engines.reference.metrics.
 #pragma once
 
@@ -11,8 +11,8 @@ namespace kurve {
 struct MetricSpec : Spec {
   int64_t size = 2;
   bool weighted = false;
-  int rows = -1;  // of the kind "rows": the value whose elements it averages
-  // What a batch adds: "" its rows, else one number, "mean" or "sum" of its rows.
+  int rows = -1;  // for the kind "rows": the value whose elements it averages
+  // What a batch adds: its rows (""), or one number, the "mean" or "sum" of its rows.
   std::string of_batch{};
 };
 
@@ -32,20 +32,22 @@ class Metric {
 
   bool weighted() const { return weighted_; }
   int64_t size() const { return size_; }
-  int64_t width() const { return width_; }                   // targets of a row
-  std::optional<float> ignored() const { return ignored_; }  // class without weight
-  const Loss* loss() const { return loss_ ? &*loss_ : nullptr; }  // whose mean it is
-  bool by_ops() const { return by_ops_; }  // it is the mean of rows that ops compute
-  // Of a mean over rows: adds those of a batch.
+  int64_t width() const { return width_; }                   // targets per row
+  std::optional<float> ignored() const { return ignored_; }  // the ignored class
+  const Loss* loss() const {
+    return loss_ ? &*loss_ : nullptr;
+  }  // the loss whose mean it is
+  bool by_ops() const { return by_ops_; }  // the mean of rows that ops compute
+  // For a mean over rows: adds those of a batch.
   void add(double value, double weight, double* totals) const;
 
-  // The value of a row, of metrics that are a mean over rows but not of a loss. signs:
-  // targets 0 and 1 stand for -1 and 1.
+  // The value of a row, for metrics that are a mean over rows but not of a loss. With
+  // `signs`, targets 0 and 1 stand for -1 and 1.
   double value(const float* y, const float* p, bool signs) const;
-  // Whether they do: if all targets of the batch are 0 or 1.
+  // Whether they do, because all targets of the batch are 0 or 1.
   bool takes_signs(const float* y, int64_t rows) const;
 
-  // Of the others: adds a batch with `rows` rows a sample.
+  // For the other metrics: adds a batch with `rows` rows per sample.
   bool counts() const;
   void count(const Outputs&, int64_t rows, double* totals) const;
 
@@ -61,7 +63,7 @@ class Metric {
   std::vector<char> among_top(const float* p) const;
 
   MetricKind kind_{};
-  std::optional<Loss> loss_;  // `kind_` is then unused
+  std::optional<Loss> loss_;  // if set, `kind_` is unused
   int64_t O_, size_, width_;
   bool weighted_, by_ops_ = false, one_of_batch_ = false, sums_batch_ = false;
   std::optional<float> ignored_;
@@ -72,7 +74,7 @@ class Metric {
   int64_t levels_ = 0;        // confusion: number of thresholds
   bool even_ = false, with_ends_ = false, from_logits_ = false, multi_label_ = false;
   int64_t class_id_ = -1;          // -1: all
-  std::vector<float> thresholds_;  // in order, unless even
+  std::vector<float> thresholds_;  // ascending; empty if evenly spaced
   std::vector<double> label_weights_;
   int64_t classes_ = 0;  // confusion_matrix
   bool largest_target_ = false, largest_output_ = false;

@@ -1,5 +1,5 @@
-// Ops whose outputs are inputs at other places: permuted axes, slices, and zeros around
-// elements or between them.
+// Ops that move elements: permuted axes, slices, and zeros inserted around or between
+// elements.
 #include <algorithm>
 
 #include "pool.h"
@@ -13,8 +13,9 @@ Shape strides_of(const Shape& shape) {
   return strides;
 }
 
-// The last axis has the shortest steps in the target, the one before in the source, so
-// that both arrays are read and written by lines. Neighbours that lie alike are one.
+// The last axis gets the smallest stride in the target, the one before it the smallest
+// in the source, so both arrays are accessed in whole cache lines. Adjacent axes with
+// compatible strides are merged.
 StridedCopy::StridedCopy(std::vector<Axis> axes, int64_t from, int64_t to)
     : from_(from), to_(to) {
   std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) {
@@ -54,7 +55,7 @@ StridedCopy StridedCopy::inverse() const {
 
 namespace {
 
-// Square tiles: of both arrays, lines that are in the cache are used to their ends.
+// Square tiles, so cached lines of both arrays are used completely.
 template <class Body>
 void each_element(const Axis& rows, const Axis& columns, Body&& body) {
   constexpr int64_t tile = 16;
@@ -73,7 +74,7 @@ void each_element(const Axis& rows, const Axis& columns, Body&& body) {
 
 }  // namespace
 
-// Calls body(sample, from, to): where a plane of a sample begins.
+// Calls body(sample, from, to) with the offsets at which each plane of a sample starts.
 template <class Body>
 void StridedCopy::each_plane(int64_t batch, Body&& body) const {
   int64_t plane = rows_.size * columns_.size, planes = batch * outer_;
@@ -94,9 +95,9 @@ void StridedCopy::run(int64_t batch, const float* x, int64_t x_stride, float* y,
                       int64_t y_stride) const {
   constexpr int64_t line = 32;  // shorter ones are not worth a call
   bool lines = columns_.from == 1 && columns_.to == 1 && columns_.size >= line;
-  each_plane(batch, [&](int64_t b, int64_t first, int64_t place) {
+  each_plane(batch, [&](int64_t b, int64_t first, int64_t offset) {
     const float* from = x + b * x_stride + first;
-    float* to = y + b * y_stride + place;
+    float* to = y + b * y_stride + offset;
     if (!lines)
       return each_element(rows_, columns_,
                           [&](int64_t i, int64_t j) { to[j] = from[i]; });
@@ -107,9 +108,9 @@ void StridedCopy::run(int64_t batch, const float* x, int64_t x_stride, float* y,
 
 void StridedCopy::add(int64_t batch, const float* x, int64_t x_stride, float* y,
                       int64_t y_stride) const {
-  each_plane(batch, [&](int64_t b, int64_t first, int64_t place) {
+  each_plane(batch, [&](int64_t b, int64_t first, int64_t offset) {
     const float* from = x + b * x_stride + first;
-    float* to = y + b * y_stride + place;
+    float* to = y + b * y_stride + offset;
     each_element(rows_, columns_, [&](int64_t i, int64_t j) { to[j] += from[i]; });
   });
 }
@@ -167,7 +168,8 @@ StridedCopy permutation(const OpSpec& spec) {
   return StridedCopy(std::move(axes));
 }
 
-// From the elements starts + i steps of an array `large`, to one of the shape `sizes`.
+// Copies the elements starts + i * steps of an array `large` to one of the shape
+// `sizes`.
 StridedCopy slices(const OpSpec& spec, const Shape& large, const Shape& small) {
   size_t rank = large.size();
   const Shape& starts = integers(spec.attrs, "starts", rank);

@@ -8,10 +8,10 @@
 namespace kurve {
 namespace {
 
-// Saves its mask, already scaled, as the derivative. Where positions share the mask, it
-// has one element per channel of each block of them. Alpha dropout puts the lowest
-// value of selu in the place of what is dropped, and keeps mean and variance (Klambauer
-// et al. 2017): y = a x + b or a low + b.
+// Saves its mask, already scaled, as the derivative. If positions share the mask, it
+// has one element per channel of each block of them. Alpha dropout replaces dropped
+// values with the lowest value of selu, and preserves mean and variance (Klambauer et
+// al. 2017): y = a x + b or a low + b.
 class DropoutOp : public Op {
  public:
   explicit DropoutOp(const OpSpec& spec) : stream_(spec.attrs) {
@@ -19,7 +19,7 @@ class DropoutOp : public Op {
     double rate = number(spec.attrs, "rate");
     if (!(rate >= 0 && rate <= 1))
       throw std::invalid_argument("[native] the plan's 'rate' must be in [0, 1].");
-    bool all = rate >= 1.0;  // dropped: the threshold would overflow
+    bool all = rate >= 1.0;  // drop all: the threshold would overflow
     threshold_ = all ? 0xffffffff : uint32_t(rate * 4294967296.0);
     scale_ = all ? 0.0f : float(1.0 / (1.0 - rate));
     saves = identity_at_inference = true;
@@ -108,8 +108,8 @@ class DropoutOp : public Op {
   int64_t shared_ = 1, channels_ = 1;
 };
 
-// Four standard normal numbers: two words give two of them, by the Box-Muller transform
-// (1958).
+// Four standard normal numbers: each pair of words gives two by the Box-Muller
+// transform (1958).
 void normal(const uint32_t words[4], double to[4]) {
   for (int k = 0; k < 4; k += 2) {
     double radius = std::sqrt(-2.0 * std::log(uniform(words[k])));
@@ -119,8 +119,8 @@ void normal(const uint32_t words[4], double to[4]) {
   }
 }
 
-// y = x + stddev n in training, or x (1 + stddev n) where the noise multiplies, n
-// standard normal.
+// In training, y = x + stddev n, or x (1 + stddev n) if the noise is multiplicative,
+// with n standard normal.
 class GaussianNoise : public Op {
  public:
   explicit GaussianNoise(const OpSpec& spec)
@@ -174,8 +174,8 @@ class GaussianNoise : public Op {
   double stddev_;
 };
 
-// Random numbers for each sample, or the same for all; of the input only the number of
-// samples is used.
+// Random numbers, different for each sample or the same for all. Only the number of
+// samples of the input is used.
 class Random : public Op {
  public:
   explicit Random(const OpSpec& spec)
@@ -197,7 +197,7 @@ class Random : public Op {
  private:
   static constexpr double most = 1 - 0x1p-24;  // the largest float below 1
 
-  // Elements from `start` on.
+  // Draws the elements from `start` on.
   void draw(const ExecContext& ctx, int64_t start, int64_t count, float* y) const {
     int64_t end = start + count;
     int64_t blocks = (end + 3) / 4 - start / 4, size = task_size / 4;

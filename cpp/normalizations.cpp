@@ -7,8 +7,8 @@
 namespace kurve {
 namespace {
 
-// Sums are made by blocks of rows and added in order; how many depends on the number of
-// rows only.
+// Sums are computed in blocks of rows and added in order; the number of blocks depends
+// on the number of rows only.
 constexpr int64_t max_blocks = 16, rows_of_block = 64;
 
 int64_t blocks_of(int64_t rows) {
@@ -24,7 +24,7 @@ void parallel_blocks(int64_t R, int64_t blocks, int64_t C, Body&& body) {
   });
 }
 
-// gamma and beta, where the layer has them.
+// gamma and beta, if the layer has them.
 class ScaleAndShift : public Op {
  public:
   ScaleAndShift(const OpSpec& spec, const std::vector<VariableSpec>& params, int64_t C)
@@ -56,7 +56,7 @@ class ScaleAndShift : public Op {
     return {C_, mean, inv_std, gamma_.index < 0 ? nullptr : ctx.params + gamma_.offset,
             beta_.index < 0 ? nullptr : ctx.params + beta_.offset};
   }
-  // Writes gradients (2, C) to their places.
+  // Writes the gradients (2, C) of gamma and beta.
   void write(const ExecContext& ctx, const double* sums, float* gradient,
              bool check) const {
     const Variable* variables[] = {&gamma_, &beta_};
@@ -67,7 +67,7 @@ class ScaleAndShift : public Op {
       if (check) check_overflow(ctx, to, C_, variables[k]->index);
     }
   }
-  // Adds up the (2, C) numbers of all blocks, into the first.
+  // Adds the (2, C) numbers of all blocks into the first.
   void add_blocks(double* sums, int64_t blocks) const {
     for (int64_t i = 1; i < blocks; i++)
       for (int64_t c = 0; c < 2 * C_; c++) sums[c] += sums[2 * C_ * i + c];
@@ -77,7 +77,8 @@ class ScaleAndShift : public Op {
   Variable gamma_, beta_;
 };
 
-// Behind y: mean (C,), inv_std (C,), and in training the next moving mean and variance.
+// Stores after y: mean (C,), inv_std (C,), and in training the next moving mean and
+// variance.
 class BatchNormalization : public ScaleAndShift {
  public:
   BatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
@@ -135,14 +136,14 @@ class BatchNormalization : public ScaleAndShift {
   }
 
  protected:
-  // y from x (R, C), standardized by the statistics of other rows, whose sums are
-  // divided by `count`.
+  // y from x (R, C), standardized by the statistics of the rows `counted`, whose sums
+  // are divided by `count`.
   void normalize(const ExecContext& ctx, const float* counted, int64_t rows_counted,
                  double count, const float* x, float* y) const {
     const ImageKernels& k = *ctx.kernels.images;
     int64_t R = ctx.batch * out / C_;
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
-    // In inference there is no room behind y.
+    // In inference there is no extra memory after y.
     float* mean = ctx.saves
                       ? y + ctx.batch * out
                       : ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
@@ -173,7 +174,7 @@ class BatchNormalization : public ScaleAndShift {
     });
   }
 
-  // The same backwards. With a mask, rows that are 0 in it did not make the statistics.
+  // The backward pass of that. Rows with mask 0 did not contribute to the statistics.
   void propagate(const ExecContext& ctx, const float* x, const float* y,
                  const float* dz, float* dx, const Derivative& before,
                  const float* mask, double count) const {
@@ -229,7 +230,8 @@ class BatchNormalization : public ScaleAndShift {
   int64_t offset_[2];
 };
 
-// The same, of which a second input, the mask, says which rows make the statistics.
+// The same, with a mask as second input: only unmasked rows contribute to the
+// statistics.
 class MaskedBatchNormalization : public BatchNormalization {
  public:
   MaskedBatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
@@ -273,7 +275,7 @@ class MaskedBatchNormalization : public BatchNormalization {
   static constexpr double fuzz = 1e-7;  // Keras adds it to the number of rows
 };
 
-// Behind y: mean and inv_std of each row.
+// Stores after y: mean and inv_std of each row.
 class LayerNormalization : public ScaleAndShift {
  public:
   LayerNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params)
@@ -336,14 +338,14 @@ class LayerNormalization : public ScaleAndShift {
   }
 
  private:
-  // Rows are long, so every row may be a block.
+  // Rows are long, so a single row may be a block.
   static int64_t blocks_of(int64_t R) { return std::min(R, max_blocks); }
 
   int64_t rows_per_sample_;
   float epsilon_;
 };
 
-// y = x scale + offset, each a number or a row (C,) of buffers.
+// y = x scale + offset, each a number or a row (C,) from the buffers.
 class Scale : public Op {
  public:
   Scale(const OpSpec& spec, const std::vector<VariableSpec>& buffers)

@@ -99,7 +99,7 @@ void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outpu
   });
 }
 
-// Four chains, so that one addition need not wait for the last.
+// Four independent chains, so an addition need not wait for the previous one.
 template <class T>
 Objective::Sum Objective::sum(const Outputs& o, const T* values, int64_t rows,
                               bool weighted) {
@@ -118,7 +118,8 @@ Objective::Sum Objective::sum(const Outputs& o, const T* values, int64_t rows,
   return {(s[0] + s[1]) + (s[2] + s[3]), (w[0] + w[1]) + (w[2] + w[3])};
 }
 
-// The same where a row of one class has the value 0, and no weight if there are any.
+// The same, where rows of the ignored class have the value 0, and weight 0 if there are
+// weights.
 Objective::Sum Objective::sum_without(const Outputs& o, const double* values,
                                       bool weighted, float ignored) const {
   Sum total{};
@@ -139,7 +140,7 @@ double Objective::loss(const Kernels& kernels, const Outputs& o, const Scratch& 
   return sum(o, scratch.rows, rows_, true).value / double(o.batch * rows_);
 }
 
-// Where o.p holds the loss of each row.
+// For the case that o.p holds the loss of each row.
 double Objective::mean_of_rows(const Outputs& o, float* dp) const {
   double count = double(o.batch * loss_values_);
   if (dp) {

@@ -5,7 +5,7 @@
 
 namespace kurve {
 
-// Scratch memory, (rows, O) floats and (rows,) doubles.
+// Scratch memory: (rows, O) floats and (rows,) doubles.
 struct Scratch {
   float* elements;
   double* rows;
@@ -38,14 +38,15 @@ class Objective {
   double penalties(const Kernels&, const float* params, float* gradient,
                    std::atomic<bool>* overflowing) const;
 
-  // What the mean of a batch is multiplied with to be the loss: 1, but where it is the
-  // sum, or the mean with the weights' sum. Of a share of `all` rows, to be its part.
+  // The factor that turns the mean over a batch into the loss: 1, except for the
+  // reductions "sum" and the weighted mean. For a share of `all` rows, the factor for
+  // its part.
   double scale(int64_t batch, int64_t all, const float* weights,
                double weights_sum) const;
 
   // Adds the batch to the totals of every metric, which follow the loss's two. `read`
-  // are the nodes that metrics read which ops compute, -1 for the others; `values` and
-  // `widths`, floats per sample, are those of all nodes.
+  // holds the node that each metric computed by ops reads, -1 for the others; `values`
+  // and `widths` (floats per sample) are those of all nodes.
   void add_metrics(const Kernels&, const Outputs&, const Scratch&,
                    const std::vector<int>& read,
                    const std::vector<const float*>& values,
@@ -67,7 +68,7 @@ class Objective {
   void use_targets(int64_t width, const std::string& kind);
 
   int64_t rows_, O_, totals_size_ = 2;
-  int64_t width_;  // targets of a row: O; 1 where classes are numbers
+  int64_t width_;  // targets per row: O, or 1 if classes are numbers
   bool has_loss_ = false, targets_known_ = false;
   int64_t loss_values_ = 0;  // per sample of the loss "rows"
   enum class Reduction { mean, sum, sum_if_weighted, mean_with_sample_weight };

@@ -108,7 +108,7 @@ void parallel_elements(int64_t n, Body&& body) {
   });
 }
 
-// As parallel_elements, by whole rows of `width` elements.
+// Like parallel_elements, but by whole rows of `width` elements.
 template <class Body>
 void parallel_rows(int64_t rows, int64_t width, Body&& body) {
   int64_t size = std::max<int64_t>(1, task_size / width);
@@ -204,7 +204,7 @@ class NormalizationOp : public Op {
   bool invert_;
 };
 
-// Only where an output needs its own buffer: programs drop other reshapes.
+// Used only if an output needs its own buffer; programs drop other reshapes.
 class Reshape : public Op {
  public:
   explicit Reshape(const OpSpec& spec) { check_same_shape(spec); }

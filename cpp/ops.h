@@ -31,10 +31,10 @@ const std::string& text(const Attrs& attrs, const char* name);
 constexpr double max_integer = 1e9;
 int64_t integer(const Attrs& attrs, const char* name, int64_t min,
                 double max = max_integer);
-// Integers in [-2^31, 2^31), so many.
+// `count` integers in [-2^31, 2^31).
 const Shape& integers(const Attrs& attrs, const char* name, size_t count);
 
-// The plan asks for something that this engine does not have.
+// Thrown if the plan asks for something that this engine does not have.
 struct Unsupported : std::runtime_error {
   Unsupported(const std::string& what, const std::string& kind);
 };
@@ -77,8 +77,8 @@ struct OpSpec {
   std::map<std::string, int> params, buffers;  // role -> index of the slot
   Attrs attrs;
 
-  // Numbers of the values that it reads, and the shapes of those behind the first. A
-  // plan's inputs come first, then the output of each op. Empty: the output before.
+  // The numbers of the values that it reads, and the shapes of all but the first. A
+  // plan's inputs come first, then the output of each op. Empty: the previous output.
   std::vector<int> inputs{};
   std::vector<Shape> more_shapes{};
 
@@ -90,7 +90,7 @@ struct OpSpec {
   std::shared_ptr<const BodySpec> body{};  // of a scan
 };
 
-// kurve.plan.Body: a turn of a loop.
+// kurve.plan.Body: one iteration of a loop.
 struct BodySpec {
   std::vector<Shape> inputs;
   std::vector<OpSpec> ops;
@@ -109,7 +109,7 @@ struct UpdateTarget {
   }
 };
 
-// Multiply-adds of a sample: a product of sizes that no plan can make overflow.
+// Multiply-adds per sample: a product of sizes that no plan can make overflow.
 inline int64_t work_of(std::initializer_list<int64_t> sizes) {
   double work = 1;
   for (int64_t size : sizes) work *= double(size);
@@ -118,11 +118,11 @@ inline int64_t work_of(std::initializer_list<int64_t> sizes) {
 
 // The index of the variable in this role.
 int variable_index(const std::map<std::string, int>& roles, const char* role);
-// The last axis of one of its shapes; throws where that has none.
+// The last axis of one of its shapes; throws if it has none.
 int64_t last_axis(const OpSpec&, const Shape& shape);
 // Throws unless the output has the shape of the input.
 void check_same_shape(const OpSpec&);
-// Throws that the shapes of the op do not fit `what`.
+// Throws an error that the shapes of the op do not fit `what`.
 [[noreturn]] void refuse_shapes(const OpSpec&, const char* what);
 
 // The activation at the end of an op.
@@ -135,26 +135,25 @@ struct OutputActivation {
   bool saves;  // forward saves the derivative: it does not follow from y
 };
 
-// What an op sees of the call it works for.
+// What an op sees of the current call.
 struct ExecContext {
   const Kernels& kernels;
   const float* params;
   const float* buffers;
-  float* gradient = nullptr;  // null where none is wanted
+  float* gradient = nullptr;  // null if not needed
   // per variable: its gradient exceeds safe_sum
   std::atomic<bool>* overflowing = nullptr;
   int64_t batch = 0;
   bool training = false;
   bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
-  // In prediction, number of the batch's first row in all of x; of a share, in the
-  // batch.
+  // In prediction, the index of the batch's first row in x; for a share, in the batch.
   int64_t first = 0;
-  const Share* share = nullptr;  // of a step that processes divide
+  const Share* share = nullptr;  // of a step divided among processes
   // Outside training: the buffers, where forward writes states for the next batch.
   float* states = nullptr;
 
-  // Where set, backward leaves the gradients of variables to weight_task, and sets
+  // If set, backward leaves the gradients of variables to weight_task, and sets
   // `may_overflow` if its numbers are so large that such a gradient might overflow.
   std::atomic<bool>* may_overflow = nullptr;
   // weight_task updates the variables at once, unchecked
@@ -162,9 +161,9 @@ struct ExecContext {
 
   float* scratch = nullptr;  // see Op::scratch
 
-  // Rows of all shares of the step.
+  // The number of rows of the step over all shares.
   int64_t all_rows() const { return share ? share->batch : batch; }
-  // Adds up what the shares have.
+  // Sums over all shares.
   void add(double* sums, int64_t n) const {
     if (share) share->add(sums, n);
   }
@@ -174,7 +173,7 @@ class Op {
  public:
   virtual ~Op() = default;
 
-  // saved (batch, out) is null in inference and where `saves` is false.
+  // saved (batch, out) is null in inference and if `saves` is false.
   virtual void forward(const ExecContext&, const float* x, float* y,
                        float* saved) const = 0;
 
@@ -187,8 +186,8 @@ class Op {
   virtual void backward(const ExecContext&, const float* x, const float* y,
                         const float* dz, float* dx, const Derivative& before) const = 0;
 
-  // The same for ops of several inputs. backward overwrites dx[k], where that is not
-  // null; no derivative is multiplied with.
+  // The same for ops of several inputs. backward overwrites dx[k] unless it is null; no
+  // derivative is applied.
   virtual void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                             float* saved) const {
     forward(ctx, x[0], y, saved);
@@ -209,7 +208,7 @@ class Op {
   // stride.
   virtual void jacobian(const ExecContext&, const float* x, const float* y,
                         const float* dz, float* to, int64_t stride) const;
-  // The same of an op that reads several values.
+  // The same for an op that reads several values.
   virtual void jacobian_many(const ExecContext& ctx, const float* const* x,
                              const float* y, const float* dz, float* to,
                              int64_t stride) const {
@@ -219,26 +218,26 @@ class Op {
   // Floats of ctx.scratch that one call of this op needs.
   virtual int64_t scratch(const Kernels&, int64_t, bool) const { return 0; }
 
-  // A training step also changes buffers, to values that forward has left behind y,
-  // once the step is applied. Before that: the buffer whose new value would not be
-  // finite, or -1.
+  // commit_buffers writes new values, which forward stored after y, once the step is
+  // applied. nonfinite_buffer is called before that: the buffer whose new value would
+  // not be finite, or -1.
   virtual int nonfinite_buffer(const ExecContext&, const float*) const { return -1; }
   virtual void commit_buffers(const ExecContext&, const float*, float*) const {}
 
   int64_t in = 0, out = 0;  // floats per sample
   int64_t rows = 1;         // rows per sample of the products with its variables
   int64_t work = 0;         // multiply-adds per sample
-  int64_t fixed_rows = 0;   // of each batch; 0: any number
-  // Floats behind y, per sample and per batch, that forward fills for backward where
+  int64_t fixed_rows = 0;   // per batch; 0: any number
+  // Floats after y, per sample and per batch, that forward fills for backward if
   // ctx.saves.
   int64_t aux_per_sample = 0, aux_per_batch = 0;
-  bool saves = false;                  // forward keeps numbers for backward
+  bool saves = false;                  // forward saves values for backward
   bool identity_at_inference = false;  // outside training the output is the input
   bool trainable = false;              // owns a trainable variable
 };
 
 // Elements of a task: whole vectors and whole Philox blocks. A transcendental element
-// costs about as much as 16 multiply-adds; so does one that only passes through memory.
+// costs about as much as 16 multiply-adds; so does one that is only copied.
 constexpr int64_t task_size = 4096, element_cost = 16;
 
 // Flags a variable whose gradient exceeds safe_sum.
@@ -297,7 +296,7 @@ inline void differentiate_in_chunks(const Kernels& kernels, const Derivative& be
   });
 }
 
-// Floats of ctx.scratch that hold n float64 sums; and those sums, rounded.
+// The floats of ctx.scratch that hold n float64 sums; and those sums, rounded.
 inline int64_t floats_for_doubles(int64_t n) { return 2 * ((n + 7) / 8 * 8); }
 inline void round_sums(const double* sums, int64_t n, float* to) {
   in_chunks(n, [&](int64_t first, int64_t count) {
@@ -305,8 +304,8 @@ inline void round_sums(const double* sums, int64_t n, float* to) {
   });
 }
 
-// A longer K makes sums that one product in float32 is not good enough for: c is then
-// the sum over parts of K, added in float64. A is stored by columns, B by rows.
+// For a longer K, one float32 product is not accurate enough: c is then the sum over
+// parts of K, added in float64. A is stored by columns, B by rows.
 constexpr int64_t longest_product = 16384;
 void product_in_parts(const ExecContext&, const Product&, float* scratch);
 inline int64_t scratch_for_parts(int64_t n) { return floats_for_doubles(n) + n; }
@@ -315,7 +314,7 @@ inline int64_t scratch_for_parts(int64_t n) { return floats_for_doubles(n) + n; 
 struct OpSource {
   const OpSpec& spec;
   const std::vector<VariableSpec>&params, &buffers;
-  const OpSpec* pool = nullptr;  // max-pooling that a convolution does as well
+  const OpSpec* pool = nullptr;  // max-pooling fused into a convolution
 };
 
 std::unique_ptr<Op> make_op(const OpSource&);

@@ -9,8 +9,7 @@
 
 namespace kurve {
 
-// Small enough to balance threads; the order of sums is the same for any number of
-// them.
+// Small enough to balance threads; the order of sums does not depend on their number.
 constexpr int64_t piece_size = 8192;
 
 namespace {
@@ -114,7 +113,8 @@ void Optimizer::read_kind(const Spec& spec) {
 }
 
 // From the formulas in kernels/optimizer.inl.h. The m of Adam and Nadam is a mean of
-// gradients whose squares did not overflow; that of Adamax is compared with its bound.
+// gradients whose squares did not overflow; that of Adamax is checked against its
+// bound.
 double Optimizer::max_step() const {
   constexpr double mean = 2e19, never = std::numeric_limits<double>::infinity();
   double epsilon = double(fixed_.epsilon), rest = 1 - beta_1_;
@@ -215,7 +215,7 @@ UpdateParams Optimizer::params_for_step(double* scalars, int64_t step,
   return u;
 }
 
-// Adds to the gradients of the steps before; `due`, to their mean.
+// Adds to the accumulated gradients; if `due`, computes their mean.
 void Optimizer::accumulate(const UpdateTarget& target, float* gradient,
                            bool due) const {
   float *sums = target.slots + (slots_ - 1) * target.size, count = float(every_);

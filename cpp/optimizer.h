@@ -6,7 +6,7 @@
 
 namespace kurve {
 
-// What is known about the state: no element of the momentum is larger than this.
+// What is known about the state: no element of the momentum exceeds this.
 struct Bounds {
   double momentum = 0;
 };
@@ -25,8 +25,8 @@ class Optimizer {
  public:
   static constexpr int max_scalars = 1, max_slots = 8;
 
-  // With updates, one for each of params, there are `slots` vectors and `every`
-  // gradients are added up, in the last of them, before their mean is applied.
+  // With updates, one for each of params, there are `slots` vectors; `every` gradients
+  // are accumulated in the last one before their mean is applied.
   Optimizer(const Spec&, const std::vector<VariableSpec>& params,
             const std::vector<UpdateSpec>& updates, int slots, int64_t every);
 
@@ -45,7 +45,7 @@ class Optimizer {
   Bounds scan_bounds(const Kernels&, const float* slots, int64_t size) const;
   Bounds next_bounds(float learning_rate, const Bounds&) const;
 
-  // The step's numbers, counted from 0; advances the running scalars.
+  // The parameters for a step, counted from 0; advances the running scalars.
   UpdateParams params_for_step(double* scalars, int64_t step,
                                float learning_rate) const;
 
@@ -65,7 +65,7 @@ class Optimizer {
     Formula formula;
     std::vector<int> slots;
   };
-  struct Update {  // of a trainable variable
+  struct Update {  // for one trainable variable
     int64_t offset, size;
     bool decays;
     std::optional<Rule> rule, after;
@@ -80,16 +80,16 @@ class Optimizer {
   void in_pieces(Body&& body) const;
   void clip(const Kernels&, float* gradient, double* scratch) const;
 
-  UpdateParams fixed_{};  // what is the same for every step
+  UpdateParams fixed_{};  // constant over all steps
   double max_step_ = 0;   // no step is larger than this times the learning rate
-  int momentum_ = -1;     // the slot of past steps or gradients, not squared; -1: none
+  int momentum_ = -1;     // the slot of past steps or (unsquared) gradients; -1: none
   double beta_1_ = 0, beta_2_ = 0;
   double clipnorm_, clipvalue_, global_clipnorm_;
   int slots_ = 0, scalars_ = 0, variables_ = 0;
   int64_t floats_ = 0;
   std::vector<Piece> pieces_;
-  std::vector<Update> updates_;  // empty where the kind says all
-  bool rules_ = false;           // formulas take the place of the kind's
+  std::vector<Update> updates_;  // empty if the kind is enough
+  bool rules_ = false;           // formulas replace the kind's
   int64_t every_ = 1, formula_scratch_ = 0;
 };
 

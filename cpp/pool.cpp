@@ -25,7 +25,7 @@ namespace {
 
 constexpr int max_threads = 64;
 constexpr size_t stack_size = 4 << 20;  // kernels put copies of matrices there
-// about 40 microseconds, less than a sleep and a wake-up cost
+// about 40 microseconds, less than a sleep and a wake-up
 constexpr int spins = 4000;
 
 using Clock = std::chrono::steady_clock;
@@ -41,9 +41,9 @@ inline void pause() {
 }
 
 // One job at a time, in its caller's float mode. Each participant owns a range of the
-// tasks, claims them one by one, and then claims what is left of the other ranges. A
-// claim word holds the job's number above the next task, so a thread that wakes late
-// cannot claim a task of a later job by mistake.
+// tasks, claims them one by one, and then claims what is left of the other ranges. The
+// claim word holds the job's number in its upper half and the next task in its lower
+// half, so a thread that wakes late cannot claim a task of a later job by mistake.
 class Pool {
  public:
   void run(int64_t tasks, int64_t work, Task task, void* context, int threads) {
@@ -80,15 +80,15 @@ class Pool {
     std::atomic<uint32_t> end{0};
   };
 
-  // A thread whose core is taken away in the middle of a task holds up the whole job,
-  // since nobody can take over a started task. So the pool records the time that
-  // threads save over running alone. Once they have recently cost more than they saved,
-  // jobs get half as many threads, for a multiple of the time lost: that loss remains a
-  // small part of the whole.
+  // A thread that loses its core in the middle of a task holds up the whole job, since
+  // no other thread can take over a started task. So the pool records the time that
+  // threads save compared with running alone. Once they have recently cost more than
+  // they saved, jobs get half as many threads for a multiple of the time lost, which
+  // keeps that loss a small part of the total.
   class Backoff {
    public:
     int limit(int threads, Clock::time_point now, Clock::duration job) const {
-      // A job that takes longer than the pause is worth a try.
+      // A job longer than the pause is worth a try.
       return now < until_ && job < until_ - now ? std::min(threads, fewer_) : threads;
     }
     void record(Clock::duration saved, int threads) {
@@ -115,8 +115,8 @@ class Pool {
     return done_.load(std::memory_order_acquire) == tasks;
   }
 
-  // Waits for the others after this thread has done `own` of the tasks. Returns how
-  // much later it would have finished alone, judging by these.
+  // Waits for the others after this thread has done `own` of the tasks. Returns the
+  // estimated time saved compared with this thread doing all of them.
   Clock::duration wait(int64_t tasks, int64_t own, Clock::time_point start) {
     Clock::time_point now = Clock::now();
     Clock::time_point alone =
@@ -130,7 +130,7 @@ class Pool {
       Clock::duration late = Clock::now() - alone;
       if (late < Clock::duration::zero())
         sched_yield();
-      else  // one of them may need this core
+      else  // another thread may need this core
         std::this_thread::sleep_for(
             std::clamp<Clock::duration>(late / 4, min_sleep, max_sleep));
     }
@@ -138,8 +138,8 @@ class Pool {
   }
 
   void publish(int64_t tasks, Task task, void* context, int threads) {
-    // Every range is closed before anything of the last job is overwritten, so that a
-    // late thread that reads a word of the new job fails to claim under the old job's
+    // All ranges are closed before anything of the last job is overwritten, so a late
+    // thread that reads a word of the new job fails to claim under the old job's
     // number.
     for (int t = 0; t <= workers_; t++)
       ranges_[t].claim.store(UINT32_MAX, std::memory_order_relaxed);
@@ -159,7 +159,7 @@ class Pool {
     if (sleepers_.load() > 0) job_.notify_all();
   }
 
-  // Returns how many tasks it has done.
+  // Returns the number of tasks done.
   int64_t work(int self) {
     uint32_t job = job_.load(std::memory_order_acquire);
     int64_t done = 0;
@@ -172,7 +172,7 @@ class Pool {
         if (uint32_t(claim >> 32) != job ||
             next >= range.end.load(std::memory_order_acquire))
           break;
-        // Read before the claim: they belong to this job if the claim succeeds.
+        // Read before the claim: if the claim succeeds, they belong to this job.
         Task task = task_.load(std::memory_order_acquire);
         void* context = context_.load(std::memory_order_acquire);
         uint64_t mode = mode_.load(std::memory_order_acquire);
@@ -263,9 +263,8 @@ std::string first_word(const std::string& path, double* second = nullptr) {
   return word;
 }
 
-// CPUs that the cgroup quota of this process, or of a parent group, pays for. Less than
-// half a CPU more is not used: two threads on 1.2 CPUs are stopped so often that one is
-// faster.
+// The number of CPUs in the cgroup quota of this process or of a parent group, rounded:
+// two threads on 1.2 CPUs are throttled so often that one is faster.
 int quota_threads() {
   double limit = max_threads;
   auto consider = [&](const std::string& quota, double period) {
@@ -327,7 +326,7 @@ int default_threads() {
 std::atomic<int> threads_limit{0};  // 0: not read yet
 std::atomic<Pool*> the_pool{nullptr};
 
-// The parent's threads do not exist in the child, which leaves its pool behind unused.
+// The parent's threads do not exist in the child, which abandons the inherited pool.
 [[maybe_unused]] const int fork_handlers =
     pthread_atfork([] { fork_safe_mutex().lock(); }, [] { fork_safe_mutex().unlock(); },
                    [] {
@@ -335,7 +334,7 @@ std::atomic<Pool*> the_pool{nullptr};
                      fork_safe_mutex().unlock();
                    });
 
-// Null where there is no memory for one.
+// Null if there is no memory for one.
 Pool* make_pool() {
   std::lock_guard lock(fork_safe_mutex());
   if (!the_pool.load()) the_pool.store(new (std::nothrow) Pool);
@@ -346,7 +345,7 @@ Pool* make_pool() {
 struct Call {
   Task task;
   void* context;
-  int64_t work;  // of one task
+  int64_t work;  // multiply-adds of one task
   StopToken* stop_token;
   std::atomic<bool> failed{false};
   std::exception_ptr error;

@@ -22,9 +22,9 @@ using Task = void (*)(void* context, int64_t task);
 void run_tasks(int64_t tasks, int64_t work, Task task, void* context);
 
 // Calls body(0) ... body(tasks - 1), each once, in any order, on the pool's threads; on
-// the caller's alone where `work` is small, another thread is using the pool, or the
-// threads have recently cost more time than they saved. Where one throws or the
-// caller's StopToken stops, those not yet started are skipped; the first error is
+// the caller's alone if `work` is small, another thread is using the pool, or the
+// threads have recently cost more time than they saved. If a task throws or the
+// caller's StopToken stops, tasks not yet started are skipped; the first error is
 // rethrown.
 template <class Body>
 void parallel(int64_t tasks, int64_t work, Body&& body) {

@@ -26,8 +26,8 @@ void product_in_parts(const ExecContext& ctx, const Product& whole, float* scrat
 
 namespace {
 
-// y = a b of matrices: a (..., M, K), b (..., K, N), y (..., M, N). A transposed one is
-// stored with its last two axes exchanged. da = dy b^T, db = a^T dy.
+// Matrix product y = a b: a (..., M, K), b (..., K, N), y (..., M, N). A transposed
+// factor is stored with its last two axes exchanged. da = dy b^T, db = a^T dy.
 class MatMul : public Op {
  public:
   explicit MatMul(const OpSpec& spec)
@@ -66,7 +66,7 @@ class MatMul : public Op {
     bool transposed;
   };
 
-  // Rows and columns of the matrices of a shape.
+  // Rows and columns of the matrices in a shape.
   static std::pair<int64_t, int64_t> matrix(const OpSpec& spec, const Shape& shape,
                                             bool transposed) {
     size_t axes = spec.in_shape.size();
@@ -77,7 +77,7 @@ class MatMul : public Op {
     return transposed ? std::pair{columns, rows} : std::pair{rows, columns};
   }
 
-  // c (M, N) = a (M, K) b (K, N), for each of the matrices of a batch.
+  // c (M, N) = a (M, K) b (K, N) for each matrix of a batch.
   void multiply(const ExecContext& ctx, Factor a, Factor b, float* c, int64_t M,
                 int64_t N, int64_t K) const {
     Product p{.a = a.at,

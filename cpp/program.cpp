@@ -99,7 +99,7 @@ Program::WorkspaceLease::WorkspaceLease(const Program& program, int64_t batch,
   }
   if (!workspace_) {
     {
-      // Room to return it to, while an error may still be thrown.
+      // Reserve the capacity to return it while an error may still be thrown.
       std::lock_guard lock(fork_safe_mutex());
       program.free_.reserve(program.workspaces_ + 1);
       program.workspaces_++;
@@ -184,7 +184,7 @@ bool Program::uses_target(size_t h) const {
   return objectives_[h].uses_target() || graph_->reads_target[h];
 }
 
-// Samples first..first+n-1: floats where they lie, bytes as floats.
+// Samples first..first+n-1: floats are used in place, bytes are converted.
 void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
                          Workspace& ws) const {
   for (size_t k = 0; k < inputs(); k++) {
@@ -205,8 +205,8 @@ void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
   }
 }
 
-// Returns the rows of a step, and says in `ws` where they lie. Contiguous floats are
-// used where they are; other rows are copied together.
+// Returns the number of rows of a step, and sets the pointers to them in `ws`.
+// Contiguous floats are used in place; other rows are gathered.
 int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
   int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
   gather_rows(b, first, batch, ws);
@@ -258,7 +258,7 @@ void Program::gather_rows(const Batches& b, int64_t first, int64_t batch,
   }
 }
 
-// Of some rows in the order of the batches.
+// Sum of the weights of some rows, in batch order.
 double Program::weights_sum(const Targets& t, const Batches& b, int64_t first,
                             int64_t batch) const {
   double total = 0;
@@ -283,8 +283,8 @@ ExecContext Program::context(const State& state, int64_t batch,
 
 namespace {
 
-// Whether to stop before a node. Asks before large ones only: an op on a single row has
-// no tasks between which it could ask.
+// Whether to stop before a node. This is checked before large nodes only, because an op
+// on a single row has no tasks between which it could check.
 bool stops_before(const Node& node, int64_t batch) {
   int64_t elements = batch * std::max(node.op->in, node.op->out);
   return elements >= large_sample ? stop_requested(4 * elements) : false;
@@ -297,8 +297,8 @@ const float* value_at(const Workspace& ws, int input) {
 
 }  // namespace
 
-// With KURVE_POISON, memory becomes NaN when its last reader has gone, so that a value
-// that was given back too early, or is read before it is written, shows in results.
+// With KURVE_POISON, memory is set to NaN after its last read, so a buffer that is
+// released too early or read before it is written shows in the results.
 namespace {
 
 #ifdef KURVE_POISON
@@ -311,8 +311,8 @@ void poison(float*, int64_t) {}
 
 }  // namespace
 
-// Heads write to `outputs` unless that is null. Says in ws.value where outputs lie. Is
-// left early where the call is to stop.
+// Heads write to `outputs` unless that is null. Sets ws.value to where outputs are.
+// Returns early if the call is to stop.
 void Program::forward(const ExecContext& ctx, Workspace& ws,
                       float* const* outputs) const {
   for (size_t i = 0; i < graph_->nodes.size(); i++) {
@@ -326,7 +326,7 @@ void Program::forward(const ExecContext& ctx, Workspace& ws,
     }
     float* y = ctx.saves ? ws.out[i] : ws.slots[size_t(std::max(node.slot, 0))];
     if (outputs && node.head >= 0) y = outputs[node.head];
-    for (int slot : node.given_back)
+    for (int slot : node.released)
       if (!ctx.saves) poison(ws.slots[size_t(slot)], ctx.batch * widest_);
     poison(y, ctx.batch * node.op->out);
     poison(ws.scratch, ws.scratch_size);
@@ -343,15 +343,15 @@ void Program::forward(const ExecContext& ctx, Workspace& ws,
   }
 }
 
-// Where the gradient of a node's output lies.
+// Where the gradient of a node's output is stored.
 float* Program::gradient_at(const ExecContext& ctx, const Workspace& ws,
                             size_t i) const {
   return ctx.may_overflow ? ws.gradient_of[i]
                           : ws.slots[size_t(graph_->nodes[i].gradient_slot)];
 }
 
-// The chain rule, from the gradients of the heads' outputs to those of the variables,
-// in ctx.gradient; or to each sample's own, (batch, stride) floats of `jacobian`.
+// The chain rule, from the gradients of the heads' outputs to those of the variables in
+// ctx.gradient, or to each sample's own, (batch, stride) floats in `jacobian`.
 void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
                        int64_t stride) const {
   const std::vector<Node>& nodes = graph_->nodes;
@@ -398,12 +398,12 @@ void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
         add_to(kernels_, dx[k], gradient_at(ctx, ws, size_t(node.inputs[k])),
                ctx.batch * node.widths[k]);
     if (shares) add_shared(ctx, node, ws.more_gradient);
-    // run_weight_tasks reads what is kept of every node.
+    // Otherwise run_weight_tasks still reads the gradients of all nodes.
     if (!ctx.may_overflow) poison(dz, ctx.batch * node.op->out);
   }
 }
 
-// Takes the gradients of a node's variables to where they belong.
+// Adds the gradients of a node's shared variables to those of other nodes.
 void Program::add_shared(const ExecContext& ctx, const Node& node,
                          const float* from) const {
   for (const Node::Use& use : node.uses) {
@@ -418,7 +418,7 @@ void Program::add_shared(const ExecContext& ctx, const Node& node,
   }
 }
 
-// Each sample's gradient of a node's variables, written or added.
+// Writes or adds each sample's gradient of a node's variables.
 void Program::add_jacobian(const ExecContext& ctx, const Node& node,
                            const float* const* x, const float* y, const float* dz,
                            float* to, int64_t stride) const {
@@ -433,8 +433,8 @@ void Program::add_jacobian(const ExecContext& ctx, const Node& node,
   }
 }
 
-// The weighted sum of the heads' losses, each of which goes to ws.losses; with
-// `training` their gradients too.
+// The weighted sum of the heads' losses, which are stored in ws.losses; with
+// `training`, computes their gradients too.
 double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) const {
   double total = 0;
   for (size_t h = 0; h < heads(); h++) {
@@ -489,18 +489,18 @@ void Program::add_metrics(const ExecContext& ctx, const Workspace& ws,
   }
 }
 
-// Loss with penalties; the gradient goes to ctx.gradient.
+// The loss with penalties; the gradient is written to ctx.gradient.
 double Program::forward_backward(const ExecContext& ctx, Workspace& ws) const {
   forward(ctx, ws, nullptr);
-  if (stopped()) return 0;  // where maxima were is read below, and may not be there
+  if (stopped()) return 0;  // the positions of maxima, read below, may not be written
   double loss = losses(ctx, ws, true);
   backward(ctx, ws, nullptr, 0);
   return loss +
          objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 
-// The same of a share: the gradient, the losses and what `totals` get from metrics are
-// those of all shares.
+// The same for a share: the gradient, the losses and the metrics in `totals` are summed
+// over all shares.
 double Program::shared_forward_backward(const ExecContext& ctx, Workspace& ws,
                                         double* totals) const {
   forward(ctx, ws, nullptr);
@@ -517,7 +517,7 @@ double Program::shared_forward_backward(const ExecContext& ctx, Workspace& ws,
          objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 
-// Of all ops in one go, from the gradients of outputs that were kept.
+// Runs the weight tasks of all ops at once, from the saved gradients of outputs.
 void Program::run_weight_tasks(const ExecContext& ctx, Workspace& ws) const {
   const std::vector<Node>& nodes = graph_->nodes;
   int64_t tasks = 0;
@@ -533,8 +533,8 @@ void Program::run_weight_tasks(const ExecContext& ctx, Workspace& ws) const {
 void Program::predict(const State& state, const Inputs* x, int64_t n,
                       float* const* y) const {
   check_rows(n);
-  // Blocks of rows whose activations stay in the second cache. A thread takes a block
-  // through all ops; a lone block is shared by the threads op by op.
+  // Blocks of rows whose activations stay in the L2 cache. A thread takes a block
+  // through all ops; if there is only one block, the threads share each op.
   int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
   int64_t blocks = (n + block - 1) / block;
   parallel(blocks, n * std::max(params_size_ + 1, work_), [&](int64_t i) {
@@ -576,7 +576,7 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
   return forward_backward(p, *ws);
 }
 
-// One backward ctx for each output; each sample's gradient is its own.
+// One backward pass per output, with a separate gradient for each sample.
 void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
                        float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);

@@ -1,5 +1,5 @@
 // A plan lowered to C++: the ops, the objective, the optimizer, and the workspaces of
-// calls. Calls on one program from several threads are safe.
+// calls. Several threads may call one program at once.
 #pragma once
 
 #include <new>
@@ -8,14 +8,14 @@
 
 namespace kurve {
 
-// An output of a plan, and what is done with it in training.
+// An output of a plan, and its role in training.
 struct Head {
-  int value = -1;  // its number; -1: the output of the last op
+  int value = -1;  // its value; -1: the output of the last op
   Shape shape;
   const Spec* loss = nullptr;
   std::vector<MetricSpec> metrics{};
-  double weight = 1;  // of its loss in the sum of all
-  int rows = -1;      // of the loss "rows": the value that holds the loss of each row
+  double weight = 1;  // of its loss in the total
+  int rows = -1;      // for the loss "rows": the value with the loss of each row
   std::string reduction = "mean";  // of the rows, see Objective::scale
   std::string name{};              // of the output, for messages
 };
@@ -26,8 +26,8 @@ struct Description {
   std::vector<VariableSpec> params, buffers;
   std::vector<Head> heads;
   const Spec* optimizer = nullptr;
-  std::vector<Shape> targets{};  // of each head, where ops read them; or empty
-  // Of an optimizer that does more than its kind says: see Optimizer.
+  std::vector<Shape> targets{};  // of each head if ops read them, else empty
+  // For an optimizer that does more than its kind implies: see Optimizer.
   std::vector<UpdateSpec> updates{};
   int slots = 0;
   int64_t every = 1;
@@ -50,7 +50,7 @@ struct Inputs {
   const uint8_t* bytes = nullptr;
 };
 
-// What a head is trained with; y is null where nothing reads it.
+// The targets and weights of a head; y is null if nothing reads it.
 struct Targets {
   const float *y, *weights;  // weights may be null
 };
@@ -66,7 +66,7 @@ struct Batches {
   const float* learning_rates;  // (steps,), read by train only
 };
 
-// Thrown where a batch does not fit in memory; carries the message for the user.
+// Thrown if a batch does not fit into memory; carries the message for the user.
 struct OutOfMemory : std::bad_alloc {
   OutOfMemory(int64_t batch, double bytes);
   const char* what() const noexcept override { return text_; }
@@ -84,7 +84,7 @@ class Program {
   explicit Program(const Description&);
   ~Program();
 
-  // Floats of a sample: of an input, and of a head's output and target.
+  // Floats per sample of an input, and of a head's output and target.
   size_t inputs() const { return input_sizes_.size(); }
   size_t heads() const { return objectives_.size(); }
   int64_t input_size(size_t k = 0) const { return input_sizes_[k]; }
@@ -92,33 +92,32 @@ class Program {
   int64_t target_size(size_t h = 0) const { return target_sizes_[h]; }
   int64_t params_size() const { return params_size_; }
   int64_t buffers_size() const { return buffers_size_; }
-  // The sum of the losses and the rows; each head's loss, if there are several; then
-  // the accumulators of every head's metrics.
+  // The totals are: the sum of the losses and the number of rows; each head's loss if
+  // there are several heads; the accumulators of every head's metrics.
   int64_t totals_size() const { return totals_size_; }
   bool has_loss() const;
   // Whether a head's target is read: by its loss, its metrics or an op.
   bool uses_target(size_t h) const;
-  // Whether outputs can be had by themselves: not where ops compute a loss, or read
-  // targets.
+  // Whether outputs can be computed alone: not if ops compute a loss or read targets.
   bool predicts() const { return predicts_; }
   const Optimizer* optimizer() const { return optimizer_.get(); }
-  // Multiply-adds equivalent to the cost of a step, or of an epoch, of so many rows.
+  // The cost of a step or an epoch of `rows` rows, in multiply-adds.
   int64_t work_of(int64_t rows) const;
 
-  // All of these stop early when the caller's StopToken does.
+  // All of these return early when the caller's StopToken stops.
 
-  // Advances state.step and totals with each finished step; an update that has started
-  // is completed. Returns what was not finite, or "".
-  // With a share, does its part of each step.
+  // Advances state.step and the totals with each finished step; an update that has
+  // started is completed. Returns what was not finite, or "". With a share, does its
+  // part of each step.
   std::string train(State&, const Batches&, int64_t first, int64_t last, double* totals,
                     Share* share = nullptr) const;
   void test(const State&, const Batches&, double* totals) const;
-  // Of each input and each head.
+  // One x per input, one output per head.
   void predict(const State&, const Inputs* x, int64_t n, float* const* y) const;
   // Writes the whole gradient (P,) and returns the loss.
   double gradient(const State&, const Batches&, int64_t step, float* gradient) const;
-  // Outputs for x, of a plan with one head, and the derivative of each with respect to
-  // every variable: (n * outputs, P), zero for padding and frozen variables.
+  // For a plan with one head: the outputs for x, and the derivative of each with
+  // respect to every variable, (n * outputs, P), zero for padding and frozen variables.
   void jacobian(const State&, const Inputs* x, int64_t n, float* y,
                 float* jacobian) const;
 
@@ -162,16 +161,16 @@ class Program {
   int64_t widest_ = 0;       // of any op's input or output
   int64_t work_ = 0;         // multiply-adds per sample
   int64_t fused_batch_ = 0;  // largest batch whose products update the variables
-  int64_t fixed_rows_ = 0;  // of each batch, where states go to the next; 0: any number
+  int64_t fixed_rows_ = 0;   // rows of each batch if states carry over; 0: any number
   std::vector<Objective> objectives_;  // of each head
   std::vector<float> loss_weights_;
   std::vector<std::string> head_names_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;
-  mutable size_t workspaces_ = 0;  // created so far; free_ has room for all
+  mutable size_t workspaces_ = 0;  // created so far; free_ has capacity for all
 };
 
-// Throws where a number of the plan is out of range; ops check their attributes.
+// Throws if a number of the plan is out of range; ops check their attributes.
 void check(const Description&);
 
 // The multiple of 16 floats that holds all variables.

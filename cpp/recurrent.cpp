@@ -1,4 +1,4 @@
-// Recurrent cells on all steps of sequences.
+// Recurrent cells over all steps of sequences.
 #include "kernels/recurrent.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ bool is_on(const Attrs& attrs, const char* name) {
   return attrs.count(name) && number(attrs, name) != 0;
 }
 
-// The activation of a name, and its alpha; 0 where it is not given.
+// The activation of a name and its alpha, 0 if not given.
 std::pair<Activation, float> activation_of(const Attrs& attrs, const char* name,
                                            const char* alpha) {
   const std::string& kind = text(attrs, name);
@@ -22,8 +22,8 @@ std::pair<Activation, float> activation_of(const Attrs& attrs, const char* name,
   return {*found, attrs.count(alpha) ? float(number(attrs, alpha)) : 0.0f};
 }
 
-// A thread takes a block of rows through all steps, forward and later backward; what is
-// summed over rows follows as products over all rows and steps. Formulas:
+// A thread takes a block of rows through all steps, forward and later backward; sums
+// over rows are computed afterwards, as products over all rows and steps. Formulas:
 // kurve.engines.reference.recurrence.
 class Recurrent : public Op {
  public:
@@ -49,7 +49,7 @@ class Recurrent : public Op {
     if (trainable) rows = never_fused;
     work = work_of({cell_.T, cell_.F + cell_.H, cell_.width()});
     int64_t padded = cell_.padded(), steps = cell_.T;
-    aux_per_sample = steps * padded * (cell_.kept_vectors() + cell_.copies) +
+    aux_per_sample = steps * padded * (cell_.saved_vectors() + cell_.copies) +
                      (masked_ ? steps : 0) + (dropped_ ? cell_.copies * cell_.H : 0);
     aux_per_batch = 16;
   }
@@ -70,7 +70,7 @@ class Recurrent : public Op {
     if (dropped_) p.factors = x[next];
     if (ctx.saves) {
       Aux aux = aux_of(ctx, y);
-      p.kept = aux.kept, p.h_in = aux.h_in;
+      p.saved = aux.saved, p.h_in = aux.h_in;
       if (masked_) copy(p.mask, ctx.batch * p.T, aux.mask);
       if (dropped_) copy(p.factors, ctx.batch * p.copies * p.H, aux.factors);
     }
@@ -112,11 +112,11 @@ class Recurrent : public Op {
     Recurrence at = positions(ctx, x, y, parts);
     parallel(ctx.batch, ctx.batch * work, [&](int64_t b) {
       Recurrence one = at;
-      int64_t places = b * c.T;
-      one.x += places * c.F, one.h_in += places * c.copies * c.padded();
-      one.dz += places * c.dz_width();
+      int64_t steps = b * c.T;
+      one.x += steps * c.F, one.h_in += steps * c.copies * c.padded();
+      one.dz += steps * c.dz_width();
       std::vector<float> gates;
-      if (one.reset) one.reset += places * c.padded();
+      if (one.reset) one.reset += steps * c.padded();
       if (in_parts(c)) gates.resize(size_t(c.H * c.width()));
       Sums sums(*this, one, c.T, to + b * stride, gates.data());
       for (const Sum& sum : sums.products)
@@ -125,7 +125,7 @@ class Recurrent : public Op {
       for (const Column& column : sums.columns)
         ctx.kernels.sum_rows(column.from, c.T, c.dz_width(), 0, column.count,
                              column.to);
-      sums.place(c, to + b * stride + U_.offset);
+      sums.assemble(c, to + b * stride + U_.offset);
     });
   }
 
@@ -137,10 +137,10 @@ class Recurrent : public Op {
     Shape shape{};
   };
   struct Aux {
-    float *kept, *h_in, *mask, *factors;
+    float *saved, *h_in, *mask, *factors;
   };
-  // A few items, which take no memory that might not be there: a step that fails in its
-  // middle would leave a changed model.
+  // A fixed-capacity list without allocation: an allocation that failed in the middle
+  // of a step would leave a changed model.
   template <class T, int most>
   struct Few {
     void push_back(const T& item) { items[n++] = item; }
@@ -152,10 +152,10 @@ class Recurrent : public Op {
     T items[most];
     int n = 0;
   };
-  // A sum over all rows: a part of the gradient of a variable.
+  // A sum over all rows that is part of a variable's gradient.
   struct Sum {
     Product product;
-    int slot;  // or -1: of a part that is put in its place later
+    int slot;  // or -1: a part that `assemble` copies later
   };
   struct Column {
     const float* from;
@@ -163,15 +163,15 @@ class Recurrent : public Op {
     float* to;
   };
 
-  // Where the parts of ctx.scratch lie that backward needs.
+  // The parts of ctx.scratch that backward needs.
   struct Parts {
     Parts(const Recurrent& op, const RecurrentKernels& kernels, int64_t batch,
           float* base) {
       const Recurrence& c = op.cell_;
       auto allot = [&](int64_t n) {
-        float* place = base ? base + size : nullptr;
+        float* part = base ? base + size : nullptr;
         size += (n + 15) / 16 * 16;
-        return place;
+        return part;
       };
       int64_t steps = batch * c.T, all = c.H * c.width();
       transposed = allot(kernels.transposed_size(c));
@@ -186,8 +186,8 @@ class Recurrent : public Op {
     int64_t size = 0;
   };
 
-  // Whether dU has parts, because gates are multiplied with another h than others or
-  // their dz do not lie side by side; and the columns of each part.
+  // Whether dU is computed in parts, because gates are multiplied by different h or
+  // their dz are not adjacent; and the columns of each part.
   static bool in_parts(const Recurrence& c) {
     return c.kind == CellKind::gru || c.kind == CellKind::gru_before || c.copies > 1;
   }
@@ -195,7 +195,7 @@ class Recurrent : public Op {
     return c.copies > 1 || part > 0 ? c.H : 2 * c.H;
   }
 
-  // The sums over rows that gradients are: products, and sums of columns.
+  // The gradients as sums over rows: products, and sums of columns.
   struct Sums {
     Sums(const Recurrent& op, const Recurrence& at, int64_t steps, float* gradient,
          float* room) {
@@ -237,9 +237,9 @@ class Recurrent : public Op {
       if (at.kind == CellKind::gru) columns.push_back({at.dz, H, bias + width + 2 * H});
     }
 
-    // What follows from the sums when they are there: dU (H, G H) from its parts, and
-    // the second bias of gru, which has the first one's gradients but for those of n.
-    void place(const Recurrence& c, float* dU) const {
+    // Called after the sums: copies the parts of dU (H, G H) together, and sets the
+    // gradient of gru's second bias, which equals that of the first except for n.
+    void assemble(const Recurrence& c, float* dU) const {
       int64_t H = c.H, width = c.width();
       if (bias && c.kind == CellKind::gru) std::copy_n(bias, 2 * H, bias + width);
       for (int64_t first = 0, i = 0; gates && first < width;
@@ -249,7 +249,7 @@ class Recurrent : public Op {
     }
     Few<Sum, 5> products;
     Few<Column, 2> columns;
-    float* gates = nullptr;  // the parts of dU, where it has several
+    float* gates = nullptr;  // the parts of dU, if there are several
     float* bias = nullptr;
   };
 
@@ -283,11 +283,11 @@ class Recurrent : public Op {
     inputs_ = more.size() + 1;
   }
 
-  // What forward leaves behind y.
+  // What forward stores after y.
   Aux aux_of(const ExecContext& ctx, const float* y) const {
     int64_t steps = ctx.batch * cell_.T, padded = cell_.padded();
     float* at = const_cast<float*>(y) + (ctx.batch * out + 15) / 16 * 16;
-    Aux aux{at, at + steps * padded * cell_.kept_vectors(), nullptr, nullptr};
+    Aux aux{at, at + steps * padded * cell_.saved_vectors(), nullptr, nullptr};
     aux.mask = aux.h_in + steps * padded * cell_.copies;
     aux.factors = aux.mask + (masked_ ? steps : 0);
     return aux;
@@ -295,7 +295,7 @@ class Recurrent : public Op {
 
   template <class Body>
   void in_blocks(const ExecContext& ctx, Body&& body) const {
-    // No bit depends on the size of a block.
+    // The block size does not affect the results.
     int64_t size = (ctx.batch + get_threads() - 1) / get_threads();
     size = std::clamp<int64_t>(size, 4, 16);
     parallel((ctx.batch + size - 1) / size, ctx.batch * work, [&](int64_t task) {
@@ -308,7 +308,7 @@ class Recurrent : public Op {
                        const Parts& parts) const {
     Recurrence p = cell_;
     Aux aux = aux_of(ctx, y);
-    p.x = x, p.kept = aux.kept, p.h_in = aux.h_in;
+    p.x = x, p.saved = aux.saved, p.h_in = aux.h_in;
     if (masked_) p.mask = aux.mask;
     if (dropped_) p.factors = aux.factors;
     p.packed = parts.transposed, p.local = parts.local, p.reset = parts.reset;
@@ -337,7 +337,7 @@ class Recurrent : public Op {
     size_t states = 1 + size_t(masked_), after = states + (initial_ ? 1 : 0);
     float* dh0 = initial_ ? dx[states] : nullptr;
     float* dc0 = initial_ && c.kind == CellKind::lstm ? dx[after++] : nullptr;
-    // Nothing depends on masks and factors.
+    // Masks and factors have no gradient.
     if (masked_ && dx[1]) clear(dx[1], ctx.batch * c.T);
     if (dropped_ && dx[after]) clear(dx[after], ctx.batch * c.copies * c.H);
     Parts parts(*this, *ctx.kernels.recurrent, ctx.batch, ctx.scratch);
@@ -403,7 +403,7 @@ class Recurrent : public Op {
       }
       ctx.kernels.product(down, task);
     });
-    sums.place(c, ctx.gradient + U_.offset);
+    sums.assemble(c, ctx.gradient + U_.offset);
     if (sums.gates) check_overflow(ctx, ctx.gradient + U_.offset, c.H * width, U_.slot);
   }
 

@@ -7,7 +7,8 @@
 namespace kurve {
 namespace {
 
-// A sample seen as (outer, n, inner), where n are `count` axes from `axis` on.
+// A sample viewed as (outer, n, inner), where n combines `count` axes starting at
+// `axis`.
 class AlongAxes : public Op {
  protected:
   AlongAxes(const OpSpec& spec, ReductionKind kind, int64_t count) {

@@ -1,4 +1,4 @@
-// Ops whose output pixels are other pixels of the input, or weighted sums of some.
+// Ops whose output pixels are input pixels or weighted sums of them.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -47,14 +47,14 @@ class Pad : public Op {
   int64_t top_, left_;
 };
 
-// One axis: the inputs that each output is made of, and their weights.
+// One axis: the inputs of each output, and their weights.
 struct Axis {
   std::vector<int32_t> at;
   std::vector<double> weight;
 };
 
 // "nearest": output i is input i / size; "bilinear": it lies at (i + 1/2) / size - 1/2,
-// between two inputs, or beyond the outermost.
+// between two inputs, or beyond the outermost one.
 Axis enlarged(int64_t n, int64_t size, bool bilinear) {
   Axis axis;
   for (int64_t i = 0; i < n * size; i++) {
@@ -75,7 +75,7 @@ Axis enlarged(int64_t n, int64_t size, bool bilinear) {
 }
 
 // Calls body(first, table) for all pixels of an image, some at a time; sources(pixel,
-// at, weight) writes what one is made of.
+// at, weight) writes the sources of a pixel and their weights.
 template <class Sources, class Body>
 void for_pixels(int64_t pixels, int64_t C, int64_t each, float fill, Sources&& sources,
                 Body&& body) {
@@ -158,12 +158,12 @@ class Upsample : public Op {
   }
   Image from_, to_;
   Axis vertical_, horizontal_;
-  int64_t inputs_per_axis_;  // that an output is made of
+  int64_t inputs_per_axis_;  // per output
   bool float64_sums_;        // sums of gradients
 };
 
 // Random geometric augmentation in training: each output pixel is interpolated at its
-// place of origin in the image.
+// position in the original image.
 class Affine : public Op {
  public:
   explicit Affine(const OpSpec& spec)
@@ -229,7 +229,7 @@ class Affine : public Op {
  private:
   enum class Mode { constant, nearest, reflect, wrap };
 
-  // All that lies outside may come from one pixel at the edge.
+  // Everything outside may come from a single pixel at the edge.
   bool float64_sums() const { return mode_ == Mode::nearest; }
 
   static int choose(const OpSpec& spec, const char* name,
@@ -263,21 +263,21 @@ class Affine : public Op {
     m.mirror[0] = v < 0.5 && mirrors_[1];
     return m;
   }
-  void origin(const Motion& m, double h, double w, double* place) const {
+  void origin(const Motion& m, double h, double w, double* position) const {
     double max_h = double(image_.H - 1), max_w = double(image_.W - 1);
     if (what_ == 0) {
-      place[0] = h - m.shift[0];
-      place[1] = w - m.shift[1];
+      position[0] = h - m.shift[0];
+      position[1] = w - m.shift[1];
     } else if (what_ == 1) {
       double a = h - max_h / 2, b = w - max_w / 2;
-      place[0] = max_h / 2 + a * m.cosine + b * m.sine;
-      place[1] = max_w / 2 - a * m.sine + b * m.cosine;
+      position[0] = max_h / 2 + a * m.cosine + b * m.sine;
+      position[1] = max_w / 2 - a * m.sine + b * m.cosine;
     } else if (what_ == 3) {
-      place[0] = max_h / 2 + (h - max_h / 2) * m.zoom[0];
-      place[1] = max_w / 2 + (w - max_w / 2) * m.zoom[1];
+      position[0] = max_h / 2 + (h - max_h / 2) * m.zoom[0];
+      position[1] = max_w / 2 + (w - max_w / 2) * m.zoom[1];
     } else {
-      place[0] = m.mirror[0] ? max_h - h : h;
-      place[1] = m.mirror[1] ? max_w - w : w;
+      position[0] = m.mirror[0] ? max_h - h : h;
+      position[1] = m.mirror[1] ? max_w - w : w;
     }
   }
   // The pixel that replaces one outside the image; -1 if there is none.
@@ -311,15 +311,16 @@ class Affine : public Op {
     });
   }
   void sources(const Motion& m, double h, double w, int32_t* at, float* weight) const {
-    double place[2];
-    origin(m, h, w, place);
+    double position[2];
+    origin(m, h, w, position);
     int64_t size[2] = {image_.H, image_.W}, index[2][2];
     double fraction[2][2];
     for (int axis = 0; axis < 2; axis++) {
-      double lower = bilinear_ ? std::floor(place[axis]) : std::nearbyint(place[axis]);
+      double lower =
+          bilinear_ ? std::floor(position[axis]) : std::nearbyint(position[axis]);
       for (int k = 0; k < 2; k++)
         index[axis][k] = pixel(int64_t(lower) + k, size[axis]);
-      fraction[axis][1] = place[axis] - lower;
+      fraction[axis][1] = position[axis] - lower;
       fraction[axis][0] = bilinear_ ? 1 - fraction[axis][1] : 1;
     }
     for (int i = 0; i < (bilinear_ ? 2 : 1); i++)

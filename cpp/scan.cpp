@@ -1,4 +1,5 @@
-// A loop: the ops of its body, turn after turn, on elements of sequences and on states.
+// A loop: in each iteration, the ops of its body read an element of each sequence and
+// the states.
 #include "graph.h"
 #include "pool.h"
 #include "stop_token.h"
@@ -6,9 +7,9 @@
 namespace kurve {
 namespace {
 
-// Up to so many floats of a sample, what backward reads of all turns is kept; else each
-// turn is computed again.
-constexpr int64_t most_kept = 1 << 18;
+// Up to this many floats per sample, forward saves what backward reads of all
+// iterations; otherwise backward recomputes each iteration.
+constexpr int64_t max_saved = 1 << 18;
 
 int64_t rounded(int64_t n) { return (n + 15) / 16 * 16; }
 
@@ -54,10 +55,11 @@ class Scan : public Op {
     if (product_of(spec.out_shape) != size) refuse_shapes(spec, "its output");
     params_size_ = vector_size(source.params);
     for (const Node& node : graph_.nodes) {
-      turn_work_ =
-          std::min<int64_t>(turn_work_ + node.op->work + node.op->out, 1 << 30);
-      turn_per_sample_ += node.op->out * (1 + node.op->saves) + node.op->aux_per_sample;
-      turn_per_batch_ += 32 + node.op->aux_per_batch;
+      iteration_work_ =
+          std::min<int64_t>(iteration_work_ + node.op->work + node.op->out, 1 << 30);
+      iteration_per_sample_ +=
+          node.op->out * (1 + node.op->saves) + node.op->aux_per_sample;
+      iteration_per_batch_ += 32 + node.op->aux_per_batch;
       int64_t reads = node.op->out;
       for (int64_t width : node.widths) reads += width;
       most_read_ = std::max(most_read_, reads);
@@ -71,13 +73,13 @@ class Scan : public Op {
     slots_.erase(std::unique(slots_.begin(), slots_.end(), same), slots_.end());
     trainable = !slots_.empty();
     if (trainable) rows = never_fused;
-    work = work_of({steps_, turn_work_});
-    keeps_ = turn_per_sample_ <= most_kept / steps_;
+    work = work_of({steps_, iteration_work_});
+    saves_all_ = iteration_per_sample_ <= max_saved / steps_;
     aux_per_sample = (steps_ + 1) * carried_size_;
     aux_per_batch = 32;
-    if (keeps_) {
-      aux_per_sample += steps_ * turn_per_sample_;
-      aux_per_batch += steps_ * turn_per_batch_;
+    if (saves_all_) {
+      aux_per_sample += steps_ * iteration_per_sample_;
+      aux_per_batch += steps_ * iteration_per_batch_;
     }
   }
 
@@ -93,8 +95,8 @@ class Scan : public Op {
       copy(x[moving_ + s], ctx.batch * widths_[moving_ + s],
            m.carried_at(0) + ctx.batch * place_[moving_ + s]);
     for (int64_t t = 0; t < steps_; t++) {
-      if (stop_requested(ctx.batch * turn_work_)) return;
-      run_turn(ctx, m, x, t);
+      if (stop_requested(ctx.batch * iteration_work_)) return;
+      run_iteration(ctx, m, x, t);
       if (stopped()) return;
       for (size_t s = 0; s < carried_; s++)
         copy(m.values[size_t(head_of_[1 + s])], ctx.batch * widths_[moving_ + s],
@@ -112,12 +114,12 @@ class Scan : public Op {
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    walk_back(ctx, &x, y, dz, &dx, nullptr, 0);
+    backward_through_time(ctx, &x, y, dz, &dx, nullptr, 0);
     if (dx) differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
   void backward_many(const ExecContext& ctx, const float* const* x, const float* y,
                      const float* dz, float* const* dx) const override {
-    walk_back(ctx, x, y, dz, dx, nullptr, 0);
+    backward_through_time(ctx, x, y, dz, dx, nullptr, 0);
   }
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* to, int64_t stride) const override {
@@ -127,7 +129,7 @@ class Scan : public Op {
                      const float* dz, float* to, int64_t stride) const override {
     if (!trainable) return;
     std::vector<float*> none(widths_.size(), nullptr);
-    walk_back(ctx, x, y, dz, none.data(), to, stride);
+    backward_through_time(ctx, x, y, dz, none.data(), to, stride);
   }
 
   int64_t scratch(const Kernels& kernels, int64_t batch, bool training) const override {
@@ -149,7 +151,7 @@ class Scan : public Op {
   void make_graph(const OpSource& source, const BodySpec& body) {
     Description d{body.inputs, body.ops, source.params, source.buffers, {}};
     int first = int(body.inputs.size());
-    std::vector<int> numbers;  // of the heads: each value once
+    std::vector<int> numbers;  // of the heads, without duplicates
     for (int value : body.outputs) {
       auto found = std::find(numbers.begin(), numbers.end(), value);
       head_of_.push_back(int(found - numbers.begin()));
@@ -164,25 +166,25 @@ class Scan : public Op {
     for (int& head : head_of_) head = graph_.heads[size_t(head)];
   }
 
-  // Where everything lies in a call: behind y, or in ctx.scratch.
+  // The memory of a call: after y, or in ctx.scratch.
   struct Memory {
     Memory(const Scan& op, const ExecContext& ctx, float* y, bool back)
         : op(op), batch(ctx.batch), saves(ctx.saves) {
       size_t nodes = op.graph_.nodes.size();
-      float* behind = y ? y + rounded(batch * op.out) : nullptr;
+      float* aux = y ? y + rounded(batch * op.out) : nullptr;
       bool base = ctx.scratch != nullptr;
       auto allot = [&](int64_t n) {
-        float* place = base ? ctx.scratch + size : nullptr;
+        float* part = base ? ctx.scratch + size : nullptr;
         size += rounded(n);
-        return place;
+        return part;
       };
       int64_t states = batch * op.carried_size_;
-      turn_size = batch * op.turn_per_sample_ + op.turn_per_batch_;
-      carried = saves ? behind : allot(2 * states);
-      if (saves && op.keeps_)
-        turns = behind ? behind + rounded((op.steps_ + 1) * states) : nullptr;
+      iteration_size = batch * op.iteration_per_sample_ + op.iteration_per_batch_;
+      carried = saves ? aux : allot(2 * states);
+      if (saves && op.saves_all_)
+        iterations = aux ? aux + rounded((op.steps_ + 1) * states) : nullptr;
       else
-        turns = allot(turn_size), turn_size = 0;
+        iterations = allot(iteration_size), iteration_size = 0;
       moving = allot(batch * op.moving_size_);
       int64_t most = 0;
       for (const Node& node : op.graph_.nodes)
@@ -202,9 +204,9 @@ class Scan : public Op {
     float* carried_at(int64_t t) const {
       return carried + (saves ? t : t % 2) * batch * op.carried_size_;
     }
-    // Where the outputs of a turn's nodes lie.
-    void use_turn(int64_t t) {
-      float* at = turns + t * turn_size;
+    // Sets the pointers to the outputs of an iteration's nodes.
+    void use_iteration(int64_t t) {
+      float* at = iterations + t * iteration_size;
       for (size_t i = 0; i < out.size(); i++) {
         const Op& node = *op.graph_.nodes[i].op;
         out[i] = at;
@@ -216,28 +218,29 @@ class Scan : public Op {
     }
 
     const Scan& op;
-    int64_t batch, turn_size = 0, size = 0;
+    int64_t batch, iteration_size = 0, size = 0;
     bool saves;
-    float *carried = nullptr, *turns = nullptr, *moving = nullptr, *scratch = nullptr,
-          *d_moving = nullptr, *spare = nullptr, *gradient = nullptr;
+    float *carried = nullptr, *iterations = nullptr, *moving = nullptr,
+          *scratch = nullptr, *d_moving = nullptr, *spare = nullptr,
+          *gradient = nullptr;
     float* d_carried[2] = {nullptr, nullptr};
     std::vector<float*> out, saved, d_out;
     std::vector<const float*> values;
   };
 
-  // Turn t takes this element of the sequences.
+  // The element of the sequences that iteration t reads.
   int64_t element(int64_t t) const { return reverse_ ? steps_ - 1 - t : t; }
 
   ExecContext context_of(const ExecContext& ctx, const Memory& m, int64_t t) const {
     ExecContext own = ctx;
-    own.step += uint64_t(t) << 32;  // each turn has random numbers of its own
+    own.step += uint64_t(t) << 32;  // different random numbers in each iteration
     own.scratch = m.scratch;
     own.states = nullptr;
     own.gradient = ctx.gradient ? m.gradient : nullptr;
     return own;
   }
 
-  // What the body reads in a turn.
+  // The value that a node of the body reads in iteration t.
   const float* value_at(const Memory& m, const float* const* x, int64_t t,
                         int input) const {
     if (input >= 0) return m.values[size_t(input)];
@@ -253,11 +256,11 @@ class Scan : public Op {
                    m.moving + m.batch * place_[k], widths_[k], m.batch, widths_[k]);
   }
 
-  void run_turn(const ExecContext& ctx, Memory& m, const float* const* x,
-                int64_t t) const {
+  void run_iteration(const ExecContext& ctx, Memory& m, const float* const* x,
+                     int64_t t) const {
     ExecContext own = context_of(ctx, m, t);
     gather(m, x, t);
-    m.use_turn(t);
+    m.use_iteration(t);
     for (size_t i = 0; i < graph_.nodes.size(); i++) {
       const Node& node = graph_.nodes[i];
       const float* xs[most_inputs];
@@ -273,14 +276,14 @@ class Scan : public Op {
     }
   }
 
-  // The chain rule through all turns, from the last one on; with `jacobian`, to each
-  // sample's own gradient.
-  void walk_back(const ExecContext& ctx, const float* const* x, const float* y,
-                 const float* dz, float* const* dx, float* jacobian,
-                 int64_t stride) const {
+  // The chain rule through all iterations, starting with the last; with `jacobian`, to
+  // each sample's own gradient.
+  void backward_through_time(const ExecContext& ctx, const float* const* x,
+                             const float* y, const float* dz, float* const* dx,
+                             float* jacobian, int64_t stride) const {
     Memory m(*this, ctx, const_cast<float*>(y), true);
-    Walk walk{*this, ctx, m, x, dx, jacobian, stride};
-    walk.find_wanted();
+    BackwardPass pass{*this, ctx, m, x, dx, jacobian, stride};
+    pass.find_wanted();
     if (ctx.gradient)
       for (const Slot& slot : slots_)
         std::fill_n(ctx.gradient + slot.spec.offset, slot.spec.size(), 0.0f);
@@ -293,16 +296,16 @@ class Scan : public Op {
         clear(to, ctx.batch * widths_[k]);
     }
     for (int64_t t = steps_; t-- > 0;) {
-      if (stop_requested(3 * ctx.batch * turn_work_)) return;
-      if (!keeps_) {
-        run_turn(ctx, m, x, t);
+      if (stop_requested(3 * ctx.batch * iteration_work_)) return;
+      if (!saves_all_) {
+        run_iteration(ctx, m, x, t);
       } else {
         gather(m, x, t);
-        m.use_turn(t);
+        m.use_iteration(t);
         std::copy(m.out.begin(), m.out.end(), m.values.begin());
       }
-      walk.begin(t, all_ || t == steps_ - 1 ? dz + (all_ ? t * y_size_ : 0) : nullptr);
-      walk.turn(t);
+      pass.begin(t, all_ || t == steps_ - 1 ? dz + (all_ ? t * y_size_ : 0) : nullptr);
+      pass.iteration(t);
       if (stopped()) return;
     }
     for (size_t k = 0; k < widths_.size(); k++) {
@@ -310,7 +313,7 @@ class Scan : public Op {
       int64_t n = ctx.batch * widths_[k];
       if (k < moving_ + carried_)
         copy(m.d_carried[0] + ctx.batch * place_[k], n, dx[k]);
-      else if (!walk.constants[k])
+      else if (!pass.constants[k])
         clear(dx[k], n);
     }
     if (!ctx.gradient) return;
@@ -319,7 +322,7 @@ class Scan : public Op {
                      slot.number);
   }
 
-  struct Walk {
+  struct BackwardPass {
     const Scan& op;
     const ExecContext& ctx;
     Memory& m;
@@ -343,7 +346,7 @@ class Scan : public Op {
       }
     }
 
-    // Adds (batch, width) of rows that lie `from_stride` apart to a node's gradient.
+    // Adds (batch, width) to a node's gradient, from rows that are `from_stride` apart.
     void add(int node, const float* from, int64_t from_stride, int64_t width) {
       float* to = m.d_out[size_t(node)];
       if (!written[size_t(node)]) {
@@ -355,7 +358,8 @@ class Scan : public Op {
       written[size_t(node)] = true;
     }
 
-    // The gradients of a turn's output, if it has one, and of its new states.
+    // Starts with the gradients of an iteration's output, if it has one, and of its new
+    // states.
     void begin(int64_t t, const float* dy) {
       written.assign(op.graph_.nodes.size(), false);
       inputs.assign(op.widths_.size(), false);
@@ -368,8 +372,8 @@ class Scan : public Op {
       }
     }
 
-    // Where the gradient of what a node reads belongs, and whether one lies there.
-    std::pair<float*, char*> place(int64_t t, int v) {
+    // Where the gradient of value v belongs, and whether something is already there.
+    std::pair<float*, char*> gradient_of(int64_t t, int v) {
       if (v >= 0) {
         bool wanted = needed[size_t(v)];
         return {wanted ? m.d_out[size_t(v)] : nullptr, &written[size_t(v)]};
@@ -382,7 +386,7 @@ class Scan : public Op {
       return {dx[k], &constants[k]};
     }
 
-    void turn(int64_t t) {
+    void iteration(int64_t t) {
       ExecContext own = op.context_of(ctx, m, t);
       for (size_t i = op.graph_.nodes.size(); i-- > 0;) {
         const Node& node = op.graph_.nodes[i];
@@ -402,7 +406,7 @@ class Scan : public Op {
         }
       }
       for (size_t k = 0; k < op.moving_ + op.carried_; k++) {
-        auto [at, written_there] = place(t, -1 - int(k));
+        auto [at, written_there] = gradient_of(t, -1 - int(k));
         if (!at) continue;
         if (!*written_there) clear(at, ctx.batch * op.widths_[k]);
         if (k < op.moving_)
@@ -416,7 +420,7 @@ class Scan : public Op {
       size_t count = node.inputs.size();
       float *to[most_inputs], *sums[most_inputs] = {}, *spare = m.spare;
       for (size_t k = 0; k < count; k++) {
-        auto [at, there] = place(t, node.inputs[k]);
+        auto [at, there] = gradient_of(t, node.inputs[k]);
         to[k] = node.reads_rows_only ? nullptr : at;
         if (!to[k]) continue;
         if (*there) {
@@ -454,15 +458,15 @@ class Scan : public Op {
   }
 
   Graph graph_;
-  std::vector<int> head_of_;  // the nodes of the turn's output and of the new states
+  std::vector<int> head_of_;  // the nodes of the output and of the new states
   int64_t steps_;
-  size_t moving_, carried_;  // of the inputs: sequences, then states, then constants
-  bool reverse_, all_, gives_states_, keeps_;
+  size_t moving_, carried_;  // inputs are sequences, then states, then constants
+  bool reverse_, all_, gives_states_, saves_all_;
   std::vector<int64_t> widths_;  // of the body's inputs
-  std::vector<int64_t> place_;   // among the sequences, and among the states
+  std::vector<int64_t> place_;   // offset among the sequences, or among the states
   int64_t moving_size_ = 0, carried_size_ = 0, y_size_ = 0, params_size_ = 0;
-  int64_t turn_work_ = 0, turn_per_sample_ = 0, turn_per_batch_ = 0;
-  int64_t most_read_ = 0;    // floats that a node reads
+  int64_t iteration_work_ = 0, iteration_per_sample_ = 0, iteration_per_batch_ = 0;
+  int64_t most_read_ = 0;    // floats read by a node
   std::vector<Slot> slots_;  // the trainable variables
 };
 

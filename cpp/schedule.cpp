@@ -10,20 +10,21 @@
 namespace kurve {
 namespace {
 
-// Jobs that run some steps at a time, so that the threads finish together however many
-// jobs there are, and a thread that is held up leaves more to the others.
+// Jobs run a few steps at a time, so that the threads finish together however many jobs
+// there are, and a delayed thread leaves more work to the others.
 class WorkQueue {
  public:
   struct Slice {
     size_t job;
-    int64_t first, last;  // the steps that are left
-    int64_t steps;        // how many of them are run at a time
+    int64_t first, last;  // the remaining steps
+    int64_t steps;        // how many to run at a time
   };
   void add(const Slice& slice) {
     std::lock_guard lock(mutex_);
     waiting_.push_back(slice);
   }
-  // The slice of this job if it is waiting, else the next one; false if none is.
+  // Takes the slice of this job if it is waiting, otherwise the next one; false if
+  // there is none.
   bool take(Slice& slice, size_t job) {
     std::lock_guard lock(mutex_);
     if (waiting_.empty()) return false;
@@ -40,7 +41,7 @@ class WorkQueue {
   std::deque<Slice> waiting_;
 };
 
-// Returns whether the job can go on.
+// Returns whether the job can continue.
 bool run_steps(TrainingJob& job, int64_t first, int64_t last) {
   try {
     job.nonfinite = job.program->train(job.state, job.batches, first, last, job.totals);
@@ -63,7 +64,7 @@ void run_jobs(std::vector<TrainingJob>& jobs) {
   int64_t count = int64_t(jobs.size()), threads = get_threads(), work = 0;
   for (const TrainingJob& job : jobs) work += work_of(job);
   // `parallel` gives each thread a range of the jobs, the same ones in every epoch, so
-  // they stay in its cache. All but the last one or two of a range run in one piece.
+  // they stay in its cache. All but the last one or two of a range run without a break.
   auto unbroken = [&](int64_t i) {
     int64_t range = ((i + 1) * threads - 1) / count;
     return count == 1 || i - count * range / threads < count / threads - 1;

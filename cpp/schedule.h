@@ -11,7 +11,7 @@ namespace kurve {
 // The steps first..last-1 of one program.
 struct TrainingJob {
   const Program* program;
-  State state;  // its step is advanced
+  State state;  // state.step is advanced
   Batches batches;
   int64_t first, last;
   double* totals;
@@ -20,9 +20,9 @@ struct TrainingJob {
   std::exception_ptr error;  // what training threw, or null
 };
 
-// Runs all jobs; stops early when the caller's StopToken does. Several jobs are spread
-// over the threads; a single one may use them all. Each gets the same bits as on its
-// own.
+// Runs all jobs; returns early when the caller's StopToken stops. Several jobs are
+// distributed over the threads; a single job may use all of them. Each job gets the
+// same bits as when run alone.
 void run_jobs(std::vector<TrainingJob>& jobs);
 
 }  // namespace kurve

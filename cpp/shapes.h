@@ -1,4 +1,4 @@
-// The geometry of images: read from a plan and checked.
+// The geometry of images, read from a plan and checked.
 #pragma once
 
 #include "kernels/images.h"

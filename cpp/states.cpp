@@ -1,4 +1,4 @@
-// States that go from one batch to the next.
+// States that carry over from one batch to the next.
 #include <algorithm>
 #include <cmath>
 
@@ -20,7 +20,7 @@ struct Rows {
   int64_t offset, count, size;
 };
 
-// Row b of the buffer for sample b; of the input only the number of samples is used.
+// Row b of the buffer for sample b; only the number of samples of the input is used.
 class ReadStates : public Op {
  public:
   explicit ReadStates(const OpSource& source)
@@ -38,8 +38,8 @@ class ReadStates : public Op {
   Rows rows_;
 };
 
-// The first value as it is; the others are the new states. Training writes them when a
-// step is applied, and has them behind y until then.
+// Passes the first value through; the others are the new states. In training they are
+// stored after y until the step is applied, then written to the buffers.
 class KeepStates : public Op {
  public:
   explicit KeepStates(const OpSource& source) {
@@ -63,11 +63,11 @@ class KeepStates : public Op {
   void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                     float*) const override {
     copy(x[0], ctx.batch * out, y);
-    float* behind = ctx.saves ? behind_of(ctx, y) : nullptr;
+    float* aux = ctx.saves ? aux_of(ctx, y) : nullptr;
     for (size_t k = 0; k < states_.size(); k++) {
       const Rows& rows = states_[k];
       int64_t n = ctx.batch * rows.size;
-      if (behind) copy(x[k + 1], n, behind), behind += n;
+      if (aux) copy(x[k + 1], n, aux), aux += n;
       if (ctx.states)
         copy(x[k + 1], n, ctx.states + rows.offset + ctx.first * rows.size);
     }
@@ -84,27 +84,27 @@ class KeepStates : public Op {
   }
 
   int nonfinite_buffer(const ExecContext& ctx, const float* y) const override {
-    const float* behind = behind_of(ctx, y);
+    const float* aux = aux_of(ctx, y);
     for (const Rows& rows : states_) {
       int64_t n = ctx.batch * rows.size;
-      if (!std::all_of(behind, behind + n, [](float v) { return v - v == 0; }))
+      if (!std::all_of(aux, aux + n, [](float v) { return v - v == 0; }))
         return rows.slot;
-      behind += n;
+      aux += n;
     }
     return -1;
   }
   void commit_buffers(const ExecContext& ctx, const float* y,
                       float* buffers) const override {
-    const float* behind = behind_of(ctx, y);
+    const float* aux = aux_of(ctx, y);
     for (const Rows& rows : states_) {
       int64_t n = ctx.batch * rows.size;
-      std::copy_n(behind, n, buffers + rows.offset);
-      behind += n;
+      std::copy_n(aux, n, buffers + rows.offset);
+      aux += n;
     }
   }
 
  private:
-  float* behind_of(const ExecContext& ctx, const float* y) const {
+  float* aux_of(const ExecContext& ctx, const float* y) const {
     return const_cast<float*>(y) + (ctx.batch * out + 15) / 16 * 16;
   }
 

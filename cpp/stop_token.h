@@ -8,13 +8,13 @@
 
 namespace kurve {
 
-// While one is alive, its thread asks now and then whether to stop. From then on
-// `parallel` skips the tasks that have not started, and results are meaningless.
+// While a token is alive, its thread checks at intervals whether to stop. Once it
+// stops, `parallel` skips the tasks that have not started, and results are meaningless.
 class StopToken {
  public:
   using Ask = bool (*)();
 
-  // Multiply-adds between two questions: half a millisecond, several on an old CPU.
+  // Multiply-adds between two checks: half a millisecond, or several on an old CPU.
   static constexpr int64_t default_interval = 20'000'000;
 
   explicit StopToken(Ask ask, int64_t interval = default_interval);
@@ -37,13 +37,12 @@ class StopToken {
 // that started them.
 StopToken* stop_token();
 
-// Whether this thread's call should stop; `work` is what was done since the last
-// question.
+// Whether this thread's call should stop; `work` is the work since the last check.
 bool stop_requested(int64_t work);
-bool stopped();  // the last answer, without asking
+bool stopped();  // the last answer, without checking again
 
-// Replaces the token until the end of the scope. With null, the work in it is always
-// completed.
+// Replaces the token until the end of the scope. With null, the work in the scope is
+// always completed.
 class ScopedStopToken {
  public:
   explicit ScopedStopToken(StopToken* stop_token);

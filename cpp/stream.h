@@ -1,4 +1,4 @@
-// Where a layer's random numbers come from.
+// The source of a layer's random numbers.
 #pragma once
 
 #include "ops.h"

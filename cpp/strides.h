@@ -1,4 +1,4 @@
-// Copies of samples whose elements change places.
+// Strided copies, which rearrange the elements of samples.
 #pragma once
 
 #include <vector>
@@ -7,26 +7,26 @@
 
 namespace kurve {
 
-// An axis of a copy: how far apart its elements lie in the source and in the target.
+// An axis of a copy: its size and its strides in the source and in the target.
 struct Axis {
   int64_t size, from, to;
 };
 
-// The distance of neighbours along each axis of an array in C order.
+// The stride of each axis of an array in C order.
 Shape strides_of(const Shape& shape);
 
-// Element (i, j, ...) goes from from + sum of i_k axes[k].from to to + sum of
-// i_k axes[k].to.
+// Copies element (i, j, ...) from index from + sum of i_k axes[k].from to index to +
+// sum of i_k axes[k].to.
 class StridedCopy {
  public:
   explicit StridedCopy(std::vector<Axis> axes, int64_t from = 0, int64_t to = 0);
   StridedCopy inverse() const;
-  // Elements of a sample.
+  // Elements per sample.
   int64_t size() const { return outer_ * rows_.size * columns_.size; }
-  // Of a batch whose samples are x_stride and y_stride apart.
+  // Copies a batch whose samples are x_stride and y_stride apart.
   void run(int64_t batch, const float* x, int64_t x_stride, float* y,
            int64_t y_stride) const;
-  // The same added to y.
+  // The same, but adds to y.
   void add(int64_t batch, const float* x, int64_t x_stride, float* y,
            int64_t y_stride) const;
 
@@ -38,7 +38,7 @@ class StridedCopy {
   int64_t from_, to_, outer_ = 1;
 };
 
-// Zeros, n of them.
+// Writes n zeros.
 void clear_all(float* to, int64_t n);
 
 }  // namespace kurve

@@ -1,4 +1,4 @@
-// Variables that are read as they are: rows of a table, and whole ones.
+// Ops that read variables directly: rows of a table, or whole variables.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,9 +9,8 @@
 namespace kurve {
 namespace {
 
-// Row x of the table (N, D) for each number x, without its fraction; NaN where there is
-// no such row. The gradient of a row is the sum over the places that read it, in their
-// order.
+// Row x (truncated) of the table (N, D) for each number x; NaN if there is no such row.
+// The gradient of a row is the sum over the positions that read it, in order.
 class Embedding : public Op {
  public:
   Embedding(const OpSpec& spec, const std::vector<VariableSpec>& params)
@@ -39,7 +38,7 @@ class Embedding : public Op {
     });
   }
 
-  // The ends of each row's places, and the places, sorted by rows.
+  // The end of each row's range of positions, and the positions sorted by row.
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return training && trainable ? floats_for_doubles(N_ + 1 + batch * in) : 0;
   }
@@ -104,7 +103,7 @@ class Embedding : public Op {
   int64_t N_, D_, offset_;
 };
 
-// The variable itself, for each sample; of the input only the number of samples is
+// The variable itself, for each sample; only the number of samples of the input is
 // used.
 class Variable : public Op {
  public:

@@ -12,7 +12,7 @@ namespace kurve {
 enum class Program::UpdateMode : int {
   fused,     // each is used as it is computed; nothing can overflow
   separate,  // all are computed first; nothing can overflow
-  checked,   // all are computed first; undone where a result is not finite
+  checked,   // all are computed first; undone if a result is not finite
 };
 
 namespace {

@@ -3,7 +3,7 @@
 namespace kurve {
 namespace {
 
-// y = f(b + dx of a convolution whose dz is x): `c_` is that convolution, y its image
+// y = f(b + dx of a convolution whose dz is x). `c_` is that convolution, y its image
 // and x its output, so forward and backward swap roles.
 class Transposed : public Convolution {
  public:

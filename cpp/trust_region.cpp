@@ -39,8 +39,8 @@ double relative_step(const double* step, const double* p, int64_t P) {
   return largest;
 }
 
-// Factor of the radius: where the parabola through both costs and the slope has its
-// minimum, within limits.
+// The factor for the radius: the minimum of the parabola through both costs and the
+// slope, within limits.
 double shrink_factor(double cost, double reduction, double predicted) {
   if (reduction >= 0) return 0.5;
   if (!std::isfinite(reduction) || reduction < -99 * cost) return 0.1;

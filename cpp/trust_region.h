@@ -1,5 +1,5 @@
-// Moré's trust region for formulas in Python: the loop of
-// kurve.solvers.trust_region.minimize, which explains it; here it only costs less time.
+// Moré's trust region method for formulas in Python: the same loop as
+// kurve.solvers.trust_region.minimize, which explains it, only faster.
 #pragma once
 
 #include <cstdint>
@@ -8,19 +8,19 @@
 
 namespace kurve {
 
-// What Python computes; both may throw.
+// Computed by Python; both functions may throw.
 struct ResidualFunction {
   virtual ~ResidualFunction() = default;
   // r (n,) = f(p) - y, whitened.
   virtual void residuals(const double* p, double* r) = 0;
-  // columns (P, n), which hold differences, = J with all digits; width_factors (P,) as
-  // in Derivatives.adapt_widths.
+  // Replaces the finite differences in columns (P, n) by J with full precision;
+  // width_factors (P,) as in Derivatives.adapt_widths.
   virtual void jacobian(const double* p, const double* width_factors,
                         double* columns) = 0;
 };
 
 // The constants of kurve.solvers.trust_region and kurve.solvers.derivatives; data_norm
-// is that of the whitened data; forward is 0 where exact derivatives cost no more than
+// is that of the whitened data; forward is 0 if exact derivatives cost no more than
 // forward differences.
 struct TrustRegionOptions {
   double first_radius, approximate_until, comparable_until, last_step, last_change,
@@ -28,7 +28,7 @@ struct TrustRegionOptions {
   int64_t max_steps, max_calls;
 };
 
-// Its numbers are those that kurve.solvers.trust_region translates.
+// The values are those that kurve.solvers.trust_region translates.
 enum class StopReason { not_finite, converged, rounding, calls, derivative, steps };
 
 struct TrustRegionResult {
@@ -39,9 +39,9 @@ struct TrustRegionResult {
 };
 
 // On entry p is the start and the last of columns its residuals; on return they are
-// those of the end, with J and its multipliers, R of [J, r] and the norms of its
-// columns, and the scaled SVD: p (P,), columns (P + 1, n), multipliers (P + 1,),
-// r (P + 1, P + 1), norms (P + 1,), scale (P,).
+// those of the result, with J and its multipliers, R of [J, r], its column norms, and
+// the scaled SVD: p (P,), columns (P + 1, n), multipliers (P + 1,), r (P + 1, P + 1),
+// norms (P + 1,), scale (P,).
 struct TrustRegionArrays {
   int64_t n;
   double *p, *columns, *multipliers, *r, *norms, *scale;

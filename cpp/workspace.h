@@ -1,4 +1,5 @@
-// Memory of one call: grows to the largest batch seen, then nothing is allocated.
+// The memory of one call: it grows to the largest batch seen; after that, nothing is
+// allocated.
 #pragma once
 
 #include <sys/mman.h>
@@ -11,8 +12,8 @@
 
 namespace kurve {
 
-// Products step through a large matrix by rows, each row in another page: huge pages
-// save most of the page-table lookups. Null where memory runs out.
+// Products step through a large matrix by rows, each row in a different page, so huge
+// pages save most page-table lookups. Null if memory runs out.
 inline float* allocate(size_t bytes) {
   constexpr size_t large = 2 << 20;
   size_t page = bytes < 2 * large ? 64 : large;
@@ -25,32 +26,32 @@ inline float* allocate(size_t bytes) {
 }
 
 struct Workspace {
-  // The batch at work: its rows where they lie, and memory for those that are gathered.
+  // The current batch: pointers to its rows, and memory for rows that are gathered.
   std::vector<const float*> x_at;  // of each input, then of each target
   std::vector<Targets> targets;
   std::vector<float*> x, y, weights;
 
   std::vector<float*> out, saved;   // of each node
-  std::vector<const float*> value;  // outputs of the nodes so far, where they lie
-  std::vector<float*> gradient_of;  // of each node's output, where all are kept
+  std::vector<const float*> value;  // pointers to the nodes' outputs
+  std::vector<float*> gradient_of;  // of each node's output, if all are saved
   std::vector<float*> slots;        // see Node
   float *gradient = nullptr, *elements = nullptr;
-  float* more_gradient = nullptr;  // of a node whose variables another one uses too
+  float* more_gradient = nullptr;  // of a node that shares variables
   double* rows = nullptr;
   float* scratch = nullptr;  // of the current op
   int64_t scratch_size = 0;
   std::unique_ptr<std::atomic<bool>[]> overflowing;  // per variable
-  std::vector<double> totals;                        // after the step under way
-  std::vector<double> losses;                        // of each head, of a batch
+  std::vector<double> totals;                        // after the current step
+  std::vector<double> losses;                        // of each head, for a batch
   std::vector<double> clipping;                      // the optimizer's scratch
-  std::vector<float> formulas;                       // that of its formulas
-  Bounds bounds;                                     // of the state that is trained
+  std::vector<float> formulas;                       // scratch of its formulas
+  Bounds bounds;                                     // of the trained state
 
-  struct Sizes {  // floats per sample but for `params`
+  struct Sizes {  // floats per sample, except `params`
     const std::vector<int64_t>& inputs;
     std::vector<int64_t> targets;
     int64_t widest, output, rows, params;
-    int64_t fused;  // batches up to this size keep the gradient of every output
+    int64_t fused;  // batches up to this size save the gradient of every output
     const Graph& graph;
     const Kernels& kernels;
   };
@@ -106,7 +107,7 @@ struct Workspace {
   }
 
  private:
-  // Assigns places in the memory at `base`; with null, only counts.
+  // Assigns the memory at `base`; with null, only counts.
   void lay_out(int64_t batch, bool training, const Sizes& sizes, float* base) {
     used_ = 0;
     auto allot = [&](int64_t n) {

@@ -1,10 +1,10 @@
-"""Add two numbers that are written as text: an LSTM reads, another one writes.
+"""Add two numbers that are written as text: one LSTM reads, another one writes.
 
-    python addition.py [EPOCHS]     how often the networks see the sums; by default 8
+    python addition.py [EPOCHS]     passes over the data; by default 8
 
-The question is "47+682" and the answer "729", sign by sign: nobody tells the network
-what a digit is, or that it should carry one. After Keras's example "Sequence to
-sequence learning for performing number addition".
+The question is "47+682" and the answer "729", character by character: nobody tells the
+network what a digit is, or how to carry. After Keras's example "Sequence to sequence
+learning for performing number addition".
 
 Prints how many sums, none of them seen in training, are right to the last digit, and
 writes addition.png.
@@ -32,11 +32,11 @@ random.shuffle(pairs)
 
 
 def numbers(texts, length):
-    """The number of each sign of texts: (n, length); spaces fill up the end."""
+    """The number of each character: (n, length); texts are padded with spaces."""
     return np.array([[SIGNS.index(s) for s in text.ljust(length)] for text in texts])
 
 
-# Backwards, the last digits come first, in the question and in the answer.
+# Reversed, the last digits come first, in the question and in the answer.
 x = numbers([f"{a}+{b}"[::-1] for a, b in pairs], 2 * DIGITS + 1)
 y = numbers([str(a + b)[::-1] for a, b in pairs], DIGITS + 1)
 x_test, y_test, x, y = x[:TEST], y[:TEST], x[TEST:], y[TEST:]
@@ -47,7 +47,7 @@ model = models.Sequential(
     [
         layers.Input(shape=(2 * DIGITS + 1,)),
         layers.Embedding(len(SIGNS), 16),
-        layers.LSTM(96),  # reads: what it knows at the end is all that goes on
+        layers.LSTM(96),  # reads: only its final state is passed on
         layers.RepeatVector(DIGITS + 1),
         layers.LSTM(96, return_sequences=True),  # writes
         layers.Dense(len(SIGNS), activation="softmax"),
@@ -60,7 +60,7 @@ model.compile(
     optimizer=optimizers.Adam(rate, clipnorm=1.0),
     metrics=["accuracy"],
 )
-# %% Training: after each epoch, the share of right signs at each place of the answer
+# %% Training: after each epoch, the accuracy at each position of the answer
 places = []
 
 

@@ -1,7 +1,6 @@
 """Find anomalies: an autoencoder that has only seen zeros.
 
-    python anomalies.py [FILE]     a file like Keras's mnist.npz; by default as mnist.py
-    finds one
+    python anomalies.py [FILE]     like Keras's mnist.npz; by default as in mnist.py
 
 The network compresses an image into 16 numbers and reconstructs it from them. It learns
 this from class 0 only, so images that it reconstructs badly belong to other classes.
@@ -27,7 +26,7 @@ x_test = x_test[..., None] / np.float32(255)
 kept = len(x) // 10
 x, x_kept = x[kept:], x[:kept]
 
-# %% The network: ever smaller images, 16 numbers, ever larger images
+# %% The network: smaller and smaller feature maps, 16 numbers, and back again
 model = models.Sequential(
     [
         layers.Input(shape=(28, 28, 1)),
@@ -56,7 +55,7 @@ def error(pictures):
 threshold = np.quantile(error(x_kept), 0.95)
 zeros, others = error(x_test[y_test == 0]), error(x_test[y_test != 0])
 
-# How often another class has a larger error than a zero: the area under the ROC curve
+# The area under the ROC curve: how often another class has a larger error than a zero
 area = np.searchsorted(np.sort(zeros), others).mean() / len(zeros)
 print(f"\n{name}: area under the ROC curve {area:.3f}")
 print(f"a threshold that 95 % of the kept zeros pass: {threshold:.4f}")

@@ -1,15 +1,15 @@
 """Solve a differential equation with a network: Burgers' equation.
 
-    python burgers.py [STEPS]     of Levenberg and Marquardt; by default 150
+    python burgers.py [STEPS]     Levenberg-Marquardt steps; by default 150
 
     u_t + u u_x = 0.01 / pi u_xx,   u(x, 0) = -sin(pi x),   u(-1, t) = u(1, t) = 0
 
-A wave that steepens until friction holds it: at t = 0.3 a front forms at x = 0. No data
-is needed. The model's output is the residual, by how much the equation is missed, and
-its target is 0. What the network learns is only the rest, since the factor t (1 - x^2)
-keeps the start and the sides as they must be.
+A wave steepens until viscosity stops it: at t = 0.3 a front forms at x = 0. No data are
+needed. The model's output is the residual of the equation, and its target is 0. The
+factor t (1 - x^2) builds the initial and boundary conditions in, so the network only
+learns the rest.
 
-Prints the error beside the exact solution, and writes burgers.png.
+Prints the error against the exact solution, and writes burgers.png.
 """
 
 # %% Imports
@@ -43,14 +43,14 @@ class Burgers(Model):
         return u_t + u * u_x - VISCOSITY * u_xx
 
 
-# %% Points: half of them spread over all of (x, t), half near the front
+# %% Points: half of them spread over the whole domain, half near the front
 utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 points = rng.uniform((-1, 0), (1, 1), (3000, 2))
 points[1500:, 0] *= np.abs(points[1500:, 0]) ** 2
 points = points.astype(np.float32)
 
-# %% Training: first few steps of Adam, then least squares
+# %% Training: a few steps of Adam first, then least squares
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 150
 model = Burgers()
 model.compile("adam", "mse")
@@ -61,7 +61,7 @@ found = solvers.levenberg_marquardt(model, points, np.zeros(3000), max_iteration
 print(f"after {found.iterations} steps of least squares {found.loss:.1e}")
 
 
-# %% The exact solution: an average over where the wave came from (Cole, Hopf)
+# %% The exact solution: an average over the initial wave (Cole, Hopf)
 def exact(x, t):
     nodes, weights = np.polynomial.hermite.hermgauss(100)
     y = x[..., None] - np.sqrt(4 * VISCOSITY * t)[..., None] * nodes

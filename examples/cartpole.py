@@ -1,15 +1,15 @@
-"""Balance a pole on a cart: two ways to learn from trying, DQN and REINFORCE.
+"""Balance a pole on a cart by trial and error: DQN and REINFORCE.
 
-    python cartpole.py [TRIES]     pushes that each may try; by default 100000
+    python cartpole.py [TRIES]     pushes for each method; by default 100000
 
-A cart is pushed to the left or to the right, so that its pole stands and it stays on
-its track, for 500 steps at most. The equations are those of Barto, Sutton & Anderson
-(1983), with the numbers of Gymnasium's CartPole-v1.
+A cart is pushed to the left or to the right to keep its pole upright and itself on the
+track, for at most 500 steps. The equations are those of Barto, Sutton & Anderson
+(1983), with the constants of Gymnasium's CartPole-v1.
 
-DQN learns what each push is worth in the long run (Mnih et al. 2015), REINFORCE makes
-pushes likelier after which things went better than usual (Williams 1992).
+DQN learns the long-run value of each push (Mnih et al. 2015). REINFORCE makes a push
+more likely if things went better than usual after it (Williams 1992).
 
-Prints how long both hold a pole that they have not seen, and writes cartpole.png.
+Prints how long each balances poles from new starts, and writes cartpole.png.
 """
 
 # %% Imports
@@ -30,13 +30,13 @@ TRIES = int(sys.argv[1]) if sys.argv[1:] else 100_000
 LIMIT, DISCOUNT = 500, 0.99
 
 
-# %% The world: several carts at once, so that a network decides for all in one call
+# %% The environment: several carts, so that one call decides for all of them
 def starts(count):
     return random.uniform(-0.05, 0.05, (count, 4))
 
 
 def pushed(states, right):
-    """The states (n, 4) a fiftieth of a second later, and which carts have failed."""
+    """The states (n, 4) after a fiftieth of a second, and which carts have failed."""
     _, speed, angle, turning = states.T
     push, sin, cos = np.where(right, 10.0, -10.0), np.sin(angle), np.cos(angle)
     pull = (push + 0.05 * turning**2 * sin) / 1.1
@@ -58,7 +58,7 @@ def network(activation):
 
 
 def episodes(choose, count):
-    """Play to the end: states (steps, n, 4), pushes, and which carts still play."""
+    """Play to the end: states (steps, n, 4), pushes, and which carts are in play."""
     states, alive, played = starts(count), np.ones(count, bool), []
     while alive.any() and len(played) < LIMIT:
         right = choose(states)
@@ -69,12 +69,12 @@ def episodes(choose, count):
 
 
 def held(model):
-    """Steps that each of 100 carts holds its pole, with the push that looks best."""
+    """Steps for which each of 100 carts balances its pole by the best pushes."""
     *_, alive = episodes(lambda s: model.predict(s, verbose=0).argmax(axis=1), 100)
     return alive.sum(axis=0)
 
 
-# %% REINFORCE: a push counts by the steps after it, compared with other tries
+# %% REINFORCE: a push is weighted by the steps after it, compared with other runs
 def reinforce():
     policy, curve, tries = network("softmax"), [], 0
     policy.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy")
@@ -97,7 +97,7 @@ def reinforce():
     return policy, curve
 
 
-# %% DQN: a push is worth -1 if the pole falls, else what the best one after it is
+# %% DQN: a push is worth -1 if the pole falls, else the value of the best next push
 def dqn(carts=4):
     worth, slow = network(None), network(None)
     worth.compile(optimizers.Adam(1e-3), "mse")

@@ -1,13 +1,12 @@
-"""Make points of noise: a diffusion model of a spiral.
+"""Turn noise into points: a diffusion model of a spiral.
 
     python diffusion.py [EPOCHS]     a hundred steps each; by default 60
 
 Noise is mixed into points, from none (time 0) to nothing but noise (time 1). A network
-learns to say which noise is in a point; taking it away, little by little, leads from
-noise alone to points of the spiral (Ho et al. 2020; the steps are those of Song et al.
-2020).
+learns to predict the noise in a point; removing it little by little leads from pure
+noise to points on the spiral (Ho et al. 2020; the steps are those of Song et al. 2020).
 
-Prints how far the points made are from the spiral, and writes diffusion.png.
+Prints how many generated points lie near the spiral, and writes diffusion.png.
 """
 
 # %% Imports
@@ -27,7 +26,7 @@ utils.set_random_seed(1)
 random = np.random.default_rng(1)
 
 
-# %% The data, and how much of a point and how much noise there is at a time
+# %% The data, and the amounts of signal and noise at each time
 def spiral(turn):
     return np.stack([turn * np.cos(9 * turn), turn * np.sin(9 * turn)], axis=-1) * 2
 
@@ -37,7 +36,7 @@ def parts(time):
 
 
 def batches(size=512):
-    """Points with noise in them, their times; and the noise."""
+    """Noisy points with their times, and the noise."""
     while True:
         points = spiral(random.uniform(0.1, 1, size))
         time, noise = random.uniform(0, 1, (size, 1)), random.normal(size=(size, 2))

@@ -1,11 +1,11 @@
-"""Forecast a series: airline passengers, month after month.
+"""Forecast a series: airline passengers, month by month.
 
-    python forecast.py [EPOCHS]     how often a network sees the data; by default 300
+    python forecast.py [EPOCHS]     passes over the data; by default 300
 
-Three networks look at the last two years and say the next month: an LSTM, a Conv1D and
-a GRU with a Bidirectional layer before it. Beside them stand two forecasts without a
-network: the last month, and the same month one year before, grown as the last year has.
-With so few numbers, a rule that knows the year is hard to beat.
+Three networks read the last two years and predict the next month: an LSTM, a Conv1D and
+a GRU after a Bidirectional layer. They are compared with two forecasts without a
+network: the last month, and the same month of the previous year, scaled by the last
+year's growth. With so few numbers, a rule that knows about seasons is hard to beat.
 
 Prints the errors for three years that no network has seen, and writes forecast.png.
 """
@@ -39,7 +39,7 @@ passengers = np.array([
 ], np.float32)  # fmt: skip
 STEPS, TEST = 24, 36
 
-# %% Windows: growth is a sum of logarithms, and the last month of each window is 0
+# %% Windows: logarithms, shifted so that the last month of each window is 0
 logs = np.log(passengers)
 windows = np.lib.stride_tricks.sliding_window_view(logs, STEPS + 1)
 last = windows[:, -2]
@@ -96,7 +96,7 @@ for name, model in networks.items():
     step = model.predict(x[-TEST:], verbose=0)[:, 0]
     forecasts[name] = np.exp(last[-TEST:] + step)
 
-# %% Errors: how far each forecast is off, as a share of the passengers
+# %% Errors of each forecast, as a fraction of the passengers
 truth = passengers[-TEST:]
 print("Forecast of the next month, 1958 to 1960; mean error:")
 for name, forecast in forecasts.items():

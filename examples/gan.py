@@ -1,13 +1,13 @@
-"""Make points, or digits, that look real: two networks that learn against each other.
+"""Generate points, or digits, that look real: two networks that compete.
 
-    python gan.py points [STEPS]          in eight spots on a circle
-    python gan.py digits [STEPS [FILE]]   of `datasets.load_images`, or of FILE
+    python gan.py points [STEPS]          in eight clusters on a circle
+    python gan.py digits [STEPS [FILE]]   from `datasets.load_images`, or from FILE
 
-A generator makes examples of random numbers, a critic says how real they look. Each one
-learns to outwit the other (Goodfellow et al. 2014).
+A generator turns random numbers into examples, and a critic judges how real they look.
+Each learns to outwit the other (Goodfellow et al. 2014).
 
-Prints how many of the points lie in a spot, and how many in each one; for digits, how
-many the critic takes for real. Writes gan_points.png or gan_digits.png.
+Prints how many points lie in a cluster, and how many in each; for digits, how many the
+critic takes for real. Writes gan_points.png or gan_digits.png.
 """
 
 # %% Imports
@@ -59,7 +59,7 @@ else:
 
 steps = int(options[0]) if options else steps
 
-# %% The networks: in `pair` the critic judges and does not learn
+# %% The networks: in `pair` the critic is frozen
 generator = Sequential([layers.Input((size,)), *making])
 critic = Sequential(
     [layers.Input(real.shape[1:]), *judging, layers.Dense(1, activation="sigmoid")]

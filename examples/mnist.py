@@ -67,7 +67,7 @@ plots.plot_images(
 matrix = metrics.confusion_matrix(y_test, guess)
 plots.plot_confusion_matrix(matrix, class_names=names).figure.savefig("confusion.png")
 
-# %% What it responds to
+# %% What the network responds to
 plots.plot_filters(model).figure.savefig("filters.png")
 plots.plot_feature_maps(model, x_test[0]).figure.savefig("maps.png")
 

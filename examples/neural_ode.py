@@ -1,13 +1,13 @@
-"""Find the law of motion in measured paths: a neural differential equation.
+"""Learn a law of motion from measured paths: a neural differential equation.
 
-    python neural_ode.py [EPOCHS]     how often it sees the paths; by default 200
+    python neural_ode.py [EPOCHS]     passes over the paths; by default 200
 
-Hares and lynxes: their numbers go up and down in turn (Lotka 1925, Volterra 1926). The
-network sees noisy paths and learns dy/dt = f(y), f being a small network that a
-Runge-Kutta method integrates in each step (Chen et al. 2018). Then it goes on alone, on
-paths much longer than those to learn from.
+The numbers of hares and lynxes rise and fall in turn (Lotka 1925, Volterra 1926). The
+model sees noisy paths and learns dy/dt = f(y), where f is a small network that a
+Runge-Kutta method integrates (Chen et al. 2018). Then it predicts paths much longer
+than those it learned from.
 
-Prints how far it is off on paths from new starts, and writes neural_ode.png.
+Prints its error on paths from new starts, and writes neural_ode.png.
 """
 
 # %% Imports
@@ -27,7 +27,7 @@ random = np.random.default_rng(1)
 STEP = 0.2
 
 
-# %% A step in time, by the method of Runge and Kutta
+# %% A step in time, by the Runge-Kutta method
 def after(change, y):
     a = change(y)
     b = change(y + STEP / 2 * a)
@@ -54,7 +54,7 @@ starts = random.uniform(-1, 1, (200, 2))
 measured = paths(starts, law, 20) + random.normal(0, 0.05, (200, 20, 2))
 
 
-# %% The network: the same few steps as a model
+# %% The network: the same steps as a model
 class Motion(Model):
     """The path from a start, 20 steps long."""
 

@@ -1,12 +1,13 @@
-"""Find the constants of an equation from data: a swing that is slowed by friction.
+"""Find the constants of an equation from data: a damped oscillator.
 
     python oscillator.py
 
     u'' + 2 d u' + k u = 0
 
-Forty measurements of u, with errors, of the first two thirds. The constants d and k are
-weights of the model, and so a network that must meet the measurements and the equation
-finds them. It also says how the swing goes on, where nobody has measured.
+There are forty noisy measurements of u, in the first two thirds of the time span. The
+constants d and k are weights of the model, so a network that has to match both the
+measurements and the equation finds them. It also predicts the motion after the last
+measurement.
 
 Prints the constants, and writes oscillator.png.
 """

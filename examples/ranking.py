@@ -1,14 +1,14 @@
-"""Learn an order from comparisons: RankNet, where each judge has a scale of his own.
+"""Learn a ranking from comparisons: RankNet, where each judge uses a different scale.
 
     python ranking.py
 
 Each of 300 judges tastes 12 wines and gives marks. All have the same taste, but some
-are strict and some mild, and some tell wines apart by tenths of a mark, others by ten
-marks. So a mark says little; which of two wines a judge likes better says a lot.
-RankNet learns from such pairs (Burges et al. 2005): the difference of two scores is how
-sure it is about their order. Wines and judges are made up.
+are strict and some mild, and some separate wines by tenths of a mark, others by ten
+marks. So a mark says little; which of two wines a judge prefers says a lot. RankNet
+learns from such pairs (Burges et al. 2005): the difference of two scores tells how sure
+it is about their order. Wines and judges are made up.
 
-Prints how many pairs of wines of new judges are in the right order, and writes
+Prints how many pairs of new judges' wines are in the right order, and writes
 ranking.png.
 """
 
@@ -26,7 +26,7 @@ utils.set_random_seed(1)
 random = np.random.default_rng(1)
 
 
-# %% The data: sugar, acid, tannin, body, price; a good wine has a balance of them
+# %% The data: sugar, acid, tannin, body, price; a good wine balances them
 def judges(count, wines=12):
     """Wines (count, wines, 5), how good they are, and the marks that judges give."""
     wine = random.normal(size=(count, wines, 5))
@@ -39,12 +39,12 @@ def judges(count, wines=12):
 
 wine, _, marks = judges(300)
 new, good, _ = judges(300)
-first, second = np.triu_indices(12, 1)  # each pair of a judge's wines
+first, second = np.triu_indices(12, 1)  # all pairs of a judge's wines
 a, b = wine[:, first].reshape(-1, 5), wine[:, second].reshape(-1, 5)
 better = (marks[:, first] > marks[:, second]).reshape(-1)
 
 
-# %% Two networks: one guesses marks, one compares
+# %% Two networks: one predicts marks, one compares
 def scorer():
     return Sequential(
         [

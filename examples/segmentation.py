@@ -2,8 +2,8 @@
 
     python segmentation.py [PICTURES]
 
-It draws noisy images of circles, squares and triangles, 2,000 of them or PICTURES; the
-network learns to which shape each pixel belongs. Prints the pixel accuracy and, for
+It draws PICTURES (by default 2,000) noisy images of circles, squares and triangles; the
+network learns which shape each pixel belongs to. Prints the pixel accuracy and, for
 each shape, the intersection over union; writes segmentation.png.
 """
 
@@ -30,7 +30,7 @@ SIZE = 48
 utils.set_random_seed(0)
 
 
-# %% The data: up to four shapes per image, the last one on top, each in another grey
+# %% The data: up to four shapes per image, the last one on top, in different greys
 def draw(random, count):
     """Pictures (count, SIZE, SIZE, 1), classes of their pixels (count, SIZE, SIZE)."""
     row, column = np.mgrid[:SIZE, :SIZE]
@@ -58,7 +58,7 @@ x, y = draw(random, int(sys.argv[1]) if sys.argv[1:] else 2000)
 x_test, y_test = draw(random, 500)
 
 
-# %% The network: images become smaller and deeper, then larger again
+# %% The network: feature maps become smaller and deeper, then larger again
 def block(filters):
     return [
         layers.Conv2D(filters, 3, padding="same", use_bias=False),

@@ -1,13 +1,14 @@
 """Put similar digits near each other: siamese and triplet networks, and a map of both.
 
-    python similar.py [FILE]     digits of `datasets.load_images`, or of FILE
+    python similar.py [FILE]     digits from `datasets.load_images`, or from FILE
 
-A network that gives each picture a place on a map learns from comparisons alone. The
-siamese network sees two digits and whether they are the same (Hadsell, Chopra & LeCun
-2006); the triplet network sees a digit, another like it and one unlike it (Schroff et
-al. 2015). Neither is told which digit it sees.
+A network that places each picture on a map learns from comparisons alone. The siamese
+network sees two digits and whether they are the same (Hadsell, Chopra & LeCun 2006);
+the triplet network sees a digit, another example of it and a different digit (Schroff
+et al. 2015). Neither is told which digit it sees.
 
-Prints how often the nearest digit of a new picture is right, and writes similar.png.
+Prints how often the nearest neighbour of a new picture is the same digit, and writes
+similar.png.
 """
 
 # %% Imports
@@ -22,7 +23,7 @@ import numpy as np
 
 from kurve import Input, Model, Sequential, datasets, layers, ops, utils
 
-# %% The data: for each picture another one of the same digit, and one of another
+# %% The data: for each picture, another one of the same digit and one of another digit
 utils.set_random_seed(1)
 random = np.random.default_rng(1)
 name, ((x, y), (x_test, y_test)) = datasets.load_images(*sys.argv[1:])
@@ -30,7 +31,7 @@ print(f"{name}: {len(x)} pictures to learn from, {len(x_test)} for the test")
 
 
 def partners(of):
-    """For each row, one at random whose digit is the one that `of` says."""
+    """For each row, a random one whose digit is that in `of`."""
     rows = [np.flatnonzero(y == digit) for digit in range(10)]
     return np.array([random.choice(rows[digit]) for digit in of])
 
@@ -57,12 +58,12 @@ def distance(a, b):
 
 
 def contrastive(same, apart):
-    """The same digit should be near, another one at least 1 away."""
+    """Equal digits should be near each other, different ones at least 1 apart."""
     return same * apart**2 + (1 - same) * ops.relu(1 - apart) ** 2
 
 
 def triplet(_, nearer):
-    """One like it should be nearer than one unlike it, by 1."""
+    """An equal digit should be nearer than a different one, by 1."""
     return ops.relu(1 + nearer)
 
 
@@ -86,7 +87,7 @@ losses = {
     ).history["loss"],
 }
 
-# %% The digit of a new picture is that of the nearest known one
+# %% A new picture is taken for the digit of its nearest neighbour
 maps = {name: network.predict(x_test, verbose=0) for name, network in encoders.items()}
 for name, network in encoders.items():
     known = network.predict(x[:2_000], verbose=0)

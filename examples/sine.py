@@ -36,7 +36,7 @@ model.compile(loss="mse", optimizer="adam")
 # %% Training: 10 epochs of 10 steps
 hist = model.fit(x, y, steps_per_epoch=10, epochs=10)
 
-# %% What it says between the points that it has seen
+# %% Predictions between the training points
 test_x = x + 0.05
 test_y = np.sin(test_x)
 pred_y = model.predict(test_x)
@@ -70,7 +70,7 @@ plt.savefig("30_30.png")
 
 predictions["raw x, 30 epochs of 30 steps"] = pred_y
 
-# %% A better model: x with mean 0 and deviation 1, and steps that become smaller
+# %% A better model: standardized x and a falling learning rate
 normalization = layers.Normalization()
 normalization.adapt(x)
 rate = optimizers.schedules.CosineDecay(1e-3, decay_steps=900)
@@ -84,7 +84,7 @@ model.compile(loss="mse", optimizer=optimizers.Adam(rate))
 hist = model.fit(x, y, steps_per_epoch=10, epochs=90, verbose=0)
 predictions["normalised x, 90 epochs of 10 steps"] = model.predict(test_x)
 
-# %% Why: far from 0 the raw network has hardly any bends to make a sine of
+# %% Why: far from 0 the raw network has hardly any bends to form a sine
 near, far = test_x <= 10, test_x > 10
 print(f"\n{'test error (MSE)':40}{'x <= 10':>10}{'x > 10':>10}")
 

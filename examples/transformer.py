@@ -1,13 +1,13 @@
 """Two small transformers: the next values of a series, and the next letters of a text.
 
-    python transformer.py [EPOCHS]     how often each sees its data; by default 20
+    python transformer.py [EPOCHS]     passes over the data; by default 20
 
-Both are a block of the same layers: attention, in which a step looks only back, and a
-network for each step, each added to what came in. The first one reads a sum of two
-waves with noise and says what follows; the second one learns sentences in which a verb
-agrees with a noun that stands some words before, so that it must look back.
+Both use the same block: causal attention and a network applied to each step, each with
+a residual connection. The first one reads a noisy sum of two waves and predicts what
+follows; the second one learns sentences in which a verb agrees with a noun some words
+earlier, so it must look back.
 
-Prints errors beside those of simple rules, and writes transformer.png.
+Prints errors next to those of simple rules, and writes transformer.png.
 """
 
 # %% Imports
@@ -30,7 +30,7 @@ WIDTH, HEADS = 32, 4
 
 # %% The block
 class Positions(layers.Layer):
-    """Adds a learned vector for each place."""
+    """Adds a learned vector for each position."""
 
     def build(self, shape):
         self.table = self.add_weight(shape=shape[1:], initializer="random_normal")
@@ -48,7 +48,7 @@ def block(x):
     return layers.Add()([x, layers.Dense(WIDTH)(y)])
 
 
-# %% A series: in each window, every step says the next value
+# %% A series: in each window, every step predicts the next value
 STEPS = 32
 time = np.arange(2400)
 series = np.sin(time / 5) + 0.6 * np.sin(time / 3.1) + rng.normal(0, 0.05, time.size)
@@ -63,7 +63,7 @@ forecaster.fit(train[:, :-1], train[:, 1:], batch_size=32, epochs=epochs, verbos
 
 
 def error(forecast):
-    """Root of the mean squared error for the step behind each window."""
+    """RMSE for the step after each window."""
     return float(np.sqrt(np.mean((forecast - test[:, -1, 0]) ** 2)))
 
 
@@ -81,12 +81,12 @@ for _ in range(60):
     future.append(value)
     seen = np.append(seen[1:], value)
 
-# %% Letters: "the cat near the dogs sleeps." and its like
+# %% Letters: sentences like "the cat near the dogs sleeps."
 NOUNS, VERBS = ("cat", "dog", "bird", "frog"), ("sleep", "sing", "jump")
 
 
 def sentence():
-    """A noun, mostly another one behind it, and a verb that agrees with the first."""
+    """A noun, usually a second one after it, and a verb that agrees with the first."""
     first, second = rng.choice(NOUNS, 2)
     many, others = rng.integers(0, 2, 2)
     between = f" near the {second}{'s' * others}" if rng.random() < 0.8 else ""
@@ -119,7 +119,7 @@ def most_likely(text):
     return text
 
 
-# %% Does the verb agree with the first noun, whatever stands between?
+# %% Does the verb agree with the first noun, whatever comes between?
 right = 0
 for noun in NOUNS:
     for many in (False, True):
@@ -130,7 +130,7 @@ for noun in NOUNS:
 print("\nLetters:", most_likely("the cats near the dog "))
 print(f"verbs that agree       {right} of 32 (by chance 16)")
 
-# %% The picture: the forecast, and where the loss of the letters went
+# %% The picture: the forecast, and the loss on letters
 figure, (left, middle) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(2, 1))
 left.plot(range(-STEPS, 0), test[0, :-1, 0], color="0.4", label="what it saw")
 left.plot(series[-432:][STEPS : STEPS + 60], ".", color="0.7", label="what came")

@@ -1,11 +1,11 @@
-"""Draw digits that nobody wrote: a variational autoencoder with a map of two numbers.
+"""Draw new digits: a variational autoencoder with a two-dimensional code.
 
-    python vae.py [FILE]     digits of `datasets.load_images`, or of FILE
+    python vae.py [FILE]     digits from `datasets.load_images`, or from FILE
 
-An encoder says where on the map a digit lies, as a mean and a spread; a decoder draws
-the digit of a place. What a digit costs is how badly it is drawn, plus how far its
-mean and spread are from the standard normal distribution (Kingma & Welling 2013), so
-that the map has no holes. After Keras's example "Variational AutoEncoder".
+An encoder maps a digit to a mean and a spread; a decoder draws the digit of a code. The
+cost of a digit is its reconstruction error plus the divergence of its mean and spread
+from the standard normal distribution (Kingma & Welling 2013), which keeps the map free
+of holes. After Keras's example "Variational AutoEncoder".
 
 Prints both parts of the cost on digits not seen in training, and writes vae.png.
 """
@@ -33,7 +33,7 @@ print(f"{name}: {len(x)} pictures to learn from, {len(x_test)} for the test")
 
 # %% The network
 class Sampling(layers.Layer):
-    """A place near the mean, at random; adds its distance from N(0, 1) to the loss."""
+    """A random code near the mean; adds the divergence from N(0, 1) to the loss."""
 
     def call(self, mean, log_variance, training=False):
         spread = ops.exp(log_variance)
@@ -77,7 +77,7 @@ print(
     f"and {found['loss'] - error:.1f} for the place"
 )
 
-# %% The map: where new digits lie, and what the decoder draws at each place
+# %% The map: the codes of new digits, and what the decoder draws at each point
 places = encoder.predict(x_test, verbose=0)
 steps = np.linspace(-2.2, 2.2, 18)
 grid = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)

@@ -8,7 +8,7 @@
 
 namespace {
 
-// Of the innermost call of this thread that has released the GIL.
+// Belongs to the innermost call of this thread that has released the GIL.
 constinit thread_local PyThreadState* state = nullptr;
 
 }  // namespace

@@ -24,7 +24,7 @@ class GilRelease {
 // the process is gone, as it does in later versions.
 [[noreturn]] void sleep_until_exit();
 
-// Calls Python from C++. Every error of ours is a std::exception; anything else is that
+// Calls Python from C++. All our errors are std::exceptions; anything else is that
 // unwinding.
 template <class Body>
 auto call_python(Body&& body) {

@@ -58,8 +58,8 @@ ScaledSvd scaled_svd_of(const Vector<T>& scale, const Vector<double>& s,
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
-// A user's formula f(x, *p), called at little more than its own cost: only parameters
-// that have changed become NumPy scalars again, and the usual result, a float64 vector,
+// A user's formula f(x, *p), called with little overhead: only parameters that have
+// changed are converted to NumPy scalars again, and the usual result, a float64 vector,
 // is read in place.
 struct PythonFunction final : ResidualFunction {
   void residuals(const double* p, double* r) override {
@@ -91,7 +91,8 @@ struct PythonFunction final : ResidualFunction {
     call_python([&] { write_jacobian(same ? values : nb::none()); });
   }
 
-  // r = values - y if values are a float64 vector of the usual type; whether they are.
+  // Computes r = values - y if values are a float64 vector of the usual type; returns
+  // whether they are.
   bool subtract_y(double* r) {
     if (!y || (PyObject*)Py_TYPE(values.ptr()) != array_type.ptr()) return false;
     Py_buffer view;
@@ -126,7 +127,7 @@ struct PythonFunction final : ResidualFunction {
         arguments(point.size() + 1, x.ptr()) {}
   nb::object f, array_type, residuals_of, write_jacobian, point_array, x, values;
   Vector<double> point, width_factors;
-  const double *y, *jacobian_columns;  // y is null where residuals are whitened
+  const double *y, *jacobian_columns;  // y is null if residuals are whitened
   int64_t n;
   std::vector<nb::object> parameters;
   std::vector<PyObject*> arguments;  // x, then the parameters

@@ -137,7 +137,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   }
   bool interrupted = without_gil([&] { run_jobs(running); });
   {
-    // Keeps a pending KeyboardInterrupt away from setattr.
+    // Keep a pending KeyboardInterrupt away from setattr.
     nb::error_scope keep;
     for (size_t i = 0; i < jobs.size(); i++)
       jobs[i]->state.attr("step") = running[i].state.step;
@@ -151,8 +151,8 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   return nonfinite;
 }
 
-// The job's steps, whose rows this process divides with others. `add` and
-// `add_gradient` get arrays, in whose place they put their sums over all processes.
+// Runs the job's steps, whose rows this process shares with others. `add` and
+// `add_gradient` get arrays and replace them by their sums over all processes.
 std::string train_shared(const Job& job, int rank, int processes, const nb::object& add,
                          const nb::object& add_gradient) {
   expect(processes >= 1 && rank >= 0 && rank < processes,
@@ -210,7 +210,7 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
 constexpr const char *wrong_shape = "x must have the shape (n, *input_shape).",
                      *only_trains = "a plan whose ops compute a loss cannot predict.";
 
-// Takes no State: creating one would cost as much as predicting a single row.
+// Takes no State, because creating one would cost as much as predicting a row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const std::vector<Samples>& x,
              const std::vector<Array<float>>& y, int64_t step, uint64_t seed) {
@@ -229,7 +229,7 @@ void predict(const Program& program, const Vector<float>& params,
   interruptible([&] { program.predict(view, samples.data(), n, outputs.data()); });
 }
 
-// The same for one input and one output, where every microsecond counts.
+// The same for one input and one output, because every microsecond counts.
 void predict_one(const Program& program, const Vector<float>& params,
                  const Vector<float>& buffers, const Samples& x,
                  const Array<float>& y) {

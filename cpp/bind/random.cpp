@@ -31,7 +31,7 @@ struct Row {
   int64_t number;
 };
 
-// Not zeroed first: for many rows that alone takes half a second.
+// Not zeroed first, which alone would take half a second for many rows.
 using Memory = std::unique_ptr<Row[]>;
 Memory memory(size_t n) { return std::make_unique_for_overwrite<Row[]>(n); }
 

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-// Throws the rule that an argument from Python breaks.
+// Throws the rule that an argument from Python violates.
 inline void expect(bool right, const char* rule) {
   if (!right) throw std::invalid_argument(std::string("[native] ") + rule);
 }

@@ -9,7 +9,7 @@ struct Activated {
   vf y, d;
 };
 
-// y = f(x) and d = f'(x); d is computed only where it does not follow from y, or costs
+// y = f(x) and d = f'(x); d is computed only if it does not follow from y, or costs
 // nothing. Comparisons are written so that NaN passes through.
 template <Activation kind>
 INLINE Activated activated(vf x, float alpha) {
@@ -45,7 +45,7 @@ INLINE Activated activated(vf x, float alpha) {
     SinCos s = sincos(x);
     return {s.sin, s.cos};
   } else if constexpr (kind == Activation::snake) {
-    // An infinite phase has no sine; that of a finite one is as good this far out.
+    // An infinite phase has no sine; this far out, a finite one is as good.
     vf phase = alpha * x;
     phase = phase > largest_float ? splat(largest_float) : phase;
     phase = phase < -largest_float ? splat(-largest_float) : phase;
@@ -89,7 +89,7 @@ struct Block {
   int64_t rows, columns;
 };
 
-// `saves` is a template argument so that inference pays for no derivative.
+// `saves` is a template argument, so inference does not pay for the derivative.
 template <Activation kind, bool saves>
 static void activate_rows(const Block& t, float alpha, const float* bias,
                           float* saved) {

@@ -1,6 +1,6 @@
 // Compiled once per instruction set, which KURVE_ARCH names. Everything is in an
-// anonymous namespace and no std template is used: the linker might keep a weak symbol
-// compiled here, with wide instructions, for code that runs on every CPU.
+// anonymous namespace and no std template is used: otherwise the linker might choose a
+// weak symbol compiled here, with wide instructions, for code that runs on every CPU.
 #include "images.h"
 #include "recurrent.h"
 #include "table.h"

@@ -1,8 +1,7 @@
 // Convolution of one image, channels last, as products of register tiles that read the
 // image in place: a tile is a few outputs of one row or one column of the image times a
 // panel of channels, and its sum runs over the taps (elements of the kernel) that lie
-// inside the image. So nothing but the kernel is copied, and padding is never
-// multiplied.
+// inside the image. So only the kernel is copied, and padding is never multiplied.
 //
 // forward: y (pixels, O) = sum over taps of x (pixels, I) W (I, O).
 // dx:      pixels of x under each tap += dz (pixels, O) W^T (O, I).
@@ -17,7 +16,7 @@ constexpr int conv_tile_rows = 6;
 constexpr int conv_tile_rows = 4;
 #endif
 
-// Counts multiply-adds, and asks now and then whether the call should stop.
+// Counts multiply-adds, and checks at intervals whether the call should stop.
 class StopPoller {
  public:
   bool stop_requested(int64_t work) {
@@ -33,14 +32,14 @@ class StopPoller {
   bool stopped_ = false;
 };
 
-// Writes zeros. It can be stopped, since touching new memory takes long.
+// Writes zeros; interruptible, since touching new memory is slow.
 static void zero_fill(float* to, int64_t n, StopPoller& poller) {
   constexpr int64_t size = 1 << 18;
   for (int64_t i = 0; i < n && !poller.stop_requested(size * 4); i += size)
     __builtin_memset(to + i, 0, uint64_t(min(size, n - i)) * 4);
 }
 
-// A piece of a sum: where it starts in A and in B.
+// A segment of a sum: where it starts in A and in B.
 struct Segment {
   int64_t a, b;
 };
@@ -49,7 +48,7 @@ constexpr int64_t max_segments = 64;
 constexpr int64_t pixel_chain = 512;
 
 // C (rows, vectors L) = from + the sum over all segments of A (rows, depth) B (depth,
-// vectors L); where `adds`, C += that.
+// vectors L); with `adds`, C += that.
 struct Tile {
   const float* a;
   int64_t a_row, a_step;
@@ -62,7 +61,7 @@ struct Tile {
   float* c;
   int64_t c_row;
   bool relu = false, adds = false;
-  int64_t columns = 0;  // of B's last vector, where B ends in it
+  int64_t columns = 0;  // of B's last vector, if it is partial
 };
 
 // by_rows: A and B are laid out as in forward, B as a copied panel; ends: see
@@ -149,8 +148,8 @@ INLINE Range inner_columns(const Conv& p) {
   return inside_taps(p.left, p.sw, (p.kw - 1) * p.dw, p.W, p.OW);
 }
 
-// Whether the taps of a row of the kernel, with their channels, are adjacent in memory,
-// as pixels are.
+// Whether the pixels under a row of the kernel, with their channels, are adjacent in
+// memory.
 INLINE bool taps_are_joined(const Conv& p) { return p.dw == 1 && p.groups == 1; }
 
 INLINE bool depthwise(const Conv& p) { return p.groups == p.I && p.O == p.I; }
@@ -205,7 +204,7 @@ static void conv_transpose(const Conv& p, const float* kernel, float* to,
 
 // ---- Forward.
 
-// `count` outputs in a row (or in a column, where upright) that all see the taps rows x
+// `count` outputs in a row (or in a column, if upright) that all see the taps rows x
 // columns; y and saved start at the row `origin`.
 struct Pixels {
   int64_t h, w, count;
@@ -270,7 +269,7 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
              .c_row = y_step};
       t.relu = last && plain && f.activation == Activation::relu;
       if (!direct) t.c = edge, t.c_row = panel_width;
-      if (first > 0) {  // continue the sums that y holds
+      if (first > 0) {  // continue the sums in y
         if (!direct)
           for (int64_t r = 0; r < rows; r++)
             for (int64_t j = 0; j < panel.width; j += L)
@@ -318,8 +317,8 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
           forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, saved,
                           poller);
       };
-      // Columns at the edges see a part of each row of taps; rows at the edges, some of
-      // the rows.
+      // Columns at the edges see part of each row of taps; rows at the edges see some
+      // of the rows.
       for (int64_t h = row; h < end; h++) {
         Range r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
         run(h, w_range.from, w_range.to - w_range.from, false, r, all_columns);

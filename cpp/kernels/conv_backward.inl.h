@@ -4,7 +4,8 @@
 static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz,
                              int64_t row, int64_t rows, float* dx);
 
-// For each row of outputs and each tap; what falls outside the image is skipped.
+// Goes through each row of outputs and each tap, and skips what falls outside the
+// image.
 static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
                         int64_t row, int64_t rows, float* dx) {
   if (depthwise(p)) return depthwise_add_dx(p, transposed, dz, row, rows, dx);
@@ -82,7 +83,7 @@ static int64_t conv_sums_size(const Conv& p) {
 static int64_t conv_sums_pieces(const Conv& p) { return depthwise(p) ? 1 : p.kh; }
 
 // sums (m rows, all columns of the group) += A^T dz, tile by tile. The rows of A are
-// adjacent, its steps are `t.a_step` apart.
+// adjacent; its steps are `t.a_step` apart.
 static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums,
                       StopPoller& poller) {
   alignas(64) static const float zeros[2 * L] = {};
@@ -117,8 +118,8 @@ static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* su
 static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
                                int64_t row, int64_t rows, float* sums);
 
-// A piece is one row of taps. Where taps are joined, their rows of dW are one block for
-// the pixels that see all of them; pixels at the edges add to a part of it.
+// A piece is one row of taps. If taps are joined, their rows of dW form one block for
+// the pixels that see all of them; pixels at the edges add to part of it.
 static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_t row,
                           int64_t rows, float* sums, int64_t r) {
   if (depthwise(p)) return depthwise_add_sums(p, x, dz, row, rows, sums);
@@ -130,7 +131,7 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   if (from >= to) return;
   Segment segments[max_segments];
   StopPoller poller;
-  // Output pixels (from..to-1) x w and the taps from s on: m rows of dW.
+  // Adds output pixels (from..to-1) x w for the taps from s on: m rows of dW.
   auto add = [&](auto&& add, int64_t group, Range w, int64_t s, int64_t m,
                  bool upright) -> void {
     if (w.from >= w.to) return;

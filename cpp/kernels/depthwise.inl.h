@@ -1,4 +1,4 @@
-// Convolution of each channel on its own: kernel (kh, kw, C). Vectors run over the
+// Convolution of each channel separately: kernel (kh, kw, C). Vectors run over the
 // channels, for a few pixels of a row at a time.
 #pragma once
 

@@ -21,7 +21,7 @@ struct Epilogue {
   float alpha = 0;
 };
 
-// Windows of (ph, pw) of x (H, W, C), at strides sh and sw; padding never counts.
+// Windows of (ph, pw) of x (H, W, C), at strides sh and sw; padding is ignored.
 struct Pool {
   int64_t H, W, C, OH, OW;
   int64_t ph, pw, sh, sw, top, left;
@@ -30,7 +30,7 @@ struct Pool {
 
 // The position of a maximum in its window is stored in a byte.
 constexpr int64_t max_window = 256;
-// Most floats of the outputs that one row of windows covers.
+// The largest number of floats in the outputs under one row of windows.
 constexpr int64_t max_strip = 16384;
 
 // Standardizes C columns (or the C elements of each row): x^ = (x - mean) inv_std, y =
@@ -50,26 +50,27 @@ struct ResampleTable {
 };
 
 // Each kernel works on one image, and an output's bits depend on its image only. Long
-// ones return early when the call is asked to stop; what they leave is then
-// meaningless.
+// kernels return early when the call should stop; their results are then meaningless.
 struct ImageKernels {
-  // Floats of the copies of a kernel: packed for forward, transposed for dx.
+  // The size in floats of a kernel's copies: packed for forward, transposed for dx.
   int64_t (*packed_size)(const Conv&);
   int64_t (*transposed_size)(const Conv&);
-  // Copies are made in tasks; with none, forward reads the kernel in place.
+  // The number of tasks that make the copies; if it is 0, forward reads the kernel in
+  // place.
   int64_t (*pack_tasks)(const Conv&);
   void (*pack)(const Conv&, const float* kernel, float* to, int64_t task);
   int64_t (*transpose_tasks)(const Conv&);
   void (*transpose)(const Conv&, const float* kernel, float* to, int64_t task);
 
-  // Rows row..row+rows-1 of y; y and saved (derivatives, or null) hold only these.
+  // Computes rows row..row+rows-1 of y; y and saved (derivatives, or null) hold only
+  // these.
   void (*forward)(const Conv&, const Epilogue&, const float* packed, const float* x,
                   int64_t row, int64_t rows, float* y, float* saved);
   // dx += the contribution of rows row..row+rows-1 of dz; dz holds only these.
   void (*add_dx)(const Conv&, const float* transposed, const float* dz, int64_t row,
                  int64_t rows, float* dx);
-  // The sums for dW have a layout of their own, `sums_size` floats. `sums_row` writes
-  // one row (O,) of dW (kh kw I / groups, O): it adds up several blocks of such sums.
+  // The sums for dW have a special layout of `sums_size` floats. `sums_row` adds
+  // several blocks of them and writes one row (O,) of dW (kh kw I / groups, O).
   int64_t (*sums_size)(const Conv&);
   // sums += the contribution of rows row..row+rows-1 of dz, in independent pieces.
   int64_t (*sums_pieces)(const Conv&);
@@ -78,18 +79,18 @@ struct ImageKernels {
   void (*sums_row)(const Conv&, const float* sums, int64_t blocks, int64_t block_stride,
                    int64_t row, float* to);
 
-  // The same where y is the maximum over windows of the convolution, which cover it
-  // without remainder: rows of windows; `index` is the position of the first maximum of
-  // each.
+  // The same for y = the maximum over windows of the convolution, which cover it
+  // without remainder. Works on rows of windows; `index` is the position of the first
+  // maximum of each.
   void (*forward_max)(const Conv&, const Epilogue&, int64_t ph, int64_t pw,
                       const float* packed, const float* x, int64_t row, int64_t rows,
                       float* y, float* saved, uint8_t* index);
-  // Rows of dz from their windows' gradients.
+  // Computes rows of dz from the gradients of their windows.
   void (*spread)(const Conv&, int64_t ph, int64_t pw, const float* dy,
                  const uint8_t* index, int64_t row, int64_t rows, float* dz);
 
-  // Backward pass from there that skips the zeros; see sparse.inl.h. sparse_finish
-  // writes dW by channels, and overwrites the sums.
+  // The backward pass of that, skipping zeros; see sparse.inl.h. sparse_finish writes
+  // dW by channels, and overwrites the sums.
   bool (*sparse_fits)(const Conv&);
   int64_t (*sparse_sums_size)(const Conv&);
   int64_t (*sparse_transposed_size)(const Conv&);
@@ -103,7 +104,7 @@ struct ImageKernels {
                         int64_t first, int64_t last, float* to);
 
   void (*pool)(const Pool&, const float* x, float* y);
-  // Adds to sums unless they are null, else overwrites dx.
+  // Adds to sums unless it is null; otherwise overwrites dx.
   void (*pool_backward)(const Pool&, const float* x, const float* y, const float* dy,
                         float* dx, double* sums);
 
@@ -125,7 +126,7 @@ struct ImageKernels {
                  float* y, int64_t n);
 
   void (*resample)(const ResampleTable&, const float* x, float* y);
-  // Adds to sums unless they are null, else to dx.
+  // Adds to sums unless it is null; otherwise to dx.
   void (*resample_backward)(const ResampleTable&, const float* dy, float* dx,
                             double* sums);
 };

@@ -1,5 +1,5 @@
-// The kinds that a plan may name, each listed once: a list makes the enum, the names in
-// plans, and the dispatch.
+// The kinds that a plan may name, each listed once: each list generates the enum, the
+// names in plans, and the dispatch.
 #pragma once
 
 // clang-format off: lists, not statements
@@ -17,7 +17,7 @@
   KIND(categorical_crossentropy) KIND(sparse_categorical_crossentropy) \
   KIND(gaussian_nll) KIND(pinball)
 
-// Metrics that are a mean over rows, as every loss is too, and those that count.
+// Metrics that are a mean over rows, as is every loss, and those that count.
 #define KURVE_METRICS(KIND) \
   KIND(root_mean_squared_error) KIND(accuracy) KIND(binary_accuracy) \
   KIND(categorical_accuracy) KIND(sparse_categorical_accuracy) \
@@ -31,7 +31,7 @@
 #define KURVE_OPTIMIZERS(KIND) \
   KIND(sgd) KIND(rmsprop) KIND(adagrad) KIND(adam) KIND(nadam) KIND(adamax)
 
-// How elements are reduced; of a tie, min, max and argmax take the first.
+// How elements are reduced; in a tie, min, max and argmax take the first.
 #define KURVE_REDUCTIONS(KIND) \
   KIND(sum) KIND(mean) KIND(max) KIND(min) KIND(prod) KIND(logsumexp) KIND(argmax)
 

@@ -63,7 +63,7 @@ static void elementwise(const Loss& loss, const float* p, const float* y, int64_
 }
 
 struct Target {
-  const float* y;  // (O,), or null where the class is `label`
+  const float* y;  // (O,), or null if the class is `label`
   int64_t label;
   float smoothing, uniform;  // y (1 - s) + s / O
 

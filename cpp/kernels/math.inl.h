@@ -12,7 +12,7 @@ INLINE vf horner(vf x, const float (&c)[n]) {
   return p;
 }
 
-// e^x = (1 + q) 2^n. Powers of two come as two factors, so that subnormal and huge
+// e^x = (1 + q) 2^n. Powers of two are applied as two factors, so subnormal and huge
 // results need no branch, or by an instruction that gives the same bits.
 struct Reduced {
   vf q;
@@ -127,13 +127,12 @@ struct SinCos {
 };
 
 // r = x - n pi / 2 for n < 2^13, in four parts: n times the first three, of 8, 11 and
-// 11 bits, is exact, so that little precision is lost near a multiple, with or without
-// fma.
+// 11 bits, is exact, so little precision is lost near a multiple, with or without fma.
 INLINE vf reduce_half_pi(vf x, vf n) {
   x = x - n * 1.5703125f;
   x = x - n * 4.8375129699707031e-04f;
   vf r = x - n * 7.5495336204767227e-08f;
-  vf lost = (x - r) - n * 7.5495336204767227e-08f;  // by the rounding of r
+  vf lost = (x - r) - n * 7.5495336204767227e-08f;  // lost in rounding r
   return r + (lost - n * 2.563344e-12f);
 }
 

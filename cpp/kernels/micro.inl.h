@@ -9,19 +9,20 @@ constexpr int tile = 6, skinny_vectors = 4;
 #else
 constexpr int tile = 4, skinny_vectors = 4;
 #endif
-// With so few rows, there are registers for `wide` vectors of each.
+// With so few rows, the registers hold `wide` vectors of each.
 constexpr int64_t skinny_rows = 3;
 
-// The start of a chain of additions and its end: from zero, from C, or from zero and
-// then added to C.
+// How a chain of additions starts and ends: from zero, from C, or from zero and then
+// added to C.
 enum class Chain { start, resume, accumulate };
 
 // C (rows, vectors L) = or += A (rows, K) B (K, vectors L), with C in registers.
-// beside(k) is called once per step: other work, for units that the chains leave idle.
-template <int rows, int vectors, class Beside>
+// extra(k) is called once per step to do other work on units that the chains leave
+// idle.
+template <int rows, int vectors, class Extra>
 INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
                   int64_t b_row, float* c, int64_t c_row, int64_t K, Chain chain,
-                  const Beside& beside) {
+                  const Extra& extra) {
   vf acc[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++)
@@ -33,7 +34,7 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++) {
       bv[v] = load(b + v * L);
-      // Rows of a B that is not packed are too far apart for the hardware prefetcher.
+      // Rows of an unpacked B are too far apart for the hardware prefetcher.
       if (rows >= 4) __builtin_prefetch(b + 32 * b_row + v * L);
     }
 #pragma GCC unroll 16
@@ -42,7 +43,7 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; v++) acc[r][v] += av * bv[v];
     }
-    beside(k);
+    extra(k);
     a += a_step;
     b += b_row;
   }
@@ -76,7 +77,7 @@ static void micro_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
   }
 }
 
-// Two vectors interleaved.
+// Interleaves two vectors.
 #if defined(__AVX512F__)
 #define LOW(a, b) \
   __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
@@ -91,7 +92,7 @@ static void micro_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
 #define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
 
-// L x L floats transposed in registers by log2 L rounds of interleaving.
+// Transposes L x L floats in registers by log2 L rounds of interleaving.
 INLINE void transpose_square(const float* from, int64_t from_row, float* to,
                              int64_t to_row) {
   vf r[L];
@@ -112,8 +113,8 @@ INLINE void transpose_square(const float* from, int64_t from_row, float* to,
   for (int i = 0; i < L; i++) store(to + i * to_row, r[i]);
 }
 
-// Lane i of the result is the sum of r[i]: the rounds of a transposition, adding rows
-// as they come.
+// Lane i of the result is the sum of r[i]: the rounds of a transposition, with
+// additions.
 INLINE vf sums_of(vf (&r)[L]) {
 #pragma GCC unroll 4
   for (int half = L / 2; half > 0; half /= 2)
@@ -125,11 +126,11 @@ INLINE vf sums_of(vf (&r)[L]) {
 #undef LOW
 #undef HIGH
 
-// Terms of one chain in a lane; chains are added to each other.
+// The number of terms of one chain in a lane; chains are then added to each other.
 constexpr int64_t lane_chain = 256 * L;
 
-// C[r][j] = sum of A[r][k] B[j][k] over k, by lanes and then over the lanes: an order
-// that depends on K only. Only the first `columns` columns are stored.
+// C[r][j] = sum of A[r][k] B[j][k] over k, first per lane and then over the lanes: an
+// order that depends on K only. Only the first `columns` columns are stored.
 template <int rows, bool is_long>
 INLINE void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_row,
                      float* c, int64_t c_row, int64_t columns, int64_t K) {

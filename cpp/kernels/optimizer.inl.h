@@ -1,6 +1,6 @@
-// Clipping, penalties and the update, each in one pass over the flat vectors of a
-// variable. Formulas and slots as in kurve.engines.reference.optimizers; a, b and c are
-// the slots in that order.
+// Clipping, penalties and the update, each in one pass over a variable's part of the
+// flat vectors. Formulas and slots as in kurve.engines.reference.optimizers; a, b and c
+// are the slots in that order.
 #pragma once
 
 static void scale(float* x, float factor, int64_t n) {
@@ -44,8 +44,8 @@ static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
 }
 
 // Updates one vector of a variable: w from g, and `count` of the slots a, b, c in
-// place. Of two products in a sum, `rounded` marks the one that is not fused: the
-// compiler might choose differently elsewhere.
+// place. In a sum of two products, `rounded` marks the one that is not fused; otherwise
+// the compiler might choose differently in different places.
 template <OptimizerKind kind, int count>
 INLINE vf step_vector(const UpdateParams& u, vf w, vf g, vf& a, vf& b, vf& c) {
   if constexpr (kind == OptimizerKind::sgd) {
@@ -54,7 +54,7 @@ INLINE vf step_vector(const UpdateParams& u, vf w, vf g, vf& a, vf& b, vf& c) {
     a = u.momentum * a - step;
     return u.nesterov ? w + (u.momentum * a - step) : w + a;
   } else if constexpr (kind == OptimizerKind::rmsprop) {
-    // slots: v, then momentum and mean where they are on
+    // slots: v, then momentum and mean if they are on
     vf& mean = u.momentum_on ? c : b;
     vf square = g * g;
     a = rounded(u.rho * a) + u.one_minus_rho * square;
@@ -117,7 +117,7 @@ INLINE void update_vector(const UpdateParams& u, float* w, float* const* slots,
   for (int k = 0; k < count; k++) store(slots[k] + at, s[k], n);
 }
 
-// By value: what stores might alias could not stay in registers.
+// Passed by value: anything that stores might alias could not stay in registers.
 template <OptimizerKind kind, int count>
 static void update_rows(const UpdateParams u, const UpdateBlock t) {
   for (int64_t i = 0; i < t.rows; i++) {

@@ -2,18 +2,19 @@
 #pragma once
 
 constexpr int64_t panel_width = 2 * L;
-constexpr int64_t pack_from_rows = 4 * tile;  // fewer rows do not repay packing B
+constexpr int64_t pack_from_rows =
+    4 * tile;  // packing B does not pay off for fewer rows
 
-// A copy covers up to `k_block` steps of K: of B up to `max_group` panels, which fit
-// half the L2 cache; of A up to `chunk` tiles.
+// A copy covers up to `k_block` steps of K: up to `max_group` panels of B, which fit
+// into half the L2 cache, and up to `chunk` tiles of A.
 constexpr int64_t k_block = 384, max_group = 8, chunk = 8;
 // Addresses a multiple of 4 KB apart would compete for the same few lines of the L1
 // cache.
 constexpr int64_t packed_panel = k_block * panel_width + 16;
 constexpr int64_t packed_row = k_block + 16, packed_tile = tile * packed_row;
 
-// Parts of rows are too short for the hardware prefetcher: fetches what is needed some
-// rows later.
+// Parts of rows are too short for the hardware prefetcher, so this fetches data needed
+// some rows later.
 INLINE void fetch(const float* p) { __builtin_prefetch(p, 0, 3); }
 
 // Rows, divided evenly into tiles.
@@ -25,7 +26,7 @@ struct Tiles {
   int64_t size(int64_t i) const { return begin(i + 1) - begin(i); }
 };
 
-// A as micro-kernels read it.
+// A in the form that micro-kernels read.
 struct Rows {
   const float* at;
   int64_t row, step;
@@ -36,7 +37,7 @@ struct Rows {
 static void pack_a(const Product& p, int64_t m, const Tiles& tiles, int64_t first,
                    int64_t last, int64_t k, int64_t depth, float* to) {
   const float* a = p.a + m * p.a_row + k * p.a_step;
-  int64_t begin[chunk + 1];  // no division in the loops
+  int64_t begin[chunk + 1];  // avoids divisions in the loops
   for (int64_t i = first; i <= last; i++) begin[i - first] = tiles.begin(i);
   if (p.a_row != 1) {
     for (int64_t i = first; i < last; i++, to += packed_tile)
@@ -63,7 +64,7 @@ static Rows packed_rows(const Product& p, const float* a) {
 }
 
 // Columns n..n+width-1 of B, rows k..k+depth-1, in panels (depth, panel_width) that are
-// `panel_stride` apart; the last one is filled up with zeros.
+// `panel_stride` apart; the last one is padded with zeros.
 static void pack_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_t width,
                    float* to, int64_t panel_stride) {
   if (!p.b_transposed) {

@@ -1,7 +1,7 @@
-// Linear algebra in float64, by panels: K rows of `strip` numbers each, one row after
-// the other; missing columns are zero. Everything is built on one product, C += or -=
-// A^T B of two panels: J^T J, and with it the Cholesky factorization A = R^T R, because
-// rows of J and of R are contiguous.
+// Linear algebra in float64, by panels: K contiguous rows of `strip` numbers; missing
+// columns are zero. Everything is built on one product, C += or -= A^T B of two panels:
+// J^T J, and with it the Cholesky factorization A = R^T R, because rows of J and of R
+// are contiguous.
 #pragma once
 
 constexpr int D = L / 2;
@@ -96,7 +96,7 @@ static void panel_gather(const float* x, int64_t x_row, const int64_t* columns,
   }
 }
 
-// Copies columns of x to a panel, or back where `back`.
+// Copies columns of x to a panel, or back if `back`.
 static void panel_copy(double* x, int64_t x_row, int64_t count, double* panel,
                        int64_t K, bool back) {
   for (int64_t k = 0; k < K; k++, x += x_row, panel += strip)
@@ -129,8 +129,8 @@ static void panel_solve(const double* r, int64_t r_row, double* panel, int64_t K
   }
 }
 
-// A = R^T R in place, upper triangle, n rows of a_row numbers, a_row a multiple of D
-// and at least n. Returns the first row whose pivot is not positive, or n.
+// A = R^T R in place, upper triangle: n rows, a_row numbers apart; a_row is a multiple
+// of D and at least n. Returns the first row whose pivot is not positive, or n.
 static int64_t cholesky(double* a, int64_t a_row, int64_t n) {
   for (int64_t k = 0; k < n; k++) {
     double* row = a + k * a_row;

@@ -1,8 +1,9 @@
 // Sums of rows, softmax, dropout and normalization.
 #pragma once
 
-// Sums of `vectors` vectors of columns, the last of which has `rest` elements. Four
-// chains for each column, so that one addition need not wait for the last.
+// Sums of `vectors` vectors of columns, the last of which has `rest` elements. Each
+// column has four independent chains, so an addition need not wait for the previous
+// one.
 template <int vectors>
 INLINE void sum_columns(const float* x, int64_t R, int64_t N, int64_t rest,
                         float* sums) {
@@ -42,10 +43,10 @@ static void sum_blocks(const float* x, int64_t R, int64_t N, int64_t rest,
     store(sums + v * L, narrowed(total[v]), v + 1 < vectors ? L : rest);
 }
 
-// Rows of a large x are far apart: several vectors are read of each.
+// Rows of a large x are far apart, so several vectors are read from each.
 static void sum_rows(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
                      float* sums) {
-  constexpr int across = L == 16 ? 4 : 2;  // as many as have their sums in registers
+  constexpr int across = L == 16 ? 4 : 2;  // as many as keep their sums in registers
   int64_t j = 0;
   for (; j + across * L <= count; j += across * L)
     sum_blocks<across>(x + n + j, R, N, L, sums + j);

@@ -1,7 +1,7 @@
 // Max and average pooling, and convolution followed by max-pooling.
 #pragma once
 
-// NaN wins, as in NumPy.
+// NaN counts as largest, as in NumPy.
 INLINE vi beats(vf candidate, vf best) {
   return (candidate > best) | (candidate != candidate);
 }
@@ -29,7 +29,7 @@ INLINE void for_windows(const Pool& p, StopPoller& poller, Body&& body) {
     }
 }
 
-// Calls body(offset) for its pixels, row by row.
+// Calls body(offset) for each pixel, row by row.
 template <class Body>
 INLINE void for_pixels(const Pool& p, const Window& o, Body&& body) {
   for (int64_t r = o.rows.from; r < o.rows.to; r++)

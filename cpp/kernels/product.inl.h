@@ -1,9 +1,9 @@
-// C (M, N) = A (M, K) B (K, N), the one product behind forward (X W), backward (dZ W^T)
-// and weight gradients (X^T dZ); README.md shows how it is tiled.
+// C (M, N) = A (M, K) B (K, N), the one product used for forward (X W), backward (dZ
+// W^T) and weight gradients (X^T dZ); README.md shows how it is tiled.
 //
-// A task is a block of rows times a group of panels of columns. Within it, K is split
-// so that the part of B for the group stays in the L2 cache and the part of A for a
-// tile in the L1 cache; the partial sums are added up in C (Goto & van de Geijn 2008).
+// A task is a block of rows times a group of panels of columns. Within a task, K is
+// split so that the part of B for the group stays in the L2 cache and the part of A for
+// a tile in the L1 cache; partial sums accumulate in C (Goto & van de Geijn 2008).
 #pragma once
 
 // The definition. Tests compare it with the tiled product below.
@@ -35,22 +35,22 @@ INLINE int64_t skinny_width(int64_t N) {
   return min(fourth, max_skinny_width);
 }
 
-// Rows of a block: where A is not packed, and the bounds where it may be.
+// Rows of a block: if A is not packed, and the bounds if it may be.
 constexpr int64_t few_rows = 12 * tile, min_rows = 128, max_rows = 48 * tile;
 
-// How a product is tiled; this depends on the product only.
+// How a product is tiled, which depends on the product only.
 struct Tiling {
   enum Method {
     blocked,  // packed panels of B times tiles of A
     dots,     // rows of A times rows of B, or times B's only column
     skinny,   // few rows: wide panels keep the multipliers busy
-    updates,  // the variable streams by while its gradient is in the L1 cache
+    updates,  // the variable is streamed while its gradient is in the L1 cache
   } method;
   int64_t panel;  // columns
   int64_t panels, group, groups, blocks;
 
   explicit Tiling(const Product& p) {
-    // Reading B^T by rows avoids its transposition, but costs a sum over the lanes for
+    // Reading B^T by rows avoids transposing it, but costs a sum over the lanes for
     // each element of C.
     if (p.a_step == 1 && (p.b_transposed ? p.K >= 8 * p.M && p.M <= 64 : p.N == 1))
       method = dots;
@@ -66,8 +66,8 @@ struct Tiling {
     if (method != blocked) {
       blocks = pieces(p.M, few_rows);
     } else {
-      // About 16 tasks keep the threads balanced; square ones make the most of packed A
-      // and B.
+      // About 16 tasks keep the threads balanced; square ones reuse packed A and B
+      // best.
       int64_t side = int64_t(__builtin_sqrt(double(p.M) * double(p.N) / 16));
       blocks = pieces(p.M, clamp(side, min_rows, max_rows));
       group = clamp(panels * blocks / 16, 1, max_group);
@@ -86,7 +86,7 @@ static void locate(const Product& p, int64_t at, float** slots) {
 }
 
 // Applies `after` to rows m..m+rows-1 of a panel while they are in the L1 cache.
-// Returns whether they are in the safe range, where that is checked.
+// Returns whether they are in the safe range, if that is checked.
 static bool epilogue(const Product& p, const float* c, int64_t c_row, int64_t m,
                      int64_t rows, int64_t n, int64_t width) {
   int64_t at = m * p.N + n;
@@ -139,8 +139,8 @@ static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
   return epilogue(row, c, rows, 0, 1, m, rows);
 }
 
-// A few rows of a large B at a time, and much of each, so that memory streams; C stays
-// in the L1 cache.
+// A few rows of a large B at a time and long parts of each, so memory is streamed; C
+// stays in the L1 cache.
 static bool skinny_part(const Product& p, int64_t n, int64_t width) {
   alignas(64) float packed[max_skinny_depth * L];
   alignas(64) float c[skinny_rows * max_skinny_width],
@@ -176,8 +176,8 @@ static bool skinny_part(const Product& p, int64_t n, int64_t width) {
 }
 
 // The gradient of a variable, tile by tile. A complete tile is used for the update
-// during the product of the next one, whose place in memory is prefetched: square roots
-// and divisions run on a unit that products leave idle.
+// during the product of the next tile, whose memory is prefetched: square roots and
+// divisions run on a unit that products leave idle.
 template <OptimizerKind kind, int count>
 static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t rows,
                          int64_t n0, int64_t width) {
@@ -195,7 +195,7 @@ static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t r
     at += step;
     step = p.N - step;  // L, then on to the next row
   };
-  auto beside = [&](int64_t k) __attribute__((always_inline)) {
+  auto extra = [&](int64_t k) __attribute__((always_inline)) {
     if (k < vectors) next();
   };
   int current = 0;
@@ -208,7 +208,7 @@ static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t r
       if (g && full) {
         ahead = here - at;
         micro<tile, 2>(a, 1, p.a_step, panel, panel_width, c[current], panel_width, p.K,
-                       Chain::start, beside);
+                       Chain::start, extra);
         for (int64_t k = p.K; k < vectors; k++) next();
       } else {
         auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
@@ -243,7 +243,7 @@ static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
   });
 }
 
-// Prefetches a tile of C before its turn.
+// Prefetches a tile of C before it is needed.
 INLINE void prefetch_tile(const float* c, int64_t c_row, int64_t rows) {
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < panel_width; j += 16)
@@ -254,7 +254,7 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
                          int64_t width) {
   alignas(64) float b_packed[max_group * packed_panel],
       a_packed[chunk * packed_tile + L];
-  alignas(64) float edge[max_rows * panel_width];  // of C, where a panel is partial
+  alignas(64) float edge[max_rows * panel_width];  // of C, if a panel is partial
   const Tiles tiles(rows);
   int64_t chain = chain_of(p.K);
   bool packs_a = width >= 4 * panel_width;

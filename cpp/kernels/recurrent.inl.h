@@ -1,6 +1,6 @@
 // Recurrent cells. A block of rows goes through all steps at once: the gates of a few
-// rows and one vector of units are summed up over x and h in registers, and the cell
-// follows while they are in the L1 cache. The variables are packed in the order in
+// rows and one vector of units are accumulated over x and h in registers, and the cell
+// is computed while they are in the L1 cache. The variables are packed in the order in
 // which they are read: panels of one vector of each gate.
 #pragma once
 
@@ -12,7 +12,7 @@ constexpr int cell_rows = 3;
 constexpr int cell_rows = 2;
 #endif
 
-// Vectors of a panel, for each step of x and of h; those of a simple cell are of units.
+// Vectors per panel for each element of x and of h; those of a simple cell hold units.
 INLINE int64_t x_vectors(CellKind kind) {
   return kind == CellKind::lstm ? 4 : kind == CellKind::simple ? 2 : 3;
 }
@@ -32,7 +32,7 @@ static int64_t cell_packed_size(const Recurrence& p) {
   return cell_panels(p) * (panel_floats(p) + more);
 }
 
-// The third gate's part of U, which is multiplied after the others.
+// The third gate's part of U, which is multiplied last.
 INLINE int64_t last_gate_at(const Recurrence& p, int64_t panel) {
   return cell_panels(p) * panel_floats(p) + panel * p.H * L;
 }
@@ -50,7 +50,7 @@ static void pack_cell(const Recurrence& p, const float* W, const float* U,
     store(panel, x);
     panel += L;
   };
-  // The sum of z and r over x and h has one accumulator, n of gru one for each.
+  // z and r have one accumulator for x and h together; gru's n has one for each.
   const float* second = after && b ? b + width : nullptr;
   for (int64_t v = 0; v < 4; v++)
     put(v >= x_vectors(p.kind) ? (after ? column(second, 2) : vf{})
@@ -102,8 +102,8 @@ INLINE void add_part(vf (&acc)[rows][4], const float* a, int64_t a_row, const fl
   }
 }
 
-// The same where each vector of B has a row of A of its own, a_gate behind the one of
-// the vector before.
+// The same if each vector of B has a separate row of A, a_gate after that of the
+// previous vector.
 template <int rows, int count, int last>
 INLINE void add_gates(vf (&acc)[rows][4], const float* a, int64_t a_row, int64_t a_gate,
                       const float* b, int64_t K) {
@@ -170,8 +170,8 @@ static __attribute__((noinline)) vf activated_vector(Activation kind, float alph
   return x;
 }
 
-// Value and derivative: of x where the derivative does not follow from the value y,
-// which is given elsewhere.
+// Value and derivative. The argument is x if the derivative does not follow from the
+// value y; otherwise it is y.
 static __attribute__((noinline)) Activated differentiated_vector(Activation kind,
                                                                  float alpha, vf x) {
   const bool from_x = saves_derivative(kind, alpha);
@@ -186,12 +186,12 @@ static __attribute__((noinline)) Activated differentiated_vector(Activation kind
   return {x, x};
 }
 
-// The activations of a cell; `usual` are tanh and sigmoid.
+// The activations of a cell; `usual` means tanh and sigmoid.
 template <bool usual>
 struct CellFunctions {
   const Recurrence& p;
-  const bool f_keeps_x = saves_derivative(p.activation, p.alpha);
-  const bool g_keeps_x = saves_derivative(p.recurrent_activation, p.recurrent_alpha);
+  const bool f_saves_x = saves_derivative(p.activation, p.alpha);
+  const bool g_saves_x = saves_derivative(p.recurrent_activation, p.recurrent_alpha);
 
   INLINE_MEMBER vf f(vf x) const {
     if constexpr (usual) return tanh(x);
@@ -201,33 +201,33 @@ struct CellFunctions {
     if constexpr (usual) return sigmoid(x);
     return activated_vector(p.recurrent_activation, p.recurrent_alpha, x);
   }
-  // What is kept for the derivative, of x and f(x).
-  INLINE_MEMBER vf f_kept(vf x, vf y) const { return !usual && f_keeps_x ? x : y; }
-  INLINE_MEMBER vf g_kept(vf x, vf y) const { return !usual && g_keeps_x ? x : y; }
-  // From what was kept.
-  INLINE_MEMBER Activated df(vf kept) const {
+  // What is saved for the derivative: x or f(x).
+  INLINE_MEMBER vf f_saved(vf x, vf y) const { return !usual && f_saves_x ? x : y; }
+  INLINE_MEMBER vf g_saved(vf x, vf y) const { return !usual && g_saves_x ? x : y; }
+  // Value and derivative from what was saved.
+  INLINE_MEMBER Activated df(vf saved) const {
     if constexpr (usual)
-      return {kept, derivative_from_output<Activation::tanh>(kept, 0)};
-    return differentiated_vector(p.activation, p.alpha, kept);
+      return {saved, derivative_from_output<Activation::tanh>(saved, 0)};
+    return differentiated_vector(p.activation, p.alpha, saved);
   }
-  INLINE_MEMBER Activated dg(vf kept) const {
+  INLINE_MEMBER Activated dg(vf saved) const {
     if constexpr (usual)
-      return {kept, derivative_from_output<Activation::sigmoid>(kept, 0)};
-    return differentiated_vector(p.recurrent_activation, p.recurrent_alpha, kept);
+      return {saved, derivative_from_output<Activation::sigmoid>(saved, 0)};
+    return differentiated_vector(p.recurrent_activation, p.recurrent_alpha, saved);
   }
 };
 
-// A block of rows on its way through the steps.
+// A block of rows that goes through the steps.
 struct CellRows {
   const Recurrence& p;
   int64_t first, rows, P = p.padded();
   int64_t Q = p.copies * P;  // of a row in h_in
 
   int64_t time(int64_t step) const { return p.reverse ? p.T - 1 - step : step; }
-  // Number of a row's step among all.
-  int64_t place(int64_t r, int64_t t) const { return (first + r) * p.T + t; }
+  // The index of a row's step among all steps.
+  int64_t step_index(int64_t r, int64_t t) const { return (first + r) * p.T + t; }
   bool counts(int64_t r, int64_t t) const {
-    return !p.mask || p.mask[place(r, t)] != 0;
+    return !p.mask || p.mask[step_index(r, t)] != 0;
   }
   bool any_counts(int64_t t) const {
     for (int64_t r = 0; r < rows; r++)
@@ -237,10 +237,10 @@ struct CellRows {
   const float* factors(int64_t r) const {
     return p.factors ? p.factors + (first + r) * p.copies * p.H : nullptr;
   }
-  // Of a step in y or dy; null where it has none.
+  // The output of a step in y or dy; null if it has none.
   template <class T>
   T* output(T* y, int64_t r, int64_t step) const {
-    if (p.sequences) return y + place(r, step) * p.outputs();
+    if (p.sequences) return y + step_index(r, step) * p.outputs();
     return step == p.T - 1 ? y + (first + r) * p.outputs() : nullptr;
   }
 };
@@ -254,13 +254,14 @@ INLINE void zero_floats(float* to, int64_t n) {
 
 struct CellState {
   float *x, *h, *next, *h_in, *c;
-  float *reset, *n, *u;  // of gru_before: g(r) h, and n and u until then
+  float *reset, *n, *u;  // for gru_before: g(r) h, and n and u before that
 };
 
-// The states of a row after a step, for the units from j on; z (4, L) are the gates.
+// Computes the states of a row after a step, for the units from `at` on; z (4, L) are
+// the gates.
 template <CellKind kind, bool usual>
 INLINE void finish_cell(const CellFunctions<usual>& f, const CellState& s,
-                        const float* z, int64_t at, bool counts, float* kept) {
+                        const float* z, int64_t at, bool counts, float* saved) {
   const vf before = load(s.h + at);
   vf h;
   if constexpr (kind == CellKind::lstm) {
@@ -269,55 +270,55 @@ INLINE void finish_cell(const CellFunctions<usual>& f, const CellState& s,
     const vf c = load(s.c + at), now = forget * c + i * n, out = f.f(now);
     h = o * out;
     if (counts) store(s.c + at, now);
-    if (kept) {
-      store(kept, f.g_kept(zi, i));
-      store(kept + L, f.g_kept(zf, forget));
-      store(kept + 2 * L, f.f_kept(zn, n));
-      store(kept + 3 * L, f.g_kept(zo, o));
-      store(kept + 4 * L, c);
-      store(kept + 5 * L, f.f_kept(now, out));
+    if (saved) {
+      store(saved, f.g_saved(zi, i));
+      store(saved + L, f.g_saved(zf, forget));
+      store(saved + 2 * L, f.f_saved(zn, n));
+      store(saved + 3 * L, f.g_saved(zo, o));
+      store(saved + 4 * L, c);
+      store(saved + 5 * L, f.f_saved(now, out));
     }
   } else if constexpr (kind == CellKind::gru) {
     const vf zz = load(z), zr = load(z + L), n_h = load(z + 3 * L);
     const vf u = f.g(zz), r = f.g(zr), zn = load(z + 2 * L) + r * n_h, n = f.f(zn);
     h = u * before + (1.0f - u) * n;
-    if (kept) {
-      store(kept, f.g_kept(zz, u));
-      store(kept + L, f.g_kept(zr, r));
-      store(kept + 2 * L, f.f_kept(zn, n));
-      store(kept + 3 * L, n_h);
-      if (f.p.dropped) store(kept + 4 * L, before);
+    if (saved) {
+      store(saved, f.g_saved(zz, u));
+      store(saved + L, f.g_saved(zr, r));
+      store(saved + 2 * L, f.f_saved(zn, n));
+      store(saved + 3 * L, n_h);
+      if (f.p.dropped) store(saved + 4 * L, before);
     }
   } else {
     const vf zn = load(z);
     h = f.f(zn);
-    if (kept) store(kept, f.f_kept(zn, h));
+    if (saved) store(saved, f.f_saved(zn, h));
   }
   store(s.next + at, counts ? h : before);
 }
 
-// gru_before, until the reset gate: z (4, L) are z, r and the part of n that comes from
-// x; then z (L) is the other part.
+// gru_before up to the reset gate: z (4, L) are z, r and the x part of n. In end_cell,
+// z (L) is the other part.
 template <bool usual>
 INLINE void begin_cell(const CellFunctions<usual>& f, const CellState& s,
-                       const float* h_in, const float* z, int64_t at, float* kept) {
+                       const float* h_in, const float* z, int64_t at, float* saved) {
   const vf zz = load(z), zr = load(z + L), u = f.g(zz), r = f.g(zr);
   store(s.u + at, u);
   store(s.n + at, load(z + 2 * L));
   store(s.reset + at, r * load(h_in));
-  if (!kept) return;
-  store(kept, f.g_kept(zz, u));
-  store(kept + L, f.g_kept(zr, r));
+  if (!saved) return;
+  store(saved, f.g_saved(zz, u));
+  store(saved + L, f.g_saved(zr, r));
 }
 template <bool usual>
 INLINE void end_cell(const CellFunctions<usual>& f, const CellState& s, const float* z,
-                     int64_t at, bool counts, float* kept) {
+                     int64_t at, bool counts, float* saved) {
   const vf before = load(s.h + at), u = load(s.u + at), zn = load(s.n + at) + load(z);
   const vf n = f.f(zn), h = u * before + (1.0f - u) * n;
   store(s.next + at, counts ? h : before);
-  if (!kept) return;
-  store(kept + 2 * L, f.f_kept(zn, n));
-  if (f.p.dropped) store(kept + 3 * L, before);
+  if (!saved) return;
+  store(saved + 2 * L, f.f_saved(zn, n));
+  if (f.p.dropped) store(saved + 3 * L, before);
 }
 
 // Calls body(first row, rows) for parts of up to `most` rows.
@@ -335,9 +336,9 @@ static void forward_step(const CellRows& b, const CellFunctions<usual>& f,
                          const CellState& s, const float* h_in, int64_t t) {
   const Recurrence& p = b.p;
   alignas(64) float z[cell_rows * 4 * L];
-  const int64_t V = p.kept_vectors(), units = panel_units(p);
-  auto kept_at = [&](int64_t r, int64_t j) {
-    return p.kept ? p.kept + b.place(r, t) * V * b.P + j * V : nullptr;
+  const int64_t V = p.saved_vectors(), units = panel_units(p);
+  auto saved_at = [&](int64_t r, int64_t j) {
+    return p.saved ? p.saved + b.step_index(r, t) * V * b.P + j * V : nullptr;
   };
   for (int64_t panel = 0, j = 0; j < p.H; panel++, j += units)
     in_tiles(b.rows, cell_rows, [&](int64_t r0, int64_t count) {
@@ -348,12 +349,12 @@ static void forward_step(const CellRows& b, const CellFunctions<usual>& f,
         const int64_t at = r * b.P + j;
         const bool counts = b.counts(r, t);
         if constexpr (kind == CellKind::gru_before)
-          begin_cell(f, s, h_in + (r + 1) * b.Q - b.P + j, own, at, kept_at(r, j));
+          begin_cell(f, s, h_in + (r + 1) * b.Q - b.P + j, own, at, saved_at(r, j));
         else
-          finish_cell<kind>(f, s, own, at, counts, kept_at(r, j));
+          finish_cell<kind>(f, s, own, at, counts, saved_at(r, j));
         if constexpr (kind == CellKind::simple)
           if (j + L < p.H)
-            finish_cell<kind>(f, s, own + L, at + L, counts, kept_at(r, j + L));
+            finish_cell<kind>(f, s, own + L, at + L, counts, saved_at(r, j + L));
       }
     });
   if constexpr (kind == CellKind::gru_before)
@@ -362,7 +363,7 @@ static void forward_step(const CellRows& b, const CellFunctions<usual>& f,
         micro_rows<1>(int(count), s.reset + r0 * b.P, b.P, 1,
                       p.packed + last_gate_at(p, panel), L, z, L, p.H, Chain::start);
         for (int64_t r = r0; r < r0 + count; r++)
-          end_cell(f, s, z + (r - r0) * L, r * b.P + j, b.counts(r, t), kept_at(r, j));
+          end_cell(f, s, z + (r - r0) * L, r * b.P + j, b.counts(r, t), saved_at(r, j));
       });
 }
 
@@ -401,10 +402,10 @@ static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
     }
     if (p.h_in)
       for (int64_t r = 0; r < rows; r++)
-        copy_floats(h_in + r * b.Q, b.Q, p.h_in + b.place(r, t) * b.Q);
+        copy_floats(h_in + r * b.Q, b.Q, p.h_in + b.step_index(r, t) * b.Q);
     if (b.any_counts(t)) {
       for (int64_t r = 0; r < rows; r++)
-        copy_floats(p.x + b.place(r, t) * p.F, p.F, s.x + r * p.F);
+        copy_floats(p.x + b.step_index(r, t) * p.F, p.F, s.x + r * p.F);
       forward_step<kind>(b, f, s, h_in, t);
       float* before = s.h;
       s.h = s.next;
@@ -418,7 +419,7 @@ static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   }
 }
 
-// The instance of a function template for the cell.
+// Calls the instance of a function template for the cell.
 #define BY_CELL(function, p, ...)                                                    \
   const bool usual =                                                                 \
       p.activation == Activation::tanh &&                                            \

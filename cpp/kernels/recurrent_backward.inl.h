@@ -2,15 +2,15 @@
 // follow from dz as products over all rows and steps.
 #pragma once
 
-// Gradients on the way back: of h, what goes around the product with U, and what comes
-// out of it (of each copy of h); of c; dz of h U.
+// Gradients in the backward pass: of h, the part that bypasses the product with U and
+// the part that goes through it (per copy of h); of c; dz of h U.
 struct CellGradients {
   float *carry, *din, *dc, *dreset, *dz;
   int64_t dz_row;
 };
 
 // din (rows, padded) = or += dz (rows, K) times the rows k.. of U^T. The chains are the
-// same wherever dz lies in two parts.
+// same if dz is in two parts.
 static void multiply_transposed(const CellRows& b, const CellGradients& g, int64_t k,
                                 int64_t K, float* din, Chain start) {
   const Recurrence& p = b.p;
@@ -28,7 +28,7 @@ static void multiply_transposed(const CellRows& b, const CellGradients& g, int64
               panel + first * panel_width, panel_width, c, c_row, steps, chain);
         };
         const Chain chain = from ? Chain::accumulate : start;
-        const int64_t head = 2 * p.H - k - from;  // until the third gate
+        const int64_t head = 2 * p.H - k - from;  // up to the third gate
         if (p.kind != CellKind::gru || head <= 0 || head >= depth) {
           part(from, depth, to, b.P, chain);
         } else if (chain == Chain::start) {
@@ -47,38 +47,39 @@ static void multiply_transposed(const CellRows& b, const CellGradients& g, int64
   }
 }
 
-// dz of a row, for the units from j on, and what stays in its place.
+// dz of a row for the units from j on; also updates the gradients that bypass the
+// product.
 template <CellKind kind, bool usual>
 INLINE void backward_cell(const CellRows& b, const CellFunctions<usual>& f,
-                          const CellGradients& g, const float* kept, vf dh, int64_t r,
+                          const CellGradients& g, const float* saved, vf dh, int64_t r,
                           int64_t t, int64_t j) {
   const Recurrence& p = b.p;
   const int64_t n = p.H - j, at = r * b.P + j;
   float* dz = g.dz + r * g.dz_row + j;
   vf carry{};
   if constexpr (kind == CellKind::lstm) {
-    const Activated i = f.dg(load(kept)), forget = f.dg(load(kept + L)),
-                    c = f.df(load(kept + 2 * L)), o = f.dg(load(kept + 3 * L)),
-                    out = f.df(load(kept + 5 * L));
+    const Activated i = f.dg(load(saved)), forget = f.dg(load(saved + L)),
+                    c = f.df(load(saved + 2 * L)), o = f.dg(load(saved + 3 * L)),
+                    out = f.df(load(saved + 5 * L));
     const vf dc = load(g.dc + at) + dh * o.y * out.d;
     store(dz, dc * c.y * i.d, n);
-    store(dz + p.H, dc * load(kept + 4 * L) * forget.d, n);
+    store(dz + p.H, dc * load(saved + 4 * L) * forget.d, n);
     store(dz + 2 * p.H, dc * i.y * c.d, n);
     store(dz + 3 * p.H, dh * out.y * o.d, n);
     store(g.dc + at, dc * forget.y);
   } else if constexpr (kind == CellKind::simple) {
-    store(dz, dh * f.df(load(kept)).d, n);
+    store(dz, dh * f.df(load(saved)).d, n);
   } else {
-    const Activated u = f.dg(load(kept)), c = f.df(load(kept + 2 * L));
-    const vf before =
-        load(p.dropped ? kept + p.h_kept() * L : p.h_in + b.place(r, t) * b.Q + j);
+    const Activated u = f.dg(load(saved)), c = f.df(load(saved + 2 * L));
+    const vf before = load(p.dropped ? saved + p.h_saved() * L
+                                     : p.h_in + b.step_index(r, t) * b.Q + j);
     const vf dn = dh * (1.0f - u.y) * c.d, du = dh * (before - c.y) * u.d;
     carry = dh * u.y;
     if constexpr (kind == CellKind::gru) {
-      const Activated reset = f.dg(load(kept + L));
+      const Activated reset = f.dg(load(saved + L));
       store(dz, dn * reset.y, n);
       store(dz + p.H, du, n);
-      store(dz + 2 * p.H, dn * load(kept + 3 * L) * reset.d, n);
+      store(dz + 2 * p.H, dn * load(saved + 3 * L) * reset.d, n);
       store(dz + 3 * p.H, dn, n);
     } else {
       store(dz, du, n);
@@ -88,23 +89,23 @@ INLINE void backward_cell(const CellRows& b, const CellFunctions<usual>& f,
   store(g.carry + at, carry);
 }
 
-// gru_before: dr, from the gradient of what is behind the reset gate.
+// gru_before: dr, from the gradient after the reset gate.
 template <bool usual>
 static void backward_reset(const CellRows& b, const CellFunctions<usual>& f,
                            const CellGradients& g, int64_t t) {
   const Recurrence& p = b.p;
   float* din = g.din + (p.copies - 1) * b.rows * b.P;
   for (int64_t r = 0; r < b.rows; r++) {
-    const float* kept = p.kept + b.place(r, t) * p.kept_vectors() * b.P;
-    const float* h_in = p.h_in + (b.place(r, t) + 1) * b.Q - b.P;
+    const float* saved = p.saved + b.step_index(r, t) * p.saved_vectors() * b.P;
+    const float* h_in = p.h_in + (b.step_index(r, t) + 1) * b.Q - b.P;
     const bool counts = b.counts(r, t);
     for (int64_t j = 0; j < p.H; j += L) {
       const int64_t at = r * b.P + j;
-      const Activated reset = f.dg(load(kept + j * p.kept_vectors() + L));
+      const Activated reset = f.dg(load(saved + j * p.saved_vectors() + L));
       const vf d = load(g.dreset + at), h = load(h_in + j), zero{};
       store(din + at, counts ? d * reset.y : zero);
       store(g.dz + r * g.dz_row + p.H + j, counts ? d * h * reset.d : zero, p.H - j);
-      store(p.reset + b.place(r, t) * b.P + j, counts ? reset.y * h : zero);
+      store(p.reset + b.step_index(r, t) * b.P + j, counts ? reset.y * h : zero);
     }
   }
 }
@@ -113,7 +114,7 @@ template <CellKind kind, bool usual>
 static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   const CellRows b{p, first, rows};
   const CellFunctions<usual> f{p};
-  const int64_t P = b.P, all = rows * P, V = p.kept_vectors(), width = p.width();
+  const int64_t P = b.P, all = rows * P, V = p.saved_vectors(), width = p.width();
   float* local = p.local + first * cell_local_size(p, true);
   CellGradients g{};
   float** const parts[] = {&g.carry, &g.dc, &g.dreset};
@@ -137,10 +138,10 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
   for (int64_t step = p.T; step-- > 0;) {
     const int64_t t = b.time(step);
     if (poller.stop_requested(rows * p.H * width)) return;
-    g.dz = p.dz + b.place(0, t) * p.dz_width();
+    g.dz = p.dz + b.step_index(0, t) * p.dz_width();
     for (int64_t r = 0; r < rows; r++) {
       const float* dy = b.output(p.dy, r, step);
-      const float* kept = p.kept + b.place(r, t) * V * P;
+      const float* saved = p.saved + b.step_index(r, t) * V * P;
       const bool counts = b.counts(r, t);
       if (!counts) zero_floats(g.dz + r * g.dz_row, p.dz_width());
       for (int64_t j = 0; j < p.H; j += L) {
@@ -151,7 +152,7 @@ static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
           store(dc, load(dc) + load(dy + p.H + j, p.H - j));
         }
         if (counts)
-          backward_cell<kind>(b, f, g, kept + j * V, dh, r, t, j);
+          backward_cell<kind>(b, f, g, saved + j * V, dh, r, t, j);
         else
           store(g.carry + r * P + j, dh);
       }

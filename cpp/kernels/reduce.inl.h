@@ -1,8 +1,9 @@
 // Reductions of x (outer, n, inner) along n to y (outer, inner), their gradients, and
-// running sums. Where inner is 1, a row's vectors lie along n; else along the columns.
+// running sums. If inner is 1, a row's vectors run along n; otherwise along the
+// columns.
 #pragma once
 
-// Calls body(place in x, place in y, columns) for each unit.
+// Calls body(offset in x, offset in y, columns) for each unit.
 template <class Body>
 INLINE void for_units(const Reduction& p, int64_t first, int64_t count, Body&& body) {
   const int64_t across = p.units_across();
@@ -26,11 +27,11 @@ INLINE float product(vf x) {
     for (int i = 0; i < half; i++) x[i] *= x[i + half];
   return x[0];
 }
-// What is subtracted before exp: 0 in place of an infinity.
+// What is subtracted before exp: 0 instead of an infinity.
 INLINE vf finite_or_zero(vf x) { return abs(x) == __builtin_inff() ? vf{} : x; }
 INLINE vf logarithm(vf m, vf sum) { return finite_or_zero(m) + log(sum); }
 
-// The reduction of `n` vectors, read(i) the i-th of them.
+// The reduction of `n` vectors, where read(i) returns the i-th.
 template <class Read>
 INLINE vf reduce_vectors(ReductionKind kind, int64_t n, int64_t count, Read&& read) {
   const bool negative = kind == ReductionKind::min;
@@ -59,7 +60,7 @@ INLINE vf reduce_vectors(ReductionKind kind, int64_t n, int64_t count, Read&& re
   return logarithm(best, narrowed(s.lanes()));
 }
 
-// Of a row x (n,).
+// The reduction of a row x (n,).
 static float reduce_row(ReductionKind kind, const float* x, int64_t n) {
   const int64_t vectors = pieces(n, L);
   auto along = [&](ReductionKind how, float fill) {
@@ -109,8 +110,8 @@ static void reduce(const Reduction& p, const float* x, float* y, int64_t first,
   });
 }
 
-// dy over the sum of e^x; 0 where that is 0.
-INLINE vf share(vf dy, vf sum) { return sum == 0.0f ? vf{} : dy / sum; }
+// dy divided by the sum of e^x; 0 if that is 0.
+INLINE vf ratio_or_zero(vf dy, vf sum) { return sum == 0.0f ? vf{} : dy / sum; }
 
 // dx = dy e^(x - m) / sum of e^(x - m) of a row, with m the largest.
 static void exponentials_backward(int64_t n, const float* x, float dy, float* dx) {
@@ -121,7 +122,7 @@ static void exponentials_backward(int64_t n, const float* x, float dy, float* dx
     s.add(e);
     store(dx + i, e, n - i);
   }
-  const vf factor = share(splat(dy), splat(float(s.total())));
+  const vf factor = ratio_or_zero(splat(dy), splat(float(s.total())));
   for (int64_t i = 0; i < n; i += L) store(dx + i, load(dx + i, n - i) * factor, n - i);
 }
 
@@ -178,7 +179,7 @@ INLINE void reduce_columns_backward(const Reduction& p, const float* x, vf y, vf
         s.add(e);
         store(dx + i * step, e, rest);
       }
-      dy = share(dy, narrowed(s.lanes()));
+      dy = ratio_or_zero(dy, narrowed(s.lanes()));
       for (int64_t i = 0; i < p.n; i++)
         store(dx + i * step, load(dx + i * step, rest) * dy, rest);
       return;
@@ -208,7 +209,7 @@ static void reduce_backward(const Reduction& p, const float* x, const float* y,
   });
 }
 
-// Sums are kept in float64.
+// Sums are accumulated in float64.
 static void running_sum(const Reduction& p, bool reverse, const float* x, float* y,
                         int64_t first, int64_t count) {
   const int64_t begin = reverse ? (p.n - 1) * p.inner : 0;

@@ -1,5 +1,5 @@
-// Pixels as weighted sums of others: y[i] = sum over t of weight[i, t] x[at[i, t]],
-// where a negative index stands for a pixel whose channels are all `fill`.
+// Pixels as weighted sums of other pixels: y[i] = sum over t of weight[i, t] x[at[i,
+// t]], where a negative index stands for a pixel whose channels are all `fill`.
 #pragma once
 
 static void resample(const ResampleTable& p, const float* x, float* y) {

@@ -1,18 +1,18 @@
 // Backward pass of convolution + max-pooling, using only the positions of the maxima:
-// one output of each window has a gradient, and behind relu and dropout many of those
-// are zero, so the sums run over a list of the others. Both gradients are sums of rows
-// of taps, joined with their channels, which are adjacent in memory:
+// one output of each window has a gradient, and with relu and dropout many of those are
+// zero, so the sums run over a list of the nonzero ones. Both gradients are sums of
+// rows of taps joined with their channels, which are adjacent in memory:
 //
 // dW^T[o] (kh, kw I) = sum over the pixels of channel o of dz x[patch of the pixel]
 // dx[patch of a pixel] += sum over its channels of dz W^T[o]
 #pragma once
 
-// Most floats of a receptive field, padding included.
+// The largest size in floats of a receptive field, padding included.
 constexpr int64_t max_field = 32768;
 
 struct ReceptiveField {
   int64_t H, W;
-  bool copied;  // to add padding, or room for whole vectors at the end
+  bool copied;  // to add padding, or space for whole vectors at the end
 };
 INLINE ReceptiveField receptive_field(const Conv& p) {
   int64_t H = (p.OH - 1) * p.sh + (p.kh - 1) * p.dh + 1;
@@ -183,9 +183,9 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transp
       for (int64_t i = 0; i < outputs; i++) next[i] = begin[i];
       for (int64_t o = 0; o < p.O; o++) {
         if (dy[from + o] == 0.0f) continue;
-        int64_t place = next[index[from + o]]++;
-        at[place] = int32_t(o * joined);
-        values[place] = dy[from + o];
+        int64_t slot = next[index[from + o]]++;
+        at[slot] = int32_t(o * joined);
+        values[slot] = dy[from + o];
       }
       for (int64_t i = 0; i < outputs; i++) {
         const List list{begin[i + 1] - begin[i], at + begin[i], values + begin[i]};

@@ -1,7 +1,7 @@
 // Standardization by columns (of a batch) and by rows (of a sample), and fixed scales.
 #pragma once
 
-// For each column of x (rows, C): the sum of x, or of (x - mean)^2 where mean is given.
+// For each column of x (rows, C): the sum of x, or of (x - mean)^2 if mean is given.
 static void column_moments(const float* x, int64_t rows, int64_t C, const double* mean,
                            double* sums) {
   for (int64_t j = 0; j < C; j += L) {

@@ -2,7 +2,7 @@
 //
 // Sizes: B batch, R rows (batch x leading axes), I in, O out; M, N, K of a product.
 // Every function gives an element the same bits wherever it is in its array and however
-// the work is divided, except where a comment names what the order depends on.
+// the work is divided, unless a comment says what the order depends on.
 #pragma once
 
 #include <cstdint>
@@ -37,10 +37,10 @@ struct Derivative {
   const float* values = nullptr;  // outputs, or saved derivatives
 };
 
-// Longer sums are not made in one chain of float32: the error of a chain grows with its
-// length.
+// Longer sums are not computed in one float32 chain, because the error of a chain grows
+// with its length.
 constexpr int64_t longest_chain = 32;
-// The limit where longer sums would need extra memory.
+// The limit if longer sums would need extra memory.
 constexpr int64_t longest_chain_in_place = 256;
 
 // Numbers of up to `safe_factor` are in the safe range: sums of up to 128 products of
@@ -60,8 +60,8 @@ struct UpdateParams {
 
 // C (M, N) = A (M, K) B (K, N), followed by `after`. Each element is the sum of one or
 // more chains of fused multiply-adds in the order of k, or of such sums over L parts of
-// k: which of the two depends on the shape of the product, and for forward (A by rows,
-// B not transposed) on N only.
+// k: which of the two depends on the shape of the product, for forward (A by rows, B
+// not transposed) on N only.
 struct Product {
   enum After : int { activate, differentiate, check, update };
 
@@ -129,8 +129,8 @@ struct Kernels {
   const char* name;
   int lanes;
 
-  // Tasks of a product are independent. Where `after` is check, `product` returns
-  // whether all of C is in the safe range (at most safe_sum), else true.
+  // Tasks of a product are independent. If `after` is check, `product` returns whether
+  // all of C is in the safe range (at most safe_sum); otherwise true.
   int64_t (*product_tasks)(const Product&);
   bool (*product)(const Product&, int64_t task);
   // sums[j] = sum of x[i][n + j] over the rows of x (R, N), j < count; the order
@@ -143,7 +143,7 @@ struct Kernels {
   // y = f(x); saved = f'(x) unless null.
   void (*activate)(Activation, float alpha, const float* x, float* y, float* saved,
                    int64_t n);
-  // dx = dy times the derivative, whose values are counted from `offset`.
+  // dx = dy times the derivative, whose values start at `offset`.
   void (*differentiate)(const Derivative&, int64_t offset, const float* dy, float* dx,
                         int64_t n);
   // Elements first..first+n-1 of a tape's outputs.
@@ -160,19 +160,19 @@ struct Kernels {
   void (*normalize_backward)(const Normalization&, const float* dy, float* dx,
                              int64_t rows);
 
-  // The units first..first+count-1. y (outer, inner); backward overwrites dx. A sum's
+  // Units first..first+count-1; y is (outer, inner). backward overwrites dx. A sum's
   // order depends on n, and on whether inner is 1.
   void (*reduce)(const Reduction&, const float* x, float* y, int64_t first,
                  int64_t count);
   void (*reduce_backward)(const Reduction&, const float* x, const float* y,
                           const float* dy, float* dx, int64_t first, int64_t count);
-  // y (outer, n, inner): of the elements up to each, or from each on.
+  // y (outer, n, inner): sums of the elements up to each, or from each on.
   void (*running_sum)(const Reduction&, bool reverse, const float* x, float* y,
                       int64_t first, int64_t count);
 
   // Loss of each row and, unless dp is null, its gradient (unweighted); y is (rows, O),
-  // (rows,) for sparse kinds, or (rows, T) where O is a multiple of T; scratch holds
-  // rows * O floats.
+  // (rows,) for sparse kinds, or (rows, T) if O is a multiple of T; scratch holds rows
+  // * O floats.
   void (*loss)(const Loss&, const float* p, const float* y, int64_t rows, int64_t O,
                float* scratch, double* row_loss, float* dp);
 

@@ -24,7 +24,7 @@ enum class Micro : int {
 #undef CASE
 };
 
-// Where a register lies: an input, an output, or a block of scratch memory.
+// Where a register is stored: an input, an output, or a block of scratch memory.
 struct Place {
   enum Kind : int16_t { input, output, scratch } kind = scratch;
   int16_t index = 0;
@@ -36,9 +36,9 @@ struct Instruction {
   Place to, a, b, c;
 };
 
-// How an input is spread over the elements of the outputs: element i reads
-// data[i / outer * size + i / inner % size]. A full input has size = outer and inner 1;
-// of what is one for all samples, `outer` is the number of elements.
+// How an input is broadcast over the elements of the outputs: element i reads data[i /
+// outer * size + i / inner % size]. A full input has size = outer and inner 1; if an
+// input is the same for all samples, `outer` is the number of elements.
 struct Operand {
   const float* data = nullptr;
   int64_t size = 1, inner = 1, outer = 1;

@@ -1,5 +1,5 @@
-// Runs a tape block by block: what lies between inputs and outputs stays in the first
-// cache. Every element gets the same bits wherever its block begins.
+// Runs a tape block by block, so intermediate values stay in the L1 cache. Every
+// element gets the same bits wherever its block starts.
 #pragma once
 
 // Functions that are too rare for vector code, or too long.
@@ -28,7 +28,7 @@ static float floor_mod(float u, float v) {
   return r != 0 && (r < 0) != (v < 0) ? r + v
                                       : (r == 0 ? __builtin_copysignf(r, v) : r);
 }
-// log(1 + x), the rounding error of 1 + x put back to first order.
+// log(1 + x), with the rounding error of 1 + x corrected to first order.
 INLINE vf log1p(vf x) {
   vf w = 1.0f + x;
   vf y = log(w) + (x - (w - 1.0f)) / w;
@@ -159,7 +159,7 @@ static void run_tape(const Tape& tape, const Operand* inputs, float* const* outp
   constexpr int B = Tape::block;
   alignas(64) float scratch[Tape::most_scratch][B];
   alignas(64) float spread[Tape::most_inputs][B];  // inputs that are not read in place
-  alignas(64) float ends[Tape::most_outputs][B];   // outputs of a block that is cut
+  alignas(64) float ends[Tape::most_outputs][B];   // outputs of a partial block
   const float* in[Tape::most_inputs];
   float* out[Tape::most_outputs];
   for (int k = 0; k < tape.inputs; k++)

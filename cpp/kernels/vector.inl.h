@@ -1,4 +1,4 @@
-// Vectors of the widest kind that the instruction set has, by GCC/Clang extensions.
+// The widest vectors of the instruction set, by GCC/Clang extensions.
 #pragma once
 
 #if defined(__AVX512F__)
@@ -164,7 +164,7 @@ INLINE void add(double* p, vf x, int64_t n) {
   __builtin_memcpy(p, &sum, bytes);
 }
 
-// A sum of vectors, in short chains of float32 that are added in float64: the order
+// A sum of vectors, in short float32 chains that are added in float64. The order
 // depends on the number of terms only.
 struct LongSum {
   vf part{};
@@ -193,7 +193,7 @@ struct LongSum {
   }
 };
 
-// Of sizes; pieces rounds up.
+// For sizes; `pieces` rounds up.
 INLINE int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) {

@@ -35,10 +35,10 @@ REFUSED = re.compile(
     r"there is no \w+(?::|, because) (.*?)\. (?:Received|Try)", re.DOTALL
 )
 
-HEAD = f"""# What of Keras there is
+HEAD = f"""# Keras coverage
 
 Every public name of Keras {VERSION} in these modules, and whether Kurve has it under
-the same name. [From Keras to Kurve](from-keras.md) says what behaves differently.
+the same name. [From Keras to Kurve](from-keras.md) lists what behaves differently.
 
 This page is generated from both libraries:
 `KERAS_BACKEND=torch python tests/e2e/coverage.py`.

@@ -127,7 +127,7 @@ def group(name: str, cpus: float = 64) -> Iterator[Callable[[int], None]]:
             (folder / file).write_text(text)
         yield lambda pid: put(folder, pid)
     finally:
-        time.sleep(0.05)  # until the processes are gone
+        time.sleep(0.05)  # until the processes have ended
         folder.rmdir()
 
 

@@ -166,7 +166,7 @@ def test_bytes_train_like_floats() -> None:
 
 @pytest.mark.parametrize("place", ["first", "last"])
 def test_a_nonfinite_image_stops_the_step(place: str) -> None:
-    """NaN wins in a maximum, wherever it is in the window."""
+    """A NaN is the maximum, wherever it is in the window."""
     x, y = data(8)
     x[3, 4 if place == "first" else 5, 5] = np.nan
     model = convnet()

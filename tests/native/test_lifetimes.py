@@ -1,4 +1,4 @@
-"""No value is given back before its last reader has gone.
+"""No buffer is released before its last reader is done.
 
 In a build with KURVE_POISON (make sanitize-address), memory becomes NaN when nobody may
 read it any more, and what is given back too early shows here; in others it shows only
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("batch", [3, 200])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_both_engines_agree(name: str, batch: int) -> None:
-    """Outputs, losses and weights; of small batches gradients of outputs are kept, of
-    large ones their places are taken again."""
+    """Outputs, losses and weights; small batches save the gradients of outputs, large
+    ones reuse their memory."""
     found = []
     for engine in ("native", "reference"):
         utils.set_random_seed(7)
@@ -44,7 +44,7 @@ def test_both_engines_agree(name: str, batch: int) -> None:
 
 
 def test_long_chains_with_old_readers() -> None:
-    """Values that are read again after many others were written and given back."""
+    """Values that are read again after many others were written and released."""
     utils.set_random_seed(2)
     draw = np.random.default_rng(2)
     x = kurve.Input((6,))

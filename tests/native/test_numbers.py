@@ -81,7 +81,7 @@ def test_dropout_drops_what_philox_says():
     plan = Builder(3, 11).dropout(0.3).plan(mse(), optimizer())
     state, batches = state_of(plan), batches_of(plan, 40, 40, shuffle=False)
     state.step, state.seed = 2**32 + 5, 2**63 + 12345
-    # The loss of a network of dropout alone shows which elements were kept.
+    # The loss of a network with only dropout shows which elements were kept.
     words = rng.philox(state.seed, rng.DROPOUT + 0, state.step, 40 * 33)
     kept = (words >= np.uint32(0.3 * 2**32)).reshape(40, 3, 11)
     expected = np.where(kept, batches.x * np.float32(1 / 0.7), 0)

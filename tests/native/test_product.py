@@ -1,4 +1,4 @@
-"""The product of the kernels computes what the naive one does, however it is tiled."""
+"""The kernels' product agrees with the naive one, however it is tiled."""
 
 from __future__ import annotations
 

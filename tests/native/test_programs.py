@@ -1,4 +1,4 @@
-"""Random plans: the native engine computes what the reference does in float64."""
+"""Random plans: the native engine agrees with the reference in float64."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def plans(draw) -> Plan:
     kind = draw(st.sampled_from(sorted(OPTIMIZERS)))
     changes: dict[str, float | bool] = {}
     if "epsilon" in OPTIMIZERS[kind]:
-        # A large epsilon, so that a gradient of 1e-9 does not decide a whole step.
+        # A large epsilon, so a gradient of 1e-9 does not determine a whole step.
         changes["epsilon"] = 1e-2
     if "momentum" in OPTIMIZERS[kind]:
         changes["momentum"] = draw(st.sampled_from([0.0, 0.9]))

@@ -1,4 +1,4 @@
-"""The number of threads: its default and its limits, and that no bit depends on it.
+"""The number of threads: default and limits; results do not depend on it.
 
 For threads of the caller and forked children, see tests/faults/test_threads.py.
 """
@@ -33,7 +33,7 @@ def _restore_threads() -> Iterator[None]:
 
 
 def wide(clip: str = "global_clipnorm") -> Plan:
-    """Wide enough that the pool is used; odd sizes, so that there are tails."""
+    """Wide enough to use the pool, with odd sizes to test tails."""
     builder = Builder(7).dense(300, "gelu").dropout(0.2).dense(301, "relu", l2=1e-4)
     return builder.dense(270, "tanh").dense(3).plan(mse(), optimizer(**{clip: 0.5}))
 

@@ -1,4 +1,4 @@
-// The models that the driver runs: every op, activation, loss and optimizer once.
+// The models that the driver runs; they cover every op, activation, loss and optimizer.
 #pragma once
 
 #include <list>
@@ -25,7 +25,7 @@ inline Spec sparse_labels() {
   return {"sparse_categorical_crossentropy", {{"from_logits", 0.0}}};
 }
 
-// Like the convnet of Keras's first example with images, with bytes for pixels.
+// Like the convnet of Keras's first image example, with bytes as pixels.
 inline Builder convnet(int64_t size, int64_t filters, int64_t more) {
   Builder b({size, size, 1});
   b.scale(1.0 / 255, 0).conv(3, 3, filters, "relu").pool("max", 2, 2, {2, 2});
@@ -34,7 +34,7 @@ inline Builder convnet(int64_t size, int64_t filters, int64_t more) {
   return b;
 }
 
-// The image ops that the convnet lacks, in two models.
+// The image ops that the convnet does not use, in two models.
 inline Builder pictures() {
   Builder b({12, 11, 4});
   b.moved("translation", "reflect").moved("rotation", "constant").moved("flip", "wrap");
@@ -60,8 +60,8 @@ inline Builder sequences() {
   return b;
 }
 
-// Numbers to rows of a table, products with each other, with a variable and with random
-// numbers; ops compute the loss.
+// Table rows, their products with each other, with a variable and with random numbers;
+// ops compute the loss.
 inline Builder words() {
   Builder b({21});
   b.embedding(256, 18).matmul(1, 1).softmax().whole({30, 21}).matmul(3, 4);
@@ -70,7 +70,7 @@ inline Builder words() {
   return b;
 }
 
-// Each recurrent cell, one after the other.
+// Every recurrent cell in turn.
 inline Builder recurrences() {
   Builder b({9, 5});
   b.recurrent("lstm", 19, {"sequences", "states", "reverse"});
@@ -80,7 +80,7 @@ inline Builder recurrences() {
   return b.dense(2, "linear");
 }
 
-// Volumes, and elements that are reduced or change places.
+// Volumes, reductions and moved elements.
 inline Builder volumes() {
   Builder b({5, 6, 7, 3});
   b.conv3d(1, 5, "tanh").conv3d(2, 19, "gelu").reduce("max", 1, 1);
@@ -102,7 +102,7 @@ inline std::list<Case> all_cases() {
                      std::vector<MetricSpec>{{{"mean_absolute_error", {}}, 2, true}},
                      256, 32);
 
-  // Wide enough for all threads; odd sizes, so that there are tails.
+  // Wide enough for all threads, with odd sizes to test tails.
   b = Builder({7});
   b.dense(300, "gelu").dropout(0.2).dense(301, "relu", 1e-4).dense(270, "tanh");
   b.dense(3, "linear");

@@ -36,7 +36,7 @@ void expect(bool right, const std::string& what) {
   std::printf("FAILED %s\n", what.c_str());
 }
 
-// Prints the time, so that a slow machine is not mistaken for a hang.
+// Prints the time, so a slow machine is not mistaken for a hang.
 template <class Body>
 void timed(const char* what, Body&& body) {
   auto start = std::chrono::steady_clock::now();
@@ -113,7 +113,7 @@ void check_threads(const Case& c) {
   }
 }
 
-// A row has the same bits in any batch, also at the end of its memory.
+// A row has the same bits in any batch, also at the end of the allocated memory.
 void check_rows(const Case& c) {
   set_threads(2);
   Run r(c);
@@ -152,7 +152,7 @@ void check_concurrency(const std::list<Case>& cases) {
   expect(wrong == 0, "concurrent calls");
 }
 
-// All that training changes, in one hash.
+// A hash of everything that training changes.
 uint64_t bits_of(const Run& r) {
   uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
   h = hash(r.buffers.data(), size_t(r.buffers.size()) * 4, h);
@@ -161,8 +161,8 @@ uint64_t bits_of(const Run& r) {
   return hash(r.totals.data(), r.totals.size() * 8, h);
 }
 
-// Jobs that are trained together have the same bits as on their own, and an error of
-// one of them does not disturb the others.
+// Jobs that are trained together have the same bits as when trained alone, and an error
+// in one does not affect the others.
 void check_jobs(const std::list<Case>& cases) {
   set_threads(1);
   std::vector<uint64_t> alone;
@@ -193,7 +193,8 @@ void check_jobs(const std::list<Case>& cases) {
   }
 }
 
-// Each task runs once, for any number of tasks, threads and callers; nested jobs too.
+// Each task runs exactly once, for any number of tasks, threads and callers, and in
+// nested jobs.
 void check_pool() {
   auto sweep = [](uint64_t seed) {
     Random random(seed);
@@ -216,7 +217,7 @@ void check_pool() {
   for (std::thread& thread : threads) thread.join();
 }
 
-// A thread that is held up during a task delays that job, but not those after it.
+// A thread that is delayed during a task delays that job, but not later ones.
 void check_held_up() {
   set_threads(2);
   const std::thread::id caller = std::this_thread::get_id();
@@ -289,14 +290,14 @@ void check_errors(const std::list<Case>& cases) {
   }
 }
 
-// The share by which the place of an interrupt moves on, 1 / this.
+// The step between interrupt positions is 1 / this of the work.
 #if defined(__SANITIZE_THREAD__)
 constexpr int finer = 1;  // training is 10 times slower
 #else
 constexpr int finer = 8;
 #endif
 
-// Stopped between any two tasks, a call leaves the state of whole steps.
+// Wherever a call is stopped, it leaves the state after a whole number of steps.
 void check_interrupts(const Case& c) {
   static std::atomic<int> asked, last;
   auto ask = [] { return ++asked >= last; };
@@ -336,7 +337,7 @@ void check_interrupts(const Case& c) {
   }
 }
 
-// The n-th allocation fails, or all from the n-th on, until all succeed.
+// Lets the n-th allocation fail, or all from the n-th on, until every call succeeds.
 void check_memory() {
   set_threads(3);
   std::list<Case> models = all_cases();
@@ -405,7 +406,7 @@ void check_fork(const std::list<Case>& cases) {
   uint64_t right = run(c).bits;
   std::fflush(stdout);
   std::atomic<bool> stop{false};
-  std::thread background([&] {  // holds the locks and the pool now and then
+  std::thread background([&] {  // holds the locks and the pool at times
     while (!stop) run(cases.back());
   });
   for (int i = 0; i < 20; i++) {
@@ -434,7 +435,7 @@ Case stepped(const std::string& model, int64_t batch) {
               keras, {}, 100 * batch, batch, false, true, classes);
 }
 
-// The difference between two runs is that of their steps.
+// The difference between two runs is due to their steps.
 int steps(const std::string& model, int64_t batch, int64_t n) {
   set_threads(1);
   Case c = stepped(model, batch);

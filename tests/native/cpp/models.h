@@ -1,4 +1,4 @@
-// Programs built without Python, on data that are the same on every machine.
+// Programs built without Python, with the same data on every machine.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 namespace proofs {
 using namespace kurve;
 
-// splitmix64: the same numbers with every compiler and library.
+// splitmix64, which gives the same numbers with every compiler and library.
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -36,8 +36,8 @@ class Random {
   uint64_t state_;
 };
 
-// Floats aligned to 64 bytes with nothing after the last one, so that the address
-// sanitizer catches overruns.
+// Floats aligned to 64 bytes with nothing after the last one, so the address sanitizer
+// catches overruns.
 class Floats {
  public:
   explicit Floats(int64_t n)
@@ -65,8 +65,8 @@ struct Moves {
   int64_t groups = 1;
 };
 
-// Adds ops one by one, each on the output shape of the last. tests/native/plans.py has
-// such a builder in Python; this one needs neither Python nor files.
+// Adds ops one by one, each reading the output of the last. tests/native/plans.py has a
+// similar builder in Python; this one needs neither Python nor files.
 class Builder {
  public:
   explicit Builder(Shape input) : shape_(input), shapes_{input} {
@@ -114,7 +114,7 @@ class Builder {
     m.groups = shape_.back();
     return conv(size, size, multiplier * m.groups, activation, m);
   }
-  // Of an image, without a crop.
+  // Transposed convolution of an image, without cropping.
   Builder& transposed(int64_t size, int64_t filters, int64_t stride,
                       const char* activation) {
     Shape to{(shape_[0] - 1) * stride + size, (shape_[1] - 1) * stride + size, filters};
@@ -155,7 +155,7 @@ class Builder {
   Builder& scale(double scale, double offset) {
     return op("scale", 0, {}, {}, {{"scale", scale}, {"offset", offset}});
   }
-  // So many zeros before and after each axis.
+  // Adds `before` and `after` zeros to each axis.
   Builder& pad(int64_t before, int64_t after) {
     Shape to = shape_;
     for (size_t i = 0; i + 1 < to.size(); i++) to[i] += before + after;
@@ -209,7 +209,7 @@ class Builder {
     to.back() = filters;
     return reshaped("conv3d", to, params, {}, attrs);
   }
-  // Along so many axes from one on, which are left out.
+  // Reduces `count` axes starting at `axis`.
   Builder& reduce(const char* mode, int64_t axis, int64_t count) {
     Shape to = shape_;
     to.erase(to.begin() + axis, to.begin() + axis + count);
@@ -251,7 +251,7 @@ class Builder {
     Attrs attrs{{"stream", stream()}, {"distribution", std::string(distribution)}};
     return reshaped("random", shape_, {}, {}, attrs);
   }
-  // Of two values, by their numbers; b is transposed.
+  // The product of two values, given by number; b is transposed.
   Builder& matmul(int a, int b) {
     Shape left = shapes_[size_t(a)], right = shapes_[size_t(b)], to = left;
     to.back() = right[right.size() - 2];
@@ -260,8 +260,8 @@ class Builder {
     op.in_shape = left, op.inputs = {a, b}, op.more_shapes = {right};
     return *this;
   }
-  // A sequence (T, F) to all or to the last of a cell's outputs; `flags` are attributes
-  // that are on.
+  // Maps a sequence (T, F) to all of a cell's outputs or to the last; `flags` are
+  // attributes that are on.
   Builder& recurrent(const std::string& kind, int64_t units,
                      const std::vector<std::string>& flags = {},
                      const char* activation = "tanh") {
@@ -366,7 +366,7 @@ inline Spec optimizer(const char* kind, Attrs attrs) {
     attrs.try_emplace(name, 0.0);
   return {kind, std::move(attrs)};
 }
-// A large epsilon, so that a gradient of 1e-9 does not decide a whole step.
+// A large epsilon, so a gradient of 1e-9 does not determine a whole step.
 inline Spec adam(Attrs attrs = {}) {
   for (auto [name, value] : {std::pair{"beta_1", 0.9},
                              {"beta_2", 0.999},
@@ -470,7 +470,7 @@ struct Run {
   }
 };
 
-// Of a program with one input and one output.
+// For a program with one input and one output.
 inline void predict(const Case& c, const State& state, const Inputs& x, int64_t n,
                     float* y) {
   c.program->predict(state, &x, n, &y);

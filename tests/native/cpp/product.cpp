@@ -1,5 +1,5 @@
-// Compares the tiled product with the naive one, for every way in which it is tiled;
-// exits with 1 where they differ.
+// Compares the tiled product with the naive one, for every tiling method; exits with 1
+// if they differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -86,15 +86,15 @@ bool check(int64_t M, int64_t N, int64_t K) {
   gradient.a_row = 1;
   gradient.a_step = M;
   gradient.after = Product::check;
-  Product turned = gradient;  // both transposed
-  turned.b_row = K;
-  turned.b_transposed = true;
-  turned.after = Product::activate;
+  Product transposed = gradient;  // both transposed
+  transposed.b_row = K;
+  transposed.b_transposed = true;
+  transposed.after = Product::activate;
   Product update = gradient;
   update.after = Product::update;
   update.step = &sgd;
   bool good = true;
-  for (const Product& p : {forward, backward, gradient, turned, update}) {
+  for (const Product& p : {forward, backward, gradient, transposed, update}) {
     if (p.after == Product::update && update_width(K) == 0) continue;  // K too large
     double error = difference(p, w);
     if (error <= bound) continue;

@@ -1,5 +1,5 @@
 // Worst error of the vectorized functions in units in the last place, over all
-// exponents and both signs of float32; exits with 1 where a bound is not met.
+// exponents and both signs of float32; exits with 1 if a bound is exceeded.
 //
 // usage: ulp [mantissas of each exponent, a power of 2 [function]]
 #include <algorithm>
@@ -69,7 +69,7 @@ float from_bits(uint32_t word) {
 }
 
 // Both signs of `each` mantissas of an exponent (0: subnormal numbers), evenly spaced
-// up to a random offset, including the first and last four; all of them where each is
+// up to a random offset, including the first and last four; all of them if each is
 // 2^23.
 void add_exponent(uint32_t exponent, uint32_t each, std::vector<float>& x) {
   uint32_t random = exponent, gap = (1u << 23) / each;
@@ -83,8 +83,8 @@ void add_exponent(uint32_t exponent, uint32_t each, std::vector<float>& x) {
   }
 }
 
-// The neighbourhood of thresholds; multiples of pi / 2 rounded to float, where sin or
-// cos is smallest; and values that are not finite.
+// Values near thresholds; multiples of pi / 2 rounded to float, where sin or cos is
+// smallest; and non-finite values.
 void add_special(std::vector<float>& x) {
   for (int i = -200000; i <= 200000; i++) x.push_back(float(i) * 5.5e-4f);
   for (float t : {0.55f, 0.92f, 4.0f, 1.0f, 88.722839f, 89.0f, 87.336544f, 103.27892f,
@@ -106,7 +106,7 @@ void add_special(std::vector<float>& x) {
   while (x.size() % L) x.push_back(0.5f);
 }
 
-// Distance from the exact answer in units in the last place; infinite where only one of
+// Distance from the exact answer in units in the last place; infinite if only one of
 // the two is NaN. The largest number is followed by 2^128.
 double distance(float got, double right) {
   if (std::isnan(right) || std::isnan(got))

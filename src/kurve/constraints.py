@@ -219,14 +219,10 @@ def serialize(constraint: Constraint | None) -> Any:
 
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint from a `serialize` result."""
-    if "module" in config:  # as Keras writes it
-        from kurve.core.registration import deserialize_keras_object
-
-        return get(deserialize_keras_object(config))  # type: ignore[return-value]
-    name = config["class_name"]
-    cls = registry.find("constraints", "constraint", name, _TABLE, Constraint)
-    constraint: Constraint = cls.from_config(config.get("config") or {})
-    return constraint
+    found: Constraint = registry.restored(
+        "constraints", "constraint", config, _TABLE, Constraint, get
+    )
+    return found
 
 
 def formula(constraint: Constraint, shape: tuple[int, ...]) -> Formula:

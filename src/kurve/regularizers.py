@@ -267,15 +267,10 @@ def serialize(regularizer: Regularizer | None) -> Any:
 
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer from a `serialize` result."""
-    if "module" in config:  # as Keras writes it
-        from kurve.core.registration import deserialize_keras_object
-
-        return get(deserialize_keras_object(config))  # type: ignore[return-value]
-    cls = registry.find(
-        "regularizers", "regularizer", config["class_name"], CLASSES, Regularizer
+    found: Regularizer = registry.restored(
+        "regularizers", "regularizer", config, CLASSES, Regularizer, get
     )
-    regularizer: Regularizer = cls(**config["config"])
-    return regularizer
+    return found
 
 
 __getattr__ = _absent(__name__)

@@ -497,6 +497,7 @@ def test_fast_batches_share_calls(form: str, monkeypatch: pytest.MonkeyPatch) ->
         return model
 
     model, twin = named(), named()
+    twin.build()
     history = model.fit(given(), **QUIET).history
     assert sum(calls.steps) == len(cuts) * 9
     assert (len(calls.steps) < 9) is (form != "lists of numbers")
@@ -504,7 +505,7 @@ def test_fast_batches_share_calls(form: str, monkeypatch: pytest.MonkeyPatch) ->
     feed = ArrayFeed(
         Batches(X, Y, W, None, bounds), Division(42, bounds, 45, False, 0, 0)
     )
-    monkeypatch.setattr(fitting._Given, "to_train", lambda *given: (feed, [(3,)], None))
+    monkeypatch.setattr(fitting.EngineCall, "to_train", lambda *given: feed)
     assert twin.fit(X, Y, **QUIET).history == history
     assert same(model, {}, ({}, twin.get_weights()))
     whole = model.evaluate(given(), verbose=0)

@@ -204,6 +204,32 @@ def test_backup_and_restore(tmp_path: Path) -> None:
     assert not list((tmp_path / "a").glob("*.kurve"))
 
 
+def test_a_log_file_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+
+    def fit(*more: Callback) -> None:
+        stepping().fit(
+            X,
+            Y,
+            batch_size=16,
+            epochs=3,
+            verbose=0,
+            callbacks=[kurve.callbacks.CSVLogger(path), *more],
+            checkpoint=tmp_path / "checkpoints",
+            checkpoint_freq=1,
+        )
+
+    with pytest.raises(KeyError, match="killed"):
+        fit(Kill(12))
+    fit(Kill(99))
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == [
+        "epoch",
+        "0",
+        "1",
+        "2",
+    ]
+
+
 def test_another_call_is_refused(tmp_path: Path) -> None:
     given = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path / "c"}
     stepping().fit(X, Y, **given)

@@ -164,6 +164,31 @@ def test_callbacks_are_called() -> None:
     assert len(model.fit(X, Y, epochs=9, callbacks=stopper, verbose=0).epoch) == 2
 
 
+def test_rows_held_out_have_no_class_weights() -> None:
+    labels, model = np.arange(70) % 2, make()
+    given = {"validation_split": 0.5, "class_weight": {0: 0.0, 1: 3.0}}
+    found = model.fit(X, labels, verbose=0, **given).history["val_loss"][0]
+    loss, _ = model.evaluate(X[35:], labels[35:], verbose=0)
+    assert found == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_no_batches_in_a_later_epoch(own: bool) -> None:
+    """As if the batches of an iterator had run out."""
+
+    class Once:
+        batches = iter([(X, Y)])
+
+        def __iter__(self) -> Any:
+            return self.batches
+
+    with pytest.warns(UserWarning, match="ran out of batches, but more epochs"):
+        history = make(Stepping if own else kurve.Model).fit(
+            Once(), epochs=3, verbose=0
+        )
+    assert len(history.history["loss"]) == 1
+
+
 def test_an_interrupt_leaves_a_whole_model() -> None:
     class Interrupted(Stepping):
         def train_step(self, data: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.as_keras.random import uniform as random_uniform
 from kurve.as_keras.tensorflow import arrays, elementwise, nn, reductions
 from kurve.as_keras.tensorflow import random as numbers
 from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor, kind, tensor
@@ -336,17 +337,6 @@ def random_normal(
 ) -> Any:
     """Normal random numbers; in a model, new ones in each step."""
     return numbers.normal(shape, mean, stddev, dtype or "float32", seed)
-
-
-def random_uniform(
-    shape: Any,
-    minval: float = 0.0,
-    maxval: float = 1.0,
-    dtype: Any = None,
-    seed: Any = None,
-) -> Any:
-    """Uniform random numbers; in a model, new ones in each step."""
-    return numbers.uniform(shape, minval, maxval, dtype or "float32", seed)
 
 
 def truncated_normal(

@@ -6,7 +6,7 @@ A class outside the tables is written as "custom>Name".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -140,3 +140,28 @@ def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type)
         f"[{where}] the {what} {name!r} must be a subclass of {base.__name__}. "
         f"Received: {found!r} in custom_objects."
     )
+
+
+def restored(
+    where: str,
+    what: str,
+    config: Mapping[str, Any],
+    table: Mapping[str, Any],
+    base: Any,
+    get: Callable[[Any], Any],
+) -> Any:
+    """The object from a result of `entry`, or from a configuration as Keras writes it.
+
+    Args:
+        where, what: used in messages.
+        get: makes sure that an object of Keras's configuration is of the right kind.
+
+    Raises:
+        TypeError, ValueError: see `find`.
+    """
+    if "module" in config:
+        from kurve.core.registration import deserialize_keras_object
+
+        return get(deserialize_keras_object(config))
+    cls = find(where, what, config["class_name"], table, base)
+    return cls.from_config(config.get("config") or {})

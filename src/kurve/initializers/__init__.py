@@ -108,15 +108,10 @@ def serialize(initializer: Initializer | None) -> Any:
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
     """The initializer from a result of `serialize`."""
-    if "module" in config:  # as Keras writes it
-        from kurve.core.registration import deserialize_keras_object
-
-        return get(deserialize_keras_object(config))  # type: ignore[return-value]
-    cls = registry.find(
-        "initializers", "initializer", config["class_name"], _TABLE, Initializer
+    found: Initializer = registry.restored(
+        "initializers", "initializer", config, _TABLE, Initializer, get
     )
-    initializer: Initializer = cls(**config["config"])
-    return initializer
+    return found
 
 
 zeros, ones, constant, identity = Zeros, Ones, Constant, Identity

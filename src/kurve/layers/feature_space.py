@@ -251,11 +251,8 @@ class FeatureSpace:
             output_mode: "one_hot" or "int".
             name: of the layer.
         """
-        layer = IntegerLookup(
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            name=_layer_name(name),
-        )
+        given = max_tokens, num_oov_indices
+        layer = IntegerLookup(*given, name=_layer_name(name))
         return Feature("int32", layer, output_mode)
 
     @classmethod
@@ -273,11 +270,8 @@ class FeatureSpace:
             output_mode: "one_hot" or "int".
             name: of the layer.
         """
-        layer = StringLookup(
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            name=_layer_name(name),
-        )
+        given = max_tokens, num_oov_indices
+        layer = StringLookup(*given, name=_layer_name(name))
         return Feature("string", layer, output_mode)
 
     @classmethod

@@ -18,12 +18,6 @@ from kurve.losses.base import Rowwise as Rowwise
 from kurve.losses.base import weights_for as weights_for
 
 if TYPE_CHECKING:
-    from kurve.losses.classes import GaussianNLL as GaussianNLL
-    from kurve.losses.classes import Huber as Huber
-    from kurve.losses.classes import LogCosh as LogCosh
-    from kurve.losses.classes import MeanAbsoluteError as MeanAbsoluteError
-    from kurve.losses.classes import MeanSquaredError as MeanSquaredError
-    from kurve.losses.classes import Pinball as Pinball
     from kurve.losses.crossentropies import BinaryCrossentropy as BinaryCrossentropy
     from kurve.losses.crossentropies import (
         CategoricalCrossentropy as CategoricalCrossentropy,
@@ -31,17 +25,6 @@ if TYPE_CHECKING:
     from kurve.losses.crossentropies import (
         SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
     )
-    from kurve.losses.differences import CategoricalHinge as CategoricalHinge
-    from kurve.losses.differences import Hinge as Hinge
-    from kurve.losses.differences import KLDivergence as KLDivergence
-    from kurve.losses.differences import (
-        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
-    )
-    from kurve.losses.differences import (
-        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
-    )
-    from kurve.losses.differences import Poisson as Poisson
-    from kurve.losses.differences import SquaredHinge as SquaredHinge
     from kurve.losses.focal import BinaryFocalCrossentropy as BinaryFocalCrossentropy
     from kurve.losses.focal import (
         CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
@@ -64,26 +47,34 @@ if TYPE_CHECKING:
     from kurve.losses.functions import (
         sparse_categorical_crossentropy as sparse_categorical_crossentropy,
     )
+    from kurve.losses.hinges import CategoricalHinge as CategoricalHinge
+    from kurve.losses.hinges import Hinge as Hinge
+    from kurve.losses.hinges import SquaredHinge as SquaredHinge
     from kurve.losses.overlap import CosineSimilarity as CosineSimilarity
     from kurve.losses.overlap import Dice as Dice
     from kurve.losses.overlap import Tversky as Tversky
     from kurve.losses.pairs import Circle as Circle
+    from kurve.losses.probabilistic import GaussianNLL as GaussianNLL
+    from kurve.losses.probabilistic import KLDivergence as KLDivergence
+    from kurve.losses.probabilistic import Poisson as Poisson
+    from kurve.losses.regression import Huber as Huber
+    from kurve.losses.regression import LogCosh as LogCosh
+    from kurve.losses.regression import MeanAbsoluteError as MeanAbsoluteError
+    from kurve.losses.regression import (
+        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+    )
+    from kurve.losses.regression import MeanSquaredError as MeanSquaredError
+    from kurve.losses.regression import (
+        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+    )
+    from kurve.losses.regression import Pinball as Pinball
     from kurve.losses.sequences import CTC as CTC
 
 __getattr__ = Later(
     __name__,
     {
-        "classes": (
-            "GaussianNLL Huber LogCosh MeanAbsoluteError MeanSquaredError Pinball"
-        ),
         "crossentropies": (
             "BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy"
-        ),
-        "differences": (
-            "CategoricalHinge Hinge KLDivergence MeanAbsolutePercentageError "
-            "MeanSquaredLogarithmicError Poisson SquaredHinge "
-            "mean_absolute_percentage_error mean_squared_logarithmic_error poisson "
-            "kl_divergence hinge squared_hinge categorical_hinge"
         ),
         "focal": (
             "BinaryFocalCrossentropy CategoricalFocalCrossentropy "
@@ -96,8 +87,17 @@ __getattr__ = Later(
             "mean_absolute_error mean_squared_error pinball "
             "sparse_categorical_crossentropy"
         ),
+        "hinges": (
+            "CategoricalHinge Hinge SquaredHinge categorical_hinge hinge squared_hinge"
+        ),
         "overlap": "CosineSimilarity Dice Tversky cosine_similarity dice tversky",
         "pairs": "Circle circle",
+        "probabilistic": "GaussianNLL KLDivergence Poisson kl_divergence poisson",
+        "regression": (
+            "Huber LogCosh MeanAbsoluteError MeanAbsolutePercentageError "
+            "MeanSquaredError MeanSquaredLogarithmicError Pinball "
+            "mean_absolute_percentage_error mean_squared_logarithmic_error"
+        ),
         "sequences": "CTC ctc",
     },
 )

@@ -10,6 +10,8 @@ import numpy as np
 from kurve.core.arguments import MOST, check_flag, check_number, is_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import warn
+from kurve.formulas import functions as ops
+from kurve.formulas import nn
 from kurve.losses.base import Loss
 from kurve.plan import Attr, Shape
 
@@ -99,9 +101,6 @@ class BinaryCrossentropy(_CrossEntropy):
     kind = "binary_crossentropy"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-        from kurve.formulas import nn
-
         s, y = self.label_smoothing, y_true
         y = y * (1.0 - s) + 0.5 * s if s else y
         entropy = nn.binary_crossentropy(y, y_pred, self.from_logits)
@@ -134,8 +133,6 @@ class CategoricalCrossentropy(_CrossEntropy):
     kind = "categorical_crossentropy"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import nn
-
         s, y = self.label_smoothing, y_true
         y = y * (1.0 - s) + s / y.shape[-1] if s else y
         return nn.categorical_crossentropy(y, y_pred, self.from_logits, self.axis)
@@ -256,9 +253,6 @@ class SparseCategoricalCrossentropy(Loss):
         return y, p
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-        from kurve.formulas import nn
-
         axis = self._class_axis(len(y_pred.shape))
         classes, known, p = y_pred.shape[axis], self.known(y_true, y_pred), y_pred
         if known is not None:  # so that ignored rows do not affect gradients
@@ -270,8 +264,6 @@ class SparseCategoricalCrossentropy(Loss):
     def known(self, y_true: Any, y_pred: Any) -> Any:
         if self.ignore_class is None:
             return None
-        from kurve.formulas import functions as ops
-
         return ops.cast(ops.not_equal(y_true, float(self.ignore_class)), "float32")
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:

@@ -1,6 +1,6 @@
 """Losses given by formulas with functions of `kurve.ops`, which engines run as plan
-operations, forward and backward. This is the shared part; see `differences`, `overlap`
-and `focal`."""
+operations, forward and backward. This is the shared part; see `hinges`, `overlap` and
+`focal`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kurve.core.arguments import (
 )
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
-from kurve.losses.base import Loss
+from kurve.losses.base import Loss, PlainLoss
 
 
 class Formula(Loss):
@@ -41,6 +41,10 @@ class Formula(Loss):
     @property
     def by_ops(self) -> bool:
         return True
+
+
+class PlainFormula(PlainLoss, Formula):
+    """A formula without parameters."""
 
 
 class FunctionLoss(Formula):

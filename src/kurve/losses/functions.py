@@ -12,18 +12,18 @@ import numpy as np
 
 from kurve.core.entries import entry
 from kurve.losses.base import Loss
-from kurve.losses.classes import (
-    GaussianNLL,
+from kurve.losses.crossentropies import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
+from kurve.losses.probabilistic import GaussianNLL
+from kurve.losses.regression import (
     Huber,
     LogCosh,
     MeanAbsoluteError,
     MeanSquaredError,
     Pinball,
-)
-from kurve.losses.crossentropies import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -30,6 +30,7 @@ from kurve.models.cloning import clone
 from kurve.training import TrainingRun
 from kurve.training.batching import check_count
 from kurve.training.fitting import fit_steps
+from kurve.training.steps import refuse_own_steps
 
 
 @entry
@@ -141,6 +142,8 @@ class Ensemble:
         bar = ProgressBar(max(epochs, 0), verbose=verbose, title=self._title())
         progress = _Progress(bar)
         weights = self._weights(x, sample_weight, bootstrap)
+        for member in self.members:
+            refuse_own_steps("fit", member)
         runs = [
             fit_steps(
                 member,

@@ -14,5 +14,5 @@ loop        the epochs of `fit`, with steps and validation
 predicting  `predict` with a progress bar and callbacks
 """
 
-from kurve.training.loop import TrainingRun as TrainingRun
+from kurve.training.epochs import TrainingRun as TrainingRun
 from kurve.training.trainer import Trainer as Trainer

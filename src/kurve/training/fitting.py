@@ -13,7 +13,7 @@ from kurve.callbacks.checkpoints import checked_freq
 from kurve.core import processes
 from kurve.core.locks import exclusive_generator
 from kurve.core.overrides import refuse_overrides
-from kurve.core.progress import check_verbose
+from kurve.core.progress import ProgressBar, check_verbose
 from kurve.engines import Batches
 from kurve.errors import path_name
 from kurve.plan import Shape
@@ -24,13 +24,20 @@ from kurve.training.batching import (
     pass_bounds,
 )
 from kurve.training.checkpoints.progress import NullCheckpointer
+from kurve.training.epochs import FitConfig, TrainingRun
 from kurve.training.feeds import ArrayFeed, Feed, is_source
-from kurve.training.inputs import Data, build_for, check_data, unpack_data
-from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
-from kurve.training.network import Network
-from kurve.training.steps import refuse_own_steps
+from kurve.training.inputs import (
+    Data,
+    build_for,
+    check_data,
+    unpack_batch,
+    unpack_data,
+)
+from kurve.training.loop import TrainingLoop
+from kurve.training.steps import has_own_steps
 
 if TYPE_CHECKING:
+    from kurve.training.own import OwnCall
     from kurve.training.streams import StreamFeed
     from kurve.training.trainer import Trainer
 
@@ -62,10 +69,8 @@ def fit_steps(
 
     Args, Raises: see `Trainer.fit`.
     """
-    network = model._network
-    network.require_compiled("fit")
-    refuse_overrides("fit", model)
-    refuse_own_steps("fit", model)
+    model._network.require_compiled("fit")
+    call = call_of("fit", model, class_weight, batch_size, bool(shuffle))
     check_count("fit", "epochs", epochs, 0)
     check_count("fit", "initial_epoch", initial_epoch, 0)
     for name, count in (
@@ -80,16 +85,20 @@ def fit_steps(
     verbose = check_verbose(verbose, "fit")
     callbacks = as_list(callbacks, "fit")
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
-    given = _Given(network, class_weight, batch_size, bool(shuffle))
-    training, shapes, held_out = given.to_train(
-        x,
-        y,
-        sample_weight,
-        validation_split if validation_data is None else 0.0,
-        steps_per_epoch,
-    )
-    validation = given.to_validate(
-        held_out, validation_data, shapes, validation_batch_size, validation_steps
+    split = validation_split if validation_data is None else 0.0
+    if is_source(x):
+        from kurve.training.streams import refuse_beside_batches
+
+        refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
+        if split:
+            raise ValueError(
+                "[fit] validation_split needs rows, not batches. Received: "
+                f"validation_split={split!r} and x of type {type(x).__name__}. "
+                "Try validation_data."
+            )
+    training = call.to_train(x, y, sample_weight, split, steps_per_epoch)
+    validation = call.to_validate(
+        validation_data, validation_batch_size, validation_steps
     )
     if backup is not None:
         for feed in (training, validation):
@@ -97,17 +106,7 @@ def fit_steps(
                 feed.check_resumable()
 
     # The arguments are valid: the model changes from here on.
-    if network.plan is None:
-        assert shapes is not None
-        build_for(model, shapes)
-    network.training_state("fit")
-    network.program()
-    group = processes.active()
-    if group is not None:
-        group.synchronize(network)
-    training.check_for(network, class_weight)
-    if validation is not None:
-        validation.check_for(network)
+    call.prepare(training, validation)
     history = History()
     hooks = CallbackList(
         [*callbacks, history],
@@ -123,8 +122,8 @@ def fit_steps(
         shuffle=bool(shuffle),
         verbose=verbose,
     )
-    with _checkpointer(model, backup, hooks) as checkpointer:
-        loop = TrainingLoop(model, hooks, checkpointer, initial_epoch)
+    loop = call.loop(hooks, backup, config)
+    with loop.checkpointer as checkpointer:
         checkpointer.validate(config)
         model.history, model.stop_training = history, False
         try:
@@ -160,86 +159,129 @@ def run_to_completion(run: TrainingRun, model: Trainer) -> History:
         run.close()
 
 
-def _checkpointer(
-    model: Trainer, backup: BackupAndRestore | None, hooks: CallbackList
-) -> NullCheckpointer:
-    """The checkpointer for `backup`, or one that does nothing."""
-    _, state = model._network.require_built("fit")
-    if backup is None:
-        return NullCheckpointer(state.step)
-    from kurve.training.checkpoints.checkpointer import Checkpointer
+def evaluate(
+    model: Trainer,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    verbose: str | int,
+    sample_weight: Any,
+    steps: int | None,
+    callbacks: Callback | Iterable[Callback] | None,
+    return_dict: bool,
+) -> Any:
+    """`Trainer.evaluate`, once it is known which kind of steps the model has.
 
-    return Checkpointer(backup, model, hooks)
+    Args, Raises: see `Trainer.evaluate`.
+    """
+    verbose = check_verbose(verbose, "evaluate")
+    if is_source(x):
+        from kurve.training.streams import refuse_beside_batches
+
+        refuse_beside_batches("evaluate", x, y=y, sample_weight=sample_weight)
+        if steps is not None:
+            check_count("evaluate", "steps", steps, 1)
+    call = call_of("evaluate", model, batch_size=batch_size)
+    feed = call.to_evaluate(x, y, sample_weight, steps)
+    hooks = CallbackList(as_list(callbacks, "evaluate"), model, {"steps": feed.steps})
+    bar = ProgressBar(feed.steps, verbose=verbose, title=None)
+    try:
+        loop = call.loop(hooks)
+        logs = loop.test(feed)
+        if bar.target is None or feed.ended:
+            bar.target = loop.progress.tested
+        bar.finish(logs)
+    finally:
+        bar.close()
+        feed.close()
+    if feed.ended and (steps is not None or not loop.progress.tested):
+        feed.warn_ran_out()
+    return call.returned(logs, return_dict)
+
+
+def call_of(
+    where: str,
+    model: Trainer,
+    class_weight: Mapping[int, float] | None = None,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+) -> EngineCall | OwnCall:
+    """What a call of `fit` or `evaluate` needs for the model's kind of steps."""
+    if has_own_steps(model):
+        from kurve.training.own import OwnCall
+
+        return OwnCall(model, class_weight, batch_size, shuffle)
+    if where == "fit":
+        refuse_overrides("fit", model)
+    return EngineCall(model, class_weight, batch_size, shuffle)
 
 
 Shapes = Sequence[Shape] | None
 """Sample shape of each input; None if the model is built."""
 
 
-class _Given:
-    """The data arguments of `fit`, from which feeds are made. Changes nothing."""
+class EngineCall:
+    """A call of `fit` or `evaluate` for a model with an engine's steps.
+
+    Nothing is changed before `prepare`, or `to_evaluate`.
+
+    Args:
+        class_weight, batch_size, shuffle: as passed to `fit`.
+    """
 
     def __init__(
         self,
-        network: Network,
-        class_weight: Mapping[int, float] | None,
-        batch_size: int | None,
-        shuffle: bool,
+        model: Trainer,
+        class_weight: Mapping[int, float] | None = None,
+        batch_size: int | None = None,
+        shuffle: bool = False,
     ) -> None:
-        self.network, self.class_weight = network, class_weight
-        self.batch_size, self.shuffle = batch_size, shuffle
+        self.model, self.network = model, model._network
+        self.class_weight, self.batch_size = class_weight, batch_size
+        self.shuffle = shuffle
+        self.shapes: Shapes = None
+        self.held_out: Data | None = None
+        """The rows held out for validation."""
 
     def to_train(
         self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
-    ) -> tuple[Feed, Shapes, Data | None]:
-        """The training feed, the sample shapes, and the rows held out for
-        validation."""
+    ) -> Feed:
+        """The training feed."""
         if is_source(x):
-            from kurve.training.streams import StreamFeed, refuse_beside_batches
+            from kurve.training.streams import StreamFeed
 
-            refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
-            if split:
-                raise ValueError(
-                    "[fit] validation_split needs rows, not batches. Received: "
-                    f"validation_split={split!r} and x of type {type(x).__name__}. "
-                    "Try validation_data."
-                )
             name = "steps_per_epoch"
             feed = StreamFeed("fit", "x", x, steps, name, self.shuffle)
-            return feed, self._first_shapes(feed, self.class_weight), None
+            self.shapes = self._first_shapes(feed, self.class_weight)
+            return feed
         data = check_data("fit", self.network, x, y, sample_weight, self.class_weight)
-        held_out = None
         if split:
-            count = _split(data.rows, split)
-            held_out = data.part(count, data.rows)
+            count = split_rows(data.rows, split)
+            self.held_out = data.part(count, data.rows)
             if self.class_weight is not None:  # class weights only apply to training
-                held_out = held_out._replace(weights=None)
+                self.held_out = self.held_out._replace(weights=None)
             data = data.part(0, count)
+        self.shapes = data.shapes
         bounds = pass_bounds(data.rows, self.batch_size, steps, self.network.rows)
         steps = steps or len(bounds) - 1
         division = Division(data.rows, bounds, steps, self.shuffle, 0, 0)
-        return ArrayFeed(Batches(*data, None, bounds), division), data.shapes, held_out
+        return ArrayFeed(Batches(*data, None, bounds), division)
 
     def to_validate(
-        self,
-        held_out: Data | None,
-        data: Any,
-        shapes: Shapes,
-        batch_size: int | None,
-        steps: int | None,
+        self, data: Any, batch_size: int | None, steps: int | None
     ) -> Feed | None:
         """The validation feed."""
-        name = "validation_data"
+        name, held_out = "validation_data", self.held_out
         if data is not None and is_source(data):
             from kurve.training.streams import StreamFeed
 
             feed = StreamFeed("fit", name, data, steps, "validation_steps")
-            self._first_shapes(feed, None, shapes)
+            self._first_shapes(feed, None, self.shapes)
             return feed
         if data is not None:
             x, y, weights = unpack_data("fit", name, data)
             held_out = check_data(
-                f"fit, {name}", self.network, x, y, weights, shapes=shapes
+                f"fit, {name}", self.network, x, y, weights, shapes=self.shapes
             )
         if held_out is None:
             return None
@@ -257,16 +299,85 @@ class _Given:
         dataset is only asked for it if the model is not built."""
         if feed.resumable and self.network.plan is not None:
             return None
-        from kurve.training.streams import unpacked
-
-        where = f"fit, batch 1 of {feed.argument}"
-        x, y, weights = unpacked(where, feed.peek())
+        where = f"{feed.where}, batch 1 of {feed.argument}"
+        x, y, weights = unpack_batch(where, feed.peek())
         return check_data(
             where, self.network, x, y, weights, class_weight, shapes
         ).shapes
 
+    def to_evaluate(
+        self, x: Any, y: Any, sample_weight: Any, steps: int | None
+    ) -> Feed:
+        """The feed of `evaluate`, for which the model is built."""
+        network = self.network
+        feed: Feed
+        if is_source(x):
+            from kurve.training.streams import StreamFeed
 
-def _split(rows: int, fraction: Any) -> int:
+            feed = StreamFeed("evaluate", "x", x, steps, "steps")
+            if network.plan is None:
+                where = "evaluate, batch 1 of x"
+                first = unpack_batch(where, feed.peek())
+                self.model._build_for(check_data(where, network, *first).x)
+            elif not feed.resumable:
+                feed.peek()  # refuses an empty one
+        else:
+            data = check_data("evaluate", network, x, y, sample_weight)
+            bounds = evaluation_bounds(
+                data.rows, self.batch_size, steps, "evaluate", network.rows
+            )
+            self.model._build_for(data.x)
+            feed = ArrayFeed(Batches(*data, None, bounds))
+        network.update_trainable()
+        feed.check_for(network)
+        return feed
+
+    def prepare(self, training: Feed, validation: Feed | None) -> None:
+        """Build the model, and check the feeds for it."""
+        network = self.network
+        if network.plan is None:
+            assert self.shapes is not None
+            build_for(self.model, self.shapes)
+        network.training_state("fit")
+        network.program()
+        group = processes.active()
+        if group is not None:
+            group.synchronize(network)
+        training.check_for(network, self.class_weight)
+        if validation is not None:
+            validation.check_for(network)
+
+    def loop(
+        self,
+        hooks: CallbackList,
+        backup: BackupAndRestore | None = None,
+        config: FitConfig | None = None,
+    ) -> TrainingLoop:
+        """What runs the epochs, or the batches of `evaluate`."""
+        if config is None:
+            self.model._ready_program()
+            return TrainingLoop(self.model, hooks)
+        checkpointer = _checkpointer(self.model, backup, hooks)
+        return TrainingLoop(self.model, hooks, checkpointer, config.initial_epoch)
+
+    def returned(self, logs: dict[str, float], return_dict: bool) -> Any:
+        """The result of `evaluate`; a list is in the order of `compile`."""
+        return self.model._returned(logs, return_dict)
+
+
+def _checkpointer(
+    model: Trainer, backup: BackupAndRestore | None, hooks: CallbackList
+) -> NullCheckpointer:
+    """The checkpointer for `backup`, or one that does nothing."""
+    _, state = model._network.require_built("fit")
+    if backup is None:
+        return NullCheckpointer(state.step)
+    from kurve.training.checkpoints.checkpointer import Checkpointer
+
+    return Checkpointer(backup, model, hooks)
+
+
+def split_rows(rows: int, fraction: Any) -> int:
     """Number of training rows if this fraction is held out for validation.
 
     Raises:

@@ -72,23 +72,43 @@ def build_for(model: Trainable, shapes: Sequence[Shape]) -> None:
 
 
 def unpack_data(
-    where: str, argument: str, value: Any, x: str = "x", fix: str | None = None
+    where: str,
+    argument: str,
+    value: Any,
+    x: str = "x",
+    fix: str | None = None,
+    alone: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Unpack (x, y) or (x, y, sample_weight) into x, y and sample_weight or None.
 
     Args:
         where, argument, fix: used in the message.
         x: its name in the message.
+        alone: whether x and (x,) are enough.
 
     Raises:
-        TypeError: neither of these.
+        TypeError: none of these.
     """
-    if isinstance(value, (tuple, list)) and len(value) in (2, 3):
-        return value[0], value[1], value[2] if len(value) == 3 else None
+    if not isinstance(value, (tuple, list)):
+        if alone:
+            return value, None, None
+        what = f"a {type(value).__name__}"
+    elif 2 - alone <= len(value) <= 3:
+        x_, y, weights = (*value, None, None)[:3]
+        return x_, y, weights
+    else:
+        what = f"a {type(value).__name__} of {len(value)} values"
+    form = f"{x}, ({x},), " if alone else ""
     raise TypeError(
-        f"[{where}] {argument} must be ({x}, y) or ({x}, y, sample_weight). "
-        f"Received: {type(value).__name__}. {fix or f'Try {argument}=({x}, y).'}"
+        f"[{where}] {argument} must be {form}({x}, y) or ({x}, y, sample_weight). "
+        f"Received: {what}. {fix or f'Try {argument}=({x}, y).'}"
     )
+
+
+def unpack_batch(where: str, batch: Any, alone: bool = False) -> tuple[Any, Any, Any]:
+    """`unpack_data` of a batch from a user's iterable."""
+    fix = f"Try yield {'(x,)' if alone else 'x, y'}."
+    return unpack_data(where, "a batch", batch, fix=fix, alone=alone)
 
 
 def check_data(

@@ -1,21 +1,20 @@
-"""The training loop: epochs of steps, with as few engine calls as the callbacks allow,
-and validation in between."""
+"""The steps of an engine, with as few calls as the callbacks allow."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from kurve.callbacks import CallbackList, History
+from kurve.callbacks import CallbackList
 from kurve.core.progress import ProgressBar
 from kurve.engines import Job, Program
 from kurve.errors import NonFiniteError
 from kurve.legacy.logs import Logs
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
+from kurve.training.epochs import EpochLoop
 from kurve.training.feeds import Feed
 from kurve.training.trainable import Trainable
 
@@ -26,38 +25,10 @@ MOST_CHECKED = 1024
 """Number of rows to check after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
 
-TrainingRun = Generator[Job, None, History]
-"""A running `fit`: a generator that yields jobs for the caller to execute (who throws
-their errors back) and returns the history, so that several can run in parallel."""
 
-
-@dataclass(frozen=True, eq=False)
-class FitConfig:
-    """The checked arguments of `fit`.
-
-    data:       the training batches
-    validation: the validation batches, or None
-    epochs, initial_epoch: numbers of the last and first epoch
-    validation_freq, shuffle, verbose: as passed to `fit`
-    """
-
-    data: Feed
-    validation: Feed | None
-    epochs: int
-    initial_epoch: int
-    validation_freq: int | Sequence[int]
-    shuffle: bool
-    verbose: int
-
-    def validates(self, epoch: int) -> bool:
-        """Whether validation is due after this epoch, counted from 0."""
-        if isinstance(self.validation_freq, int):
-            return (epoch + 1) % self.validation_freq == 0
-        return epoch + 1 in self.validation_freq
-
-
-class TrainingLoop:
-    """Runs the epochs of `fit`, or the batches of `evaluate`, for a built model.
+class TrainingLoop(EpochLoop):
+    """Runs the epochs of `fit`, or the batches of `evaluate`, for a built model, by an
+    engine.
 
     Args:
         hooks: the callbacks.
@@ -72,67 +43,20 @@ class TrainingLoop:
         checkpointer: NullCheckpointer = NO_CHECKPOINTS,
         epoch: int = 0,
     ) -> None:
-        self.model, self.hooks, self.checkpointer = model, hooks, checkpointer
         self.program = model._network.program()
+        size = self.program.plan.totals_size
+        super().__init__(model, hooks, checkpointer, TrainingProgress.at(epoch, size))
         _, self.state = model._network.require_built("fit")
         compilation = model._network.require_compiled("fit")
         self.stride = compilation.steps_per_execution
         """Steps between calls of a batch hook."""
-        self.progress = TrainingProgress.at(epoch, self.program.plan.totals_size)
         self.first_step = self.state.step
 
-    def run(self, config: FitConfig) -> Generator[Job, None, None]:
-        """Run the epochs, starting where the checkpointer says."""
-        hooks, checkpointer = self.hooks, self.checkpointer
-        if checkpointer.resumes:
-            hooks.params["resumed"] = True
-        hooks.call("on_train_begin", {})
-        self.progress = progress = checkpointer.restore(self.progress)
-        logs = hooks.last_logs()
-        data = config.data
-        data.permuted_from(checkpointer.first_step, self.state.seed)
-        for epoch in range(
-            progress.epoch, config.epochs if not progress.stopped else 0
-        ):
-            if not progress.started:
-                hooks.call("on_epoch_begin", epoch, {})
-                self.model._network.check_trainable("fit")
-                progress.start_epoch()
-            title = f"Epoch {epoch + 1}/{config.epochs}"
-            bar = ProgressBar(data.steps, verbose=config.verbose, title=title)
-            try:
-                if progress.tested < 0:
-                    data.begin(epoch - config.initial_epoch, progress.done)
-                    found = yield from self._epoch(data, bar)
-                    if data.ended and not progress.done:
-                        progress.started = False
-                        data.warn_ran_out()
-                        break
-                    logs = found
-                else:
-                    logs = self._epoch_logs()
-                if config.validation is not None and config.validates(epoch):
-                    results = self.test(config.validation)
-                    if not progress.tested:
-                        config.validation.warn_ran_out()
-                        results = {}
-                    results = {f"val_{name}": v for name, v in results.items()}
-                    logs = Logs(sorted({**logs, **results}.items()))
-                bar.finish(logs)
-            finally:
-                bar.close()
-            hooks.call("on_epoch_end", epoch, logs)
-            progress.end_epoch(self.model.stop_training)
-            checkpointer.on_step_boundary(progress)
-            if self.model.stop_training:
-                break
-            if data.ended and epoch + 1 < config.epochs:
-                data.warn_ran_out()
-                break
-        checkpointer.end(progress)
+    def begin_epoch(self) -> None:
+        self.model._network.check_trainable("fit")
+
+    def finish(self) -> None:
         self.model._network.use_average()
-        hooks.call("on_train_end", logs)
-        checkpointer.finish()
 
     def _program_for(self, inputs: Sequence[np.ndarray]) -> Program:
         """The program for inputs with these shapes."""
@@ -184,8 +108,8 @@ class TrainingLoop:
             raise error
         print(f"\nThe last update was too large: {error.what} is not finite.")
 
-    def _epoch(
-        self, data: Feed, bar: ProgressBar
+    def train(
+        self, data: Feed, epoch: int, bar: ProgressBar
     ) -> Generator[Job, None, dict[str, float]]:
         """Run the steps of an epoch from `progress.done` on, with as few engine calls
         as callbacks, progress bar, checkpointer and data allow; return the logs of the
@@ -195,6 +119,7 @@ class TrainingLoop:
         assert model.optimizer is not None
         rates_of, totals = model.optimizer.learning_rates, progress.totals
         by_batch = "train" in hooks.per_batch
+        data.begin(epoch, progress.done)
         before, start = progress.done, time.perf_counter()
         while not model.stop_training:
             done = progress.done
@@ -224,10 +149,7 @@ class TrainingLoop:
                 program = self._program_for(batches.inputs)
                 yield Job(program, state, batches, first, last, totals)
             except NonFiniteError as error:
-                if not hooks.handles_non_finite():
-                    raise
-                print(f"\nTraining ends early: {error.what} is not finite.")
-                model.stop_training = progress.non_finite = True
+                self.stop_for(error)
                 break
             progress.done += last - first
             if by_batch and self._completes_stride(progress.done, data.steps):
@@ -237,9 +159,7 @@ class TrainingLoop:
                 bar.update(progress.done, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
         data.end()
-        if bar.target is None or data.ended:
-            bar.target = progress.done
-        return self._epoch_logs()
+        return self.epoch_logs()
 
     def _completes_stride(self, done: int, steps: int | None) -> bool:
         return done % self.stride == 0 or done == steps
@@ -250,7 +170,7 @@ class TrainingLoop:
         before it."""
         return -(-done // self.stride) * self.stride - 1
 
-    def _epoch_logs(self) -> dict[str, float]:
+    def epoch_logs(self) -> dict[str, float]:
         logs = self.model._network.logs(self.progress.totals)
         return (
             Logs({**logs, "loss": float("nan")}) if self.progress.non_finite else logs

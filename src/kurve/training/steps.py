@@ -135,8 +135,8 @@ def settled(model: Any, x: Any, y: Any) -> Any:
     """x, once it is known how losses of the user take such data; where it gives batches
     one after the other, with the first one in front again."""
     from kurve.training.feeds import is_dataset, is_source
-    from kurve.training.inputs import DataCheck
-    from kurve.training.streams import END, unpacked
+    from kurve.training.inputs import DataCheck, unpack_batch
+    from kurve.training.streams import END
 
     network = model._network
     compilation = network.compilation
@@ -152,7 +152,7 @@ def settled(model: Any, x: Any, y: Any) -> Any:
         if first is END:
             return iter(())
         with contextlib.suppress(TypeError):
-            data = unpacked("fit", first)[:2]
+            data = unpack_batch("fit", first)[:2]
     with contextlib.suppress(Exception):  # who uses the data says what is wrong
         DataCheck("fit", network)(*data)
     return x

@@ -20,7 +20,7 @@ from kurve.core.entries import warn
 from kurve.engines import Batches
 from kurve.training.batching import Division
 from kurve.training.feeds import Feed, Piece, is_dataset
-from kurve.training.inputs import Data, DataCheck, take
+from kurve.training.inputs import Data, DataCheck, take, unpack_batch
 from kurve.training.network import Network
 
 Check = Callable[[Any, int | None], Data]
@@ -116,13 +116,13 @@ class StreamFeed(Feed):
         def checked(batch: Any, number: int | None) -> Data:
             check.where = self.where
             try:
-                return check(*unpacked(self.where, batch), class_weight)
+                return check(*unpack_batch(self.where, batch), class_weight)
             except (TypeError, ValueError, NotImplementedError):
                 if number is None:
                     raise
                 # Repeat the check to name the batch in the error.
                 check.where = f"{self.where}, batch {number} of {self.argument}"
-                return check(*unpacked(check.where, batch), class_weight)
+                return check(*unpack_batch(check.where, batch), class_weight)
 
         self.check = checked
 
@@ -445,30 +445,6 @@ def refuse_beside_batches(where: str, x: Any, **given: Any) -> None:
             )
 
 
-def unpacked(where: str, batch: Any, x_only: bool = False) -> tuple[Any, Any, Any]:
-    """x, y and sample_weight of a batch: (x,), (x, y) or (x, y, sample_weight).
-
-    Args:
-        x_only: whether x alone is enough; an array or dictionary then is x.
-
-    Raises:
-        TypeError: anything else.
-    """
-    if isinstance(batch, (tuple, list)) and (2 - x_only) <= len(batch) <= 3:
-        x, y, weights = (*batch, None, None)[:3]
-        return x, y, weights
-    if x_only and not isinstance(batch, (tuple, list)):
-        return batch, None, None
-    what = f"a {type(batch).__name__}"
-    if isinstance(batch, (tuple, list)):
-        what += f" of {len(batch)} values"
-    form = "x or (x,)" if x_only else "(x, y) or (x, y, sample_weight)"
-    raise TypeError(
-        f"[{where}] a batch must be {form}. Received: {what}. "
-        f"Try yield {'(x,)' if x_only else 'x, y'}."
-    )
-
-
 def batches_to_predict(
     source: Any, steps: int | None, where: str = "predict"
 ) -> Iterator[Any]:
@@ -483,7 +459,7 @@ def batches_to_predict(
     feed.begin()
     try:
         for number, batch in enumerate(feed._batches, 1):
-            yield unpacked(f"{where}, batch {number} of x", batch, x_only=True)[0]
+            yield unpack_batch(f"{where}, batch {number} of x", batch, alone=True)[0]
     finally:
         feed.close()
     feed.end()

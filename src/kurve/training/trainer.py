@@ -13,8 +13,7 @@ from typing import Any, Never
 
 import numpy as np
 
-from kurve.callbacks import Callback, CallbackList, History
-from kurve.callbacks.base import as_list
+from kurve.callbacks import Callback, History
 from kurve.core.arguments import check_flag
 from kurve.core.entries import again, entry, shown
 from kurve.core.locks import (
@@ -25,23 +24,22 @@ from kurve.core.locks import (
     reads,
 )
 from kurve.core.overrides import refuse_overrides
-from kurve.core.progress import ProgressBar, check_verbose
+from kurve.core.progress import check_verbose
 from kurve.core.results import result
 from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, State, run_job
 from kurve.errors import unknown_argument
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import replaced
-from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
-from kurve.training.feeds import ArrayFeed, Feed, is_source
-from kurve.training.fitting import fit_steps, run_to_completion
+from kurve.training.batching import ONE_BATCH, check_count
+from kurve.training.feeds import is_source
+from kurve.training.fitting import evaluate, fit_steps, run_to_completion
 from kurve.training.inputs import (
     Data,
     build_for,
     check_data,
     check_inputs,
 )
-from kurve.training.loop import TrainingLoop
 from kurve.training.predicting import predict_batches, predict_rows, structured
 from kurve.training.steps import function_of, has_own_steps, settled
 from kurve.training.trainable import Trainable
@@ -147,7 +145,8 @@ class Trainer(Trainable):
             MemoryError: a batch of that size does not fit in memory.
         """
         x = settled(self, x, y)
-        given = (
+        run = fit_steps(
+            self,
             x,
             y,
             batch_size,
@@ -164,13 +163,8 @@ class Trainer(Trainable):
             validation_steps,
             validation_batch_size,
             validation_freq,
-        )
-        if has_own_steps(self):
-            from kurve.training.own import fit
-
-            return fit(self, *given, checkpoint, checkpoint_freq)
-        run = fit_steps(
-            self, *given, checkpoint=checkpoint, checkpoint_freq=checkpoint_freq
+            checkpoint=checkpoint,
+            checkpoint_freq=checkpoint_freq,
         )
         return run_to_completion(run, self)
 
@@ -201,66 +195,17 @@ class Trainer(Trainable):
         """
         self._network.require_compiled("evaluate")
         x = settled(self, x, y)
-        if has_own_steps(self):
-            from kurve.training.own import evaluate
-
-            return evaluate(
-                self,
-                x,
-                y,
-                batch_size,
-                verbose,
-                sample_weight,
-                steps,
-                callbacks,
-                return_dict,
-            )
-        verbose = check_verbose(verbose, "evaluate")
-        network = self._network
-        feed: Feed
-        if is_source(x):
-            from kurve.training.streams import (
-                StreamFeed,
-                refuse_beside_batches,
-                unpacked,
-            )
-
-            refuse_beside_batches("evaluate", x, y=y, sample_weight=sample_weight)
-            if steps is not None:
-                check_count("evaluate", "steps", steps, 1)
-            feed = StreamFeed("evaluate", "x", x, steps, "steps")
-            if network.plan is None:
-                first = unpacked("evaluate, batch 1 of x", feed.peek())
-                place = "evaluate, batch 1 of x"
-                self._build_for(check_data(place, network, *first).x)
-            elif not feed.resumable:
-                feed.peek()  # refuses an empty one
-        else:
-            data = check_data("evaluate", network, x, y, sample_weight)
-            bounds = evaluation_bounds(
-                data.rows, batch_size, steps, "evaluate", network.rows
-            )
-            self._build_for(data.x)
-            feed = ArrayFeed(Batches(*data, None, bounds))
-        network.update_trainable()
-        feed.check_for(network)
-        hooks = CallbackList(
-            as_list(callbacks, "evaluate"), self, {"steps": feed.steps}
+        return evaluate(
+            self,
+            x,
+            y,
+            batch_size,
+            verbose,
+            sample_weight,
+            steps,
+            callbacks,
+            return_dict,
         )
-        bar = ProgressBar(feed.steps, verbose=verbose, title=None)
-        try:
-            self._ready_program()
-            loop = TrainingLoop(self, hooks)
-            logs = loop.test(feed)
-            if bar.target is None or feed.ended:
-                bar.target = loop.progress.tested
-            bar.finish(logs)
-        finally:
-            bar.close()
-            feed.close()
-        if feed.ended and (steps is not None or not loop.progress.tested):
-            feed.warn_ran_out()
-        return self._returned(logs, return_dict)
 
     def predict(
         self,

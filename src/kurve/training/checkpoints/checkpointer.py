@@ -36,7 +36,7 @@ from kurve.training.checkpoints.values import decode, encode
 
 if TYPE_CHECKING:
     from kurve.optimizers import Optimizer
-    from kurve.training.loop import FitConfig
+    from kurve.training.epochs import FitConfig
     from kurve.training.trainer import Trainer
 
 MAX_FRACTION = 0.01

@@ -40,7 +40,7 @@ from kurve.training.tracing.outside import KEPT, Outside
 
 if TYPE_CHECKING:
     from kurve.callbacks import BackupAndRestore, CallbackList
-    from kurve.training.loop import FitConfig
+    from kurve.training.epochs import FitConfig
     from kurve.training.trainer import Trainer
 
 MOST = 100_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from kurve.training.loop import FitConfig
+    from kurve.training.epochs import FitConfig
 
 
 @dataclass

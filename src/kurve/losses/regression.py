@@ -1,17 +1,19 @@
-"""Regression losses that engines compute as one operation; the formulas are also in
-`kurve.engines.reference.losses`."""
+"""Regression losses: errors, and quantiles. Formulas of those that engines compute as
+one operation are also in `kurve.engines.reference.losses`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from kurve.config import EPSILON
 from kurve.core.arguments import check_number, is_number
+from kurve.formulas import functions as ops
 from kurve.losses.base import Loss, PlainLoss
+from kurve.losses.formulas import PlainFormula, row_function
 from kurve.plan import Attr
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -36,8 +38,6 @@ class MeanSquaredError(PlainLoss):
     kind = "mean_squared_error"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
         return ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
@@ -60,9 +60,57 @@ class MeanAbsoluteError(PlainLoss):
     kind = "mean_absolute_error"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
         return ops.mean(ops.absolute(y_true - y_pred), axis=-1)
+
+
+class MeanAbsolutePercentageError(PlainFormula):
+    """100 mean |y - p| / max(|y|, 1e-7) over the outputs of a row.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: as `Loss`.
+
+    Example:
+        >>> kurve.losses.MeanAbsolutePercentageError()([[2.0]], [[1.0]])
+        50.0
+    """
+
+    kind = "mean_absolute_percentage_error"
+
+    def rows(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample."""
+        least = ops.maximum(ops.absolute(y_true), EPSILON)
+        return 100.0 * ops.mean(ops.absolute((y_true - y_pred) / least), axis=-1)
+
+
+class MeanSquaredLogarithmicError(PlainFormula):
+    """mean (log(1 + y) - log(1 + p))^2 over the outputs of a row, with negative values
+    set to 0.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: as `Loss`.
+
+    Example:
+        >>> round(kurve.losses.MeanSquaredLogarithmicError()([[0.0]], [[1.0]]), 4)
+        0.4805
+    """
+
+    kind = "mean_squared_logarithmic_error"
+
+    def rows(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample."""
+        first = ops.log(ops.maximum(y_pred, EPSILON) + 1.0)
+        second = ops.log(ops.maximum(y_true, EPSILON) + 1.0)
+        return ops.mean(ops.square(first - second), axis=-1)
 
 
 class Huber(Loss):
@@ -100,8 +148,6 @@ class Huber(Loss):
         return {"delta": self.delta}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
         e = ops.absolute(y_true - y_pred)
         beyond = self.delta * e - 0.5 * self.delta**2
         return ops.mean(ops.where(e <= self.delta, 0.5 * e * e, beyond), axis=-1)
@@ -126,68 +172,9 @@ class LogCosh(PlainLoss):
     kind = "log_cosh"
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
         e = ops.absolute(y_true - y_pred)
         cosh = e + ops.log(1.0 + ops.exp(-2.0 * e)) - float(np.log(2.0))
         return ops.mean(cosh, axis=-1)
-
-
-class GaussianNLL(Loss):
-    """Negative log likelihood of y under a normal distribution whose mean m and
-    variance v the model predicts: mean (log(2 pi v) + (y - m)^2 / v) / 2.
-
-    The model has two outputs per target: the T means m, then T numbers s
-    with v = softplus(s) + 1e-6. So it learns its uncertainty for each row.
-
-    Shapes: y_true (B, ..., T), y_pred (B, ..., 2 T) -> one number.
-    Source: Nix & Weigend 1994; Lakshminarayanan, Pritzel & Blundell 2017.
-
-    Args:
-        beta: in [0, 1]. Each row's gradient is multiplied by v^beta; the value is
-            unchanged. With 0, the gradient of the likelihood, badly fitted rows get a
-            large v and then hardly count, so training can stall; with 1, the mean
-            learns as with squared error. Source: Seitzer et al. 2022.
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: beta outside [0, 1]; an odd number of outputs.
-
-    Example:
-        >>> loss = kurve.losses.GaussianNLL()
-        >>> round(loss([[0.0]], [[0.0, 0.5]]), 4)
-        0.9058
-    """
-
-    kind = "gaussian_nll"
-    outputs_per_target = 2
-
-    def __init__(
-        self,
-        beta: float = 0.0,
-        name: str | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-        check_number("GaussianNLL", "beta", beta, 0.5, 0, 1)
-        self.beta = float(beta)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"beta": self.beta}
-
-    def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
-        count = y_true.shape[-1]
-        mean, raw = ops.split(y_pred, [count], -1)
-        variance = ops.softplus(raw) + 1e-6
-        value = ops.log(variance) + ops.square(y_true - mean) / variance
-        value = 0.5 * (value + math.log(2.0 * math.pi))
-        if self.beta:
-            now = ops.stop_gradient(value)
-            value = now + ops.stop_gradient(variance**self.beta) * (value - now)
-        return ops.mean(value, axis=-1)
 
 
 class Pinball(Loss):
@@ -240,8 +227,6 @@ class Pinball(Loss):
         return {"quantiles": len(self.quantiles), **levels}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
-        from kurve.formulas import functions as ops
-
         size = len(self.quantiles) * y_true.shape[-1]
         y = ops.repeat(y_true, len(self.quantiles), -1)
         levels = np.resize(np.array(self.quantiles, np.float32), size)
@@ -253,3 +238,7 @@ class Pinball(Loss):
         for name in self.attrs():
             del config[name]
         return {**config, "quantiles": list(self.quantiles)}
+
+
+for _cls in (MeanAbsolutePercentageError, MeanSquaredLogarithmicError):
+    globals()[_cls.kind] = row_function(_cls)

@@ -1,0 +1,150 @@
+"""Batches for steps in Python, from arrays or from a user's iterable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from kurve import data
+from kurve.core.arrays import is_frame
+from kurve.core.results import Values, result
+from kurve.formulas.tensor import leaves, replaced
+from kurve.training.batching import Division
+from kurve.training.feeds import Feed, hashed
+from kurve.training.streams import END, StreamFeed
+from kurve.utils import pack_x_y_sample_weight
+
+
+class RowsInMemory(Feed):
+    """Batches of arrays, for custom steps; all rows are one batch until they are
+    divided.
+
+    Args:
+        where: name for messages.
+        x, y, weights: structures of arrays.
+    """
+
+    def __init__(self, where: str, x: Any, y: Any, weights: Any) -> None:
+        self.parts = [
+            arrays_of(where, "x", x),
+            arrays_of(where, "y", y),
+            arrays_of(where, "sample_weight", weights),
+        ]
+        lengths = {len(a) for part in self.parts for a in leaves(part) if a is not None}
+        if len(lengths) != 1:
+            raise ValueError(
+                f"[{where}] x, y and sample_weight must have the same number of rows. "
+                f"Received: {', '.join(map(str, sorted(lengths))) or 'no x'}. "
+                "Try arrays of equal length."
+            )
+        (self.rows,) = lengths
+        self.divide(np.array([0, self.rows]))
+
+    def divide(self, bounds: np.ndarray, division: Division | None = None) -> None:
+        """Set the bounds of the batches, and their division into epochs."""
+        self.bounds, self.division = bounds, division
+        self.steps = len(bounds) - 1 if division is None else division.steps
+
+    def part(self, first: int, last: int) -> RowsInMemory:
+        """The rows first..last-1."""
+        picked = [_taken(part, slice(first, last)) for part in self.parts]
+        return RowsInMemory("fit", *picked)
+
+    def batches(self, epoch: int, done: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, as `train_step` gets them, but for the first."""
+        order, bounds = self.divided(epoch)
+        for first, last in pairwise(bounds[done:]):
+            yield self.batch(order, int(first), int(last))
+
+    def divided(self, epoch: int) -> tuple[np.ndarray | None, np.ndarray]:
+        """The order of the rows in an epoch, and the bounds of its batches."""
+        if self.division is None:
+            return None, self.bounds
+        return self.division.epoch(epoch)
+
+    def batch(self, order: np.ndarray | None, first: int, last: int) -> Any:
+        """These rows of an epoch, as passed to `train_step`."""
+        rows: Any = slice(first, last) if order is None else order[first:last]
+        return pack_x_y_sample_weight(*(_taken(part, rows) for part in self.parts))
+
+    def permuted_from(self, first_step: int, seed: int) -> None:
+        assert self.division is not None
+        self.division.first_step, self.division.seed = first_step, seed
+
+    def described(self) -> dict[str, Any]:
+        names = "x", "y", "weights"
+        found: dict[str, Any] = {
+            name: [hashed(array) for array in leaves(part)]
+            for name, part in zip(names, self.parts, strict=True)
+        }
+        division = self.division
+        bounds = self.bounds if division is None else division.bounds
+        return {**found, "batches": hashed(bounds)}
+
+
+class Stream(StreamFeed):
+    """Batches from a user's iterable, for custom steps.
+
+    Args: see `StreamFeed`.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        if not self.resumable:
+            self.peek()  # refuses an empty one
+
+    def batches(self, epoch: int, done: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, their arrays as values, but for the first."""
+        self.begin(epoch, done)
+        while (batch := self.next_batch()) is not END:
+            yield replaced(batch, _value)
+        self.end()
+
+
+Batches = RowsInMemory | Stream
+
+
+def arrays_of(where: str, argument: str, value: Any) -> Any:
+    """Convert the leaves of a structure to float32 or integer arrays."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping) or (
+        isinstance(value, (list, tuple))
+        and value
+        and all(np.ndim(part) and hasattr(part, "shape") for part in value)
+    ):
+        return replaced(value, lambda leaf: arrays_of(where, argument, leaf))
+    if is_frame(value):
+        value = value.to_numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or not array.ndim:
+        raise TypeError(
+            f"[{where}] {argument} must hold numbers, with one row per sample. "
+            f"Received: {argument} of type {type(value).__name__}, dtype "
+            f"{array.dtype}. Try a NumPy array."
+        )
+    if array.dtype.kind == "f" and array.dtype != np.float32:
+        array = array.astype(np.float32)
+    return array
+
+
+def _value(leaf: Any) -> Any:
+    if isinstance(leaf, Values) or not hasattr(leaf, "__array__"):
+        return leaf
+    array = np.asarray(leaf)
+    return result(array.astype(np.float32) if array.dtype == np.float64 else array)
+
+
+def _taken(part: Any, rows: Any) -> Any:
+    if part is None:
+        return None
+    return replaced(part, lambda a: None if a is None else result(a[rows]))
+
+
+def class_weights(y: Any, class_weight: Mapping[int, float]) -> Any:
+    labels = np.asarray(y)
+    sparse = labels.ndim == 1 or labels.shape[-1] == 1
+    return data.class_weights("fit", class_weight, labels, sparse)

@@ -21,6 +21,9 @@ TARGET = np.eye(6, dtype=np.float32)[rng.integers(0, 6, (4, 3))]
 IMAGES = rng.normal(size=(2, 7, 6, 4)).astype(np.float32)
 RGB = rng.uniform(size=(2, 6, 6, 3)).astype(np.float32)
 KERNEL = rng.normal(size=(3, 2, 4, 5)).astype(np.float32)
+DEEP = rng.normal(size=(2, 4, 6, 8)).astype(np.float32)
+FOLDED = rng.normal(size=(2, 18, 12)).astype(np.float32)
+TRANSPOSED = rng.normal(size=(3, 2, 5, 4)).astype(np.float32)
 NUMBERS = rng.integers(0, 6, (4, 3, 2))
 Q, K, V = rng.normal(size=(3, 2, 5, 2, 4)).astype(np.float32)
 
@@ -164,6 +167,48 @@ TABLE: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
         (RGB,),
     ),
     "slice": (lambda o, x: o.slice(x, [0, 1, 2], [4, 2, 3]), (X,)),
+    "depth_to_space": (lambda o, x: o.depth_to_space(x, 2), (DEEP,)),
+    "depth_to_space first": (
+        lambda o, x: o.depth_to_space(x, 2, "channels_first"),
+        (DEEP.transpose(0, 3, 1, 2),),
+    ),
+    "space_to_depth": (lambda o, x: o.space_to_depth(x, 2), (DEEP,)),
+    "space_to_depth first": (
+        lambda o, x: o.space_to_depth(x, 2, "channels_first"),
+        (DEEP.transpose(0, 3, 1, 2),),
+    ),
+    "unfold": (
+        lambda o, x: o.unfold(x, (2, 3), (2, 1), (1, 0), (2, 1)),
+        (IMAGES.transpose(0, 3, 1, 2),),
+    ),
+    "fold": (lambda o, x: o.fold(x, (5, 6), (2, 3), (2, 1), (1, 0), (2, 1)), (FOLDED,)),
+    "rearrange": (
+        lambda o, x: o.rearrange(x, "b (h k) w c -> b (k c) h w", k=2),
+        (DEEP,),
+    ),
+    "cdist": (lambda o, x, y: o.cdist(x, y), (X, Z[:, :2])),
+    "adaptive mean": (lambda o, x: o.adaptive_average_pool(x, (3, 4)), (IMAGES,)),
+    "adaptive max": (lambda o, x: o.adaptive_max_pool(x, 4), (IMAGES,)),
+    "adaptive max first": (
+        lambda o, x: o.adaptive_max_pool(x, 2, "channels_first"),
+        (IMAGES,),
+    ),
+    **{
+        f"conv_transpose {s} {p} {d} {e}": (
+            lambda o, x, s=s, p=p, d=d, e=e: o.conv_transpose(
+                x, TRANSPOSED, s, p, e, dilation_rate=d
+            ),
+            (IMAGES,),
+        )
+        for p in ("valid", "same")
+        for s, d, e in (
+            (1, 1, None),
+            (2, 1, None),
+            (3, 1, None),
+            (2, 1, 1),
+            (1, 2, None),
+        )
+    },
     "fori_loop": (lambda o, x: o.fori_loop(0, 3, lambda i, v: v * 0.5 + i, x), (X,)),
 }
 
@@ -194,7 +239,7 @@ def test_equals_keras(name: str, engine: str) -> None:
 
 
 def test_equals_numpy(engine: str) -> None:
-    """Where Keras's backends differ from each other."""
+    """Where Keras's backends differ from each other, or are wrong."""
     a, b = X[..., :3], Z[..., :3]
     i, j = kurve.Input((3, 3)), kurve.Input((3, 3))
     outputs = [kurve.ops.cross(i, j), kurve.ops.count_nonzero(kurve.ops.relu(i), -1)]
@@ -202,6 +247,11 @@ def test_equals_numpy(engine: str) -> None:
     for ours in (found, [kurve.ops.cross(a, b), (a > 0).sum(-1)]):
         np.testing.assert_allclose(ours[0], np.cross(a, b), 1e-5, 1e-6)
         np.testing.assert_array_equal(ours[1], np.count_nonzero(a > 0, -1))
+    sparse = kurve.Model(i, kurve.ops.sparsemax(i, 1)).predict(a, verbose=0)
+    wanted = kurve.activations.get("sparsemax")(a.swapaxes(1, 2)).swapaxes(1, 2)
+    for ours in (sparse, kurve.ops.sparsemax(a, 1)):
+        np.testing.assert_allclose(ours, wanted, 1e-5, 1e-6)
+        np.testing.assert_allclose(ours.sum(1), 1.0, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +274,12 @@ def test_equals_numpy(engine: str) -> None:
         ("tri", (3, 4, 1)),
         ("logspace", (0.0, 2.0, 5)),
         ("extract_sequences", (X, 3, 2)),
+        ("cholesky_inverse", (np.tril(SQUARE) + 3 * np.eye(5, dtype="f"),)),
+        ("cholesky_inverse", (np.triu(SQUARE) + 3 * np.eye(5, dtype="f"), True)),
+        ("lu_factor", (SQUARE,)),
+        ("psnr", (X, Z, 2.0)),
+        ("view", (np.array([1, 2, 3], np.int32), "float32")),
+        ("view_as_real", (X[..., 0] + 1j * X[..., 1],)),
     ],
 )
 def test_of_arrays(name: str, arguments: Any) -> None:

@@ -148,17 +148,71 @@ def _logdet(x: Any) -> Any:
     return np.linalg.slogdet(x)[1]
 
 
+def _cholesky_inverse(x: Any, upper: bool = False) -> Any:
+    """The inverse of L L^T, of which x is L (or L^T)."""
+    half = np.linalg.inv(np.triu(x) if upper else np.tril(x))
+    other = np.swapaxes(half, -1, -2)
+    return half @ other if upper else other @ half
+
+
+def _polar(abs_: Any, angle: Any) -> Any:
+    return np.asarray(abs_) * np.exp(1j * np.asarray(angle))
+
+
+def _view_as_complex(x: Any) -> Any:
+    x = np.asarray(x)
+    return x[..., 0] + 1j * x[..., 1]
+
+
+def _view_as_real(x: Any) -> Any:
+    return np.stack([np.real(x), np.imag(x)], -1)
+
+
+def _view(x: Any, dtype: Any = None) -> Any:
+    return np.asarray(x).view(dtype)
+
+
+def _lu_factor(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss's elimination with the largest pivot of each column."""
+    lu = np.array(x, np.result_type(x, np.float32))
+    size = lu.shape[-1]
+    pivots = np.zeros((*lu.shape[:-2], size), np.int32)
+    for place in np.ndindex(lu.shape[:-2]):
+        a = lu[place]
+        for k in range(size):
+            p = k + int(np.argmax(np.abs(a[k:, k])))
+            pivots[(*place, k)] = p
+            a[[k, p]] = a[[p, k]]
+            if a[k, k] != 0:
+                a[k + 1 :, k] /= a[k, k]
+                a[k + 1 :, k + 1 :] -= np.outer(a[k + 1 :, k], a[k, k + 1 :])
+    return lu, pivots
+
+
+def _vectorize(
+    pyfunc: Callable[..., Any], *, excluded: Any = None, signature: str | None = None
+) -> Any:
+    return np.vectorize(pyfunc, excluded=excluded, signature=signature)
+
+
 def _sequences(x: Any, sequence_length: int, sequence_stride: int) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(x, sequence_length, -1)
     return np.array(windows[..., ::sequence_stride, :])
 
 
 _OWN: dict[str, Callable[..., Any]] = {
+    "cholesky_inverse": _cholesky_inverse,
     "extract_sequences": _sequences,
     "logdet": _logdet,
+    "lu_factor": _lu_factor,
+    "polar": _polar,
     "scatter": _scatter,
     "scatter_update": _scatter_update,
     "solve_triangular": _solve_triangular,
+    "vectorize": _vectorize,
+    "view": _view,
+    "view_as_complex": _view_as_complex,
+    "view_as_real": _view_as_real,
 }
 
 ONLY_ARRAYS = {

@@ -13,6 +13,7 @@ from kurve.formulas import (
     images,
     nn,
     only_arrays,
+    rearranging,
     segments,
     transforms,
 )
@@ -23,7 +24,10 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     **only_arrays.ONLY_ARRAYS,
     "ctc_decode": alignments.ctc_decode,
     **{call.__name__: call for call in (*flow.OTHERS, *creation.OTHERS)},
-    **{name: FUNCTIONS[name] for name in (*segments.NAMES, *transforms.NAMES)},
+    **{
+        name: FUNCTIONS[name]
+        for name in (*rearranging.NAMES, *segments.NAMES, *transforms.NAMES)
+    },
     "amax": functions.max,
     "amin": functions.min,
     "hard_swish": nn.hard_silu,

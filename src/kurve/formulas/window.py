@@ -33,3 +33,14 @@ class Window:
         """Number of window positions along an axis; 0 if the axis is too short."""
         room = length + sum(self.pads(length, padding)) - self.span
         return max(room, -self.stride) // self.stride + 1
+
+    def crops(self, padding: str, more: int | None) -> tuple[int, int]:
+        """What a transposed convolution crops from both ends of its full output of
+        length (L - 1) * stride + span; negative numbers add zeros. `more` is Keras's
+        output_padding."""
+        span, stride = self.span, self.stride
+        if padding == "valid":
+            return 0, -(max(stride - span, 0) if more is None else more)
+        kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
+        before = min(kept - kept // 2, span - 1)
+        return span - 1 - before, span - 1 - (kept - before)

@@ -8,7 +8,7 @@ from typing import Unpack
 from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
 from kurve.layers.convolution import Convolving, KernelArguments
-from kurve.layers.windows import Sizes, Window, plane_attrs
+from kurve.layers.windows import Sizes, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 
 
@@ -99,7 +99,7 @@ class _ConvTranspose(Convolving):
         numbers add zeros instead."""
         more = self.output_padding or (None,) * self.axes
         return [
-            _crops(window, self.padding, extra)
+            window.crops(self.padding, extra)
             for window, extra in zip(self.windows, more, strict=True)
         ]
 
@@ -174,13 +174,3 @@ class Conv2DTranspose(_ConvTranspose):
         >>> layer(np.ones((1, 7, 7, 4))).shape
         (1, 14, 14, 8)
     """
-
-
-def _crops(window: Window, padding: str, more: int | None) -> tuple[int, int]:
-    """What Keras crops from the full output of length (L - 1) * stride + span."""
-    span, stride = window.span, window.stride
-    if padding == "valid":
-        return 0, -(max(stride - span, 0) if more is None else more)
-    kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
-    before = min(kept - kept // 2, span - 1)
-    return span - 1 - before, span - 1 - (kept - before)

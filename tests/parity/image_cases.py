@@ -106,6 +106,24 @@ CASES = {
     ),
     "Conv2DTranspose output_padding, valid": transposed(strides=3, output_padding=1),
     "Conv2DTranspose dilation": transposed(dilation_rate=2, use_bias=False),
+    "Conv3DTranspose": volumes("Conv3DTranspose", filters=3, kernel_size=2, strides=2),
+    "Conv3DTranspose same": volumes(
+        "Conv3DTranspose",
+        filters=2,
+        kernel_size=(2, 3, 3),
+        strides=(1, 2, 1),
+        padding="same",
+        activation="tanh",
+    ),
+    "AdaptiveAveragePooling1D": ImageCase(
+        [layer("AdaptiveAveragePooling1D", output_size=4)], SEQUENCE
+    ),
+    "AdaptiveAveragePooling2D": ImageCase(
+        [layer("AdaptiveAveragePooling2D", output_size=(3, 4))]
+    ),
+    "AdaptiveMaxPooling2D": ImageCase([layer("AdaptiveMaxPooling2D", output_size=3)]),
+    "AdaptiveAveragePooling3D": volumes("AdaptiveAveragePooling3D", output_size=2),
+    "AdaptiveMaxPooling3D": volumes("AdaptiveMaxPooling3D", output_size=(2, 3, 2)),
     "Conv1DTranspose": ImageCase(
         [layer("Conv1DTranspose", filters=3, kernel_size=3, strides=2, padding="same")],
         SEQUENCE,

@@ -244,11 +244,11 @@ def _adaptive(kind: str, inputs: Any, output_size: Any, data_format: Any) -> Any
     ):
         ranges = _ranges(length, count)
         if kind == "average":
-            weights = np.zeros((length, count), np.float32)
+            inside = np.zeros((length, count), np.float32)
             for i, (start, stop) in enumerate(ranges):
-                weights[start:stop, i] = 1.0 / (stop - start)
-            moved = ops.matmul(ops.moveaxis(inputs, axis, -1), weights)
-            inputs = ops.moveaxis(moved, -1, axis)
+                inside[start:stop, i] = 1.0
+            sums = ops.matmul(ops.moveaxis(inputs, axis, -1), inside)
+            inputs = ops.moveaxis(sums / inside.sum(0), -1, axis)
         else:
             before = [slice(None)] * axis
             parts = [

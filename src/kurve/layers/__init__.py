@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from kurve.layers.activations import LeakyReLU as LeakyReLU
     from kurve.layers.activations import PReLU as PReLU
     from kurve.layers.activations import ReLU as ReLU
+    from kurve.layers.adaptive import (
+        AdaptiveAveragePooling1D as AdaptiveAveragePooling1D,
+    )
+    from kurve.layers.adaptive import (
+        AdaptiveAveragePooling2D as AdaptiveAveragePooling2D,
+    )
+    from kurve.layers.adaptive import (
+        AdaptiveAveragePooling3D as AdaptiveAveragePooling3D,
+    )
+    from kurve.layers.adaptive import AdaptiveMaxPooling1D as AdaptiveMaxPooling1D
+    from kurve.layers.adaptive import AdaptiveMaxPooling2D as AdaptiveMaxPooling2D
+    from kurve.layers.adaptive import AdaptiveMaxPooling3D as AdaptiveMaxPooling3D
     from kurve.layers.attention import AdditiveAttention as AdditiveAttention
     from kurve.layers.attention import Attention as Attention
     from kurve.layers.augmentation import RandomFlip as RandomFlip
@@ -126,6 +138,7 @@ if TYPE_CHECKING:
     from kurve.layers.text import TextVectorization as TextVectorization
     from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
     from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
+    from kurve.layers.transposed import Conv3DTranspose as Conv3DTranspose
     from kurve.layers.wrapping import TimeDistributed as TimeDistributed
     from kurve.layers.wrapping import Wrapper as Wrapper
 
@@ -137,6 +150,7 @@ if TYPE_CHECKING:
     Convolution2D = Conv2D
     Convolution2DTranspose = Conv2DTranspose
     Convolution3D = Conv3D
+    Convolution3DTranspose = Conv3DTranspose
     GlobalAvgPool1D = GlobalAveragePooling1D
     GlobalAvgPool2D = GlobalAveragePooling2D
     GlobalAvgPool3D = GlobalAveragePooling3D
@@ -151,6 +165,10 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "activations": "ELU Identity LeakyReLU PReLU ReLU",
+    "adaptive": (
+        "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D "
+        "AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D"
+    ),
     "attention": "AdditiveAttention Attention",
     "augmentation": "RandomFlip RandomRotation RandomTranslation RandomZoom",
     "bidirectional": "Bidirectional",
@@ -209,8 +227,9 @@ _MODULES = {
     "specs": "InputSpec",
     "stacked": "StackedRNNCells",
     "transposed": (
-        "Conv1DTranspose Conv2DTranspose Convolution1DTranspose=Conv1DTranspose "
-        "Convolution2DTranspose=Conv2DTranspose"
+        "Conv1DTranspose Conv2DTranspose Conv3DTranspose "
+        "Convolution1DTranspose=Conv1DTranspose Convolution2DTranspose=Conv2DTranspose "
+        "Convolution3DTranspose=Conv3DTranspose"
     ),
     "wrapping": "TimeDistributed Wrapper",
     "encoding": "CategoryEncoding Discretization",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import Any, Unpack
 
 from kurve import activations, initializers, regularizers
+from kurve.formulas.rearranging import conv_transpose
 from kurve.layers.base import Variable
 from kurve.layers.convolution import Convolving, KernelArguments
 from kurve.layers.windows import Sizes, plane_attrs
@@ -174,3 +175,36 @@ class Conv2DTranspose(_ConvTranspose):
         >>> layer(np.ones((1, 7, 7, 4))).shape
         (1, 14, 14, 8)
     """
+
+
+class Conv3DTranspose(_ConvTranspose):
+    """`Conv2DTranspose` along three axes: x (B, D, H, W, I), kernel (KD, KH, KW, O, I)
+    -> y (B, P, Q, R, O).
+
+    Defaults follow keras.layers.Conv3DTranspose.
+
+    Args: as `Conv2DTranspose`.
+
+    Raises:
+        ValueError: as `Conv2DTranspose`.
+
+    Example:
+        >>> layer = kurve.layers.Conv3DTranspose(2, 3, strides=2)
+        >>> layer(np.ones((1, 3, 4, 5, 1))).shape
+        (1, 7, 9, 11, 2)
+    """
+
+    axes = 3
+
+    def call(self, x: Any) -> Any:
+        """The output, by `kurve.ops`: engines have no operation for it."""
+        self.check_axes(tuple(x.shape[1:]))
+        y = conv_transpose(
+            x,
+            self.kernel,
+            self.strides,
+            self.padding,
+            self.output_padding,
+            dilation_rate=self.dilation_rate,
+        )
+        return self.activation(y if self.bias is None else y + self.bias)

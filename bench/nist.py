@@ -98,21 +98,22 @@ Written by `python -m bench.nist --write` on {datetime.date.today().isoformat()}
 
 27 problems with certified answers ([Statistical Reference
 Datasets](https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml)), each from two
-starts, the first of which is far off. *Digits* is the log relative error of the worst
-parameter, at most 11, *of deviations* that of the worst standard deviation; times are
-medians of {ROUNDS} fits. *Kurve* and *SciPy* are `curve_fit` with all defaults; *SciPy,
-tight* has `ftol=xtol=gtol=1e-15, maxfev=100000`. No contender is given derivatives.
-Kurve takes longer where it goes on to the last digit, or tries other starts because the
-first attempt has found no sound minimum.
+starts, the first of which is far off. *Digits* is the number of correct digits of the
+worst parameter (the negative log10 of its relative error, at most 11), *of deviations*
+that of the worst standard deviation; times are medians of {ROUNDS} fits. *Kurve* and
+*SciPy* are `curve_fit` with all defaults; *SciPy, tight* has
+`ftol=xtol=gtol=1e-15, maxfev=100000`. No contender is given derivatives. Kurve takes
+longer if it refines to the last digit, or tries other starts because the first attempt
+found no well-determined minimum.
 
-At least 6 digits in all parameters, of {len(body)} fits: {count}.
+Fits with at least 6 digits in all parameters, out of {len(body)}: {count}.
 
 {tables.rows(columns, body)}
 
-Lanczos1's residuals are 1e-13 and its values 2.5, so that data in float64 holds three
-digits of the residuals, and the deviations can have no more. Read as `np.longdouble`,
-the same data gives {longer[0]["deviations"]:.1f} and {longer[1]["deviations"]:.1f}
-digits of them from its two starts.
+Lanczos1's values are up to 2.5 and its residuals 1e-13, so float64 data hold only
+three digits of the residuals, and the deviations cannot have more. Read as
+`np.longdouble`, the same data give {longer[0]["deviations"]:.1f} and
+{longer[1]["deviations"]:.1f} digits from the two starts.
 """
 
 

@@ -398,12 +398,13 @@ void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
         add_to(kernels_, dx[k], gradient_at(ctx, ws, size_t(node.inputs[k])),
                ctx.batch * node.widths[k]);
     if (shares) add_shared(ctx, node, ws.more_gradient);
-    // Otherwise run_weight_tasks still reads the gradients of all nodes.
+    // With may_overflow, run_weight_tasks still reads the gradients of all nodes.
     if (!ctx.may_overflow) poison(dz, ctx.batch * node.op->out);
   }
 }
 
-// Adds the gradients of a node's shared variables to those of other nodes.
+// Copies the gradients of a node's variables to ctx.gradient, or adds them to what
+// another node wrote there.
 void Program::add_shared(const ExecContext& ctx, const Node& node,
                          const float* from) const {
   for (const Node::Use& use : node.uses) {

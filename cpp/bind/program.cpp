@@ -317,7 +317,7 @@ void register_program(nb::module_& m) {
             op.inputs = std::move(inputs), op.more_shapes = std::move(more_shapes);
           },
           nb::arg("inputs"), nb::arg("more_shapes"),
-          "The values that it reads, and the shapes of those behind the first.")
+          "The values that it reads, and the shapes of all but the first.")
       .def(
           "set_tape",
           [](OpSpec& op, TapeSpec tape, TapeSpec gradient, std::vector<int> operands,
@@ -328,9 +328,8 @@ void register_program(nb::module_& m) {
           },
           nb::arg("tape"), nb::arg("gradient"), nb::arg("operands"),
           nb::arg("constants"), nb::arg("wanted"),
-          "Of a map: its formula, which params and then which buffers are inputs "
-          "behind "
-          "x, the tape of the gradient, and the inputs that its outputs belong to.")
+          "For a map: the formula, the params and then the buffers that follow x as "
+          "inputs, the tape of the gradient, and the inputs it differentiates.")
       .def(
           "set_body",
           [](OpSpec& op, std::vector<Shape> inputs, std::vector<OpSpec> ops,
@@ -339,7 +338,7 @@ void register_program(nb::module_& m) {
                 BodySpec{std::move(inputs), std::move(ops), std::move(outputs)});
           },
           nb::arg("inputs"), nb::arg("ops"), nb::arg("outputs"),
-          "Of a scan: what its turns read, do, and give.");
+          "For a scan: the inputs, ops and outputs of an iteration.");
   nb::class_<Spec>(m, "Spec").def(nb::init<std::string, Attrs>(), nb::arg("kind"),
                                   nb::arg("attrs"));
   nb::class_<MetricSpec>(m, "Metric")
@@ -357,7 +356,7 @@ void register_program(nb::module_& m) {
           nb::arg("rows") = -1, nb::arg("of_batch") = "");
 
   using Step = FormulaSpec::Step;
-  nb::class_<FormulaSpec>(m, "Formula", "A formula of whole arrays, step by step.")
+  nb::class_<FormulaSpec>(m, "Formula", "A formula on whole arrays, step by step.")
       .def(
           "__init__",
           [](FormulaSpec* self, std::vector<Shape> inputs) {
@@ -416,7 +415,7 @@ void register_program(nb::module_& m) {
         new (self) RuleSpec{formula, std::move(slots)};
       },
       nb::arg("formula"), nb::arg("slots"));
-  nb::class_<UpdateSpec>(m, "Update", "What is done with one of the params.")
+  nb::class_<UpdateSpec>(m, "Update", "How one of the params is updated.")
       .def(
           "__init__",
           [](UpdateSpec* self, bool decays, const RuleSpec* rule,

@@ -8,10 +8,11 @@
 namespace nb = nanobind;
 
 void register_runtime(nb::module_& m) {
-  m.def("get_threads", &kurve::get_threads, "Threads that a call may use.");
+  m.def("get_threads", &kurve::get_threads,
+        "The number of threads that a call may use.");
   m.def("set_threads", &kurve::set_threads, nb::arg("n"),
         "Let calls use up to n threads; results have the same bits for every n.");
-  m.def("isa", &kurve::isa, "Instruction set in use.");
+  m.def("isa", &kurve::isa, "The instruction set in use.");
   m.def("available_isas", &kurve::available_isas,
-        "Instruction sets that this CPU runs, slowest first.");
+        "The instruction sets that this CPU supports, slowest first.");
 }

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 
 
 def get_threads() -> int:
-    """Threads that a call may use."""
+    """The number of threads that a call may use."""
 
 def set_threads(n: int) -> None:
     """Let calls use up to n threads; results have the same bits for every n."""
 
 def isa() -> str:
-    """Instruction set in use."""
+    """The instruction set in use."""
 
 def available_isas() -> list[str]:
-    """Instruction sets that this CPU runs, slowest first."""
+    """The instruction sets that this CPU supports, slowest first."""
 
 class VariableSpec:
     def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
@@ -32,15 +32,15 @@ class Op:
     def __init__(self, kind: str, layer: str, in_shape: Sequence[int], out_shape: Sequence[int], params: Mapping[str, int], buffers: Mapping[str, int], attrs: Mapping[str, float | str | Sequence[int]]) -> None: ...
 
     def set_inputs(self, inputs: Sequence[int], more_shapes: Sequence[Sequence[int]]) -> None:
-        """The values that it reads, and the shapes of those behind the first."""
+        """The values that it reads, and the shapes of all but the first."""
 
     def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], constants: Sequence[int], wanted: Sequence[int]) -> None:
         """
-        Of a map: its formula, which params and then which buffers are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
+        For a map: the formula, the params and then the buffers that follow x as inputs, the tape of the gradient, and the inputs it differentiates.
         """
 
     def set_body(self, inputs: Sequence[Sequence[int]], ops: Sequence[Op], outputs: Sequence[int]) -> None:
-        """Of a scan: what its turns read, do, and give."""
+        """For a scan: the inputs, ops and outputs of an iteration."""
 
 class Spec:
     def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]]) -> None: ...
@@ -49,7 +49,7 @@ class Metric:
     def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]], size: int, weighted: bool, rows: int = -1, of_batch: str = '') -> None: ...
 
 class Formula:
-    """A formula of whole arrays, step by step."""
+    """A formula on whole arrays, step by step."""
 
     def __init__(self, inputs: Sequence[Sequence[int]]) -> None: ...
 
@@ -69,7 +69,7 @@ class Rule:
     def __init__(self, formula: Formula, slots: Sequence[int]) -> None: ...
 
 class Update:
-    """What is done with one of the params."""
+    """How one of the params is updated."""
 
     def __init__(self, decays: bool, rule: Rule | None, after: Rule | None) -> None: ...
 

@@ -10,35 +10,36 @@ import kurve
 
 PROMISES = {
     "kill": "`kill -9` at any instant of a checkpointed `fit`, then the same call: "
-    "weights, optimizer, history and callbacks end as without the kill, bit for bit",
+    "weights, optimizer, history and callbacks end bit for bit as without the kill",
     "terminate": "SIGTERM writes a checkpoint and exits with 143 within 2 s",
-    "save": "a save is old or new, never torn, whatever operation fails or is lost",
-    "round-trip": "what `save` writes, `load` reads; what a file cannot hold is "
-    "refused before training",
+    "save": "a save leaves the old file or the new one, never a torn one, whichever "
+    "operation fails or is lost",
+    "round-trip": "`load` reads everything that `save` writes; what a file cannot hold "
+    "is refused before training",
     "interrupt": "Ctrl-C in `fit` raises KeyboardInterrupt within 100 ms; the model is "
-    "that of a whole step and goes on training",
+    "in the state after a whole step and can be trained further",
     "predict": "threads that call `predict` on one model get the right bits",
     "fit-twice": "`fit` during another `fit` of the same model is refused at once",
     "fork": "a process forked after `fit` trains and predicts",
-    "core": "where one of two cores is taken away now and then, a step on two threads "
-    "takes at most 10 % longer than on one, with the same bits",
-    "ending": "a program that ends while a thread computes ends with its own status",
-    "memory": "an allocation that fails raises MemoryError and changes nothing",
-    "mutation": "a mutated model file is refused by one type of error, or is the same "
-    "model; nothing crashes, hangs or takes more memory than 2 x file + 16 MiB",
-    "exchange": "a mutated file of Keras's (.keras, .h5) is refused by the same error; "
-    "one that Kurve wrote is never another model",
-    "hostile": "a file that lies about its sizes is refused before memory is taken",
-    "wrong": "a wrong call is refused before the first step with argument, position, "
-    "value and fix; the model stays as it was",
-    "checks": "the checks of arguments cost at most 2 % of `fit`",
-    "finite": "a loss, gradient or update that is not finite stops training before the "
-    "update and names step, what, and learning rate",
-    "bits": "the same bits for 1 to 8 threads, any batch of `predict`, repeated runs, "
-    "and as in the last release with the same numerics version",
-    "loops": "building, fitting, predicting and deleting models again and again takes "
-    "no more memory, threads or files",
-    "estimators": "scikit-learn's `check_estimator`, no expected failures",
+    "core": "if one of two cores is taken away at times, a step on two threads takes "
+    "at most 10 % longer than on one, with the same bits",
+    "ending": "a program that ends while a thread computes keeps its own exit status",
+    "memory": "a failed allocation raises MemoryError and changes nothing",
+    "mutation": "a mutated model file is refused with one type of error, or is the "
+    "same model; nothing crashes, hangs or takes more memory than 2 x file + 16 MiB",
+    "exchange": "a mutated Keras file (.keras, .h5) is refused with the same error; "
+    "one that Kurve wrote is never read as another model",
+    "hostile": "a file that lies about its sizes is refused before memory is allocated",
+    "wrong": "a wrong call is refused before the first step, naming argument, "
+    "position, value and fix; the model is unchanged",
+    "checks": "argument checks cost at most 2 % of `fit`",
+    "finite": "a non-finite loss, gradient or update stops training before the update, "
+    "naming the step, the quantity and the learning rate",
+    "bits": "the same bits for 1 to 8 threads, any batch of `predict` and repeated "
+    "runs, and as in the last release with the same numerics version",
+    "loops": "repeatedly building, fitting, predicting and deleting models takes no "
+    "more memory, threads or files",
+    "estimators": "scikit-learn's `check_estimator` passes without expected failures",
 }
 
 
@@ -64,8 +65,8 @@ def written(figures: list[Figure], soak: bool) -> str:
     lines = [
         "# Reliability",
         "",
-        "What Kurve promises when something goes wrong. Each figure is what a test of",
-        "`tests/faults` measured; the page is written by "
+        "What Kurve promises when something goes wrong. Each figure was measured by a",
+        "test in `tests/faults`; the page is written by "
         f"{'`' + command + '`' if soak else command}, here on",
         f"{datetime.date.today()} with Kurve {kurve.__version__}, "
         f"Python {platform.python_version()}, {platform.system()}.",

@@ -43,7 +43,7 @@ def test_threads_batches_and_repeated_runs(promise: Promise) -> None:
     finally:
         kurve.set_threads(before)
     assert len(seen) == 1
-    promise("bits", f"9 runs on 1 to 8 threads, {len(batches)} sizes of batches: equal")
+    promise("bits", f"9 runs on 1 to 8 threads, {len(batches)} batch sizes: equal")
 
 
 def test_the_bits_of_the_last_release(promise: Promise) -> None:

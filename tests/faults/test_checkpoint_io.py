@@ -47,8 +47,8 @@ def test_each_call_fails_once(run: tuple[Path, Counts], promise: Promise) -> Non
         assert counts[kind]["ended"] > 5 * counts[kind]["refused"] > 0
     promise(
         "kill",
-        f"{sum(c['faults'] for c in counts.values())} calls to the system failed, one "
-        "in each fit: a fit that had begun ended with the same bits, and so did the "
+        f"{sum(c['faults'] for c in counts.values())} system calls failed, one "
+        "in each fit: fits that had started ended with the same bits, and so did the "
         "same call afterwards",
     )
 
@@ -111,8 +111,9 @@ def test_power_fails_anywhere(
     assert durable(len(done)) == 8 and ends == set(range(1, 9))
     promise(
         "kill",
-        f"{total:,} states of a disk without power after any of {len(done)} calls of "
-        f"{len(ends)} checkpoints: the last whole one, or a newer one, was found",
+        f"{total:,} disk states after a power failure following any of {len(done)} "
+        f"calls of {len(ends)} checkpoints: the last complete one, or a newer one, "
+        "was found",
     )
     _without_syncs(done, look)
 

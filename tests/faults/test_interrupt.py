@@ -140,7 +140,7 @@ def test_the_model_is_that_of_a_whole_step_and_goes_on(
     slowest, usual = 1000 * max(late), 1000 * np.median(late)
     promise(
         "interrupt",
-        f"{at} of {at} at random instants of steps of 50 µs to 1 s: whole steps; "
+        f"{at} of {at} at random instants in steps of 50 µs to 1 s: whole steps; "
         f"worst {slowest:.0f} ms, median {usual:.1f} ms",
     )
 

@@ -89,7 +89,7 @@ def test_calls_fail_until_there_is_memory(soak: bool, promise: Promise) -> None:
     assert done.returncode == 0, done.stderr
     failed = int(done.stdout)
     assert failed > 0
-    promise("memory", f"{failed} of {failed} calls starved, each at another place")
+    promise("memory", f"{failed} of {failed} calls starved, each at a new point")
 
 
 @pytest.mark.usefixtures("native")
@@ -108,7 +108,7 @@ def test_a_batch_for_which_no_machine_has_memory(promise: Promise) -> None:
         model.evaluate(x, x, batch_size=len(x), verbose=0)
     assert before.tobytes() == model._network.state.params.tobytes()  # type: ignore[union-attr]
     model.fit(x[:2], x[:2], verbose=0)
-    promise("memory", "a batch of 40 TB: refused with its size")
+    promise("memory", "a batch of 40 TB: refused, naming its size")
 
 
 def resident() -> int:

@@ -68,7 +68,7 @@ def test_mutants(tmp_path: Path, soak: bool, promise: Promise) -> None:
         "mutation",
         f"{count:,} mutants of 6 kinds of files, 0 accepted with changed content, 0 "
         f"other errors, slowest {1000 * slowest:.0f} ms, {named} fields named; "
-        f"{total['retold']:,} with checksums made right are whole files of another "
+        f"{total['retold']:,} with corrected checksums are valid files with other "
         "content, and predict",
     )
 

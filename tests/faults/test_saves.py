@@ -46,8 +46,8 @@ def test_each_call_fails_once(
     assert loads >= 18
     promise(
         "save",
-        f"{saves} saves and {loads} loads with a call to the system that fails: old or "
-        "new, no temporary file left, models unchanged",
+        f"{saves} saves and {loads} loads with a failing system call: old or new "
+        "file, no temporary file left, models unchanged",
     )
 
 
@@ -112,8 +112,8 @@ def test_power_fails_anywhere(
     assert torn["torn"] > 500 and torn["refused"] == torn["torn"], torn
     promise(
         "save",
-        f"{total:,} states of a disk without power after any of {len(done)} calls: "
-        f"0 torn; without syncs {torn['torn']:,} are, and all are refused",
+        f"{total:,} disk states after a power failure following any of {len(done)} "
+        f"calls: 0 torn; without syncs {torn['torn']:,} are, and all are refused",
     )
 
 

@@ -440,7 +440,9 @@ log_softmax = Activation("log_softmax")
 glu = Activation("glu")
 sparsemax = Activation("sparsemax")
 
-_TABLE: dict[str, Activation] = {name: globals()[name] for name in NAMES}
+_TABLE: dict[str, Activation] = {
+    name: globals().setdefault(name, Activation(name)) for name in NAMES
+}
 _TABLE |= {"swish": silu, "hard_swish": hard_silu}
 
 

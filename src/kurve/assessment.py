@@ -17,8 +17,8 @@ import numpy as np
 
 from kurve import predictions
 from kurve.core.arrays import as_array
+from kurve.metrics.scores import Residuals, class_numbers, explained, residuals
 from kurve.predictions import as_matrix, columns_of
-from kurve.scores import Residuals, class_numbers, explained, residuals
 
 SAMPLES = 1000
 WORK = 2e7

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kurve.core import registry
-from kurve.core.arguments import (
-    check_number,
-)
+from kurve.core.arguments import check_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.overrides import refuse_overrides

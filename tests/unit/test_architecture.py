@@ -18,7 +18,7 @@ import kurve
 
 FLOORS = (
     ("_core",),
-    ("core", "errors", "scores", "config"),
+    ("core", "errors", "config"),
     ("ops",),
     ("kinds", "plan"),
     ("formulas",),

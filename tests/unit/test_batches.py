@@ -16,7 +16,7 @@ from kurve.engines import Batches
 from kurve.engines.native import NativeEngine
 from kurve.errors import ModelBusyError, NonFiniteError
 from kurve.layers import Dense, GlobalAveragePooling1D
-from kurve.training import fitting, streams
+from kurve.training import arguments, streams
 from kurve.training.batching import Division
 from kurve.training.feeds import ArrayFeed
 from kurve.utils import PyDataset, set_random_seed
@@ -505,7 +505,7 @@ def test_fast_batches_share_calls(form: str, monkeypatch: pytest.MonkeyPatch) ->
     feed = ArrayFeed(
         Batches(X, Y, W, None, bounds), Division(42, bounds, 45, False, 0, 0)
     )
-    monkeypatch.setattr(fitting.EngineCall, "to_train", lambda *given: feed)
+    monkeypatch.setattr(arguments.EngineCall, "to_train", lambda *given: feed)
     assert twin.fit(X, Y, **QUIET).history == history
     assert same(model, {}, ({}, twin.get_weights()))
     whole = model.evaluate(given(), verbose=0)

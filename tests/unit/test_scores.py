@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import assessment, inspection, scores
+from kurve import assessment, inspection
 from kurve.diagnosis.rows import unexplained
+from kurve.metrics import scores
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(60, 2))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kurve import scores
 from kurve.diagnosis.report import percent
+from kurve.metrics import scores
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve import data, scores
+from kurve import data
 from kurve.core.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
@@ -16,6 +16,7 @@ from kurve.estimators.fitted import ClassificationHead, Fitted
 from kurve.estimators.fitting import FitSession
 from kurve.estimators.labels import read_labels
 from kurve.estimators.targets import ClassTargets
+from kurve.metrics import scores
 
 
 @entries

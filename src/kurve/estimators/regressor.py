@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 
-from kurve import data, scores
+from kurve import data
 from kurve.core.entries import entries
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals, shapes
@@ -18,6 +18,7 @@ from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.targets import RealTargets
 from kurve.estimators.training import TrainingSetup
+from kurve.metrics import scores
 
 LIKELIHOODS = ("auto", "none", "gaussian", "quantile")
 INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")

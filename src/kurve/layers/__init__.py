@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from kurve.layers.core import InputLayer as InputLayer
     from kurve.layers.cropping import Cropping1D as Cropping1D
     from kurve.layers.cropping import Cropping2D as Cropping2D
+    from kurve.layers.cropping import Cropping3D as Cropping3D
     from kurve.layers.dense import Dense as Dense
     from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
     from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
@@ -63,10 +64,9 @@ if TYPE_CHECKING:
     from kurve.layers.function import Lambda as Lambda
     from kurve.layers.gates import GRUCell as GRUCell
     from kurve.layers.gates import LSTMCell as LSTMCell
+    from kurve.layers.group_query import GroupQueryAttention as GroupQueryAttention
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
-    from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
-    from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
     from kurve.layers.lstm import GRU as GRU
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from kurve.layers.merging import minimum as minimum
     from kurve.layers.merging import multiply as multiply
     from kurve.layers.merging import subtract as subtract
+    from kurve.layers.multi_head import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.noise import AlphaDropout as AlphaDropout
     from kurve.layers.noise import GaussianDropout as GaussianDropout
     from kurve.layers.noise import GaussianNoise as GaussianNoise
@@ -99,10 +100,6 @@ if TYPE_CHECKING:
     from kurve.layers.normalizing import GroupNormalization as GroupNormalization
     from kurve.layers.normalizing import RMSNormalization as RMSNormalization
     from kurve.layers.normalizing import UnitNormalization as UnitNormalization
-    from kurve.layers.padding import Cropping3D as Cropping3D
-    from kurve.layers.padding import UpSampling1D as UpSampling1D
-    from kurve.layers.padding import UpSampling2D as UpSampling2D
-    from kurve.layers.padding import UpSampling3D as UpSampling3D
     from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
     from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
     from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
@@ -139,6 +136,9 @@ if TYPE_CHECKING:
     from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
     from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
     from kurve.layers.transposed import Conv3DTranspose as Conv3DTranspose
+    from kurve.layers.upsampling import UpSampling1D as UpSampling1D
+    from kurve.layers.upsampling import UpSampling2D as UpSampling2D
+    from kurve.layers.upsampling import UpSampling3D as UpSampling3D
     from kurve.layers.wrapping import TimeDistributed as TimeDistributed
     from kurve.layers.wrapping import Wrapper as Wrapper
 
@@ -179,7 +179,7 @@ _MODULES = {
         "Convolution3D=Conv3D"
     ),
     "core": "Activation Dropout Input InputLayer",
-    "cropping": "Cropping1D Cropping2D",
+    "cropping": "Cropping1D Cropping2D Cropping3D",
     "dense": "Dense",
     "depthwise": (
         "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D "
@@ -190,23 +190,21 @@ _MODULES = {
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "gates": "GRUCell LSTMCell",
-    "heads": "GroupQueryAttention MultiHeadAttention",
+    "group_query": "GroupQueryAttention",
     "lstm": "GRU LSTM SimpleRNN",
     "masking": "Masking",
     "merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
         "concatenate dot maximum minimum multiply subtract"
     ),
+    "multi_head": "MultiHeadAttention",
     "noise": (
         "AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D "
         "SpatialDropout3D"
     ),
     "normalization": "Normalization",
     "normalizing": "GroupNormalization RMSNormalization UnitNormalization",
-    "padding": (
-        "Cropping3D UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D "
-        "ZeroPadding3D"
-    ),
+    "padding": "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
     "penalty": "ActivityRegularization",
     "pooling": (
         "AveragePooling1D AveragePooling2D AveragePooling3D GlobalAveragePooling1D "
@@ -231,6 +229,7 @@ _MODULES = {
         "Convolution1DTranspose=Conv1DTranspose Convolution2DTranspose=Conv2DTranspose "
         "Convolution3DTranspose=Conv3DTranspose"
     ),
+    "upsampling": "UpSampling1D UpSampling2D UpSampling3D",
     "wrapping": "TimeDistributed Wrapper",
     "encoding": "CategoryEncoding Discretization",
     "hashing": "HashedCrossing Hashing",

@@ -1,17 +1,20 @@
-"""Cropping of sequences and images."""
+"""Cropping of sequences, images and volumes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 from kurve.core.arguments import is_count
 from kurve.formulas import functions as ops
 from kurve.layers.base import LayerArguments
+from kurve.layers.padding import sides
 from kurve.layers.windows import Images
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class _Cropping(Images):
-    """Shared by both: how many elements to crop at each end of each axis."""
+    """Shared by two: how many elements to crop at each end of each axis."""
 
     _sides: tuple[tuple[int, int], ...]
 
@@ -104,3 +107,63 @@ class Cropping2D(_Cropping):
             each = (None, None)
         self.cropping = tuple(_pair("Cropping2D", one, cropping) for one in each)
         self._sides = self.cropping
+
+
+class Cropping3D(Images):
+    """Crop the border of a volume.
+
+    Shapes:   x (B, D, H, W, C) -> y (B, D - front - back, H - top - bottom, W - left -
+              right, C)
+    Backward: dx = dy inside, 0 at the border
+    Source:   defaults follow keras.layers.Cropping3D.
+
+    Args:
+        cropping: an integer, (depth, rows, columns) or ((front, back), (top, bottom),
+            (left, right)): how many elements are left out.
+        data_format: "channels_last" or "channels_first"; None is the first.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: cropping of another form, or negative; when built: nothing would be
+            left.
+
+    Example:
+        >>> x = np.arange(27.0).reshape(1, 3, 3, 3, 1)
+        >>> kurve.layers.Cropping3D((1, 1, (0, 1)))(x).ravel()
+        array([12., 13.], dtype=float32)
+    """
+
+    axes = 3
+    arguments = ("cropping", "data_format")
+
+    def __init__(
+        self,
+        cropping: Any = 1,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.cropping = sides(type(self), "cropping", cropping)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        axes = zip(self.cropping, input_shape, strict=False)
+        left = tuple(length - sum(sides) for sides, length in axes)
+        if min(left) < 1:
+            raise ValueError(
+                f"[{type(self).__name__}] layer {self.name!r} must leave some of each "
+                f"axis. Received: cropping={self.cropping}, samples of shape "
+                f"{input_shape}. Try smaller numbers."
+            )
+        return (*left, input_shape[-1])
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        attrs = {
+            "starts": (*(before for before, _ in self.cropping), 0),
+            "sizes": shape,
+            "steps": (1,) * len(shape),
+        }
+        return [Op("slice", self.name, input_shape, shape, attrs=attrs)]

@@ -46,7 +46,7 @@ def confusion_matrix(
         array([[1, 0],
                [1, 1]])
     """
-    from kurve.scores import class_numbers, count_pairs
+    from kurve.metrics.scores import class_numbers, count_pairs
 
     where = "confusion_matrix"
     truth = as_array(where, "y_true", y_true)

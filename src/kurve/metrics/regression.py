@@ -299,7 +299,9 @@ class R2Score(RowMetric):
         return 1 + 3 * output_shape[-1] + bool(self.num_regressors)
 
     def value(self, totals: np.ndarray) -> Any:
-        from kurve.scores import explained  # lazy: programs without it start faster
+        from kurve.metrics.scores import (
+            explained,  # lazy: programs without it start faster
+        )
 
         rows = 0.0
         if self.num_regressors:

@@ -14,31 +14,14 @@ from kurve.core import processes
 from kurve.core.locks import exclusive_generator
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
-from kurve.engines import Batches
 from kurve.errors import path_name
-from kurve.plan import Shape
-from kurve.training.batching import (
-    Division,
-    check_count,
-    evaluation_bounds,
-    pass_bounds,
-)
-from kurve.training.checkpoints.progress import NullCheckpointer
+from kurve.training.arguments import Call, EngineCall
+from kurve.training.batching import check_count
 from kurve.training.epochs import FitConfig, TrainingRun
-from kurve.training.feeds import ArrayFeed, Feed, is_source
-from kurve.training.inputs import (
-    Data,
-    build_for,
-    check_data,
-    unpack_batch,
-    unpack_data,
-)
-from kurve.training.loop import TrainingLoop
+from kurve.training.feeds import is_source
 from kurve.training.steps import has_own_steps
 
 if TYPE_CHECKING:
-    from kurve.training.own import OwnCall
-    from kurve.training.streams import StreamFeed
     from kurve.training.trainer import Trainer
 
 
@@ -205,7 +188,7 @@ def call_of(
     class_weight: Mapping[int, float] | None = None,
     batch_size: int | None = None,
     shuffle: bool = False,
-) -> EngineCall | OwnCall:
+) -> Call:
     """What a call of `fit` or `evaluate` needs for the model's kind of steps."""
     if has_own_steps(model):
         from kurve.training.own import OwnCall
@@ -214,183 +197,6 @@ def call_of(
     if where == "fit":
         refuse_overrides("fit", model)
     return EngineCall(model, class_weight, batch_size, shuffle)
-
-
-Shapes = Sequence[Shape] | None
-"""Sample shape of each input; None if the model is built."""
-
-
-class EngineCall:
-    """A call of `fit` or `evaluate` for a model with an engine's steps.
-
-    Nothing is changed before `prepare`, or `to_evaluate`.
-
-    Args:
-        class_weight, batch_size, shuffle: as passed to `fit`.
-    """
-
-    def __init__(
-        self,
-        model: Trainer,
-        class_weight: Mapping[int, float] | None = None,
-        batch_size: int | None = None,
-        shuffle: bool = False,
-    ) -> None:
-        self.model, self.network = model, model._network
-        self.class_weight, self.batch_size = class_weight, batch_size
-        self.shuffle = shuffle
-        self.shapes: Shapes = None
-        self.held_out: Data | None = None
-        """The rows held out for validation."""
-
-    def to_train(
-        self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
-    ) -> Feed:
-        """The training feed."""
-        if is_source(x):
-            from kurve.training.streams import StreamFeed
-
-            name = "steps_per_epoch"
-            feed = StreamFeed("fit", "x", x, steps, name, self.shuffle)
-            self.shapes = self._first_shapes(feed, self.class_weight)
-            return feed
-        data = check_data("fit", self.network, x, y, sample_weight, self.class_weight)
-        if split:
-            count = split_rows(data.rows, split)
-            self.held_out = data.part(count, data.rows)
-            if self.class_weight is not None:  # class weights only apply to training
-                self.held_out = self.held_out._replace(weights=None)
-            data = data.part(0, count)
-        self.shapes = data.shapes
-        bounds = pass_bounds(data.rows, self.batch_size, steps, self.network.rows)
-        steps = steps or len(bounds) - 1
-        division = Division(data.rows, bounds, steps, self.shuffle, 0, 0)
-        return ArrayFeed(Batches(*data, None, bounds), division)
-
-    def to_validate(
-        self, data: Any, batch_size: int | None, steps: int | None
-    ) -> Feed | None:
-        """The validation feed."""
-        name, held_out = "validation_data", self.held_out
-        if data is not None and is_source(data):
-            from kurve.training.streams import StreamFeed
-
-            feed = StreamFeed("fit", name, data, steps, "validation_steps")
-            self._first_shapes(feed, None, self.shapes)
-            return feed
-        if data is not None:
-            x, y, weights = unpack_data("fit", name, data)
-            held_out = check_data(
-                f"fit, {name}", self.network, x, y, weights, shapes=self.shapes
-            )
-        if held_out is None:
-            return None
-        size = batch_size or self.batch_size
-        bounds = evaluation_bounds(held_out.rows, size, steps, "fit", self.network.rows)
-        return ArrayFeed(Batches(*held_out, None, bounds))
-
-    def _first_shapes(
-        self,
-        feed: StreamFeed,
-        class_weight: Mapping[int, float] | None,
-        shapes: Shapes = None,
-    ) -> Shapes:
-        """Check the first batch of a feed, so that a wrong one changes nothing; a
-        dataset is only asked for it if the model is not built."""
-        if feed.resumable and self.network.plan is not None:
-            return None
-        where = f"{feed.where}, batch 1 of {feed.argument}"
-        x, y, weights = unpack_batch(where, feed.peek())
-        return check_data(
-            where, self.network, x, y, weights, class_weight, shapes
-        ).shapes
-
-    def to_evaluate(
-        self, x: Any, y: Any, sample_weight: Any, steps: int | None
-    ) -> Feed:
-        """The feed of `evaluate`, for which the model is built."""
-        network = self.network
-        feed: Feed
-        if is_source(x):
-            from kurve.training.streams import StreamFeed
-
-            feed = StreamFeed("evaluate", "x", x, steps, "steps")
-            if network.plan is None:
-                where = "evaluate, batch 1 of x"
-                first = unpack_batch(where, feed.peek())
-                self.model._build_for(check_data(where, network, *first).x)
-            elif not feed.resumable:
-                feed.peek()  # refuses an empty one
-        else:
-            data = check_data("evaluate", network, x, y, sample_weight)
-            bounds = evaluation_bounds(
-                data.rows, self.batch_size, steps, "evaluate", network.rows
-            )
-            self.model._build_for(data.x)
-            feed = ArrayFeed(Batches(*data, None, bounds))
-        network.update_trainable()
-        feed.check_for(network)
-        return feed
-
-    def prepare(self, training: Feed, validation: Feed | None) -> None:
-        """Build the model, and check the feeds for it."""
-        network = self.network
-        if network.plan is None:
-            assert self.shapes is not None
-            build_for(self.model, self.shapes)
-        network.training_state("fit")
-        network.program()
-        group = processes.active()
-        if group is not None:
-            group.synchronize(network)
-        training.check_for(network, self.class_weight)
-        if validation is not None:
-            validation.check_for(network)
-
-    def loop(
-        self,
-        hooks: CallbackList,
-        backup: BackupAndRestore | None = None,
-        config: FitConfig | None = None,
-    ) -> TrainingLoop:
-        """What runs the epochs, or the batches of `evaluate`."""
-        if config is None:
-            self.model._ready_program()
-            return TrainingLoop(self.model, hooks)
-        checkpointer = _checkpointer(self.model, backup, hooks)
-        return TrainingLoop(self.model, hooks, checkpointer, config.initial_epoch)
-
-    def returned(self, logs: dict[str, float], return_dict: bool) -> Any:
-        """The result of `evaluate`; a list is in the order of `compile`."""
-        return self.model._returned(logs, return_dict)
-
-
-def _checkpointer(
-    model: Trainer, backup: BackupAndRestore | None, hooks: CallbackList
-) -> NullCheckpointer:
-    """The checkpointer for `backup`, or one that does nothing."""
-    _, state = model._network.require_built("fit")
-    if backup is None:
-        return NullCheckpointer(state.step)
-    from kurve.training.checkpoints.checkpointer import Checkpointer
-
-    return Checkpointer(backup, model, hooks)
-
-
-def split_rows(rows: int, fraction: Any) -> int:
-    """Number of training rows if this fraction is held out for validation.
-
-    Raises:
-        ValueError: one of the two would be empty.
-    """
-    if not isinstance(fraction, str) and 0.0 < fraction < 1.0:
-        count = int(rows * (1.0 - fraction))
-        if 0 < count < rows:
-            return count
-    raise ValueError(
-        "[fit] validation_split must leave rows on both sides. Received: "
-        f"validation_split={fraction!r} for {rows} rows. Try 0.2."
-    )
 
 
 def _backup(

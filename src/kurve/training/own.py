@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +15,15 @@ from kurve.engines import Job
 from kurve.errors import NonFiniteError
 from kurve.formulas.tensor import leaves, replaced
 from kurve.legacy.logs import Logs
+from kurve.training.arguments import Call, split_rows
 from kurve.training.batching import Division, evaluation_bounds, pass_bounds
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
 from kurve.training.epochs import EpochLoop, FitConfig
 from kurve.training.feeds import Feed, is_source
-from kurve.training.fitting import split_rows
 from kurve.training.inputs import unpack_data
 from kurve.training.loop import NO_CHECKPOINTS
 from kurve.training.own_batches import Batches, RowsInMemory, Stream, class_weights
+from kurve.training.predicting import by_batches
 from kurve.training.steps import Ahead, StepOfIterator, as_logs, made_function
 from kurve.utils import pack_x_y_sample_weight
 
@@ -34,25 +35,14 @@ MOST_AT_ONCE = 256
 """Maximum batches per engine call; the progress bar moves after each call."""
 
 
-class OwnCall:
-    """A call of `fit` or `evaluate` for a model with custom steps; see
-    `kurve.training.fitting.EngineCall`."""
+class OwnCall(Call):
+    """A call of `fit` or `evaluate` for a model with custom steps."""
 
-    def __init__(
-        self,
-        model: Trainer,
-        class_weight: Mapping[int, float] | None = None,
-        batch_size: int | None = None,
-        shuffle: bool = False,
-    ) -> None:
-        self.model, self.class_weight = model, class_weight
-        self.batch_size, self.shuffle = batch_size, shuffle
-        self.held_out: RowsInMemory | None = None
+    held_out: RowsInMemory | None = None
 
     def to_train(
         self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
     ) -> Batches:
-        """The training batches."""
         if is_source(x):
             return Stream("fit", "x", x, steps, "steps_per_epoch", self.shuffle)
         if self.class_weight is not None:
@@ -73,7 +63,6 @@ class OwnCall:
     def to_validate(
         self, data: Any, batch_size: int | None, steps: int | None
     ) -> Batches | None:
-        """The validation batches."""
         name, held_out = "validation_data", self.held_out
         if data is not None and is_source(data):
             return Stream("fit", name, data, steps, "validation_steps")
@@ -88,15 +77,11 @@ class OwnCall:
     def to_evaluate(
         self, x: Any, y: Any, sample_weight: Any, steps: int | None
     ) -> Batches:
-        """The batches of `evaluate`."""
         if is_source(x):
             return Stream("evaluate", "x", x, steps, "steps")
         rows = RowsInMemory("evaluate", x, y, sample_weight)
         rows.divide(evaluation_bounds(rows.rows, self.batch_size, steps, "evaluate"))
         return rows
-
-    def prepare(self, training: Feed, validation: Feed | None) -> None:
-        """Steps in Python build what they need."""
 
     def loop(
         self,
@@ -104,11 +89,9 @@ class OwnCall:
         backup: BackupAndRestore | None = None,
         config: FitConfig | None = None,
     ) -> OwnLoop:
-        """What runs the epochs, or the batches of `evaluate`."""
         return OwnLoop(self.model, hooks, backup, config)
 
     def returned(self, logs: dict[str, Any], return_dict: bool) -> Any:
-        """The result of `evaluate`."""
         return returned(logs, return_dict)
 
 
@@ -357,29 +340,20 @@ def predict(
         batches = Stream("predict", "x", x, steps, "steps")
     else:
         batches = RowsInMemory("predict", x, None, None)
-        batches.bounds = evaluation_bounds(batches.rows, batch_size, steps, "predict")
+        batches.divide(evaluation_bounds(batches.rows, batch_size, steps, "predict"))
     hooks = CallbackList(as_list(callbacks, "predict"), model, {"steps": batches.steps})
-    by_batch, found = "predict" in hooks.per_batch, []
     step = made_function(model, "predict") or StepOfIterator(model, "predict")
-    source, model.stop_predicting = Ahead(batches.batches(0)), False
-    hooks.call("on_predict_begin", {})
-    bar = ProgressBar(batches.steps, verbose=verbose, title=None)
     try:
-        while source.has_next and not model.stop_predicting:
-            if by_batch:
-                hooks.call("on_predict_batch_begin", source.taken, {})
-            found.append(replaced(step(source), np.asarray))
-            if by_batch:
-                outputs = {"outputs": found[-1]}
-                hooks.call("on_predict_batch_end", source.taken - 1, outputs)
-            if bar.wants_updates:
-                bar.update(source.taken, {})
-        bar.target = source.taken
-        bar.finish({})
+        found = by_batches(
+            model,
+            Ahead(batches.batches(0)),
+            lambda source: replaced(step(source), np.asarray),
+            batches.steps,
+            verbose,
+            hooks,
+        )
     finally:
-        bar.close()
         batches.close()
-    hooks.call("on_predict_end", {})
     return _joined("predict", found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from kurve.training.batching import evaluation_bounds
 from kurve.training.inputs import check_inputs, count_rows, take
 from kurve.training.network import Network
 from kurve.training.parts import pack
+from kurve.training.steps import Ahead
 
 if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
@@ -77,32 +78,58 @@ def _predicted(
     hooks: CallbackList,
 ) -> Any:
     """The outputs for checked pieces of x, in order."""
-    found, by_batch = [], "predict" in hooks.per_batch
-    if by_batch:
-        model.stop_predicting = False
-    hooks.call("on_predict_begin", {})
-    bar = ProgressBar(steps, verbose=verbose, title=None)
-    try:
-        for step, x in enumerate(pieces):
-            if by_batch:
-                hooks.call("on_predict_batch_begin", step, {})
-            found.append(model._outputs(x))
-            if by_batch:
-                outputs = {"outputs": structured(model._network, found[-1])}
-                hooks.call("on_predict_batch_end", step, outputs)
-                if model.stop_predicting:
-                    steps = None
-                    break
-            if bar.wants_updates:
-                bar.update(step + 1, {})
-        if steps is None:
-            bar.target = len(found)
-        bar.finish({})
-    finally:
-        bar.close()
-    hooks.call("on_predict_end", {})
+    found = by_batches(
+        model,
+        Ahead(iter(pieces)),
+        lambda source: model._outputs(next(source)),
+        steps,
+        verbose,
+        hooks,
+        lambda y: structured(model._network, y),
+    )
     if len(found) == 1:
         return found[0]
     if isinstance(found[0], tuple):
         return tuple(map(np.concatenate, zip(*found, strict=True)))
     return np.concatenate(found)
+
+
+def by_batches(
+    model: Trainer,
+    source: Ahead,
+    outputs_of: Callable[[Ahead], Any],
+    steps: int | None,
+    verbose: int,
+    hooks: CallbackList,
+    shown: Callable[[Any], Any] = lambda y: y,
+) -> list[Any]:
+    """The outputs of each call of a function that takes batches from the source, with
+    progress bar and callbacks.
+
+    Args:
+        shown: what callbacks get of outputs.
+    """
+    found, by_batch = [], "predict" in hooks.per_batch
+    model.stop_predicting = False
+    hooks.call("on_predict_begin", {})
+    bar = ProgressBar(steps, verbose=verbose, title=None)
+    try:
+        while source.has_next:
+            if by_batch:
+                hooks.call("on_predict_batch_begin", source.taken, {})
+            found.append(outputs_of(source))
+            if by_batch:
+                outputs = {"outputs": shown(found[-1])}
+                hooks.call("on_predict_batch_end", source.taken - 1, outputs)
+            if model.stop_predicting:
+                steps = None
+                break
+            if bar.wants_updates:
+                bar.update(source.taken, {})
+        if steps is None:
+            bar.target = source.taken
+        bar.finish({})
+    finally:
+        bar.close()
+    hooks.call("on_predict_end", {})
+    return found

@@ -17,7 +17,7 @@ from kurve.formulas.tensor import leaves
 
 if TYPE_CHECKING:
     from kurve.metrics import Metric
-    from kurve.training.trainer import Trainer
+    from kurve.training.stepping import Stepping
 
 STEPS = (
     "train_step",
@@ -158,7 +158,7 @@ def settled(model: Any, x: Any, y: Any) -> Any:
     return x
 
 
-def train_step(model: Trainer, data: Any) -> dict[str, Any]:
+def train_step(model: Stepping, data: Any) -> dict[str, Any]:
     """The default `train_step`: one update."""
     from kurve.gradients import GradientTape
     from kurve.utils import unpack_x_y_sample_weight
@@ -180,7 +180,7 @@ def train_step(model: Trainer, data: Any) -> dict[str, Any]:
     return model.compute_metrics(x, y, y_pred, sample_weight=weights)
 
 
-def test_step(model: Trainer, data: Any) -> dict[str, Any]:
+def test_step(model: Stepping, data: Any) -> dict[str, Any]:
     """The default `test_step`: loss and metrics of a batch."""
     from kurve.utils import unpack_x_y_sample_weight
 
@@ -191,7 +191,7 @@ def test_step(model: Trainer, data: Any) -> dict[str, Any]:
 
 
 def loss_of(
-    model: Trainer, x: Any, y: Any, y_pred: Any, weights: Any, training: bool
+    model: Stepping, x: Any, y: Any, y_pred: Any, weights: Any, training: bool
 ) -> Any:
     """Call `compute_loss`; older ones have no argument `training`."""
     import inspect
@@ -202,7 +202,7 @@ def loss_of(
     return model.compute_loss(**named)
 
 
-def compute_loss(model: Trainer, y: Any, y_pred: Any, weights: Any) -> Any:
+def compute_loss(model: Stepping, y: Any, y_pred: Any, weights: Any) -> Any:
     """The losses of `compile`, weighted, plus those of layers and weight penalties."""
     from kurve.formulas import functions as ops
 
@@ -270,7 +270,7 @@ class CompiledMetrics:
 
 
 def compute_metrics(
-    model: Trainer, y: Any, y_pred: Any, weights: Any
+    model: Stepping, y: Any, y_pred: Any, weights: Any
 ) -> dict[str, Any]:
     """Add a batch to the metrics of `compile`."""
     network = model._network
@@ -288,7 +288,7 @@ def compute_metrics(
     return model.get_metrics_result()
 
 
-def resolve_metrics(model: Trainer) -> None:
+def resolve_metrics(model: Stepping) -> None:
     """Replace "accuracy" with the metric that fits the outputs."""
     network = model._network
     if network.plan is None or network.compilation is None:
@@ -300,7 +300,7 @@ def resolve_metrics(model: Trainer) -> None:
         model._resolved = key
 
 
-def metrics_of(model: Trainer) -> list[Metric]:
+def metrics_of(model: Stepping) -> list[Metric]:
     """The mean loss, the metrics of `compile`, and metrics that are attributes."""
     from kurve.metrics import Metric
 
@@ -331,7 +331,7 @@ def _attributes(model: Any) -> Iterator[Any]:
             yield from leaves(value)
 
 
-def metrics_result(model: Trainer) -> dict[str, Any]:
+def metrics_result(model: Stepping) -> dict[str, Any]:
     """Name and value of each metric."""
     found: dict[str, Any] = {}
     metrics = list(model.metrics)
@@ -368,7 +368,7 @@ def as_logs(where: str, logs: Any) -> dict[str, float]:
     return found
 
 
-def _track(model: Trainer, x: Any, loss: Any) -> None:
+def _track(model: Stepping, x: Any, loss: Any) -> None:
     with recording(()):
         rows = next((np.shape(a)[0] for a in leaves(x) if np.ndim(a)), 1)
         value = loss if active.step is not None else np.asarray(loss)

@@ -41,11 +41,11 @@ from kurve.training.inputs import (
     check_inputs,
 )
 from kurve.training.predicting import predict_batches, predict_rows, structured
+from kurve.training.stepping import Stepping
 from kurve.training.steps import function_of, has_own_steps, settled
-from kurve.training.trainable import Trainable
 
 
-class Trainer(Trainable):
+class Trainer(Stepping):
     """A model that can be trained and evaluated, and that can predict."""
 
     history: History | None
@@ -424,170 +424,6 @@ class Trainer(Trainable):
             return replaced(self._predicted(x), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
-
-    # ---------------------------------------------------------------- custom steps
-
-    _resolved: Any = None
-    """What `metrics` was last resolved for."""
-    _tracker: Any = None
-
-    run_eagerly = False
-    """Whether a subclass's `train_step` and `test_step` run as plain Python instead of
-    being compiled as by `kurve.function`."""
-
-    @property
-    def _functions(self) -> dict[str, Any]:
-        """The compiled steps by name."""
-        found: dict[str, Any] = vars(self).setdefault("_compiled", {})
-        return found
-
-    @property
-    def loss_tracker_(self) -> Any:
-        """The mean loss since `reset_metrics`, for a model with custom steps."""
-        if self._tracker is None:
-            from kurve.metrics import Mean
-
-            self._tracker = Mean(name="loss")
-        return self._tracker
-
-    @entry
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """Run one update on a batch. Subclasses can override it, using `GradientTape`,
-        `compute_loss` and `optimizer.apply`; `fit` then calls it for each batch.
-
-        Args:
-            data: x, (x, y) or (x, y, sample_weight).
-
-        Returns:
-            Numbers by name, for callbacks and the history.
-        """
-        from kurve.training import steps
-
-        return steps.train_step(self, data)
-
-    @entry
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """Compute loss and metrics of a batch; see `train_step`.
-
-        Args:
-            data: x, (x, y) or (x, y, sample_weight).
-        """
-        from kurve.training import steps
-
-        return steps.test_step(self, data)
-
-    @entry
-    def predict_step(self, data: Any) -> Any:
-        """The outputs for a batch. A subclass may override it: `predict` then calls it
-        for each batch, and joins what it gives.
-
-        Args:
-            data: x, (x, y) or (x, y, sample_weight).
-        """
-        from kurve.utils import unpack_x_y_sample_weight
-
-        return self(unpack_x_y_sample_weight(data)[0], training=False)
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """What `fit` calls with an iterator of batches: it takes the next one, and
-        gives what `train_step` does. A subclass may override it, to take several for a
-        step; it is kept as `train_function`.
-
-        Args:
-            force: whether to make another one if there is one.
-        """
-        from kurve.training.steps import make_function
-
-        return make_function(self, "train", force)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        """The same for `evaluate` and `test_step`.
-
-        Args:
-            force: whether to make another one if there is one.
-        """
-        from kurve.training.steps import make_function
-
-        return make_function(self, "test", force)
-
-    def make_predict_function(self, force: bool = False) -> Any:
-        """The same for `predict` and `predict_step`.
-
-        Args:
-            force: whether to make another one if there is one.
-        """
-        from kurve.training.steps import make_function
-
-        return make_function(self, "predict", force)
-
-    @entry
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """The loss of a batch: the losses of `compile`, plus those of layers and weight
-        penalties. Subclasses can override it, with functions of `kurve.ops`.
-
-        Args:
-            x: the batch; unused by default.
-            y: targets.
-            y_pred: the model's predictions.
-            sample_weight: weights of the rows.
-            training: whether this is a training step.
-
-        Raises:
-            ValueError: the model has no loss.
-        """
-        from kurve.training import steps
-
-        return steps.compute_loss(self, y, y_pred, sample_weight)
-
-    @entry
-    def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
-    ) -> dict[str, Any]:
-        """Update the metrics with a batch; return their values by name.
-
-        Args:
-            x: the batch; unused by default.
-            y: targets.
-            y_pred: the model's predictions.
-            sample_weight: weights of the rows.
-        """
-        from kurve.training import steps
-
-        return steps.compute_metrics(self, y, y_pred, sample_weight)
-
-    @property
-    def compiled_loss(self) -> Any:
-        """From Keras 2: `compiled_loss(y, y_pred, regularization_losses=self.losses)`
-        is the loss of `compile`, and updates the mean loss."""
-        from kurve.training import steps
-
-        return steps.CompiledLoss(self)
-
-    @property
-    def compiled_metrics(self) -> Any:
-        """From Keras 2: `compiled_metrics.update_state(y, y_pred)` updates the metrics
-        of `compile`."""
-        from kurve.training import steps
-
-        return steps.CompiledMetrics(self)
-
-    def get_metrics_result(self) -> dict[str, Any]:
-        """The values of `metrics` by name."""
-        from kurve.training import steps
-
-        return steps.metrics_result(self)
-
-    def reset_metrics(self) -> None:
-        """Reset all `metrics`."""
-        for metric in self.metrics:
-            metric.reset_state()
 
     # ---------------------------------------------------------------- internals
 

@@ -17,7 +17,7 @@ from kurve.engines import aligned_zeros
 from kurve.formulas.calls import recorded
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.base import all_layers
-from kurve.models.configs import model_from
+from kurve.models.configs import construct, model_from
 from kurve.training.compilation import Compilation
 from kurve.training.network import Network
 
@@ -274,7 +274,7 @@ def _remade(model: Any, snapshot: Mapping[str, Any]) -> Any:
 
 def _remade_own(model: Any, snapshot: Mapping[str, Any]) -> Any:
     """Recreate the layers of a subclassed model, called with the same shapes."""
-    model.__init__(**snapshot["config"])
+    construct(model, snapshot["config"])
     model._network.seed = snapshot["seed"]
     if snapshot["shapes"] is not None:
         model._build_like(snapshot["shapes"])

@@ -249,7 +249,7 @@ def read_network(
     if network.input_shape is None:
         raise config.inner("input_shape", None).error("it must be known")
     weights = model.weights
-    array_names = names(weights) if names else _weight_names(model, file.entries)
+    array_names = names(weights) if names else _names_in(file, model)
     for variable, name in zip(weights, array_names, strict=True):
         file.claim(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
@@ -477,6 +477,19 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
 
     named(model._network.layers, "weights/")
     return [found[id(variable)] for variable in model.weights]
+
+
+def _names_in(file: Reader, model: Any) -> list[str]:
+    """The names of all weights in a file. Layers that a layer of one's own makes may
+    have been named by their number in the program; the file has them in order."""
+    names = _weight_names(model, file.entries)
+    listed = [name for name in file.entries if name.startswith("weights/")]
+    if len(listed) == len(names) and not set(names) <= set(listed):
+        known = set(names) & set(listed)
+        pairs = list(zip(names, listed, strict=True))
+        if all(name == there for name, there in pairs if known & {name, there}):
+            return listed
+    return names
 
 
 def _counted(layers: Sequence[Any]) -> int:

@@ -58,7 +58,7 @@ class NoMetric(metrics.Metric): ...
 
 
 class Stays(optimizers.SGD):
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None: ...
+    def minimize(self, loss: Any) -> None: ...
 
 
 class NoOptimizer(optimizers.Optimizer):
@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "metric without formula": ("NoMetric", lambda: compiled(metrics=[NoMetric()])),
     "metric by hand": ("NoMetric without update_state", lambda: NoMetric()(Y, Y)),
     "metric, result": ("NoMetric without result", lambda: NoMetric().result()),
-    "optimizer": ("Stays.update_step", lambda: compiled(optimizer=Stays())),
+    "optimizer": ("Stays.minimize", lambda: compiled(optimizer=Stays())),
     "optimizer without formula": (
         "NoOptimizer",
         lambda: compiled(optimizer=NoOptimizer()),

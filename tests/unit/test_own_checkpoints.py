@@ -158,11 +158,33 @@ def measured() -> Any:
     return model
 
 
+class Signs(kurve.optimizers.Adam):
+    """It goes a step of one size now and then."""
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        self.signs = self.add_optimizer_variables(variables, "sign")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        sign = self.signs[self._get_variable_index(variable)]
+        self.assign(sign, np.sign(gradient) + 0.5 * sign)
+        super().update_step(gradient + sign, variable, learning_rate)
+
+
+def signs() -> Any:
+    kurve.utils.set_random_seed(4)
+    model = kurve.Sequential([kurve.Input((3,)), layers.Dense(5, "relu")])
+    model.add(layers.Dropout(0.2))
+    model.add(layers.Dense(1))
+    model.compile(Signs(0.01, use_ema=True), "mse")
+    return model
+
+
 def bits(model: Any) -> list[Any]:
     return [w.tobytes() for w in model.get_weights()] + [getattr(model, "steps", 0)]
 
 
-@pytest.mark.parametrize("make", [stepping, gan, measured])
+@pytest.mark.parametrize("make", [stepping, gan, measured, signs])
 @pytest.mark.parametrize(("after", "freq"), [(2, 1), (9, 2), (8, "epoch")])
 def test_a_killed_fit_goes_on_with_the_same_bits(
     make: Any, after: int, freq: Any, tmp_path: Path

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kurve
+from kurve import layers
 from kurve.layers import BatchNormalization, Dense, Dropout
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -324,3 +325,73 @@ def doubled(x: Any, times: int) -> Any:
     for _ in range(times):
         x = kurve.ops.concatenate([x, x], axis=-1)
     return x
+
+
+class NoArguments(kurve.Model):
+    """Its constructor takes no name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = layers.Dense(3, "relu"), layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.first(x))
+
+
+class Units(NoArguments):
+    """It takes an argument that nothing gives again."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.first = layers.Dense(units)
+
+
+class Holder(layers.Layer):
+    """Its parts are named by their number in the program."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+        self.stack = kurve.Sequential([layers.Dense(3), layers.Dense(2)])
+
+    def call(self, x: Any) -> Any:
+        return self.stack(x)
+
+
+def test_a_constructor_without_name(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    model = NoArguments()
+    model.compile("adam", "mse")
+    model.fit(x, x[:, :1], verbose=0)
+    model.save(tmp_path / "m.keras")
+    same = [
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        kurve.models.load_model(tmp_path / "m.keras", {"NoArguments": NoArguments}),
+    ]
+    for other in same:
+        assert type(other) is NoArguments and other.name == model.name
+        np.testing.assert_array_equal(other.predict(x), model.predict(x))
+    assert kurve.models.clone_model(model).count_params() == model.count_params()
+    assert len(kurve.lr_find(model, x, x[:, :1], steps=50).losses) <= 50
+    wrong = Units(3)
+    wrong.compile("adam", "mse")
+    wrong.fit(x, x[:, :1], verbose=0)
+    before = [w.copy() for w in wrong.get_weights()]
+    for use in (copy.deepcopy, kurve.models.clone_model):
+        with pytest.raises(TypeError, match=r"\[Units\] get_config must give.*units"):
+            use(wrong)
+    with pytest.raises(TypeError, match=r"\[Units\] get_config must give"):
+        kurve.lr_find(wrong, x, x[:, :1], steps=50)
+    for one, other in zip(before, wrong.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(RuntimeError, match=r"\[to_json\] the model is not built"):
+        NoArguments().to_json()
+
+
+def test_files_of_parts_named_by_number(tmp_path: Path) -> None:
+    x = np.ones((3, 4), np.float32)
+    model = kurve.Sequential([kurve.Input((4,)), Holder(), layers.Dense(1)])
+    model.save(tmp_path / "m.kurve")
+    _ = layers.Dense(1), layers.Dense(1)  # so that the next ones have other numbers
+    loaded = kurve.models.load_model(tmp_path / "m.kurve", {"Holder": Holder})
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))

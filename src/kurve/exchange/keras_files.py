@@ -325,7 +325,8 @@ def _trained(
 ) -> Sequential:
     """Compile the model and restore its optimizer.
 
-    added: what Kurve added to a file that it wrote: the seed.
+    added: what Kurve added to a file that it wrote: the seed, and how often calls by
+        hand have drawn random numbers.
     zipped: whether it is a .keras file, which has optimizer state even before the first
         step.
     """
@@ -335,6 +336,10 @@ def _trained(
         if type(seed) is not int or not 0 <= seed < 2**64:
             raise ValueError(f"the seed is {seed!r}")
         network_of(model).seed = seed
+        drawn = added.get("drawn", 0)
+        if type(drawn) is not int or not 0 <= drawn < 2**63:
+            raise ValueError(f"the number of random draws is {drawn!r}")
+        model.drawn = drawn
     if compiled is None or not model.built:
         return model
     with _reading("compile_config"), _without_compile():

@@ -66,6 +66,9 @@ def restore(
         raise StateError("its step is not an integer of at least 0")
     state.step = int(first)
     _read_rate(optimizer, named, numbers)
+    if optimizer.is_written:
+        _restore_written(reader, named, model)
+        return
     if not vectors and state.step == 0:
         return
     trained = [slot for slot in plan.params if slot.trainable]
@@ -76,11 +79,33 @@ def restore(
         if not np.isfinite(value).all():
             raise StateError(f"{name!r} is not finite")
     product = [_product(optimizer, named, numbers, state.step)]
-    state = network_of(model).training_state()
+    network_of(model).start_slots()
     for (k, slot, shape), value in zip(order, values, strict=True):
         end = slot.offset + math.prod(shape)
         state.slots[k, slot.offset : end] = value.ravel()
     state.scalars[:] = product[: len(state.scalars)]
+
+
+def _restore_written(
+    reader: Reader, named: list[tuple[str, Dataset]], model: Sequential
+) -> None:
+    """Let an optimizer with an `update_step` of its own make its variables, and set
+    them; they are the last ones in the file."""
+    optimizer = model.optimizer
+    assert optimizer is not None
+    known = 1 + isinstance(optimizer.learning_rate, float)
+    if len(named) <= known:  # it was saved before its first step
+        return
+    optimizer.build(model.trainable_weights)
+    arrays = [array for _, array in optimizer.applier.named]
+    have, need = [d.shape for _, d in named[known:]], [a.shape for a in arrays]
+    if have != need:
+        raise StateError(f"its variables have shapes {have}, and must have {need}")
+    values = [reader.array(dataset, dataset.shape) for _, dataset in named[known:]]
+    if not all(np.isfinite(value).all() for value in values):
+        raise StateError("it is not finite")
+    for array, value in zip(arrays, values, strict=True):
+        array[...] = value
 
 
 def _read_rate(

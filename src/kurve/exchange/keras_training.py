@@ -22,7 +22,7 @@ from kurve.exchange.keras_names import (
     LOSS_NAMES,
     METRIC_OF_LOSS,
 )
-from kurve.exchange.keras_own import function_entry, made, own_entry
+from kurve.exchange.keras_own import class_entry, function_entry, made, own_entry
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
@@ -112,6 +112,10 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
         if isinstance(registered, str):
             registered = registered.removeprefix("Custom>")
         entry = {**entry, "class_name": name, "registered_name": registered}
+    found = parts.own(entry)
+    if found is not None:
+        own: Optimizer = made(found, _with_schedule(entry), "the optimizer", Optimizer)
+        return own
     name, config = parts.opened(entry, "the optimizer")
     what = f"the optimizer {name}"
     if name not in optimizers.CLASSES:
@@ -144,6 +148,17 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
             raise ValueError(f"{what} has decay={decay} and a schedule")
         rate = schedules.InverseTimeDecay(rate, 1, decay)
     return cls(**{**config, "learning_rate": rate})
+
+
+def _with_schedule(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry of a custom optimizer, its learning rate as Kurve's `deserialize` reads
+    it."""
+    config = entry.get("config")
+    rate = config.get("learning_rate") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping) or not isinstance(rate, Mapping):
+        return entry
+    found = schedule_from(rate, "the schedule of the optimizer")
+    return {**entry, "config": {**config, "learning_rate": schedules.serialize(found)}}
 
 
 def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
@@ -297,8 +312,6 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
 def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
     """The Keras configuration of an optimizer."""
     name = type(optimizer).__name__
-    if optimizers.CLASSES.get(name) is not type(optimizer):
-        raise not_in_keras(f"the optimizer is a {name}")
     check_name("the optimizer", optimizer.name)
     config = optimizer.get_config()
     rate = optimizer.learning_rate
@@ -309,6 +322,8 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
         config["learning_rate"] = parts.entry(
             "keras.optimizers.schedules", kind, rate.get_config()
         )
+    if optimizers.CLASSES.get(name) is not type(optimizer):
+        return class_entry(type(optimizer), name, config)
     return parts.entry("keras.optimizers", name, config)
 
 

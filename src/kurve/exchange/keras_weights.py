@@ -341,6 +341,11 @@ def optimizer_arrays(
     named = [("iteration", np.array(step, integer))]
     if isinstance(optimizer.learning_rate, float):
         named.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
+    if optimizer.is_written:
+        named += optimizer.applier.named if optimizer.built else []
+        return [
+            (f"{optimizer.name}/{name}", np.asarray(value)) for name, value in named
+        ]
     named += slot_views(optimizer, plan.params, slots)
     named += [(f"variable_{i}", np.array(value)) for i, value in enumerate(scalars)]
     return [(f"{optimizer.name}/{name}", value) for name, value in named]

@@ -58,7 +58,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     _, state = network_of(model).require_built("save")
     entry = model_entry(model)
     compiled = compile_entry(model)
-    added = {"seed": state.seed}
+    added = {"seed": state.seed} | ({"drawn": model.drawn} if model.drawn else {})
     if path.endswith(".keras"):
         metadata = {
             "keras_version": KERAS_VERSION,
@@ -169,8 +169,8 @@ def _optimizer_of(model: Sequential) -> list[Any]:
     """The optimizer's arrays; before the first step, their initial values."""
     plan, state = network_of(model).require_built("save")
     assert model.optimizer is not None
-    if len(state.slots) == 0:
-        state = network_of(model).training_state()
+    network_of(model).take_memory()
+    network_of(model).start_slots()
     return optimizer_arrays(
         model.optimizer, plan, state.step, state.slots, state.scalars
     )

@@ -107,6 +107,13 @@ class Variable(Operators):
     is_free = False
     """Whether the user has made it, not a layer."""
 
+    def view_in(self, owner: Any) -> np.ndarray | None:
+        """Its part of that model's vector; None if it is in none."""
+        for ref, view in self._views:
+            if ref is not None and ref() is owner:
+                return view
+        return None
+
     @property
     def owner(self) -> Any:
         """The network whose vector holds it, if there is only one."""

@@ -4,7 +4,7 @@ which start from new initial weights."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from kurve.engines import aligned_zeros
 from kurve.formulas.calls import recorded
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.base import all_layers
-from kurve.models.configs import model_from
+from kurve.models.configs import construct, model_from
+from kurve.training.compilation import Compilation
 from kurve.training.network import Network
 
 if TYPE_CHECKING:
@@ -187,7 +188,9 @@ def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> An
             "seed": rng.next_seed() if seed is None else seed,
             "layers": layers,
             "compiled": compilation,
+            "drawn": 0,
             "training": None,
+            "memory": [],
             "history": None,
         },
     )
@@ -197,6 +200,8 @@ def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> An
 def snapshot(model: Model) -> dict[str, Any]:
     """The complete state of a model, for `restore`."""
     network, state = model._network, model._network.state
+    if state is not None:
+        network.take_memory()
     with registry.collect_custom() as custom:
         config = model.get_config()
     history = model.history
@@ -205,6 +210,7 @@ def snapshot(model: Model) -> dict[str, Any]:
         "shapes": _own_shapes(model),
         "custom_objects": custom,
         "seed": network.seed,
+        "drawn": model.drawn,
         "layers": [
             (layer.built_shape, [v.numpy() for v in layer.variables])
             for layer in all_layers(network.layers)
@@ -213,10 +219,28 @@ def snapshot(model: Model) -> dict[str, Any]:
         "training": None
         if state is None
         else (state.seed, state.step, state.slots.copy(), state.scalars.copy()),
+        "memory": memory_of(network.compilation),
         "history": None
         if history is None
         else (list(history.epoch), dict(history.history)),
     }
+
+
+def memory_of(compilation: Compilation | None) -> list[np.ndarray]:
+    """The arrays of an optimizer with an `update_step` of its own."""
+    if compilation is None or not compilation.optimizer.is_written:
+        return []
+    applier = compilation.optimizer.applier
+    return [] if applier is None else [array.copy() for array in applier.arrays]
+
+
+def set_memory(model: Any, arrays: Sequence[np.ndarray]) -> None:
+    """Set what `memory_of` gave."""
+    if arrays:
+        optimizer = model.optimizer
+        optimizer.build(model.trainable_weights)
+        for array, value in zip(optimizer.applier.arrays, arrays, strict=True):
+            array[...] = value
 
 
 def _own_shapes(model: Any) -> Any:
@@ -250,7 +274,7 @@ def _remade(model: Any, snapshot: Mapping[str, Any]) -> Any:
 
 def _remade_own(model: Any, snapshot: Mapping[str, Any]) -> Any:
     """Recreate the layers of a subclassed model, called with the same shapes."""
-    model.__init__(**snapshot["config"])
+    construct(model, snapshot["config"])
     model._network.seed = snapshot["seed"]
     if snapshot["shapes"] is not None:
         model._build_like(snapshot["shapes"])
@@ -262,6 +286,7 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
     config, is_own = snapshot["config"], snapshot["shapes"] != ()
     layers = (_remade_own if is_own else _remade)(model, snapshot)
     network = model._network
+    model.drawn = snapshot["drawn"]
     states = snapshot["layers"]
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):
         if shape is not None and not layer.built:
@@ -283,6 +308,7 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
         network.state.slots = aligned_zeros(slots.shape)
         network.state.slots[...] = slots
         network.state.scalars = scalars.copy()
+    set_memory(model, snapshot["memory"])
     if snapshot["history"] is not None:
         history = model.history = History()
         history.epoch, history.history = snapshot["history"]

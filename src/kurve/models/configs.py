@@ -19,6 +19,7 @@ within limits, so that a file cannot demand excessive resources.
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -184,6 +185,45 @@ def own_entry(model: Any) -> dict[str, Any]:
     return {"class_name": type(model).__name__, "config": config}
 
 
+def construct(model: Any, config: Mapping[str, Any]) -> Any:
+    """Run the constructor of a user's class on a new object of it, with what
+    `get_config` gave; a name that it does not take is set afterwards.
+
+    Raises:
+        TypeError: it has other arguments, which `get_config` does not give.
+    """
+    cls = type(model)
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    kinds = {parameter.kind for parameter in parameters}
+    taken = {parameter.name for parameter in parameters}
+    rest = {}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        rest = {k: config[k] for k in ("name", "trainable", "dtype") if k in config}
+        rest = {name: value for name, value in rest.items() if name not in taken}
+    needed = [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in _NAMED and parameter.default is parameter.empty
+    ]
+    missing = [name for name in needed if name not in config]
+    if missing:
+        raise TypeError(
+            f"[{cls.__name__}] get_config must give the arguments of __init__. "
+            f"Received: none for {', '.join(missing)}. Try a get_config() that returns "
+            f"{{**super().get_config(), {missing[0]!r}: self.{missing[0]}}}."
+        )
+    given = {name: value for name, value in config.items() if name not in rest}
+    model.__init__(**given)
+    if "name" in rest:
+        model.name = rest["name"]
+    if rest.get("trainable") is False:
+        model.trainable = False
+    return model
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
 def own_model(entry: Field, traced: Any) -> Any:
     """The subclassed model, if its class is passed; otherwise the equivalent graph
     `traced`."""
@@ -196,7 +236,10 @@ def own_model(entry: Field, traced: Any) -> Any:
         return traced
 
     def made(_: Any) -> Any:
-        model = cls() if config is None else cls.from_config(config)
+        if config is None:
+            model = construct(cls.__new__(cls), {})
+        else:
+            model = cls.from_config(config)
         model.name = traced.name
         model._build_like(traced._network.structure.inputs)
         if model.layers and traced._network.plan is not None:

@@ -533,10 +533,10 @@ class Model(Facade, Layer):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.configs import built, model_from
+        from kurve.models.configs import built, construct, model_from
 
         if "layers" not in config and is_own(cls):
-            return cls(**config)
+            return construct(cls.__new__(cls), config)
         with registry.custom_objects(custom_objects):
             model = model_from(config)
         structure = model._network.structure
@@ -550,11 +550,18 @@ class Model(Facade, Layer):
         )
 
     def to_json(self) -> str:
-        """The configuration as text, for `kurve.models.model_from_json`."""
+        """The configuration as text, for `kurve.models.model_from_json`; of a
+        subclassed model, the graph around its call.
+
+        Raises:
+            RuntimeError: a subclassed model that was not called yet.
+        """
         import json
 
         from kurve.models.configs import serialize_operation
 
+        if self._network.build_for is not None:
+            self._network.require_built("to_json")
         return json.dumps(serialize_operation(self))
 
     def clone(self) -> Any:

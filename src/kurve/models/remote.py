@@ -17,7 +17,7 @@ from kurve.core.locks import exclusive_generator
 from kurve.core.progress import ProgressBar
 from kurve.engines import aligned_zeros
 from kurve.errors import NonFiniteError
-from kurve.models.cloning import restore, snapshot
+from kurve.models.cloning import memory_of, restore, set_memory, snapshot
 from kurve.plan import Shape
 from kurve.training.inputs import build_for
 
@@ -28,12 +28,14 @@ class Trained(NamedTuple):
     inputs: shapes of a sample of each input
     values: of its variables
     memory: seed, number of updates, the optimizer's vectors and numbers
+    own: the variables of an optimizer with an `update_step` of its own
     error:  that ended the training early, if any
     """
 
     inputs: tuple[Shape, ...]
     values: list[np.ndarray]
     memory: tuple[int, int, np.ndarray, np.ndarray]
+    own: list[np.ndarray]
     learning_rate: float | None
     epoch: list[int]
     history: dict[str, list[Any]]
@@ -61,12 +63,14 @@ def trained(model: Any, error: NonFiniteError | None = None) -> Trained:
     """What the training of a received model has changed."""
     network = model._network
     plan, state = network.require_built("fit")
+    network.take_memory()
     rate = network.compilation.optimizer.learning_rate
     history = model.history or History()
     return Trained(
         plan.inputs,
         [variable.numpy() for variable in network.variables],
         (state.seed, state.step, state.slots.copy(), state.scalars.copy()),
+        memory_of(network.compilation),
         None if callable(rate) else float(rate),
         list(history.epoch),
         dict(history.history),
@@ -84,6 +88,7 @@ def take_over(model: Any, result: Trained) -> History:
     network.seed, network.state.step, slots, network.state.scalars = result.memory
     network.state.slots = aligned_zeros(slots.shape)
     network.state.slots[...] = slots
+    set_memory(model, result.own)
     if result.learning_rate is not None:
         network.compilation.optimizer.learning_rate = result.learning_rate
     history = model.history = History()

@@ -4,6 +4,7 @@ kind      "model", or "weights" for weights only
 model     model.get_config(), see `kurve.models.configs`
 seed      key of all random streams of the model
 step      number of updates applied
+drawn     how often calls by hand have drawn random numbers; none if never
 formulas  what custom layers compute, by class and name of the
           layer, see `kurve.layers.traced`
 own       for a subclassed model: its class and configuration; "model" is
@@ -15,6 +16,8 @@ weights/LAYER/NAME    float32, in the order of `model.weights`; for a nested
                       model, weights/MODEL/LAYER/NAME
 optimizer/slots       (K, P) float32, as in `kurve.engines.State`
 optimizer/scalars     (J,) float64
+optimizer/own/I       instead, for an optimizer with an `update_step` of its own: its
+                      variables, then slots and numbers of its class of Kurve
 history/NAME          (epochs,) float64, returned by the last `fit`
 epochs                (epochs,) int64, epoch numbers
 """
@@ -131,6 +134,7 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         ValueError: non-finite weights, or more constants than can be read.
     """
     _, state = model._network.require_built("save")
+    model._network.take_memory()
     tensors = _weight_tensors("save", model)
     constants = sum(math.prod(v.shape) for v in _constants(model))
     if constants > MAX_CONSTANTS:
@@ -147,6 +151,8 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "step": state.step,
             "compile": compile_entry(model),
         }
+        if model.drawn:
+            info["drawn"] = model.drawn
         if own:
             info["own"] = own_entry(model)
     if formulas := formulas_of(model._network):
@@ -154,6 +160,8 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if info["compile"] is not None and len(state.slots) + len(state.scalars):
         tensors["optimizer/slots"] = state.slots
         tensors["optimizer/scalars"] = state.scalars
+    if info["compile"] is not None:
+        tensors |= _written_memory(model)
     if model.history is not None:
         tensors["epochs"] = np.array(model.history.epoch, np.int64)
         tensors |= history_tensors(model.history.history)
@@ -166,9 +174,8 @@ def unpacked(top: Field, file: Reader, compile: bool = True) -> Sequential:
     Args:
         compile: False ignores the arguments of `compile` and the optimizer's slots.
     """
-    fields = top.table(
-        "kind", "model", "seed", "step", "compile", optional=("formulas", "own")
-    )
+    more = "formulas", "own", "drawn"
+    fields = top.table("kind", "model", "seed", "step", "compile", optional=more)
     seed, step = fields["seed"].integer(below=2**64), fields["step"].integer()
     with registry.custom_objects(_traced_classes(fields.get("formulas"))):
         model = read_network(fields["model"], file)
@@ -191,6 +198,8 @@ def unpacked(top: Field, file: Reader, compile: bool = True) -> Sequential:
     _, state = model._network.require_built("load_model")
     model._network.seed = seed
     state.step = step if compile else 0
+    if "drawn" in fields:
+        model.drawn = fields["drawn"].integer()
     if "epochs" in file.entries:
         from kurve.callbacks import History
 
@@ -240,7 +249,7 @@ def read_network(
     if network.input_shape is None:
         raise config.inner("input_shape", None).error("it must be known")
     weights = model.weights
-    array_names = names(weights) if names else _weight_names(model, file.entries)
+    array_names = names(weights) if names else _names_in(file, model)
     for variable, name in zip(weights, array_names, strict=True):
         file.claim(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
@@ -315,6 +324,9 @@ def _metrics_from(field: Field) -> Any:
 
 def read_training(file: Reader, model: Sequential, prefix: str) -> None:
     """Read the optimizer's slots, if the file has any."""
+    own = [name for name in file.entries if name.startswith(f"{prefix}own/")]
+    if own:
+        _read_written_memory(file, model, own)
     if f"{prefix}slots" not in file.entries:
         return
     plan, state = model._network.require_built("load_model")
@@ -322,7 +334,8 @@ def read_training(file: Reader, model: Sequential, prefix: str) -> None:
     starts = np.asarray(model.optimizer.slot_starts, np.float32)
     file.claim(f"{prefix}slots", (len(starts), len(state.params)))
     file.claim(f"{prefix}scalars", (len(model.optimizer.scalar_starts),), np.float64)
-    slots = model._network.training_state().slots
+    model._network.start_slots()
+    slots = state.slots
     file.read_into(f"{prefix}slots", slots)
     end = 0
     for slot in plan.params:  # reset the padding, whatever the file contains
@@ -330,6 +343,38 @@ def read_training(file: Reader, model: Sequential, prefix: str) -> None:
         end = slot.end
     slots[:, end:] = starts[:, None]
     state.scalars = file.read(f"{prefix}scalars")
+
+
+def _written_memory(model: Sequential) -> dict[str, np.ndarray]:
+    """What an optimizer with an `update_step` of its own remembers."""
+    optimizer = model.optimizer
+    assert optimizer is not None
+    if not optimizer.is_written or not optimizer.built:
+        return {}
+    arrays = optimizer.applier.arrays
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(
+            "[save] variables of the optimizer must be finite. Received: NaN or "
+            f"infinity in {optimizer!r}. Try earlier weights."
+        )
+    return {f"optimizer/own/{i}": array for i, array in enumerate(arrays)}
+
+
+def _read_written_memory(file: Reader, model: Sequential, names: Sequence[str]) -> None:
+    """Let such an optimizer make its variables, and read their values."""
+    optimizer, top = model.optimizer, Field(file.path, "compile.optimizer", None)
+    assert optimizer is not None
+    if not optimizer.is_written:
+        raise top.error("it has no variables of its own, but the file does")
+    optimizer.build(model.trainable_weights)
+    arrays = optimizer.applier.arrays
+    if len(arrays) != len(names):
+        raise top.error(f"the file has {len(names)} arrays of it, not {len(arrays)}")
+    for i, array in enumerate(arrays):
+        name = f"optimizer/own/{i}"
+        file.claim(name, array.shape, array.dtype)
+        array[...] = file.read(name)
+        check_finite(file, name, array)
 
 
 def history_tensors(history: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
@@ -432,6 +477,19 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
 
     named(model._network.layers, "weights/")
     return [found[id(variable)] for variable in model.weights]
+
+
+def _names_in(file: Reader, model: Any) -> list[str]:
+    """The names of all weights in a file. Layers that a layer of one's own makes may
+    have been named by their number in the program; the file has them in order."""
+    names = _weight_names(model, file.entries)
+    listed = [name for name in file.entries if name.startswith("weights/")]
+    if len(listed) == len(names) and not set(names) <= set(listed):
+        known = set(names) & set(listed)
+        pairs = list(zip(names, listed, strict=True))
+        if all(name == there for name, there in pairs if known & {name, there}):
+            return listed
+    return names
 
 
 def _counted(layers: Sequence[Any]) -> int:

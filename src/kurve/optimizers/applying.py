@@ -26,7 +26,7 @@ from kurve.engines import (
 from kurve.errors import NonFiniteError
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, is_variable
-from kurve.formulas.recording import active, recording
+from kurve.formulas.recording import active, recording, refuse_in_steps
 from kurve.formulas.tensor import leaves
 from kurve.plan import Plan, Spec
 
@@ -42,10 +42,16 @@ class Applier:
     variables: in order
     others:    further variables that steps read but do not update
     state:     values as of the last update, optimizer slots, step
+
+    Args:
+        constrained: False if the caller applies the constraints of weights.
     """
 
-    def __init__(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, variables: Sequence[Any], constrained: bool = True
+    ) -> None:
         self.variables, self.others = list(variables), list[Any]()
+        self._constrained = constrained
         # Variables in a model's vector, which is also that of the state.
         self._views: list[tuple[Any, np.ndarray]] = []
         self._places = {id(v): i for i, v in enumerate(self.variables)}
@@ -75,6 +81,8 @@ class Applier:
         plan = graph.finish([total], [total])
         # This is not the user's loss: it excludes weight penalties.
         params = {v: replace(v, l1=0.0, l2=0.0, penalty=None) for v in plan.params}
+        if not self._constrained:
+            params = {v: replace(new, constraint=None) for v, new in params.items()}
         new = [op.with_variables(params.__getitem__) for op in plan.ops]
         return replace(plan, ops=tuple(new), params=tuple(params.values()))
 
@@ -141,6 +149,27 @@ class Applier:
             )
         return place
 
+    def fitting(self, where: str, gradient: Any, variable: Any) -> np.ndarray:
+        """A gradient, checked to have the shape of its variable."""
+        array = np.asarray(gradient, np.float32)
+        if array.shape != variable.shape:
+            raise ValueError(
+                f"[{where}] a gradient must have the shape of its variable. "
+                f"Received: {array.shape} for {variable.name} of shape "
+                f"{variable.shape}. Try tape.gradient(loss, variables)."
+            )
+        return array
+
+    @property
+    def specs(self) -> Sequence[Any]:
+        """Where the variables lie in the vectors."""
+        return self.plan.params[: len(self.variables)]
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """What an update changes besides the variables, to be written to."""
+        return [self.state.slots, self.state.scalars]
+
     def apply(
         self, optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any]
     ) -> None:
@@ -148,16 +177,9 @@ class Applier:
         where = type(optimizer).__name__
         found: list[Any] = [None] * len(self.variables)
         for gradient, variable in zip(gradients, variables, strict=True):
-            if gradient is None:
-                continue
-            array = np.asarray(gradient, np.float32)
-            if array.shape != variable.shape:
-                raise ValueError(
-                    f"[{where}] a gradient must have the shape of its variable. "
-                    f"Received: {array.shape} for {variable.name} of shape "
-                    f"{variable.shape}. Try tape.gradient(loss, variables)."
-                )
-            found[self.index(where, variable)] = array
+            if gradient is not None:
+                array = self.fitting(where, gradient, variable)
+                found[self.index(where, variable)] = array
         state, params = self.state, self.state.params
         inputs = []
         for spec, variable, array in zip(
@@ -240,7 +262,13 @@ def applier_of(optimizer: Optimizer, variables: Sequence[Any] | None) -> Applier
                     f"object of type {type(variable).__name__}. "
                     "Try model.trainable_weights."
                 )
-        optimizer.applier = Applier(optimizer, variables)
+        if optimizer.is_written:
+            from kurve.optimizers.written import WrittenApplier
+
+            optimizer.applier = WrittenApplier(optimizer, variables)
+        else:
+            optimizer.applier = Applier(optimizer, variables)
+        exchange_memory(optimizer)
     found: Applier = optimizer.applier
     return found
 
@@ -252,6 +280,8 @@ def apply(
     where = type(optimizer).__name__
     gradients = list(leaves(gradients))
     if active.step is not None:
+        if optimizer.is_written:
+            refuse_in_steps(f"{where}.update_step")
         known_ones = None if optimizer.applier is None else applier_of(optimizer, None)
         if variables is None and known_ones is not None:
             variables = known_ones.variables
@@ -281,4 +311,40 @@ def apply(
             f"[{where}] variables without a gradient are not updated. Received: None "
             f"for {', '.join(names)}. Try only the weights that the loss depends on."
         )
+    if optimizer.applier is None:
+        optimizer.build(variables)
+    exchange_memory(optimizer)
     applier_of(optimizer, variables).apply(optimizer, gradients, variables)
+
+
+def exchange_memory(optimizer: Optimizer) -> None:
+    """Let the model that an optimizer was compiled for and steps of one's own have the
+    same slots and number of updates: of both, those with more updates are newer.
+
+    Nothing is done if the optimizer updates variables that the model does not train.
+    """
+    applier, network = optimizer.applier, optimizer._owner()
+    state = None if network is None else network.state
+    if applier is None or state is None or applier.state.step == state.step:
+        return
+    places = network.places()
+    found = [places.get(id(variable)) for variable in applier.variables]
+    if any(there is None or not there.trainable for there in found):
+        return
+    pairs = list(zip(found, applier.specs, strict=True))
+    own = applier.state
+    if own.step > state.step:
+        network.start_slots()
+        for there, here in pairs if len(own.slots) else ():
+            slots = own.slots[:, here.offset : here.end]
+            state.slots[:, there.offset : there.end] = slots
+        state.step = own.step
+        if own.scalars.shape == state.scalars.shape:
+            state.scalars = own.scalars.copy()
+    elif len(state.slots) == len(own.slots):
+        for there, here in pairs if len(own.slots) else ():
+            slots = state.slots[:, there.offset : there.end]
+            own.slots[:, here.offset : here.end] = slots
+        own.step = state.step
+        if own.scalars.shape == state.scalars.shape:
+            own.scalars = state.scalars.copy()

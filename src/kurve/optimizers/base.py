@@ -17,6 +17,7 @@ from kurve.core.arguments import (
 from kurve.core.naming import auto_name
 from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers import schedules
+from kurve.optimizers.own import OwnUpdates
 from kurve.optimizers.rates import LARGEST as LARGEST
 from kurve.optimizers.rates import USUAL as USUAL
 from kurve.optimizers.rates import LearningRates, name_of
@@ -49,8 +50,11 @@ class OptimizerArguments(ClippingArguments, total=False):
     weight_decay: float | None
 
 
-class Optimizer(LearningRates):
+class Optimizer(OwnUpdates, LearningRates):
     """Base class of all optimizers.
+
+    A subclass can have an `update_step`, and a `build` that adds the variables it
+    needs. Then `fit` runs in steps of Python, which takes longer.
 
     Args:
         learning_rate: a number of at least 0, a schedule of `optimizers.schedules`, or
@@ -78,7 +82,6 @@ class Optimizer(LearningRates):
 
     kind = ""
     ignored = (
-        "update_step",
         "stateless_apply",
         "compute_gradients",
         "minimize",
@@ -142,12 +145,13 @@ class Optimizer(LearningRates):
         self.excluded_patterns: tuple[str, ...] = ()
         self._network: Any = None
         self.applier: Any = None
+        self._made: list[Any] = []
 
     # ---------------------------------------------------------------- custom loops
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create the slots for these variables, for `apply`; otherwise its first call
-        does.
+        does. An optimizer of one's own also adds its variables here.
 
         Args:
             variables: such as `model.trainable_weights`.
@@ -237,6 +241,8 @@ class Optimizer(LearningRates):
     @property
     def slot_names(self) -> tuple[str, ...]:
         """Keras's names of all slots kept by engines."""
+        if self.is_written:
+            return ()
         average = ("average",) * self.use_ema
         adding = ("gradient_accumulator",) * bool(self.gradient_accumulation_steps)
         return (*self.own_slots, *average, *adding)
@@ -244,6 +250,8 @@ class Optimizer(LearningRates):
     @property
     def slot_starts(self) -> tuple[float, ...]:
         """Initial values of the slots."""
+        if self.is_written:
+            return ()
         extra = len(self.slot_names) - len(self.own_slots)
         return (*self.own_slots.values(), *(0.0,) * extra)
 
@@ -338,6 +346,9 @@ class Optimizer(LearningRates):
 
     def _state(self) -> Any:
         if self.applier is not None:
+            from kurve.optimizers.applying import exchange_memory
+
+            exchange_memory(self)
             return self.applier.state
         network = self._owner()
         return None if network is None else network.state
@@ -359,6 +370,9 @@ class Optimizer(LearningRates):
         found: list[Any] = [Iterations(self, 1)]
         if isinstance(self._learning_rate, float):
             found.append(self.learning_rate)
+        if self.is_written:
+            named = [] if self.applier is None else self.applier.named
+            return found + [SlotVariable(name, view) for name, view in named]
         network, state = self.applier or self._owner(), self._state()
         if state is None or len(state.slots) != len(self.slot_starts):
             return found

@@ -125,6 +125,9 @@ class Iterations(_Live, int):
                 f"model is built. Received: {value!r}. Try model.build first."
             )
         state.step = count * self._every
+        network = self._optimizer._owner()
+        if network is not None and network.state is not None:
+            network.state.step = state.step
 
 
 class SlotVariable:

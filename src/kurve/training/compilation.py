@@ -190,8 +190,16 @@ class Compilation:
                 reduction = goal.loss.reduction_of(head.reduction)
             head = replace(head, loss=loss, metrics=tuple(specs), weight=goal.weight)
             heads.append(replace(head, reduction=reduction, name=label))
-        optimizer = self.optimizer.spec_for(plan.params)
+        written = self.optimizer.is_written
+        optimizer = None if written else self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
+
+    @property
+    def has_own_optimizer(self) -> bool:
+        """Whether the optimizer must be called: its updates are not the engine's."""
+        optimizer = self.optimizer
+        apply = getattr(optimizer.apply, "__func__", None)
+        return optimizer.is_written or apply is not Optimizer.apply
 
     @functools.cached_property
     def has_own_metrics(self) -> bool:

@@ -28,7 +28,7 @@ from kurve.layers.base import (
 from kurve.layers.core import InputLayer
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
-from kurve.plan import Plan, Shape
+from kurve.plan import Plan, Shape, VariableSpec
 from kurve.training.structure import Structure
 
 FIRST = "encodes_first"
@@ -136,6 +136,18 @@ class Layout:
     def variables(self) -> list[Variable]:
         """All variables, including constants, layer by layer, without duplicates."""
         return [v for layer in all_layers(self.layers) for v in layer.variables]
+
+    def places(self) -> dict[int, VariableSpec]:
+        """Where each variable lies in the vector of weights, by its id."""
+        plan, state = self.require_built("places")
+        first, found = state.params.ctypes.data, {}
+        specs = {first + 4 * spec.offset: spec for spec in plan.params if spec.size}
+        for variable in self.variables:
+            view = variable.view_in(self)
+            spec = None if view is None else specs.get(view.ctypes.data)
+            if spec is not None:
+                found[id(variable)] = spec
+        return found
 
     @property
     def batch_size(self) -> int | None:

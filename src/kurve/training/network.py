@@ -346,13 +346,29 @@ class Network(Layout):
                     stacklevel=2,
                 )
         self.claim_shared()
+        if self.compilation.optimizer.applier is not None:
+            self.take_memory()
+        self.start_slots()
+        return state
+
+    def take_memory(self) -> None:
+        """Take what the optimizer remembers of steps of one's own, if they are newer
+        than those of the engine."""
+        if self.compilation is not None:
+            from kurve.optimizers.applying import exchange_memory
+
+            exchange_memory(self.compilation.optimizer)
+
+    def start_slots(self) -> None:
+        """Create the optimizer's slots, if there are none."""
+        _, state = self.require_built("fit")
+        assert self.compilation is not None
         optimizer = self.compilation.optimizer
         starts = optimizer.slot_starts
         if len(state.slots) != len(starts):
             state.slots = aligned_zeros((len(starts), len(state.params)))
             state.slots[...] = np.asarray(starts, np.float32)[:, None]
             state.scalars = np.asarray(optimizer.scalar_starts, np.float64)
-        return state
 
     def use_average(self) -> None:
         """Set the trained weights to their moving average, if the optimizer keeps

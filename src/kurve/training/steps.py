@@ -33,12 +33,15 @@ STEPS = (
 
 def has_own_steps(model: Any) -> bool:
     """Whether a model, or a class of the user, overrides a step, or has been compiled
-    with a metric that is the user's, or a loss that compares rows of a batch."""
+    with a metric or optimizer that is the user's, or a loss that compares rows of a
+    batch."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
         compilation = model._network.compilation
         if compilation is not None and (
-            compilation.has_own_metrics or compilation.across_rows
+            compilation.has_own_metrics
+            or compilation.across_rows
+            or compilation.has_own_optimizer
         ):
             return True
         if model._network.as_written and list(metrics_in(model._network.layers)):
@@ -126,8 +129,8 @@ def refuse_own_steps(where: str, model: Any) -> None:
     if has_own_steps(model):
         raise NotImplementedError(
             f"[{where}] it trains with the engine's own step. Received: a model with a "
-            "step or a metric of its own, or a loss that compares rows of a batch, "
-            f"{type(model).__name__}. Try model.fit."
+            "step, metric or optimizer of its own, or a loss that compares rows of a "
+            f"batch, {type(model).__name__}. Try model.fit."
         )
 
 

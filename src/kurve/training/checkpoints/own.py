@@ -115,6 +115,10 @@ class OwnCheckpointer(Checkpointer):
             found[id(part)] = part  # which also keeps the id
             waiting += reversed(list(_inside(part)))
         self._parts = list(found.values())
+        for part in self._parts:
+            network = getattr(part, "_network", None)
+            if isinstance(part, Layer) and network is not None and network.state:
+                network.take_memory()
         return self._parts
 
     def _vectors(self) -> dict[str, np.ndarray]:
@@ -190,7 +194,7 @@ class OwnCheckpointer(Checkpointer):
             array[...] = tensors[name]
         for name, entry in info["attributes"].items():
             setattr(model, name, decode(entry, tensors))
-        for name in set(vars(model)) - self._attributes_before:
+        for name in set(vars(model)) - self._attributes_before - KEPT:
             if name not in info["attributes"] and _is_value(vars(model)[name]):
                 delattr(model, name)  # the step that was tried has made it
         seeds = decode(info["seeds"], tensors)
@@ -303,8 +307,7 @@ def _arrays(part: Any) -> Iterator[np.ndarray]:
     if is_variable(part):
         yield part.value
     elif isinstance(part, Optimizer) and part.applier is not None:
-        state = part.applier.state
-        yield from (state.slots, state.scalars)
+        yield from part.applier.arrays
     elif isinstance(part, RowMetric):
         if part._totals is not None:
             yield part._totals

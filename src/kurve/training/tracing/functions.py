@@ -111,6 +111,10 @@ class Function:
         self._has_run = self._is_plain = False
         self.why_not: str | None = "it has not run twice yet"
 
+    def skip_first_run(self) -> None:
+        """Trace the first call already: all that it would create is there."""
+        self._has_run = True
+
     @property
     def python_function(self) -> Callable[..., Any]:
         """The original function."""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from kurve.layers.gates import LSTMCell as LSTMCell
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
-    from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
+    from kurve.layers.grouped import GroupQueryAttention as GroupQueryAttention
     from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
@@ -172,7 +172,8 @@ _MODULES = {
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "gates": "GRUCell LSTMCell",
-    "heads": "GroupQueryAttention MultiHeadAttention",
+    "grouped": "GroupQueryAttention",
+    "heads": "MultiHeadAttention",
     "lstm": "GRU LSTM SimpleRNN",
     "masking": "Masking",
     "merging": (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from kurve import initializers, regularizers
+from kurve.config import is_flash_attention_enabled
 from kurve.core.arguments import check_flag, check_integer, check_seed, is_integer
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
 class HeadArguments(LayerArguments, total=False):
     """Keras arguments of both layers."""
 
-    flash_attention: None
     kernel_constraint: str | Constraint | None
     bias_constraint: str | Constraint | None
 
 
-class _Heads(Layer):
+class Heads(Layer):
     """Shared by both: projections, scores and weighted means."""
 
     _supports_masking = True
@@ -51,8 +51,17 @@ class _Heads(Layer):
         kernel_regularizer: Any,
         bias_regularizer: Any,
         seed: Any,
+        flash_attention: Any,
     ) -> None:
         where = type(self).__name__
+        if flash_attention is not None:
+            check_flag(where, "flash_attention", flash_attention)
+        self._flash_attention = bool(flash_attention or is_flash_attention_enabled())
+        if self._flash_attention and dropout:
+            raise ValueError(
+                f"[{where}] flash attention has no dropout. Received: "
+                f"flash_attention=True, dropout={dropout!r}. Try dropout=0.0."
+            )
         self.seed = check_seed(where, seed)
         self._dropout_layer = Dropout(dropout, seed=self.seed)
         self.dropout = self._dropout_layer.rate
@@ -88,25 +97,26 @@ class _Heads(Layer):
             **{name: getattr(self, name) for name in self.constrained.values()},
         )
 
-    def seen(
-        self, query: Any, value: Any, causal: bool, attention_mask: Any, masks: Any
+    def _compute_attention_mask(
+        self,
+        query: Any,
+        value: Any,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        use_causal_mask: bool = False,
     ) -> Any:
         """Which keys each query can attend to: a mask that broadcasts to (B, T, S), or
-        None for all.
-
-        Args:
-            masks: masks of query, value and key: None, (B, T) or (B, S).
-        """
+        None for all. Subclasses can override it."""
         sizes = query.shape[1], value.shape[1]
-        found: Any = allowed(*sizes, self.sliding_window, causal)
+        found: Any = allowed(*sizes, self.sliding_window, use_causal_mask)
         if found is not None:
             found = found.astype(np.float32)
-        for name, mask, axis, x in zip(
-            ("query", "value", "key"),
-            masks,
-            (-1, -2, -2),
-            (query, value, value),
-            strict=True,
+        for name, mask, axis, x in (
+            ("query", query_mask, -1, query),
+            ("value", value_mask, -2, value),
+            ("key", key_mask, -2, value),
         ):
             if mask is None:
                 continue
@@ -132,27 +142,65 @@ class _Heads(Layer):
             f"shape {shape}."
         )
 
-    def shares(
-        self, scores: Any, seen: Any, fused: bool, axes: Sequence[int] = (-1,)
-    ) -> Any:
-        """The attention weights: softmax of the scores over visible keys.
+    def attended(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        seen: Any,
+        training: Any,
+        scores: bool,
+        axes: Sequence[int] = (1,),
+    ) -> tuple[Any, Any]:
+        """What heads attend to, and the attention weights.
 
         Args:
-            seen: the mask with as many axes as scores, or None.
-            fused: whether Keras uses a fused kernel, in which a query that sees nothing
-                attends to everything; otherwise it gets weights of 0.
-            axes: axes of the keys.
+            query, key, value: projected: (B, ..., heads, size).
+            seen: the mask with as many axes as the weights or fewer, or None.
+            scores: whether the caller asked for the weights.
+            axes: axes attended over.
         """
+        if scores and self._flash_attention:
+            raise ValueError(
+                f"[{type(self).__name__}] flash attention computes no attention "
+                "scores. Received: return_attention_scores=True. Try "
+                "flash_attention=False."
+            )
+        rank = len(query.shape)
+        # Axes attended over have different letters in keys and values.
+        at_query = "abcdefghijklm"[:rank]
+        others = iter("nopqrstuvwxyz")
+        at_key = "".join(
+            next(others) if i in axes else c for i, c in enumerate(at_query)
+        )
+        stay = [c for i, c in enumerate(at_query[:-1]) if i not in axes]
+        pairs = "".join(
+            [*stay, *(at_query[a] for a in axes), *(at_key[a] for a in axes)]
+        )
+        query = query * (1.0 / math.sqrt(query.shape[-1]))
+        products = ops.einsum(f"{at_query},{at_key}->{pairs}", query, key)
+        if seen is not None and 2 < len(seen.shape) < len(pairs):
+            new = range(len(seen.shape) - 2 * len(axes), len(pairs) - 2 * len(axes))
+            seen = ops.expand_dims(seen, list(new))
+        # Keras's fused kernel, with which a query that sees nothing attends to
+        # everything; otherwise it gets weights of 0.
+        fused = not (self.dropout or scores or rank != 4)
         if seen is not None:
-            scores = ops.where(seen, scores, -1e9)
+            products = ops.where(seen, products, -1e9)
         if len(axes) == 1:
-            y = ops.softmax(scores)
+            weights = ops.softmax(products)
         else:
-            y = ops.exp(scores - ops.logsumexp(scores, list(axes), True))
-        return y if seen is None or fused else ops.where(seen, y, 0.0)
+            last = list(range(len(pairs) - len(axes), len(pairs)))
+            weights = ops.exp(products - ops.logsumexp(products, last, True))
+        if seen is not None and not fused:
+            weights = ops.where(seen, weights, 0.0)
+        dropped = weights
+        if self.dropout:
+            dropped = self._dropout_layer(weights, training=training)
+        return ops.einsum(f"{pairs},{at_key}->{at_query}", dropped, value), weights
 
 
-class MultiHeadAttention(_Heads):
+class MultiHeadAttention(Heads):
     """y = out(concatenated heads), where each head is softmax(q k^T / sqrt(key_dim)) v
     with linear projections q, k and v of query, key and value.
 
@@ -170,6 +218,8 @@ class MultiHeadAttention(_Heads):
         attention_axes: axes to attend over; by default all except
             the first and the last.
         sliding_window: maximum distance of visible keys; None for no limit.
+        flash_attention: changes no numbers; with True, dropout and attention scores are
+            refused, as in Keras.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
@@ -216,6 +266,7 @@ class MultiHeadAttention(_Heads):
         output_shape: int | Sequence[int] | None = None,
         attention_axes: int | Sequence[int] | None = None,
         sliding_window: int | None = None,
+        flash_attention: bool | None = None,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.Regularizer | None = None,
@@ -252,6 +303,7 @@ class MultiHeadAttention(_Heads):
             kernel_regularizer,
             bias_regularizer,
             seed,
+            flash_attention,
         )
 
     def build(  # type: ignore[override]
@@ -260,6 +312,8 @@ class MultiHeadAttention(_Heads):
         """Create the projections."""
         key_shape = value_shape if key_shape is None else key_shape
         rank = len(query_shape)
+        axes = self.attention_axes or tuple(range(1, rank - 1))
+        self.attention_axes = tuple(a if a >= 0 else rank + a for a in axes)
         if len(value_shape) != rank or value_shape[1:-1] != key_shape[1:-1]:
             raise ValueError(
                 "[MultiHeadAttention] query, value and key must have the same number "
@@ -296,6 +350,7 @@ class MultiHeadAttention(_Heads):
         key_mask: Any = None,
         attention_mask: Any = None,
         return_attention_scores: bool = False,
+        training: Any = None,
         use_causal_mask: bool = False,
     ) -> Any:
         """The forward pass.
@@ -309,50 +364,92 @@ class MultiHeadAttention(_Heads):
             attention_mask: which keys each query attends to, (B, T, S), (T, S) or, with
                 heads, (B, heads, T, S).
             return_attention_scores: whether to also return the attention weights.
+            training: whether attention weights are dropped; by default, in training.
             use_causal_mask: whether element t attends only to elements up to t.
         """
-        rank = len(query.shape) + 1  # with the axis of heads
-        axes = self.attention_axes or tuple(range(1, rank - 2))
-        axes = tuple(a if a >= 0 else rank - 1 + a for a in axes)
         key = value if key is None else key
         query_mask = query.mask if isinstance(query, Tensor) else None
         for x in (query, value, key):
             if isinstance(x, Tensor):
                 x.mask = None  # as in Keras, for all later readers
-        seen = self.seen(
+        seen = self._compute_attention_mask(
             query,
             value,
-            use_causal_mask,
-            attention_mask,
-            (query_mask, value_mask, key_mask),
+            query_mask=query_mask,
+            value_mask=value_mask,
+            key_mask=key_mask,
+            attention_mask=attention_mask,
+            use_causal_mask=use_causal_mask,
         )
-        q = self._query_dense(query) * (1.0 / math.sqrt(self.key_dim))
-        k, v = self._key_dense(key), self._value_dense(value)
-        # Axes attended over have different letters in keys and values.
-        at_query = "abcdefghijklm"[:rank]
-        others = iter("nopqrstuvwxyz")
-        at_key = "".join(
-            next(others) if i in axes else c for i, c in enumerate(at_query)
+        y, weights = self._compute_attention(
+            self._query_dense(query),
+            self._key_dense(key),
+            self._value_dense(value),
+            seen,
+            training,
+            return_attention_scores,
         )
-        stay = [c for i, c in enumerate(at_query[:-1]) if i not in axes]
-        both = "".join(
-            [*stay, *(at_query[a] for a in axes), *(at_key[a] for a in axes)]
-        )
-        scores = ops.einsum(f"{at_query},{at_key}->{both}", q, k)
-        if seen is not None and 2 < len(seen.shape) < len(both):
-            new = range(len(seen.shape) - 2 * len(axes), len(both) - 2 * len(axes))
-            seen = ops.expand_dims(seen, list(new))
-        fused = not (self.dropout or return_attention_scores or rank != 4)
-        last = range(len(both) - len(axes), len(both))
-        weights = self.shares(scores, seen, fused, last)
-        dropped = self._dropout_layer(weights) if self.dropout else weights
-        y = ops.einsum(f"{both},{at_key}->{at_query}", dropped, v)
         if self.use_gate:
             y = y * self._gate_dense(query)
         y = self._output_dense(y)
         if query_mask is not None:
             y.mask = query_mask
         return (y, weights) if return_attention_scores else y
+
+    @property
+    def one_formula(self) -> bool:  # type: ignore[override]
+        """Whether only layers inside depend on training."""
+        own = type(self)._compute_attention
+        return own is MultiHeadAttention._compute_attention
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        training: Any = None,
+        return_attention_scores: bool = False,
+    ) -> tuple[Any, Any]:
+        """Scores and weighted means of all heads; subclasses can override it.
+
+        Args:
+            query, key, value: projected: (B, T, heads, key_dim), (B, S, heads, key_dim)
+                and (B, S, heads, value_dim).
+            attention_mask: which keys each query attends to, or None.
+
+        Returns:
+            The heads, (B, T, heads, value_dim), and the attention weights.
+        """
+        return self.attended(
+            query,
+            key,
+            value,
+            attention_mask,
+            training,
+            return_attention_scores,
+            self.attention_axes or (1,),
+        )
+
+    @property
+    def query_dense(self) -> EinsumDense:
+        """The projection of query."""
+        return self._query_dense
+
+    @property
+    def key_dense(self) -> EinsumDense:
+        """The projection of key."""
+        return self._key_dense
+
+    @property
+    def value_dense(self) -> EinsumDense:
+        """The projection of value."""
+        return self._value_dense
+
+    @property
+    def output_dense(self) -> EinsumDense:
+        """The projection of the concatenated heads."""
+        return self._output_dense
 
     def penalize(self, graph: Graph, y: Any) -> None:
         """Does nothing: the projections have the penalties."""
@@ -362,148 +459,3 @@ class MultiHeadAttention(_Heads):
         sizes = self.output_sizes
         shape = None if sizes is None else list(sizes)
         return {**super().get_config(), "output_shape": shape}
-
-
-class GroupQueryAttention(_Heads):
-    """`MultiHeadAttention` in which several query heads share one head of keys and
-    values.
-
-    Shapes:   query (B, T, D), value (B, S, D), key (B, S, D) -> y (B, T, D)
-    Source:   Ainslie et al. 2023; defaults follow keras.layers.GroupQueryAttention.
-
-    Args:
-        head_dim, num_query_heads, num_key_value_heads: at least 1; the number of key
-            heads must divide that of query heads.
-        dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint,
-            use_gate, seed: see `MultiHeadAttention`.
-        name, trainable, input_shape: see `Layer`.
-
-    Raises:
-        ValueError: sizes below 1, or numbers of heads that do not divide.
-
-    Example:
-        >>> x = np.ones((2, 5, 4))
-        >>> kurve.layers.GroupQueryAttention(3, 4, 2)(x, x).shape
-        (2, 5, 4)
-    """
-
-    arguments = (
-        "head_dim",
-        "num_query_heads",
-        "num_key_value_heads",
-        "dropout",
-        "use_bias",
-        "sliding_window",
-        "kernel_initializer",
-        "bias_initializer",
-        "kernel_regularizer",
-        "bias_regularizer",
-        "use_gate",
-        "seed",
-    )
-
-    def __init__(
-        self,
-        head_dim: int,
-        num_query_heads: int,
-        num_key_value_heads: int,
-        dropout: float = 0.0,
-        use_bias: bool = True,
-        sliding_window: int | None = None,
-        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
-        bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.Regularizer | None = None,
-        bias_regularizer: str | regularizers.Regularizer | None = None,
-        use_gate: bool = False,
-        seed: int | None = None,
-        **common: Unpack[HeadArguments],
-    ) -> None:
-        super().__init__(**common)
-        self.head_dim = self._count("head_dim", head_dim)
-        self.num_query_heads = self._count("num_query_heads", num_query_heads)
-        heads = self._count("num_key_value_heads", num_key_value_heads)
-        self.num_key_value_heads = heads
-        if self.num_query_heads % heads:
-            raise ValueError(
-                "[GroupQueryAttention] num_key_value_heads must divide "
-                f"num_query_heads. Received: {heads} and {num_query_heads}. Try 1."
-            )
-        self._start(
-            dropout,
-            use_bias,
-            use_gate,
-            sliding_window,
-            kernel_initializer,
-            bias_initializer,
-            kernel_regularizer,
-            bias_regularizer,
-            seed,
-        )
-
-    def build(  # type: ignore[override]
-        self, query_shape: Any, value_shape: Any, key_shape: Any = None
-    ) -> None:
-        """Create the projections."""
-        key_shape = value_shape if key_shape is None else key_shape
-        queries = [self.num_query_heads, self.head_dim]
-        keys = [self.num_key_value_heads, self.head_dim]
-        into = "abx,xyz->abyz"
-        # Keep this order: it is that of the weights.
-        self._query_dense = self.projection(into, queries, "query")
-        self._query_dense.build(query_shape)
-        self._key_dense = self.projection(into, keys, "key")
-        self._key_dense.build(key_shape)
-        if self.use_gate:
-            self._gate_dense = self.projection(into, queries, "gate", gate=True)
-            self._gate_dense.build(query_shape)
-        self._value_dense = self.projection(into, keys, "value")
-        self._value_dense.build(value_shape)
-        self._output_dense = self.projection(
-            "abyz,yzu->abu", [query_shape[-1]], "attention_output"
-        )
-        self._output_dense.build((*query_shape[:-1], *queries))
-
-    def call(
-        self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
-        return_attention_scores: bool = False,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        """The forward pass.
-
-        Args:
-            query_mask: which queries are valid, (B, T); by default the mask set by
-                earlier layers.
-            query, value, key, value_mask, key_mask, attention_mask,
-                return_attention_scores, use_causal_mask: see `MultiHeadAttention`.
-        """
-        times = self.num_query_heads // self.num_key_value_heads
-        key = value if key is None else key
-        q = self._query_dense(query) * (1.0 / math.sqrt(self.head_dim))
-        k = ops.repeat(self._key_dense(key), times, 2)
-        v = ops.repeat(self._value_dense(value), times, 2)
-        scores = ops.einsum("bquh,bkuh->buqk", q, k)
-        seen = self.seen(
-            query,
-            value,
-            use_causal_mask,
-            attention_mask,
-            (query_mask, value_mask, key_mask),
-        )
-        if seen is not None and len(seen.shape) == 3:
-            seen = ops.expand_dims(seen, 1)
-        fused = not (self.dropout or return_attention_scores)
-        weights = self.shares(scores, seen, fused)
-        dropped = self._dropout_layer(weights) if self.dropout else weights
-        y = ops.einsum("buqk,bkuh->bquh", dropped, v)
-        if self.use_gate:
-            y = y * self._gate_dense(query)
-        y = self._output_dense(y)
-        return (y, weights) if return_attention_scores else y

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from kurve.layers.function import Lambda as Lambda
     from kurve.layers.gates import GRUCell as GRUCell
     from kurve.layers.gates import LSTMCell as LSTMCell
+    from kurve.layers.grouped import GroupQueryAttention as GroupQueryAttention
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
-    from kurve.layers.grouped import GroupQueryAttention as GroupQueryAttention
     from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup

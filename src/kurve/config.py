@@ -203,6 +203,41 @@ def set_dtype_policy(policy: Any) -> None:
     check_dtype("set_dtype_policy", policy)
 
 
+_flash_attention = [False]
+
+
+def enable_flash_attention() -> None:
+    """Build attention layers as with flash_attention=True, see
+    `kurve.layers.MultiHeadAttention`.
+
+    Example:
+        >>> kurve.config.enable_flash_attention()
+        >>> kurve.config.is_flash_attention_enabled()
+        True
+        >>> kurve.config.disable_flash_attention()
+    """
+    _flash_attention[0] = True
+
+
+def disable_flash_attention() -> None:
+    """Undo `enable_flash_attention`.
+
+    Example:
+        >>> kurve.config.disable_flash_attention()
+    """
+    _flash_attention[0] = False
+
+
+def is_flash_attention_enabled() -> bool:
+    """Whether `enable_flash_attention` was called.
+
+    Example:
+        >>> kurve.config.is_flash_attention_enabled()
+        False
+    """
+    return _flash_attention[0]
+
+
 @entry
 def enable_unsafe_deserialization() -> None:
     """Always refused: files never make Kurve run code.

@@ -35,7 +35,6 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "class_aggregation": ("uniform_average",),
     "num_regressors": (0,),
     "dtype": (None, "float32"),
-    "flash_attention": (None, False),
     "from_sorted_ids": (False,),
     "gptq_unpacked_column_size": (None,),
     "implementation": (2, 1, 0),

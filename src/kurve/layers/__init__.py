@@ -64,9 +64,10 @@ if TYPE_CHECKING:
     from kurve.layers.function import Lambda as Lambda
     from kurve.layers.gates import GRUCell as GRUCell
     from kurve.layers.gates import LSTMCell as LSTMCell
-    from kurve.layers.group_query import GroupQueryAttention as GroupQueryAttention
+    from kurve.layers.grouped import GroupQueryAttention as GroupQueryAttention
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
+    from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
     from kurve.layers.lstm import GRU as GRU
@@ -89,7 +90,6 @@ if TYPE_CHECKING:
     from kurve.layers.merging import minimum as minimum
     from kurve.layers.merging import multiply as multiply
     from kurve.layers.merging import subtract as subtract
-    from kurve.layers.multi_head import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.noise import AlphaDropout as AlphaDropout
     from kurve.layers.noise import GaussianDropout as GaussianDropout
     from kurve.layers.noise import GaussianNoise as GaussianNoise
@@ -190,14 +190,14 @@ _MODULES = {
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "gates": "GRUCell LSTMCell",
-    "group_query": "GroupQueryAttention",
+    "grouped": "GroupQueryAttention",
+    "heads": "MultiHeadAttention",
     "lstm": "GRU LSTM SimpleRNN",
     "masking": "Masking",
     "merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
         "concatenate dot maximum minimum multiply subtract"
     ),
-    "multi_head": "MultiHeadAttention",
     "noise": (
         "AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D "
         "SpatialDropout3D"

@@ -99,6 +99,7 @@ class Attention(Layer):
         self,
         inputs: Any,
         mask: Any = None,
+        training: Any = None,
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
@@ -107,6 +108,7 @@ class Attention(Layer):
         Args:
             inputs: [query, value] or [query, value, key].
             mask: [query_mask, value_mask], each None or (B, T) and (B, S).
+            training: whether attention weights are dropped; by default, in training.
             return_attention_scores: whether to also return the attention weights, after
                 dropout.
             use_causal_mask: whether element t attends only to elements up to t.
@@ -120,18 +122,13 @@ class Attention(Layer):
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) == 3 else value
         of_query, of_value = self._checked(inputs, mask)
-        scores = self.scores(query, key)
-        seen = allowed(query.shape[-2], key.shape[-2], None, use_causal_mask)
-        if seen is not None:
-            seen = seen.astype(np.float32)
-        if of_value is not None:
-            seen = both(ops.expand_dims(of_value, -2), seen)
-        if seen is not None:
-            scores = ops.where(seen, scores, scores - 1e9)
-        weights = ops.softmax(scores)
-        if self.dropout:
-            weights = self.dropping(weights)
-        y = ops.matmul(weights, value)
+        scores = self._calculate_scores(query=query, key=key)
+        y, weights = self._apply_scores(
+            scores=scores,
+            value=value,
+            scores_mask=self._calculate_score_mask(scores, of_value, use_causal_mask),
+            training=training,
+        )
         if of_query is not None:
             y = ops.where(ops.expand_dims(of_query, -1), y, 0.0)
         return (y, weights) if return_attention_scores else y
@@ -164,7 +161,9 @@ class Attention(Layer):
                 )
         return mask[0], mask[1]
 
-    def scores(self, query: Any, key: Any) -> Any:
+    # Subclasses can override the parts of `call`.
+
+    def _calculate_scores(self, query: Any, key: Any) -> Any:
         """Scores of each key for each query, (B, T, S)."""
         if self.score_mode == "dot":
             y = ops.matmul(query, ops.swapaxes(key, -2, -1))
@@ -173,6 +172,33 @@ class Attention(Layer):
         if self.scale is not None:
             both = both * self.scale
         return ops.sum(ops.tanh(both), -1) * self.concat_score_weight
+
+    def _calculate_score_mask(
+        self, scores: Any, v_mask: Any, use_causal_mask: bool
+    ) -> Any:
+        """Which scores count, or None for all."""
+        seen: Any = allowed(*scores.shape[-2:], None, use_causal_mask)
+        if seen is not None:
+            seen = seen.astype(np.float32)
+        return seen if v_mask is None else both(ops.expand_dims(v_mask, -2), seen)
+
+    def _apply_scores(
+        self, scores: Any, value: Any, scores_mask: Any = None, training: Any = None
+    ) -> tuple[Any, Any]:
+        """The weighted means of the values, and the weights."""
+        if scores_mask is not None:
+            if len(scores_mask.shape) == 2 and scores_mask.shape[0] is None:
+                scores_mask = ops.expand_dims(scores_mask, -2)
+            scores = ops.where(scores_mask, scores, scores - 1e9)
+        weights = ops.softmax(scores)
+        if self.dropout:
+            weights = self.dropping(weights, training=training)
+        return ops.matmul(weights, value), weights
+
+    @property
+    def one_formula(self) -> bool:  # type: ignore[override]
+        """Whether only layers inside depend on training."""
+        return type(self)._apply_scores is Attention._apply_scores
 
 
 class AdditiveAttention(Attention):
@@ -212,7 +238,7 @@ class AdditiveAttention(Attention):
                 (input_shape[0][-1],), "glorot_uniform", name="scale"
             )
 
-    def scores(self, query: Any, key: Any) -> Any:
+    def _calculate_scores(self, query: Any, key: Any) -> Any:
         """Scores of each key for each query, (B, T, S)."""
         both = ops.tanh(ops.expand_dims(query, -2) + ops.expand_dims(key, -3))
         return ops.sum(both if self.scale is None else both * self.scale, -1)

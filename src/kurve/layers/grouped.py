@@ -1,8 +1,7 @@
-"""Attention whose keys and values are shared by groups of heads."""
+"""Multi-head attention in which several heads share keys and values."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, Unpack
 
 from kurve import initializers, regularizers
@@ -20,7 +19,8 @@ class GroupQueryAttention(Heads):
     Args:
         head_dim, num_query_heads, num_key_value_heads: at least 1; the number of key
             heads must divide that of query heads.
-        dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
+        dropout, use_bias, sliding_window, flash_attention, kernel_initializer,
+            bias_initializer,
             kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint,
             use_gate, seed: see `MultiHeadAttention`.
         name, trainable, input_shape: see `Layer`.
@@ -57,6 +57,7 @@ class GroupQueryAttention(Heads):
         dropout: float = 0.0,
         use_bias: bool = True,
         sliding_window: int | None = None,
+        flash_attention: bool | None = None,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.Regularizer | None = None,
@@ -85,6 +86,7 @@ class GroupQueryAttention(Heads):
             kernel_regularizer,
             bias_regularizer,
             seed,
+            flash_attention,
         )
 
     def build(  # type: ignore[override]
@@ -94,13 +96,21 @@ class GroupQueryAttention(Heads):
         key_shape = value_shape if key_shape is None else key_shape
         queries = [self.num_query_heads, self.head_dim]
         keys = [self.num_key_value_heads, self.head_dim]
-        self._build_projections(
-            "abx,xyz->abyz",
-            {"query": queries, "key": keys, "gate": queries, "value": keys},
-            {"query": query_shape, "key": key_shape, "value": value_shape},
-            "abyz,yzu->abu",
-            [query_shape[-1]],
+        into = "abx,xyz->abyz"
+        # Keep this order: it is that of the weights.
+        self._query_dense = self.projection(into, queries, "query")
+        self._query_dense.build(query_shape)
+        self._key_dense = self.projection(into, keys, "key")
+        self._key_dense.build(key_shape)
+        if self.use_gate:
+            self._gate_dense = self.projection(into, queries, "gate", gate=True)
+            self._gate_dense.build(query_shape)
+        self._value_dense = self.projection(into, keys, "value")
+        self._value_dense.build(value_shape)
+        self._output_dense = self.projection(
+            "abyz,yzu->abu", [query_shape[-1]], "attention_output"
         )
+        self._output_dense.build((*query_shape[:-1], *queries))
 
     def call(
         self,
@@ -112,6 +122,7 @@ class GroupQueryAttention(Heads):
         key_mask: Any = None,
         attention_mask: Any = None,
         return_attention_scores: bool = False,
+        training: Any = None,
         use_causal_mask: bool = False,
     ) -> Any:
         """The forward pass.
@@ -120,28 +131,47 @@ class GroupQueryAttention(Heads):
             query_mask: which queries are valid, (B, T); by default the mask set by
                 earlier layers.
             query, value, key, value_mask, key_mask, attention_mask,
-                return_attention_scores, use_causal_mask: see `MultiHeadAttention`.
+                return_attention_scores, training, use_causal_mask: see
+                `MultiHeadAttention`.
         """
         times = self.num_query_heads // self.num_key_value_heads
+        self._return_attention_scores = return_attention_scores
         key = value if key is None else key
-        q = self._query_dense(query) * (1.0 / math.sqrt(self.head_dim))
-        k = ops.repeat(self._key_dense(key), times, 2)
-        v = ops.repeat(self._value_dense(value), times, 2)
-        scores = ops.einsum("bquh,bkuh->buqk", q, k)
-        seen = self.seen(
+        seen = self._compute_attention_mask(
             query,
             value,
-            use_causal_mask,
-            attention_mask,
-            (query_mask, value_mask, key_mask),
+            query_mask=query_mask,
+            value_mask=value_mask,
+            key_mask=key_mask,
+            attention_mask=attention_mask,
+            use_causal_mask=use_causal_mask,
         )
-        if seen is not None and len(seen.shape) == 3:
-            seen = ops.expand_dims(seen, 1)
-        fused = not (self.dropout or return_attention_scores)
-        weights = self.shares(scores, seen, fused)
-        dropped = self._dropout_layer(weights) if self.dropout else weights
-        y = ops.einsum("buqk,bkuh->bquh", dropped, v)
+        y, weights = self._compute_attention(
+            self._query_dense(query),
+            ops.repeat(self._key_dense(key), times, 2),
+            ops.repeat(self._value_dense(value), times, 2),
+            attention_mask=seen,
+            training=training,
+        )
         if self.use_gate:
             y = y * self._gate_dense(query)
         y = self._output_dense(y)
         return (y, weights) if return_attention_scores else y
+
+    @property
+    def one_formula(self) -> bool:  # type: ignore[override]
+        """Whether only layers inside depend on training."""
+        own = type(self)._compute_attention
+        return own is GroupQueryAttention._compute_attention
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        training: Any = None,
+    ) -> tuple[Any, Any]:
+        """See `MultiHeadAttention`; key and value are repeated for all heads."""
+        scores = self._return_attention_scores
+        return self.attended(query, key, value, attention_mask, training, scores)

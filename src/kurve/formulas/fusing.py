@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kurve.activations import FUSED
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
 from kurve.plan import Attr, Head, Op
@@ -130,7 +129,7 @@ def _known(alpha: float) -> dict[Any, str]:
     """The forms of the activations with this parameter, and their names."""
     known = {}
     for name, write in _WRITTEN.items():
-        if name in FUSED and (alpha > 0.0) == (name in _WITH_ALPHA):
+        if (alpha > 0.0) == (name in _WITH_ALPHA):
             build = Builder(RULES, 1)
             known[_form(build.finish([write(build, 0, alpha)]))] = name
     return known

@@ -15,6 +15,7 @@ class Map : public Op {
       const std::vector<VariableSpec>& buffers)
       : forward_(spec.tape), backward_(spec.gradient) {
     int64_t n = product_of(spec.out_shape);
+    saves = spec.gradient.inputs == spec.tape.inputs;
     operands_.push_back({operand_of(spec.in_shape, spec.out_shape, true), -1, 0,
                          product_of(spec.in_shape)});
     for (const Shape& shape : spec.more_shapes)
@@ -38,9 +39,12 @@ class Map : public Op {
         throw std::invalid_argument("[native] a tape of the plan is not valid.");
       wanted_.push_back(k);
     }
+    bool fits = saves ? spec.gradient.outputs.size() == 2 && inputs_ == 1 &&
+                            !trainable && operands_[0].operand.full
+                      : spec.gradient.inputs == spec.tape.inputs + 1 &&
+                            spec.gradient.outputs.size() == wanted_.size();
     if (spec.tape.inputs != int(operands_.size()) || spec.tape.outputs.size() != 1 ||
-        spec.gradient.inputs != spec.tape.inputs + 1 ||
-        spec.gradient.outputs.size() != wanted_.size())
+        !fits)
       throw std::invalid_argument("[native] a tape of the plan is not valid.");
     work = work_of({n, forward_.work()});
     if (trainable) rows = never_fused;
@@ -52,19 +56,30 @@ class Map : public Op {
   }
 
   void forward_many(const ExecContext& ctx, const float* const* x, float* y,
-                    float*) const override {
+                    float* saved) const override {
     Operand inputs[Tape::most_inputs];
     arrays(ctx, x, ctx.batch * out, inputs);
-    float* outputs[] = {y};
-    run(ctx, forward_, inputs, outputs, ctx.batch * out);
+    float* outputs[] = {y, saved};
+    run(ctx, saves && saved ? backward_ : forward_, inputs, outputs, ctx.batch * out);
+  }
+
+  Derivative derivative(const float*, const float* saved) const override {
+    if (!saves) return {};
+    Derivative d;
+    d.source = Derivative::saved, d.values = saved;
+    return d;
   }
 
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
-    return training ? batch * out * int64_t(wanted_.size() + 1) : 0;
+    return training && !saves ? batch * out * int64_t(wanted_.size() + 1) : 0;
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
+    if (saves) {
+      if (dx) differentiate(ctx.kernels, before, dz, dx, ctx.batch * in);
+      return;
+    }
     backward_many(ctx, &x, y, dz, &dx);
     if (dx) differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
@@ -187,7 +202,7 @@ class Map : public Op {
     });
   }
 
-  CompiledTape forward_, backward_;
+  CompiledTape forward_, backward_;  // backward_ of `saves`: y and dy/dx
   std::vector<Source> operands_;
   // Operands: the inputs of the op, then the variables, then the buffers.
   size_t inputs_ = 1, variables_;

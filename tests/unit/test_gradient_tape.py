@@ -445,3 +445,56 @@ def test_models_of_models_outputs_stay_on_the_engine(
     monkeypatch.setattr("kurve.gradients.segments.forward", forward)
     for found, known in zip(gradients("native"), expected, strict=True):
         np.testing.assert_allclose(found, known, atol=2e-6, rtol=2e-5)
+
+
+def test_a_function_is_traced_once_but_never_repeats_what_changes() -> None:
+    """Traces of functions are kept for arguments that are alike."""
+    x = ops.convert_to_tensor(np.linspace(0.1, 1.0, 8, dtype=np.float32))
+    other = ops.convert_to_tensor(np.linspace(-1.0, 2.0, 8, dtype=np.float32))
+    for value, power in ((x, 2.0), (other, 2.0), (x, 3.0), (other, 3.0)):
+        with GradientTape() as tape:
+            tape.watch(value)
+            y = ops.sum(ops.power(value, power) * ops.sum(value * value))
+        array, total = np.asarray(value), np.sum(np.square(value))
+        expected = power * array ** (power - 1) * total
+        expected = expected + 2.0 * array * np.sum(array**power)
+        np.testing.assert_allclose(tape.gradient(y, value), expected, rtol=2e-5)
+    first, second = kurve.Variable(np.full(8, 2.0)), kurve.Variable(np.full(8, 3.0))
+    for variable, expected in ((first, 4.0), (second, 6.0), (first, 4.0)):
+        with GradientTape() as tape:
+            y = ops.sum(ops.multiply(variable, variable))
+        np.testing.assert_allclose(tape.gradient(y, variable), np.full(8, expected))
+    # What is drawn, and what an array of whole numbers says, is new in each call.
+    masks = set()
+    for _ in range(4):
+        with GradientTape() as tape:
+            tape.watch(x)
+            y = ops.sum(kurve.random.dropout(x, 0.5))
+        masks.add(np.asarray(tape.gradient(y, x)).tobytes())
+    assert len(masks) > 1
+    for rows in ([0, 1], [2, 2]):
+        with GradientTape() as tape:
+            tape.watch(x)
+            y = ops.sum(ops.take(x, np.array(rows)))
+        wanted = np.bincount(rows, minlength=8)
+        np.testing.assert_array_equal(tape.gradient(y, x), wanted)
+    # A loss of the user may use anything; that of the library keeps its settings.
+    scale = [1.0]
+
+    class Scaled(kurve.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return ops.mean(scale[0] * (y_true - y_pred), axis=-1)
+
+    y_true = np.zeros((8, 1), np.float32)
+    p = ops.reshape(x, (8, 1))
+    own, huber = Scaled(), kurve.losses.Huber(delta=0.01)
+    slopes = []
+    for factor in (1.0, 5.0):
+        scale[0] = factor
+        huber.delta = factor * 0.01
+        for loss in (own, huber):
+            with GradientTape() as tape:
+                tape.watch(p)
+                value = loss(y_true, p)
+            slopes.append(np.abs(tape.gradient(value, p)).sum())
+    np.testing.assert_allclose(slopes, [1.0, 0.01, 5.0, 0.05], rtol=1e-4)

@@ -155,3 +155,82 @@ def test_as_many_as_there_are() -> None:
         for k in (0, 5):
             with pytest.raises(ValueError, match=r"^\[top_k\] k must be from 1 to 4"):
                 kurve_ops.top_k(x, k)
+
+
+class Own(layers.Layer):
+    """activation(x @ kernel + bias), written out."""
+
+    def __init__(self, activation: Any) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight((shape[-1], 5), name="kernel")
+        self.bias = self.add_weight((5,), "zeros", name="bias")
+
+    def call(self, x: Any) -> Any:
+        return self.activation(kurve_ops.matmul(x, self.kernel) + self.bias)
+
+
+ACTIVATIONS: dict[str, tuple[Any, Any]] = {
+    "relu": (kurve_ops.relu, "relu"),
+    "relu, as a layer": (layers.Activation("relu"), "relu"),
+    "tanh": (np.tanh, "tanh"),
+    "swish": (lambda z: kurve_ops.sigmoid(z) * z, "swish"),
+    "selu": (kurve_ops.selu, "selu"),
+    "elu": (kurve_ops.elu, "elu"),
+    "softsign": (lambda z: z / (abs(z) + 1.0), "softsign"),
+    "gelu": (lambda z: kurve_ops.gelu(z, approximate=False), "gelu"),
+    "leaky_relu": (
+        lambda z: kurve_ops.leaky_relu(z, 0.3),
+        layers.LeakyReLU(negative_slope=0.3),
+    ),
+    "elu with alpha": (lambda z: kurve_ops.elu(z, 0.5), layers.ELU(0.5)),
+}
+
+
+def trained(model: Sequential, engine: str) -> list[np.ndarray]:
+    model.compile("adam", "mse", engine=engine)
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    model.fit(X, X[:, :1], epochs=3, batch_size=4, shuffle=False, verbose=0)
+    return [*model.get_weights(), model.predict(X, verbose=0)]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_behind_a_product_is_that_of_dense(name: str) -> None:
+    own, known = ACTIVATIONS[name]
+    for engine in ("native", "reference"):
+        found = []
+        for hidden in (Own(own), layers.Dense(5, known)):
+            model = Sequential([Input((4,)), hidden, layers.Dense(1)])
+            found.append(trained(model, engine))
+            assert [op.kind for op in plan_of(model).ops] == ["dense", "dense"]
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_product_whose_value_is_read_keeps_it() -> None:
+    i = Input((4,))
+    z = layers.Dense(3, kernel_initializer="ones")(i)
+    both = Model(i, [z, kurve_ops.tanh(z)])
+    z_found, y_found = both.predict(X, verbose=0)
+    np.testing.assert_allclose(y_found, np.tanh(z_found), rtol=1e-6)
+    assert np.abs(z_found).max() > 1.0
+    # A tie of maximum shares the gradient: it is no relu.
+    model = Sequential([Input((4,)), Own(lambda z: kurve_ops.maximum(z, 0.0))])
+    assert [op.kind for op in plan_of(model).ops] == ["dense", "map"]
+
+
+def test_slopes_kept_by_the_forward_pass() -> None:
+    """A formula of one value whose derivative the engine computes beside it."""
+
+    def formula(z: Any) -> Any:
+        return kurve_ops.sin(z) * kurve_ops.exp(-(z**2)) + kurve_ops.log(1.5 + z * z)
+
+    found = []
+    for engine in ("native", "reference"):
+        model = Sequential([Input((4,)), Own(formula), Own(formula), layers.Dense(1)])
+        found.append(trained(model, engine))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from kurve.core.arguments import UNUSED, unpacked, unused_arguments
@@ -174,6 +174,17 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and _is_kurve(frame.f_back.f_globals):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level + 1)
+
+
+def user_line() -> str:
+    """The line of the user's code that is running: "line 3 of program.py"."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not _is_kurve(frame.f_globals) and not name.startswith(_HIDDEN):
+            return f"line {frame.f_lineno} of {os.path.basename(name)}"
+        frame = frame.f_back
+    return "an unknown line"
 
 
 def _is_kurve(names: Mapping[str, Any]) -> bool:

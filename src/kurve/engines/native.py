@@ -16,7 +16,7 @@ from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State, divides_rows
 from kurve.errors import NonFiniteError
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Tape, gradient
+from kurve.ops.tape import Tape, gradient, with_slope
 from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
 
 if TYPE_CHECKING:
@@ -172,7 +172,11 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         count = len(op.in_shapes)
         wanted = list(range(count))
         wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
-        backward = gradient(op.tape, RULES, wanted)
+        backward = None
+        if count == len(wanted) == 1 and op.in_shape == op.out_shape:
+            backward = with_slope(op.tape, RULES)
+        if backward is None:
+            backward = gradient(op.tape, RULES, wanted)
         constants = [plan.buffers.index(slot) for slot in op.buffers.values()]
         lowered.set_tape(_tape(op.tape), _tape(backward), operands, constants, wanted)
     if op.body is not None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.sizes import check_constant
 
 # ---------------------------------------------------------------- element by element
 
@@ -191,6 +192,7 @@ def inner(x1: Any, x2: Any) -> Any:
 def outer(x1: Any, x2: Any) -> Any:
     """The outer product of the flattened arrays."""
     if graph_of(x1, x2) is None:
+        check_constant("outer", np.size(as_array(x1)), np.size(as_array(x2)))
         return np.outer(as_array(x1), as_array(x2))
     return ops.expand_dims(x1, -1) * ops.expand_dims(x2, -2)
 

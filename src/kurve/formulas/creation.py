@@ -12,6 +12,7 @@ from kurve.formulas.axes import dtype_name
 from kurve.formulas.calls import as_array
 from kurve.formulas.elements import cast, zeros_like
 from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.sizes import check_constant
 from kurve.formulas.tensor import KerasTensor
 
 
@@ -46,6 +47,7 @@ def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32")
         sample = tuple(size for size in axes if size is not None)
         return cast(graph.filled(sample, float(fill_value)), dtype)
     sizes: Any = axes
+    check_constant("full", *axes)
     return result(np.full(sizes, fill_value, dtype_name(dtype)))
 
 
@@ -54,6 +56,8 @@ def arange(
 ) -> Any:
     """Numbers from start up to, but excluding, stop."""
     first, last = (0, start) if stop is None else (start, stop)
+    if step:
+        check_constant("arange", max(0.0, (last - first) / step))
     y = np.arange(first, last, step)
     kind = "int32" if y.dtype.kind == "i" else "float32"
     return result(y.astype(dtype_name(dtype) if dtype else kind))
@@ -61,11 +65,13 @@ def arange(
 
 def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Any:
     """Evenly spaced numbers."""
+    check_constant("linspace", num)
     return result(np.linspace(start, stop, num, endpoint).astype(np.float32))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> Any:
     """1 on a diagonal, 0 elsewhere."""
+    check_constant("eye", N, N if M is None else M)
     return result(np.eye(N, M, k, dtype_name(dtype)))
 
 
@@ -106,6 +112,7 @@ def identity(n: int, dtype: str = "float32") -> np.ndarray:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.ndarray:
     """1 on and below a diagonal, 0 above."""
+    check_constant("tri", N, N if M is None else M)
     return np.tri(N, M, k, dtype_name(dtype))
 
 
@@ -113,6 +120,7 @@ def logspace(
     start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10
 ) -> np.ndarray:
     """Powers of a base with evenly spaced exponents."""
+    check_constant("logspace", num)
     return np.logspace(start, stop, num, endpoint, base).astype(np.float32)
 
 
@@ -120,12 +128,14 @@ def geomspace(
     start: float, stop: float, num: int = 50, endpoint: bool = True
 ) -> np.ndarray:
     """Numbers spaced evenly on a log scale."""
+    check_constant("geomspace", num)
     return np.geomspace(start, stop, num, endpoint).astype(np.float32)
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:
     """Coordinate arrays of a grid."""
     arrays: list[Any] = [np.asarray(as_array(a)) for a in x]
+    check_constant("meshgrid", *(a.size for a in arrays))
     grids: Any = np.meshgrid(*arrays, indexing="ij" if indexing == "ij" else "xy")
     return list(grids)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.entries import user_line
 from kurve.formulas.joining import joined
 from kurve.formulas.limits import spend
 from kurve.formulas.needs import NeedsBatch, NeedsValues
@@ -36,8 +37,12 @@ STREAM_OF_DRAW = 1 << 24
 
 MOST_DRAWS = 254
 
-MOST_ELEMENTS = 2**48
-"""Maximum number of elements per sample, far beyond any memory."""
+MOST_ELEMENTS = 2**28
+"""Maximum number of elements per sample of a value: 1 GiB."""
+
+MOST_WEIGHTS = 2**48
+"""Maximum number of elements of weights, and of arrays of an eager step, which have
+their memory already."""
 
 MOST_AXES = 16
 """Maximum number of axes per sample."""
@@ -123,6 +128,9 @@ class Graph:
     rows: int | None = None
     """The size of the batch, if it is known."""
 
+    runs_once = False
+    """Whether its operations run once, at once: random numbers are then constants."""
+
     def __init__(
         self,
         inputs: Sequence[Shape],
@@ -191,15 +199,17 @@ class Graph:
         """Append an operation that names the values that it reads; its value."""
         spend(1)
         shape = op.out_shape
+        has_memory = self.runs_once or op.kind == "variable"
+        most = MOST_WEIGHTS if has_memory else MOST_ELEMENTS
         if (
             len(shape) > MOST_AXES
-            or math.prod(shape) > MOST_ELEMENTS
+            or math.prod(shape) > most
             or not all(isinstance(size, int) and size > 0 for size in shape)
         ):
             raise ValueError(
                 f"[{op.layer}] a sample must have at most {MOST_AXES} axes, with "
-                f"positive sizes, and {MOST_ELEMENTS} elements. Received: shape "
-                f"{shape[:20]}. Try smaller sizes."
+                f"positive sizes, and {most} elements. Received: shape "
+                f"{shape[:20]} in {user_line()}. Try smaller sizes."
             )
         self.ops.append(op)
         self.shapes.append(op.out_shape)

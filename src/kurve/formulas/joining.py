@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from kurve.formulas.fusing import with_activations
 from kurve.formulas.limits import spend
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import MOST_LIVE, Builder, Instruction, Tape, gradient
@@ -52,12 +53,13 @@ def joined(
             _join(new, chains, outside, count, outside + i)
     for value, chain in chains.items():
         new[value - outside] = chain.joined()
+    with_activations(new, same, outside, heads)
     place = list(range(outside)) + [0] * len(ops)
     out: list[Op] = []
     for i, op in enumerate(new):
         if op is None:
             continue
-        inputs = tuple(place[v] for v in op.inputs)
+        inputs = tuple(place[same[v]] for v in op.inputs)
         # Leave inputs empty in a stack: each op reads the previous one.
         if inputs == ((outside + len(out) - 1,) if out else (0,)):
             inputs = ()
@@ -70,9 +72,7 @@ def joined(
     return out, [head.numbered(moved) for head in heads]
 
 
-def _with_biases(
-    new: list[Op | None], outside: int, count: Sequence[int]
-) -> Sequence[int]:
+def _with_biases(new: list[Op | None], outside: int, count: Sequence[int]) -> list[int]:
     """Fuse biases added by maps into the products before them.
 
     Returns:

@@ -15,10 +15,9 @@ import numpy as np
 from kurve.config import EPSILON
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.fusing import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.graph import is_variable
 from kurve.formulas.window import Window
-
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 # ---------------------------------------------------------------- activations
 

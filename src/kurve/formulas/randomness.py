@@ -73,7 +73,7 @@ def _drawn(where: str, distribution: str, shape: Any, seed: Any) -> Any:
             lambda: _numbers(where, distribution, sizes, seed), tuple(sizes)
         )
     graph = Graph.current
-    if graph is not None:
+    if graph is not None and not graph.runs_once:
         own = seed.initial_seed if hasattr(seed, "initial_seed") else seed
         given = check_seed(where, own)
         key = None if given is None else int(given) & rng.LARGEST_SEED

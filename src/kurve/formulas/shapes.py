@@ -14,6 +14,7 @@ from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.graph import MOST_AXES, Graph
 from kurve.formulas.limits import spend
 from kurve.formulas.needs import NeedsBatch
+from kurve.formulas.sizes import check_constant
 
 
 @function
@@ -188,6 +189,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Repeat each element of an axis `repeats` times."""
     graph = graph_of(x)
     if graph is None:
+        check_constant("repeat", np.size(as_array(x)), np.max(repeats, initial=0))
         return np.repeat(as_array(x), repeats, axis)
     x = graph.as_tensor(x)
     along = axis_of(0 if axis is None else axis, x.ndim)
@@ -208,6 +210,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     of_batch = bool(times) and times[0] is None  # as often as there are rows
     graph = graph_of(x) or (Graph.current if of_batch else None)
     if graph is None:
+        check_constant("tile", np.size(as_array(x)), *times)
         return np.tile(as_array(x), repeats)
     x = graph.as_tensor(x)
     if of_batch and not x.batched and x.shape[:1] == (1,):
@@ -235,6 +238,10 @@ def pad(
     """Pad x with zeros, or `constant_values`, before and after each axis."""
     graph = graph_of(x)
     if graph is None:
+        margins = np.broadcast_to(np.asarray(pad_width), (np.ndim(as_array(x)), 2))
+        added = np.sum(margins, axis=1).tolist()
+        shape = np.shape(as_array(x))
+        check_constant("pad", *(s + a for s, a in zip(shape, added, strict=True)))
         extra = {} if constant_values is None else {"constant_values": constant_values}
         return np.pad(as_array(x), pad_width, mode=mode, **extra)  # type: ignore[call-overload]
     x = graph.as_tensor(x)

@@ -14,6 +14,7 @@ from kurve.formulas.elements import cast, equal
 from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.limits import spend
 from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
+from kurve.formulas.sizes import check_constant
 
 MOST_JOINED = 64
 """Maximum number of inputs of one operation; more are joined in stages."""
@@ -166,6 +167,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> An
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str | None = None) -> Any:
     """One-hot encode class numbers."""
     spend(elements=num_classes)
+    known = x.size if isinstance(x, np.ndarray) else 1
+    check_constant("one_hot", known, num_classes)
     classes = np.arange(num_classes)
     y = cast(equal(expand_dims(x, -1), classes.astype(np.float32)), dtype or "float32")
     return y if axis in (-1, len(shape(y)) - 1) else moveaxis(y, -1, axis)

@@ -11,10 +11,12 @@ import numpy as np
 from kurve.core.arguments import check_flag
 from kurve.core.entries import entries
 from kurve.core.results import Values, result
+from kurve.formulas.calls import FUNCTIONS
 from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import UNRECORDED, active, recording
 from kurve.formulas.tensor import leaves, replaced
 from kurve.gradients.segments import Segment, plan_of, state_of
+from kurve.gradients.traces import Trace, key_of_call, known_trace, remember_trace
 from kurve.gradients.values import TracedValues, is_float, plain, trace, traced
 
 
@@ -137,7 +139,9 @@ class GradientTape:
             tape.follows(leaf) for tape in active.tapes for leaf in found
         ):
             return UNRECORDED
-        return recorded_call(call, args, kwargs)
+        own = FUNCTIONS.get(getattr(call, "__name__", ""))
+        is_pure = own is not None and getattr(own, "__wrapped__", None) is call
+        return recorded_call(call, args, kwargs, call if is_pure else None)
 
     def add(self, segment: Any) -> None:
         """Record a segment if it depends on watched values."""
@@ -322,10 +326,16 @@ def _accumulate(slopes: dict[Any, Any], key: Any, slope: Any) -> None:
 
 
 def recorded_call(
-    call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+    call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], key: Any = None
 ) -> Any:
     """The result of a function, recorded on active tapes: it is traced with each array
-    as one whole sample, so that all axes are treated alike."""
+    as one whole sample, so that all axes are treated alike.
+
+    Args:
+        key: what, beside the arguments, the function's formula depends on, as a
+            hashable value: then it is traced once for arguments that are alike. None
+            for a function that can do something else in each call.
+    """
     if active.step is not None:
         return call(*args, **kwargs)
     if getattr(call, "__name__", "") == "get_item":
@@ -353,27 +363,45 @@ def recorded_call(
             keys.append(getattr(leaf, "key", None))
     floats = [a.dtype for a in arrays if is_float(a.dtype)]
     dtype = np.result_type(np.float32, *floats)
-    shapes = [a.shape for a in arrays] or [(1,)]
-    graph = Graph(shapes)
+    given = [np.asarray(a, dtype) for a in arrays] or [np.zeros(1, dtype)]
+    if key is not None:
+        key = key_of_call(key, args, kwargs, places)
+    with recording(()):
+        found = None if key is None else known_trace(key)
+        if found is None:
+            found = _traced(call, args, kwargs, arrays, places)
+            if key is not None:
+                remember_trace(key, found)
+        plan, out = found.plan, found.out
+        state = state_of(plan, found.params, found.buffers, dtype)
+        segment = Segment(plan, found.params, found.buffers, state, given, False, True)
+    return on_tapes(segment, out, keys)
+
+
+def _traced(
+    call: Callable[..., Any],
+    args: Any,
+    kwargs: Mapping[str, Any],
+    arrays: list[np.ndarray],
+    places: Mapping[int, int],
+) -> Trace:
+    """The operations of a call."""
+    graph = Graph([a.shape for a in arrays] or [(1,)])
+    graph.runs_once = True
     tensors = [
-        Tensor(graph, i, shape, False, "bool" if a.dtype.kind == "b" else "float32")
-        for i, (shape, a) in enumerate(zip(shapes, arrays, strict=False))
+        Tensor(graph, i, a.shape, False, "bool" if a.dtype.kind == "b" else "float32")
+        for i, a in enumerate(arrays)
     ]
 
     def swap(leaf: Any) -> Any:
         return tensors[places[id(leaf)]] if id(leaf) in places else plain(leaf)
 
-    with recording(()):
-        before, Graph.current = Graph.current, graph
-        try:
-            out = call(*replaced(args, swap), **replaced(dict(kwargs), swap))
-        finally:
-            Graph.current = before
-        given = [np.asarray(a, dtype) for a in arrays] or [np.zeros(1, dtype)]
-        plan = plan_of(graph)
-        state = state_of(plan, graph.params, graph.buffers, dtype)
-        segment = Segment(plan, graph.params, graph.buffers, state, given, False, True)
-    return on_tapes(segment, out, keys)
+    before, Graph.current = Graph.current, graph
+    try:
+        out = call(*replaced(args, swap), **replaced(dict(kwargs), swap))
+    finally:
+        Graph.current = before
+    return Trace(plan_of(graph), graph.params, graph.buffers, out)
 
 
 def on_tapes(segment: Segment, out: Any, keys: list[int | None]) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 
 from kurve.formulas import functions as ops
 from kurve.formulas import randomness as random
+from kurve.formulas.fusing import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.graph import Graph, Tensor
-from kurve.formulas.nn import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
 from kurve.plan import Op

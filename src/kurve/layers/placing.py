@@ -83,6 +83,43 @@ def flags_of(layers: Iterable[Any]) -> list[bool]:
     return flags
 
 
+class Watched:
+    """The `trainable` flags of layers and models, to be compared before each step.
+
+    Layers that come or go are noticed by the number of attributes, or of items in lists
+    and dictionaries of layers.
+    """
+
+    def __init__(self, layers: Iterable[Any]) -> None:
+        self._flags: list[tuple[Any, bool]] = []
+        self._sizes: list[tuple[Any, int]] = []
+        self._add(layers)
+
+    def _add(self, layers: Iterable[Any]) -> None:
+        for layer in layers:
+            inner = inner_network(layer)
+            owner = layer if inner is None else inner
+            self._flags.append((owner, owner.trainable))
+            self._sizes.append((vars(layer), len(vars(layer))))
+            parts = [v for v in vars(owner).values() if _holds_parts(v)]
+            self._sizes += [(v, len(v)) for v in parts]
+            self._add(layer.parts if inner is None else inner.layers)
+
+    def holds(self) -> bool:
+        """Whether all are as they were."""
+        for owner, flag in self._flags:
+            if owner.trainable is not flag:
+                return False
+        return all(len(container) == size for container, size in self._sizes)
+
+
+def _holds_parts(value: Any) -> bool:
+    if type(value) not in (list, dict):
+        return False
+    items = value.values() if type(value) is dict else value
+    return any(hasattr(item, "trainable") for item in items)
+
+
 def assign_all(
     where: str, variables: Sequence[Variable], values: Sequence[Any]
 ) -> None:

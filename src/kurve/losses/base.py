@@ -217,8 +217,22 @@ class Loss(Rowwise, Entrance):
             return self._on_tapes(self._rows_by_ops, y_true, y_pred)
         return np.asarray(self._built_in(y_true, y_pred)[0], np.float32)
 
-    def _on_tapes(self, formula: Any, y_true: Any, y_pred: Any) -> Any:
-        """Evaluate a formula on arrays watched by a tape."""
+    @property
+    def _key(self) -> Any:
+        """What the formula depends on; None for a loss of the user."""
+        if is_own(type(self)):
+            return None
+        settings = tuple(vars(self).items())
+        plain = (bool, int, float, str, type(None))
+        known = all(isinstance(value, plain) for _, value in settings)
+        return (type(self), settings) if known else None
+
+    def _on_tapes(self, formula: Any, y_true: Any, y_pred: Any, key: Any = None) -> Any:
+        """Evaluate a formula on arrays watched by a tape.
+
+        Args:
+            key: see `recorded_call`.
+        """
         from kurve.gradients.tape import recorded_call
 
         where = type(self).__name__
@@ -231,7 +245,7 @@ class Loss(Rowwise, Entrance):
         if not is_followed(y) and not is_own(type(self)):
             checked, _ = self.paired(y, np.asarray(p))
             self.check_targets(where, checked, p.shape)
-        return recorded_call(formula, (y, p), {})
+        return recorded_call(formula, (y, p), {}, key)
 
     def _rows_by_ops(self, y_true: Any, y_pred: Any) -> Any:
         """The row values, for tensors."""
@@ -331,7 +345,8 @@ class Loss(Rowwise, Entrance):
             if not hasattr(sample_weight, "sample") and sample_weight is not None:
                 sample_weight = np.asarray(sample_weight, np.float64)
             formula = functools.partial(self._loss_by_ops, sample_weight)
-            return self._on_tapes(formula, y_true, y_pred)
+            key = None if sample_weight is not None else self._key
+            return self._on_tapes(formula, y_true, y_pred, key)
         where = type(self).__name__
         as_in_models = np.ndim(sample_weight) == 1 or sample_weight is None
         if self.reduction != "mean_with_sample_weight":

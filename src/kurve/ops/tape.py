@@ -277,6 +277,37 @@ def gradient(tape: Tape, rules: Mapping[str, Rule], wanted: Sequence[int]) -> Ta
     return build.finish(outputs)
 
 
+def with_slope(tape: Tape, rules: Mapping[str, Rule]) -> Tape | None:
+    """A tape of y and dy/dx for a tape y = f(x) with one output, so that the backward
+    pass need only multiply.
+
+    Returns:
+        None if this costs more than to compute dL/dx from x and dL/dy.
+    """
+    apart = gradient(tape, rules, [0])
+    build = Builder(rules, tape.inputs)
+    (y,) = build.inline(tape, range(tape.inputs))
+    inside = [*range(tape.inputs), build.constant(1.0)]
+    (slope,) = build.inline(apart, inside)
+    both = build.finish([y, slope])
+    one_pass = _cost(both) + 2  # slopes are written and read
+    if one_pass >= _cost(tape) + _cost(apart) or both.scratch() > MOST_LIVE:
+        return None
+    return both
+
+
+def _cost(tape: Tape) -> int:
+    """The time of a tape, in that of an addition."""
+    return sum(1 if step.name in _CHEAP else 8 for step in tape.code)
+
+
+_CHEAP = {
+    *("constant", "add", "sub", "mul", "neg", "square", "abs", "sign", "max", "min"),
+    *("relu", "where", "stop_gradient", "lt", "le", "gt", "ge", "eq", "ne"),
+    *("and", "or", "not"),
+}
+
+
 def tangent(tape: Tape, rules: Mapping[str, Rule], moving: Sequence[int]) -> Tape:
     """The forward-mode derivative of a tape.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from kurve.engines.base import State
 from kurve.engines.reference.common import Arrays, Cache, Gradients, total, view
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import gradient, run
+from kurve.ops.tape import Tape, gradient, run
 from kurve.plan import Op
 
 
@@ -32,7 +34,9 @@ def map_forward(
     """y = f(x, variables) element by element; shapes broadcast as in NumPy."""
     assert op.tape is not None
     (y,) = run(op.tape, RULES, _inputs(op, xs, state))
-    return np.broadcast_to(y, (len(xs[0]), *op.out_shape)).astype(xs[0].dtype), xs
+    shape = (len(xs[0]), *op.out_shape)
+    y = y if np.shape(y) == shape else np.broadcast_to(y, shape)
+    return y.astype(xs[0].dtype), xs
 
 
 def map_backward(
@@ -41,11 +45,12 @@ def map_backward(
     """dx = dy df/dx, summed over broadcast axes."""
     assert op.tape is not None
     inputs = _inputs(op, cache, state)
-    wanted = range(len(inputs) - len(op.buffers))
-    found = run(gradient(op.tape, RULES, wanted), RULES, [*inputs, dy])
+    found = run(_gradient(op.tape, len(op.buffers)), RULES, [*inputs, dy])
     # A constant's input only provides the number of samples and can have any shape.
     parts = [
-        unbroadcast(np.broadcast_to(g, dy.shape), a.shape)
+        unbroadcast(
+            g if np.shape(g) == dy.shape else np.broadcast_to(g, dy.shape), a.shape
+        )
         if a.ndim <= dy.ndim
         else np.zeros_like(a)
         for g, a in zip(found, inputs, strict=False)
@@ -53,6 +58,12 @@ def map_backward(
     count = len(cache)
     dxs = [part.reshape(x.shape) for part, x in zip(parts, cache, strict=False)]
     return dxs, dict(zip(op.params, parts[count:], strict=True))
+
+
+@functools.lru_cache(maxsize=1024)
+def _gradient(tape: Tape, constants: int) -> Tape:
+    """The gradient of a tape by its inputs but for the last ones."""
+    return gradient(tape, RULES, range(tape.inputs - constants))
 
 
 def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -269,7 +269,10 @@ def _signature(args: Any, kwargs: Any, arrays: list[np.ndarray]) -> tuple[Any, .
     found: list[Any] = []
 
     def look(part: Any) -> None:
-        if isinstance(part, np.ndarray):
+        if type(part) is np.ndarray:
+            arrays.append(part)
+            found.append((part.shape, part.dtype.char))
+        elif isinstance(part, np.ndarray):
             arrays.append(part.view(np.ndarray) if isinstance(part, Values) else part)
             found.append((np.ndarray.shape.__get__(part), part.dtype.char))
         elif isinstance(part, (tuple, list)):

@@ -121,7 +121,7 @@ class Outside:
 
     def now(self) -> tuple[Any, ...]:
         """The values that a trace treats as constant."""
-        return tuple(_simple(value) for value in self._values())
+        return tuple(map(_simple, self._values()))
 
     def state(self) -> Any:
         """Everything that a trace can change."""
@@ -157,6 +157,9 @@ class Outside:
             value.extend(old) if type(value) is list else value.update(old)
 
 
+_PLAIN = (bool, int, float, str, type(None))
+
+
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -176,7 +179,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 def _simple(value: Any, depth: int = 0) -> Any:
     """What a trace sees of a value."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, np.ndarray):
         small = value.nbytes <= SMALL and value.dtype != object

@@ -24,6 +24,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
+from kurve.layers.placing import Watched
 from kurve.metrics import Mean, RowMetric
 from kurve.optimizers.applying import Applier, applier_of
 from kurve.plan import Op, Plan, VariableSpec
@@ -349,7 +350,7 @@ class Stage(Part):
     ) -> None:
         """Run the update; with bounds, once for each of several batches, with scalars
         averaged over the batches."""
-        applier, optimizer, engine = self.applier, self.update.optimizer, get_engine()
+        applier, optimizer, engine = self.applier, self.update.optimizer, self.engine
         assert self.program is not None
         shared = not self.early and applier.is_shared()
         kept = applier.state
@@ -488,12 +489,11 @@ class Compiled:
         for part in self.parts:
             part.build()
         self.early = [part for part in self.parts if part.early]
-        networks = {id(m._network): m._network for m in step.models}
-        self.flags = [(n, n._trainable_flags()) for n in networks.values()]
+        self._watched = Watched({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
         """Whether the trainable weights are still those of the trace."""
-        return all(n._trainable_flags() == flags for n, flags in self.flags)
+        return self._watched.holds()
 
     def _check_statistics(self) -> None:
         """Find which program updates each moving average; refuse any updated twice."""

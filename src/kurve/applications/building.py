@@ -85,17 +85,18 @@ class Plan:
             self._refuse("the classifier of ImageNet has 1000 classes", "classes")
         if self.pooling not in (None, "avg", "max"):
             self._refuse("pooling must be None, 'avg' or 'max'", "pooling")
-        if not (self.weights is None or self.pretrained or os.path.exists(self.weights)):
+        file = None if self.pretrained else self.weights
+        if file is not None and not os.path.exists(file):
             raise MissingFileError(
                 f"[{self.where}] weights must be None, 'imagenet' or the path of a "
                 f"file. Received: weights={self.weights!r}. Try weights=None."
             )
-        if self.include_top and self.classifier_activation not in (None, "softmax"):
-            if self.weights is not None and not _is_softmax(self.classifier_activation):
-                self._refuse(
-                    "trained weights need classifier_activation='softmax' or None",
-                    "classifier_activation",
-                )
+        usual = _is_softmax(self.classifier_activation)
+        if self.include_top and self.weights is not None and not usual:
+            self._refuse(
+                "trained weights need classifier_activation='softmax' or None",
+                "classifier_activation",
+            )
 
     def _refuse(self, rule: str, argument: str) -> None:
         value = getattr(self, argument)
@@ -130,7 +131,7 @@ class Plan:
 
     def start(self) -> Any:
         """The symbolic input."""
-        shape = self.shape()
+        shape: Any = self.shape()
         return Input(shape) if self.input_tensor is None else self.input_tensor
 
     def pooled(self, x: Any, named: bool = True) -> Any:
@@ -187,6 +188,8 @@ class Plan:
 def _is_softmax(activation: Any) -> bool:
     from kurve import activations
 
+    if activation is None:
+        return True
     return activations.get(activation) is activations.get("softmax")
 
 
@@ -235,8 +238,19 @@ def network(
         classifier_activation: Any = "softmax",
         name: str | None = name,
     ) -> Model:
-        given: Any = include_top, weights, input_tensor, input_shape, pooling, classes
-        plan = Plan(function, size, least, *given, classifier_activation, name)
+        plan = Plan(
+            function,
+            size,
+            least,
+            include_top,
+            weights,
+            input_tensor,
+            input_shape,
+            pooling,
+            classes,
+            classifier_activation,
+            name,
+        )
         x = plan.start()
         return plan.model(
             x, body(plan, x), origin.format("" if include_top else "_notop")

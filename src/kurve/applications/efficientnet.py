@@ -74,8 +74,14 @@ def _gate(x: Any, name: str, filters: int, activation: str) -> Any:
 
 
 def _block(
-    x: Any, kernel: int, within: int, filters: int, wider: int, strides: int,
-    rate: float, name: str,
+    x: Any,
+    kernel: int,
+    within: int,
+    filters: int,
+    wider: int,
+    strides: int,
+    rate: float,
+    name: str,
 ) -> Any:
     start, wide = x, within * wider
     if wider != 1:

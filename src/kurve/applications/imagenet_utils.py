@@ -21,7 +21,9 @@ CLASSES = (
 
 
 @entry
-def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
+def preprocess_input(
+    x: Any, data_format: str | None = None, mode: str = "caffe"
+) -> Any:
     """Images with values in [0, 255] as a network was trained on.
 
     Args:
@@ -41,7 +43,8 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
     """
     where = "preprocess_input"
     lookup(where, "mode", mode, {"caffe": 0, "tf": 0, "torch": 0})
-    lookup(where, "data_format", data_format, {None: 0, "channels_last": 0})
+    if data_format is not None:
+        lookup(where, "data_format", data_format, {"channels_last": 0})
     if isinstance(x, KerasTensor) or not isinstance(x, np.ndarray):
         return _of_tensor(x, mode)
     if not np.issubdtype(x.dtype, np.floating):

@@ -22,8 +22,17 @@ from kurve.models import Model
 
 __all__ = ["MobileNet", "decode_predictions", "preprocess_input"]
 
-BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
-BLOCKS = (*BLOCKS, *[(512, 1)] * 5, (1024, 2), (1024, 1))
+BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *[(512, 1)] * 5,
+    (1024, 2),
+    (1024, 1),
+)
 """Filters and strides."""
 
 
@@ -58,8 +67,19 @@ def MobileNet(
     depth_multiplier those of the depthwise convolutions; dropout is the rate before the
     classifier."""
     size = side(input_shape, None, (128, 160, 192, 224))
-    given: Any = include_top, weights, input_tensor, input_shape, pooling, classes
-    plan = Plan("MobileNet", size, 32, *given, classifier_activation, name)
+    plan = Plan(
+        "MobileNet",
+        size,
+        32,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        name,
+    )
     rows = plan.shape()[0]
     plan.name = name or f"mobilenet_{alpha:0.2f}_{size if plan.pretrained else rows}"
     start = plan.start()
@@ -70,7 +90,8 @@ def MobileNet(
     for i, (filters, strides) in enumerate(BLOCKS, 1):
         padding = "same"
         if strides == 2:
-            x, padding = ZeroPadding2D(((0, 1), (0, 1)), name=f"conv_pad_{i}")(x), "valid"
+            x = ZeroPadding2D(((0, 1), (0, 1)), name=f"conv_pad_{i}")(x)
+            padding = "valid"
         x = DepthwiseConv2D(
             3,
             strides=strides,
@@ -90,8 +111,8 @@ def MobileNet(
         x = Activation(classifier_activation, name="predictions")(x)
     else:
         x = plan.pooled(x, named=False)
-    part = f"{float(alpha):.2f}".rstrip("0").partition(".")
-    text = f"{part[0]}_{part[2] or 0}" if alpha >= 1 else f"{int(alpha * 10)}_{part[2][1:] or 0}"
+    tenths, rest = divmod(round(100 * alpha), 10)
+    text = "1_0" if alpha == 1.0 else f"{tenths}_{rest}"
     end = "" if include_top else "_no_top"
     return plan.model(start, x, f"{STORE}mobilenet/mobilenet_{text}_{size}_tf{end}.h5")
 

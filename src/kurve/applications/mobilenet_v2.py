@@ -20,8 +20,15 @@ from kurve.models import Model
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
 
-STAGES = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2))
-STAGES = (*STAGES, (96, 3, 1), (160, 3, 2), (320, 1, 1))
+STAGES = (
+    (16, 1, 1),
+    (24, 2, 2),
+    (32, 3, 2),
+    (64, 4, 2),
+    (96, 3, 1),
+    (160, 3, 2),
+    (320, 1, 1),
+)
 """Filters, number of blocks, strides of the first."""
 
 
@@ -82,8 +89,19 @@ def MobileNetV2(
 ) -> Model:
     """The network of Sandler et al. 2018; alpha scales the numbers of filters."""
     size = side(input_shape, input_tensor, (96, 128, 160, 192, 224))
-    given: Any = include_top, weights, input_tensor, input_shape, pooling, classes
-    plan = Plan("MobileNetV2", size, 32, *given, classifier_activation, name)
+    plan = Plan(
+        "MobileNetV2",
+        size,
+        32,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        name,
+    )
     rows = plan.shape()[0]
     plan.name = name or f"mobilenetv2_{alpha:0.2f}_{size if plan.pretrained else rows}"
     start = plan.start()

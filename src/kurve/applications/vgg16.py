@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kurve.applications.building import STORE, Plan, network
-from kurve.applications.imagenet_utils import decode_predictions as decode_predictions
 from kurve.applications.imagenet_utils import caffe as preprocess_input
+from kurve.applications.imagenet_utils import decode_predictions as decode_predictions
 from kurve.layers import Conv2D, Dense, Flatten, MaxPooling2D
 
 __all__ = ["VGG16", "decode_predictions", "preprocess_input"]

@@ -33,8 +33,8 @@ def _separable(x: Any, filters: int, name: str) -> Any:
 def _body(plan: Plan, x: Any) -> Any:
     x = _plain(x, 32, 2, "block1_conv1")
     x = _plain(x, 64, 1, "block1_conv2")
-    for i, filters in ((2, (128, 128)), (3, (256, 256)), (4, (728, 728))):
-        x = _shrunk(x, i, filters, first=i == 2)
+    for i, n in ((2, 128), (3, 256), (4, 728)):
+        x = _shrunk(x, i, (n, n), first=i == 2)
     for i in range(5, 13):
         shortcut = x
         for j in range(1, 4):

@@ -17,12 +17,6 @@ keras = pytest.importorskip("keras")
 NETWORKS = {
     "MobileNet": (32, {"alpha": 0.25, "classes": 5}),
     "MobileNetV2": (33, {"alpha": 0.35, "classes": 5}),
-    "VGG16": (32, {"include_top": False, "pooling": "max"}),
-    "ResNet50": (32, {"include_top": False, "pooling": "avg"}),
-    "ResNet50V2": (32, {"classes": 5}),
-    "DenseNet121": (32, {"classes": 5}),
-    "EfficientNetB0": (33, {"classes": 5}),
-    "Xception": (71, {"classes": 5}),
 }
 
 

@@ -4,6 +4,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from kurve import activations as activations
+    from kurve import applications as applications
     from kurve import assessment as assessment
     from kurve import backend as backend
     from kurve import callbacks as callbacks
@@ -72,6 +73,7 @@ _HOMES = {
     "Sequential": "kurve.models",
     "Variable": "kurve.layers.free",
     "activations": "kurve.activations",
+    "applications": "kurve.applications",
     "assessment": "kurve.assessment",
     "backend": "kurve.backend",
     "callbacks": "kurve.callbacks",

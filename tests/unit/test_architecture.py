@@ -54,6 +54,7 @@ FLOORS = (
         "report",
         "tables",
         "datasets",
+        "applications",
     ),
     ("estimators",),
     ("kurve",),  # the package itself: its public names, its version

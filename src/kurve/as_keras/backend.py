@@ -113,6 +113,8 @@ __all__ = [
     "ones_like",
     "permute_dimensions",
     "print_tensor",
+    "random_bernoulli",
+    "random_binomial",
     "random_normal",
     "random_uniform",
     "random_normal_variable",
@@ -326,6 +328,17 @@ def cast_to_floatx(x: Any) -> Any:
     return (
         np.asarray(x, np.float32) if isinstance(x, np.ndarray) else cast(x, "float32")
     )
+
+
+def random_bernoulli(
+    shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = None
+) -> Any:
+    """Random numbers that are 1 with probability p, else 0."""
+    drawn = random_uniform(shape, dtype="float32", seed=seed) < p
+    return tensor(np.asarray(drawn), dtype or "float32")
+
+
+random_binomial = random_bernoulli
 
 
 def random_normal(

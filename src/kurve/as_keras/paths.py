@@ -55,7 +55,7 @@ _OPTIMIZERS = (
     "rmsprop",
 )
 
-_PUBLIC = ("datasets", "optimizers", "preprocessing")
+_PUBLIC = ("applications", "datasets", "optimizers", "preprocessing")
 """Kurve packages whose modules are public."""
 
 _OWN = "kurve.as_keras."
@@ -77,6 +77,7 @@ KERAS: dict[str, str] = {
         f"keras.{name}": f"kurve.{name}"
         for name in (
             "activations",
+            "applications",
             "callbacks",
             "constraints",
             "datasets",
@@ -109,7 +110,7 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.distribute": f"{_TF}.distribute",
     "tensorflow.dtypes": f"{_TF}.values {_TF}.arrays",
     "tensorflow.experimental": "",
-    "tensorflow.experimental.numpy": "kurve.ops",
+    "tensorflow.experimental.numpy": f"kurve.ops {_TF}.settings",
     "tensorflow.image": f"{_TF}.image {_TF}.files:decode_bmp,decode_gif,decode_image,"
     "decode_jpeg,decode_png",
     "tensorflow.initializers": "kurve.initializers",
@@ -127,6 +128,7 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.strings": f"{_TF}.strings",
     "tensorflow.summary": f"{_TF}.summary",
     "tensorflow.test": f"{_TF}.devices",
+    "tensorflow.train": f"{_TF}.train",
 }
 """Modules that contain the names of a path, in this order, separated by spaces;
 "module:a,b" exposes only these names."""

@@ -95,6 +95,10 @@ def _plain(cell: Cell) -> Cell:
             cell.skipped.append((number, line.strip()))
             indent = line[: len(line) - len(line.lstrip())]
             lines[number - 1] = f"{indent}pass"
+            for after in range(number, len(lines)):  # a backslash continues it
+                if not line.rstrip().endswith("\\"):
+                    break
+                line, lines[after] = lines[after], ""
             continue
         for quotes in re.findall(r'"""|\'\'\'', line):
             if inside is None:

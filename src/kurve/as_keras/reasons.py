@@ -62,15 +62,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "keras.backend.set_session": _SESSIONS,
     "keras.backend.tensorflow_backend": _SESSIONS,
     "tensorflow.distribute": _MACHINES,
-    "keras.backend.gradients": (
-        "it belongs to graphs of TensorFlow 1",
-        "tf.GradientTape",
-    ),
     "keras.backend.placeholder": _SESSIONS,
     "tensorflow.train": (
-        "its optimizers belong to sessions, and its checkpoints hold TensorFlow's "
-        "variables",
-        "keras.optimizers, and model.save_weights",
+        "its optimizers belong to sessions, and records are another library's work",
+        "keras.optimizers, tf.train.Checkpoint or model.save_weights",
     ),
     "tensorflow.tpu": _MACHINES,
     "keras.distribution": _MACHINES,
@@ -105,10 +100,6 @@ REASONS: dict[str, tuple[str, str]] = {
         "layers.CategoryEncoding, layers.Normalization, layers.Discretization",
     ),
     "tensorflow.examples": _DOWNLOADS,
-    "keras.applications": (
-        "weights of large networks are not part of it",
-        "a small network, or models.load_model of a file of your own",
-    ),
     "keras.preprocessing.image": _FILES,
     "keras.preprocessing.text": _TEXT,
     **{

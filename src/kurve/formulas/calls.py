@@ -108,6 +108,7 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             return leaf
         shape = common([other[position].shape for other in flat])
         made = KerasTensor(shape if leaf.batched else (None, *shape), leaf.dtype)
+        made.of_batch = not leaf.batched
         if given:
             made.rows = given[0].rows
         if leaf.mask is not None:

@@ -72,7 +72,7 @@ def get_item(x: Any, key: Any) -> Any:
                     f"{x.shape}. Try other bounds."
                 )
             out.append(count)
-        elif isinstance(k, (int, np.integer)):
+        elif isinstance(k, (int, np.integer)) or _is_integer_array(k):
             first, count, step = axis_of(int(k), whole), 1, 1
         else:
             raise TypeError(
@@ -119,6 +119,11 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
             for i in range(0, len(tensors), MOST_JOINED)
         ]
     return _side_by_side(tensors, along)
+
+
+def _is_integer_array(k: Any) -> bool:
+    """Whether an index is an array of one integer, such as `ops.argmax(x[0])`."""
+    return isinstance(k, np.ndarray) and k.ndim == 0 and k.dtype.kind in "iu"
 
 
 def _side_by_side(tensors: Sequence[Any], along: int) -> Any:

@@ -49,6 +49,9 @@ class KerasTensor(Symbolic):
 
     _mask: KerasTensor | None = None
 
+    of_batch = False
+    """Whether it is one value for the whole batch, repeated for each row."""
+
     rows = (2, 3)
     """The sizes of its batch in trials of formulas that only arrays can show, see
     `kurve.formulas.trials`."""

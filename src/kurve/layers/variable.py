@@ -132,6 +132,11 @@ class Variable(Operators):
         return self.role in ("param", "statistic", "state")
 
     @property
+    def trainable(self) -> bool:
+        """Whether it has a gradient; a frozen layer's variables have one too."""
+        return self.role == "param"
+
+    @property
     def is_weight(self) -> bool:
         """Whether it is one of a layer's weights."""
         return self.role not in ("constant", "state")

@@ -15,6 +15,7 @@ import numpy as np
 from kurve.formulas import functions as ops
 from kurve.formulas import nn
 from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.needs import NeedsValues
 from kurve.formulas.tensor import KerasTensor
 
 SAME = (
@@ -497,6 +498,78 @@ def function(inputs: Any, outputs: Any, updates: Any = None, **unused: Any) -> A
         return parts if isinstance(outputs, (list, tuple)) else parts[0]
 
     return call
+
+
+@_k
+def gradients(loss: Any, variables: Any) -> Any:
+    """The gradients of a tensor of a model by others: today kurve.GradientTape
+
+    Args:
+        loss: a symbolic tensor; its elements are summed.
+        variables: symbolic tensors that it is computed from, such as `model.input` or a
+            layer's output; one, or a list.
+    """
+    return [_gradient(loss, x) for x in _listed(variables)]
+
+
+def _gradient(loss: Any, x: Any) -> Any:
+    if not isinstance(x, KerasTensor) or not isinstance(loss, KerasTensor):
+        what = "loss" if isinstance(x, KerasTensor) else "variables"
+        given = loss if isinstance(x, KerasTensor) else x
+        raise TypeError(
+            f"[gradients] {what} must be a symbolic tensor of a model. "
+            f"Received: {given!r}. Try tf.GradientTape for weights and values."
+        )
+    from kurve.gradients import GradientTape
+    from kurve.gradients.inputs import grad
+    from kurve.layers import Lambda
+    from kurve.models import Model
+
+    others, whole = _inputs_beside(loss, x), _is_of_batch(loss)
+    part = Model([x, *others] if others else x, loss)
+
+    def slopes(given: Any) -> Any:
+        first, *rest = given if others else [given]
+
+        def total(value: Any) -> Any:
+            rows = part([value, *rest] if others else value)
+            return ops.mean(rows) if whole else rows
+
+        if isinstance(first, Tensor):
+            try:
+                return grad(lambda value: ops.sum(total(value)))(first)
+            except NotImplementedError as error:  # such as a mean over the batch
+                raise NeedsValues(str(error)) from None
+        with GradientTape() as tape:
+            first = ops.convert_to_tensor(first)
+            tape.watch(first)
+            found = total(first)
+        return tape.gradient(found, first)
+
+    given = [x, *others] if others else x
+    return Lambda(slopes, output_shape=x.shape[1:])(given)
+
+
+def _is_of_batch(loss: KerasTensor) -> bool:
+    """Whether it is one number for the batch, which a model repeats for each row."""
+    before = loss.history.node.input_tensors
+    return loss.of_batch or (bool(before) and all(map(_is_of_batch, before)))
+
+
+def _inputs_beside(loss: KerasTensor, x: KerasTensor) -> list[Any]:
+    """The inputs that the loss is computed from without x."""
+    found: list[Any] = []
+    waiting, seen = [loss], set[int]()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor is x or id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        node = tensor.history.node
+        if node.is_input:
+            found.append(tensor)
+        waiting += node.input_tensors
+    return found[::-1]
 
 
 def _listed(value: Any) -> Any:

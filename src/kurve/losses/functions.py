@@ -5,12 +5,14 @@ Arguments are those of the classes, whose docstrings give the formulas.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from kurve.core.entries import entry
+from kurve.core.results import result
 from kurve.losses.base import Loss
 from kurve.losses.crossentropies import (
     BinaryCrossentropy,
@@ -33,8 +35,12 @@ def _of(cls: type[Loss]) -> Callable[[F], F]:
     """Decorator of the function that computes the loss of a class."""
 
     def of_class(function: F) -> F:
-        function.kind = cls.kind  # type: ignore[attr-defined]
-        return entry(function)  # type: ignore[return-value]
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return result(function(*args, **kwargs))
+
+        called.kind = cls.kind  # type: ignore[attr-defined]
+        return entry(called)  # type: ignore[return-value]
 
     return of_class
 

@@ -9,6 +9,9 @@ import numpy as np
 from kurve import losses
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.results import result
+from kurve.formulas import functions as ops
+from kurve.formulas.operators import Symbolic
 from kurve.metrics.accuracies import (
     CategoricalAccuracy,
     SparseCategoricalAccuracy,
@@ -19,7 +22,14 @@ from kurve.metrics.base import RowMetric
 from kurve.metrics.regression import ConcordanceCorrelation, PearsonCorrelation
 
 
-def _rows(metric: RowMetric, y_true: Any, y_pred: Any) -> np.ndarray:
+def _rows(metric: RowMetric, y_true: Any, y_pred: Any) -> Any:
+    if isinstance(y_pred, Symbolic) and not metric.of_batch:
+        from kurve.metrics.masked import ROWS
+
+        if metric.kind in ROWS:
+            return ops.cast(
+                ROWS[metric.kind](y_true, y_pred, metric.attrs()), "float32"
+            )
     from kurve.engines.reference.metrics import ROW_VALUES
 
     where = metric.kind
@@ -29,36 +39,38 @@ def _rows(metric: RowMetric, y_true: Any, y_pred: Any) -> np.ndarray:
     with np.errstate(all="ignore"):
         values = ROW_VALUES[metric.kind](y.reshape(len(rows), -1), rows, metric.attrs())
     shape = p.shape[:-1] if np.ndim(y_pred) > 1 else ()
-    return np.asarray(values, np.float32).reshape(shape)
+    return result(np.asarray(values, np.float32).reshape(shape))
 
 
 @entry
-def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndarray:
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     """Whether each output is on the correct side of the threshold, as 0 or 1.
 
     Args:
         y_true, y_pred: (...), same shape.
         threshold: outputs above it are 1.
     """
+    if isinstance(y_pred, Symbolic):
+        return ops.cast(ops.equal(y_true, y_pred > threshold), "float32")
     y = as_numbers("binary_accuracy", "y_true", y_true, np.float32)
     p = as_numbers("binary_accuracy", "y_pred", y_pred, np.float32)
-    return np.asarray(y == (p > threshold), np.float32)
+    return result(np.asarray(y == (p > threshold), np.float32))
 
 
 @entry
-def categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """`CategoricalAccuracy` of every row."""
     return _rows(CategoricalAccuracy(), y_true, y_pred)
 
 
 @entry
-def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """`SparseCategoricalAccuracy` of every row."""
     return _rows(SparseCategoricalAccuracy(), y_true, y_pred)
 
 
 @entry
-def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarray:
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     """`TopKCategoricalAccuracy` of every row."""
     return _rows(TopKCategoricalAccuracy(k), y_true, y_pred)
 
@@ -66,20 +78,20 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarr
 @entry
 def sparse_top_k_categorical_accuracy(
     y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
-) -> np.ndarray:
+) -> Any:
     """`SparseTopKCategoricalAccuracy` of every row."""
     metric = SparseTopKCategoricalAccuracy(k, from_sorted_ids=from_sorted_ids)
     return _rows(metric, y_true, y_pred)
 
 
 @entry
-def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
+def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """`PearsonCorrelation` of every row."""
     return _rows(PearsonCorrelation(axis=axis), y_true, y_pred)
 
 
 @entry
-def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
+def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """`ConcordanceCorrelation` of every row."""
     return _rows(ConcordanceCorrelation(axis=axis), y_true, y_pred)
 

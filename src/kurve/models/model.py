@@ -14,11 +14,15 @@ from kurve.core.entries import entries
 from kurve.core.locks import check_unlocked, modifies, reads
 from kurve.core.naming import auto_name, unique_name
 from kurve.core.overrides import is_own
-from kurve.errors import lookup
+from kurve.core.results import result as _as_result
+from kurve.errors import lookup, unknown_argument
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of, inferred
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.operators import Symbolic
+from kurve.formulas.recording import active
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.layers.arguments import takes
 from kurve.layers.base import Layer, Variable, all_layers, assign_all
 from kurve.models.facade import Facade
 from kurve.training import Trainer
@@ -84,7 +88,7 @@ class Model(Facade, Layer):
     ) -> None:
         where = type(self).__name__
         trainable = check_flag(where, "trainable", trainable)
-        own = self.has_formula or has_own_steps(type(self))
+        own = type(self) is not Model or has_own_steps(type(self))
         if inputs is None and outputs is None and own:
             self._called_later(trainable, name)
             return
@@ -311,12 +315,13 @@ class Model(Facade, Layer):
         if self._network.plan is None:
             self._build_from(x)
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         x: Any = None,
+        *others: Any,
         training: bool | None = None,
         mask: Any = None,
-        **unknown: Any,
+        **named: Any,
     ) -> Any:
         """Call the model: symbolic outputs for symbolic tensors, otherwise like
         `predict` without a progress bar.
@@ -325,7 +330,21 @@ class Model(Facade, Layer):
             x: as for `predict`, or symbolic tensors.
             training: whether to run in training mode; None means False.
             mask: masks of symbolic x, in the same structure.
+            others, named: further arguments of a subclass's `call`.
         """
+        if self.has_formula and (others or named):
+            others, training, mask = self._sorted(others, training, mask, named)
+            if others or named:
+                given = (named if mask is None else {**named, "mask": mask},)
+                return self._called_with((x, *others), training, *given)
+        elif others:
+            training, *rest = others
+            if rest or self.has_formula:
+                raise TypeError(
+                    f"[{type(self).__name__}] the model is called with x and, by "
+                    f"keyword, training. Received: {1 + len(others)} arguments. "
+                    "Try model(x, training=True)."
+                )
         if not isinstance(x, np.ndarray):
             named = {} if mask is None else {"mask": mask}
             for leaf in leaves(x):
@@ -341,7 +360,44 @@ class Model(Facade, Layer):
                 "inside another model. Received: a mask for an array. Try Masking, or "
                 "Embedding(..., mask_zero=True), as its first layer."
             )
-        return Trainer.__call__(self, x, training, **unknown)
+        return Trainer.__call__(self, x, training, **named)
+
+    def _sorted(
+        self, others: tuple[Any, ...], training: Any, mask: Any, named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], Any, Any]:
+        """Further arguments of call(), without training and mask by position."""
+        import inspect
+
+        names = list(inspect.signature(self.call).parameters)[1:]
+        for name in named:
+            if not takes(self.call, name):
+                raise unknown_argument(type(self).call, name, type(self).__name__)
+        if others and names[: len(others)] and names[len(others) - 1] == "training":
+            others, training = others[:-1], others[-1]
+        elif len(others) == 2 and names[:2] == ["training", "mask"]:
+            (training, mask), others = others, ()
+        return others, training, mask
+
+    def _called_with(
+        self, args: tuple[Any, ...], training: bool | None, named: dict[str, Any]
+    ) -> Any:
+        """The result of call() with more arguments than x: with arrays as it is
+        written, otherwise as of a layer."""
+        from kurve.models.body import Body
+
+        if training is not None and takes(self.call, "training"):
+            named = {**named, "training": training}
+        if not any(isinstance(leaf, Symbolic) for leaf in leaves((args, named))):
+            before = active.training
+            active.training = before if training is None else bool(training)
+            try:
+                args = replaced(args, _as_result)
+                return self.call(*args, **replaced(named, _as_result))
+            finally:
+                active.training = before
+        if self._body is None:
+            self._body = Body(self)
+        return self._body(*args, **named)
 
     def _symbolic_call(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         (x,) = args

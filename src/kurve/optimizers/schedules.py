@@ -6,8 +6,9 @@ and returns learning rates of the same shape, float64.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import numpy as np
 from kurve.core import registry
 from kurve.core.arguments import check_flag, check_name, check_number, is_number
 from kurve.core.entries import Entrance
+from kurve.core.results import result
 from kurve.errors import lookup
 
 
@@ -26,6 +28,12 @@ class LearningRateSchedule(Entrance):
 
     def __call__(self, step: Any) -> np.ndarray:
         raise NotImplementedError
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        call: Any = vars(cls).get("__call__")
+        if call is not None:
+            cls.__call__ = _as_results(call)  # type: ignore[method-assign]
+        super().__init_subclass__(**kwargs)
 
     name: str | None = None
     """A label without effect, as in Keras."""
@@ -42,6 +50,16 @@ class LearningRateSchedule(Entrance):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Create the schedule from `get_config`."""
         return cls(**config)
+
+
+def _as_results(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The rates with the `numpy` method of Keras tensors."""
+
+    @functools.wraps(call)
+    def called(self: Any, step: Any) -> Any:
+        return result(call(self, step))
+
+    return called
 
 
 class _Decay(LearningRateSchedule):

@@ -98,17 +98,30 @@ def convert_to_tensor(
 
 def zeros(shape: Any, dtype: Any = "float32", name: Any = None, **_: Any) -> Any:
     """A tensor of zeros."""
-    return tensor(np.zeros(sizes(shape), kind(dtype)))
+    return _of_number(shape, 0, dtype)
 
 
 def ones(shape: Any, dtype: Any = "float32", name: Any = None, **_: Any) -> Any:
     """A tensor of ones."""
-    return tensor(np.ones(sizes(shape), kind(dtype)))
+    return _of_number(shape, 1, dtype)
 
 
 def fill(dims: Any, value: Any, name: Any = None, **_: Any) -> Any:
     """A tensor filled with one number."""
+    if _of_batch(dims):
+        return ops.full(dims, float(value))
     return tensor(np.full(sizes(dims), tensor(value)))
+
+
+def _of_batch(shape: Any) -> bool:
+    """Whether a shape begins with the unknown size of a batch."""
+    return isinstance(shape, (list, tuple)) and len(shape) > 0 and shape[0] is None
+
+
+def _of_number(shape: Any, number: int, dtype: Any) -> Any:
+    if _of_batch(shape):
+        return ops.full(shape, number, kind(dtype))
+    return tensor(np.full(sizes(shape), number, kind(dtype)))
 
 
 @eager

@@ -16,6 +16,8 @@ import builtins
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from kurve.as_keras.tensorflow.structures import AUTOTUNE as AUTOTUNE
 from kurve.as_keras.tensorflow.structures import (
     INFINITE_CARDINALITY as INFINITE_CARDINALITY,
@@ -139,6 +141,28 @@ class Dataset(Transformations):
                 yield as_types(element, types)
 
         return Dataset(make, UNKNOWN_CARDINALITY)
+
+    @staticmethod
+    def list_files(
+        file_pattern: Any, shuffle: Any = None, seed: Any = None, name: Any = None
+    ) -> Dataset:
+        """The paths that match patterns such as "data/*.csv", in random order by
+        default.
+
+        Raises:
+            ValueError: no file matches.
+        """
+        import glob
+
+        patterns = np.ravel(np.asarray(file_pattern, str)).tolist()
+        paths = sorted(path for one in patterns for path in glob.glob(one))
+        if not paths:
+            raise ValueError(
+                "[list_files] a file must match the pattern. "
+                f"Received: {file_pattern!r}. Try 'folder/*.csv'."
+            )
+        data = Dataset.from_tensor_slices(np.array(paths, str))
+        return data if shuffle is False else data.shuffle(len(paths), seed)
 
     @staticmethod
     def range(*args: Any, output_type: Any = "int64", name: Any = None) -> Dataset:

@@ -18,6 +18,7 @@ __all__ = [
     "disable_v2_behavior",
     "enable_eager_execution",
     "enable_v2_behavior",
+    "experimental_enable_numpy_behavior",
     "get_logger",
     "set_random_seed",
     "set_verbosity",
@@ -43,3 +44,7 @@ def disable_eager_execution() -> None:
 
 disable_v2_behavior = disable_resource_variables = disable_eager_execution
 enable_eager_execution = enable_v2_behavior = disable_eager_execution
+
+
+def experimental_enable_numpy_behavior(*settings: Any, **others: Any) -> None:
+    """Has no effect: tensors are NumPy arrays."""

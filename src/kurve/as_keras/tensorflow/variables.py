@@ -56,7 +56,6 @@ class Variable(_Weight):
             constraint=constraint,
         )
         self._views.append((None, array))
-        self.trainable = learned
 
     @property
     def is_free(self) -> bool:  # type: ignore[override]

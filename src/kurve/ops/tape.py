@@ -302,8 +302,30 @@ def _cost(tape: Tape) -> int:
 
 
 _CHEAP = frozenset(
-    "constant add sub mul neg square abs sign max min relu where stop_gradient lt le gt "
-    "ge eq ne and or not".split()
+    [
+        "constant",
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "square",
+        "abs",
+        "sign",
+        "max",
+        "min",
+        "relu",
+        "where",
+        "stop_gradient",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "and",
+        "or",
+        "not",
+    ]
 )
 
 

@@ -116,6 +116,11 @@ what they need."""
 
 def __getattr__(name: str) -> _typing.Any:
     if name not in _HOMES:
+        import importlib.util
+
+        if importlib.util.find_spec(f"kurve.{name}") is not None:
+            # An internal module: `from kurve import data` asks here first.
+            raise AttributeError(f"module 'kurve' has no attribute {name!r}")
         from kurve.core.later import old_name
         from kurve.errors import no_attribute
 

@@ -340,6 +340,12 @@ def test_configuration_is_json(name: str) -> None:
             "strides": 3,
             "output_padding": (1, 2),
         },
+        "Conv3DTranspose": {"filters": 3, "kernel_size": 2, "strides": 2},
+        **{
+            f"Adaptive{mode}Pooling{axes}D": {"output_size": axes}
+            for mode in ("Average", "Max")
+            for axes in (1, 2, 3)
+        },
         "DepthwiseConv1D": {"kernel_size": 2, "activation": "gelu"},
         "DepthwiseConv2D": {"kernel_size": 2, "depthwise_initializer": "he_normal"},
         "SeparableConv1D": {"filters": 3, "kernel_size": 2},

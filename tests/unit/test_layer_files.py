@@ -67,6 +67,8 @@ def arguments(name: str) -> dict[str, Any]:
         return NEEDED[name]
     if "Depthwise" in name:
         return {"kernel_size": 3}
+    if "Adaptive" in name:
+        return {"output_size": 2}
     return {"filters": 2, "kernel_size": 3} if "Conv" in name else {}
 
 

@@ -263,8 +263,8 @@ def test_wrong_models() -> None:
     class Silent(kurve.Model):
         pass
 
-    with pytest.raises(TypeError, match="inputs and outputs, or a subclass"):
-        Silent()
+    with pytest.raises(NotImplementedError, match=r"^\[Silent\] the model has no call"):
+        Silent()(X)
     model = Mixer()
     model.compile("sgd", ["mse", "mse"])
     with pytest.raises(ValueError, match="loss"):

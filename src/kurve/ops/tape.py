@@ -301,32 +301,30 @@ def _cost(tape: Tape) -> int:
     return sum(1 if step.name in _CHEAP else 8 for step in tape.code)
 
 
-_CHEAP = frozenset(
-    [
-        "constant",
-        "add",
-        "sub",
-        "mul",
-        "neg",
-        "square",
-        "abs",
-        "sign",
-        "max",
-        "min",
-        "relu",
-        "where",
-        "stop_gradient",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq",
-        "ne",
-        "and",
-        "or",
-        "not",
-    ]
-)
+_CHEAP = {
+    "constant",
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "square",
+    "abs",
+    "sign",
+    "max",
+    "min",
+    "relu",
+    "where",
+    "stop_gradient",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "not",
+}
 
 
 def tangent(tape: Tape, rules: Mapping[str, Rule], moving: Sequence[int]) -> Tape:

@@ -255,7 +255,7 @@ def test_a_missing_argument() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (layers, "SpectralNormalization"),
+        (layers, "MelSpectrogram"),
         (metrics, "Kappa"),
         (optimizers, "LossScaleOptimizer"),
         (callbacks, "Tensorboard"),

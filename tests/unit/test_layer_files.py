@@ -42,6 +42,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     },
     "Embedding": {"input_dim": 5, "output_dim": 2},
     "RepeatVector": {"n": 3},
+    "SpectralNormalization": {"layer": layers.Dense(2)},
     "TimeDistributed": {"layer": layers.Conv1D(2, 3)},
     "GRU": {"units": 2, "recurrent_dropout": 0.2, "return_sequences": True},
     "LSTM": {"units": 2, "dropout": 0.5, "seed": 3},

@@ -206,9 +206,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 @function
 def normalize(
-    x: Any, axis: int = -1, order: Any = 2, epsilon: float | None = None
+    x: Any, axis: int | None = -1, order: Any = 2, epsilon: float | None = None
 ) -> Any:
-    """Divide x by its norm along an axis; norms are at least epsilon (1e-12)."""
+    """Divide x by its norm along an axis, or by that of all of it (None); norms are at
+    least epsilon (1e-12)."""
     least = 1e-12 if epsilon is None else epsilon
     if order == 2:
         squares = sum(square(x), axis, True)

@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from kurve.layers.scaling import Rescaling as Rescaling
     from kurve.layers.softmax import Softmax as Softmax
     from kurve.layers.specs import InputSpec as InputSpec
+    from kurve.layers.spectral import SpectralNormalization as SpectralNormalization
     from kurve.layers.stacked import StackedRNNCells as StackedRNNCells
     from kurve.layers.text import TextVectorization as TextVectorization
     from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
@@ -223,6 +224,7 @@ _MODULES = {
     "scaling": "BatchNormalization LayerNormalization Rescaling",
     "softmax": "Softmax",
     "specs": "InputSpec",
+    "spectral": "SpectralNormalization",
     "stacked": "StackedRNNCells",
     "transposed": (
         "Conv1DTranspose Conv2DTranspose Conv3DTranspose "

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 WHY: dict[str, str] = {
-    "SpectralNormalization": (
-        "its power iteration changes weights in the forward pass. Try "
-        "kernel_regularizer='l2'"
-    ),
     **dict.fromkeys(
         ("MelSpectrogram", "STFTSpectrogram"),
-        "models have no Fourier transforms. Try scipy.signal.stft on the data "
-        "before fit",
+        "Kurve has no layers for sound. Try scipy.signal.stft on the data before fit",
     ),
     **dict.fromkeys(
         ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),

@@ -56,6 +56,12 @@ class Wrapper(Layer):
         super().__init__(**common)
         self.layer = layer
 
+    def build(self, input_shape: Any) -> None:
+        """Build the inner layer, for a `build` of a subclass that calls this one."""
+        if self._building and not self.layer.built:
+            self.layer.build(input_shape)
+        super().build(input_shape)
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that recreate this layer."""
         return {**super().get_config(), "layer": described(self.layer)}

@@ -56,7 +56,9 @@ MODULES = {
     "segment_prod segment_sum top_k fft fft2 ifft2 irfft rfft stft",
     "linalg": "cholesky det inv norm pinv solve solve_triangular",
     "image": "crop_images extract_patches pad_images resize",
-    "nn": "average_pool binary_crossentropy categorical_crossentropy celu conv "
+    "nn": "adaptive_average_pool adaptive_max_pool depth_to_space fold psnr "
+    "space_to_depth unfold average_pool binary_crossentropy "
+    "categorical_crossentropy celu conv "
     "conv_transpose depthwise_conv dot_product_attention elu gelu glu hard_shrink "
     "hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid log_softmax max_pool "
     "moments multi_hot normalize one_hot polar relu relu6 selu separable_conv sigmoid "
@@ -122,16 +124,18 @@ NO_OPERATIONS = frozenset(
         "layer_normalization",
         "rms_normalization",
         "categorical",
+        "cdist",
         "dropout",
         "shuffle",
         "mask_of",
+        "rearrange",
         "rgb_to_grayscale",
     }
 )
 """Functions without a Keras operation that takes the same arguments."""
 
 
-INITIALS = ("fft", "fft2", "ifft2", "irfft", "rfft", "stft")
+INITIALS = ("fft", "fft2", "ifft2", "irfft", "psnr", "rfft", "stft")
 """Functions whose class has their name in capitals."""
 
 

@@ -242,9 +242,16 @@ def test_all_labels_of_a_sequence(engine: Any) -> None:
     assert p[every.index((0, 0, 0))] == 0.0 < p[every.index((0, 0))]
     one = x[:1], np.array([[0, 0, 0]], "f")
     for count, step, wanted in [
-        (3, 3, np.inf), (1, 0, np.inf), (0, 0, 0), (4, 3, np.nan), (1, 4, np.nan),
-        (np.nan, 3, np.nan), (-1, 3, np.nan), (1, -2, np.nan), (1, np.inf, np.nan),
-    ]:  # fmt: skip
+        (3, 3, np.inf),
+        (1, 0, np.inf),
+        (0, 0, 0),
+        (4, 3, np.nan),
+        (1, 4, np.nan),
+        (np.nan, 3, np.nan),
+        (-1, 3, np.nan),
+        (1, -2, np.nan),
+        (1, np.inf, np.nan),
+    ]:
         given = *one, np.array([count], "f"), np.array([step], "f")
         np.testing.assert_array_equal(program.predict(state, given), [wanted])
         batches = Batches(given, np.zeros(1, "f"), None, None, np.array([0, 1]), None)

@@ -477,9 +477,7 @@ def own_layer(lib: Any) -> Any:
     return Sums
 
 
-FILES = (
-    *("standardized", "Add", "attention", "heads", "mean", "joined_in_time", "given"),
-)
+FILES = "standardized", "Add", "attention", "heads", "mean", "joined_in_time", "given"
 
 
 @pytest.mark.parametrize("case", FILES)

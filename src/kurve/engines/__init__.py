@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 
+from kurve.core.arguments import is_integer
 from kurve.core.entries import entry
 from kurve.engines.base import Batches as Batches
 from kurve.engines.base import Engine as Engine
@@ -145,8 +146,7 @@ def set_threads(threads: int) -> None:
         >>> kurve.get_threads()
         2
     """
-    is_count = isinstance(threads, int) and not isinstance(threads, bool)
-    if not is_count or not 1 <= threads <= MOST_THREADS:
+    if not is_integer(threads) or not 1 <= threads <= MOST_THREADS:
         raise ValueError(
             f"[set_threads] threads must be an integer from 1 to {MOST_THREADS}. "
             f"Received: {threads!r}. Try set_threads(1)."
@@ -154,7 +154,7 @@ def set_threads(threads: int) -> None:
     get_engine("native")
     from kurve import _core
 
-    _core.set_threads(threads)
+    _core.set_threads(int(threads))
 
 
 @entry

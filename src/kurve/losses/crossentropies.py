@@ -244,13 +244,7 @@ class SparseCategoricalCrossentropy(Loss):
         if y.ndim == p.ndim and y.shape[axis] == 1:
             y = np.squeeze(y, axis)
         expected = np.moveaxis(p, axis, -1).shape[:-1]
-        if y.shape != expected:
-            raise ValueError(
-                f"[{where}] y_true must have shape {expected} to fit y_pred. Received: "
-                f"y_true.shape={y.shape}, y_pred.shape={p.shape}. Try "
-                f"y_true.reshape{expected}."
-            )
-        return y, p
+        return self._of_shape(y, p, expected)
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         axis = self._class_axis(len(y_pred.shape))

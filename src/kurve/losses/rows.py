@@ -64,11 +64,16 @@ class Rowwise:
             y = y[..., 0]
         elif expected == (*y.shape, 1):
             y = y[..., None]
+        return self._of_shape(y, p, expected)
+
+    def _of_shape(
+        self, y: np.ndarray, p: np.ndarray, expected: Shape
+    ) -> tuple[np.ndarray, np.ndarray]:
         if y.shape != expected:
             raise ValueError(
-                f"[{where}] y_true must have shape {expected} to fit y_pred. Received: "
-                f"y_true.shape={y.shape}, y_pred.shape={p.shape}. Try "
-                f"y_true.reshape{expected}."
+                f"[{type(self).__name__}] y_true must have shape {expected} to fit "
+                f"y_pred. Received: y_true.shape={y.shape}, y_pred.shape={p.shape}. "
+                f"Try y_true.reshape{expected}."
             )
         return y, p
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from kurve.formulas import functions as ops
 from kurve.formulas.alignments import ctc_loss
-from kurve.losses.formulas import Formula, row_function
+from kurve.losses.formulas import PlainFormula, row_function
 from kurve.plan import Attr, Shape
 
 
-class CTC(Formula):
+class CTC(PlainFormula):
     """-log of the probability of the labels of a sequence, summed over all their
     alignments with its steps (connectionist temporal classification). An alignment has
     at each step a label or a blank, class 0; repeated labels count once, unless there
@@ -36,14 +36,6 @@ class CTC(Formula):
     """
 
     kind = "ctc"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
     def attrs(self) -> dict[str, Attr]:
         return {}

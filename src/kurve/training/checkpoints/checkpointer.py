@@ -24,6 +24,7 @@ import numpy as np
 from kurve.callbacks import BackupAndRestore, Callback, CallbackList
 from kurve.callbacks.base import overrides
 from kurve.core import processes
+from kurve.core.arguments import is_integer
 from kurve.core.entries import warn
 from kurve.engines import State
 from kurve.errors import CheckpointError
@@ -348,8 +349,7 @@ class Checkpointer(NullCheckpointer):
 
     @property
     def _freq_is_steps(self) -> bool:
-        freq = self.options.save_freq
-        return isinstance(freq, int) and not isinstance(freq, bool)
+        return is_integer(self.options.save_freq)
 
     @property
     def _freq(self) -> int:

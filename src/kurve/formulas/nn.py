@@ -16,6 +16,7 @@ from kurve.config import EPSILON
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.graph import is_variable
+from kurve.formulas.limits import afford
 from kurve.formulas.window import Window
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -276,7 +277,9 @@ def dot_product_attention(
     scores = scores * (1.0 / math.sqrt(width) if scale is None else scale)
     scores = scores if bias is None else scores + bias
     if is_causal:
-        causal = np.tri(ops.shape(query)[1], ops.shape(key)[1], dtype=bool)
+        sizes = ops.shape(query)[1], ops.shape(key)[1]
+        afford(*sizes)
+        causal = np.tri(*sizes, dtype=bool)
         scores = ops.where(causal, scores, -1e9)
     if mask is not None:
         scores = ops.where(mask, scores, -1e9)

@@ -79,6 +79,22 @@ def function(name: str, number: int, *args: Any, **kwargs: Any) -> dict[str, Any
 X0 = tensor("x", [None, 3])
 
 
+def called(name: str, config: dict[str, Any], number: int, *args: Any) -> Any:
+    """A call of a layer in a graph, of numbers that stand on a long line."""
+    entry = {
+        "class_name": name,
+        "config": {"name": f"f{number}", **config},
+        "name": f"f{number}",
+    }
+    return {**entry, "inbound_nodes": [{"args": list(args), "kwargs": {}}]}
+
+
+def line(length: int) -> list[Any]:
+    """The calls that make such a line of x, (length, 3)."""
+    wide = function("repeat", 0, X0, length // 3, 1)
+    return [wide, function("reshape", 1, tensor("f0", [None, length]), [-1, length, 1])]
+
+
 def graph(*calls: dict[str, Any], output: str = "f0") -> bytes:
     """A file with an input x of three numbers and these calls."""
     x = {"name": "x", "shape": [3], "dtype": "float32"}
@@ -253,6 +269,26 @@ STORIES: dict[str, Callable[[], bytes]] = {
     "10^12 parts": lambda: graph(
         function("split", 0, tensor("f1", []), 10**12, -1),
         function("repeat", 1, X0, 10**12, 1),
+    ),
+    "every place of 10^7 asks every other one": lambda: graph(
+        *line(3 * 10**7),
+        called(
+            "MultiHeadAttention",
+            {"num_heads": 1, "key_dim": 2, "sliding_window": 3},
+            2,
+            tensor("f1", [None, 3 * 10**7, 1]),
+            tensor("f1", [None, 3 * 10**7, 1]),
+        ),
+        output="f2",
+    ),
+    "a picture of 10^9 columns made smaller": lambda: layer(
+        "Resizing", {"height": 5, "width": 10**5}, [5, 10**9, 1]
+    ),
+    "a transform of 10^9 numbers": lambda: graph(
+        *line(3 * 10**8), function("rfft", 2, tensor("f0", [None, 3 * 10**8]))
+    ),
+    "a call of nothing": lambda: graph(
+        called("MultiHeadAttention", {"num_heads": 1, "key_dim": 2}, 0, None, X0)
     ),
     "a margin of 10^12": lambda: graph(
         function("pad", 0, X0, [[0, 0], [10**12, 10**12]], constant_values=1.0)

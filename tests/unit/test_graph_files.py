@@ -343,3 +343,15 @@ def test_the_text_of_a_model_is_shown_by_its_beginning() -> None:
         kurve.models.model_from_json(text.replace('"Dense"', '"Dens"'))
     with pytest.raises(ValueError, match=r"Received: '\{\}', but it has"):
         kurve.models.model_from_json("{}")
+
+
+def test_a_layer_in_two_models_is_in_no_file(tmp_path: Path) -> None:
+    """Files hold each model by itself; Keras writes such a file and cannot read it."""
+    x, z = Input((4,)), Input((4,))
+    stack = Sequential([Input((4,)), kurve.layers.Dense(4)])
+    inner = Model(x, kurve.layers.Add()([stack(x), x]))
+    model = Model(z, kurve.layers.Dot(1)([inner(z), stack(z)]))
+    for ending in (".kurve", ".keras"):
+        with pytest.raises(ValueError, match="must not be in more than one"):
+            model.save(tmp_path / f"m{ending}")
+        assert not list(tmp_path.iterdir())

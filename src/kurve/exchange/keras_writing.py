@@ -26,6 +26,7 @@ from kurve.exchange.keras_weights import (
 )
 from kurve.formulas.tensor import FunctionCall
 from kurve.models import Sequential
+from kurve.models.saving import refuse_shared
 
 if TYPE_CHECKING:
     import h5py
@@ -60,6 +61,8 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     compiled = compile_entry(model)
     added = {"seed": state.seed} | ({"drawn": model.drawn} if model.drawn else {})
     if path.endswith(".keras"):
+        if not is_own_model(model):
+            refuse_shared("save", model)
         metadata = {
             "keras_version": KERAS_VERSION,
             "date_saved": DATE,

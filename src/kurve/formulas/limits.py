@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,6 +35,20 @@ def spend(operations: int = 0, elements: int = 0) -> None:
     left[1] -= elements
     if min(left) < 0:
         raise ValueError("[model] it has more operations or constants than allowed")
+
+
+def afford(*shape: int) -> None:
+    """Check that the budget has room for an array, before it is created. What becomes
+    part of a formula is spent later.
+
+    Raises:
+        ValueError: it has not.
+    """
+    left = _left.get()
+    if left is not None and math.prod(shape) > left[1]:
+        raise ValueError(
+            f"[model] an array of shape {shape} has more constants than allowed"
+        )
 
 
 def is_limited() -> bool:

@@ -17,6 +17,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.fusing import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.graph import is_variable
+from kurve.formulas.limits import afford
 from kurve.formulas.window import Window
 
 # ---------------------------------------------------------------- activations
@@ -275,7 +276,9 @@ def dot_product_attention(
     scores = scores * (1.0 / math.sqrt(width) if scale is None else scale)
     scores = scores if bias is None else scores + bias
     if is_causal:
-        causal = np.tri(ops.shape(query)[1], ops.shape(key)[1], dtype=bool)
+        sizes = ops.shape(query)[1], ops.shape(key)[1]
+        afford(*sizes)
+        causal = np.tri(*sizes, dtype=bool)
         scores = ops.where(causal, scores, -1e9)
     if mask is not None:
         scores = ops.where(mask, scores, -1e9)

@@ -13,12 +13,14 @@ import numpy as np
 
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.limits import afford
 
 Pair = tuple[Any, Any]
 
 
 def _waves(rows: int, columns: int, period: int) -> Pair:
     """cos and sin of 2 pi j k / period: (rows, columns), float32."""
+    afford(rows, columns)
     turns = np.outer(np.arange(rows), np.arange(columns)) % period
     angle = turns * (2.0 * np.pi / period)
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
@@ -138,11 +140,13 @@ def stft(
         center: whether x is mirrored at both ends, so that piece t is around sample t x
             sequence_stride.
     """
+    afford(fft_length)
     before = (fft_length - sequence_length) // 2
     factors = np.zeros(fft_length, np.float32)
     factors[before : before + sequence_length] = _window(window, sequence_length)
     if center:
         half, n = fft_length // 2, ops.shape(x)[-1]
+        afford(n + 2 * half)
         order = np.pad(np.arange(n), (half, half), mode="reflect")
         x = ops.take(x, order, axis=-1)
     samples = ops.shape(x)[-1]

@@ -12,12 +12,14 @@ import numpy as np
 
 from kurve.core.arguments import check_flag, check_seed
 from kurve.formulas import functions as ops
+from kurve.formulas.limits import afford
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.core import Dropout
 
 
 def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
     """Which keys each query can attend to, (queries, keys), or None for all."""
+    afford(queries, keys)
     distance = np.arange(queries)[:, None] - np.arange(keys)
     if causal and window is not None:
         return (distance >= 0) & (abs(distance) < window)

@@ -15,6 +15,7 @@ from kurve.core import rng
 from kurve.core.arguments import check_flag, check_integer, check_seed, is_number
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of
+from kurve.formulas.limits import afford
 from kurve.formulas.tensor import KerasTensor
 from kurve.layers.base import UNSAID, LayerArguments
 from kurve.layers.windows import Images
@@ -37,6 +38,7 @@ def resized(x: Any, height: int, width: int, interpolation: str) -> Any:
 
 def _weights(size: int, new: int, interpolation: str) -> np.ndarray:
     """The weight of each input pixel in each output pixel of an axis, (new, size)."""
+    afford(new, size)
     at = (np.arange(new) + 0.5) * (size / new)
     matrix = np.zeros((new, size))
     rows = np.arange(new)
@@ -283,6 +285,7 @@ class RandomCrop(_Sized):
 def _window(at: Any, size: int, new: int) -> Any:
     """A matrix (B, new, size) that selects adjacent elements, at the position `at` in
     (0, 1)."""
+    afford(new, size)
     start = ops.reshape(ops.floor(at * float(size - new + 1)), (-1, 1, 1))
     ahead = np.arange(size)[None, :] - np.arange(new)[:, None]
     return ops.cast(ops.equal(start, ahead.astype(np.float32)), "float32")

@@ -292,8 +292,11 @@ def _of_no_file(read: Callable[..., Any], config: Field, *arguments: Any) -> Any
     try:
         return read(config, *arguments)
     except ModelFileError as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
+        # Of a wrong call, whatever Python says of it: it does not name the argument.
+        wrong = (ArithmeticError, AttributeError, AssertionError, RecursionError)
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, wrong):
+            raise cause from None
         raise ValueError(
             "[from_config] config must be the configuration of a model. Received: "
             f"{error.field}: {error.reason}. Try model.get_config()."
@@ -490,9 +493,12 @@ def _make(
 
 def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The symbolic result of a call. Models do not allocate their weights."""
-    if hasattr(operation, "_network") or isinstance(operation, FunctionCall):
-        return recorded(operation, args, kwargs)
-    return operation(*args, **kwargs)
+    try:
+        if hasattr(operation, "_network") or isinstance(operation, FunctionCall):
+            return recorded(operation, args, kwargs)
+        return operation(*args, **kwargs)
+    except MemoryError as error:  # nothing but constants of formulas is made
+        raise ValueError("it needs more memory than there is") from error
 
 
 def _history(field: Field) -> tuple[str, int, int]:

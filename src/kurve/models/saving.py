@@ -501,14 +501,23 @@ def _counted(layers: Sequence[Any]) -> int:
     )
 
 
-def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
-    weights = model.weights
-    if _counted(model._network.layers) > len(weights):
+def refuse_shared(where: str, model: Sequential) -> None:
+    """Refuse a layer in two models of a model.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if _counted(model._network.layers) > len(model.weights):
         raise ValueError(
             f"[{where}] a layer must not be in more than one of the "
             f"models in {model.name!r}, because files store each model separately. "
             "Received: weights of two of them. Try wrapping that layer in a model."
         )
+
+
+def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
+    weights = model.weights
+    refuse_shared(where, model)
     names = _weight_names(model)
     tensors = dict(zip(names, [v.value for v in weights], strict=True))
     if len(tensors) < len(weights):

@@ -302,9 +302,28 @@ def _cost(tape: Tape) -> int:
 
 
 _CHEAP = {
-    *("constant", "add", "sub", "mul", "neg", "square", "abs", "sign", "max", "min"),
-    *("relu", "where", "stop_gradient", "lt", "le", "gt", "ge", "eq", "ne"),
-    *("and", "or", "not"),
+    "constant",
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "square",
+    "abs",
+    "sign",
+    "max",
+    "min",
+    "relu",
+    "where",
+    "stop_gradient",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "not",
 }
 
 

@@ -131,6 +131,17 @@ _REDUCED: dict[str, tuple[str, str, str]] = {
     "prod": ("1.0", "t *= v;", "t"),
     "max": ("-INFINITY", "if (v > t || v != v) t = v;", "t"),
     "min": ("INFINITY", "if (v < t || v != v) t = v;", "t"),
+    "logsumexp": (
+        "-INFINITY, s = 0.0",
+        "if (v > t || v != v) { s = s * exp(t - v) + 1.0; t = v; } "
+        "else s += v == t ? 1.0 : exp(v - t);",
+        "t + log(s)",
+    ),
+    "argmax": (
+        "-INFINITY, s = 0.0",
+        "if (v > t || (v != v && t == t)) { t = v; s = k; }",
+        "s",
+    ),
 }
 """The initial value, step and final expression of each reduction."""
 

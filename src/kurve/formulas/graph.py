@@ -18,7 +18,7 @@ import numpy as np
 
 from kurve.core.entries import user_line
 from kurve.formulas.joining import joined
-from kurve.formulas.limits import spend
+from kurve.formulas.limits import TooLarge, spend
 from kurve.formulas.needs import NeedsBatch, NeedsValues
 from kurve.formulas.operators import Symbolic
 from kurve.formulas.tensor import leaves, replaced
@@ -206,7 +206,7 @@ class Graph:
             or math.prod(shape) > most
             or not all(isinstance(size, int) and size > 0 for size in shape)
         ):
-            raise ValueError(
+            raise TooLarge(
                 f"[{op.layer}] a sample must have at most {MOST_AXES} axes, with "
                 f"positive sizes, and {most} elements. Received: shape "
                 f"{shape[:20]} in {user_line()}. Try smaller sizes."

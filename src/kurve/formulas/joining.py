@@ -270,11 +270,8 @@ class _Chain:
             return True
         if end.live > MOST_LIVE or end.live_in_gradient > MOST_LIVE:  # count exactly
             spend(len(self.build.code) // 8)
-            tape = self._tape()
-            inputs = range(tape.inputs)
-            backward = gradient(tape, RULES, inputs)
-            end = end._replace(live=tape.live(), live_in_gradient=backward.scratch())
-            self.end = end
+            live, live_in_gradient = _live(self._tape())
+            self.end = end = end._replace(live=live, live_in_gradient=live_in_gradient)
         return end.live > MOST_LIVE or end.live_in_gradient > MOST_LIVE
 
     def _tape(self) -> Tape:
@@ -313,6 +310,13 @@ class _Chain:
             buffers={f"constant_{i}": spec for i, spec in enumerate(items("buffer"))},
             tape=self._tape(),
         )
+
+
+@functools.lru_cache(maxsize=4096)
+def _live(tape: Tape) -> tuple[int, int]:
+    """The registers in use at a time in a tape, and in its gradient."""
+    backward = gradient(tape, RULES, range(tape.inputs))
+    return tape.live(), backward.scratch()
 
 
 @functools.cache

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+
+class TooLarge(ValueError):
+    """A formula whose arrays would take too much memory: it does not run in any other
+    way either."""
+
+
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 

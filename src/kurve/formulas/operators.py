@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kurve.core.entries import user_line
+
 
 def _function(name: str, swapped: bool = False) -> Callable[..., Any]:
     """An operator that calls a function of `kurve.formulas.functions`."""
@@ -73,7 +75,7 @@ class Symbolic(Operators):
         if name not in FUNCTIONS or kwargs is None:
             raise TypeError(
                 f"[numpy] numpy.{name} needs values, and a symbolic tensor has none. "
-                f"Received: {self!r}. Try functions of kurve.ops."
+                f"Received: {self!r} in {user_line()}. Try functions of kurve.ops."
             )
         return FUNCTIONS[name](*args, **kwargs)
 
@@ -127,7 +129,7 @@ class Symbolic(Operators):
     def _no_values(self, what: str) -> TypeError:
         return self._error(
             f"[{self._where}] {what} needs values, and a symbolic tensor has "
-            f"none before the model runs. Received: {self!r}. Try functions of "
-            "kurve.ops (such as ops.where for a condition), or "
+            f"none before the model runs. Received: {self!r} in {user_line()}. "
+            "Try functions of kurve.ops (such as ops.where for a condition), or "
             "Model(inputs, outputs).predict(x)."
         )

@@ -292,3 +292,35 @@ def checked_build(build: Any) -> Any:
         self._build(first, shapes if several else None)
 
     return outer
+
+
+def check_said_shape(layer: Any, args: Any, out: Any) -> None:
+    """Refuse a layer of the user whose `compute_output_shape` says anything else than
+    what its `call` gives.
+
+    Raises:
+        ValueError: the number of axes, or a known size, is another one.
+    """
+    said_by = type(layer).compute_output_shape
+    if not is_own(type(layer)) or said_by is LayerBuilding.compute_output_shape:
+        return
+    if len(args) != 1 or not all(isinstance(x, KerasTensor) for x in (*args, out)):
+        return
+    try:
+        said = layer.compute_output_shape(tuple(args[0].shape))
+    except Exception:  # nothing else calls it
+        return
+    if not isinstance(said, (tuple, list)):
+        return
+    given = tuple(out.shape)
+    fits = len(said) == len(given) and all(
+        a == b or not isinstance(a, int) or not isinstance(b, int)
+        for a, b in zip(said, given, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"[{type(layer).__name__}] compute_output_shape must give the shape of "
+            f"what call returns. Received: {tuple(said)} for an input of shape "
+            f"{tuple(args[0].shape)}, where call returns {given}. Try leaving "
+            "compute_output_shape out: the shape is found from call."
+        )

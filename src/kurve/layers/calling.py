@@ -21,7 +21,7 @@ from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.arguments import UNSAID, check_shape, takes
-from kurve.layers.building import LayerBuilding
+from kurve.layers.building import LayerBuilding, check_said_shape
 from kurve.layers.masks import attach, check_rows, hand_over, is_for_all
 from kurve.layers.modes import in_both_modes
 from kurve.layers.placing import place_all
@@ -202,6 +202,7 @@ class LayerCalls(LayerBuilding):
         self._build_for_call(args, named)
         kwargs = named if training is UNSAID else {**named, "training": training}
         out = self._symbolic_output(args, kwargs)
+        check_said_shape(self, args, out)
         Node(self, args, kwargs, out)
         return out
 

@@ -95,6 +95,11 @@ class Dense(Layer):
         self.bias: Variable | None = None
 
     def make_variables(self, input_shape: Shape) -> None:
+        if not input_shape:
+            raise ValueError(
+                f"[{type(self).__name__}] x must have an axis besides that of the "
+                "batch. Received: samples of shape (). Try ops.expand_dims(x, -1)."
+            )
         self.kernel = self.add_weight(
             (input_shape[-1], self.units),
             self.kernel_initializer,

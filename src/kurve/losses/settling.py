@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kurve.formulas.limits import TooLarge
 from kurve.plan import Shape
 
 if TYPE_CHECKING:
@@ -29,20 +30,30 @@ def settle(loss: Loss, target: Shape, output: Shape) -> None:
         return
     if output in ((*target, 1), target) or target == (*output, 1):
         target = output
-    if is_row_by_row(loss, target, output):
+    try:
+        by_rows = is_row_by_row(loss, target, output)
+    except TooLarge:
+        return
+    if by_rows:
         loss.targets[output] = target
     elif any(_takes(loss, rows, target, output) for rows in TRIAL_ROWS):
         loss.across_rows = True
 
 
 def is_row_by_row(loss: Loss, target: Shape, output: Shape) -> bool:
-    """Whether operations of a plan can compute it."""
+    """Whether operations of a plan can compute it.
+
+    Raises:
+        TooLarge: they would take too much memory.
+    """
     from kurve.formulas.graph import Graph
 
     graph = Graph([output], [target])
     try:
         with graph.tracing():
             loss.traced(*graph.targets, *graph.inputs)
+    except TooLarge:
+        raise
     except Exception:
         return False
     return True

@@ -48,6 +48,7 @@ class Layout:
     plan, state:       None until the network is built
     shares_variables:  whether a layer is in another model too
     as_written:        whether it needs arrays, see `kurve.training.written`
+    why_written:       the error that says why
     written_rows:      how many rows its batches must have then, if it says so
 
     Args:
@@ -67,6 +68,7 @@ class Layout:
         self.plan: Plan | None = None
         self.shares_variables = False
         self.as_written = False
+        self.why_written = ""
         self.written_rows: int | None = None
         self._state: State | None = None
         # Whether layers add losses, and which outputs have masks.
@@ -311,7 +313,7 @@ class Layout:
             graph.refuse_batches(outputs)
         except NeedsArrays as error:
             self.as_written, graph = True, self._graph(samples, targets)
-            self.written_rows = error.rows
+            self.written_rows, self.why_written = error.rows, str(error)
             try:
                 outputs = self.trace(graph.inputs)
             except NeedsArrays as cause:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.entries import warn
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.kinds import OPERATIONS, TRAINING_ONLY
 from kurve.legacy.logs import Logs
@@ -51,6 +52,8 @@ class Network(Layout):
         self._is_partial = False  # whether the program lacks a loss
         # For calls by hand: what a plan was made for, and `plan_by_hand`.
         self._by_hand: list[tuple[Plan, Any, Any]] = []
+        # Whether the user knows that a model that is no plan is slow.
+        self.runs_eagerly = False
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 
@@ -233,6 +236,8 @@ class Network(Layout):
             training: False for predictions, which need no loss: one of the user that
                 only data can tell how to compute is left out then.
         """
+        if training and self.as_written:
+            self._warn_as_written()
         if self._program is None or (training and self._is_partial):
             assert self.plan is not None
             plan = self.plan
@@ -258,6 +263,21 @@ class Network(Layout):
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program
+
+    def _warn_as_written(self) -> None:
+        """Warn once, unless the user has chosen so, that training will be slow."""
+        if self.runs_eagerly or self.compilation is None:
+            return
+        self.runs_eagerly = True
+        rule, _, rest = self.why_written.partition(" Received: ")
+        received, _, remedy = rest.partition(" Try ")
+        remedy = f"Try {remedy.rstrip('.')}; or" if remedy else "Try"
+        warn(
+            "[fit] the model trains as it is written, function by function on arrays "
+            "of each batch, which is many times slower than a compiled plan. "
+            f"{rule} Received: {received} {remedy} "
+            "model.compile(..., run_eagerly=True), which says no more about it."
+        )
 
     def _predicting(self, goals: Sequence[Goal]) -> list[Goal]:
         """The goals without the losses that data must settle first."""

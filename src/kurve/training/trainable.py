@@ -179,7 +179,8 @@ class Trainable:
             weighted_metrics: the same, but rows count with their sample weights.
             steps_per_execution: call callbacks after this many batches instead of
                 each one.
-            run_eagerly, jit_compile, auto_scale_loss: accepted and ignored: the
+            run_eagerly: no warning where the model cannot be compiled.
+            jit_compile, auto_scale_loss: accepted and ignored: the
                 engine is always compiled.
             engine: "native", "reference", "torch" ("torch:cuda" and the like), "auto"
                 or an engine; None for the default (`kurve.set_engine`).
@@ -215,5 +216,5 @@ class Trainable:
                 int(steps_per_execution),
             )
         )
-        self.run_eagerly = bool(run_eagerly)
+        self.run_eagerly = self._network.runs_eagerly = bool(run_eagerly)
         self.train_function = self.test_function = self.predict_function = None

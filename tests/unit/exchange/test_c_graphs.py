@@ -144,6 +144,21 @@ def compiled(source: Path, *more: str) -> Path:
     return target
 
 
+def predicted(model: Any, xs: Any, shape: Any, folder: Path) -> np.ndarray:
+    """The outputs of the C file for rows of the inputs, side by side."""
+    model.export(folder / "net.c")
+    library = ctypes.CDLL(str(compiled(folder / "net.c", "-shared", "-fPIC")))
+    count = shape[0]
+    rows = np.ascontiguousarray(np.hstack([x.reshape(count, -1) for x in xs]))
+    found = np.empty(shape, np.float32)
+    scratch = np.empty(1 << 20, np.float32)
+    pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (rows, found, scratch)]
+    library.net_predict_batch_with(
+        pointers[0], pointers[1], ctypes.c_size_t(count), pointers[2]
+    )
+    return found
+
+
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 def test_predictions(make: Callable[[], Any], tmp_path: Path) -> None:
     model = make()
@@ -164,15 +179,7 @@ def test_predictions(make: Callable[[], Any], tmp_path: Path) -> None:
     )
     parts = expected if isinstance(expected, list) else [expected]
     y = np.hstack([part.reshape(9, -1) for part in parts])
-    model.export(tmp_path / "net.c")
-    library = ctypes.CDLL(str(compiled(tmp_path / "net.c", "-shared", "-fPIC")))
-    rows = np.ascontiguousarray(np.hstack([x.reshape(9, -1) for x in xs]))
-    found = np.empty(y.shape, np.float32)
-    scratch = np.empty(1 << 20, np.float32)
-    pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (rows, found, scratch)]
-    library.net_predict_batch_with(
-        pointers[0], pointers[1], ctypes.c_size_t(9), pointers[2]
-    )
+    found = predicted(model, xs, y.shape, tmp_path)
     scale = np.maximum(1.0, np.abs(y).max())
     np.testing.assert_allclose(found / scale, y / scale, atol=1e-6, rtol=0)
     if make in (branches, two_inputs, words):
@@ -192,7 +199,6 @@ def test_a_shared_layer_is_written_once(tmp_path: Path) -> None:
     ("make", "kind"),
     [
         (lambda x: layers.LSTM(3)(x), "lstm"),
-        (lambda x: ops.argmax(x, axis=1) + 0.0, "argmax"),
         (lambda x: layers.Dropout(0.5)(x, training=True), "random"),
     ],
 )
@@ -204,3 +210,65 @@ def test_what_has_no_code_is_refused_by_name(
     with pytest.raises(ValueError, match=f"cannot be written to C yet.*'{kind}'"):
         kurve.Model(x, [y, make(x)]).export(tmp_path / "m.c")
     assert not list(tmp_path.iterdir())
+
+
+class OfUser(layers.Layer):
+    """A layer of the user, of one formula, with a weight of that shape."""
+
+    def __init__(self, formula: Callable[..., Any], shape: Any = None) -> None:
+        super().__init__()
+        self.formula, self.shape = formula, shape
+
+    def build(self, input_shape: Any) -> None:
+        self.weight = None
+        if self.shape is not None:
+            self.weight = self.add_weight(self.shape, "glorot_uniform", name="weight")
+
+    def call(self, x: Any) -> Any:
+        return self.formula(x) if self.weight is None else self.formula(x, self.weight)
+
+
+def _reductions(x: Any) -> Any:
+    kinds = (ops.mean, ops.max, ops.min, ops.std, ops.prod, ops.logsumexp)
+    return ops.concatenate([kind(x, -1, keepdims=True) for kind in kinds], -1)
+
+
+def _gram(x: Any) -> Any:
+    rows = ops.reshape(x, (-1, 2, 3))
+    return ops.matmul(rows, ops.transpose(rows, (0, 2, 1)))
+
+
+OWN_LAYERS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "reductions": (_reductions, None),
+    "gather": (lambda x: ops.take(x, [3, 0, 2, 2], axis=1) * x[:, 1:2], None),
+    "conditions": (
+        lambda x: ops.where(x > 0.2, 2.0 * x, ops.where(x < -1, ops.sin(x), x**2)),
+        None,
+    ),
+    "sums so far": (lambda x: ops.cumsum(x, axis=1) + ops.flip(x, axis=1), None),
+    "norms": (lambda x: x / ops.norm(x, axis=-1, keepdims=True), None),
+    "softmax": (lambda x: ops.softmax(x / 0.7) - ops.log_softmax(x), None),
+    "the largest": (lambda x: ops.one_hot(ops.argmax(x, -1), 6) * x, None),
+    "products": (_gram, None),
+    "a dense layer": (lambda x, w: ops.tanh(ops.matmul(x, w)) + 1.0, (6, 5)),
+    "a table": (
+        lambda x, w: ops.take(w, ops.cast(ops.clip(ops.abs(x), 0, 4), "int32"), 0),
+        (5, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN_LAYERS)
+def test_a_layer_of_the_user(name: str, tmp_path: Path) -> None:
+    i = kurve.Input((6,))
+    model = kurve.Model(i, layers.Flatten()(OfUser(*OWN_LAYERS[name])(i)))
+    x = np.random.default_rng(8).normal(size=(7, 6)).astype(np.float32)
+    x[0, :3] = x[0].max() + 1.0  # a tie
+    wanted = model.predict(x, verbose=0)
+    found = predicted(model, [x], wanted.shape, tmp_path)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model.export(tmp_path / "net.onnx", format="onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

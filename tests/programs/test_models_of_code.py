@@ -147,6 +147,8 @@ np.testing.assert_allclose(found, np.broadcast_to(kernel[:, 1] / 16, found.shape
 
 FUNCTIONS = """
 import numpy as np
+from keras.layers.merge import _Merge
+import tensorflow.experimental.numpy as tnp
 from tensorflow import keras
 from tensorflow.keras.metrics import (binary_accuracy, categorical_accuracy,
     sparse_categorical_accuracy, top_k_categorical_accuracy)
@@ -168,6 +170,14 @@ by_hand = [np.mean([y[i].argmax() in p[i].argsort()[-2:] for i in range(40)]),
 np.testing.assert_allclose(found, by_hand, rtol=1e-5)
 assert categorical_accuracy(y, p).numpy().shape == (40,)
 assert keras.losses.mean_absolute_error(y, p).numpy().shape == (40,)
+class Weighted(_Merge):
+    def _merge_function(self, inputs):
+        return 0.25 * inputs[0] + 0.75 * inputs[1]
+
+given = [keras.Input((3,)), keras.Input((3,))]
+merged = keras.Model(given, Weighted()(given)).predict([x, 0 * x], verbose=0)
+np.testing.assert_allclose(merged, 0.25 * x, rtol=1e-6)
+assert tnp.ones([2, 3], dtype=tnp.float32).dtype == np.float32
 rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
 assert abs(rate(10).numpy() - 0.09) < 1e-6
 """

@@ -15,7 +15,7 @@ import numpy as np
 from kurve.config import EPSILON
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
-from kurve.formulas.graph import is_variable
+from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.window import Window
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -356,7 +356,8 @@ def conv(
     channels = ops.shape(inputs)[-1]
     groups = channels // depth
     graph = graph_of(inputs)
-    if graph is not None and is_variable(kernel) and len(sizes) < 3:
+    batched = isinstance(inputs, Tensor) and inputs.batched  # not a constant
+    if graph is not None and batched and is_variable(kernel) and len(sizes) < 3:
         from kurve import layers
 
         layer = (layers.Conv1D if len(sizes) == 1 else layers.Conv2D)(

@@ -353,10 +353,15 @@ def recorded_call(
             keys.append(getattr(leaf, "key", None))
     floats = [a.dtype for a in arrays if is_float(a.dtype)]
     dtype = np.result_type(np.float32, *floats)
-    shapes = [a.shape for a in arrays] or [(1,)]
+    by_rows = (
+        getattr(call, "__name__", "") in _OF_IMAGES
+        and len(arrays) == 1
+        and arrays[0].ndim > 2
+    )
+    shapes = [a.shape[by_rows:] for a in arrays] or [(1,)]
     graph = Graph(shapes)
     tensors = [
-        Tensor(graph, i, shape, False, "bool" if a.dtype.kind == "b" else "float32")
+        Tensor(graph, i, shape, by_rows, "bool" if a.dtype.kind == "b" else "float32")
         for i, (shape, a) in enumerate(zip(shapes, arrays, strict=False))
     ]
 
@@ -372,8 +377,13 @@ def recorded_call(
         given = [np.asarray(a, dtype) for a in arrays] or [np.zeros(1, dtype)]
         plan = plan_of(graph)
         state = state_of(plan, graph.params, graph.buffers, dtype)
-        segment = Segment(plan, graph.params, graph.buffers, state, given, False, True)
+        whole = not by_rows
+        segment = Segment(plan, graph.params, graph.buffers, state, given, False, whole)
     return on_tapes(segment, out, keys)
+
+
+_OF_IMAGES = ("average_pool", "conv", "depthwise_conv", "max_pool")
+"""Functions whose first axis is a batch, as their layers have it."""
 
 
 def on_tapes(segment: Segment, out: Any, keys: list[int | None]) -> Any:

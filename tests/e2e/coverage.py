@@ -15,6 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "keras-coverage.md"
 VERSION = "3.15.1"
 NAMESPACES = (
     "activations",
+    "applications",
     "callbacks",
     "constraints",
     "datasets",

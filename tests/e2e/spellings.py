@@ -50,6 +50,7 @@ def of_modules() -> Iterator[tuple[str, str]]:
     for new, olds in homes.items():
         shown = {
             "legacy.engine": "Layer`, `Model`, `Input",
+            "legacy.merging": "layers",
             "legacy.scikit_learn": "Classifier`, `kurve.Regressor",
         }.get(new, new)
         yield ", ".join(olds), f"`kurve.{shown}`"

@@ -147,6 +147,8 @@ np.testing.assert_allclose(found, np.broadcast_to(kernel[:, 1] / 16, found.shape
 
 FUNCTIONS = """
 import numpy as np
+from keras.layers.merge import _Merge
+import tensorflow.experimental.numpy as tnp
 from tensorflow import keras
 from tensorflow.keras.metrics import (binary_accuracy, categorical_accuracy,
     sparse_categorical_accuracy, top_k_categorical_accuracy)
@@ -168,8 +170,57 @@ by_hand = [np.mean([y[i].argmax() in p[i].argsort()[-2:] for i in range(40)]),
 np.testing.assert_allclose(found, by_hand, rtol=1e-5)
 assert categorical_accuracy(y, p).numpy().shape == (40,)
 assert keras.losses.mean_absolute_error(y, p).numpy().shape == (40,)
+class Weighted(_Merge):
+    def _merge_function(self, inputs):
+        return 0.25 * inputs[0] + 0.75 * inputs[1]
+
+given = [keras.Input((3,)), keras.Input((3,))]
+merged = keras.Model(given, Weighted()(given)).predict([x, 0 * x], verbose=0)
+np.testing.assert_allclose(merged, 0.25 * x, rtol=1e-6)
+assert tnp.ones([2, 3], dtype=tnp.float32).dtype == np.float32
 rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
 assert abs(rate(10).numpy() - 0.09) < 1e-6
+"""
+
+RAW = """
+import numpy as np
+import tensorflow as tf
+
+draw = np.random.default_rng(0)
+x = draw.normal(size=(4, 8, 8, 1)).astype("float32")
+kernel = tf.Variable(draw.normal(size=(3, 3, 1, 2)).astype("float32"))
+bias = tf.Variable(tf.zeros(2))
+
+def net(x):
+    y = tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME")
+    y = tf.nn.max_pool(tf.nn.tanh(tf.nn.bias_add(y, bias)), 2, 2, padding="SAME")
+    return tf.reduce_mean(tf.reshape(y, [-1, 32]) ** 2, axis=-1)
+
+layer = tf.keras.layers.Conv2D(2, 3, padding="same", activation="tanh")
+layer.build((None, 8, 8, 1))
+layer.set_weights([kernel.numpy(), bias.numpy()])
+pool = tf.keras.layers.MaxPooling2D()
+for watched in (False, True):
+    with tf.GradientTape() as tape, tf.GradientTape() as other:
+        given = tf.constant(x)
+        if watched:
+            tape.watch(given)
+            other.watch(given)
+        loss = tf.reduce_mean(net(given))
+        same = tf.reduce_mean(pool(layer(given)) ** 2)
+    np.testing.assert_allclose(loss, same, rtol=1e-5)
+    sources = [kernel, bias, given][: 2 + watched]
+    twins = [*layer.trainable_variables, given][: 2 + watched]
+    for a, b in zip(tape.gradient(loss, sources), other.gradient(same, twins)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+ones, twos = tf.data.Dataset.range(0, 300), tf.data.Dataset.range(1000, 1100)
+mixed = list(tf.data.Dataset.sample_from_datasets([ones, twos], [0.7, 0.3], seed=1))
+assert sorted(map(int, mixed)) == [*range(300), *range(1000, 1100)]
+assert 0.15 < np.mean([m >= 1000 for m in mixed[:200]]) < 0.45
+ended = tf.data.Dataset.sample_from_datasets(
+    [ones.repeat(), twos], stop_on_empty_dataset=True)
+assert sum(int(e) >= 1000 for e in ended) == 100
 """
 
 
@@ -178,8 +229,8 @@ assert abs(rate(10).numpy() - 0.09) < 1e-6
 @pytest.mark.filterwarnings("ignore:.*one value per sample")
 @pytest.mark.parametrize(
     "text",
-    [CALLS, CHECKPOINTS, SLOPES, FUNCTIONS],
-    ids=["calls", "checkpoints", "slopes", "functions"],
+    [CALLS, CHECKPOINTS, SLOPES, FUNCTIONS, RAW],
+    ids=["calls", "checkpoints", "slopes", "functions", "raw"],
 )
 def test_the_program_runs(
     text: str, program: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -196,3 +247,12 @@ def test_a_shell_command_may_go_on(program: Write) -> None:
     path = program(text, "book.ipynb")
     (cell,) = read(path)
     assert cell.text == "x = 1\npass\n\nx += 1\n"
+
+
+def test_an_indented_cell_runs(program: Write) -> None:
+    from kurve.as_keras.programs import read
+    from tests.programs.test_running import notebook
+
+    path = program(notebook("    x = 1\n    if x:\n        y = 2\n"), "book.ipynb")
+    (cell,) = read(path)
+    assert cell.text == "x = 1\nif x:\n    y = 2\n"

@@ -110,7 +110,7 @@ TENSORFLOW: dict[str, str] = {
     "tensorflow.distribute": f"{_TF}.distribute",
     "tensorflow.dtypes": f"{_TF}.values {_TF}.arrays",
     "tensorflow.experimental": "",
-    "tensorflow.experimental.numpy": f"kurve.ops {_TF}.settings",
+    "tensorflow.experimental.numpy": f"kurve.ops {_TF}.settings {_TF}.values",
     "tensorflow.image": f"{_TF}.image {_TF}.files:decode_bmp,decode_gif,decode_image,"
     "decode_jpeg,decode_png",
     "tensorflow.initializers": "kurve.initializers",

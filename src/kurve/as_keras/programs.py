@@ -89,6 +89,9 @@ def _plain(cell: Cell) -> Cell:
         cell.skipped.append((1, f"{first.strip()} and the rest of the cell"))
         cell.text = ""
         return cell
+    if first[:1].isspace():  # as IPython does
+        indent = first[: len(first) - len(first.lstrip())]
+        lines = [line.removeprefix(indent) for line in lines]
     inside: str | None = None  # a multi-line string
     for number, line in enumerate(lines, 1):
         if inside is None and COMMAND.match(line) and not _is_python(lines, number):

@@ -16,7 +16,7 @@ from kurve.config import EPSILON
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.fusing import SELU_ALPHA, SELU_SCALE
-from kurve.formulas.graph import is_variable
+from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.limits import afford
 from kurve.formulas.window import Window
 
@@ -358,7 +358,8 @@ def conv(
     channels = ops.shape(inputs)[-1]
     groups = channels // depth
     graph = graph_of(inputs)
-    if graph is not None and is_variable(kernel) and len(sizes) < 3:
+    batched = isinstance(inputs, Tensor) and inputs.batched  # not a constant
+    if graph is not None and batched and is_variable(kernel) and len(sizes) < 3:
         from kurve import layers
 
         layer = (layers.Conv1D if len(sizes) == 1 else layers.Conv2D)(

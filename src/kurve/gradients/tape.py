@@ -364,17 +364,23 @@ def recorded_call(
     floats = [a.dtype for a in arrays if is_float(a.dtype)]
     dtype = np.result_type(np.float32, *floats)
     given = [np.asarray(a, dtype) for a in arrays] or [np.zeros(1, dtype)]
+    by_rows = (
+        getattr(call, "__name__", "") in _OF_IMAGES
+        and len(arrays) == 1
+        and arrays[0].ndim > 2
+    )
     if key is not None:
         key = key_of_call(key, args, kwargs, places)
     with recording(()):
         found = None if key is None else known_trace(key)
         if found is None:
-            found = _traced(call, args, kwargs, arrays, places)
+            found = _traced(call, args, kwargs, arrays, places, by_rows)
             if key is not None:
                 remember_trace(key, found)
         plan, out = found.plan, found.out
         state = state_of(plan, found.params, found.buffers, dtype)
-        segment = Segment(plan, found.params, found.buffers, state, given, False, True)
+        whole = not by_rows
+        segment = Segment(plan, found.params, found.buffers, state, given, False, whole)
     return on_tapes(segment, out, keys)
 
 
@@ -384,13 +390,15 @@ def _traced(
     kwargs: Mapping[str, Any],
     arrays: list[np.ndarray],
     places: Mapping[int, int],
+    by_rows: bool,
 ) -> Trace:
-    """The operations of a call."""
-    graph = Graph([a.shape for a in arrays] or [(1,)])
+    """The operations of a call, for whole arrays or for rows of a batch."""
+    shapes = [a.shape[by_rows:] for a in arrays] or [(1,)]
+    graph = Graph(shapes)
     graph.runs_once = True
     tensors = [
-        Tensor(graph, i, a.shape, False, "bool" if a.dtype.kind == "b" else "float32")
-        for i, a in enumerate(arrays)
+        Tensor(graph, i, shape, by_rows, "bool" if a.dtype.kind == "b" else "float32")
+        for i, (shape, a) in enumerate(zip(shapes, arrays, strict=False))
     ]
 
     def swap(leaf: Any) -> Any:
@@ -402,6 +410,10 @@ def _traced(
     finally:
         Graph.current = before
     return Trace(plan_of(graph), graph.params, graph.buffers, out)
+
+
+_OF_IMAGES = ("average_pool", "conv", "depthwise_conv", "max_pool")
+"""Functions whose first axis is a batch, as their layers have it."""
 
 
 def on_tapes(segment: Segment, out: Any, keys: list[int | None]) -> Any:

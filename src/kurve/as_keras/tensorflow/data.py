@@ -13,11 +13,12 @@ Elements come in TensorFlow's order; random orders have the same distribution.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from kurve.as_keras.tensorflow.random import _source
 from kurve.as_keras.tensorflow.structures import AUTOTUNE as AUTOTUNE
 from kurve.as_keras.tensorflow.structures import (
     INFINITE_CARDINALITY as INFINITE_CARDINALITY,
@@ -46,6 +47,7 @@ __all__ = [
     "Options",
     "cardinality",
     "prefetch_to_device",
+    "sample_from_datasets",
     "unbatch",
 ]
 
@@ -189,6 +191,45 @@ class Dataset(Transformations):
             size = min((s for s in sizes if s >= 0), default=INFINITE_CARDINALITY)
         return Dataset(make, size)
 
+    @staticmethod
+    def sample_from_datasets(
+        datasets: Sequence[Dataset],
+        weights: Any = None,
+        seed: Any = None,
+        stop_on_empty_dataset: bool = False,
+        rerandomize_each_iteration: Any = None,
+    ) -> Dataset:
+        """Elements of several data sets, each drawn from a random one.
+
+        Args:
+            datasets: the data sets.
+            weights: their probabilities; equal by default.
+            seed: of the draws.
+            stop_on_empty_dataset: whether to end with the first that ends, else with
+                the last.
+        """
+        chances = np.ones(len(datasets)) if weights is None else np.asarray(weights)
+        chances = chances.astype("float64").ravel() / np.sum(chances)
+
+        def make() -> Iterator[Structure]:
+            draw, left = _source(seed), chances.copy()
+            passes = [iter(data) for data in datasets]
+            while left.sum() > 0:
+                chosen = int(draw.choice(len(left), p=left / left.sum()))
+                try:
+                    yield next(passes[chosen])
+                except StopIteration:
+                    if stop_on_empty_dataset:
+                        return
+                    left[chosen] = 0.0
+
+        sizes = [data._size for data in datasets]
+        size = UNKNOWN_CARDINALITY if stop_on_empty_dataset else sum(sizes)
+        if min(sizes) < 0:
+            endless = all(s == INFINITE_CARDINALITY for s in sizes)
+            size = INFINITE_CARDINALITY if endless else UNKNOWN_CARDINALITY
+        return Dataset(make, size)
+
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any]) -> Any:
         """The final state after applying a function of state and element."""
         state = mapped(tensor, structure_of(initial_state))
@@ -248,6 +289,9 @@ class Dataset(Transformations):
     def __repr__(self) -> str:
         known = {INFINITE_CARDINALITY: "endless", UNKNOWN_CARDINALITY: "unknown"}
         return f"<Dataset elements={known.get(self._size, self._size)}>"
+
+
+sample_from_datasets = Dataset.sample_from_datasets
 
 
 def cardinality(dataset: Dataset) -> Any:

@@ -19,6 +19,9 @@ __all__ = [
     "histogram",
     "scalar",
     "should_record_summaries",
+    "trace_export",
+    "trace_off",
+    "trace_on",
 ]
 
 _open: list[SummaryWriter] = []
@@ -116,3 +119,15 @@ def flush(writer: SummaryWriter | None = None, name: Any = None) -> None:
     """Write what is in memory."""
     for one in [writer] if writer is not None else _open[-1:]:
         one.flush()
+
+
+def trace_on(graph: bool = True, profiler: bool = False, **settings: Any) -> None:
+    """Has no effect: functions have no graph of TensorFlow's to write."""
+
+
+def trace_export(name: str, step: Any = None, profiler_outdir: Any = None) -> None:
+    """Has no effect."""
+
+
+def trace_off() -> None:
+    """Has no effect."""

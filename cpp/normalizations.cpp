@@ -77,8 +77,9 @@ class ScaleAndShift : public Op {
   Variable gamma_, beta_;
 };
 
-// Stores after y: mean (C,), inv_std (C,), and in training the next moving mean and
-// variance.
+// Stores after y: mean (C,), inv_std (C,), and in training mean and variance of the
+// batch, towards which the step moves the moving ones: once for each operation of a
+// shared layer, in turn.
 class BatchNormalization : public ScaleAndShift {
  public:
   BatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
@@ -122,17 +123,22 @@ class BatchNormalization : public ScaleAndShift {
 
   int nonfinite_buffer(const ExecContext& ctx, const float* y) const override {
     if (!uses_batch_statistics(ctx)) return -1;
-    const float* next = y + ctx.batch * out + 2 * C_;
+    const float* learned = y + ctx.batch * out + 2 * C_;
     for (int k = 0; k < 2; k++)
       for (int64_t c = 0; c < C_; c++)
-        if (!std::isfinite(next[k * C_ + c])) return moving_[k];
+        if (!std::isfinite(learned[k * C_ + c])) return moving_[k];
     return -1;
   }
   void commit_buffers(const ExecContext& ctx, const float* y,
                       float* buffers) const override {
     if (!uses_batch_statistics(ctx)) return;
-    const float* next = y + ctx.batch * out + 2 * C_;
-    for (int k = 0; k < 2; k++) std::copy_n(next + k * C_, C_, buffers + offset_[k]);
+    const float* learned = y + ctx.batch * out + 2 * C_;
+    float decay = float(momentum_), rest = float(1 - momentum_);
+    for (int k = 0; k < 2; k++)
+      for (int64_t c = 0; c < C_; c++) {
+        float& moving = buffers[offset_[k] + c];
+        moving = moving * decay + learned[k * C_ + c] * rest;
+      }
   }
 
  protected:
@@ -153,14 +159,13 @@ class BatchNormalization : public ScaleAndShift {
       double* variances = means + C_;
       moments(ctx, counted, rows_counted, count, nullptr, sums, means);
       moments(ctx, counted, rows_counted, count, means, sums, variances);
-      float* next = inv_std + C_;
-      float decay = float(momentum_), rest = float(1 - momentum_);
+      float* learned = inv_std + C_;
       for (int64_t c = 0; c < C_; c++) {
         mean[c] = float(means[c]);
         float variance = float(variances[c]);
         inv_std[c] = 1 / std::sqrt(variance + epsilon_);
-        next[c] = ctx.buffers[offset_[0] + c] * decay + mean[c] * rest;
-        next[C_ + c] = ctx.buffers[offset_[1] + c] * decay + variance * rest;
+        learned[c] = mean[c];
+        learned[C_ + c] = variance;
       }
     } else {
       for (int64_t c = 0; c < C_; c++) {

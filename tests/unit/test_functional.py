@@ -89,6 +89,32 @@ def test_models_that_share_layers_share_what_they_learn() -> None:
     assert not encoder.predict(X, verbose=0).any()
 
 
+@pytest.mark.parametrize("own_step", [False, True])
+def test_a_shared_layer_averages_its_calls_in_turn(engine: str, own_step: bool) -> None:
+    class Own(Model):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with kurve.GradientTape() as tape:
+                loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_weights)
+            self.optimizer.apply(gradients, self.trainable_weights)
+            return {"loss": loss}
+
+    kurve.set_engine(engine)
+    a, b = Input((4,)), Input((4,))
+    norm = BatchNormalization(momentum=0.8)
+    make = Own if own_step else Model
+    model = make([a, b], Dense(1)(Concatenate()([norm(a), norm(b)])))
+    model.compile("sgd", "mse")
+    model.fit([X, 3 * X + 1], X[:, 0], epochs=2, batch_size=8, verbose=0)
+    mean, variance = np.zeros(4), np.ones(4)
+    for x in (X, 3 * X + 1) * 2:
+        mean = 0.8 * mean + 0.2 * x.mean(axis=0)
+        variance = 0.8 * variance + 0.2 * x.var(axis=0)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), mean, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), variance, rtol=1e-6)
+
+
 def test_averages_of_a_shared_layer_are_shared() -> None:
     norm = BatchNormalization()
     first = Sequential([Input((4,)), norm, Dense(1)])

@@ -11,7 +11,7 @@ import numpy as np
 
 from kurve.engines import Batches, Engine, Program, State
 from kurve.engines.reference import backward, forward
-from kurve.engines.reference.layers import STATISTICS
+from kurve.engines.reference.layers import statistics_after
 from kurve.formulas.graph import Graph
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
@@ -270,10 +270,7 @@ def statistics_of(
 ) -> list[tuple[Any, np.ndarray]]:
     """The variables that a call updates, with their new values: persistent states and,
     in training, moving averages."""
-    found: dict[int, np.ndarray] = {}
-    for op, cache in zip(segment.plan.ops, segment.caches, strict=True):
-        if op.kind == "keep_states" or (training and op.kind in STATISTICS):
-            moved = STATISTICS[op.kind](op, cache, segment.state)
-            found |= {op.buffers[role].offset: v for role, v in moved.items()}
+    after = statistics_after(segment.plan, segment.caches, segment.state, training)
+    found = {slot.offset: value for slot, value in after}
     pairs = zip(segment.plan.buffers, segment.buffers, strict=True)
     return [(v, found[spec.offset]) for spec, v in pairs if spec.offset in found]

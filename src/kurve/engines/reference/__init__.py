@@ -30,7 +30,12 @@ import numpy as np
 
 from kurve.engines.base import Batches, Job, State
 from kurve.engines.reference.common import Cache, view
-from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
+from kurve.engines.reference.layers import (
+    OPS,
+    OPS_OF_SEVERAL,
+    STATISTICS,
+    statistics_after,
+)
 from kurve.engines.reference.loops import backward as backward
 from kurve.engines.reference.loops import forward as forward
 from kurve.engines.reference.losses import LOSSES
@@ -124,7 +129,7 @@ class ReferenceProgram:
             learning_rate = float(batches.learning_rates[step])
             counted = totals.copy()
             loss, gradient, caches = self._gradient(state, batches, step, counted)
-            statistics = self._statistics(state, caches)
+            statistics = statistics_after(self.plan, caches, state)
             self._refuse_non_finite(
                 loss, counted, gradient, statistics, state.step, learning_rate
             )
@@ -252,17 +257,6 @@ class ReferenceProgram:
         trainable variable (P,). Gradients add up if a value or variable is used more
         than once."""
         return backward(self.plan, state, gradients, caches)[0]
-
-    def _statistics(
-        self, state: State, caches: list[Cache]
-    ) -> list[tuple[VariableSpec, np.ndarray]]:
-        """The buffers that a step updates, with their new values."""
-        return [
-            (op.buffers[role], value)
-            for op, cache in zip(self.plan.ops, caches, strict=True)
-            if op.kind in STATISTICS
-            for role, value in STATISTICS[op.kind](op, cache, state).items()
-        ]
 
     def _updated(
         self, state: State, gradient: np.ndarray, learning_rate: float

@@ -9,6 +9,8 @@ are flattened into rows.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +53,7 @@ from kurve.engines.reference.common import (
     total,
     view,
 )
-from kurve.plan import Op
+from kurve.plan import Op, Plan, VariableSpec
 
 
 def dense_forward(
@@ -273,3 +275,21 @@ STATISTICS: dict[str, Statistics] = {
     "keep_states": states.kept,
 }
 """Functions for the buffers that a training step updates, by kind of op."""
+
+
+def statistics_after(
+    plan: Plan, caches: Sequence[Cache], state: State, training: bool = True
+) -> list[tuple[VariableSpec, np.ndarray]]:
+    """The buffers that a step updates, with their new values: persistent states and, in
+    training, moving averages. Operations of a shared layer update them in turn."""
+    moved = replace(state, buffers=state.buffers.copy())
+    found: dict[VariableSpec, np.ndarray] = {}
+    for op, cache in zip(plan.ops, caches, strict=True):
+        if op.kind not in STATISTICS or not (training or op.kind == "keep_states"):
+            continue
+        for role, value in STATISTICS[op.kind](op, cache, moved).items():
+            slot = op.buffers[role]
+            found[slot] = value
+            if op.kind != "keep_states":
+                view(moved.buffers, slot)[...] = value.reshape(slot.shape)
+    return list(found.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ Cache = Any  # what an op's forward pass saves for its backward pass
 Forward = Callable[[Op, Sequence[Tensor], "Frame"], tuple[Tensor, Cache]]
 Backward = Callable[[Op, Tensor, Cache, "Frame"], Sequence["Tensor | None"]]
 Pair = tuple[Forward, Backward]
-Statistics = Callable[[Op, Cache, "Frame"], dict[str, Tensor]]
+Statistics = Callable[[Op, Cache, Mapping[str, Tensor]], dict[str, Tensor]]
 
 LOW = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57

@@ -8,7 +8,7 @@ trainable lies before them; it adds those of its variables to the frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -356,7 +356,7 @@ def keep_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor
     return [dy, *(torch.zeros_like(x) for x in cache[1:])]
 
 
-def kept(op: Op, cache: Cache, f: Frame) -> dict[str, Tensor]:
+def kept(op: Op, cache: Cache, before: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The new states, by their roles."""
     return {f"state_{k}": value for k, value in enumerate(cache[1:])}
 

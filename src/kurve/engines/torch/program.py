@@ -335,13 +335,15 @@ class TorchProgram:
     def _statistics(
         self, f: Frame, caches: Sequence[Cache]
     ) -> list[tuple[VariableSpec, Tensor]]:
-        """The buffers that a step writes, with their new values."""
-        found: list[tuple[VariableSpec, Tensor]] = []
+        """The buffers that a step writes, with their new values. Operations of a shared
+        layer update its moving averages in turn."""
+        found: dict[VariableSpec, Tensor] = {}
         for i in self._writes:
             op = self.plan.ops[i]
-            new = STATISTICS[op.kind](op, caches[i], f)
-            found += [(op.buffers[role], value) for role, value in new.items()]
-        return found
+            before = {r: found.get(v, f.buffer(op, r)) for r, v in op.buffers.items()}
+            new = STATISTICS[op.kind](op, caches[i], before)
+            found |= {op.buffers[role]: value for role, value in new.items()}
+        return list(found.items())
 
     def _frame(
         self, state: State, training: bool, gradient: Tensor | None = None
@@ -380,7 +382,7 @@ class TorchProgram:
         for i in self._writes:
             op = self.plan.ops[i]
             if op.kind == "keep_states":
-                for role, value in kept(op, caches[i], f).items():
+                for role, value in kept(op, caches[i], {}).items():
                     to = f.buffer(op, role)[rows]
                     to.copy_(value[: len(to)].view_as(to))
 

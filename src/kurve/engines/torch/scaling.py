@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,14 +73,15 @@ def masked_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tens
     return [batch_backward(op, dy, saved, f, mask), dy.new_zeros(shape)]
 
 
-def batch_statistics(op: Op, cache: Cache, f: Frame) -> dict[str, Tensor]:
+def batch_statistics(
+    op: Op, cache: Cache, before: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The moving mean and variance after a step; none if frozen."""
     if cache[2] is None:
         return {}
     momentum = float(op.attrs["momentum"])
     return {
-        role: f.buffer(op, role) * momentum
-        + new.view_as(f.buffer(op, role)) * (1.0 - momentum)
+        role: before[role] * momentum + new.view_as(before[role]) * (1.0 - momentum)
         for role, new in zip(("moving_mean", "moving_variance"), cache[2], strict=True)
     }
 

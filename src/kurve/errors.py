@@ -21,19 +21,27 @@ class NonFiniteError(FloatingPointError):
         (its new value, or its optimizer state)
     step: number of updates before the one that failed
     learning_rate: learning rate of the failed update
+    cause: sentences on the cause and its fix, if known
     """
 
-    def __init__(self, what: str, step: int, learning_rate: float) -> None:
+    def __init__(
+        self, what: str, step: int, learning_rate: float, cause: str = ""
+    ) -> None:
         self.what, self.step, self.learning_rate = what, step, learning_rate
+        self.cause = cause
         super().__init__(
             f"[fit] {what} is not finite at step {step + 1} with learning rate "
             f"{learning_rate:.3g}. The update was not applied: the model keeps its "
-            "last finite weights. Try a smaller learning rate, inputs scaled with "
-            "layers.Normalization, or clipnorm=1.0 in the optimizer."
+            "last finite weights. "
+            + (
+                cause
+                or "Try a smaller learning rate, inputs scaled with "
+                "layers.Normalization, or clipnorm=1.0 in the optimizer."
+            )
         )
 
     def __reduce__(self) -> Any:
-        return type(self), (self.what, self.step, self.learning_rate)
+        return type(self), (self.what, self.step, self.learning_rate, self.cause)
 
 
 class ModelBusyError(RuntimeError):

@@ -53,6 +53,31 @@ def test_texts(program: Write, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+RAGGED = """
+import json, tensorflow as tf
+from tensorflow.keras import layers
+ids = layers.StringLookup(vocabulary=list("abc"), mask_token=None)
+chars = layers.StringLookup(
+    vocabulary=ids.get_vocabulary(), invert=True, mask_token=None)
+found = ids(tf.strings.unicode_split(tf.constant(["abz", "c"]), "UTF-8"))
+texts = tf.strings.reduce_join(chars(found), axis=-1)
+print(json.dumps([found.to_list(), found.to_tensor().numpy().tolist(),
+                  texts.numpy().tolist()]))
+"""
+
+
+@pytest.mark.usefixtures("answered")
+def test_a_vocabulary_takes_rows_of_different_lengths(
+    program: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(program(RAGGED)) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        [[1, 2, 0], [3]],
+        [[1, 2, 0], [3, 0, 0]],
+        ["ab[UNK]", "c"],
+    ]
+
+
 FILES = """
 import json, tensorflow as tf
 data = tf.data.experimental.make_csv_dataset(

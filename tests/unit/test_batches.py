@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from kurve import Input, Model, Sequential, callbacks, ensemble, set_engine
 from kurve.engines import Batches
 from kurve.engines.native import NativeEngine
 from kurve.errors import ModelBusyError, NonFiniteError
-from kurve.layers import Dense, GlobalAveragePooling1D
+from kurve.layers import Dense, Embedding, Flatten, GlobalAveragePooling1D
 from kurve.training import arguments, streams
 from kurve.training.batching import Division
 from kurve.training.feeds import ArrayFeed
@@ -595,6 +597,23 @@ def test_a_loss_that_is_not_finite() -> None:
     with pytest.raises(NonFiniteError):
         model.fit(huge, **QUIET)
     assert np.isfinite(model.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"), [(6, "Embedding(8, ...)"), (-1, "0 for it")]
+)
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_a_number_that_an_embedding_does_not_have(
+    number: int, fix: str, dtype: str, engine: str
+) -> None:
+    set_engine(engine)
+    words = Embedding(5, 2, name="words")
+    model = Sequential([Input((2,), dtype=dtype), words, Flatten(), Dense(1)])
+    model.compile("adam", "mse")
+    rule = f"'words' needs numbers 0 to 4. Received: {number}. Try {fix}."
+    with pytest.raises(NonFiniteError, match=re.escape(rule)) as caught:
+        model.fit(np.array([[1, 4], [number, 7]]), np.ones(2), verbose=0)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_a_generator_may_ask_the_model() -> None:

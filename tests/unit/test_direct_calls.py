@@ -242,3 +242,16 @@ def test_adapt_refuses_what_float32_does_not_hold() -> None:
     assert not layer.built
     with pytest.raises(AttributeError, match=r"^\[Normalization\] the layer is not b"):
         _ = layer.mean
+
+
+class Times(layers.Layer):
+    def call(self, x: Any, factor: float = 1.0) -> Any:
+        return x * factor
+
+
+def test_a_number_is_an_argument_of_a_layer() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for y in (Times()(x, 2.5), Times()(x, factor=2.5), Times()(x, factor=2) * 1.25):
+        np.testing.assert_array_equal(y, 2.5 * x)
+    with pytest.raises(ValueError, match="must have a batch axis"):
+        Times()(2.5)

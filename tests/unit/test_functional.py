@@ -225,6 +225,33 @@ def test_what_python_needs_values_for_says_so() -> None:
             call(x)
 
 
+class Careless(kurve.layers.Layer):
+    def __init__(self) -> None:
+        self.inner = Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class MakesInCall(Model):
+    def call(self, x: Any) -> Any:
+        return Dense(3, name="late")(x)
+
+
+def test_a_layer_made_in_call_is_refused() -> None:
+    model = MakesInCall()
+    model.compile("sgd", "mse")
+    for use in (model, lambda x: model.fit(x, x[:, :3], verbose=0)):
+        with pytest.raises(ValueError, match=r"must be attributes.*late/kernel'"):
+            use(X)
+
+
+@pytest.mark.parametrize("x", [X, Input((4,))])
+def test_a_layer_without_its_base_is_refused(x: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"\[Careless\] super\(\).__init__\(\) must"):
+        Careless()(x)
+
+
 def unconnected() -> Any:
     return Model(Input((4,), name="a"), Dense(1)(Input((4,), name="b")))
 

@@ -122,6 +122,15 @@ def test_a_failed_add_changes_nothing(engine: str) -> None:
     assert (model.get_weights()[0] != before[0]).all()
 
 
+def test_a_model_does_not_contain_itself() -> None:
+    model = Sequential([Input((3,)), Dense(3)], name="inner")
+    outer = Sequential([Input((3,)), model])
+    for layer in (model, outer):
+        with pytest.raises(ValueError, match=r"cannot contain itself.*for 'inner'"):
+            model.add(layer)
+    assert len(model.layers) == 1
+
+
 def test_a_failed_build_changes_nothing() -> None:
     model = Sequential([Dense(2), Normalization(axis=7)])
     with pytest.raises(ValueError, match="axis must name axes of the input"):

@@ -409,7 +409,9 @@ def _opened(where: str, path: str) -> Iterator[tuple[IO[bytes], int, bytes]]:
         if len(reason) > MAX_TEXT:
             reason = f"{reason[:MAX_TEXT]}..."
         if isinstance(error, HDF5Error) and " Try " not in reason:
-            reason += " Try saving it again."
+            other = where == "load_weights" and getattr(error, "field", "") == "weights"
+            fix = "a model with the layers that were saved, or " if other else ""
+            reason += f" Try {fix}saving it again."
         raise ModelFileError(
             f"[{where}] {path!r} cannot be read: {reason}",
             getattr(error, "field", "file"),

@@ -259,6 +259,9 @@ class LayerCalls(LayerBuilding):
         masks: dict[int, int] = {}  # index of an array -> index of its mask
         bools: set[int] = set()
 
+        # The formula of a class outside this package may take numbers.
+        own = self.has_formula and not type(self).__module__.startswith("kurve.")
+
         def held(value: Any) -> Any:
             """The argument with each array replaced by its index."""
             several = isinstance(value, (list, tuple, Mapping)) and (
@@ -267,6 +270,8 @@ class LayerCalls(LayerBuilding):
             if several:
                 return replaced(value, held)
             if self.has_formula and (value is None or isinstance(value, (bool, str))):
+                return value
+            if own and arrays and isinstance(value, (int, float)):
                 return value
             number = len(arrays)
             arrays.append(as_numbers(where, "x", value, np.float32))

@@ -251,11 +251,14 @@ class Lookup(Encoding):
 
     # ------------------------------------------------------------ the call
 
-    def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
         """The indices of x, encoded according to output_mode; its values, if
         inverted."""
         if self.is_symbolic(x):
             return super().__call__(x)
+        ragged = isinstance(x, list) and hasattr(x, "to_tensor")
+        if ragged and self.output_mode == "int":  # rows of any lengths
+            return type(x)(self(row) for row in x)
         self._refuse(
             not self._tokens,
             "there is no vocabulary yet",

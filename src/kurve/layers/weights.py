@@ -81,6 +81,12 @@ class LayerWeights(LayerFormula):
     @property
     def built(self) -> bool:
         """Whether its weights exist."""
+        if "built_shape" not in vars(self):
+            name = type(self).__name__
+            raise RuntimeError(
+                f"[{name}] super().__init__() must run before the layer is used. "
+                f"Received: a layer without it. Try it first in {name}.__init__."
+            )
         return self.built_shape is not None
 
     @built.setter

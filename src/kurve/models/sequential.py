@@ -9,6 +9,7 @@ from typing import Any
 from kurve.core import registry, rng
 from kurve.core.arguments import check_flag
 from kurve.core.entries import entries
+from kurve.core.inside import inner_network
 from kurve.core.locks import (
     check_readable,
     check_unlocked,
@@ -127,6 +128,12 @@ class Sequential(Model):
             raise WrongKindError(
                 "[Sequential] only layers can be added. "
                 f"Received: {layer!r} of type {type(layer).__name__}. Try Dense(1)."
+            )
+        if contains(layer, self):
+            raise ValueError(
+                "[Sequential] a model cannot contain itself. "
+                f"Received: {layer.name!r} for {self.name!r}. Try a copy: "
+                "models.clone_model."
             )
         refuse_overrides("Sequential", layer)
         network = self._network
@@ -271,3 +278,11 @@ class Sequential(Model):
             layer._stack = weakref.ref(self)
         if build and layers and self._network.input_shape is not None:
             self.build()
+
+
+def contains(layer: Any, model: Model) -> bool:
+    """Whether a layer is the model, or a model in which it occurs."""
+    inner = inner_network(layer)
+    return layer is model or (
+        inner is not None and any(contains(part, model) for part in inner.layers)
+    )

@@ -431,6 +431,8 @@ class Layout:
                     view[...] = variable.value
                     continue
                 if values or variable.role == "constant":
+                    if id(variable) not in streams:
+                        raise made_in_call(variable.name)
                     variable.write_to(view, self.seed, streams[id(variable)])
                 views.append((variable, view))
         for variable, view in views:  # last, because an initializer can refuse a shape
@@ -581,4 +583,13 @@ def _several(layer: Any) -> ValueError:
     return ValueError(
         "[Sequential] each layer must have a single output. Received: "
         f"{layer!r}, which has several. Try Model(inputs, outputs)."
+    )
+
+
+def made_in_call(name: str) -> ValueError:
+    """The error for weights of a layer that no attribute holds."""
+    return ValueError(
+        "[build] the layers that call() uses must be attributes, because a layer "
+        f"made in call() gets new weights each time. Received: the weights {name!r}. "
+        "Try self.layer = Dense(1) in __init__."
     )

@@ -13,6 +13,7 @@ from kurve.core.progress import ProgressBar
 from kurve.engines import Job, Program
 from kurve.errors import NonFiniteError
 from kurve.legacy.logs import Logs
+from kurve.plan import Plan
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
 from kurve.training.epochs import EpochLoop
 from kurve.training.feeds import Feed
@@ -24,6 +25,29 @@ MANY = 2**62
 MOST_CHECKED = 1024
 """Number of rows to check after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
+
+
+def unknown_number(plan: Plan, inputs: Sequence[np.ndarray]) -> str:
+    """Why an embedding of an input is NaN, in sentences; "" if none is."""
+    for i, op in enumerate(plan.ops):
+        if op.kind != "embedding":
+            continue
+        value = plan.reads(i)[0]
+        before = value - plan.given
+        if before >= 0 and plan.ops[before].layer == op.layer:  # it truncates
+            value = plan.reads(before)[0]
+        if value >= len(inputs):
+            continue
+        x, rows = np.trunc(inputs[value]), op.params["embeddings"].shape[0]
+        unknown = x[(x < 0) | (x >= rows)]
+        if unknown.size:
+            number, largest = int(unknown[0]), int(x.max())
+            needed = f"Embedding({largest + 1}, ...)" if number >= rows else "0 for it"
+            return (
+                f"The layer {op.layer!r} needs numbers 0 to {rows - 1}. "
+                f"Received: {number}. Try {needed}."
+            )
+    return ""
 
 
 class TrainingLoop(EpochLoop):
@@ -149,7 +173,9 @@ class TrainingLoop(EpochLoop):
                 program = self._program_for(batches.inputs)
                 yield Job(program, state, batches, first, last, totals)
             except NonFiniteError as error:
-                self.stop_for(error)
+                cause = unknown_number(program.plan, batches.inputs)
+                what, step, rate = error.what, error.step, error.learning_rate
+                self.stop_for(NonFiniteError(what, step, rate, cause))
                 break
             progress.done += last - first
             if by_batch and self._completes_stride(progress.done, data.steps):

@@ -182,6 +182,9 @@ def reduce_join(
     name: Any = None,
 ) -> Any:
     """Concatenate the strings along an axis, or all of them."""
+    if isinstance(inputs, Ragged) and axis in (1, -1):
+        rows = [reduce_join(row, 0, keepdims, separator) for row in inputs]
+        return as_tensor(np.array(rows, str))
     texts = _texts("reduce_join", inputs)
     if axis is None:
         return as_tensor(np.asarray(separator.join(texts.ravel().tolist())))

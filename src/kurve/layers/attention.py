@@ -177,7 +177,7 @@ class Attention(Layer):
         self, scores: Any, v_mask: Any, use_causal_mask: bool
     ) -> Any:
         """Which scores count, or None for all."""
-        seen: Any = allowed(*scores.shape[-2:], None, use_causal_mask)
+        seen: Any = allowed(scores.shape[-2], scores.shape[-1], None, use_causal_mask)
         if seen is not None:
             seen = seen.astype(np.float32)
         return seen if v_mask is None else both(ops.expand_dims(v_mask, -2), seen)

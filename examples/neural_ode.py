@@ -65,11 +65,12 @@ class Motion(Model):
         )
 
     def call(self, y):
-        path = []
-        for _ in range(20):
+        def step(y, _):
             y = after(self.change, y)
-            path.append(y)
-        return ops.stack(path, axis=1)
+            return y, y
+
+        _, path = ops.scan(step, y, length=20)
+        return ops.transpose(path, (1, 0, 2))
 
 
 # %% Training

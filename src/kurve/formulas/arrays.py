@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from kurve.formulas import functions as ops
+from kurve.formulas.axes import no_batch
 from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.graph import Tensor
+from kurve.formulas.moved import Moved
 from kurve.formulas.sizes import check_constant
 
 # ---------------------------------------------------------------- element by element
@@ -284,6 +287,10 @@ def roll(x: Any, shift: int, axis: int | None = None) -> Any:
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     """Split x along an axis into a list of tensors without it."""
     count = ops.shape(x)[axis] if num is None else num
+    if isinstance(x, Tensor) and (count is None or isinstance(x, Moved)):
+        if count is None or axis != 0:
+            raise no_batch("unstack", x)
+        return [ops.get_item(x, k) for k in range(int(count))]
     parts = ops.split(x, int(count), axis)
     return [ops.squeeze(part, axis) for part in parts]
 

@@ -61,6 +61,7 @@ def scanned(
     reverse: bool = False,
     sequences: bool = True,
     last: bool = True,
+    shared: bool = False,
 ) -> Scanned | None:
     """The loop of a step, as one operation.
 
@@ -71,6 +72,7 @@ def scanned(
         reverse: from the last element to the first; outputs are in the order of turns.
         sequences: whether to give the outputs of all turns, or the last one.
         last: whether to give the last states.
+        shared: whether what is the same for all samples is so in a turn too.
 
     Returns:
         None where only turns that are written out can do it: with moving statistics or
@@ -84,7 +86,7 @@ def scanned(
 
     def place(shape: Shape, like: Tensor) -> Tensor:
         op = Op("reshape", "", shape, shape, inputs=(first.index,))
-        return graph.append_op(op, True, like.dtype)
+        return graph.append_op(op, like.batched or not shared, like.dtype)
 
     try:
         read = [place(x.sample[1:], x) for x in elements]

@@ -13,6 +13,7 @@ from kurve.formulas.axes import axis_of, no_batch
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.graph import MOST_AXES, Graph
 from kurve.formulas.limits import spend
+from kurve.formulas.moved import Moved, in_layer
 from kurve.formulas.needs import NeedsBatch
 from kurve.formulas.sizes import check_constant
 
@@ -125,8 +126,13 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
         return np.transpose(as_array(x), axes)
     x = graph.as_tensor(x)
     order = [axis_of(a, x.ndim) for a in axes or reversed(range(x.ndim))]
+    if isinstance(x, Moved):
+        x, order = x.of, [{0: 1, 1: 0}.get(a, a) for a in order]
     if x.batched:
         if order[0] != 0:
+            if order[1] == 0 and in_layer(x) and len(set(order)) == x.ndim:
+                order[:2] = 0, order[0]
+                return Moved(transpose(x, order), "transpose")
             raise no_batch("transpose", x)
         order = [a - 1 for a in order[1:]]
     if sorted(order) != list(range(len(x.sample))):

@@ -13,6 +13,7 @@ from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.elements import cast, equal
 from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.limits import spend
+from kurve.formulas.moved import Moved, in_layer
 from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
 from kurve.formulas.sizes import check_constant
 
@@ -39,6 +40,8 @@ def get_item(x: Any, key: Any) -> Any:
         return as_array(x)[key]
     x = graph.as_tensor(x)
     keys = list(key) if isinstance(key, tuple) else [key]
+    if isinstance(x, Moved):
+        return _of_moved(x, keys)
     named = sum(k is not None and k is not Ellipsis for k in keys)
     if Ellipsis in [k for k in keys if k is None or k is Ellipsis]:
         at = next(i for i, k in enumerate(keys) if k is Ellipsis)
@@ -136,9 +139,22 @@ def _side_by_side(tensors: Sequence[Any], along: int) -> Any:
     return first.graph.op("concatenate", tensors, tuple(out), attrs={"axis": along})
 
 
+def _of_moved(x: Moved, keys: list[Any]) -> Any:
+    """x[keys], where the first one is of the axis in front of the batch."""
+    first, batch = keys[0], slice(None) if len(keys) < 2 else keys[1]
+    if batch != slice(None) or first is None or first is Ellipsis:
+        raise no_batch("tensor", x)
+    y = get_item(x.of, (slice(None), first, *keys[2:]))
+    return Moved(y, "tensor") if isinstance(first, slice) else y
+
+
 @function
 def stack(x: Sequence[Any], axis: int = 0) -> Any:
     """Stack tensors along a new axis."""
+    parts = list(x) if isinstance(axis, int) and axis == 0 else []
+    batched = parts and all(type(p) is Tensor and p.batched for p in parts)
+    if batched and in_layer(parts[0]):
+        return Moved(stack(parts, 1), "stack")
     return concatenate([expand_dims(part, axis) for part in x], axis)
 
 

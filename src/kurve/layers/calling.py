@@ -17,6 +17,7 @@ from kurve.core.results import result
 from kurve.errors import unknown_argument
 from kurve.formulas.calls import graph_of, mask_of
 from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.moved import refuse_moved
 from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
@@ -185,8 +186,10 @@ class LayerCalls(LayerBuilding):
         try:
             with graph.within(self):
                 if by_mode and "training" not in kwargs and not self.one_formula:
-                    return in_both_modes(graph, self.call, args, kwargs)
-                return self.call(*args, **kwargs)
+                    y = in_both_modes(graph, self.call, args, kwargs)
+                else:
+                    y = self.call(*args, **kwargs)
+            return refuse_moved(y)
         finally:
             running.pop()
 

@@ -116,6 +116,12 @@ except ValueError as error:
     assert "must be built" in str(error)
 files = tf.data.Dataset.list_files(["ckpt/*.index"], shuffle=False)
 assert [f.numpy().decode() for f in files] == ["ckpt/ckpt-2.index", "ckpt/ckpt-3.index"]
+for name in "ab":
+    with open(f"{name}.csv", "w") as file:
+        file.write(f"x\\n{name}1\\n{name}2\\n")
+lines = tf.data.Dataset.list_files("*.csv", shuffle=False).interleave(
+    lambda path: tf.data.TextLineDataset(path).skip(1), cycle_length=2)
+assert [line.numpy().decode() for line in lines] == ["a1", "b1", "a2", "b2"]
 """
 
 SLOPES = """

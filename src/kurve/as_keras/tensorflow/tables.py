@@ -16,7 +16,7 @@ __all__ = ["CsvDataset", "TextLineDataset", "make_csv_dataset"]
 
 
 def _files(pattern: Any) -> list[str]:
-    patterns = [pattern] if isinstance(pattern, str) else [str(p) for p in pattern]
+    patterns = [str(p) for p in np.ravel(np.asarray(pattern))]
     return [name for one in patterns for name in sorted(_glob.glob(one)) or [one]]
 
 

@@ -220,6 +220,8 @@ for watched in (False, True):
     for a, b in zip(tape.gradient(loss, sources), other.gradient(same, twins)):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
+decibels = tf.image.psnr(np.zeros((2, 4, 4, 3)), np.full((2, 4, 4, 3), 0.1), 1.0)
+np.testing.assert_allclose(decibels, [20, 20], rtol=1e-5)
 ones, twos = tf.data.Dataset.range(0, 300), tf.data.Dataset.range(1000, 1100)
 mixed = list(tf.data.Dataset.sample_from_datasets([ones, twos], [0.7, 0.3], seed=1))
 assert sorted(map(int, mixed)) == [*range(300), *range(1000, 1100)]

@@ -26,6 +26,7 @@ __all__ = [
     "grayscale_to_rgb",
     "pad_to_bounding_box",
     "per_image_standardization",
+    "psnr",
     "random_brightness",
     "random_contrast",
     "random_crop",
@@ -316,3 +317,11 @@ def random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> An
         for have, want in zip(x.shape, size, strict=True)
     ]
     return x[tuple(slice(s, s + int(n)) for s, n in zip(starts, size, strict=True))]
+
+
+@eager
+def psnr(a: Any, b: Any, max_val: float, name: Any = None) -> Any:
+    """The peak signal-to-noise ratio of images (..., H, W, C), in decibels:
+    20 log10(max_val) - 10 log10(mean squared difference)."""
+    error = ops.mean(ops.square(ops.subtract(value(a), value(b))), [-3, -2, -1])
+    return 20 * float(np.log10(float(max_val))) - 10 * ops.log10(error)

@@ -193,7 +193,14 @@ def trained(model: Sequential, engine: str) -> list[np.ndarray]:
     model.compile("adam", "mse", engine=engine)
     rng = np.random.default_rng(3)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-    model.fit(X, X[:, :1], epochs=3, batch_size=4, shuffle=False, verbose=0)
+    model.fit(
+        X,
+        X[:, : model.output_shape[-1]],
+        epochs=3,
+        batch_size=4,
+        shuffle=False,
+        verbose=0,
+    )
     return [*model.get_weights(), model.predict(X, verbose=0)]
 
 
@@ -232,5 +239,22 @@ def test_slopes_kept_by_the_forward_pass() -> None:
     for engine in ("native", "reference"):
         model = Sequential([Input((4,)), Own(formula), Own(formula), layers.Dense(1)])
         found.append(trained(model, engine))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_formula_of_an_input_and_a_weight() -> None:
+    """Only the weight's gradient is asked for."""
+
+    class Scaled(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight((shape[-1],), "ones", name="scale")
+
+        def call(self, x: Any) -> Any:
+            return kurve_ops.sin(x * self.scale) * kurve_ops.exp(x * self.scale)
+
+    found = []
+    for engine in ("native", "reference"):
+        found.append(trained(Sequential([Input((4,)), Scaled(), Scaled()]), engine))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

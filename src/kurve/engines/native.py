@@ -122,7 +122,7 @@ def _job(job: Job) -> _core.Job:
 def _program(plan: Plan) -> _core.Program:
     return _core.Program(
         [list(shape) for shape in plan.inputs],
-        [_op(op, plan) for op in plan.ops],
+        [_op(op, plan, plan.reads(i)) for i, op in enumerate(plan.ops)],
         [_variable(variable) for variable in plan.params],
         [_variable(variable) for variable in plan.buffers],
         [_head(head) for head in plan.heads],
@@ -154,7 +154,10 @@ def _variable(v: VariableSpec) -> _core.VariableSpec:
     return spec
 
 
-def _op(op: Op, plan: Plan) -> _core.Op:
+def _op(op: Op, plan: Plan, reads: Sequence[int] | None = None) -> _core.Op:
+    """
+    reads: the values that it reads; None in a loop, all of whose values may move
+    """
     lowered = _core.Op(
         op.kind,
         op.layer,
@@ -170,10 +173,12 @@ def _op(op: Op, plan: Plan) -> _core.Op:
     if op.tape is not None:
         operands = [plan.params.index(slot) for slot in op.params.values()]
         count = len(op.in_shapes)
-        wanted = list(range(count))
+        # Nothing asks for the gradient of an input or a target.
+        wanted = [k for k in range(count) if reads is None or reads[k] >= plan.given]
         wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
+        wanted = wanted or [0]
         backward = None
-        if count == len(wanted) == 1 and op.in_shape == op.out_shape:
+        if count == 1 and wanted == [0] and op.in_shape == op.out_shape:
             backward = with_slope(op.tape, RULES)
         if backward is None:
             backward = gradient(op.tape, RULES, wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, al
 
 pytest.importorskip("kurve._core")
 from kurve import _core
-from kurve.engines.native import NativeEngine
 from tests.engines.test_graphs import EMPTY, MSE, SGD, Graph, native, tape
 
 
@@ -190,7 +188,9 @@ def alignments(leading: Shape, T: int, C: int, N: int) -> Plan:
     ("rows", "leading", "sizes"),
     [(1, (), (1, 2, 1)), (40, (), (17, 9, 6)), (3, (2,), (60, 4, 30))],
 )
-def test_alignments(rows: int, leading: Shape, sizes: tuple[int, int, int]) -> None:
+def test_alignments(
+    rows: int, leading: Shape, sizes: tuple[int, int, int], fast: str
+) -> None:
     """Loss and gradient by both engines, and of the reference by differences; the same
     bits by any number of threads; the probabilities of all labellings add up to 1."""
     (T, C, N), random = sizes, np.random.default_rng(4)
@@ -208,7 +208,8 @@ def test_alignments(rows: int, leading: Shape, sizes: tuple[int, int, int]) -> N
     try:
         for count in (1, 2, 3):
             _core.set_threads(count)
-            found = native(plan).gradient(graph.state(plan), batches, 0)
+            program = get_engine(fast).compile(plan)
+            found = program.gradient(graph.state(plan), batches, 0)
             bits.append((found[0], found[1].tobytes()))
     finally:
         _core.set_threads(threads)
@@ -225,8 +226,7 @@ def test_alignments(rows: int, leading: Shape, sizes: tuple[int, int, int]) -> N
     assert slope == pytest.approx(wanted[1][: x[0].size] @ way, rel=1e-6, abs=1e-8)
 
 
-@pytest.mark.parametrize("engine", [NativeEngine(), ReferenceEngine()])
-def test_all_labels_of_a_sequence(engine: Any) -> None:
+def test_all_labels_of_a_sequence(engine: str) -> None:
     """Probabilities of all labellings add up to 1; what no alignment gives has none,
     and no gradient; numbers that are no labels or lengths give NaN."""
     T, C = 3, 3
@@ -235,7 +235,7 @@ def test_all_labels_of_a_sequence(engine: Any) -> None:
     y = np.array([(*w, *(0,) * (T - len(w))) for w in every], "f")
     counts, rows = np.array([len(w) for w in every], "f"), len(every)
     x = np.repeat(np.random.default_rng(1).normal(size=(1, T, C)), rows, 0).astype("f")
-    program, state = engine.compile(plan), graph.state(plan)
+    program, state = get_engine(engine).compile(plan), graph.state(plan)
     steps = np.full(rows, T, "f")
     p = np.exp(-program.predict(state, (x, y, counts, steps)))
     assert p.sum() == pytest.approx(1.0, abs=1e-6)

@@ -104,6 +104,22 @@ def test_a_loop_is_its_turns(
         np.testing.assert_allclose(one, other, 1e-5, 1e-6)
 
 
+@pytest.mark.parametrize("flags", FLAGS, ids=str)
+def test_torch_engine(flags: dict[str, Any]) -> None:
+    """Losses, weights and predictions, with dropout and without it."""
+    pytest.importorskip("torch")
+    for rate in (0.0, 0.5):
+        found = []
+        for engine in ("reference", "torch:cpu"):
+            kurve.set_engine(engine)
+            kurve.utils.set_random_seed(1)
+            model = made(rate, **flags)
+            losses = [model.train_on_batch(X, Y) for _ in range(3)]
+            found.append([losses, model.predict(X, verbose=0), *model.get_weights()])
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_allclose(one, other, 1e-4, 1e-5)
+
+
 def batches(x: np.ndarray, y: np.ndarray) -> Batches:
     return Batches(x, y, None, None, np.array([0, len(x)], np.int64))
 

@@ -179,11 +179,15 @@ class _File:
             arguments.insert(0, "const float *RESTRICT w")
         if step.scratch:
             arguments.append("float *RESTRICT scratch")
+        read = set(re.findall(r"\w+", " ".join(step.body)))
+        names = (argument.split("RESTRICT ")[1] for argument in arguments)
+        unread = [f"    (void){name};" for name in names if name not in read]
         text = [
             f"/* {comment(op.layer)}: {op.kind} */",
             f"static void {function}({', '.join(arguments)})",
             "{",
             *("    " + line for line in step.body),
+            *unread,
             "}",
             "",
         ]

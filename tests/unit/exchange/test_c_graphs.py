@@ -124,7 +124,29 @@ def inputs() -> Any:
     return kurve.Model([a, b], [layers.Identity()(b), y, layers.Add()([y, a])])
 
 
+class Decaying(layers.Layer):
+    """A loop of any step, whose turns are written out, with sums of all of them."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight((3, 3), name="kernel")
+
+    def call(self, x: Any) -> Any:
+        def step(h: Any, part: Any) -> Any:
+            h = ops.tanh(ops.matmul(h, self.kernel) + part)
+            return h, ops.sum(h, -1, keepdims=True)
+
+        h, sums = ops.scan(step, x[:, 0], ops.transpose(x, (1, 0, 2)), reverse=True)
+        return ops.concatenate([h, ops.transpose(sums, (1, 0, 2))[..., 0]], -1)
+
+
+def loops() -> Any:
+    x = kurve.Input((9, 3))
+    cells = layers.RNN([layers.GRUCell(4), layers.LSTMCell(2)], return_sequences=True)
+    return kurve.Model(x, [Decaying()(x), cells(layers.Masking()(x))])
+
+
 MODELS: list[Callable[[], Any]] = [
+    loops,
     branches,
     two_inputs,
     formulas,

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Model
+from kurve import Input, Model, layers
 from kurve.engines import get_engine
 from kurve.exchange.exported import ExportedModel, Network, SingleNetwork
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import elementwise, recorded
+from kurve.formulas.flow import scan
 from kurve.formulas.tensor import FunctionCall
 from kurve.layers import (
     Add,
@@ -268,6 +269,29 @@ def test_products_and_tables(tmp_path: Path) -> None:
     expected = of_kurve(model, given)
     for found, wanted in zip(run_graph(model, given, tmp_path), expected, strict=True):
         assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+
+
+class Decaying(layers.Layer):
+    """A loop of any step, whose turns are written out."""
+
+    def call(self, x: Any) -> Any:
+        def step(h: Any, part: Any) -> Any:
+            h = ops.tanh(0.5 * h + part)
+            return h, ops.sum(h, -1, keepdims=True)
+
+        h, sums = scan(step, x[:, 0], ops.transpose(x, (1, 0, 2)), reverse=True)
+        return ops.concatenate([h, ops.transpose(sums, (1, 0, 2))[..., 0]], -1)
+
+
+def test_loops(tmp_path: Path) -> None:
+    x = Input((9, 3), name="x")
+    cells = [layers.GRUCell(4), layers.LSTMCell(2)]
+    model = Model(x, [Decaying()(x), layers.RNN(cells, return_sequences=True)(x)])
+    assert sum(op.kind == "scan" for op in model._network.plan.ops) == 2
+    given = {"x": np.random.default_rng(5).normal(size=(5, 9, 3)).astype(np.float32)}
+    expected = of_kurve(model, given)
+    for found, wanted in zip(run_graph(model, given, tmp_path), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 

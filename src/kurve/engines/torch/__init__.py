@@ -35,7 +35,7 @@ from kurve.engines.torch.metrics import KINDS
 from kurve.engines.torch.optimizers import OPTIMIZERS
 from kurve.engines.torch.program import OPS, TorchProgram
 from kurve.errors import NonFiniteError
-from kurve.plan import OptimizerSpec, Plan
+from kurve.plan import Op, OptimizerSpec, Plan
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 BLOCKS = {"cpu": 32, "mps": 256, "cuda": 1024}
@@ -78,7 +78,7 @@ class TorchEngine:
 
     def compile(self, plan: Plan) -> TorchProgram:
         used: list[tuple[str, str, Container[str]]] = []
-        used += [("layer", op.kind, OPS) for op in plan.ops]
+        used += [("layer", kind, OPS) for kind in _kinds(plan.ops)]
         fused = [h.loss for h in plan.heads if h.loss and h.rows is None]
         used += [("loss", loss.kind, LOSSES) for loss in fused]
         used += [("metric", m.kind, KINDS) for m in plan.metrics if m.rows is None]
@@ -196,3 +196,10 @@ def _device(name: str | None) -> torch.device:
             f"Received: device={name!r}. Try device=None for what there is."
         )
     return device
+
+
+def _kinds(ops: Sequence[Op]) -> Iterator[str]:
+    """The kinds of operations, and of those of the turns of loops."""
+    for op in ops:
+        yield op.kind
+        yield from _kinds(op.body.ops if op.body else ())

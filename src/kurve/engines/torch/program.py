@@ -23,6 +23,7 @@ from kurve.engines.torch.data import Data, Given, Target
 from kurve.engines.torch.elementwise import MAP, run_formula
 from kurve.engines.torch.images import IMAGES
 from kurve.engines.torch.layers import LAYERS, kept
+from kurve.engines.torch.loops import LOSSES_OF_SEQUENCES, loops
 from kurve.engines.torch.losses import LOSSES
 from kurve.engines.torch.metrics import accumulate
 from kurve.engines.torch.recurrence import RECURRENCE
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from kurve.engines.torch.training import Run
 
 OPS: dict[str, Pair] = {"map": MAP, **LAYERS, **IMAGES, **SCALING, **RECURRENCE}
+OPS |= {**LOSSES_OF_SEQUENCES, **loops(OPS)}
 
 STATISTICS: dict[str, Statistics] = {
     "batch_normalization": batch_statistics,

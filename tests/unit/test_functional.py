@@ -246,6 +246,29 @@ def test_a_layer_made_in_call_is_refused() -> None:
             use(X)
 
 
+def test_an_adapted_layer_outside_a_subclassed_model() -> None:
+    """Its statistics are constants of the model."""
+    outside = kurve.layers.Normalization()
+    outside.adapt(np.array([[1.0, 10.0], [3.0, 30.0]]))
+
+    class Own(kurve.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(outside(x))
+
+    model = Own()
+    x = np.array([[3.0, 10.0], [1.0, 20.0]])
+    y = model.predict(x, verbose=0)
+    assert len(model.weights) == 2
+    np.testing.assert_allclose(y, outside(x) @ model.get_weights()[0], rtol=1e-5)
+    model.compile("sgd", "mse")
+    model.fit(x, y + 1.0, verbose=0)
+    np.testing.assert_allclose(outside.mean, [[2.0, 20.0]])
+
+
 @pytest.mark.parametrize("x", [X, Input((4,))])
 def test_a_layer_without_its_base_is_refused(x: Any) -> None:
     with pytest.raises(RuntimeError, match=r"\[Careless\] super\(\).__init__\(\) must"):

@@ -432,7 +432,11 @@ class Layout:
                     continue
                 if values or variable.role == "constant":
                     if id(variable) not in streams:
-                        raise made_in_call(variable.name)
+                        if variable.learned:
+                            raise made_in_call(variable.name)
+                        # Of a layer outside the model that was adapted before.
+                        view[...] = variable.value
+                        continue
                     variable.write_to(view, self.seed, streams[id(variable)])
                 views.append((variable, view))
         for variable, view in views:  # last, because an initializer can refuse a shape
@@ -589,7 +593,8 @@ def _several(layer: Any) -> ValueError:
 def made_in_call(name: str) -> ValueError:
     """The error for weights of a layer that no attribute holds."""
     return ValueError(
-        "[build] the layers that call() uses must be attributes, because a layer "
-        f"made in call() gets new weights each time. Received: the weights {name!r}. "
+        "[build] the layers that call() uses must be attributes of the model, or "
+        "their weights would be neither trained nor saved. "
+        f"Received: the weights {name!r}. "
         "Try self.layer = Dense(1) in __init__."
     )

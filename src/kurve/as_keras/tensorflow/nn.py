@@ -12,11 +12,12 @@ from kurve.as_keras.tensorflow.random import _source
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor
 from kurve.formulas import functions as ops
-from kurve.formulas import nn
+from kurve.formulas import nn, rearranging
 
 __all__ = [
     "batch_normalization",
     "bias_add",
+    "depth_to_space",
     "dropout",
     "elu",
     "embedding_lookup",
@@ -34,6 +35,7 @@ __all__ = [
     "softmax_cross_entropy_with_logits_v2",
     "softplus",
     "softsign",
+    "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits",
     "swish",
     "tanh",
@@ -181,3 +183,22 @@ def sigmoid_cross_entropy_with_logits(
 ) -> Any:
     """max(z, 0) - z y + log(1 + exp(-|z|)), for logits z and labels y."""
     return nn.binary_crossentropy(value(labels), value(logits), True)
+
+
+_FORMATS = {"NHWC": "channels_last", "NCHW": "channels_first"}
+
+
+@eager
+def depth_to_space(
+    input: Any, block_size: int, data_format: str = "NHWC", name: Any = None
+) -> Any:
+    """Move channels into blocks of pixels: (B, H, W, r r C) -> (B, r H, r W, C)."""
+    return rearranging.depth_to_space(value(input), block_size, _FORMATS[data_format])
+
+
+@eager
+def space_to_depth(
+    input: Any, block_size: int, data_format: str = "NHWC", name: Any = None
+) -> Any:
+    """The reverse of `depth_to_space`."""
+    return rearranging.space_to_depth(value(input), block_size, _FORMATS[data_format])

@@ -40,6 +40,13 @@ class NonFiniteError(FloatingPointError):
             )
         )
 
+    def because(self, cause: str) -> NonFiniteError:
+        """The same error with sentences on its cause."""
+        found = NonFiniteError(self.what, self.step, self.learning_rate, cause)
+        for note in getattr(self, "__notes__", []):
+            found.add_note(note)
+        return found
+
     def __reduce__(self) -> Any:
         return type(self), (self.what, self.step, self.learning_rate, self.cause)
 

@@ -65,7 +65,7 @@ ODD: list[Any] = [
     lambda x: x,
 ]
 NEEDED: dict[str, Any] = {
-    **dict.fromkeys(("units", "filters", "kernel_size"), 2),
+    **dict.fromkeys(("units", "filters", "kernel_size", "output_size"), 2),
     **dict.fromkeys(("factor", "height_factor", "width_factor", "stddev"), 0.1),
     **dict.fromkeys(("decay_steps", "first_decay_steps", "total_steps"), 10),
     **dict.fromkeys(("initial_learning_rate", "max_learning_rate"), 0.1),
@@ -91,6 +91,7 @@ OTHER_INPUTS = {
     "GroupQueryAttention",
     "Lambda",
     "MultiHeadAttention",
+    "SpectralNormalization",
     "TimeDistributed",
 }
 """Layers that take several inputs, numbers of rows, or a layer."""

@@ -173,9 +173,9 @@ class TrainingLoop(EpochLoop):
                 program = self._program_for(batches.inputs)
                 yield Job(program, state, batches, first, last, totals)
             except NonFiniteError as error:
-                cause = unknown_number(program.plan, batches.inputs)
-                what, step, rate = error.what, error.step, error.learning_rate
-                self.stop_for(NonFiniteError(what, step, rate, cause))
+                if cause := unknown_number(program.plan, batches.inputs):
+                    error = error.because(cause)
+                self.stop_for(error)
                 break
             progress.done += last - first
             if by_batch and self._completes_stride(progress.done, data.steps):

@@ -126,11 +126,9 @@ class TorchEngine:
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
-        """PyTorch's settings during a call: of this thread, or, on a GPU, of the whole
-        process."""
+        """PyTorch's settings of the whole process, for the time of a call on a GPU."""
         if self.torch_device.type != "cuda":
-            with _without_subnormals():
-                yield
+            yield
             return
         products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         tf32 = self.precision == "tf32"
@@ -152,19 +150,6 @@ class TorchEngine:
                     cudnn.deterministic,
                     cudnn.benchmark,
                 ) = before
-
-
-@contextlib.contextmanager
-def _without_subnormals() -> Iterator[None]:
-    """Numbers below 1e-38, which a CPU computes with a hundred times as slowly, are 0:
-    the optimizer's memory of units that are off decays to them."""
-    smallest = torch.finfo(torch.float32).tiny
-    flushed = bool(torch.full((), smallest) * 0.5 == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushed)
 
 
 _setting = threading.RLock()

@@ -151,9 +151,9 @@ class TorchProgram:
 
     def _train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job, see `Engine.train`."""
-        from kurve.engines.torch.training import Run
+        from kurve.engines.torch.training import Run, without_subnormals
 
-        with self.engine._running():
+        with self.engine._running(), without_subnormals():
             with self._lock:
                 fitting = [run for run in self._idle if run.fits(job)]
                 if fitting:

@@ -7,6 +7,7 @@ looked up in a table; nothing is imported by name.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Container, Mapping
@@ -139,14 +140,19 @@ def drop_defaults(
             )
 
 
-def arguments_of(cls: type) -> set[str]:
+def arguments_of(cls: Any) -> frozenset[str]:
     """The names of all arguments of the class and its bases."""
-    return {
+    return _arguments(cls)
+
+
+@functools.lru_cache(maxsize=256)
+def _arguments(cls: type) -> frozenset[str]:
+    return frozenset(
         name
         for base in cls.__mro__[:-1]
         for name, parameter in inspect.signature(base.__init__).parameters.items()  # type: ignore[misc]
         if parameter.kind is not parameter.VAR_KEYWORD and name != "self"
-    }
+    )
 
 
 def number(config: Mapping[str, Any], key: str, default: float, what: str) -> float:

@@ -155,4 +155,7 @@ agree to 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is 
 
 
 if __name__ == "__main__":
-    tables.show(page, PAGE, __doc__ or "")
+    # The workers get a case of this module by its name, which is not __main__ there.
+    from bench.recurrence import page as page_of_module
+
+    tables.show(page_of_module, PAGE, __doc__ or "")

@@ -96,21 +96,13 @@ class GroupQueryAttention(Heads):
         key_shape = value_shape if key_shape is None else key_shape
         queries = [self.num_query_heads, self.head_dim]
         keys = [self.num_key_value_heads, self.head_dim]
-        into = "abx,xyz->abyz"
-        # Keep this order: it is that of the weights.
-        self._query_dense = self.projection(into, queries, "query")
-        self._query_dense.build(query_shape)
-        self._key_dense = self.projection(into, keys, "key")
-        self._key_dense.build(key_shape)
-        if self.use_gate:
-            self._gate_dense = self.projection(into, queries, "gate", gate=True)
-            self._gate_dense.build(query_shape)
-        self._value_dense = self.projection(into, keys, "value")
-        self._value_dense.build(value_shape)
-        self._output_dense = self.projection(
-            "abyz,yzu->abu", [query_shape[-1]], "attention_output"
+        self.build_projections(
+            "abx,xyz->abyz",
+            {"query": queries, "key": keys, "gate": queries, "value": keys},
+            {"query": query_shape, "key": key_shape, "value": value_shape},
+            "abyz,yzu->abu",
+            [query_shape[-1]],
         )
-        self._output_dense.build((*query_shape[:-1], *queries))
 
     def call(
         self,

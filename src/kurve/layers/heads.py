@@ -39,6 +39,10 @@ class Heads(Layer):
         "kernel": "kernel_constraint",
         "bias": "bias_constraint",
     }
+    _query_dense: EinsumDense
+    _key_dense: EinsumDense
+    _gate_dense: EinsumDense
+    _value_dense: EinsumDense
 
     def _start(
         self,
@@ -96,6 +100,33 @@ class Heads(Layer):
             activity_regularizer=self.activity_regularizer,
             **{name: getattr(self, name) for name in self.constrained.values()},
         )
+
+    def build_projections(
+        self,
+        into: str,
+        heads: Mapping[str, Sequence[int]],
+        shapes: Mapping[str, Any],
+        out: str,
+        sizes: Sequence[int],
+    ) -> None:
+        """Create the projections, in the order of the weights.
+
+        Args:
+            into, out: equations to heads, and from heads to the output.
+            heads: number and size of the heads of query, key, gate and value; those of
+                the gate are those of the means, too.
+            shapes: of query, key and value.
+            sizes: last sizes of the output.
+        """
+        for name in ("query", "key", "gate", "value"):
+            is_gate = name == "gate"
+            if is_gate and not self.use_gate:
+                continue
+            dense = self.projection(into, heads[name], name, is_gate)
+            setattr(self, f"_{name}_dense", dense)
+            dense.build(shapes["query" if is_gate else name])
+        self._output_dense = self.projection(out, sizes, "attention_output")
+        self._output_dense.build((*shapes["query"][:-1], *heads["gate"]))
 
     def _compute_attention_mask(
         self,
@@ -323,22 +354,15 @@ class MultiHeadAttention(Heads):
         free = "abcdefgh"[: rank - 1]
         into = f"{free}x,xyz->{free}yz"
         keys, values = [self.num_heads, self.key_dim], [self.num_heads, self.value_dim]
-        # Keep this order: it is that of the weights.
-        self._query_dense = self.projection(into, keys, "query")
-        self._query_dense.build(query_shape)
-        self._key_dense = self.projection(into, keys, "key")
-        self._key_dense.build(key_shape)
-        if self.use_gate:
-            self._gate_dense = self.projection(into, values, "gate", gate=True)
-            self._gate_dense.build(query_shape)
-        self._value_dense = self.projection(into, values, "value")
-        self._value_dense.build(value_shape)
         sizes = self.output_sizes or (query_shape[-1],)
         out = "uvw"[: len(sizes)]
-        self._output_dense = self.projection(
-            f"{free}yz,yz{out}->{free}{out}", sizes, "attention_output"
+        self.build_projections(
+            into,
+            {"query": keys, "key": keys, "gate": values, "value": values},
+            {"query": query_shape, "key": key_shape, "value": value_shape},
+            f"{free}yz,yz{out}->{free}{out}",
+            sizes,
         )
-        self._output_dense.build((*query_shape[:-1], *values))
 
     def call(
         self,

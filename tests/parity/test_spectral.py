@@ -46,6 +46,20 @@ def test_equals_keras(name: str, iterations: int) -> None:
         np.testing.assert_allclose(ours, theirs, 1e-4, 1e-4)
 
 
+def test_weights_of_0_keep_their_vector() -> None:
+    """They are normalized as soon as they are no longer 0."""
+    layer = kurve.layers.SpectralNormalization(
+        kurve.layers.Dense(3, kernel_initializer="zeros"), 20
+    )
+    x = np.eye(4, dtype=np.float32)
+    layer(x, training=True)
+    np.testing.assert_array_equal(layer.kernel, 0.0)
+    assert np.abs(layer.vector_u).sum() > 0
+    layer.kernel.assign(rng.normal(size=(4, 3)))
+    layer(x, training=True)
+    assert np.linalg.norm(layer.kernel, 2) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_wrong_layers() -> None:
     with pytest.raises(ValueError, match="power_iterations must be"):
         kurve.layers.SpectralNormalization(kurve.layers.Dense(2), 0)

@@ -97,8 +97,9 @@ class SpectralNormalization(Wrapper):
                 v = ops.normalize(ops.matmul(u, ops.transpose(w)), None)
                 u = ops.normalize(ops.matmul(v, w), None)
             size = ops.matmul(ops.matmul(v, w), ops.transpose(u))
-            # Weights of 0 stay.
-            scale = ops.where(ops.equal(size, 0.0), 1.0, size)
-            self.vector_u.assign(ops.stop_gradient(u))
+            # Weights of 0 and their u stay.
+            none = ops.equal(size, 0.0)
+            self.vector_u.assign(ops.stop_gradient(ops.where(none, self.vector_u, u)))
+            scale = ops.where(none, 1.0, size)
             self.kernel.assign(self.kernel / ops.reshape(scale, ()))
         return self.layer(inputs)

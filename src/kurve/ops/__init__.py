@@ -23,13 +23,7 @@ _DERIVATIVES = ("derivatives", "grad", "hessian", "jacobian")
 """What a function is differentiated with."""
 
 
-_MODULES = ("activations", "elementwise", "formula", "formula_gradient", "tape")
-"""Modules of this folder, for which imports ask first."""
-
-
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        raise AttributeError(f"module 'kurve.ops' has no attribute {name!r}")
     if name in _SAME:
         return sys.modules[__name__]
     from kurve.formulas import public

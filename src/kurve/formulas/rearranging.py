@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.arguments import check_integer
 from kurve.formulas import functions as ops
 from kurve.formulas.arrays import top_k
 from kurve.formulas.calls import function
@@ -21,6 +22,7 @@ from kurve.formulas.window import Window
 
 def _blocks(where: str, x: Any, size: int, first: bool, parts: int) -> list[int]:
     """Height, width and channels of images that blocks divide."""
+    check_integer(where, "block_size", size, 2)
     shape = list(ops.shape(x)[1:])
     height, width, channels = [*shape[1:], shape[0]] if first else shape
     divided = (channels,) if parts == 1 else (height, width)
@@ -29,7 +31,7 @@ def _blocks(where: str, x: Any, size: int, first: bool, parts: int) -> list[int]
         raise ValueError(
             f"[{where}] {what if parts == 1 else 'block_size must divide the images'}. "
             f"Received: block_size={size} for images of shape {tuple(shape)}. "
-            "Try block_size=2."
+            "Try another number of channels or size of images."
         )
     return [height, width, channels]
 

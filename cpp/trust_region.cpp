@@ -47,21 +47,22 @@ double shrink_factor(double cost, double reduction, double predicted) {
   return std::max(0.1, 0.5 * predicted / (predicted - 0.5 * reduction));
 }
 
-}  // namespace
-
-TrustRegionResult minimize(ResidualFunction& function,
-                           const TrustRegionOptions& options,
-                           const TrustRegionArrays& arrays) {
+struct Descent {
+  ResidualFunction& function;
+  const TrustRegionOptions& options;
+  const TrustRegionArrays& arrays;
   const ScaledSvd& svd = arrays.svd;
-  int64_t P = svd.P, n = arrays.n, C = P + 1;
-  double *p = arrays.p, *r = arrays.columns + P * n, *norms = arrays.norms;
-  double rank_tolerance = eps * double(std::max(C, n));
-  Vector trial(P), r_trial(n), first_norms(P), norms_before(P), width_factors(P, 1.0),
-      step(P);
-  double cost = 0, first_cost = 0, rounding = 0;
-  TrustRegionResult result{StopReason::not_finite, 0, 1, inf, false, 0};
+  const int64_t P = svd.P, n = arrays.n, C = P + 1;
+  double *const p = arrays.p, *const r = arrays.columns + P * n,
+                *const norms = arrays.norms;
+  const double rank_tolerance = eps * double(std::max(C, n));
+  Vector trial = Vector(size_t(P)), r_trial = Vector(size_t(n)),
+         first_norms = Vector(size_t(P)), norms_before = Vector(size_t(P)),
+         width_factors = Vector(size_t(P), 1.0), step = Vector(size_t(P));
+  double cost = 0, first_cost = 0;
+  TrustRegionResult result{StopReason::not_finite, 0, 1, inf, false, 0, 0, 0};
 
-  auto linearize = [&](Accuracy accuracy) {
+  bool linearize(Accuracy accuracy) {
     bool exact = accuracy == Accuracy::full;
     if (exact) function.jacobian(p, width_factors.data(), arrays.columns);
     std::fill_n(arrays.multipliers, C, 1.0);
@@ -87,28 +88,39 @@ TrustRegionResult minimize(ResidualFunction& function,
       if (term != 0)
         width_factors[j] = std::sqrt(std::min(1.0, options.data_norm / term));
     }
-    rounding = 8 * eps * (options.data_norm + total);
+    result.rounding = 8 * eps * (options.data_norm + total);
     return std::isfinite(total);
-  };
-  auto finish = [&](StopReason stop) {
-    result.stop = stop;
-    std::copy_n(norms, P, arrays.scale);
-    scaled_svd(arrays.r, rank_tolerance, svd);
-    result.linear = cost < first_cost && relative_change(first_norms, norms, P) < 1e-5;
-    return result;
-  };
+  }
 
+  // The relative offset, after the SVD with this scale.
+  double prepare() {
+    double projected_norm = scaled_svd(arrays.r, rank_tolerance, svd);
+    return cost > 0 ? projected_norm / std::sqrt(2 * cost) : 0.0;
+  }
+
+  StopReason finish(StopReason stop) {
+    std::copy_n(norms, P, arrays.scale);
+    prepare();
+    result.linear = cost < first_cost && relative_change(first_norms, norms, P) < 1e-5;
+    return stop;
+  }
+
+  StopReason descend();
+  // Gauss-Newton steps while they reduce the offset.
+  void refine();
+};
+
+StopReason Descent::descend() {
   cost = first_cost = 0.5 * dot(r, r, n);
   Accuracy accuracy = options.forward > 0 ? Accuracy::half : Accuracy::full;
-  if (!std::isfinite(cost) || !linearize(accuracy)) return result;
+  if (!std::isfinite(cost) || !linearize(accuracy)) return StopReason::not_finite;
   for (int64_t j = 0; j < P; j++) first_norms[j] = arrays.scale[j] = norms[j];
   double length = scaled_norm(arrays.scale, p, P);
   double radius = options.first_radius * (length > 0 ? length : 1.0), offset_before = 0;
   Accuracy accuracy_before = accuracy;
   double moved = 0;
   for (int64_t count = 0;; count++) {
-    double projected_norm = scaled_svd(arrays.r, rank_tolerance, svd);
-    result.offset = cost > 0 ? projected_norm / std::sqrt(2 * cost) : 0.0;
+    result.offset = prepare();
     double rate =
         offset_before > 0 ? std::min(result.offset / offset_before, 1.0) : 1.0;
     double curvature =
@@ -142,8 +154,9 @@ TrustRegionResult minimize(ResidualFunction& function,
         radius = 2 * best.length;
       if (result.calls > options.max_calls) return finish(StopReason::calls);
       if (ratio >= 1e-4) break;
-      double noise = rounding * std::sqrt(2 * cost / double(n));
-      noise = std::max({noise, 1e-15 * cost, rounding * rounding / double(n)});
+      double noise = result.rounding * std::sqrt(2 * cost / double(n));
+      noise = std::max(
+          {noise, 1e-15 * cost, result.rounding * result.rounding / double(n)});
       hidden = best.predicted_reduction <= noise;
       if (hidden && cost_trial - cost <= noise && accuracy != Accuracy::full) break;
       done = hidden || radius <= 1e-15 * scaled_norm(arrays.scale, p, P);
@@ -175,6 +188,80 @@ TrustRegionResult minimize(ResidualFunction& function,
     for (int64_t j = 0; j < P; j++)
       arrays.scale[j] = std::max(arrays.scale[j], norms[j]);
   }
+}
+
+// The last linear model, to return to.
+struct Saved {
+  explicit Saved(const Descent& d) : at(d) {
+    for (auto [x, size] : parts()) copies.emplace_back(x, x + size);
+    cost = d.cost, rounding = d.result.rounding;
+  }
+  void restore(Descent& d) const {
+    size_t k = 0;
+    for (auto [x, size] : parts()) std::copy_n(copies[k++].data(), size, x);
+    d.cost = cost, d.result.rounding = rounding;
+  }
+  std::vector<std::pair<double*, int64_t>> parts() const {
+    int64_t C = at.C, P = at.P;
+    return {{at.p, P},
+            {at.arrays.columns, C * at.n},
+            {at.arrays.multipliers, C},
+            {at.arrays.r, C * C},
+            {at.norms, C},
+            {at.arrays.scale, P},
+            {at.svd.s, P},
+            {at.svd.ur, P},
+            {at.svd.vt, P * P}};
+  }
+  const Descent& at;
+  std::vector<Vector> copies;
+  double cost, rounding;
+};
+
+void Descent::refine() {
+  std::copy_n(r, n, arrays.residuals);
+  result.cost = cost;
+  for (int count = 0; result.offset < 1e-2 && count < 100; count++) {
+    trust_region_step(svd, rank_tolerance, inf, step.data());
+    for (int64_t j = 0; j < P; j++) trial[j] = p[j] + step[j];
+    function.residuals(trial.data(), r_trial.data());
+    result.calls++;
+    double cost_trial = 0.5 * dot(r_trial.data(), r_trial.data(), n);
+    if (!(cost_trial <= result.cost * (1 + 1e-6))) return;
+    double moved = relative_step(step.data(), trial.data(), P);
+    bool last = result.offset * result.rate <= options.last_offset ||
+                moved * result.rate <= options.last_step;
+    last = last && (moved == 0 || moved * result.curvature <= options.last_change);
+    Saved before(*this);
+    std::copy_n(trial.data(), P, p);
+    if (!last) {
+      std::copy_n(r_trial.data(), n, r);
+      cost = cost_trial;
+      bool finite = linearize(Accuracy::full);
+      std::copy_n(norms, P, arrays.scale);
+      double offset = finite ? prepare() : inf;
+      if (!(offset < result.offset)) return before.restore(*this);
+      result.rate = offset / result.offset, result.offset = offset;
+      result.curvature =
+          moved > 0 ? relative_change(before.copies[4], norms, P) / moved : inf;
+    }
+    std::copy_n(r_trial.data(), n, arrays.residuals);
+    result.cost = cost_trial;
+    if (last) return;
+  }
+}
+
+}  // namespace
+
+TrustRegionResult minimize(ResidualFunction& function,
+                           const TrustRegionOptions& options,
+                           const TrustRegionArrays& arrays) {
+  Descent descent{function, options, arrays};
+  TrustRegionResult& result = descent.result;
+  result.stop = descent.descend();
+  if (result.stop == StopReason::derivative) result.offset = inf;  // unknown there
+  descent.refine();
+  return result;
 }
 
 }  // namespace kurve

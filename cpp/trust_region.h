@@ -1,5 +1,6 @@
-// Moré's trust region method for formulas in Python: the same loop as
-// kurve.solvers.trust_region.minimize, which explains it, only faster.
+// Moré's trust region method for formulas: the same loops as
+// kurve.solvers.trust_region.minimize and kurve.solvers.attempts.refined, which explain
+// them, only faster.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 
 namespace kurve {
 
-// Computed by Python; both functions may throw.
+// Both functions may throw.
 struct ResidualFunction {
   virtual ~ResidualFunction() = default;
   // r (n,) = f(p) - y, whitened.
@@ -23,8 +24,8 @@ struct ResidualFunction {
 // is that of the whitened data; forward is 0 if exact derivatives cost no more than
 // forward differences.
 struct TrustRegionOptions {
-  double first_radius, approximate_until, comparable_until, last_step, last_change,
-      forward, central, data_norm;
+  double first_radius, approximate_until, comparable_until, last_offset, last_step,
+      last_change, forward, central, data_norm;
   int64_t max_steps, max_calls;
 };
 
@@ -36,18 +37,21 @@ struct TrustRegionResult {
   double offset, rate, curvature;
   bool linear;
   int64_t calls;
+  double cost, rounding;  // |r|^2 / 2; the length of the residuals' rounding error
 };
 
-// On entry p is the start and the last of columns its residuals; on return they are
-// those of the result, with J and its multipliers, R of [J, r], its column norms, and
-// the scaled SVD: p (P,), columns (P + 1, n), multipliers (P + 1,), r (P + 1, P + 1),
-// norms (P + 1,), scale (P,).
+// On entry p is the start and the last of columns its residuals. On return p and
+// residuals are the result; the others belong to the last linear model, there or one
+// step before: J and its residuals with their multipliers, R of [J, r], its column
+// norms, and the scaled SVD. p (P,), residuals (n,), columns (P + 1, n), multipliers
+// (P + 1,), r (P + 1, P + 1), norms (P + 1,), scale (P,).
 struct TrustRegionArrays {
   int64_t n;
-  double *p, *columns, *multipliers, *r, *norms, *scale;
+  double *p, *residuals, *columns, *multipliers, *r, *norms, *scale;
   ScaledSvd svd;
 };
 
+// Descends, then takes Gauss-Newton steps to the last digits.
 TrustRegionResult minimize(ResidualFunction&, const TrustRegionOptions&,
                            const TrustRegionArrays&);
 

@@ -1,16 +1,19 @@
 #include "linear.h"
-#include "trust_region.h"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "arrays.h"
+#include "double_tape.h"
 #include "interrupt.h"
 #include "register.h"
+#include "trust_region.h"
 
 namespace nb = nanobind;
 using namespace kurve;
@@ -61,7 +64,7 @@ ScaledSvd scaled_svd_of(const Vector<T>& scale, const Vector<double>& s,
 // A user's formula f(x, *p), called with little overhead: only parameters that have
 // changed are converted to NumPy scalars again, and the usual result, a float64 vector,
 // is read in place.
-struct PythonFunction final : ResidualFunction {
+struct PythonFormula final : ResidualFunction {
   void residuals(const double* p, double* r) override {
     call_python([&] {
       for (size_t j = 0; j < parameters.size(); j++)
@@ -82,12 +85,12 @@ struct PythonFunction final : ResidualFunction {
       }
     });
   }
-  void jacobian(const double* p, const double* factors, double* columns) override {
+  void jacobian(const double* p, const double* factors, double* to) override {
     bool same = values.is_valid() && std::equal(p, p + point.size(), point.data());
     std::copy_n(p, point.size(), point.data());
     for (nb::object& parameter : parameters) parameter.reset();
     std::copy_n(factors, width_factors.size(), width_factors.data());
-    expect(columns == jacobian_columns, "jacobian must write to columns.");
+    expect(to == columns.data(), "jacobian must write to columns.");
     call_python([&] { write_jacobian(same ? values : nb::none()); });
   }
 
@@ -102,40 +105,129 @@ struct PythonFunction final : ResidualFunction {
     }
     bool fits = view.ndim == 1 && view.shape[0] == n && !std::strcmp(view.format, "d");
     auto v = static_cast<const double*>(view.buf);
-    for (int64_t i = 0; fits && i < n; i++) r[i] = v[i] - y[i];
+    for (int64_t i = 0; fits && i < n; i++) r[i] = v[i] - y->data()[i];
     PyBuffer_Release(&view);
     return fits;
   }
 
-  PythonFunction(nb::object f, nb::object x, nb::object array_type,
-                 nb::object residuals_of, nb::object write_jacobian,
-                 nb::object point_array, Vector<double> point,
-                 Vector<double> width_factors, const double* y,
-                 const double* jacobian_columns, int64_t n)
+  PythonFormula(nb::object f, nb::object x, std::optional<Vector<const double>> y,
+                nb::object array_type, nb::object residuals_of,
+                nb::object write_jacobian, nb::object point,
+                Vector<double> width_factors, Matrix<double> columns)
       : f(f),
         array_type(array_type),
         residuals_of(residuals_of),
         write_jacobian(write_jacobian),
-        point_array(point_array),
+        point_array(point),
         x(x),
-        point(point),
+        point(nb::cast<Vector<double>>(point)),
         width_factors(width_factors),
         y(y),
-        jacobian_columns(jacobian_columns),
-        n(n),
-        parameters(point.size()),
-        arguments(point.size() + 1, x.ptr()) {}
+        columns(columns),
+        n(int64_t(columns.shape(1))),
+        parameters(this->point.size()),
+        arguments(this->point.size() + 1, x.ptr()) {
+    size_t P = this->point.size();
+    expect(width_factors.size() == P && columns.shape(0) == P + 1 &&
+               (!y || int64_t(y->size()) == n),
+           "point and width_factors must have a number for each column but the last, "
+           "y one for each row.");
+  }
   nb::object f, array_type, residuals_of, write_jacobian, point_array, x, values;
   Vector<double> point, width_factors;
-  const double *y, *jacobian_columns;  // y is null if residuals are whitened
+  std::optional<Vector<const double>> y;  // none if residuals are whitened
+  Matrix<double> columns;
   int64_t n;
   std::vector<nb::object> parameters;
   std::vector<PyObject*> arguments;  // x, then the parameters
 };
 
+std::vector<const double*> pointers_to(const DoubleTape& tape,
+                                       const std::vector<Vector<const double>>& arrays,
+                                       int64_t n) {
+  std::vector<const double*> found;
+  for (const auto& array : arrays) {
+    expect(int64_t(array.size()) == n, "arrays must have a number for each row.");
+    found.push_back(array.data());
+  }
+  expect(found.size() == tape.arrays(), "there must be as many arrays as in the tape.");
+  return found;
+}
+
+// A traced formula: r = (f(p) - y) / sigma, without Python.
+struct TracedFormula final : ResidualFunction {
+  TracedFormula(nb::object tape, std::vector<Vector<const double>> arrays,
+                Vector<const double> y, std::optional<Vector<const double>> sigma)
+      : owner(tape),
+        arrays(std::move(arrays)),
+        y(y),
+        sigma(sigma),
+        tape(nb::cast<const DoubleTape&>(tape)),
+        n(int64_t(y.size())),
+        from(pointers_to(this->tape, this->arrays, n)),
+        values(size_t(n)) {
+    expect(!sigma || sigma->size() == y.size(), "sigma must have the length of y.");
+  }
+  void residuals(const double* p, double* r) override {
+    tape.run(p, from.data(), n, 1, &r);
+    for (int64_t i = 0; i < n; i++) r[i] -= y.data()[i];
+    whiten(r);
+  }
+  void jacobian(const double* p, const double*, double* columns) override {
+    std::vector<double*> to{values.data()};
+    for (size_t j = 0; j < tape.inputs(); j++) to.push_back(columns + int64_t(j) * n);
+    tape.run(p, from.data(), n, to.size(), to.data());
+    for (size_t j = 1; j < to.size(); j++) whiten(to[j]);
+  }
+  void whiten(double* x) const {
+    for (int64_t i = 0; sigma && i < n; i++) x[i] /= sigma->data()[i];
+  }
+
+  nb::object owner;
+  std::vector<Vector<const double>> arrays;
+  Vector<const double> y;
+  std::optional<Vector<const double>> sigma;
+  const DoubleTape& tape;
+  int64_t n;
+  std::vector<const double*> from;
+  std::vector<double> values;
+};
+
 }  // namespace
 
 void register_linear(nb::module_& m) {
+  using Code = decltype(TapeSpec::code);
+  nb::class_<DoubleTape>(m, "DoubleTape",
+                         "A formula of numbers and of arrays in float64, and its "
+                         "derivatives with respect to each number.")
+      .def(
+          "__init__",
+          [](DoubleTape* self, int inputs, Code code, std::vector<int> outputs) {
+            expect(int64_t(outputs.size()) == int64_t(inputs) + 1,
+                   "there must be a value and a derivative for each input.");
+            new (self) DoubleTape({inputs, std::move(code), std::move(outputs)}, 1);
+          },
+          nb::arg("inputs"), nb::arg("code"), nb::arg("outputs"))
+      .def(
+          "run",
+          [](const DoubleTape& self, Vector<const double> inputs,
+             const std::vector<Vector<const double>>& arrays, Vector<double> value,
+             std::optional<Matrix<double>> derivatives) {
+            auto n = int64_t(value.size());
+            std::vector<const double*> from = pointers_to(self, arrays, n);
+            std::vector<double*> to{value.data()};
+            expect(inputs.size() == self.inputs() &&
+                       (!derivatives || (derivatives->shape(0) == self.inputs() &&
+                                         int64_t(derivatives->shape(1)) == n)),
+                   "derivatives must have a row for each input.");
+            for (size_t j = 0; derivatives && j < self.inputs(); j++)
+              to.push_back(derivatives->data() + int64_t(j) * n);
+            interruptible(
+                [&] { self.run(inputs.data(), from.data(), n, to.size(), to.data()); });
+          },
+          nb::arg("inputs").noconvert(), nb::arg("arrays"),
+          nb::arg("value").noconvert(), nb::arg("derivatives").noconvert().none(),
+          "Write the values (n,), and the derivatives (inputs, n) unless None.");
   nb::class_<JacobianArrays>(m, "Jacobian", "Some columns of rows, times sqrt_weights.")
       .def("__init__", &construct, nb::arg("rows").noconvert(),
            nb::arg("sqrt_weights").noconvert(), nb::arg("columns").noconvert())
@@ -254,36 +346,52 @@ void register_linear(nb::module_& m) {
       nb::arg("step").noconvert(),
       "Write the best step within the radius; returns its length, the predicted "
       "reduction of the cost, and the damping.");
+  nb::class_<ResidualFunction>(m, "ResidualFunction");
+  nb::class_<PythonFormula, ResidualFunction>(
+      m, "PythonFormula",
+      "f(x, *p) - y if f returns a float64 vector of array_type, else the result of "
+      "residuals_of(values). write_jacobian(values) writes the derivatives at point to "
+      "columns; values are those of f there, or None.")
+      .def(nb::init<nb::object, nb::object, std::optional<Vector<const double>>,
+                    nb::object, nb::object, nb::object, nb::object, Vector<double>,
+                    Matrix<double>>(),
+           nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
+           nb::arg("array_type"), nb::arg("residuals_of"), nb::arg("write_jacobian"),
+           nb::arg("point"), nb::arg("width_factors").noconvert(),
+           nb::arg("columns").noconvert());
+  nb::class_<TracedFormula, ResidualFunction>(
+      m, "TracedFormula", "(tape(p, arrays) - y) / sigma, with exact derivatives.")
+      .def(nb::init<nb::object, std::vector<Vector<const double>>, Vector<const double>,
+                    std::optional<Vector<const double>>>(),
+           nb::arg("tape"), nb::arg("arrays"), nb::arg("y").noconvert(),
+           nb::arg("sigma").noconvert().none());
   m.def(
       "trust_region",
-      [](nb::object f, nb::object x, std::optional<Vector<const double>> y,
-         nb::object array_type, nb::object residuals_of, nb::object write_jacobian,
-         nb::object point, Vector<double> width_factors, Vector<double> p,
+      [](ResidualFunction& function, Vector<double> p, Vector<double> residuals,
          Matrix<double> columns, Vector<double> multipliers, Matrix<double> r,
          Vector<double> norms, Vector<double> scale, Vector<double> s,
          Vector<double> ur, Matrix<double> vt, double data_norm, double forward,
          double central, double first_radius, double approximate_until,
-         double comparable_until, double last_step, double last_change,
-         int64_t max_steps, int64_t max_calls) {
+         double comparable_until, double last_offset, double last_step,
+         double last_change, int64_t max_steps, int64_t max_calls) {
         auto P = int64_t(p.size()), n = int64_t(columns.shape(1));
         ScaledSvd svd = scaled_svd_of(scale, s, ur, vt);
         expect(int64_t(columns.shape(0)) == P + 1 &&
                    int64_t(multipliers.size()) == P + 1 &&
-                   int64_t(norms.size()) == P + 1 && side_of(r) == P + 1 && svd.P == P,
+                   int64_t(norms.size()) == P + 1 && side_of(r) == P + 1 &&
+                   svd.P == P && int64_t(residuals.size()) == n,
                "columns, multipliers, r and norms must have one row more than p and "
-               "vt.");
-        auto at = nb::cast<Vector<double>>(point);
-        expect(
-            int64_t(at.size()) == P && int64_t(width_factors.size()) == P &&
-                (!y || int64_t(y->size()) == n),
-            "point and width_factors must have the length of p, y that of a column.");
-        PythonFunction function(f, x, array_type, residuals_of, write_jacobian, point,
-                                at, width_factors, y ? y->data() : nullptr,
-                                columns.data(), n);
+               "vt, residuals the length of a column.");
+        auto traced = dynamic_cast<TracedFormula*>(&function);
+        auto in_python = dynamic_cast<PythonFormula*>(&function);
+        expect(traced ? traced->n == n && int64_t(traced->tape.inputs()) == P
+                      : in_python && in_python->columns.data() == columns.data(),
+               "the formula must be one of these columns.");
         TrustRegionOptions options{
             .first_radius = first_radius,
             .approximate_until = approximate_until,
             .comparable_until = comparable_until,
+            .last_offset = last_offset,
             .last_step = last_step,
             .last_change = last_change,
             .forward = forward,
@@ -295,6 +403,7 @@ void register_linear(nb::module_& m) {
         TrustRegionArrays arrays{
             .n = n,
             .p = p.data(),
+            .residuals = residuals.data(),
             .columns = columns.data(),
             .multipliers = multipliers.data(),
             .r = r.data(),
@@ -302,24 +411,25 @@ void register_linear(nb::module_& m) {
             .scale = scale.data(),
             .svd = svd,
         };
-        TrustRegionResult result = minimize(function, options, arrays);
-        return std::make_tuple(int(result.stop), result.offset, result.rate,
-                               result.curvature, result.linear, result.calls);
+        TrustRegionResult result{};
+        auto run = [&] { result = minimize(function, options, arrays); };
+        if (traced)
+          interruptible(run);
+        else
+          run();
+        return std::make_tuple(int(result.stop), result.offset, result.linear,
+                               result.calls, result.cost, result.rounding);
       },
-      nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
-      nb::arg("array_type"), nb::arg("residuals_of"), nb::arg("write_jacobian"),
-      nb::arg("point"), nb::arg("width_factors").noconvert(), nb::arg("p").noconvert(),
+      nb::arg("function"), nb::arg("p").noconvert(), nb::arg("residuals").noconvert(),
       nb::arg("columns").noconvert(), nb::arg("multipliers").noconvert(),
       nb::arg("r").noconvert(), nb::arg("norms").noconvert(),
       nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
       nb::arg("vt").noconvert(), nb::arg("data_norm"), nb::arg("forward"),
       nb::arg("central"), nb::arg("first_radius"), nb::arg("approximate_until"),
-      nb::arg("comparable_until"), nb::arg("last_step"), nb::arg("last_change"),
-      nb::arg("max_steps"), nb::arg("max_calls"),
-      "Minimize from p, which is moved; see kurve.solvers.trust_region. Residuals are "
-      "f(x, *p) - y if f returns a float64 vector of array_type, else the result of "
-      "residuals_of(values). write_jacobian(values) writes the derivatives at point to "
-      "columns; values are those of f there, or None. Returns the reason to stop, the "
-      "relative offset, its rate, the change of J by a step, whether J never changed, "
-      "and the number of calls of f.");
+      nb::arg("comparable_until"), nb::arg("last_offset"), nb::arg("last_step"),
+      nb::arg("last_change"), nb::arg("max_steps"), nb::arg("max_calls"),
+      "Minimize from p, which is moved, as kurve.solvers.trust_region and "
+      "kurve.solvers.attempts do: p and residuals are the result, the other arrays the "
+      "last linear model. Returns the reason to stop, the relative offset, whether J "
+      "never changed, the number of calls, the cost, and the rounding error.");
 }

@@ -26,6 +26,7 @@ namespace {
 #include "vector.inl.h"
 
 #include "math.inl.h"
+#include "math64.inl.h"
 
 #include "activation.inl.h"
 #include "loss.inl.h"
@@ -109,6 +110,7 @@ const Kernels NAME(KURVE_ARCH) = {
     .activate = activate,
     .differentiate = differentiate,
     .run_tape = run_tape,
+    .run_tape64 = run_tape64,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
     .dropout = dropout,

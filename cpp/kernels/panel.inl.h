@@ -4,20 +4,16 @@
 // are contiguous.
 #pragma once
 
-constexpr int D = L / 2;
 constexpr int64_t strip = L;
 constexpr int64_t tile_rows =
     D < 4 ? 4 : D;  // rows of C in registers, two vectors each
 
-typedef double vw __attribute__((vector_size(L * 4)));
-typedef double vw_memory __attribute__((vector_size(L * 4), aligned(8), may_alias));
 typedef float vh_memory __attribute__((vector_size(L * 2), aligned(4), may_alias));
 
-INLINE vw load64(const double* p) { return *reinterpret_cast<const vw_memory*>(p); }
+INLINE vw load64(const double* p) { return load(p); }
 INLINE vw load64(const float* p) {
   return __builtin_convertvector(*reinterpret_cast<const vh_memory*>(p), vw);
 }
-INLINE void store64(double* p, vw x) { *reinterpret_cast<vw_memory*>(p) = x; }
 
 template <bool minus>
 INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* c,
@@ -46,7 +42,7 @@ INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* 
 #pragma GCC unroll 8
   for (int r = 0; r < tile_rows; r++)
 #pragma GCC unroll 2
-    for (int v = 0; v < 2; v++) store64(c + r * c_row + v * D, acc[r][v]);
+    for (int v = 0; v < 2; v++) store(c + r * c_row + v * D, acc[r][v]);
 }
 
 // C (rows, columns) += or -= A^T B, both up to `strip`; each element is one chain in
@@ -86,8 +82,8 @@ static void panel_gather(const float* x, int64_t x_row, const int64_t* columns,
   for (int64_t k = 0; k < K; k++, x += x_row, panel += strip) {
     if (run) {
       const float* from = x + columns[0];
-      store64(panel, load64(from) * sqrt_weights[k]);
-      store64(panel + D, load64(from + D) * sqrt_weights[k]);
+      store(panel, load64(from) * sqrt_weights[k]);
+      store(panel + D, load64(from + D) * sqrt_weights[k]);
       continue;
     }
     for (int64_t j = 0; j < count; j++)
@@ -123,8 +119,8 @@ static void panel_solve(const double* r, int64_t r_row, double* panel, int64_t K
         x0 -= column[l * r_row] * load64(panel + l * strip);
         x1 -= column[l * r_row] * load64(panel + l * strip + D);
       }
-      store64(x, x0 / column[(k + i) * r_row]);
-      store64(x + D, x1 / column[(k + i) * r_row]);
+      store(x, x0 / column[(k + i) * r_row]);
+      store(x + D, x1 / column[(k + i) * r_row]);
     }
   }
 }
@@ -137,11 +133,11 @@ static int64_t cholesky(double* a, int64_t a_row, int64_t n) {
     double pivot = row[k];
     if (!(pivot > 0 && pivot <= __DBL_MAX__)) return k;
     double root = __builtin_sqrt(pivot);
-    for (int64_t j = k / D * D; j < n; j += D) store64(row + j, load64(row + j) / root);
+    for (int64_t j = k / D * D; j < n; j += D) store(row + j, load64(row + j) / root);
     for (int64_t i = k + 1; i < n; i++) {
       double* other = a + i * a_row;
       for (int64_t j = i / D * D; j < n; j += D)
-        store64(other + j, load64(other + j) - row[i] * load64(row + j));
+        store(other + j, load64(other + j) - row[i] * load64(row + j));
     }
   }
   return n;
@@ -173,7 +169,7 @@ static double dot_row(const float* x, const double* y, int64_t n) {
 template <class T>
 INLINE void add_any(double* y, double factor, const T* x, int64_t n) {
   int64_t i = 0;
-  for (; i + D <= n; i += D) store64(y + i, load64(y + i) + factor * load64(x + i));
+  for (; i + D <= n; i += D) store(y + i, load64(y + i) + factor * load64(x + i));
   for (; i < n; i++) y[i] += factor * double(x[i]);
 }
 static void add64(double* y, double factor, const double* x, int64_t n) {

@@ -36,6 +36,13 @@ struct Instruction {
   Place to, a, b, c;
 };
 
+// An instruction in float64; registers are places in memory.
+struct Step64 {
+  Micro kind;
+  int to = 0, a = 0, b = 0, c = 0;
+  double value = 0;  // of a constant
+};
+
 // How an input is broadcast over the elements of the outputs: element i reads data[i /
 // outer * size + i / inner % size]. A full input has size = outer and inner 1; if an
 // input is the same for all samples, `outer` is the number of elements.

@@ -3,23 +3,30 @@
 #pragma once
 
 // Functions that are too rare for vector code, or too long.
-template <class F>
-INLINE void each(const float* a, float* y, int64_t n, F f) {
+template <class T, class F>
+INLINE void each(const T* a, T* y, int64_t n, F f) {
   for (int64_t i = 0; i < n; i++) y[i] = f(a[i]);
 }
-template <class F>
-INLINE void each(const float* a, const float* b, float* y, int64_t n, F f) {
+template <class T, class F>
+INLINE void each(const T* a, const T* b, T* y, int64_t n, F f) {
   for (int64_t i = 0; i < n; i++) y[i] = f(a[i], b[i]);
 }
 
 INLINE vf truth(vi mask) { return mask ? splat(1.0f) : splat(0.0f); }
+INLINE vw truth(vl mask) { return mask ? splat(1.0) : splat(0.0); }
 INLINE vf truncated(vf x) {  // of |x| < 2^23, to the nearest, ties to even
   const float magic = 8388608.0f;
   vf t = abs(x), r = (t + magic) - magic;
   return t < magic ? with_sign(r, x) : x;
 }
-INLINE vf floored(vf x) {
-  vf r = truncated(x);
+INLINE vw truncated(vw x) {
+  const double magic = 4503599627370496.0;
+  vw t = abs(x), r = (t + magic) - magic;
+  return t < magic ? with_sign(r, x) : x;
+}
+template <class V>
+INLINE V floored(V x) {
+  V r = truncated(x);
   return r > x ? r - 1.0f : r;
 }
 // u - v floor(u / v), of the sign of v, as Python's.
@@ -27,6 +34,10 @@ static float floor_mod(float u, float v) {
   float r = __builtin_fmodf(u, v);
   return r != 0 && (r < 0) != (v < 0) ? r + v
                                       : (r == 0 ? __builtin_copysignf(r, v) : r);
+}
+static double floor_mod(double u, double v) {
+  double r = __builtin_fmod(u, v);
+  return r != 0 && (r < 0) != (v < 0) ? r + v : (r == 0 ? __builtin_copysign(r, v) : r);
 }
 // log(1 + x), with the rounding error of 1 + x corrected to first order.
 INLINE vf log1p(vf x) {
@@ -43,35 +54,57 @@ INLINE vf expm1(vf x) {
   return x == 0.0f ? x : y;
 }
 
-// One instruction over n floats, a multiple of L; y may be a, b or c.
-static __attribute__((noinline)) void run_instruction(Micro kind, float value,
-                                                      const float* a, const float* b,
-                                                      const float* c, float* y,
+#define BOTH1(name)                                                  \
+  INLINE float name##_of(float x) { return __builtin_##name##f(x); } \
+  INLINE double name##_of(double x) { return __builtin_##name(x); }
+#define BOTH2(name)                                                              \
+  INLINE float name##_of(float u, float v) { return __builtin_##name##f(u, v); } \
+  INLINE double name##_of(double u, double v) { return __builtin_##name(u, v); }
+BOTH1(tan)
+BOTH1(sinh)
+BOTH1(cosh)
+BOTH1(asin)
+BOTH1(acos)
+BOTH1(asinh)
+BOTH1(acosh)
+BOTH1(atan)
+BOTH1(atanh)
+BOTH2(atan2)
+BOTH2(pow)
+#undef BOTH1
+#undef BOTH2
+
+// One instruction over n numbers T, a multiple of the lanes of a vector V; y may be a,
+// b or c.
+template <class V, class T>
+static __attribute__((noinline)) void run_instruction(Micro kind, T value, const T* a,
+                                                      const T* b, const T* c, T* y,
                                                       int64_t n) {
-#define MAP1(name, expression)           \
-  case Micro::name:                      \
-    for (int64_t i = 0; i < n; i += L) { \
-      vf x = load(a + i);                \
-      store(y + i, (expression));        \
-    }                                    \
+  constexpr int64_t lanes = sizeof(V) / sizeof(T);
+#define MAP1(name, expression)               \
+  case Micro::name:                          \
+    for (int64_t i = 0; i < n; i += lanes) { \
+      V x = load(a + i);                     \
+      store(y + i, (expression));            \
+    }                                        \
     return;
-#define MAP2(name, expression)             \
-  case Micro::name:                        \
-    for (int64_t i = 0; i < n; i += L) {   \
-      vf u = load(a + i), v = load(b + i); \
-      store(y + i, (expression));          \
-    }                                      \
+#define MAP2(name, expression)               \
+  case Micro::name:                          \
+    for (int64_t i = 0; i < n; i += lanes) { \
+      V u = load(a + i), v = load(b + i);    \
+      store(y + i, (expression));            \
+    }                                        \
     return;
 #define CALL1(name, function) \
   case Micro::name:           \
-    return each(a, y, n, [](float x) { return function(x); });
+    return each(a, y, n, [](T x) { return function(x); });
 #define CALL2(name, function) \
   case Micro::name:           \
-    return each(a, b, y, n, [](float u, float v) { return function(u, v); });
-  const vf one = splat(1.0f), zero = splat(0.0f);
+    return each(a, b, y, n, [](T u, T v) { return function(u, v); });
+  const V one = splat(T(1)), zero = splat(T(0));
   switch (kind) {
     case Micro::constant:
-      for (int64_t i = 0; i < n; i += L) store(y + i, splat(value));
+      for (int64_t i = 0; i < n; i += lanes) store(y + i, splat(value));
       return;
       MAP2(add, u + v)
       MAP2(sub, u - v)
@@ -82,7 +115,7 @@ static __attribute__((noinline)) void run_instruction(Micro kind, float value,
       MAP1(square, x * x)
       MAP1(sqrt, sqrt(x))
       MAP1(rsqrt, one / sqrt(x))
-      CALL2(pow, __builtin_powf)
+      CALL2(pow, pow_of)
       CALL2(mod, floor_mod)
       MAP1(exp, exp(x))
       MAP1(expm1, expm1(x))
@@ -93,29 +126,29 @@ static __attribute__((noinline)) void run_instruction(Micro kind, float value,
       MAP1(erf, erf(x))
       MAP1(sin, sincos(x).sin)
       MAP1(cos, sincos(x).cos)
-      CALL1(tan, __builtin_tanf)
+      CALL1(tan, tan_of)
       MAP1(tanh, tanh(x))
-      CALL1(sinh, __builtin_sinhf)
-      CALL1(cosh, __builtin_coshf)
-      CALL1(arcsin, __builtin_asinf)
-      CALL1(arccos, __builtin_acosf)
-      CALL1(arcsinh, __builtin_asinhf)
-      CALL1(arccosh, __builtin_acoshf)
-      CALL1(arctan, __builtin_atanf)
-      CALL1(arctanh, __builtin_atanhf)
-      CALL2(arctan2, __builtin_atan2f)
+      CALL1(sinh, sinh_of)
+      CALL1(cosh, cosh_of)
+      CALL1(arcsin, asin_of)
+      CALL1(arccos, acos_of)
+      CALL1(arcsinh, asinh_of)
+      CALL1(arccosh, acosh_of)
+      CALL1(arctan, atan_of)
+      CALL1(arctanh, atanh_of)
+      CALL2(arctan2, atan2_of)
       MAP1(abs, abs(x))
-      MAP1(sign, x > 0.0f ? one : (x < 0.0f ? -one : x))
+      MAP1(sign, x > zero ? one : (x < zero ? -one : x))
       MAP1(floor, floored(x))
       MAP1(ceil, -floored(-x))
       MAP1(round, truncated(x))
       MAP1(stop_gradient, x)
       MAP2(max, u > v ? u : (u == u ? v : u))
       MAP2(min, u < v ? u : (u == u ? v : u))
-      MAP1(relu, x < 0.0f ? zero : x)
+      MAP1(relu, x < zero ? zero : x)
     case Micro::where:
-      for (int64_t i = 0; i < n; i += L)
-        store(y + i, load(a + i) != 0.0f ? load(b + i) : load(c + i));
+      for (int64_t i = 0; i < n; i += lanes)
+        store(y + i, load(a + i) != zero ? load(b + i) : load(c + i));
       return;
       MAP2(lt, truth(u < v))
       MAP2(le, truth(u <= v))
@@ -123,16 +156,26 @@ static __attribute__((noinline)) void run_instruction(Micro kind, float value,
       MAP2(ge, truth(u >= v))
       MAP2(eq, truth(u == v))
       MAP2(ne, truth(u != v))
-      MAP2(land, truth((u != 0.0f) & (v != 0.0f)))
-      MAP2(lor, truth((u != 0.0f) | (v != 0.0f)))
-      MAP1(lnot, truth(x == 0.0f))
-      MAP1(isfinite, truth(x - x == 0.0f))
+      MAP2(land, truth((u != zero) & (v != zero)))
+      MAP2(lor, truth((u != zero) | (v != zero)))
+      MAP1(lnot, truth(x == zero))
+      MAP1(isfinite, truth(x - x == zero))
       MAP1(isnan, truth(x != x))
   }
 #undef MAP1
 #undef MAP2
 #undef CALL1
 #undef CALL2
+}
+
+// A tape in float64 over n numbers, a multiple of D, in every place.
+static void run_tape64(const Step64* code, int64_t count, double* const* places,
+                       int64_t n) {
+  for (int64_t i = 0; i < count; i++) {
+    const Step64& s = code[i];
+    run_instruction<vw>(s.kind, s.value, places[s.a], places[s.b], places[s.c],
+                        places[s.to], n);
+  }
 }
 
 // to[i] = element at + i of an operand that is not full.
@@ -190,7 +233,7 @@ static void run_tape(const Tape& tape, const Operand* inputs, float* const* outp
     for (int k = 0; k < tape.count; k++) {
       const Instruction& i = tape.code[k];
       float* y = i.to.kind == Place::output ? out[i.to.index] : scratch[i.to.index];
-      run_instruction(i.kind, i.value, read(i.a), read(i.b), read(i.c), y, whole);
+      run_instruction<vf>(i.kind, i.value, read(i.a), read(i.b), read(i.c), y, whole);
     }
     if (whole != count)
       for (int k = 0; k < tape.outputs; k++)

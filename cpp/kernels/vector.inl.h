@@ -14,7 +14,11 @@ typedef int32_t vi __attribute__((vector_size(L * 4)));
 typedef uint32_t vu __attribute__((vector_size(L * 4)));
 typedef double vd __attribute__((vector_size(L * 8)));
 typedef uint64_t vq __attribute__((vector_size(L * 4)));
+typedef double vw __attribute__((vector_size(L * 4)));
+typedef int64_t vl __attribute__((vector_size(L * 4)));
 typedef float vf_memory __attribute__((vector_size(L * 4), aligned(4), may_alias));
+typedef double vw_memory __attribute__((vector_size(L * 4), aligned(8), may_alias));
+constexpr int D = L / 2;  // lanes in float64
 
 #define INLINE static inline __attribute__((always_inline))
 #define INLINE_MEMBER inline __attribute__((always_inline))
@@ -22,6 +26,9 @@ typedef float vf_memory __attribute__((vector_size(L * 4), aligned(4), may_alias
 INLINE vf splat(float x) { return x - vf{}; }
 INLINE vf load(const float* p) { return *reinterpret_cast<const vf_memory*>(p); }
 INLINE void store(float* p, vf x) { *reinterpret_cast<vf_memory*>(p) = x; }
+INLINE vw splat(double x) { return x - vw{}; }
+INLINE vw load(const double* p) { return *reinterpret_cast<const vw_memory*>(p); }
+INLINE void store(double* p, vw x) { *reinterpret_cast<vw_memory*>(p) = x; }
 
 // The first n < L elements, the others `fill`: tails use the same vector code.
 #if defined(__AVX512F__)

@@ -121,6 +121,16 @@ def train(jobs: Sequence[Job]) -> list[str]:
 def permutation(seed: int, purpose: int, stream: int, count: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """range(count) in the order of random 64-bit keys, int64."""
 
+class DoubleTape:
+    """
+    A formula of numbers and of arrays in float64, and its derivatives with respect to each number.
+    """
+
+    def __init__(self, inputs: int, code: Sequence[tuple[str, Sequence[int], float]], outputs: Sequence[int]) -> None: ...
+
+    def run(self, inputs: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], arrays: Sequence[Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]], value: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], derivatives: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')] | None) -> None:
+        """Write the values (n,), and the derivatives (inputs, n) unless None."""
+
 class Jacobian:
     """Some columns of rows, times sqrt_weights."""
 
@@ -167,7 +177,22 @@ def trust_region_step(scale: Annotated[NDArray[numpy.float64], dict(shape=(None,
     Write the best step within the radius; returns its length, the predicted reduction of the cost, and the damping.
     """
 
-def trust_region(f: object, x: object | None, y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, array_type: object, residuals_of: object, write_jacobian: object, point: object, width_factors: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], multipliers: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], data_norm: float, forward: float, central: float, first_radius: float, approximate_until: float, comparable_until: float, last_step: float, last_change: float, max_steps: int, max_calls: int) -> tuple[int, float, float, float, bool, int]:
+class ResidualFunction:
+    pass
+
+class PythonFormula(ResidualFunction):
     """
-    Minimize from p, which is moved; see kurve.solvers.trust_region. Residuals are f(x, *p) - y if f returns a float64 vector of array_type, else the result of residuals_of(values). write_jacobian(values) writes the derivatives at point to columns; values are those of f there, or None. Returns the reason to stop, the relative offset, its rate, the change of J by a step, whether J never changed, and the number of calls of f.
+    f(x, *p) - y if f returns a float64 vector of array_type, else the result of residuals_of(values). write_jacobian(values) writes the derivatives at point to columns; values are those of f there, or None.
+    """
+
+    def __init__(self, f: object, x: object | None, y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, array_type: object, residuals_of: object, write_jacobian: object, point: object, width_factors: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+
+class TracedFormula(ResidualFunction):
+    """(tape(p, arrays) - y) / sigma, with exact derivatives."""
+
+    def __init__(self, tape: object, arrays: Sequence[Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]], y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], sigma: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
+
+def trust_region(function: ResidualFunction, p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], residuals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], multipliers: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], data_norm: float, forward: float, central: float, first_radius: float, approximate_until: float, comparable_until: float, last_offset: float, last_step: float, last_change: float, max_steps: int, max_calls: int) -> tuple[int, float, bool, int, float, float]:
+    """
+    Minimize from p, which is moved, as kurve.solvers.trust_region and kurve.solvers.attempts do: p and residuals are the result, the other arrays the last linear model. Returns the reason to stop, the relative offset, whether J never changed, the number of calls, the cost, and the rounding error.
     """

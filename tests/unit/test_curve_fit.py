@@ -657,13 +657,13 @@ def test_the_chain_rule_is_exact_where_complex_numbers_fail() -> None:
     x = np.linspace(0.0, 3.0, 3000)
     p, out = np.array([-2.0, 1.0, 1.7]), np.empty((3, 3000))
     formula = Formula(kinked, x, x.shape)
-    assert trace(kinked, x, p, formula(p), out) is not None
+    assert trace(kinked, x, x.shape, p, formula(p), out) is not None
     above = np.maximum(x - 1.0, 0.0)
     exact = [-(above**1.5), -3.0 * np.sqrt(above), (x > 1.7).astype(float)]
     np.testing.assert_allclose(out, exact, rtol=1e-13, atol=1e-300)
     unbounded = np.full(3, np.inf)
     derivatives = Derivatives(formula, -unbounded, unbounded)
-    derivatives.trace = lambda *given: trace(kinked, x, *given)
+    derivatives.trace = lambda *given: trace(kinked, x, x.shape, *given)
     derivatives.rows(p, formula(p), out)
     assert derivatives.method == "traced"
     np.testing.assert_allclose(out, exact, rtol=1e-13, atol=1e-300)
@@ -681,5 +681,5 @@ def test_other_formulas_are_not_traced(f: Any) -> None:
     from kurve.solvers.tracing import trace
 
     x = np.linspace(0.0, 1.0, 9)
-    assert trace(f, x, np.ones(1), f(x, 1.0), np.empty((1, 9))) is None
+    assert trace(f, x, x.shape, np.ones(1), f(x, 1.0), np.empty((1, 9))) is None
     assert kurve.curve_fit(f, x, f(x, 1.0), [0.9])[0] == pytest.approx(1.0)

@@ -11,9 +11,9 @@ import kurve
 from kurve import Input, Sequential, solvers, utils
 from kurve.layers import Dense
 from kurve.solvers import linear
+from kurve.solvers.attempts import fast
 from kurve.solvers.derivatives import Derivatives
 from kurve.solvers.problems import Formula, FormulaProblem, unchanged
-from kurve.solvers.trust_region import minimize
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -260,7 +260,7 @@ def test_the_compiled_loop_equals_the_other(
         derivatives = Derivatives(formula, *bounds)
         problem = FormulaProblem(formula, y, unchanged, derivatives, *bounds)
         with np.errstate(all="ignore"):
-            end = minimize(problem, np.array(p0, float), 1000)
+            end = fast(problem, np.array(p0, float), 1000)
         assert end is not None
         ended.append((end, problem.calls))
     (one, calls), (other, other_calls) = ended

@@ -140,6 +140,16 @@ def within_bounds(
     return np.where(low & high, middle, off_a_bound)
 
 
+class Deviations:
+    """Whitens errors with these standard deviations."""
+
+    def __init__(self, sigma: np.ndarray) -> None:
+        self.sigma = sigma
+
+    def __call__(self, r: np.ndarray) -> np.ndarray:
+        return r / self.sigma
+
+
 def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
     """A function of r, (n,) or (P, n), that whitens errors to be independent with
     variance 1: r / sigma, or L^-1 r for a covariance L L^T."""
@@ -166,4 +176,4 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
             f"Received: shape {sigma.shape}, smallest value "
             f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
         )
-    return lambda r: r / sigma
+    return Deviations(sigma)

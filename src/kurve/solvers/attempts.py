@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from kurve.solvers.least_squares import Options, StopReason, descend
-from kurve.solvers.problems import FormulaProblem, LogProblem, QRLinearization
+from kurve.solvers.problems import FormulaProblem, LogProblem
 from kurve.solvers.restarts import autocorrelated, best_starts
 from kurve.solvers.trust_region import (
     LAST_CHANGE,
+    LAST_OFFSET,
     LAST_STEP,
+    Attempt,
     Endpoint,
+    compiled,
+    is_compiled,
     minimize,
     relative_change,
     relative_step,
@@ -31,10 +35,6 @@ LAST_STARTS = 10
 """Random starts tried last, if no attempt has found a minimum that determines all
 parameters."""
 
-LAST_OFFSET = 5e-12
-"""Relative offset (see `Linearization.prepare`) allowed after the last step, for any
-values of the parameters."""
-
 CONFIRMATIONS = 2
 """How often the best minimum must be found to count as the global one."""
 
@@ -43,29 +43,6 @@ EXPLAINED, DOUBTFUL, HALF = 0.999, 0.75, 0.5
 that does not explain half is rejected, and one in between is accepted unless its
 residuals are autocorrelated; if it then explains less than the second, a warning is
 issued."""
-
-
-class Attempt(NamedTuple):
-    """The end of one attempt: parameters, whitened residuals, and the linear model at
-    or one step before them.
-
-    offset: the relative offset of that model
-    linear: whether J was constant
-    """
-
-    p: np.ndarray
-    residuals: np.ndarray
-    cost: float
-    linearization: QRLinearization
-    offset: float
-    stop: StopReason
-    converged: bool
-    linear: bool = False
-
-    @property
-    def determined(self) -> bool:
-        """Whether it is a minimum that determines every parameter."""
-        return self.converged and self.linearization.full_rank()
 
 
 class Search:
@@ -114,7 +91,7 @@ class Search:
         problem, points = self.problem, starts_around(self.problem, p0, self.seed)
         best: Attempt | None = None
         for start in islice(points, starts):
-            best = _better(best, _fast(problem, start, self.max_calls))
+            best = _better(best, fast(problem, start, self.max_calls))
         for damping, in_logarithms in ATTEMPTS:
             if best is not None and best.determined:
                 break
@@ -127,7 +104,7 @@ class Search:
         confirmations = 0
         for start in best_starts(problem, p0, self.x, self.seed):
             try:
-                attempt = _fast(problem, start, self.max_calls)
+                attempt = fast(problem, start, self.max_calls)
             except Exception:  # f rejects parameters not reached from p0
                 continue
             if best is not None and attempt is not None:
@@ -157,9 +134,13 @@ def _same_minimum(one: Attempt, other: Attempt) -> bool:
     return both and abs(one.cost - other.cost) <= 1e-6 * one.cost
 
 
-def _fast(problem: FormulaProblem, start: np.ndarray, max_calls: int) -> Attempt | None:
+def fast(problem: FormulaProblem, start: np.ndarray, max_calls: int) -> Attempt | None:
+    """A trust region method, then `refined`, by the compiled core where it can."""
+    problem.values(start)
+    if is_compiled(problem, start):
+        return compiled(problem, start, max_calls)
     end = minimize(problem, start, max_calls)
-    return None if end is None else _refined(problem, end)
+    return None if end is None else refined(problem, end)
 
 
 def _robust(
@@ -188,10 +169,10 @@ def _robust(
     if here is None:
         return None
     offset = here.prepare(here.norms)
-    return _refined(problem, Endpoint(p, here, offset, 1.0, math.inf, False, stop))
+    return refined(problem, Endpoint(p, here, offset, 1.0, math.inf, False, stop))
 
 
-def _refined(problem: FormulaProblem, end: Endpoint) -> Attempt | None:
+def refined(problem: FormulaProblem, end: Endpoint) -> Attempt | None:
     """Gauss-Newton steps while they reduce the relative offset: they give the last
     digits, where rounding hides which cost is lower. They end when neither another step
     nor new derivatives would change a significant digit."""
@@ -221,9 +202,7 @@ def _refined(problem: FormulaProblem, end: Endpoint) -> Attempt | None:
         change = relative_change(here.norms, there.norms)
         curvature = change / moved if moved else math.inf
         p, here, offset, residuals, cost = trial, there, trial_offset, r, trial_cost
-    rounded = offset * math.sqrt(2.0 * cost) <= problem.rounding
-    converged = offset < (1e-2 if stop.converged else 1e-4) or rounded
-    return Attempt(p, residuals, cost, here, offset, stop, converged, linear)
+    return Attempt.of(p, residuals, cost, here, offset, stop, linear, problem.rounding)
 
 
 def starts_around(

@@ -11,6 +11,7 @@ import numpy as np
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry, warn
 from kurve.errors import lookup
+from kurve.solvers import linear
 from kurve.solvers.arguments import (
     UNBOUNDED,
     WHERE,
@@ -21,14 +22,15 @@ from kurve.solvers.arguments import (
     as_whitening,
     within_bounds,
 )
-from kurve.solvers.attempts import Attempt, Search
+from kurve.solvers.attempts import Search
 from kurve.solvers.derivatives import Derivatives, UserJacobian
 from kurve.solvers.linear import ScaledSVD, dot
 from kurve.solvers.problems import Formula, FormulaProblem, unchanged
 from kurve.solvers.tracing import calls_ops, trace
+from kurve.solvers.trust_region import Attempt
 
 LARGE = 4000
-"""Rows from which on any formula's derivatives are written down at the start."""
+"""Rows from which on any formula is traced at the start."""
 
 HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
@@ -142,9 +144,11 @@ def curve_fit(
     formula = Formula(f, x, y.shape)
     start = start.astype(y.dtype)
     with np.errstate(all="ignore"):
-        derivatives = _derivatives(f, x, formula, jac, y.size, start, lower, upper)
+        derivatives = _derivatives(f, x, formula, jac, y.size, lower, upper)
         problem = FormulaProblem(formula, y.ravel(), whiten, derivatives, lower, upper)
         _check_start(problem, start)
+        if isinstance(derivatives, Derivatives):
+            _trace_early(f, formula, derivatives, start, problem.values(start))
         max_calls = maxfev or 500 * (len(start) + 1)
         variation = _variation(y.ravel(), whiten)
         search = Search(problem, x, variation, max_calls, seed)
@@ -201,6 +205,23 @@ def _check_start(problem: FormulaProblem, start: np.ndarray) -> None:
         )
 
 
+def _trace_early(
+    f: Callable[..., Any],
+    formula: Formula,
+    derivatives: Derivatives,
+    start: np.ndarray,
+    at_start: np.ndarray,
+) -> None:
+    """Trace a formula from the start where that saves time: for the compiled core,
+    for functions of ops, which take longer than the operations alone, and for much
+    data, where tracing takes less time than one call."""
+    if linear.COMPILED or calls_ops(f) or at_start.size >= LARGE:
+        out = np.empty((len(start), at_start.size))
+        traced = derivatives.try_trace(start, at_start, out)
+        if traced and derivatives.traced.by_ops:
+            formula.f = derivatives.traced.value
+
+
 def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> float:
     """The whitened variation of the data around the best constant, |y - mean|^2."""
     if whiten is unchanged:
@@ -241,7 +262,6 @@ def _derivatives(
     formula: Formula,
     jac: Any,
     n: int,
-    start: np.ndarray,
     lower: np.ndarray,
     upper: np.ndarray,
 ) -> Derivatives | UserJacobian:
@@ -250,13 +270,7 @@ def _derivatives(
             lookup(WHERE, "jac", jac, dict.fromkeys(("cs", "3-point", "2-point")))
         found = Derivatives(formula, lower, upper, jac)
         if jac is None:
-            found.trace = functools.partial(trace, f, x)
-            # Functions of ops take longer than the operations alone; and where there
-            # is much data, writing a formula down takes less time than one call of it.
-            if calls_ops(f) or n >= LARGE:
-                out = np.empty((len(start), n))
-                if found.try_trace(start, formula(start), out) and found.traced.by_ops:
-                    formula.f = found.traced.value
+            found.trace = functools.partial(trace, f, x, formula.shape)
         return found
 
     def checked(p: np.ndarray) -> np.ndarray:

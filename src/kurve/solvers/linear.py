@@ -19,6 +19,8 @@ try:
 
     COMPILED = bool(_core.available_isas())
     trust_region = _core.trust_region
+    DoubleTape, TracedFormula = _core.DoubleTape, _core.TracedFormula
+    PythonFormula = _core.PythonFormula
 except ImportError:
     COMPILED = False
 

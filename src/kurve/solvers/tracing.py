@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ import numpy as np
 from kurve.ops.elementwise import RULES
 from kurve.ops.formula import _UFUNCS
 from kurve.ops.tape import Builder, Instruction
+from kurve.solvers import linear
 
 MOST_STEPS = 2000
 """Maximum operations of one formula with its derivatives."""
@@ -128,6 +130,7 @@ class Traced:
     is_cheap: whether all derivatives cost less than one difference per parameter
     by_ops: whether functions of `kurve.ops` called it; on arrays they are slower than
         the operations alone
+    tape: the same for the compiled core
     """
 
     def __init__(self, f: Callable[..., Any], x: Any, parameters: int) -> None:
@@ -150,13 +153,36 @@ class Traced:
         self.values_end = max(0, self.outputs[0] - parameters + 1)
         costs = [COSTS.get(step.name, 8) for step in code.code]
         self.is_cheap = sum(costs) < parameters * sum(costs[: self.values_end])
+        self.tape: Any = None
+        if linear.COMPILED:
+            steps = [(s.name, list(s.arguments), s.value) for s in code.code]
+            self.tape = linear.DoubleTape(parameters, steps, list(code.outputs))
+            self.is_cheap = True
+
+    def over(self, arrays: Sequence[np.ndarray]) -> Traced:
+        """The same of other arrays."""
+        found = copy.copy(self)
+        found.arrays = list(arrays)
+        return found
+
+    def flat(self, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """The arrays broadcast to this shape, each as a contiguous vector."""
+        same = (
+            a if a.shape == shape else np.broadcast_to(a, shape) for a in self.arrays
+        )
+        return [np.ascontiguousarray(a).reshape(-1) for a in same]
 
     def value(self, x: Any, *p: Any) -> Any:
         """f at p."""
         steps, output = self.steps[: self.values_end], self.outputs[0]
         n = len(self.arrays[0]) if self.arrays and self.arrays[0].ndim else 0
-        if n <= BLOCK or any(a.shape != (n,) for a in self.arrays):
+        in_parts = n > BLOCK and all(a.shape == (n,) for a in self.arrays)
+        if not in_parts:
             return self._run(steps, list(p), self.arrays)[output]
+        if self.tape is not None and all(type(a) is np.float64 for a in p):
+            values = np.empty(n)
+            self.tape.run(np.array(p), self.flat((n,)), values, None)
+            return values
         values = np.empty(n)
         for first in range(0, n, BLOCK):
             part = slice(first, first + BLOCK)
@@ -220,42 +246,74 @@ def _slopes(tape: Tape64, y: int) -> list[int]:
 
 EMPTY = np.zeros(0)
 
-_known: WeakKeyDictionary[Any, Traced] = WeakKeyDictionary()
-"""The last trace of a formula that only reads x: it is often fitted repeatedly."""
+_known: WeakKeyDictionary[CodeType, tuple[Any, Traced]] = WeakKeyDictionary()
+"""The last trace of formulas that only read x, with what they refer to: formulas are
+often fitted repeatedly."""
+
+
+def _references(f: Callable[..., Any]) -> tuple[Any, ...] | None:
+    """What a formula refers to, if all of it is modules and functions of NumPy and of
+    this package, so that its trace depends on nothing else; else None."""
+    plain = isinstance(f, FunctionType) and not (
+        f.__closure__ or f.__defaults__ or f.__kwdefaults__
+    )
+    if not plain or any(isinstance(c, CodeType) for c in f.__code__.co_consts):
+        return None
+    names = [name for name in f.__code__.co_names if name in f.__globals__]
+    found = tuple(f.__globals__[name] for name in names)
+    for one in found:
+        is_module = isinstance(one, ModuleType)
+        home = getattr(one, "__name__" if is_module else "__module__", None)
+        ours = str(home).partition(".")[0] in ("numpy", "kurve")
+        if not ((ours and (is_module or callable(one))) or isinstance(one, np.ufunc)):
+            return None
+    return found
 
 
 def trace(
-    f: Callable[..., Any], x: Any, p: np.ndarray, at_p: np.ndarray, out: np.ndarray
+    f: Callable[..., Any],
+    x: Any,
+    shape: tuple[int, ...],
+    p: np.ndarray,
+    at_p: np.ndarray,
+    out: np.ndarray,
 ) -> Traced | None:
     """The traced operations of a formula, after writing its derivatives at p to out;
     None if it cannot be traced, or if its values differ from the trace.
 
     Args:
-        at_p: f at p.
+        shape: that of f.
+        at_p: f at p, as a vector.
     """
 
     def fits(found: Traced | None) -> bool:
         if found is None or len(found.outputs) != len(p) + 1:
             return False
-        values = np.ravel(found.jacobian(p, out))
+        if found.tape is not None and p.dtype == np.float64:
+            values = np.empty(at_p.size)
+            found.tape.run(p, found.flat(shape), values, out)
+        else:
+            values = np.ravel(found.jacobian(p, out))
         if len(values) not in (at_p.size, min(at_p.size, BLOCK)):
             return False
         error = np.abs(values - at_p[: len(values)])
         return bool((error <= 1e-12 * np.abs(values) + 1e-300).all())
 
     alone = isinstance(x, np.ndarray) and x.dtype == np.float64
+    references = _references(f) if alone else None
     try:
-        found = _known.get(f) if alone else None
-        if found is not None:
-            found = copy.copy(found)
-            found.arrays = [x] * len(found.arrays)
+        found = None
+        if references is not None and f.__code__ in _known:
+            known_references, known = _known[f.__code__]
+            if all(a is b for a, b in zip(references, known_references, strict=True)):
+                found = known.over([x] * len(known.arrays))
         if not fits(found):
             found = Traced(f, x, len(p))
             if not fits(found):
                 return None
-            if alone and all(a is x for a in found.arrays):
-                kept = _known[f] = copy.copy(found)
-                kept.arrays = [EMPTY] * len(found.arrays)
+            if references is not None and all(a is x for a in found.arrays):
+                kept = found.over([EMPTY] * len(found.arrays))
+                _known[f.__code__] = references, kept
     except Exception:  # anything a user's formula raises
         return None
     return found

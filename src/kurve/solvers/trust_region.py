@@ -34,6 +34,10 @@ LAST_STEP, LAST_CHANGE = 1e-11, 2e-11
 """Largest relative change of a parameter, and of the norms of J's columns, that is
 accepted as remaining after the last step."""
 
+LAST_OFFSET = 5e-12
+"""Relative offset (see `Linearization.prepare`) allowed after the last step, for any
+values of the parameters."""
+
 MAX_STEPS = 100
 
 CONVERGED = StopReason(True, "no step is predicted to reduce the cost")
@@ -61,6 +65,47 @@ class Endpoint(NamedTuple):
     stop: StopReason
 
 
+class Attempt(NamedTuple):
+    """The end of one attempt: parameters, whitened residuals, and the linear model at
+    or one step before them.
+
+    offset: the relative offset of that model
+    linear: whether J was constant
+    """
+
+    p: np.ndarray
+    residuals: np.ndarray
+    cost: float
+    linearization: QRLinearization
+    offset: float
+    stop: StopReason
+    converged: bool
+    linear: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        p: np.ndarray,
+        residuals: np.ndarray,
+        cost: float,
+        linearization: QRLinearization,
+        offset: float,
+        stop: StopReason,
+        linear: bool,
+        rounding: float,
+    ) -> Attempt:
+        """Whether it is a minimum follows from the offset, or from the rounding error
+        of the residuals."""
+        rounded = offset * math.sqrt(2.0 * cost) <= rounding
+        converged = offset < (1e-2 if stop.converged else 1e-4) or rounded
+        return cls(p, residuals, cost, linearization, offset, stop, converged, linear)
+
+    @property
+    def determined(self) -> bool:
+        """Whether it is a minimum that determines every parameter."""
+        return self.converged and self.linearization.full_rank()
+
+
 def relative_change(before: np.ndarray, now: np.ndarray) -> float:
     """The largest relative change of the norms of J's columns."""
     pairs = zip(before.tolist(), now.tolist(), strict=True)
@@ -82,11 +127,8 @@ def minimize(
     Returns:
         None if f is not finite at the start, or cannot be differentiated.
     """
+    problem.values(start)
     differences = isinstance(problem.derivatives, Derivatives)
-    values = problem.values(start)
-    plain = start.dtype == values.dtype == problem.y.dtype == np.float64
-    if linear.COMPILED and plain and differences and not problem.bounded:
-        return _compiled(problem, start, max_calls)
     last_call = problem.calls + max_calls
     if isinstance(problem.derivatives, Derivatives) and problem.derivatives.exact:
         differences = False
@@ -183,18 +225,26 @@ def _too_many_calls(calls: int) -> StopReason:
     return StopReason(False, f"f was called {calls} times")
 
 
-def _compiled(
-    problem: FormulaProblem, start: np.ndarray, max_calls: int
-) -> Endpoint | None:
-    """`minimize` by the compiled core: without bounds, in float64."""
-    p, (count, n) = start.copy(), (len(start), len(problem.y))
-    columns, multipliers = np.empty((count + 1, n)), np.empty(count + 1)
-    r, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
-    svd = linear.ScaledSVD(None, np.empty(count), linear.EPS * max(columns.shape))
+def is_compiled(problem: FormulaProblem, start: np.ndarray) -> bool:
+    """Whether `compiled` can fit it: without bounds, in float64."""
+    plain = start.dtype == problem.cached_values.dtype == problem.y.dtype == np.float64
+    differences = isinstance(problem.derivatives, Derivatives)
+    return linear.COMPILED and plain and differences and not problem.bounded
+
+
+def _function(
+    problem: FormulaProblem, start: np.ndarray, columns: np.ndarray
+) -> tuple[Any, bool]:
+    """The residuals and their derivatives for the compiled core, and whether it
+    computes them itself."""
     formula, whiten, derivatives = problem.formula, problem.whiten, problem.derivatives
     assert isinstance(derivatives, Derivatives)
-    jacobian = columns[:-1]
-    point, width_factors = start.copy(), np.empty(count)
+    sigma = getattr(whiten, "sigma", None)
+    if derivatives.traced is not None and (whiten is unchanged or sigma is not None):
+        tape, arrays = derivatives.traced.tape, derivatives.traced.flat(formula.shape)
+        return linear.TracedFormula(tape, arrays, problem.y, sigma), True
+    jacobian, multipliers = columns[:-1], np.empty(len(start))
+    point, width_factors = start.copy(), np.empty(len(start))
 
     def residuals_of(values: Any) -> np.ndarray:
         return np.asarray(whiten(formula.vector(values) - problem.y), np.float64)
@@ -204,7 +254,7 @@ def _compiled(
         at_point = formula(point) if values is None else formula.vector(values)
         if whiten is unchanged:
             scales = derivatives.rows(
-                point, at_point, jacobian, multipliers=multipliers[:-1]
+                point, at_point, jacobian, multipliers=multipliers
             )
         else:
             scales = derivatives.rows(point, at_point, jacobian)
@@ -212,8 +262,7 @@ def _compiled(
         if isinstance(scales, np.ndarray):  # differences
             np.multiply(jacobian, scales[:, None], jacobian)
 
-    columns[-1] = problem.cached_residuals
-    reason, offset, rate, curvature, is_linear, calls = linear.trust_region(
+    return linear.PythonFormula(
         formula.f,
         formula.x,
         problem.y if whiten is unchanged else None,
@@ -222,7 +271,25 @@ def _compiled(
         write_jacobian,
         point,
         width_factors,
+        columns,
+    ), False
+
+
+def compiled(
+    problem: FormulaProblem, start: np.ndarray, max_calls: int
+) -> Attempt | None:
+    """`minimize` and `attempts.refined` by the compiled core."""
+    p, (count, n) = start.copy(), (len(start), len(problem.y))
+    columns, multipliers = np.empty((count + 1, n)), np.empty(count + 1)
+    r, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
+    residuals = np.empty(n)
+    svd = linear.ScaledSVD(None, np.empty(count), linear.EPS * max(columns.shape))
+    function, is_exact = _function(problem, start, columns)
+    columns[-1] = problem.cached_residuals
+    reason, offset, is_linear, calls, cost, rounding = linear.trust_region(
+        function,
         p,
+        residuals,
         columns,
         multipliers,
         r,
@@ -232,11 +299,12 @@ def _compiled(
         svd.ur,
         svd.vt,
         problem.data_norm,
-        0.0 if derivatives.exact else FORWARD,
+        0.0 if is_exact else FORWARD,
         CENTRAL,
         FIRST_RADIUS,
         APPROXIMATE_UNTIL,
         COMPARABLE_UNTIL,
+        LAST_OFFSET,
         LAST_STEP,
         LAST_CHANGE,
         MAX_STEPS,
@@ -246,8 +314,6 @@ def _compiled(
     if not reason:
         return None
     here = problem.linearization(p, columns, multipliers, (r, norms), svd)
-    if not math.isfinite(sum(problem.terms)):
-        offset = math.inf  # unknown there
     stop = (
         CONVERGED,
         ROUNDING,
@@ -255,7 +321,7 @@ def _compiled(
         NOT_DIFFERENTIABLE,
         TOO_MANY_STEPS,
     )[reason - 1]
-    return Endpoint(p, here, offset, rate, curvature, is_linear, stop)
+    return Attempt.of(p, residuals, cost, here, offset, stop, is_linear, rounding)
 
 
 def _shrink_factor(here: QRLinearization, reduction: float, predicted: float) -> float:

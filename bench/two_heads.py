@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "two_heads.md"
 NAMES = ("Kurve", "PyTorch", "PyTorch, 1 thread", "Keras on JAX", "Keras on TensorFlow")
 POINTS = [(32, 32), (32, 256), (256, 32), (256, 256)]
 """(width, batch)"""
-ROUNDS, TURN = 7, 0.15
+ROUNDS, TURN = 5, 0.15
 INPUTS, OUTPUTS = (8, 4), (1, 3)
 
 
@@ -32,7 +32,7 @@ class TwoHeads:
 
     width: int
     batch: int
-    steps: int = 100
+    steps: int = 2000
     shuffle = False
     members = 0
     loss = "mse"

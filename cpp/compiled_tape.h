@@ -73,15 +73,35 @@ class CompiledTape {
       places[r] = {Place::output, int16_t(k)};
       placed[r] = true;
     }
+    // Constants that only take part in instructions are stored in those.
+    std::vector<bool> inside(registers, false);
+    auto is_constant = [&](size_t r) {
+      return r >= size_t(spec.inputs) &&
+             std::get<0>(spec.code[r - size_t(spec.inputs)]) == "constant";
+    };
+    for (size_t r = 0; r < registers; r++) inside[r] = is_constant(r) && !placed[r];
+    for (const auto& [name, arguments, value] : spec.code) {
+      bool takes =
+          takes_value(micro_of(name)) && arguments[0] != arguments[1] &&
+          !(is_constant(size_t(arguments[0])) && is_constant(size_t(arguments[1])));
+      for (int a : arguments)
+        if (!takes) inside[size_t(a)] = false;
+    }
     std::vector<int16_t> free;
     for (int16_t k = Tape::most_scratch; k-- > 0;) free.push_back(k);
     for (size_t i = 0; i < count; i++) {
       const auto& [name, arguments, value] = spec.code[i];
       size_t r = size_t(spec.inputs) + i;
+      if (inside[r]) continue;
       Instruction step{micro_of(name), float(value), {}, {}, {}, {}};
       Place* to[] = {&step.a, &step.b, &step.c};
       for (size_t k = 0; k < arguments.size(); k++) {
         size_t a = size_t(arguments[k]);
+        if (inside[a]) {
+          *to[k] = {Place::value, 0};
+          step.value = float(std::get<2>(spec.code[a - size_t(spec.inputs)]));
+          continue;
+        }
         *to[k] = places[a];
         if (places[a].kind == Place::scratch && last[a] == i &&
             std::find(arguments.begin(), arguments.begin() + long(k), arguments[k]) ==

@@ -24,17 +24,39 @@ enum class Micro : int {
 #undef CASE
 };
 
-// Where a register is stored: an input, an output, or a block of scratch memory.
+// Where a register is stored: an input, an output, a block of scratch memory, or in the
+// instruction.
 struct Place {
-  enum Kind : int16_t { input, output, scratch } kind = scratch;
+  enum Kind : int16_t { input, output, scratch, value } kind = scratch;
   int16_t index = 0;
 };
 
 struct Instruction {
   Micro kind;
-  float value = 0;  // of a constant
+  float value = 0;  // of a constant, or of the operand that is in the instruction
   Place to, a, b, c;
 };
+
+// Whether one of the two operands may be in the instruction.
+static inline bool takes_value(Micro kind) {
+  switch (kind) {
+    case Micro::add:
+    case Micro::sub:
+    case Micro::mul:
+    case Micro::div:
+    case Micro::max:
+    case Micro::min:
+    case Micro::lt:
+    case Micro::le:
+    case Micro::gt:
+    case Micro::ge:
+    case Micro::eq:
+    case Micro::ne:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // An instruction in float64; registers are places in memory.
 struct Step64 {

@@ -74,6 +74,20 @@ BOTH2(pow)
 #undef BOTH1
 #undef BOTH2
 
+// y = f(a, b); the operand without a pointer is `value`.
+template <class V, class T, class F>
+INLINE void map_pair(const T* a, const T* b, T value, T* y, int64_t n, F f) {
+  constexpr int64_t lanes = sizeof(V) / sizeof(T);
+  const V k = splat(value);
+  if (!a)
+    for (int64_t i = 0; i < n; i += lanes) store(y + i, f(k, V(load(b + i))));
+  else if (!b)
+    for (int64_t i = 0; i < n; i += lanes) store(y + i, f(V(load(a + i)), k));
+  else
+    for (int64_t i = 0; i < n; i += lanes)
+      store(y + i, f(V(load(a + i)), V(load(b + i))));
+}
+
 // One instruction over n numbers T, a multiple of the lanes of a vector V; y may be a,
 // b or c.
 template <class V, class T>
@@ -95,6 +109,9 @@ static __attribute__((noinline)) void run_instruction(Micro kind, T value, const
       store(y + i, (expression));            \
     }                                        \
     return;
+#define PAIR(name, expression) \
+  case Micro::name:            \
+    return map_pair<V>(a, b, value, y, n, [](V u, V v) { return (expression); });
 #define CALL1(name, function) \
   case Micro::name:           \
     return each(a, y, n, [](T x) { return function(x); });
@@ -106,10 +123,10 @@ static __attribute__((noinline)) void run_instruction(Micro kind, T value, const
     case Micro::constant:
       for (int64_t i = 0; i < n; i += lanes) store(y + i, splat(value));
       return;
-      MAP2(add, u + v)
-      MAP2(sub, u - v)
-      MAP2(mul, u * v)
-      MAP2(div, u / v)
+      PAIR(add, u + v)
+      PAIR(sub, u - v)
+      PAIR(mul, u * v)
+      PAIR(div, u / v)
       MAP1(neg, -x)
       MAP1(reciprocal, one / x)
       MAP1(square, x * x)
@@ -143,19 +160,19 @@ static __attribute__((noinline)) void run_instruction(Micro kind, T value, const
       MAP1(ceil, -floored(-x))
       MAP1(round, truncated(x))
       MAP1(stop_gradient, x)
-      MAP2(max, u > v ? u : (u == u ? v : u))
-      MAP2(min, u < v ? u : (u == u ? v : u))
+      PAIR(max, u > v ? u : (u == u ? v : u))
+      PAIR(min, u < v ? u : (u == u ? v : u))
       MAP1(relu, x < zero ? zero : x)
     case Micro::where:
       for (int64_t i = 0; i < n; i += lanes)
         store(y + i, load(a + i) != zero ? load(b + i) : load(c + i));
       return;
-      MAP2(lt, truth(u < v))
-      MAP2(le, truth(u <= v))
-      MAP2(gt, truth(u > v))
-      MAP2(ge, truth(u >= v))
-      MAP2(eq, truth(u == v))
-      MAP2(ne, truth(u != v))
+      PAIR(lt, truth(u < v))
+      PAIR(le, truth(u <= v))
+      PAIR(gt, truth(u > v))
+      PAIR(ge, truth(u >= v))
+      PAIR(eq, truth(u == v))
+      PAIR(ne, truth(u != v))
       MAP2(land, truth((u != zero) & (v != zero)))
       MAP2(lor, truth((u != zero) | (v != zero)))
       MAP1(lnot, truth(x == zero))
@@ -164,6 +181,7 @@ static __attribute__((noinline)) void run_instruction(Micro kind, T value, const
   }
 #undef MAP1
 #undef MAP2
+#undef PAIR
 #undef CALL1
 #undef CALL2
 }
@@ -227,6 +245,7 @@ static void run_tape(const Tape& tape, const Operand* inputs, float* const* outp
     for (int k = 0; k < tape.outputs; k++)
       out[k] = whole == count ? outputs[k] + at : ends[k];
     auto read = [&](Place p) -> const float* {
+      if (p.kind == Place::value) return nullptr;
       if (p.kind == Place::input) return in[p.index];
       return p.kind == Place::output ? out[p.index] : scratch[p.index];
     };

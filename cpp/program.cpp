@@ -29,6 +29,14 @@ OutOfMemory::OutOfMemory(int64_t batch, double bytes) {
 // than checking in advance that it cannot overflow.
 constexpr int64_t fused_rows = 128;
 
+// A large batch is computed in parts, so that all values of a part stay in the L2 cache
+// and a thread takes a part through all ops. Each part has a gradient of its own, so
+// only models with few parameters gain.
+constexpr int64_t part_floats = 1 << 17, least_part = 128, most_part = 1024;
+constexpr int64_t most_part_params = 1 << 16;
+// How many gradients are kept before they are added.
+constexpr int64_t parts_at_once = 16;
+
 Program::Program(const Description& d)
     : kernels_(kernels()),
       params_((check(d), d.params)),
@@ -80,6 +88,13 @@ Program::Program(const Description& d)
   if (d.optimizer)
     optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params, d.updates, d.slots,
                                              d.every);
+  if (d.separable && !fixed_rows_ && params_size_ <= most_part_params) {
+    int64_t floats = graph_->slots * widest_;  // per row
+    for (const Node& node : graph_->nodes)
+      floats += node.op->out * (node.op->saves ? 2 : 1) + node.op->aux_per_sample;
+    int64_t rows = std::clamp(part_floats / floats, least_part, most_part);
+    part_rows_ = rows / 4 * 4;
+  }
   if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares &&
       graph_->unreached.empty())
     fused_batch_ = fused_rows / rows;
@@ -518,6 +533,82 @@ double Program::shared_forward_backward(const ExecContext& ctx, Workspace& ws,
          objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 
+// The number of parts of a batch: 1, or two and more.
+int64_t Program::parts_of(int64_t batch) const {
+  return part_rows_ && batch >= 2 * part_rows_ ? (batch + part_rows_ - 1) / part_rows_
+                                               : 1;
+}
+
+// Of the step's own workspace: parts have theirs.
+int64_t Program::rows_to_reserve(const Batches& b, int64_t first, int64_t last) const {
+  int64_t largest = 1;
+  for (int64_t s = first; s < last; s++) {
+    int64_t batch = b.bounds[s + 1] - b.bounds[s];
+    if (parts_of(batch) == 1) largest = std::max(largest, batch);
+  }
+  return largest;
+}
+
+// forward_backward of the ctx.batch rows from `first`, part by part; adds to the
+// metrics' totals unless they are null. The sums over parts are added in their order,
+// whatever thread computes them.
+double Program::in_parts(const Batches& batches, int64_t first, const ExecContext& ctx,
+                         Workspace& ws, double* totals) const {
+  Share whole{0, int(parts_of(ctx.batch)), nullptr, nullptr};
+  whole.batch = ctx.batch;
+  for (const Targets& t : batches.targets)
+    whole.weights.push_back(weights_sum(t, batches, first, ctx.batch));
+  std::vector<double> gradient(size_t(params_size_), 0.0);
+  std::vector<double> sums(size_t(totals_size_), 0.0);
+  int64_t most = std::min<int64_t>(whole.processes, parts_at_once);
+  std::vector<float> own(size_t(most * params_size_));
+  std::vector<double> own_sums(size_t(most * totals_size_));
+  for (int done = 0; done < whole.processes; done += int(most)) {
+    int64_t count = std::min<int64_t>(most, whole.processes - done);
+    std::fill(own.begin(), own.end(), 0.0f);
+    std::fill(own_sums.begin(), own_sums.end(), 0.0);
+    parallel(count, work_of(ctx.batch) * count / whole.processes, [&](int64_t i) {
+      Share part = whole;
+      part.rank = done + int(i);
+      part.begin(ctx.batch);
+      WorkspaceLease lease(*this, part_rows_ + 4, true);
+      Workspace& mine = *lease;
+      gather_rows(batches, first + part.first, part.rows, mine);
+      ExecContext p = ctx;
+      p.batch = part.rows, p.first = part.first, p.share = &part;
+      p.scratch = mine.scratch;
+      p.gradient = own.data() + i * params_size_;
+      forward(p, mine, nullptr);
+      if (stopped()) return;
+      double* to = own_sums.data() + i * totals_size_;
+      to[0] = losses(p, mine, true);
+      backward(p, mine, nullptr, 0);
+      if (totals) add_metrics(p, mine, to);
+      for (size_t h = 0; heads() > 1 && h < heads(); h++) to[2 + h] = mine.losses[h];
+    });
+    if (stopped()) return 0;
+    constexpr int64_t piece = 4096;
+    parallel((params_size_ + piece - 1) / piece, count * params_size_, [&](int64_t k) {
+      int64_t from = k * piece, n = std::min(piece, params_size_ - from);
+      for (int64_t i = 0; i < count; i++)
+        kernels_.add_row(gradient.data() + from, 1.0,
+                         own.data() + i * params_size_ + from, n);
+    });
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t k = 0; k < totals_size_; k++)
+        sums[size_t(k)] += own_sums[size_t(i * totals_size_ + k)];
+  }
+  for (int64_t k = 0; k < params_size_; k++)
+    ctx.gradient[k] = float(gradient[size_t(k)]);
+  for (size_t i = 0; i < params_.size(); i++)
+    check_overflow(ctx, ctx.gradient + params_[i].offset, params_[i].size(), int(i));
+  size_t start = 2;
+  for (size_t h = 0; heads() > 1 && h < heads(); h++) ws.losses[h] = sums[start++];
+  for (size_t i = start; totals && i < sums.size(); i++) totals[i] += sums[i];
+  return sums[0] +
+         objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
+}
+
 // Runs the weight tasks of all ops at once, from the saved gradients of outputs.
 void Program::run_weight_tasks(const ExecContext& ctx, Workspace& ws) const {
   const std::vector<Node>& nodes = graph_->nodes;
@@ -568,13 +659,16 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
 double Program::gradient(const State& state, const Batches& batches, int64_t step,
                          float* gradient) const {
   check_bounds(batches, step, step + 1);
-  WorkspaceLease ws(*this, largest_batch(batches, step, step + 1), true);
-  ExecContext p = context(state, gather(batches, step, *ws), *ws);
+  int64_t first = batches.bounds[step], batch = batches.bounds[step + 1] - first;
+  bool parts = parts_of(batch) > 1;
+  WorkspaceLease ws(*this, rows_to_reserve(batches, step, step + 1), true);
+  if (!parts) gather(batches, step, *ws);
+  ExecContext p = context(state, batch, *ws);
   p.training = p.saves = true;
   p.gradient = gradient;
   p.overflowing = ws->overflowing.get();
   std::fill_n(gradient, params_size_, 0.0f);
-  return forward_backward(p, *ws);
+  return parts ? in_parts(batches, first, p, *ws, nullptr) : forward_backward(p, *ws);
 }
 
 // One backward pass per output, with a separate gradient for each sample.

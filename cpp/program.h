@@ -31,6 +31,8 @@ struct Description {
   std::vector<UpdateSpec> updates{};
   int slots = 0;
   int64_t every = 1;
+  // Whether rows do not influence each other, so that a batch can be computed in parts.
+  bool separable = false;
 };
 
 // kurve.engines.base.State and Batches, as pointers.
@@ -143,6 +145,10 @@ class Program {
                      int64_t batch) const;
   double shared_forward_backward(const ExecContext&, Workspace&, double* totals) const;
   double forward_backward(const ExecContext&, Workspace&) const;
+  int64_t parts_of(int64_t batch) const;
+  int64_t rows_to_reserve(const Batches&, int64_t first, int64_t last) const;
+  double in_parts(const Batches&, int64_t first, const ExecContext&, Workspace&,
+                  double* totals) const;
   void run_weight_tasks(const ExecContext&, Workspace&) const;
   bool any_suspicious(const Workspace&) const;
   const VariableSpec* first_nonfinite(const float* vector) const;
@@ -162,6 +168,7 @@ class Program {
   int64_t work_ = 0;         // multiply-adds per sample
   int64_t fused_batch_ = 0;  // largest batch whose products update the variables
   int64_t fixed_rows_ = 0;   // rows of each batch if states carry over; 0: any number
+  int64_t part_rows_ = 0;    // of a batch that is computed in parts; 0: none is
   std::vector<Objective> objectives_;  // of each head
   std::vector<float> loss_weights_;
   std::vector<std::string> head_names_;

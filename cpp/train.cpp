@@ -51,7 +51,9 @@ std::string Program::nonfinite_loss(const Workspace& ws) const {
 std::string Program::train(State& state, const Batches& batches, int64_t first,
                            int64_t last, double* totals, Share* share) const {
   check_bounds(batches, first, last);
-  WorkspaceLease ws(*this, largest_batch(batches, first, last), true);
+  int64_t reserved = share ? largest_batch(batches, first, last)
+                           : rows_to_reserve(batches, first, last);
+  WorkspaceLease ws(*this, reserved, true);
   FlushSubnormals flush(true);
   std::vector<double>& sums = ws->totals;
   ws->bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
@@ -59,12 +61,13 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     int64_t start = batches.bounds[s], batch = batches.bounds[s + 1] - start;
     if (share) share->begin(batch);
     bool divided = share && share->divides();
+    bool parts = !share && parts_of(batch) > 1;
     if (divided) {
       share->weights.clear();
       for (const Targets& t : batches.targets)
         share->weights.push_back(weights_sum(t, batches, start, batch));
       gather_rows(batches, start + share->first, share->rows, *ws);
-    } else {
+    } else if (!parts) {
       gather(batches, s, *ws);
     }
     ExecContext ctx = context(state, divided ? share->rows : batch, *ws);
@@ -81,12 +84,14 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     std::atomic<bool> may_overflow{false};
     float learning_rate = batches.learning_rates[s];
     bool bounded = optimizer_->cannot_overflow(learning_rate, ws->bounds);
-    UpdateMode mode = !bounded                              ? UpdateMode::checked
-                      : divided || ctx.batch > fused_batch_ ? UpdateMode::separate
-                                                            : UpdateMode::fused;
+    bool separate = divided || parts || ctx.batch > fused_batch_;
+    UpdateMode mode = !bounded   ? UpdateMode::checked
+                      : separate ? UpdateMode::separate
+                                 : UpdateMode::fused;
     if (mode == UpdateMode::fused) ctx.may_overflow = &may_overflow;
     std::copy_n(totals, sums.size(), sums.begin());
     double loss = divided ? shared_forward_backward(ctx, *ws, sums.data())
+                  : parts ? in_parts(batches, start, ctx, *ws, sums.data())
                           : forward_backward(ctx, *ws);
     if (stopped()) return "";
     if (!(loss - loss == 0)) return nonfinite_loss(*ws);
@@ -99,7 +104,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     if (any_suspicious(*ws)) mode = UpdateMode::checked;
 
     add_losses(batch, *ws, loss, sums.data());
-    if (!divided) add_metrics(ctx, *ws, sums.data());
+    if (!divided && !parts) add_metrics(ctx, *ws, sums.data());
     if (stopped()) return "";
     ScopedStopToken until_applied(nullptr);
     std::string error = update(state, ctx, mode, learning_rate, *ws);

@@ -459,16 +459,18 @@ void register_program(nb::module_& m) {
           [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
              std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
              std::vector<Head> heads, const Spec* optimizer, std::vector<Shape> targets,
-             std::vector<UpdateSpec> updates, int slots, int64_t every) {
+             std::vector<UpdateSpec> updates, int slots, int64_t every,
+             bool separable) {
             new (self) Program({std::move(inputs), std::move(ops), std::move(params),
                                 std::move(buffers), std::move(heads), optimizer,
-                                std::move(targets), std::move(updates), slots, every});
+                                std::move(targets), std::move(updates), slots, every,
+                                separable});
           },
           nb::arg("inputs"), nb::arg("ops"), nb::arg("params"), nb::arg("buffers"),
           nb::arg("heads"), nb::arg("optimizer").none(),
           nb::arg("targets") = std::vector<Shape>{},
           nb::arg("updates") = std::vector<UpdateSpec>(), nb::arg("slots") = 0,
-          nb::arg("every") = 1)
+          nb::arg("every") = 1, nb::arg("separable") = false)
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),

@@ -15,6 +15,7 @@ from kurve import _core
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State, divides_rows
 from kurve.errors import NonFiniteError
+from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient, with_slope
 from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
@@ -131,7 +132,15 @@ def _program(plan: Plan) -> _core.Program:
         else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
         [list(shape) for shape in plan.targets],
         *_updates(plan.optimizer),
+        separable=_is_separable(plan),
     )
+
+
+def _is_separable(plan: Plan) -> bool:
+    """Whether rows do not influence each other, not even by statistics of a batch."""
+    facts = [OPERATIONS.get(op.kind) for op in plan.ops]
+    apart = all(fact is not None and not fact.updates_buffers for fact in facts)
+    return apart and divides_rows(plan)
 
 
 def _attrs(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:

@@ -30,6 +30,7 @@ CASES: dict[str, tuple[list[tuple[int, str]], Any, str, int]] = {
     "small": ([(16, "relu"), (8, "tanh")], "adam", "mse", 8),
     "wide": ([(300, "gelu"), (130, "silu")], "nadam", "huber", 37),
     "many rows": ([(64, "sigmoid"), (64, "selu")], "rmsprop", "log_cosh", 200),
+    "in parts": ([(32, "tanh"), (16, "relu")], "adam", "mse", 3001),
     "one row": ([(33, "sin"), (20, "snake")], "adamax", "mae", 1),
     "momentum": ([(48, "elu")], kurve.optimizers.SGD(0.01, 0.9, True), "mse", 32),
     "clipped": ([(40, "softplus")], kurve.optimizers.Adagrad(clipnorm=0.5), "mse", 16),
@@ -45,9 +46,9 @@ def whole_numbers(shape: tuple[int, ...], start: int) -> np.ndarray:
 
 def hashes() -> dict[str, str]:
     found = {}
-    x = whole_numbers((200, 5), 3)
-    y = x[:, 0] * x[:, 1] - x[:, 2]
     for name, (widths, optimizer, loss, batch) in CASES.items():
+        x = whole_numbers((max(200, batch), 5), 3)
+        y = x[:, 0] * x[:, 1] - x[:, 2]
         layers = [Dense(units, activation) for units, activation in widths]
         model = Sequential(
             [

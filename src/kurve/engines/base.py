@@ -24,7 +24,7 @@ from kurve.errors import NonFiniteError
 from kurve.kinds import OPERATIONS
 from kurve.plan import ALIGNMENT, Plan
 
-NUMERICS = 2
+NUMERICS = 3
 """Version of the numerical results, increased with every change after which the same
 call produces different bits."""
 

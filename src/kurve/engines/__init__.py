@@ -60,7 +60,7 @@ def _torch(device: str | None = None) -> Engine:
 def _auto() -> Engine:
     from kurve.engines.auto import AutoEngine
 
-    return AutoEngine()
+    return AutoEngine(get_engine)
 
 
 _ENGINES: dict[str, Callable[[], Engine]] = {

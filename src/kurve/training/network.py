@@ -336,7 +336,7 @@ class Network(Layout):
         facts = [OPERATIONS[op.kind] for op in plan.ops]
         differs = any(f.training_only or f.updates_buffers for f in facts)
         if plan.rows is None and not (training and differs):
-            from kurve.gradients.segments import with_slopes
+            from kurve.gradients.compiled import with_slopes
 
             with contextlib.suppress(ValueError):
                 fixed = plan if training else plan.deterministic()

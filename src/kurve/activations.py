@@ -237,7 +237,7 @@ class Activation:
     def _formula(self, x: Any) -> Any:
         """Apply it to symbolic tensors and to values that gradient tapes watch."""
         from kurve.formulas.public import FUNCTIONS
-        from kurve.layers import Activation as ActivationLayer
+        from kurve.layers.core import Activation as ActivationLayer
 
         arguments = {**ARGUMENTS.get(self.name, {}), **dict(self.arguments)}
         if self.name == "linear":

@@ -71,7 +71,7 @@ class Variable(variable.Variable):
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **given: Any
     ) -> Any:
-        from kurve.formulas.calls import FUNCTIONS
+        from kurve.formulas.operators import FUNCTIONS
 
         if method == "__call__" and not given and ufunc.__name__ in FUNCTIONS:
             return FUNCTIONS[ufunc.__name__](*inputs)

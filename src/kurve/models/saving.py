@@ -39,7 +39,8 @@ from kurve.core.container.writing import write
 from kurve.errors import path_name
 from kurve.layers.base import Variable
 from kurve.layers.traced import class_of, formulas_of
-from kurve.models.configs import functional_config, model_from, own_entry, own_model
+from kurve.models.config_reader import model_from, own_model
+from kurve.models.configs import functional_config
 from kurve.models.fields import Field, difference
 from kurve.models.model import Model
 from kurve.training.compilation import Goal
@@ -154,7 +155,7 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if model.drawn:
             info["drawn"] = model.drawn
         if own:
-            info["own"] = own_entry(model)
+            info["own"] = model._own_entry()
     if formulas := formulas_of(model._network):
         info["formulas"] = formulas
     if info["compile"] is not None and len(state.slots) + len(state.scalars):

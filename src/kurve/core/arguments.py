@@ -25,7 +25,7 @@ else:
 MAX_NAME = 400
 """Maximum length of a layer's name; in files it shares a limit with the variable's."""
 
-MOST = 2**40
+MAX_COUNT = 2**40
 """The largest length or count, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
@@ -77,8 +77,8 @@ def is_number(value: Any) -> bool:
 
 
 def is_count(value: Any, low: int = 1) -> bool:
-    """Whether `value` is an integer from `low` to `MOST`."""
-    return is_integer(value) and low <= value <= MOST
+    """Whether `value` is an integer from `low` to `MAX_COUNT`."""
+    return is_integer(value) and low <= value <= MAX_COUNT
 
 
 def check_number(
@@ -123,7 +123,7 @@ def check_integer(
     value: Any,
     example: Any,
     low: int = 1,
-    high: int = MOST,
+    high: int = MAX_COUNT,
     optional: bool = False,
 ) -> None:
     """Check that the value is an integer from `low` to `high`, or None if that may be
@@ -139,7 +139,7 @@ def check_integer(
         return
     if is_count(value, low) and value <= high:
         return
-    unlimited = high == MOST and not (is_integer(value) and value > high)
+    unlimited = high == MAX_COUNT and not (is_integer(value) and value > high)
     limits = f"of at least {low}" if unlimited else f"from {low} to {high}"
     limits += " or None" if optional else ""
     raise ValueError(

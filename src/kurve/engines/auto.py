@@ -3,7 +3,7 @@
 The first training of each program does a few steps by each engine that is there, on
 copies of the model's state, and stays with the fastest. What was chosen is printed to
 the standard error. Since times decide, the bits of a training may be another engine's
-the next time; whoever needs the same bits names an engine.
+the next time; name an engine to get the same bits every time.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ def _compiled(
 @contextmanager
 def _without_compile() -> Iterator[None]:
     """Replace the advice of an error by that of leaving out the arguments of `compile`;
-    the original advice is for whoever wrote them."""
+    the original advice is for their author."""
     try:
         yield
     except (TypeError, ValueError) as error:

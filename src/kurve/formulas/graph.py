@@ -35,16 +35,16 @@ NO_LAYER = STREAM_OF_CALL - 1
 STREAM_OF_DRAW = 1 << 24
 """The distance between the random streams of functions within one call."""
 
-MOST_DRAWS = 254
+MAX_DRAWS = 254
 
-MOST_ELEMENTS = 2**28
+MAX_ELEMENTS = 2**28
 """Maximum number of elements per sample of a value: 1 GiB."""
 
-MOST_WEIGHTS = 2**48
+MAX_WEIGHTS = 2**48
 """Maximum number of elements of weights, and of arrays of an eager step, which have
 their memory already."""
 
-MOST_AXES = 16
+MAX_AXES = 16
 """Maximum number of axes per sample."""
 
 
@@ -200,14 +200,14 @@ class Graph:
         spend(1)
         shape = op.out_shape
         has_memory = self.runs_once or op.kind == "variable"
-        most = MOST_WEIGHTS if has_memory else MOST_ELEMENTS
+        most = MAX_WEIGHTS if has_memory else MAX_ELEMENTS
         if (
-            len(shape) > MOST_AXES
+            len(shape) > MAX_AXES
             or math.prod(shape) > most
             or not all(isinstance(size, int) and size > 0 for size in shape)
         ):
             raise TooLarge(
-                f"[{op.layer}] a sample must have at most {MOST_AXES} axes, with "
+                f"[{op.layer}] a sample must have at most {MAX_AXES} axes, with "
                 f"positive sizes, and {most} elements. Received: shape "
                 f"{shape[:20]} in {user_line()}. Try smaller sizes."
             )
@@ -499,10 +499,10 @@ class Graph:
     def next_stream(self) -> int:
         """A new random stream for the layer being called."""
         draw = self._draws[self.stream] = self._draws.get(self.stream, 0) + 1
-        if draw > MOST_DRAWS:
+        if draw > MAX_DRAWS:
             raise ValueError(
                 f"[{self._layers[-1].name if self._layers else 'random'}] at most "
-                f"{MOST_DRAWS} kurve.random functions can be used in one call. "
+                f"{MAX_DRAWS} kurve.random functions can be used in one call. "
                 "Try one with a larger shape."
             )
         return self.stream + draw * STREAM_OF_DRAW

@@ -110,7 +110,7 @@ def _backward(
 def _given(
     segment: Segment, back: _Back, seeds: Sequence[tuple[int, bool, Any]]
 ) -> tuple[State, list[np.ndarray]]:
-    """The vectors and the arrays that the operations of a way back read."""
+    """The vectors and arrays that the operations of a backward pass read."""
     plan, state = segment.plan, segment.state
     params = _vector(back.plan.params_size, state.params.dtype)
     for spec, new_spec in zip(plan.params, back.plan.params, strict=True):

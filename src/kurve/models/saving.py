@@ -456,7 +456,7 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
     the models that their layer is in.
 
     Args:
-        entries: the names in a file. A model in a layer of one's own may have been
+        entries: the names in a file. A model in a custom layer may have been
             built in a call of that layer there, and by itself here, or the other way
             round: only in a call do its weights bear the layer's name.
     """
@@ -481,7 +481,7 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
 
 
 def _names_in(file: Reader, model: Any) -> list[str]:
-    """The names of all weights in a file. Layers that a layer of one's own makes may
+    """The names of all weights in a file. Layers that a custom layer makes may
     have been named by their number in the program; the file has them in order."""
     names = _weight_names(model, file.entries)
     listed = [name for name in file.entries if name.startswith("weights/")]

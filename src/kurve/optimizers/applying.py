@@ -86,8 +86,8 @@ def apply(
 
 
 def exchange_memory(optimizer: Optimizer) -> None:
-    """Let the model that an optimizer was compiled for and steps of one's own have the
-    same slots and number of updates: of both, those with more updates are newer.
+    """Let the model that an optimizer was compiled for and custom steps have the same
+    slots and number of updates: of both, those with more updates are newer.
 
     Nothing is done if the optimizer updates variables that the model does not train.
     """

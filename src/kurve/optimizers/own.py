@@ -1,4 +1,4 @@
-"""What optimizers of one's own override and call: `update_step` and the variables that
+"""What custom optimizers override and call: `update_step` and the variables that
 it needs, with Keras's names and arguments."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class OwnUpdates:
         return self.applier is not None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable, for optimizers of one's own to override or to call.
+        """Update one variable, for custom optimizers to override or to call.
 
         Gradients are clipped and weights decayed before, for all variables. New
         values are assigned: `self.assign_sub(variable, learning_rate * gradient)`.

@@ -372,8 +372,8 @@ class Network(Layout):
         return state
 
     def take_memory(self) -> None:
-        """Take what the optimizer remembers of steps of one's own, if they are newer
-        than those of the engine."""
+        """Take the optimizer's state from custom steps, if it is newer than that of
+        the engine."""
         if self.compilation is not None:
             from kurve.optimizers.applying import exchange_memory
 

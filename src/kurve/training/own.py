@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
 
 
-MOST_AT_ONCE = 256
+MAX_AT_ONCE = 256
 """Maximum batches per engine call; the progress bar moves after each call."""
 
 
@@ -290,7 +290,7 @@ def _with_bulk(step: Any, training: RowsInMemory, epoch: int) -> Iterator[Any]:
             yield batch
             at += 1
             continue
-        many = min(int(many), MOST_AT_ONCE)
+        many = min(int(many), MAX_AT_ONCE)
         part = np.array(bounds[at : at + many + 1])
         compiled.run_many(
             arrays_of(pack_x_y_sample_weight(*training.parts)), order, part

@@ -16,8 +16,8 @@ from kurve.core import registry
 from kurve.core.arguments import is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.later import absent as _absent
 from kurve.core.results import result as of_array
-from kurve.errors import absent as _absent
 from kurve.errors import unknown_argument, unknown_name
 from kurve.kinds import ACTIVATIONS
 from kurve.ops.activations import FORMULAS, tape_of
@@ -237,7 +237,7 @@ class Activation:
     def _formula(self, x: Any) -> Any:
         """Apply it to symbolic tensors and to values that gradient tapes watch."""
         from kurve.formulas.public import FUNCTIONS
-        from kurve.layers import Activation as ActivationLayer
+        from kurve.layers.core import Activation as ActivationLayer
 
         arguments = {**ARGUMENTS.get(self.name, {}), **dict(self.arguments)}
         if self.name == "linear":

@@ -12,10 +12,10 @@ from kurve.config import image_data_format as image_data_format
 from kurve.config import set_epsilon as set_epsilon
 from kurve.config import set_floatx as set_floatx
 from kurve.config import set_image_data_format as set_image_data_format
-from kurve.core.arguments import name_of_dtype
+from kurve.core.dtypes import name_of_dtype
 from kurve.core.entries import entry
+from kurve.core.later import absent as _absent
 from kurve.core.naming import number_of
-from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.utils import clear_session as clear_session
 

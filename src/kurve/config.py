@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kurve.core.arguments import check_dtype, is_number, name_of_dtype
+from kurve.core.arguments import is_number
+from kurve.core.dtypes import check_dtype, name_of_dtype
 from kurve.core.entries import entry, filtering
-from kurve.errors import absent as _absent
+from kurve.core.later import absent as _absent
 
 EPSILON = 1e-7
 

@@ -15,7 +15,8 @@ from kurve.core.arguments import (
 )
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
-from kurve.errors import absent as _absent
+from kurve.core.later import absent as _absent
+from kurve.core.registration import restored
 from kurve.errors import lookup
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def serialize(constraint: Constraint | None) -> Any:
 
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint from a `serialize` result."""
-    found: Constraint = registry.restored(
+    found: Constraint = restored(
         "constraints", "constraint", config, _TABLE, Constraint, get
     )
     return found

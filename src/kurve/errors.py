@@ -148,21 +148,6 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
     )
 
 
-def absent(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__` for outdated names: return what replaces a name, or
-    raise an error that suggests the closest matches."""
-
-    def attribute(name: str) -> Any:
-        from kurve.core.later import old_name
-
-        try:
-            return old_name(module, name)
-        except LookupError:
-            raise no_attribute(module, name) from None
-
-    return attribute
-
-
 def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeError:
     """The error for a name that is neither in a module nor in `more`."""
     import sys

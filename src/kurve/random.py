@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_name, check_seed
+from kurve.core.arguments import check_name
 from kurve.core.entries import Entrance, entries
 from kurve.core.naming import auto_name
+from kurve.core.rng import check_seed
 from kurve.errors import no_attribute as _no_attribute
 
 

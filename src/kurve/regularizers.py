@@ -12,8 +12,9 @@ from kurve.core import registry
 from kurve.core.arguments import check_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
+from kurve.core.later import absent as _absent
 from kurve.core.overrides import refuse_overrides
-from kurve.errors import absent as _absent
+from kurve.core.registration import restored
 from kurve.errors import lookup
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def serialize(regularizer: Regularizer | None) -> Any:
 
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer from a `serialize` result."""
-    found: Regularizer = registry.restored(
+    found: Regularizer = restored(
         "regularizers", "regularizer", config, CLASSES, Regularizer, get
     )
     return found

@@ -16,9 +16,9 @@ from kurve.core.arguments import (
 )
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.later import absent as _absent
 from kurve.core.naming import forget_names
 from kurve.core.rng import set_random_seed as set_random_seed
-from kurve.errors import absent as _absent
 
 if TYPE_CHECKING:
     from kurve.core.progbar import Progbar as Progbar

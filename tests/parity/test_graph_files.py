@@ -17,9 +17,9 @@ import kurve
 from kurve import models
 from kurve.engines import get_engine
 from kurve.exchange import keras_graphs
-from kurve.exchange.keras_graphs import CALLED, NO_OPERATIONS, class_of
+from kurve.exchange.keras_functions import CALLED, NO_OPERATIONS, class_of
 from kurve.formulas import functions
-from kurve.formulas.calls import FUNCTIONS
+from kurve.formulas.operators import FUNCTIONS
 
 RNG = np.random.default_rng(3)
 A = RNG.normal(size=(7, 4)).astype(np.float32)

@@ -75,6 +75,7 @@ FACADES = {
     ("kurve.formulas.alignments", "kurve.engines.reference.ctc"): "ops.ctc_loss",
     ("kurve.formulas.images", "kurve.layers"): "ops.image.resize",
     ("kurve.formulas.nn", "kurve.layers"): "ops.conv and ops.max_pool",
+    ("kurve.layers.wrapping", "kurve.models.config_reader"): "a model in a layer",
     ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
     ("kurve.core.entries", "kurve.legacy.arguments"): "old arguments",
     ("kurve.core.later", "kurve.legacy.names"): "old names",
@@ -98,6 +99,26 @@ FACADES = {
     ("kurve.predictions", "kurve.estimators.regressor"): "what a model can do",
 }
 """Arrows upwards inside functions: what a low object offers for a high room."""
+
+INNER = {
+    ("kurve.plan.operations", "kurve.plan"): "the body of a loop is a plan",
+    ("kurve.formulas.operators", "kurve.formulas.functions"): "x + y calls add(x, y)",
+    ("kurve.activations", "kurve.layers.core"): "an activation of a symbolic tensor",
+    ("kurve.models.model", "kurve.models.cloning"): "Model.clone",
+    ("kurve.models.model", "kurve.models.config_reader"): "Model.from_config",
+    ("kurve.models.sequential", "kurve.models.config_reader"): "from_config",
+    ("kurve.models.facade", "kurve.models.files"): "Model.save",
+    (
+        "kurve.exchange.keras_models",
+        "kurve.exchange.keras_graphs",
+    ): "a model in a layer",
+    ("kurve.exchange.keras_own", "kurve.exchange.keras_entries"): "layers of a layer",
+    ("kurve.exchange.keras_own", "kurve.exchange.keras_parts"): "its activations",
+    ("kurve.estimators.base", "kurve.estimators.files"): "Estimator.save",
+    ("kurve.estimators.fitting", "kurve.estimators.files"): "warm starts",
+}
+"""Arrows inside functions that close a circle within a floor, because two things are
+made of each other or a method offers what a higher module does."""
 
 SOURCE = Path(kurve.__file__).parent
 MODULES = {
@@ -174,15 +195,35 @@ def test_imports_inside_functions_point_down_but_for_facades() -> None:
     assert upwards(LATE) - set(UPWARDS) == set(FACADES)
 
 
-def test_modules_import_in_no_circle() -> None:
+def circle_in(found: Arrows) -> str:
+    """Modules that import each other, if there are any."""
     graph: dict[str, set[str]] = {}
-    for module, name in AT_IMPORT:
+    for module, name in found:
         graph.setdefault(module, set()).add(name)
     try:
-        order = list(TopologicalSorter(graph).static_order())
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
-        raise AssertionError(" -> ".join(reversed(error.args[1]))) from None
-    assert set(order) >= {"kurve", "kurve.engines", "kurve._core"}
+        return " -> ".join(reversed(error.args[1]))
+    return ""
+
+
+def test_modules_import_in_no_circle() -> None:
+    assert {"kurve.engines", "kurve._core"} <= {name for _, name in AT_IMPORT}
+    assert circle_in(AT_IMPORT) == ""
+
+
+def test_a_circle_is_found() -> None:
+    assert circle_in({("a", "b"), ("b", "c")}) == ""
+    assert circle_in({("a", "b"), ("b", "c"), ("c", "b")}).count("->") == 2
+
+
+def test_imports_inside_functions_make_no_circle_either() -> None:
+    """But for facades, and for the few arrows of INNER, which are all needed."""
+    known = {(a, b) for a, b in AT_IMPORT | LATE if b in MODULES}
+    known -= FACADES.keys() | UPWARDS.keys()
+    assert circle_in(known - INNER.keys()) == ""
+    for arrow in INNER:
+        assert circle_in(known - (INNER.keys() - {arrow})), arrow
 
 
 PRIVATE = {

@@ -86,7 +86,7 @@ def test_what_no_memory_holds_is_refused_before_it_takes_any(
 def test_sizes_outside_of_formulas_are_the_users_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kurve.formulas.sizes, "MOST_CONSTANT", 10)
+    monkeypatch.setattr(kurve.formulas.sizes, "MAX_CONSTANT", 10)
     assert ops.ones((20,)).shape == (20,)
     with pytest.raises(ValueError, match="at most 10 elements"):
         as_layer(lambda x: x + ops.sum(ops.ones((20,))))

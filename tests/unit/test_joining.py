@@ -11,7 +11,7 @@ from kurve import Input, Model, Sequential, layers
 from kurve import ops as kurve_ops
 from kurve.formulas import functions as ops
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import MOST_LIVE, Builder, gradient
+from kurve.ops.tape import MAX_LIVE, Builder, gradient
 from kurve.plan import Plan
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -42,7 +42,7 @@ def test_a_long_chain_of_curved_functions(engine: str) -> None:
     for op in plan_of(model).ops:
         assert op.tape is not None
         backward = gradient(op.tape, RULES, range(op.tape.inputs))
-        assert backward.scratch() <= MOST_LIVE
+        assert backward.scratch() <= MAX_LIVE
     assert len(plan_of(model).ops) < 10
 
 

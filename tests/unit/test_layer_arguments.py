@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, layers
-from kurve.core import arguments
+from kurve.core import dtypes
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_float32_is_taken(dtype: Any) -> None:
 def test_another_float_gets_one_warning(
     dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arguments, "_warned_of", set())
+    monkeypatch.setattr(dtypes, "_warned_of", set())
     with pytest.warns(UserWarning, match=r"^\[Dense\] engines compute in float32"):
         layer = layers.Dense(1, dtype=dtype)
     assert layer(np.ones((1, 2))).dtype == np.float32

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kurve import Sequential, backend, config, layers, random, utils
-from kurve.core import arguments
+from kurve.core import dtypes
 
 
 def test_settings_that_are_as_they_are() -> None:
@@ -76,7 +76,7 @@ def test_other_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         config.enable_unsafe_deserialization()
     with pytest.raises(TypeError, match="sequences must be a list of sequences"):
         utils.pad_sequences([1, 2])
-    monkeypatch.setattr(arguments, "_warned_of", set())
+    monkeypatch.setattr(dtypes, "_warned_of", set())
     with pytest.warns(UserWarning, match="engines compute in float32"):
         config.set_dtype_policy("mixed_float16")
 

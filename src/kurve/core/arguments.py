@@ -25,7 +25,7 @@ else:
 MAX_NAME = 400
 """Maximum length of a layer's name; in files it shares a limit with the variable's."""
 
-MOST = 2**40
+MAX_COUNT = 2**40
 """The largest length or count, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
@@ -77,8 +77,8 @@ def is_number(value: Any) -> bool:
 
 
 def is_count(value: Any, low: int = 1) -> bool:
-    """Whether `value` is an integer from `low` to `MOST`."""
-    return is_integer(value) and low <= value <= MOST
+    """Whether `value` is an integer from `low` to `MAX_COUNT`."""
+    return is_integer(value) and low <= value <= MAX_COUNT
 
 
 def check_number(
@@ -123,7 +123,7 @@ def check_integer(
     value: Any,
     example: Any,
     low: int = 1,
-    high: int = MOST,
+    high: int = MAX_COUNT,
     optional: bool = False,
 ) -> None:
     """Check that the value is an integer from `low` to `high`, or None if that may be
@@ -139,7 +139,7 @@ def check_integer(
         return
     if is_count(value, low) and value <= high:
         return
-    unlimited = high == MOST and not (is_integer(value) and value > high)
+    unlimited = high == MAX_COUNT and not (is_integer(value) and value > high)
     limits = f"of at least {low}" if unlimited else f"from {low} to {high}"
     limits += " or None" if optional else ""
     raise ValueError(
@@ -204,66 +204,6 @@ def check_name(where: str, name: Any) -> str:
 def has_lone_surrogate(text: str) -> bool:
     """Whether the text contains a lone surrogate, which UTF-8 cannot encode."""
     return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def check_seed(where: str, seed: Any) -> int | None:
-    """A random seed, or None. A `SeedGenerator`, Kurve's or Keras's, supplies its next
-    seed.
-
-    Raises:
-        TypeError: none of these.
-    """
-    if seed is None or is_integer(seed):
-        return None if seed is None else int(seed)
-    if type(seed).__name__ == "SeedGenerator":
-        from kurve.core.rng import seed_of
-
-        return seed_of(seed.next())
-    raise TypeError(
-        f"[{where}] seed must be an integer or None. "
-        f"Received: seed={seed!r} of type {type(seed).__name__}. Try seed=1."
-    )
-
-
-FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
-"""Compute dtypes that Keras supports and Kurve does not."""
-
-_warned_of: set[str] = set()
-
-
-def check_dtype(where: str, dtype: Any) -> None:
-    """Check the dtype requested for a layer: a name, a NumPy dtype or a Keras policy. A
-    floating-point type other than float32 triggers one warning per process.
-
-    Raises:
-        ValueError: not a floating-point type.
-    """
-    name = name_of_dtype(dtype)
-    if name in (None, "float32"):
-        return
-    if name not in FLOATS:
-        raise ValueError(
-            f"[{where}] dtype must be a floating-point type, because engines compute "
-            f"in float32. Received: dtype={dtype!r}. Try dtype='float32'."
-        )
-    if name not in _warned_of:
-        from kurve.core.entries import warn
-
-        _warned_of.add(name)
-        warn(
-            f"[{where}] engines compute in float32. Received: dtype={dtype!r}, which "
-            "changes nothing. Try dtype=None."
-        )
-
-
-def name_of_dtype(dtype: Any) -> str | None:
-    """Keras's name of a dtype, given as a name, a NumPy dtype or a policy."""
-    name = getattr(dtype, "name", dtype)
-    if isinstance(name, Mapping):  # a policy in a configuration
-        name = name.get("config", {}).get("name")
-    if isinstance(name, type):
-        name = name.__name__ if name.__module__ != "builtins" else np.dtype(name).name
-    return name if name is None or isinstance(name, str) else repr(name)
 
 
 def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:

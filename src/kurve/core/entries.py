@@ -42,8 +42,8 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except (TypeError, ValueError) as error:
-            todays = _todays(call, args, kwargs)
-            if todays is None:
+            renewed = _renewed(call, args, kwargs)
+            if renewed is None:
                 problem = None
                 if isinstance(error, TypeError):
                     problem = _misfit(call, args, kwargs)
@@ -52,7 +52,7 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
                 raise shown(error)  # noqa: B904 - it is the same error
         except BaseException as error:
             raise shown(error)  # noqa: B904
-        return entered(*todays[0], **todays[1])
+        return entered(*renewed[0], **renewed[1])
 
     # Like functools.wraps, which is six times slower, and there are hundreds of
     # entries.
@@ -191,7 +191,7 @@ def _is_kurve(names: Mapping[str, Any]) -> bool:
     return str(names.get("__name__")).partition(".")[0] == "kurve"
 
 
-def _todays(
+def _renewed(
     call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """A call's arguments translated to current Keras names; None if none is
@@ -209,11 +209,11 @@ def again(call: Callable[..., R], args: tuple[Any, ...], given: dict[str, Any]) 
     Raises:
         TypeError: an argument has no current equivalent.
     """
-    todays = _todays(call, args, given)
-    if todays is None:
+    renewed = _renewed(call, args, given)
+    if renewed is None:
         name = call.__name__ if call.__name__ != "__call__" else type(args[0]).__name__
         raise unknown_argument(call, next(iter(given)), name)
-    return call(*todays[0], **todays[1])
+    return call(*renewed[0], **renewed[1])
 
 
 def _misfit(

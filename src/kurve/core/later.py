@@ -81,6 +81,19 @@ def old_name(module: str, name: str) -> Any:
     return of_module(module, name)
 
 
+def absent(module: str) -> Callable[[str], Any]:
+    """A module's `__getattr__` for outdated names: return what replaces a name, or
+    raise an error that suggests the closest matches."""
+
+    def attribute(name: str) -> Any:
+        try:
+            return old_name(module, name)
+        except LookupError:
+            raise no_attribute(module, name) from None
+
+    return attribute
+
+
 class Classes(Mapping[str, type[C]], Generic[C]):
     """Classes of a package by name, imported on first access."""
 

@@ -191,3 +191,28 @@ def deserialize_keras_object(
 
     with registry.custom_objects(custom_objects):
         return deserialized(config)
+
+
+def restored(
+    where: str,
+    what: str,
+    config: Mapping[str, Any],
+    table: Mapping[str, Any],
+    base: Any,
+    get: Callable[[Any], Any],
+    of_function: Callable[[Any], Any] | None = None,
+) -> Any:
+    """The object from a result of `registry.entry`, or from a configuration as Keras
+    writes it.
+
+    Args:
+        where, what, table, base, of_function: see `registry.find`.
+        get: makes sure that an object of Keras's configuration is of the right kind.
+
+    Raises:
+        TypeError, ValueError: see `registry.find`.
+    """
+    if "module" in config:
+        return get(deserialize_keras_object(config))
+    cls = registry.find(where, what, config["class_name"], table, base, of_function)
+    return cls.from_config(config.get("config") or {})

@@ -112,8 +112,22 @@ def _all() -> Mapping[str, Any]:
     return {**classes, **short, **every}
 
 
-def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:
+def find(
+    where: str,
+    what: str,
+    name: Any,
+    table: Mapping[str, Any],
+    base: type,
+    of_function: Callable[[Any], Any] | None = None,
+) -> Any:
     """The class with that name.
+
+    Args:
+        where, what: used in messages.
+        table: the classes of Kurve.
+        base: the class that a custom class must derive from.
+        of_function: gives the class that a custom function stands for; None if only
+            classes are allowed.
 
     Raises:
         TypeError: `name` is not a string, or the custom class is no subclass of `base`.
@@ -134,34 +148,9 @@ def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type)
     found = given[name]
     if isinstance(found, type) and issubclass(found, base):
         return found
-    if not isinstance(found, type) and hasattr(base, "of_function"):
-        return base.of_function(found)
+    if not isinstance(found, type) and of_function is not None:
+        return of_function(found)
     raise TypeError(
         f"[{where}] the {what} {name!r} must be a subclass of {base.__name__}. "
         f"Received: {found!r} in custom_objects."
     )
-
-
-def restored(
-    where: str,
-    what: str,
-    config: Mapping[str, Any],
-    table: Mapping[str, Any],
-    base: Any,
-    get: Callable[[Any], Any],
-) -> Any:
-    """The object from a result of `entry`, or from a configuration as Keras writes it.
-
-    Args:
-        where, what: used in messages.
-        get: makes sure that an object of Keras's configuration is of the right kind.
-
-    Raises:
-        TypeError, ValueError: see `find`.
-    """
-    if "module" in config:
-        from kurve.core.registration import deserialize_keras_object
-
-        return get(deserialize_keras_object(config))
-    cls = find(where, what, config["class_name"], table, base)
-    return cls.from_config(config.get("config") or {})

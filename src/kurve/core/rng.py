@@ -127,6 +127,23 @@ def seed_of(pair: Any) -> int:
 _seed_source: dict[str, int] = {}
 
 
+def check_seed(where: str, seed: Any) -> int | None:
+    """A random seed, or None. A `SeedGenerator`, Kurve's or Keras's, supplies its next
+    seed.
+
+    Raises:
+        TypeError: none of these.
+    """
+    if seed is None or is_integer(seed):
+        return None if seed is None else int(seed)
+    if type(seed).__name__ == "SeedGenerator":
+        return seed_of(seed.next())
+    raise TypeError(
+        f"[{where}] seed must be an integer or None. "
+        f"Received: seed={seed!r} of type {type(seed).__name__}. Try seed=1."
+    )
+
+
 @entry
 def set_random_seed(seed: int) -> None:
     """Make all subsequent random numbers a function of `seed`.

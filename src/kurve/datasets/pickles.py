@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-MOST = 1 << 30
+MAX_ELEMENTS = 1 << 30
 """Maximum elements of one array."""
 
 NUMBERS = re.compile(rb"(?:K.|M..|J....)+", re.DOTALL)
@@ -207,9 +207,14 @@ class _Machine:
 
 def _array(at: int, shape: Any, kind: Any, fortran: Any, data: Any) -> np.ndarray:
     dtype = kind.value if isinstance(kind, _Made) and kind.kind == "dtype" else None
-    sizes = [size for size in shape if type(size) is int and 0 <= size <= MOST]
+    sizes = [size for size in shape if type(size) is int and 0 <= size <= MAX_ELEMENTS]
     count = math.prod(sizes)
-    if dtype is None or len(sizes) != len(shape) or count > MOST or len(shape) > 8:
+    if (
+        dtype is None
+        or len(sizes) != len(shape)
+        or count > MAX_ELEMENTS
+        or len(shape) > 8
+    ):
         raise ValueError(f"byte {at}: an array without a shape or type")
     if dtype.kind == "O":
         if type(data) is not list or len(data) != count or len(shape) != 1:

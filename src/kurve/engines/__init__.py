@@ -17,7 +17,7 @@ from kurve.engines.base import aligned_zeros as aligned_zeros
 from kurve.engines.base import run_job as run_job
 from kurve.errors import lookup
 
-MOST_THREADS = 64
+MAX_THREADS = 64
 """The limit in `_core`."""
 
 _loaded: dict[str, Engine] = {}
@@ -60,7 +60,7 @@ def _torch(device: str | None = None) -> Engine:
 def _auto() -> Engine:
     from kurve.engines.auto import AutoEngine
 
-    return AutoEngine()
+    return AutoEngine(get_engine)
 
 
 _ENGINES: dict[str, Callable[[], Engine]] = {
@@ -146,9 +146,9 @@ def set_threads(threads: int) -> None:
         >>> kurve.get_threads()
         2
     """
-    if not is_integer(threads) or not 1 <= threads <= MOST_THREADS:
+    if not is_integer(threads) or not 1 <= threads <= MAX_THREADS:
         raise ValueError(
-            f"[set_threads] threads must be an integer from 1 to {MOST_THREADS}. "
+            f"[set_threads] threads must be an integer from 1 to {MAX_THREADS}. "
             f"Received: {threads!r}. Try set_threads(1)."
         )
     get_engine("native")

@@ -3,7 +3,7 @@
 The first training of each program does a few steps by each engine that is there, on
 copies of the model's state, and stays with the fastest. What was chosen is printed to
 the standard error. Since times decide, the bits of a training may be another engine's
-the next time; whoever needs the same bits names an engine.
+the next time; name an engine to get the same bits every time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import copy
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,17 +77,22 @@ class AutoProgram:
 
 
 class AutoEngine:
-    """Chooses between the native and the torch engine; see the module."""
+    """Chooses between the native and the torch engine; see the module.
+
+    Args:
+        get_engine: gives the engine of a name.
+    """
 
     name = "auto"
 
-    def compile(self, plan: Plan) -> AutoProgram:
-        from kurve.engines import get_engine
+    def __init__(self, get_engine: Callable[[str], Engine]) -> None:
+        self._get_engine = get_engine
 
+    def compile(self, plan: Plan) -> AutoProgram:
         names = ["native"]
         if importlib.util.find_spec("torch") is not None:
             names.append("torch")
-        return AutoProgram(plan, [get_engine(name) for name in names])
+        return AutoProgram(plan, [self._get_engine(name) for name in names])
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
         errors: list[NonFiniteError | None] = []

@@ -8,7 +8,7 @@ from typing import Any
 from kurve import _core
 from kurve.ops.elementwise import RULES
 from kurve.ops.formula import Formula, Step
-from kurve.ops.tape import MOST_LIVE, Builder
+from kurve.ops.tape import MAX_LIVE, Builder
 
 _OTHERS = ("constant", "sum", "matmul", "reshape")
 
@@ -40,7 +40,7 @@ class _Lowering:
             if step.shape and step.name not in _OTHERS:
                 shapes = [s.shape for s in self.group.values()]
                 reads = {a for s in self.group.values() for a in s.arguments}
-                many = len({*reads, *self.group, *step.arguments}) > MOST_LIVE - 2
+                many = len({*reads, *self.group, *step.arguments}) > MAX_LIVE - 2
                 if shapes and (shapes[0] != step.shape or many):
                     self.close()
                 self.group[register] = step

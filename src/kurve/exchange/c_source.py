@@ -30,7 +30,7 @@ from kurve.exchange.exported import (
 )
 from kurve.plan import Op, Plan
 
-MANY, MOST = 2_000_000, 20_000_000
+SLOW_TO_COMPILE, MAX_NUMBERS = 2_000_000, 20_000_000
 """Number of weights at which a compiler takes 10 s and 0.6 GB (gcc 12 with -O2), and
 the number beyond which a file is refused."""
 
@@ -43,16 +43,17 @@ def source(exported: ExportedModel, title: str) -> str:
     """The text of a .c file, ASCII.
 
     Raises:
-        ValueError: an operation that cannot be written yet, or more than `MOST`
+        ValueError: an operation that cannot be written yet, or more than `MAX_NUMBERS`
             numbers.
     """
-    if exported.numbers > MOST:
+    if exported.numbers > MAX_NUMBERS:
         raise ValueError(
-            f"[export] a C file holds at most {MOST:,} numbers, because compilers need "
-            f"minutes and gigabytes for more. Received: {exported.numbers:,} numbers. "
+            f"[export] a C file holds at most {MAX_NUMBERS:,} numbers, because "
+            "compilers need minutes and gigabytes for more. "
+            f"Received: {exported.numbers:,} numbers. "
             "Try export('model.onnx')."
         )
-    if exported.numbers > MANY:
+    if exported.numbers > SLOW_TO_COMPILE:
         warn(
             f"[export] the C file holds {exported.numbers:,} numbers as text "
             f"({exported.numbers * 16 / 1e6:.0f} MB), for which a compiler takes about "

@@ -30,13 +30,7 @@ from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.hdf5 import MAGIC, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_graphs import (
-    Part,
-    is_function,
-    model_of,
-    needs_graph,
-    tree_of,
-)
+from kurve.exchange.keras_graphs import is_function, model_of, needs_graph
 from kurve.exchange.keras_models import (
     Described,
     SampleShape,
@@ -46,6 +40,7 @@ from kurve.exchange.keras_models import (
 )
 from kurve.exchange.keras_states import StateError, arrays_of, restore
 from kurve.exchange.keras_training import Compiled, compiled_from
+from kurve.exchange.keras_tree import Part, tree_of
 from kurve.exchange.keras_weights import first_shape, read_weights
 from kurve.exchange.keras_writing import ADDED, checksum
 from kurve.exchange.keras_writing import save_model as save_model
@@ -237,7 +232,7 @@ def _compiled(
 @contextmanager
 def _without_compile() -> Iterator[None]:
     """Replace the advice of an error by that of leaving out the arguments of `compile`;
-    the original advice is for whoever wrote them."""
+    the original advice is for their author."""
     try:
         yield
     except (TypeError, ValueError) as error:

@@ -1,36 +1,28 @@
-"""Keras's functional graphs: configurations of models with layers called in any order,
-and where their weights are stored.
+"""Reading of Keras's functional graphs: configurations of models with layers called in
+any order.
 
 A graph's configuration in Keras is the same as Kurve's (see `kurve.models.configs`)
 except for the classes: each function of `keras.ops` is an operation with its own class,
-`expand_dims(x, 1)` is
-{"module": "keras.src.ops.numpy", "class_name": "ExpandDims", "config": {"axis": 1}}
-with x as the argument of its call. Keras 2 writes a call as [[layer, node, tensor,
+see `kurve.exchange.keras_functions`. Keras 2 writes a call as [[layer, node, tensor,
 options], ...].
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-import numpy as np
 
 from kurve import layers as kurve_layers
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
-from kurve.core.inside import inner_network, is_model, network_of
+from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
+from kurve.exchange.keras_functions import NO_OPERATIONS, class_of
 from kurve.exchange.keras_models import (
-    check_name,
-    layer_entry,
     layer_from,
     layers_of,
     merged,
-    not_in_keras,
     rows_of,
     sample_shape,
     shape_of_first,
@@ -38,203 +30,15 @@ from kurve.exchange.keras_models import (
     stack_of,
     with_rows,
 )
-from kurve.exchange.keras_own import class_entry, made
+from kurve.exchange.keras_own import made
+from kurve.exchange.keras_tree import Part, attach, is_own_model, tree_of
 from kurve.formulas.public import FUNCTIONS
-from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
-from kurve.layers.base import Layer, Variable
-from kurve.layers.core import InputLayer
-from kurve.models import Model, configs
+from kurve.formulas.tensor import KerasTensor, leaves
+from kurve.models import Model, config_reader, configs
 from kurve.models.fields import Field
 
 MODELS = ("Sequential", "Functional", "Model")
-MOST_DEPTH = 32
-
-MODULES = {
-    "core": "cast saturate_cast scatter scatter_update slice slice_update "
-    "stop_gradient unstack",
-    "math": "erf erfc erfinv in_top_k logdet logsumexp rsqrt segment_max segment_min "
-    "segment_prod segment_sum top_k fft fft2 ifft2 irfft rfft stft",
-    "linalg": "cholesky det inv norm pinv solve solve_triangular",
-    "image": "crop_images extract_patches pad_images resize",
-    "nn": "adaptive_average_pool adaptive_max_pool depth_to_space fold psnr "
-    "space_to_depth unfold average_pool binary_crossentropy "
-    "categorical_crossentropy celu conv "
-    "conv_transpose depthwise_conv dot_product_attention elu gelu glu hard_shrink "
-    "hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid log_softmax max_pool "
-    "moments multi_hot normalize one_hot polar relu relu6 selu separable_conv sigmoid "
-    "silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy "
-    "sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold ctc_loss",
-}
-"""Keras's modules of functions outside keras.src.ops.numpy."""
-
-CALLED = frozenset(
-    {
-        "x",
-        "x1",
-        "x2",
-        "xs",
-        "condition",
-        "indices",
-        "key",
-        "operands",
-        "constant_values",
-        "fill_value",
-        "target",
-        "output",
-        "inputs",
-        "variable",
-        "weights",
-        "kernel",
-        "depthwise_kernel",
-        "pointwise_kernel",
-        "a",
-        "images",
-        "query",
-        "value",
-        "bias",
-        "mask",
-        "scale",
-        "targets",
-        "predictions",
-        "rtol",
-        "atol",
-        "condlist",
-        "choicelist",
-        "default",
-        "start_indices",
-        "updates",
-        "data",
-        "segment_ids",
-        "target_length",
-        "output_length",
-    }
-)
-"""Parameters of functions that are call arguments in Keras; the others are in the
-operation's configuration."""
-
-
-BY_NAME = frozenset(
-    {"constant_values", "weights", "bias", "mask", "scale", "rtol", "atol", "default"}
-)
-"""Those of them that follow optional ones."""
-
-NO_OPERATIONS = frozenset(
-    {
-        "batch_normalization",
-        "layer_normalization",
-        "rms_normalization",
-        "categorical",
-        "cdist",
-        "dropout",
-        "shuffle",
-        "mask_of",
-        "rearrange",
-        "rgb_to_grayscale",
-    }
-)
-"""Functions without a Keras operation that takes the same arguments."""
-
-
-INITIALS = ("fft", "fft2", "ifft2", "irfft", "psnr", "rfft", "stft")
-"""Functions whose class has their name in capitals."""
-
-
-@functools.cache
-def class_of(function: str) -> tuple[str, str]:
-    """Keras's module and class of a function."""
-    module = next((m for m, names in MODULES.items() if function in names.split()), "")
-    name = "".join(part.capitalize() for part in function.split("_"))
-    name = function.upper() if function in INITIALS else name.replace("Ctc", "CTC")
-    return f"keras.src.ops.{module or 'numpy'}", name
-
-
-@dataclass
-class Part:
-    """A layer in a model's file.
-
-    cls:    the Keras class
-    inside: the layers of a model
-    layer:  the layer itself, once it exists
-    whole:  whether it is the model itself, and a subclassed one
-    """
-
-    cls: str
-    name: str
-    inside: list[Part] | None = None
-    layer: Any = None
-    whole: bool = False
-
-    def variables(self) -> list[Variable]:
-        """The weights of a plain layer: trainable ones, then the others."""
-        return keras_order(self.layer)
-
-
-def keras_order(layer: Layer) -> list[Variable]:
-    """A layer's weights in Keras's order: trainable ones, then the others."""
-    return sorted(layer.weights, key=lambda variable: variable.role != "param")
-
-
-def is_own_model(layer: Any) -> bool:
-    """Whether it is a subclassed model."""
-    return is_model(layer) and network_of(layer).build_for is not None
-
-
-def old_order(part: Part) -> list[Variable]:
-    """The weights of a layer or model in the order of .h5 files: trainable ones
-    first."""
-    trained: dict[int, Variable] = {}
-    others: dict[int, Variable] = {}
-
-    def visit(part: Part, trainable: bool) -> None:
-        trainable = trainable and part.layer.trainable
-        for inner in part.inside or ():
-            visit(inner, trainable)
-        if part.inside is None:
-            for variable in part.variables():
-                learns = trainable and variable.role == "param"
-                (trained if learns else others).setdefault(id(variable), variable)
-
-    if part.inside is None:
-        return part.variables()
-    visit(part, True)
-    return [*trained.values(), *others.values()]
-
-
-def tree_of(model: Any) -> list[Part]:
-    """The layers of a model, in Keras's order."""
-    network = network_of(model)
-    if is_own_model(model):
-        return [Part(type(model).__name__, model.name, None, model, whole=True)]
-    operations = network.layers
-    if network.structure is not None:
-        operations = network.structure.operations
-    tree = []
-    for operation in operations:
-        if isinstance(operation, FunctionCall):
-            continue
-        cls, inside = type(operation).__name__, None
-        inner = inner_network(operation)
-        if inner is not None and not is_own_model(operation):
-            cls = "Sequential" if inner.structure is None else "Functional"
-            inside = tree_of(operation)
-        tree.append(Part(cls, operation.name, inside, operation))
-    return tree
-
-
-def attach(tree: list[Part], model: Any) -> list[Part]:
-    """Find the layer of each part of a file in the model created from it."""
-    by_name = {part.name: part for part in tree_of(model)}
-    for part in tree:
-        found = by_name.get(part.name)
-        if found is None:
-            raise ValueError(f"the layer {part.name!r} leads to no output")
-        part.layer = found.layer
-        if part.inside is not None:
-            attach(part.inside, found.layer)
-    return tree
-
-
-# ---------------------------------------------------------------- reading
+MAX_DEPTH = 32
 
 
 def model_of(value: Any) -> tuple[Any, list[Part]]:
@@ -253,7 +57,7 @@ def model_of(value: Any) -> tuple[Any, list[Part]]:
         raise ValueError(f"the model is a {kind}, a class that Kurve does not have")
     described, tree = _model_config(kind, config, "the model", 0)
     try:
-        model = configs.model_from(Field("", "", described))
+        model = config_reader.model_from(Field("", "", described))
     except ModelFileError as error:
         raise ValueError(f"{error.field}: {error.reason}") from error
     return model, attach(tree, model)
@@ -291,8 +95,8 @@ def _model_config(
     kind: str, config: dict[str, Any], what: str, depth: int
 ) -> tuple[dict[str, Any], list[Part]]:
     """Kurve's configuration of a model, and its layers."""
-    if depth > MOST_DEPTH:
-        raise ValueError(f"models are nested deeper than {MOST_DEPTH}")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"models are nested deeper than {MAX_DEPTH}")
     name, trainable = config.get("name"), config.get("trainable", True)
     if not isinstance(name, str) or not isinstance(trainable, bool):
         raise ValueError(f"{what} has no name, or trainable={trainable!r}")
@@ -517,187 +321,6 @@ def _single(value: Any) -> Any:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value
-
-
-# ---------------------------------------------------------------- writing
-
-
-def model_entry(model: Any) -> dict[str, Any]:
-    """The Keras configuration of a built model.
-
-    Raises:
-        ValueError: something Keras does not have; the message names it.
-    """
-    check_name("the model", model.name)
-    if is_own_model(model):
-        return _own_model_entry(model)
-    if network_of(model).structure is not None:
-        return _graph_entry(model)
-    shape = [network_of(model).rows, *model.input_shape[1:]]
-    taken = {layer.name for layer in model.layers}
-    name, number = "input_layer", 0
-    while name in taken:
-        name, number = f"input_{number}", number + 1
-    batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
-    if network_of(model).encodes:
-        batch["dtype"] = "string"
-    entries = [parts.entry("keras.layers", "InputLayer", batch)]
-    input_shape = tuple(shape)
-    for layer in model.layers:
-        if is_model(layer):
-            entries.append(model_entry(layer))
-        else:
-            entries.append(layer_entry(layer, input_shape))
-        input_shape = layer.compute_output_shape(input_shape)
-    config = {
-        "name": model.name,
-        "trainable": model.trainable,
-        "dtype": "float32",
-        "layers": entries,
-        "build_input_shape": shape,
-    }
-    return {
-        **parts.entry("keras", "Sequential", config),
-        "build_config": {"input_shape": shape},
-    }
-
-
-def _own_model_entry(model: Any) -> dict[str, Any]:
-    """A subclassed model: its class and its input shapes."""
-    config = dict(model.get_config())
-    if type(model).get_config is Model.get_config:
-        config.pop("trainable")
-    try:
-        entry = class_entry(type(model), type(model).__name__, config)
-    except ValueError as error:
-        raise not_in_keras(f"the model has a configuration in which {error}") from error
-    structure = network_of(model).structure
-    if structure is None:
-        return entry
-    shapes = replaced(structure.inputs, lambda tensor: tensor.shape)
-    return {**entry, "build_config": {"input_shape": parts.to_json(shapes)}}
-
-
-ATTENTION = ("MultiHeadAttention", "GroupQueryAttention")
-"""Layers that Keras builds from the shapes of several arguments."""
-
-
-def _shapes_of(node: Any, shape_of: Callable[[Any], Any]) -> dict[str, Any]:
-    """Keras's names and the shapes of all tensors of a call."""
-    call = inspect.signature(node.operation.call)
-    given = call.bind_partial(*node.args, **node.kwargs).arguments
-    return {
-        f"{name}_shape": list(shape_of(given[name]))
-        for name in ("query", "value", "key")
-        if given.get(name) is not None
-    }
-
-
-def _graph_entry(model: Any) -> dict[str, Any]:
-    structure = network_of(model).structure
-    assert structure is not None
-    own = configs.functional_config(model)
-    _, calls = configs.calls_of(structure)
-    rows = network_of(model).rows
-
-    def shape_of(tensor: Any) -> Any:
-        shape = getattr(tensor, "shape", None)
-        return shape if shape is None or rows is None else (rows, *shape[1:])
-
-    entries = []
-    for operation, described in zip(structure.operations, own["layers"], strict=True):
-        nodes = [node for node in calls.get(id(operation), []) if not node.is_input]
-        inbound = [
-            {"args": _plain(n["args"]), "kwargs": _plain(n["kwargs"])}
-            for n in described["inbound_nodes"]
-        ]
-        if isinstance(operation, FunctionCall):
-            entry = _function_entry(operation, described, inbound)
-        elif isinstance(operation, InputLayer):
-            check_name("the input", operation.name)
-            shape = list(shape_of(operation.output))
-            batch = {"batch_shape": shape, "sparse": False}
-            batch |= {"dtype": operation.output.dtype, "name": operation.name}
-            entry = parts.entry("keras.layers", "InputLayer", batch)
-        elif is_model(operation):
-            entry = model_entry(operation)
-        else:
-            (args, *_) = nodes[0].args
-            entry = layer_entry(operation, replaced(args, shape_of))
-            if entry["class_name"] in ATTENTION:
-                entry["build_config"] = {"shapes_dict": _shapes_of(nodes[0], shape_of)}
-        entries.append({**entry, "name": operation.name, "inbound_nodes": inbound})
-    config = {
-        "name": model.name,
-        "trainable": model.trainable,
-        "layers": entries,
-        "input_layers": own["input_layers"],
-        "output_layers": own["output_layers"],
-    }
-    return {
-        **parts.entry("keras.src.models.functional", "Functional", config),
-        "registered_name": "Functional",
-        "build_config": {"input_shape": None},
-    }
-
-
-def _function_entry(
-    operation: FunctionCall, described: Mapping[str, Any], inbound: list[Any]
-) -> dict[str, Any]:
-    """The operation of a function. Moves arguments that belong in its configuration
-    there."""
-    function = operation.function.__name__
-    check_name("the function", operation.name)
-    if function == "mask_of":
-        raise not_in_keras(
-            "the model has a mask that was taken from a tensor, by _keras_mask, in the "
-            "place of layer.compute_mask(x)"
-        )
-    if function in NO_OPERATIONS:
-        raise not_in_keras(f"{function} is no operation in a graph of Keras's")
-    module, cls = class_of(function)
-    config: dict[str, Any] = {"name": operation.name}
-    signature = inspect.signature(operation.function)
-    for call in inbound:
-        given = signature.bind(*call["args"], **call["kwargs"]).arguments
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in CALLED:
-                if _has_tensor(value):
-                    raise not_in_keras(
-                        f"the function {operation.name!r} has a tensor as {name}"
-                    )
-                config[name] = value
-            elif signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                args += value
-            elif name in BY_NAME:
-                kwargs[name] = value
-            else:
-                args.append(value)
-        call["args"], call["kwargs"] = args, kwargs
-    entry = parts.entry(module, cls, config)
-    return {**entry, "registered_name": cls}
-
-
-def _has_tensor(value: Any) -> bool:
-    return any(leaf == configs.TENSOR for leaf in leaves(value))
-
-
-def _plain(value: Any) -> Any:
-    """A call argument as Keras writes it."""
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if not isinstance(value, Mapping):
-        return value
-    name = value.get("class_name")
-    if name == configs.TUPLE:
-        return _plain(value["items"])
-    if name == "__array__":
-        array = np.asarray(value["config"]["value"], np.float32)
-        config = {"value": array.tolist(), "dtype": "float32"}
-        return {"class_name": "__numpy__", "config": config}
-    return {key: _plain(part) for key, part in value.items()}
 
 
 def needs_graph(value: Any) -> bool:

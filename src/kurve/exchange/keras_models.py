@@ -1,4 +1,5 @@
-"""Keras's configuration of a model to Kurve's layers, and back.
+"""Kurve's layers from Keras's configuration of a model; `kurve.exchange.keras_entries`
+writes them.
 
 A layer's class and arguments have the same names in both, so one rule suffices:
 arguments of Kurve's class are passed on (activations, initializers and regularizers are
@@ -8,13 +9,12 @@ converted), all others must have a value without effect. The exceptions are in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kurve import layers as kurve_layers
-from kurve.core.arguments import has_lone_surrogate, is_count
-from kurve.core.inside import is_model
+from kurve.core.arguments import is_count
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_names import (
     IGNORED_OF_LAYER,
@@ -22,15 +22,11 @@ from kurve.exchange.keras_names import (
     INNER_LAYERS,
     KURVE_LAYERS,
     LAYER_DEFAULTS,
-    NOT_WRITTEN,
-    OTHER_ATTRIBUTES,
 )
-from kurve.exchange.keras_own import class_entry, made
+from kurve.exchange.keras_own import made
 from kurve.layers import Layer
 
 MAX_LAYERS = 10_000
-MAX_NAME = 512
-"""Maximum bytes of a model or layer name when writing."""
 
 SampleShape = tuple[int | None, ...]
 
@@ -334,89 +330,3 @@ def _has_config(entry: Any) -> bool:
 
 def _class_of(entry: Any) -> Any:
     return entry.get("class_name") if isinstance(entry, Mapping) else "?"
-
-
-# -------------------------------------------------------------------- writing
-
-
-def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
-    """The Keras configuration of a built layer; `shape` is its input shape, or a list
-    of several.
-
-    Raises:
-        ValueError: Keras does not have it or a layer it contains.
-    """
-    cls, what = type(layer).__name__, f"the layer {layer.name!r}"
-    check_name("the layer", layer.name)
-    if cls in KURVE_LAYERS and kurve_layers.CLASSES.get(cls) is type(layer):
-        raise not_in_keras(f"{what} is a {cls}")
-    if kurve_layers.CLASSES.get(cls) is not type(layer):
-        return _own_layer_entry(layer, what)
-    left_out = ("input_shape", "batch_size", *NOT_WRITTEN.get(cls, ()))
-    config = {k: v for k, v in layer.get_config().items() if k not in left_out}
-    if cls == "UpSampling1D":  # a number in Keras, a one-element list here
-        config["size"] = config["size"][0]
-    try:
-        for key in config:
-            value = getattr(layer, OTHER_ATTRIBUTES.get((cls, key), key), None)
-            config[key] = _argument_entry(key, value, config, what)
-    except ValueError as error:
-        raise not_in_keras(str(error)) from error
-    return {
-        **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
-        "build_config": {"input_shape": list(shape)},
-    }
-
-
-def _own_layer_entry(layer: Layer, what: str) -> dict[str, Any]:
-    """A custom layer. Calling it builds it, so the shape is not needed."""
-    config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
-    try:
-        return class_entry(type(layer), type(layer).__name__, config)
-    except ValueError as error:
-        raise not_in_keras(f"{what} has a configuration in which {error}") from error
-
-
-def check_name(what: str, name: str) -> None:
-    """Reject a name that is invalid for an HDF5 group."""
-    fine = name not in ("", ".") and not any(c in "/\0" for c in name)
-    if not fine or has_lone_surrogate(name) or len(name.encode()) > MAX_NAME:
-        shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
-        raise not_in_keras(
-            f"{what} is called {shown}: empty, a single dot, or with a slash, a zero "
-            f"character, a lone surrogate or more than {MAX_NAME} bytes"
-        )
-
-
-def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) -> Any:
-    if key.endswith("activation"):
-        return parts.activation_entry(value, what)
-    if key.endswith("_initializer"):
-        return parts.initializer_entry(value, what)
-    if key.endswith("_regularizer"):
-        return parts.regularizer_entry(value, what)
-    if key.endswith("_constraint"):
-        return parts.constraint_entry(value, what)
-    if key in INNER_LAYERS and config[key] is not None:
-        if isinstance(config[key], list):
-            return [inner_entry(part) for part in value]
-        return inner_entry(value)
-    return config[key]
-
-
-def inner_entry(layer: Any) -> dict[str, Any]:
-    """The configuration of a layer or model wrapped by a layer."""
-    from kurve.exchange.keras_graphs import model_entry
-
-    if is_model(layer):
-        return model_entry(layer)
-    entry = layer_entry(layer, ())
-    entry.pop("build_config", None)
-    return entry
-
-
-def not_in_keras(what: str) -> ValueError:
-    """The error for anything that Keras's files cannot store."""
-    return ValueError(
-        f"[save] {what}, which Keras does not have. Try model.save('m.kurve')."
-    )

@@ -28,15 +28,16 @@ from kurve.constraints import Constraint
 from kurve.core import registry
 from kurve.exchange import keras_parts as parts
 from kurve.exchange import keras_training as training
-from kurve.exchange.keras_graphs import MODELS, model_entry, model_of
-from kurve.exchange.keras_models import inner_entry, inner_layer
+from kurve.exchange.keras_entries import inner_entry, model_entry
+from kurve.exchange.keras_graphs import MODELS, model_of
+from kurve.exchange.keras_models import inner_layer
 from kurve.exchange.keras_own import PLAIN, function_entry, own_entry
 from kurve.formulas.limits import is_limited
 from kurve.initializers import Initializer
 from kurve.layers.base import Layer
 from kurve.losses import Loss
 from kurve.metrics import Metric
-from kurve.models import configs
+from kurve.models import config_reader, configs
 from kurve.optimizers import Optimizer, schedules
 from kurve.regularizers import Regularizer
 
@@ -216,7 +217,7 @@ def _object(name: str, value: Mapping[str, Any]) -> Any:
         return found.from_config(dict(value["config"]))  # type: ignore[attr-defined]
     if name in MODELS and (module is None or str(module).startswith("keras")):
         model = model_of(value)[0]
-        return model if is_limited() else configs.built(model)
+        return model if is_limited() else config_reader.built(model)
     home = next((home for table, home in _TABLES if name in table), None)
     if module is None:
         module = home

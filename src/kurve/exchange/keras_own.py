@@ -107,7 +107,7 @@ def _object_entry(name: str, value: Mapping[str, Any], key: str) -> dict[str, An
 
     is_layer = name in layers.CLASSES and not key.endswith("_initializer")
     if is_layer and name not in KURVE_LAYERS:
-        from kurve.exchange.keras_models import inner_entry
+        from kurve.exchange.keras_entries import inner_entry
 
         return inner_entry(layers.deserialize(value))
     for home, (table, lacking) in tables.items():

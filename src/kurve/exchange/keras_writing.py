@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from kurve.core.files import replacing
 from kurve.core.inside import is_model, network_of
 from kurve.exchange.hdf5 import Reader
-from kurve.exchange.keras_graphs import is_own_model, model_entry, tree_of
+from kurve.exchange.keras_entries import model_entry
 from kurve.exchange.keras_names import MEMBERS
 from kurve.exchange.keras_training import compile_entry
+from kurve.exchange.keras_tree import is_own_model, tree_of
 from kurve.exchange.keras_weights import (
     optimizer_arrays,
     write_named_optimizer,

@@ -11,15 +11,13 @@ import numpy as np
 from kurve.core.results import result
 from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.needs import NeedsArrays
+from kurve.formulas.operators import FUNCTIONS
 from kurve.formulas.recording import UNRECORDED, active
 from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
 from kurve.formulas.trials import SIZES, common, tried
 from kurve.ops.elementwise import RULES
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""Functions by name, which files may refer to."""
 
 
 def function(call: F) -> F:

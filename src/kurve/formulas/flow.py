@@ -16,7 +16,7 @@ from kurve.formulas.recording import active
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
 from kurve.formulas.turns import by_sample, looped, numbers, parts_of
 
-MOST_TRIED = 64
+MAX_TRIED = 64
 """Turns of a loop without a known number of them, while its formula is tried."""
 
 
@@ -84,7 +84,7 @@ def while_loop(
             )
         if not going_on:
             break
-        if active.undo is not None and turns == MOST_TRIED:
+        if active.undo is not None and turns == MAX_TRIED:
             break  # of zeros; only shapes are asked for
         result = body(*values)
         values = tuple(result) if isinstance(result, (tuple, list)) else (result,)

@@ -8,6 +8,7 @@ functions, composed of these, are in `kurve.formulas.nn`.
 
 from kurve.formulas.axes import dtype_name as dtype_name
 from kurve.formulas.creation import *  # noqa: F403
+from kurve.formulas.cumulative import *  # noqa: F403
 from kurve.formulas.elements import *  # noqa: F403
 from kurve.formulas.products import *  # noqa: F403
 from kurve.formulas.reductions import *  # noqa: F403

@@ -18,7 +18,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 PRODUCTS = ("dense", "conv", "conv_transpose")
 
-MOST_STEPS = 16
+MAX_STEPS = 16
 """Maximum number of instructions of a tape that is compared."""
 
 
@@ -57,7 +57,7 @@ def _activation(op: Op) -> Mapping[str, Attr] | None:
     """The activation that an operation computes, if products can."""
     if op.kind == "activation":
         return {name: op.attrs[name] for name in ("activation", "alpha")}
-    if op.tape is None or op.params or op.buffers or len(op.tape.code) > MOST_STEPS:
+    if op.tape is None or op.params or op.buffers or len(op.tape.code) > MAX_STEPS:
         return None
     form = _form(op.tape)
     constants = (step.value for step in op.tape.code if step.name == "constant")

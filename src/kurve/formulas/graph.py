@@ -35,16 +35,16 @@ NO_LAYER = STREAM_OF_CALL - 1
 STREAM_OF_DRAW = 1 << 24
 """The distance between the random streams of functions within one call."""
 
-MOST_DRAWS = 254
+MAX_DRAWS = 254
 
-MOST_ELEMENTS = 2**28
+MAX_ELEMENTS = 2**28
 """Maximum number of elements per sample of a value: 1 GiB."""
 
-MOST_WEIGHTS = 2**48
+MAX_WEIGHTS = 2**48
 """Maximum number of elements of weights, and of arrays of an eager step, which have
 their memory already."""
 
-MOST_AXES = 16
+MAX_AXES = 16
 """Maximum number of axes per sample."""
 
 
@@ -200,14 +200,14 @@ class Graph:
         spend(1)
         shape = op.out_shape
         has_memory = self.runs_once or op.kind == "variable"
-        most = MOST_WEIGHTS if has_memory else MOST_ELEMENTS
+        most = MAX_WEIGHTS if has_memory else MAX_ELEMENTS
         if (
-            len(shape) > MOST_AXES
+            len(shape) > MAX_AXES
             or math.prod(shape) > most
             or not all(isinstance(size, int) and size > 0 for size in shape)
         ):
             raise TooLarge(
-                f"[{op.layer}] a sample must have at most {MOST_AXES} axes, with "
+                f"[{op.layer}] a sample must have at most {MAX_AXES} axes, with "
                 f"positive sizes, and {most} elements. Received: shape "
                 f"{shape[:20]} in {user_line()}. Try smaller sizes."
             )
@@ -341,20 +341,19 @@ class Graph:
         named = {"value": spec}
         params, buffers = (named, {}) if role == "param" else ({}, named)
         return self.op(
-            "variable", [self._source()], spec.shape, params, buffers, batched=False
+            "variable", [self.source()], spec.shape, params, buffers, batched=False
         )
 
-    def _source(self) -> Tensor:
+    def source(self) -> Tensor:
         """A value from which to take the batch size."""
         return Tensor(self, 0, self.shapes[0])
 
     def filled(self, sample: Shape, value: float) -> Tensor:
         """A constant tensor, per sample."""
-        from kurve.formulas import functions as ops
-
-        source = self._source()
-        axes = tuple(range(1, len(source.sample) + 1))
-        one = ops.sum(source, axes) if axes else source
+        one = source = self.source()
+        if source.sample:
+            attrs = {"mode": "sum", "axis": 0, "count": len(source.sample)}
+            one = self.op("reduce", [source], (), attrs=attrs)
         return self.map([one], lambda build, _: build.constant(value), shape=sample)
 
     def check_own(self, tensor: Tensor) -> None:
@@ -427,7 +426,7 @@ class Graph:
         def read(variable: Any) -> Tensor:
             shape = variable.shape[1:]
             buffers = {"state": self.place(variable)}
-            return self.op("states", [self._source()], shape, buffers=buffers)
+            return self.op("states", [self.source()], shape, buffers=buffers)
 
         return self._kept.get(id(layer)) or replaced(states, read)
 
@@ -483,7 +482,7 @@ class Graph:
         sample = tuple(size for size in tuple(shape)[batched:] if size is not None)
         if not batched:
             attrs["shared"] = True
-        source = [self._source()]
+        source = [self.source()]
         return self.op("random", source, sample, attrs=attrs, batched=batched)
 
     @contextmanager
@@ -500,10 +499,10 @@ class Graph:
     def next_stream(self) -> int:
         """A new random stream for the layer being called."""
         draw = self._draws[self.stream] = self._draws.get(self.stream, 0) + 1
-        if draw > MOST_DRAWS:
+        if draw > MAX_DRAWS:
             raise ValueError(
                 f"[{self._layers[-1].name if self._layers else 'random'}] at most "
-                f"{MOST_DRAWS} kurve.random functions can be used in one call. "
+                f"{MAX_DRAWS} kurve.random functions can be used in one call. "
                 "Try one with a larger shape."
             )
         return self.stream + draw * STREAM_OF_DRAW
@@ -526,31 +525,6 @@ class Graph:
         for op in ops:
             x = self.append_op(replace(op, inputs=(x.index,)), x.batched)
         return x
-
-    def add_loss(self, tensor: Tensor) -> None:
-        """Add a value to the loss: its elements are summed."""
-        from kurve.formulas import functions as ops
-
-        total = ops.sum(tensor)
-        if total.batched:  # with the batch axis only
-            total = ops.sum(total, 0)
-        zero = ops.zeros_like(ops.sum(self._source(), list(range(1, 1 + self._rank))))
-        self.losses.append(zero + total)
-
-    def penalize(self, tensor: Tensor, l1: float, l2: float) -> None:
-        """Add l1 |y| + l2 y^2, summed over each sample and averaged over the batch."""
-        from kurve.formulas import functions as ops
-
-        terms = l1 * ops.absolute(tensor) if l1 else 0.0
-        if l2:
-            terms = terms + l2 * ops.square(tensor)
-        if isinstance(terms, Tensor):
-            axes = list(range(1, len(tensor.sample) + 1))
-            self.losses.append(ops.sum(terms, axes) if axes else terms)
-
-    @property
-    def _rank(self) -> int:
-        return len(self.input_shapes[0])
 
     def mark(self) -> Any:
         """The current state of the graph, for `back_to`."""

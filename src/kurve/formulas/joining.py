@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from kurve.formulas.fusing import with_activations
 from kurve.formulas.limits import spend
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import MOST_LIVE, Builder, Instruction, Tape, gradient
+from kurve.ops.tape import MAX_LIVE, Builder, Instruction, Tape, gradient
 from kurve.plan import Head, Op, Shape
 
-MOST_INPUTS = 16
+MAX_INPUTS = 16
 """Maximum number of inputs of one tape, including variables."""
 
-MOST_STEPS = 64
+MAX_STEPS = 64
 """Maximum number of instructions in a joined tape: beyond this, the cost of one more
 pass over the elements is negligible."""
 
@@ -183,7 +183,7 @@ class _Chain:
 
     def __init__(self, op: Op, value: int) -> None:
         self.operands: list[tuple[str, Any, Shape]] = []
-        self.build = Builder(RULES, MOST_INPUTS)
+        self.build = Builder(RULES, MAX_INPUTS)
         self.end = self.before = _End(op, -1, -1, 0, 0, 0, 0)
         self._write(op, value)
 
@@ -198,7 +198,7 @@ class _Chain:
             return False
         before, inside = self.end, {self.end.value: self.end.register}
         for other in others:
-            if len(self.operands) + len(other.operands) <= MOST_INPUTS:
+            if len(self.operands) + len(other.operands) <= MAX_INPUTS:
                 inside[other.end.value] = self._take(other)
         self._write(op, value, inside)
         self.before = before
@@ -217,7 +217,7 @@ class _Chain:
     def _take(self, other: _Chain) -> int:
         """Inline another chain; return the register of its result."""
         registers = [self._operand(*operand) for operand in other.operands]
-        registers += [0] * (MOST_INPUTS - len(registers))  # never read
+        registers += [0] * (MAX_INPUTS - len(registers))  # never read
         end = other.end
         tape = other.build.finish([end.register])
         self.end = self.end._replace(
@@ -240,7 +240,7 @@ class _Chain:
         for group, slots in (("param", op.params), ("buffer", op.buffers)):
             registers += [self._operand(group, s, s.shape) for s in slots.values()]
         spend(len(op.tape.code) // 8)
-        if len(self.operands) <= MOST_INPUTS:
+        if len(self.operands) <= MAX_INPUTS:
             (register,) = self.build.inline(op.tape, registers)
         else:
             register = -1
@@ -266,13 +266,13 @@ class _Chain:
     def _is_large(self) -> bool:
         """Whether the tape is too large."""
         end = self.end
-        if len(self.build.code) > MOST_STEPS or len(self.operands) > MOST_INPUTS:
+        if len(self.build.code) > MAX_STEPS or len(self.operands) > MAX_INPUTS:
             return True
-        if end.live > MOST_LIVE or end.live_in_gradient > MOST_LIVE:  # count exactly
+        if end.live > MAX_LIVE or end.live_in_gradient > MAX_LIVE:  # count exactly
             spend(len(self.build.code) // 8)
             live, live_in_gradient = _live(self._tape())
             self.end = end = end._replace(live=live, live_in_gradient=live_in_gradient)
-        return end.live > MOST_LIVE or end.live_in_gradient > MOST_LIVE
+        return end.live > MAX_LIVE or end.live_in_gradient > MAX_LIVE
 
     def _tape(self) -> Tape:
         """The tape, with values as its first inputs, then parameters, then buffers."""
@@ -283,13 +283,13 @@ class _Chain:
         moved = tuple(
             Instruction(
                 step.name,
-                tuple(place.get(a, a - MOST_INPUTS + count) for a in step.arguments),
+                tuple(place.get(a, a - MAX_INPUTS + count) for a in step.arguments),
                 step.value,
             )
             for step in tape.code
         )
         (output,) = tape.outputs
-        return Tape(count, moved, (place.get(output, output - MOST_INPUTS + count),))
+        return Tape(count, moved, (place.get(output, output - MAX_INPUTS + count),))
 
     def _group(self, operand: int) -> int:
         return ("value", "param", "buffer").index(self.operands[operand][0])

@@ -26,7 +26,7 @@ Append = Callable[[Graph, Op, Sequence[Tensor]], Tensor]
 FEWEST_TURNS = 8
 """That are one operation: fewer cost little where they are written out."""
 
-MOST_READ = 60
+MAX_READ = 60
 """Values that a loop reads."""
 
 
@@ -169,7 +169,7 @@ def _loop(
     inside = inside[given:]
     found = {v for op in inside for v in op.inputs if v < start}
     captured = sorted(found)
-    if len(elements) + len(states) + len(captured) > MOST_READ:
+    if len(elements) + len(states) + len(captured) > MAX_READ:
         return None
     numbers = {start + k: k for k in range(given)}
     numbers |= {v: given + k for k, v in enumerate(captured)}

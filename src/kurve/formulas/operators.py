@@ -7,6 +7,10 @@ from typing import Any
 
 from kurve.core.entries import user_line
 
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions of `kurve.ops` by name, which files may refer to; the modules that
+define them fill it in."""
+
 
 def _function(name: str, swapped: bool = False) -> Callable[..., Any]:
     """An operator that calls a function of `kurve.formulas.functions`."""
@@ -70,8 +74,6 @@ class Symbolic(Operators):
         return self._through(function.__name__, args, kwargs)
 
     def _through(self, name: str, args: Any, kwargs: Any) -> Any:
-        from kurve.formulas.calls import FUNCTIONS
-
         if name not in FUNCTIONS or kwargs is None:
             raise TypeError(
                 f"[numpy] numpy.{name} needs values, and a symbolic tensor has none. "

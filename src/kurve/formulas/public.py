@@ -17,7 +17,7 @@ from kurve.formulas import (
     segments,
     transforms,
 )
-from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
+from kurve.formulas.operators import FUNCTIONS as FUNCTIONS
 
 PUBLIC: dict[str, Callable[..., Any]] = {
     **{name: call for name, call in FUNCTIONS.items() if name != "mask_of"},

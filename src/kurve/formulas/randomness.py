@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_seed, is_integer
+from kurve.core.arguments import is_integer
 from kurve.core.results import result
+from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import function, graph_of
 from kurve.formulas.graph import Graph

@@ -25,7 +25,7 @@ from kurve.kinds import OPERATIONS
 Step = Callable[[Tensor, Any], tuple[Any, Any]]
 """A function from a step's input and states to its output and new states."""
 
-MOST_STEPS = 5_000
+MAX_STEPS = 5_000
 """Maximum steps to unroll: building a plan with more takes minutes."""
 
 
@@ -95,10 +95,10 @@ def stepped(
         found = _as_loop(one, x, states, mask, reverse, zero_output, sequences, last)
         if found is not None:
             return found
-    if length > MOST_STEPS:
+    if length > MAX_STEPS:
         raise ValueError(
             f"[{where}] a cell with random numbers, statistics or losses of its own is "
-            f"written out, for at most {MOST_STEPS} steps. Received: {length}. Try "
+            f"written out, for at most {MAX_STEPS} steps. Received: {length}. Try "
             "shorter sequences, or what is random outside of the cell."
         )
     outputs: list[Tensor] = []

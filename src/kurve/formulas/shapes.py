@@ -11,7 +11,7 @@ import numpy as np
 
 from kurve.formulas.axes import axis_of, no_batch
 from kurve.formulas.calls import as_array, function, graph_of
-from kurve.formulas.graph import MOST_AXES, Graph
+from kurve.formulas.graph import MAX_AXES, Graph
 from kurve.formulas.limits import spend
 from kurve.formulas.moved import Moved, in_layer
 from kurve.formulas.needs import NeedsBatch
@@ -87,9 +87,9 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     x = graph.as_tensor(x)
     axes = list(x.shape)
     news = [axis] if isinstance(axis, int) else list(axis)
-    if x.ndim + len(news) > MOST_AXES:
+    if x.ndim + len(news) > MAX_AXES:
         raise ValueError(
-            f"[expand_dims] there can be at most {MOST_AXES} axes. Received: "
+            f"[expand_dims] there can be at most {MAX_AXES} axes. Received: "
             f"{len(news)} new ones for shape {x.shape}. Try fewer."
         )
     for new in sorted(axis_of(a, x.ndim + len(news)) for a in news):

@@ -17,7 +17,7 @@ from kurve.formulas.moved import Moved, in_layer
 from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
 from kurve.formulas.sizes import check_constant
 
-MOST_JOINED = 64
+MAX_JOINED = 64
 """Maximum number of inputs of one operation; more are joined in stages."""
 
 
@@ -116,10 +116,10 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
                 f"which to concatenate. Received: {[t.shape for t in tensors]}, "
                 f"axis={axis}. Try ops.reshape, or another axis."
             )
-    while len(tensors) > MOST_JOINED:
+    while len(tensors) > MAX_JOINED:
         tensors = [
-            _side_by_side(tensors[i : i + MOST_JOINED], along)
-            for i in range(0, len(tensors), MOST_JOINED)
+            _side_by_side(tensors[i : i + MAX_JOINED], along)
+            for i in range(0, len(tensors), MAX_JOINED)
         ]
     return _side_by_side(tensors, along)
 

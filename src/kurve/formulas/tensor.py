@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kurve.core.naming import unique_name
-from kurve.formulas.operators import Symbolic
+from kurve.formulas.operators import FUNCTIONS, Symbolic
 
 
 class History(NamedTuple):
@@ -85,9 +85,7 @@ class KerasTensor(Symbolic):
         """The mask of its time steps, a symbolic tensor of dtype "bool"; None for
         all."""
         if self._mask is None and self.mask_sample is not None:
-            from kurve.formulas.calls import mask_of
-
-            self._mask = mask_of(self)
+            self._mask = FUNCTIONS["mask_of"](self)
         return self._mask
 
     def __repr__(self) -> str:

@@ -371,10 +371,22 @@ def _nothing(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     return [None] * len(xs), {}
 
 
-def _embedding(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
-    from kurve.gradients.sequences import embedding_gradient
+def _embedding_gradient(op: Op, indices: Tensor, dy: Tensor) -> Tensor:
+    """dE (N, D) of each sample: the sum of dy over the places of each number."""
+    rows, width = op.params["embeddings"].shape
+    count = math.prod(op.in_shape)
+    flat = reshaped(indices, (count, 1))
+    numbers = np.arange(rows, dtype=np.float32)[None, :]
+    hot = ops.cast(ops.equal(flat, numbers), "float32")
+    attrs = {"transpose_a": True, "transpose_b": False}
+    pair = [hot, reshaped(dy, (count, width))]
+    return dy.graph.op("matmul", pair, (rows, width), attrs=attrs)
 
-    return [None], {"embeddings": lambda: over_batch(embedding_gradient(op, xs[0], dy))}
+
+def _embedding(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
+    return [None], {
+        "embeddings": lambda: over_batch(_embedding_gradient(op, xs[0], dy))
+    }
 
 
 RULES_OF_OPS: Mapping[str, Callable[..., Found]] = {

@@ -27,7 +27,7 @@ from kurve.gradients.tangents import TANGENTS
 from kurve.gradients.tape import GradientTape, followed, remember
 from kurve.gradients.values import TracedValues, plain
 
-MOST_ORDER = 6
+MAX_ORDER = 6
 """Maximum order of a derivative."""
 
 
@@ -447,10 +447,10 @@ def _paths(x: Tensor, columns: Sequence[Any]) -> list[tuple[int, ...]]:
             path = tuple(sorted(int(c) for c in numbers))
         except (TypeError, ValueError):
             path = (-1,)
-        if len(path) > MOST_ORDER or not all(0 <= c < x.sample[0] for c in path):
+        if len(path) > MAX_ORDER or not all(0 <= c < x.sample[0] for c in path):
             raise ValueError(
                 f"[derivatives] columns must be from 0 to {x.sample[0] - 1}, at most "
-                f"{MOST_ORDER} per derivative. Received: {entry!r}. "
+                f"{MAX_ORDER} per derivative. Received: {entry!r}. "
                 "Try '0', '01' or (0, 1)."
             )
         paths.append(path)

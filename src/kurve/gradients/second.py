@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from kurve.engines import State, aligned_zeros
+from kurve.engines import Engine, State, aligned_zeros
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
 from kurve.gradients.apart import computed
 from kurve.gradients.formulas import back_through
-from kurve.gradients.segments import CompiledSegment, Segment, plan_of
+from kurve.gradients.segments import Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
 from kurve.plan import Head, Op, Plan
 
@@ -110,7 +110,7 @@ def _backward(
 def _given(
     segment: Segment, back: _Back, seeds: Sequence[tuple[int, bool, Any]]
 ) -> tuple[State, list[np.ndarray]]:
-    """The vectors and the arrays that the operations of a way back read."""
+    """The vectors and arrays that the operations of a backward pass read."""
     plan, state = segment.plan, segment.state
     params = _vector(back.plan.params_size, state.params.dtype)
     for spec, new_spec in zip(plan.params, back.plan.params, strict=True):
@@ -131,10 +131,10 @@ def _vector(size: int, dtype: Any) -> np.ndarray:
     return aligned_zeros((size,)) if dtype == np.float32 else np.zeros(size, dtype)
 
 
-def slopes_of_inputs(
-    segment: CompiledSegment, slopes: Mapping[Any, Any]
+def gradients_of_inputs(
+    segment: Segment, engine: Engine, slopes: Mapping[Any, Any]
 ) -> list[tuple[int, np.ndarray]]:
-    """The gradients of a model's arrays, by their keys, which its engine computes.
+    """The gradients of a segment's arrays, by their keys, computed by an engine.
 
     Raises:
         KeyError: an operation has no rule.
@@ -153,7 +153,7 @@ def slopes_of_inputs(
         plan = back.plan
         heads = [Head(n, plan.ops[n - plan.given].out_shape) for _, n in back.arrays]
         plan = replace(plan, heads=tuple(heads)).deterministic()
-        back.programs.append(segment.engine.compile(plan))
+        back.programs.append(engine.compile(plan))
     state, given = _given(segment, back, seeds)
     x: Any = tuple(np.ascontiguousarray(array, np.float32) for array in given)
     found: Any = back.programs[0].predict(state, x if len(x) > 1 else x[0])
@@ -166,7 +166,7 @@ def _back_of(
     segment: Segment, seeds: Sequence[tuple[int, bool, Any]], by_weights: bool
 ) -> _Back:
     """The cached operations of a segment, or new ones."""
-    if not isinstance(segment, CompiledSegment):
+    if segment.compiled is None:
         return _new_back(segment, seeds, by_weights)
     known = _made.setdefault(segment.compiled, {})
     key = (

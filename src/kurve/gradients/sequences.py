@@ -1,4 +1,4 @@
-"""Recurrent operations, volumes and embeddings, made of operations that have rules for
+"""Recurrent operations, volumes and pooling, made of operations that have rules for
 their derivatives."""
 
 from __future__ import annotations
@@ -184,18 +184,6 @@ def global_max_pool(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
     channels = op.in_shape[-1]
     x = reshaped(x, (math.prod(op.in_shape) // channels, channels))
     return reshaped(ops.max(x, 1), op.out_shape)
-
-
-def embedding_gradient(op: Op, indices: Tensor, dy: Tensor) -> Tensor:
-    """dE (N, D) of each sample: the sum of dy over the places of each number."""
-    rows, width = op.params["embeddings"].shape
-    count = math.prod(op.in_shape)
-    flat = reshaped(indices, (count, 1))
-    numbers = np.arange(rows, dtype=np.float32)[None, :]
-    hot = ops.cast(ops.equal(flat, numbers), "float32")
-    attrs = {"transpose_a": True, "transpose_b": False}
-    pair = [hot, reshaped(dy, (count, width))]
-    return dy.graph.op("matmul", pair, (rows, width), attrs=attrs)
 
 
 RECURRENT: Mapping[str, Any] = dict.fromkeys(("lstm", "gru", "simple_rnn"), recurrent)

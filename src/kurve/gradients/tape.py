@@ -11,8 +11,8 @@ import numpy as np
 from kurve.core.arguments import check_flag
 from kurve.core.entries import entries
 from kurve.core.results import Values, result
-from kurve.formulas.calls import FUNCTIONS
 from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.operators import FUNCTIONS
 from kurve.formulas.recording import UNRECORDED, active, recording
 from kurve.formulas.tensor import leaves, replaced
 from kurve.gradients.segments import Segment, plan_of, state_of

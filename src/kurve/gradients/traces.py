@@ -10,7 +10,7 @@ from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.tensor import is_structure, keys, replaced
 from kurve.plan import Plan
 
-MOST_TRACES = 512
+MAX_TRACES = 512
 """Maximum number of traces that are kept."""
 
 
@@ -80,7 +80,7 @@ def remember_trace(key: Any, trace: Trace) -> None:
         op.acts_in_training or op.kind == "random" for op in plan.ops
     ):
         return
-    if len(_known) >= MOST_TRACES:
+    if len(_known) >= MAX_TRACES:
         _known.clear()
 
     def without_graph(leaf: Any) -> Any:

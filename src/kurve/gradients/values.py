@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.results import Values, result
-from kurve.formulas.calls import FUNCTIONS
-from kurve.formulas.operators import Operators
+from kurve.formulas.operators import FUNCTIONS, Operators
 from kurve.formulas.recording import active
 
 _keys = itertools.count()

@@ -13,8 +13,9 @@ import numpy as np
 
 from kurve.core import registry
 from kurve.core.entries import entry
+from kurve.core.later import absent as _absent
 from kurve.core.naming import snake_case
-from kurve.errors import absent as _absent
+from kurve.core.registration import restored
 from kurve.errors import lookup
 from kurve.initializers.base import Initializer as Initializer
 from kurve.initializers.base import draw as draw
@@ -108,8 +109,14 @@ def serialize(initializer: Initializer | None) -> Any:
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
     """The initializer from a result of `serialize`."""
-    found: Initializer = registry.restored(
-        "initializers", "initializer", config, _TABLE, Initializer, get
+    found: Initializer = restored(
+        "initializers",
+        "initializer",
+        config,
+        _TABLE,
+        Initializer,
+        get,
+        Initializer.of_function,
     )
     return found
 

@@ -8,16 +8,11 @@ from typing import Any, Self
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import (
-    check_number,
-    check_seed,
-    check_unused,
-    is_count,
-    is_integer,
-)
+from kurve.core.arguments import check_number, check_unused, is_count, is_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries
 from kurve.core.results import result
+from kurve.core.rng import check_seed
 from kurve.plan import Shape
 
 

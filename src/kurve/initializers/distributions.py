@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_seed
+from kurve.core.rng import check_seed
 from kurve.initializers.base import Initializer, check_numbers
 from kurve.plan import Shape
 

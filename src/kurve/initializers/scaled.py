@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import (
-    check_number,
-    check_seed,
-    check_unused,
-)
+from kurve.core.arguments import check_number, check_unused
+from kurve.core.rng import check_seed
 from kurve.errors import lookup
 from kurve.initializers.base import Initializer, check_numbers
 from kurve.plan import Shape

@@ -40,8 +40,10 @@ class LayerLosses(LayerWeights):
         if graph is None:
             self._losses = [*self._losses, *leaves(loss)]
             return
+        from kurve.formulas.added_losses import add_loss
+
         for part in leaves(loss):
-            graph.add_loss(graph.as_tensor(part))
+            add_loss(graph, graph.as_tensor(part))
 
     @property
     def losses(self) -> list[Any]:
@@ -57,15 +59,17 @@ class LayerLosses(LayerWeights):
     def penalize(self, graph: Graph, y: Any) -> None:
         """Add the penalty of the output to the loss."""
         if self.activity_regularizer is not None:
+            from kurve.formulas.added_losses import add_loss, penalize
+
             for leaf in leaves(y):
                 if not isinstance(leaf, Tensor):
                     continue
                 penalty = self.activity_regularizer
                 if isinstance(penalty, L1L2):
-                    graph.penalize(leaf, penalty.l1, penalty.l2)
+                    penalize(graph, leaf, penalty.l1, penalty.l2)
                     continue
                 with graph.tracing():
-                    graph.add_loss(penalty(leaf) / _rows(graph, leaf))
+                    add_loss(graph, penalty(leaf) / _rows(graph, leaf))
 
 
 def _rows(graph: Graph, y: Tensor) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kurve.constraints import Constraint
 
 
-MOST_ELEMENTS = 2**48
+MAX_ELEMENTS = 2**48
 """Maximum number of elements of a variable or sample, far beyond any memory."""
 
 UNSAID: Any = object()
@@ -99,9 +99,9 @@ def check_data_format(cls: type, data_format: Any) -> str:
 
 def check_size(cls: type, what: str, shape: Shape) -> None:
     """Refuse a shape with more elements than memory can hold."""
-    if math.prod(shape) > MOST_ELEMENTS:
+    if math.prod(shape) > MAX_ELEMENTS:
         raise ValueError(
-            f"[{cls.__name__}] the {what} must have at most {MOST_ELEMENTS} elements. "
+            f"[{cls.__name__}] the {what} must have at most {MAX_ELEMENTS} elements. "
             f"Received: {math.prod(shape)}, shape {shape}. Try smaller numbers."
         )
 

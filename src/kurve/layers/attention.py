@@ -10,7 +10,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, check_seed
+from kurve.core.arguments import check_flag
+from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.limits import afford
 from kurve.layers.base import Layer, LayerArguments, Variable

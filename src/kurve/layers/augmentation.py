@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_number, check_seed, is_number
+from kurve.core.arguments import check_number, is_number
+from kurve.core.rng import check_seed
 from kurve.layers.base import LayerArguments
 from kurve.layers.core import random_stream
 from kurve.layers.windows import Images

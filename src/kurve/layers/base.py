@@ -10,11 +10,11 @@ from kurve import activations, initializers, regularizers
 from kurve.config import DTypePolicy, dtype_policy
 from kurve.core.arguments import (
     check_batch_size,
-    check_dtype,
     check_flag,
     check_name,
     refuse_arguments,
 )
+from kurve.core.dtypes import check_dtype
 from kurve.core.entries import entries
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own

@@ -9,7 +9,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import activations, constraints, initializers, regularizers
-from kurve.core.arguments import check_flag, check_integer, check_seed
+from kurve.core.arguments import check_flag, check_integer
+from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.core import Dropout, checked_rate

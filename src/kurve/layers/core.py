@@ -8,15 +8,10 @@ from typing import Any, Unpack
 
 from kurve import activations
 from kurve.core import rng
-from kurve.core.arguments import (
-    check_batch_size,
-    check_number,
-    check_seed,
-    check_unused,
-    is_count,
-    name_of_dtype,
-)
+from kurve.core.arguments import check_batch_size, check_number, check_unused, is_count
+from kurve.core.dtypes import name_of_dtype
 from kurve.core.entries import entry
+from kurve.core.rng import check_seed
 from kurve.formulas.tensor import KerasTensor, Node
 from kurve.layers.activations import AsLayer
 from kurve.layers.base import (

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers
-from kurve.core.arguments import check_dtype, check_flag
+from kurve.core.arguments import check_flag
 from kurve.core.arrays import as_numbers
+from kurve.core.dtypes import check_dtype
 from kurve.core.naming import unique_name
 from kurve.layers import variable
 from kurve.plan import Shape
@@ -70,7 +71,7 @@ class Variable(variable.Variable):
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **given: Any
     ) -> Any:
-        from kurve.formulas.calls import FUNCTIONS
+        from kurve.formulas.operators import FUNCTIONS
 
         if method == "__call__" and not given and ufunc.__name__ in FUNCTIONS:
             return FUNCTIONS[ufunc.__name__](*inputs)

@@ -10,7 +10,8 @@ import numpy as np
 
 from kurve import initializers, regularizers
 from kurve.config import is_flash_attention_enabled
-from kurve.core.arguments import check_flag, check_integer, check_seed, is_integer
+from kurve.core.arguments import check_flag, check_integer, is_integer
+from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.layers.attention import allowed, both

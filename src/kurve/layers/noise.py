@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_number, check_seed
+from kurve.core.arguments import check_number
+from kurve.core.rng import check_seed
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import (
     checked_noise_shape,

@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import MOST, check_flag, check_number, is_count, is_integer
+from kurve.core.arguments import (
+    MAX_COUNT,
+    check_flag,
+    check_number,
+    is_count,
+    is_integer,
+)
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.scaling import StandardizingArguments
@@ -166,7 +172,7 @@ class GroupNormalization(Layer):
         where = "GroupNormalization"
         if not is_count(groups) and not (is_integer(groups) and groups == -1):
             raise ValueError(
-                f"[{where}] groups must be an integer from 1 to {MOST}, or -1. "
+                f"[{where}] groups must be an integer from 1 to {MAX_COUNT}, or -1. "
                 f"Received: groups={groups!r}. Try groups=4."
             )
         super().__init__(**common)

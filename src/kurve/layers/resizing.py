@@ -12,7 +12,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_flag, check_integer, check_seed, is_number
+from kurve.core.arguments import check_flag, check_integer, is_number
+from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of
 from kurve.formulas.limits import afford

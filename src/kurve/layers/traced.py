@@ -37,18 +37,18 @@ from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Instruction, Tape
 from kurve.plan import Body, Op, Shape, VariableSpec
 
-MOST_CONSTANTS = 20_000
+MAX_CONSTANTS = 20_000
 """Maximum number of elements in the constants of one formula."""
 
-MOST_OPERATIONS = 20_000
+MAX_OPERATIONS = 20_000
 
-MOST_TURNS = 1 << 22
+MAX_TURNS = 1 << 22
 """Operations of all turns of the loops of one formula."""
 
-MOST_TRIED = 1 << 22
+MAX_TRIED = 1 << 22
 """Maximum number of elements in values and weights of a formula tried on reading."""
 
-MOST_PARTS = 60_000
+MAX_PARTS = 60_000
 """Maximum number of numbers, strings and names in all formulas of a file."""
 
 
@@ -84,7 +84,7 @@ class Traced(Layer):
                 f"Try custom_objects={{{cls.__name__!r}: {cls.__name__}}}."
             )
         layer = cls(cls.formulas[name], config)
-        if layer._formula.size <= MOST_TRIED:
+        if layer._formula.size <= MAX_TRIED:
             zeros = [np.zeros((1, *s), np.float32) for s in layer._formula.inputs]
             try:
                 cls(cls.formulas[name], {"name": name})(*zeros)
@@ -209,19 +209,19 @@ class _Formula:
         self.constants: list[np.ndarray] = []
         for shape, numbers in map(_list, _list(given["constants"])):
             size = math.prod(_shape(shape))
-            if size > MOST_CONSTANTS or len(_list(numbers)) != size:
+            if size > MAX_CONSTANTS or len(_list(numbers)) != size:
                 raise ValueError("a constant has the wrong number of elements")
             array = np.array(numbers, np.float32).reshape(_shape(shape))
             self.constants.append(array)
         operations = _list(given["operations"])
-        if len(operations) > MOST_OPERATIONS:
-            raise ValueError(f"more than {MOST_OPERATIONS} operations")
+        if len(operations) > MAX_OPERATIONS:
+            raise ValueError(f"more than {MAX_OPERATIONS} operations")
         known = len(self.inputs)
         self.operations = [
             self._operation(entry, known + i) for i, entry in enumerate(operations)
         ]
-        if sum(one.turns for one in self.operations) > MOST_TURNS:
-            raise ValueError(f"more than {MOST_TURNS} operations in the turns of loops")
+        if sum(one.turns for one in self.operations) > MAX_TURNS:
+            raise ValueError(f"more than {MAX_TURNS} operations in the turns of loops")
         last = known + len(operations)
         self.outputs, self.losses = given["outputs"], _list(given["losses"])
         for number in (*leaves(self.outputs), *self.losses):
@@ -269,7 +269,7 @@ class _Formula:
             for i, one in enumerate(_list(body["operations"]))
         ]
         outputs = tuple(_list(body["outputs"]))
-        if len(inner) > MOST_OPERATIONS or not all(
+        if len(inner) > MAX_OPERATIONS or not all(
             type(n) is int and len(inputs) <= n < len(inputs) + len(inner)
             for n in outputs
         ):
@@ -403,7 +403,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
     rules = [_rules_of(v, id(v) in frozen) for v in variables]
     if None in rules:
         return None
-    if sum(np.size(array) for _, array in graph.constants) > MOST_CONSTANTS:
+    if sum(np.size(array) for _, array in graph.constants) > MAX_CONSTANTS:
         return None
     numbers = {id(variable): i for i, variable in enumerate(variables)}
     held = [id(spec) for spec, _ in graph.constants]
@@ -500,7 +500,7 @@ def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
         if formula is not None:
             found.setdefault(name, {})[layer.name] = formula
     text = json.dumps(found)
-    return found if text.count(",") + text.count(":") < MOST_PARTS else {}
+    return found if text.count(",") + text.count(":") < MAX_PARTS else {}
 
 
 def class_of(name: str, formulas: Mapping[str, Any], given: Any = None) -> type[Traced]:

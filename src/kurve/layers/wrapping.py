@@ -22,7 +22,7 @@ def described(layer: Any) -> dict[str, Any]:
 
 def of_description(config: Mapping[str, Any]) -> Any:
     """The layer or model from a `described` result."""
-    from kurve.models.configs import deserialize_operation
+    from kurve.models.config_reader import deserialize_operation
 
     return deserialize_operation(config)
 

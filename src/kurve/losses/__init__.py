@@ -4,6 +4,7 @@ modules next to `kurve.losses.formulas`."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,14 @@ def serialize(loss: Loss) -> dict[str, Any]:
 
 def deserialize(config: Mapping[str, Any]) -> Loss:
     """The loss from a `serialize` result."""
-    cls = registry.find("losses", "loss", config["class_name"], CLASSES, Loss)
+    name = config["class_name"]
+    cls = registry.find("losses", "loss", name, CLASSES, Loss, _of_function)
     loss: Loss = cls(**config["config"])
     return loss
+
+
+def _of_function(function: Any) -> Any:
+    """The constructor of a loss from a function that a file names."""
+    from kurve.losses.formulas import FunctionLoss
+
+    return functools.partial(FunctionLoss, function)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_dtype, check_name, name_of_dtype
+from kurve.core.arguments import check_name
 from kurve.core.arrays import as_numbers
+from kurve.core.dtypes import check_dtype, name_of_dtype
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own
@@ -78,13 +78,6 @@ class Loss(Rowwise, Entrance):
         self._dtype = name_of_dtype(dtype) or "float32"
         own = self.kind or auto_name(type(self))
         self.name = own if name is None else check_name(where, name)
-
-    @staticmethod
-    def of_function(function: Callable[..., Any]) -> Callable[..., Loss]:
-        """Constructor of a loss from a function named in a file."""
-        from kurve.losses.formulas import FunctionLoss
-
-        return functools.partial(FunctionLoss, function)
 
     @property
     def dtype(self) -> str:

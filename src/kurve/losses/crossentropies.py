@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import MOST, check_flag, check_number, is_integer
+from kurve.core.arguments import MAX_COUNT, check_flag, check_number, is_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import warn
 from kurve.formulas import functions as ops
@@ -190,7 +190,7 @@ class SparseCategoricalCrossentropy(Loss):
         super().__init__(name, reduction, dtype)
         where = type(self).__name__
         self.axis = checked_axis(where, axis)
-        is_class = is_integer(ignore_class) and abs(ignore_class) <= MOST  # type: ignore[arg-type]
+        is_class = is_integer(ignore_class) and abs(ignore_class) <= MAX_COUNT  # type: ignore[arg-type]
         if ignore_class is not None and not is_class:
             raise ValueError(
                 f"[{where}] ignore_class must be a class number or None. "

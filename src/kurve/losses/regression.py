@@ -200,7 +200,7 @@ class Pinball(Loss):
     """
 
     kind = "pinball"
-    MOST = 32
+    MAX_QUANTILES = 32
 
     def __init__(
         self,
@@ -214,10 +214,11 @@ class Pinball(Loss):
         numbers = listed and all(map(is_number, quantiles))
         checked = tuple(float(q) for q in quantiles) if numbers else ()
         increasing = all(a < b for a, b in pairwise([0.0, *checked, 1.0]))
-        if not 1 <= len(checked) <= self.MOST or not increasing:
+        if not 1 <= len(checked) <= self.MAX_QUANTILES or not increasing:
             raise ValueError(
-                f"[Pinball] quantiles must be up to {self.MOST} increasing numbers "
-                f"between 0 and 1. Received: {quantiles!r}. Try (0.05, 0.5, 0.95)."
+                f"[Pinball] quantiles must be up to {self.MAX_QUANTILES} increasing "
+                f"numbers between 0 and 1. Received: {quantiles!r}. "
+                "Try (0.05, 0.5, 0.95)."
             )
         self.quantiles = checked
         self.outputs_per_target = len(checked)

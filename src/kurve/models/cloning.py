@@ -17,7 +17,7 @@ from kurve.engines import aligned_zeros
 from kurve.formulas.calls import recorded
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.base import all_layers
-from kurve.models.configs import construct, model_from
+from kurve.models.config_reader import construct, model_from
 from kurve.training.compilation import Compilation
 from kurve.training.network import Network
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 from kurve.core.arguments import check_flag
 from kurve.core.entries import entries
 from kurve.core.locks import check_readable, check_still_readable, modifies, reads
-from kurve.models.files import format_of
 from kurve.training import Trainer
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ class Facade(Trainer):
 
             if files.write("save", self.save, filepath):
                 return
-        format_of("save", filepath).save_model(self, filepath)
+        _format_of("save", filepath).save_model(self, filepath)
 
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
@@ -222,7 +221,7 @@ class Facade(Trainer):
 
             if files.write("save_weights", self.save_weights, filepath):
                 return
-        format_of("save_weights", filepath).save_weights(self, filepath)
+        _format_of("save_weights", filepath).save_weights(self, filepath)
 
     @modifies
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -235,7 +234,7 @@ class Facade(Trainer):
             ModelFileError: the file is damaged or does not fit; the weights are
                 unchanged.
         """
-        format_of("load_weights", filepath).load_weights(self, filepath)
+        _format_of("load_weights", filepath).load_weights(self, filepath)
 
 
 def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) -> None:
@@ -245,3 +244,10 @@ def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) ->
             f"[{where}] the file exists already. "
             f"Received: {os.fspath(filepath)!r}, overwrite=False. Try overwrite=True."
         )
+
+
+def _format_of(where: str, filepath: str | os.PathLike[str]) -> Any:
+    """The module that reads and writes files with this extension."""
+    from kurve.models.files import format_of
+
+    return format_of(where, filepath)

@@ -114,7 +114,7 @@ def model_from_json(
     from kurve.core import registry
     from kurve.core.container import safe_json
     from kurve.core.container.errors import ModelFileError
-    from kurve.models import configs
+    from kurve.models import config_reader
 
     if not isinstance(json_string, str):
         raise TypeError(
@@ -128,9 +128,9 @@ def model_from_json(
         if "module" in value:
             from kurve.exchange.keras_graphs import model_of
 
-            return configs.built(model_of(value)[0])
+            return config_reader.built(model_of(value)[0])
         with registry.custom_objects(custom_objects):
-            return configs.built(configs.model_from(value["config"]))
+            return config_reader.built(config_reader.model_from(value["config"]))
     except (LookupError, TypeError, ValueError) as error:
         reason = str(error)
         if isinstance(error, ModelFileError):

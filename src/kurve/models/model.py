@@ -578,6 +578,15 @@ class Model(Facade, Layer):
             return {"name": self.name, "trainable": self.trainable}
         return functional_config(self)
 
+    def _own_entry(self) -> dict[str, Any]:
+        """Class and configuration of a subclassed model; null if it adds nothing to the
+        graph around its call."""
+        cls, config = type(self), None
+        if is_own(cls) and cls.get_config is not Model.get_config:
+            config = self.get_config()
+            config.pop("layers", None)
+        return {"class_name": cls.__name__, "config": config}
+
     @classmethod
     def from_config(
         cls,
@@ -589,7 +598,7 @@ class Model(Facade, Layer):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.configs import built, construct, model_from
+        from kurve.models.config_reader import built, construct, model_from
 
         if "layers" not in config and is_own(cls):
             return construct(cls.__new__(cls), config)

@@ -39,7 +39,8 @@ from kurve.core.container.writing import write
 from kurve.errors import path_name
 from kurve.layers.base import Variable
 from kurve.layers.traced import class_of, formulas_of
-from kurve.models.configs import functional_config, model_from, own_entry, own_model
+from kurve.models.config_reader import model_from, own_model
+from kurve.models.configs import functional_config
 from kurve.models.fields import Field, difference
 from kurve.models.model import Model
 from kurve.training.compilation import Goal
@@ -154,7 +155,7 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if model.drawn:
             info["drawn"] = model.drawn
         if own:
-            info["own"] = own_entry(model)
+            info["own"] = model._own_entry()
     if formulas := formulas_of(model._network):
         info["formulas"] = formulas
     if info["compile"] is not None and len(state.slots) + len(state.scalars):
@@ -455,7 +456,7 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
     the models that their layer is in.
 
     Args:
-        entries: the names in a file. A model in a layer of one's own may have been
+        entries: the names in a file. A model in a custom layer may have been
             built in a call of that layer there, and by itself here, or the other way
             round: only in a call do its weights bear the layer's name.
     """
@@ -480,7 +481,7 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
 
 
 def _names_in(file: Reader, model: Any) -> list[str]:
-    """The names of all weights in a file. Layers that a layer of one's own makes may
+    """The names of all weights in a file. Layers that a custom layer makes may
     have been named by their number in the program; the file has them in order."""
     names = _weight_names(model, file.entries)
     listed = [name for name in file.entries if name.startswith("weights/")]

@@ -250,7 +250,7 @@ class Sequential(Model):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.configs import model_from
+        from kurve.models.config_reader import model_from
 
         with registry.custom_objects(custom_objects):
             stack = model_from(config)

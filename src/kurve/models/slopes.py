@@ -14,7 +14,7 @@ from kurve.engines.reference import backward, forward
 from kurve.training.network import Network
 from kurve.training.parts import pack
 
-MOST_NUMBERS = 1 << 24
+MAX_NUMBERS = 1 << 24
 """Maximum number of elements of all values for rows computed at a time."""
 
 NODES = 8
@@ -42,7 +42,7 @@ def by_inputs(network: Network, inputs: Sequence[np.ndarray]) -> list[list[np.nd
         for head in plan.heads
     ]
     size = sum(math.prod(op.out_shape) for op in plan.ops) + 1
-    step = max(1, MOST_NUMBERS // size)
+    step = max(1, MAX_NUMBERS // size)
     for first in range(0, n, step):
         rows = slice(first, first + step)
         given = [x[rows] for x in arrays]

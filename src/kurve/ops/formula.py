@@ -26,7 +26,7 @@ from kurve.ops.elementwise import RULES
 
 Shape = tuple[int, ...]
 
-MOST_STEPS = 400
+MAX_STEPS = 400
 """Maximum steps in one formula; engines keep a register for each."""
 
 
@@ -129,9 +129,9 @@ def trace(inputs: Sequence[Shape], function: Callable[..., Sequence[Any]]) -> Fo
     steps: list[Step] = []
     symbols = [Symbol(steps, len(inputs), i, shape) for i, shape in enumerate(inputs)]
     outputs = [_register(steps, len(inputs), x) for x in function(*symbols)]
-    if len(steps) > MOST_STEPS:
+    if len(steps) > MAX_STEPS:
         raise TypeError(
-            f"[formula] a formula must have at most {MOST_STEPS} operations. "
+            f"[formula] a formula must have at most {MAX_STEPS} operations. "
             f"Received: {len(steps)}."
         )
     return Formula(tuple(inputs), tuple(steps), tuple(o.register for o in outputs))

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-MOST_INSTRUCTIONS = 4096
+MAX_INSTRUCTIONS = 4096
 """Maximum length of a tape: files contain tapes, so their size must be bounded."""
 
-MOST_LIVE = 24
+MAX_LIVE = 24
 """Maximum number of registers in use at a time; engines keep a block of each in the L1
 cache."""
 
@@ -58,9 +58,9 @@ class Tape:
         Raises:
             ValueError: an unknown operation, or a register used before it is written.
         """
-        if not 0 <= len(self.code) <= MOST_INSTRUCTIONS or not self.outputs:
+        if not 0 <= len(self.code) <= MAX_INSTRUCTIONS or not self.outputs:
             raise ValueError(
-                f"[tape] a tape must have outputs and at most {MOST_INSTRUCTIONS} "
+                f"[tape] a tape must have outputs and at most {MAX_INSTRUCTIONS} "
                 f"instructions. Received: {len(self.code)}. Try several operations."
             )
         for register, step in enumerate(self.code, self.inputs):
@@ -291,7 +291,7 @@ def with_slope(tape: Tape, rules: Mapping[str, Rule]) -> Tape | None:
     (slope,) = build.inline(apart, inside)
     both = build.finish([y, slope])
     one_pass = _cost(both) + 2  # slopes are written and read
-    if one_pass >= _cost(tape) + _cost(apart) or both.scratch() > MOST_LIVE:
+    if one_pass >= _cost(tape) + _cost(apart) or both.scratch() > MAX_LIVE:
         return None
     return both
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import MOST
+from kurve.core.arguments import MAX_COUNT
 from kurve.optimizers.base import LARGEST, Optimizer, OptimizerArguments, Rate
 from kurve.plan import Attr
 
@@ -253,7 +253,7 @@ class ScheduleFreeAdamW(Optimizer):
         self._set(2.0**-24, 1.0, beta_1=beta_1)
         self._set(0.0, 1.0 - 2.0**-24, beta_2=beta_2)
         self._set(0.0, LARGEST, epsilon=epsilon)
-        self._set(0, MOST, warmup_steps=warmup_steps)
+        self._set(0, MAX_COUNT, warmup_steps=warmup_steps)
         self.warmup_steps = int(warmup_steps)
 
     def attrs(self) -> dict[str, Attr]:

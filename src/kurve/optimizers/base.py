@@ -151,7 +151,7 @@ class Optimizer(OwnUpdates, LearningRates):
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create the slots for these variables, for `apply`; otherwise its first call
-        does. An optimizer of one's own also adds its variables here.
+        does. A custom optimizer also adds its variables here.
 
         Args:
             variables: such as `model.trainable_weights`.

@@ -1,4 +1,4 @@
-"""What optimizers of one's own override and call: `update_step` and the variables that
+"""What custom optimizers override and call: `update_step` and the variables that
 it needs, with Keras's names and arguments."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class OwnUpdates:
         return self.applier is not None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable, for optimizers of one's own to override or to call.
+        """Update one variable, for custom optimizers to override or to call.
 
         Gradients are clipped and weights decayed before, for all variables. New
         values are assigned: `self.assign_sub(variable, learning_rate * gradient)`.
@@ -63,9 +63,7 @@ class OwnUpdates:
                 f"learning_rate). Received: {name} without one. "
                 "Try a subclass of kurve.optimizers.SGD."
             )
-        from kurve.optimizers.written import by_formula
-
-        by_formula(self, gradient, variable, learning_rate)
+        _update_by_formula(self, gradient, variable, learning_rate)
 
     def add_variable(
         self,
@@ -171,3 +169,16 @@ class OwnUpdates:
         """The index of a variable among those of `build`, as in Keras."""
         index: int = self.applier.index(type(self).__name__, variable)
         return index
+
+
+def _update_by_formula(optimizer: Any, gradient: Any, variable: Any, rate: Any) -> None:
+    """Update one variable by the formula of the optimizer's class of Kurve, at the step
+    that its own `update_step` is at."""
+    outer = optimizer.applier
+    plain, applier = outer.inner
+    plain.learning_rate = float(rate)
+    applier.state.step = outer.state.step // (
+        optimizer.gradient_accumulation_steps or 1
+    )
+    applier.state.scalars[...] = outer.scalars
+    applier.apply(plain, [gradient], [variable])

@@ -21,7 +21,7 @@ from kurve.core.results import result
 from kurve.engines import State, aligned_zeros
 from kurve.errors import NonFiniteError
 from kurve.formulas.recording import recording
-from kurve.optimizers.applying import Applier
+from kurve.optimizers.applier import Applier
 from kurve.optimizers.own import OwnUpdates
 from kurve.optimizers.updates import excluded
 from kurve.optimizers.values import slot_views
@@ -191,16 +191,3 @@ def clipped(optimizer: Optimizer, gradients: list[np.ndarray]) -> list[np.ndarra
         limit = np.float32(optimizer.clipvalue)
         return [np.clip(g, -limit, limit) for g in gradients]
     return gradients
-
-
-def by_formula(optimizer: Any, gradient: Any, variable: Any, rate: Any) -> None:
-    """Update one variable by the formula of the optimizer's class of Kurve, at the step
-    that its own `update_step` is at."""
-    outer = optimizer.applier
-    plain, applier = outer.inner
-    plain.learning_rate = float(rate)
-    applier.state.step = outer.state.step // (
-        optimizer.gradient_accumulation_steps or 1
-    )
-    applier.state.scalars[...] = outer.scalars
-    applier.apply(plain, [gradient], [variable])

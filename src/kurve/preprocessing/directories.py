@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, check_seed, is_count
+from kurve.core.arguments import check_flag, is_count
 from kurve.core.entries import entry
+from kurve.core.rng import check_seed
 from kurve.errors import MissingFileError, lookup
 from kurve.preprocessing.batches import Batches, Make
 from kurve.preprocessing.images import (

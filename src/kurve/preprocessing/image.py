@@ -13,7 +13,7 @@ import numpy as np
 from kurve.core.arguments import check_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, warn
-from kurve.errors import absent as _absent
+from kurve.core.later import absent as _absent
 from kurve.errors import lookup
 from kurve.preprocessing.directories import PICTURES, Files
 from kurve.preprocessing.images import CHANNELS, RESAMPLING, size_of

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from kurve.errors import absent as _absent
+from kurve.core.later import absent as _absent
 from kurve.utils import pad_sequences as pad_sequences
 
 if _TYPE_CHECKING:

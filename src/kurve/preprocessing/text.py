@@ -11,7 +11,7 @@ import numpy as np
 
 from kurve.core.arguments import check_integer, is_count
 from kurve.core.entries import Entrance, entries, entry
-from kurve.errors import absent as _absent
+from kurve.core.later import absent as _absent
 from kurve.errors import lookup
 
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'

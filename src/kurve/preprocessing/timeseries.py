@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, check_seed, is_count
+from kurve.core.arguments import check_flag, is_count
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.rng import check_seed
 from kurve.preprocessing.batches import Batches
 from kurve.utils import PyDataset
 

@@ -23,7 +23,7 @@ from kurve.ops.formula import _UFUNCS
 from kurve.ops.tape import Builder, Instruction
 from kurve.solvers import linear
 
-MOST_STEPS = 2000
+MAX_STEPS = 2000
 """Maximum operations of one formula with its derivatives."""
 
 BLOCK = 4096
@@ -66,7 +66,7 @@ class Tape64(Builder):
             self.constant(a) if isinstance(a, float) else a for a in arguments
         )
         values = [self.value_of(r) for r in registers]
-        if len(self.code) > MOST_STEPS:
+        if len(self.code) > MAX_STEPS:
             raise Untraced
         if name == "where" and values[0] is not None:
             return registers[1] if values[0] else registers[2]

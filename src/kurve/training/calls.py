@@ -12,7 +12,8 @@ from kurve.engines import State, aligned_zeros
 from kurve.formulas import functions as ops
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import replaced
-from kurve.gradients.segments import CompiledSegment, Segment, gathered, statistics_of
+from kurve.gradients.compiled import CompiledSegment
+from kurve.gradients.segments import Segment, gathered, statistics_of
 from kurve.gradients.tape import followed, remember
 from kurve.training.inputs import check_inputs
 

@@ -34,7 +34,7 @@ from kurve.training.structure import Structure
 FIRST = "encodes_first"
 """Attribute of layers that process arrays before the engine runs."""
 
-MOST_PLANS = 8
+MAX_PLANS = 8
 """Maximum number of cached plans for other sizes of unknown axes."""
 
 
@@ -537,7 +537,7 @@ class Layout:
             return  # the data check reports it
         family = self._family
         family[self.plan.inputs] = (self.plan, self._program)
-        while len(family) > MOST_PLANS:
+        while len(family) > MAX_PLANS:
             family.pop(next(iter(family)))
         if wanted in family:
             plan, program = family.pop(wanted)

@@ -20,9 +20,9 @@ from kurve.training.feeds import Feed
 from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
-MANY = 2**62
+UNLIMITED = 2**62
 """Stands for an unknown number of steps."""
-MOST_CHECKED = 1024
+MAX_CHECKED = 1024
 """Number of rows to check after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
 
@@ -103,7 +103,7 @@ class TrainingLoop(EpochLoop):
             return
         if self.program.plan.rows is not None:  # states would change
             return
-        rows = data.probe(MOST_CHECKED)
+        rows = data.probe(MAX_CHECKED)
         if not isinstance(rows, tuple):
             rows = np.ascontiguousarray(rows)
         else:
@@ -149,7 +149,7 @@ class TrainingLoop(EpochLoop):
             done = progress.done
             if done == data.steps and data.resumable:
                 break
-            left = MANY if data.steps is None else data.steps - done
+            left = UNLIMITED if data.steps is None else data.steps - done
             if by_batch:
                 left = stride - done % stride
             elif bar.wants_updates:
@@ -216,7 +216,7 @@ class TrainingLoop(EpochLoop):
             step = progress.tested
             if step == data.steps and data.resumable:
                 break
-            left = MANY if data.steps is None else data.steps - step
+            left = UNLIMITED if data.steps is None else data.steps - step
             if by_batch:
                 left = stride - step % stride
             piece = data.take(max(self.checkpointer.steps_until_next(left), 1))

@@ -336,7 +336,7 @@ class Network(Layout):
         facts = [OPERATIONS[op.kind] for op in plan.ops]
         differs = any(f.training_only or f.updates_buffers for f in facts)
         if plan.rows is None and not (training and differs):
-            from kurve.gradients.segments import with_slopes
+            from kurve.gradients.compiled import with_slopes
 
             with contextlib.suppress(ValueError):
                 fixed = plan if training else plan.deterministic()
@@ -372,8 +372,8 @@ class Network(Layout):
         return state
 
     def take_memory(self) -> None:
-        """Take what the optimizer remembers of steps of one's own, if they are newer
-        than those of the engine."""
+        """Take the optimizer's state from custom steps, if it is newer than that of
+        the engine."""
         if self.compilation is not None:
             from kurve.optimizers.applying import exchange_memory
 

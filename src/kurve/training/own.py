@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,14 +24,20 @@ from kurve.training.inputs import unpack_data
 from kurve.training.loop import NO_CHECKPOINTS
 from kurve.training.own_batches import Batches, RowsInMemory, Stream, class_weights
 from kurve.training.predicting import by_batches
-from kurve.training.steps import Ahead, StepOfIterator, as_logs, made_function
+from kurve.training.steps import (
+    Ahead,
+    StepOfIterator,
+    as_logs,
+    compiled_step,
+    made_function,
+)
 from kurve.utils import pack_x_y_sample_weight
 
 if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
 
 
-MOST_AT_ONCE = 256
+MAX_AT_ONCE = 256
 """Maximum batches per engine call; the progress bar moves after each call."""
 
 
@@ -284,28 +290,13 @@ def _with_bulk(step: Any, training: RowsInMemory, epoch: int) -> Iterator[Any]:
             yield batch
             at += 1
             continue
-        many = min(int(many), MOST_AT_ONCE)
+        many = min(int(many), MAX_AT_ONCE)
         part = np.array(bounds[at : at + many + 1])
         compiled.run_many(
             arrays_of(pack_x_y_sample_weight(*training.parts)), order, part
         )
         at += many
         yield many
-
-
-def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
-    """A step that runs compiled if it can be traced; see `kurve.function`."""
-    from kurve.training.tracing.functions import Function
-
-    written: Callable[[Any], Any] = getattr(model, name)
-    if model.run_eagerly:
-        return written
-    known = model._functions.get(name)
-    if known is None or known.python_function != written:
-        known = model._functions[name] = Function(written)
-        if model.iterations:  # it goes on with what a file or a copy has
-            known.skip_first_run()
-    return known
 
 
 def on_batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from kurve.formulas.tensor import leaves
 if TYPE_CHECKING:
     from kurve.metrics import Metric
     from kurve.training.stepping import Stepping
+    from kurve.training.trainer import Trainer
 
 STEPS = (
     "train_step",
@@ -64,9 +65,22 @@ class StepOfIterator:
         self.model, self.kind = model, kind
 
     def __call__(self, iterator: Iterator[Any]) -> Any:
-        from kurve.training.own import compiled_step
-
         return compiled_step(self.model, f"{self.kind}_step")(next(iterator))
+
+
+def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
+    """A step that runs compiled if it can be traced; see `kurve.function`."""
+    from kurve.training.tracing.functions import Function
+
+    written: Callable[[Any], Any] = getattr(model, name)
+    if model.run_eagerly:
+        return written
+    known = model._functions.get(name)
+    if known is None or known.python_function != written:
+        known = model._functions[name] = Function(written)
+        if model.iterations:  # it goes on with what a file or a copy has
+            known.skip_first_run()
+    return known
 
 
 def make_function(model: Any, kind: str, force: bool) -> Any:

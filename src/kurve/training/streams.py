@@ -30,7 +30,7 @@ Check = Callable[[Any, int | None], Data]
 END = object()
 """Returned instead of a batch at the end."""
 
-MOST_TOGETHER = 32
+MAX_TOGETHER = 32
 """Maximum number of batches per engine call if they come fast enough: a call per batch
 costs more than a step of a small network."""
 
@@ -194,7 +194,7 @@ class StreamFeed(Feed):
             return None
         number = self.number
         if self._is_fast and count > 1:
-            bounds = self._put_together(batch, min(count, MOST_TOGETHER))
+            bounds = self._put_together(batch, min(count, MAX_TOGETHER))
             if len(bounds) > 1:
                 return self._checked(bounds, number)
         assert self.check is not None
@@ -332,7 +332,7 @@ class Room:
 
     def __init__(self, form: Any, batch: Any, arrays: list[np.ndarray]) -> None:
         self.form, self.batch = form, batch
-        self.rows = MOST_TOGETHER * len(arrays[0])
+        self.rows = MAX_TOGETHER * len(arrays[0])
         self.arrays = [np.empty((self.rows, *a.shape[1:]), a.dtype) for a in arrays]
 
     @classmethod

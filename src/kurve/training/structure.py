@@ -226,6 +226,8 @@ class Structure:
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction, passed for
         `entries`."""
+        from kurve.formulas.added_losses import add_loss
+
         values = {id(k): t for k, t in zip(self.entries, tensors, strict=True)}
 
         def value(leaf: Any) -> Any:
@@ -237,7 +239,7 @@ class Structure:
             for k, t in zip(leaves(node.outputs), leaves(out), strict=True):
                 values.setdefault(id(k), t)
         for loss in self.losses:
-            tensors[0].graph.add_loss(values[id(loss)])
+            add_loss(tensors[0].graph, values[id(loss)])
         given = {id(tensor) for tensor in self.entries}
         return [  # an output must be computed by an operation
             values[id(t)] * 1.0 if id(t) in given else values[id(t)]

@@ -2,7 +2,7 @@
 values or write weights are no plan of operations.
 
 Such a network is one operation, whose code runs layer by layer and function by
-function, on arrays, for each batch; a tape goes the way back.
+function, on arrays, for each batch; a tape computes the gradients.
 """
 
 from __future__ import annotations

@@ -370,13 +370,13 @@ def test_huge_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kurve.exchange import c_source
 
     model = cases.sequential("wide")
-    monkeypatch.setattr(c_source, "MANY", 1000)
+    monkeypatch.setattr(c_source, "SLOW_TO_COMPILE", 1000)
     with pytest.warns(
         UserWarning, match=r"holds 15,333 numbers as text \(0 MB\), "
     ) as w:
         model.export(tmp_path / "net.c")
     assert w[0].filename == __file__
-    monkeypatch.setattr(c_source, "MOST", 2000)
+    monkeypatch.setattr(c_source, "MAX_NUMBERS", 2000)
     with pytest.raises(ValueError) as caught:
         model.export(tmp_path / "net.c")
     assert str(caught.value) == (

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from kurve.training.epochs import FitConfig
     from kurve.training.trainer import Trainer
 
-MOST = 100_000
-"""Objects that are looked at."""
+MAX_OBJECTS = 100_000
+"""Maximum number of objects searched for state."""
 
 
 class OwnCheckpointer(Checkpointer):
@@ -108,7 +108,7 @@ class OwnCheckpointer(Checkpointer):
         found: dict[int, Any] = {}
         waiting = [part for around in self._around for part in around._values()]
         waiting.append(self.model)
-        while waiting and len(found) < MOST:
+        while waiting and len(found) < MAX_OBJECTS:
             part = waiting.pop()
             if id(part) in found or not _matters(part):
                 continue
@@ -266,7 +266,7 @@ def _inside(part: Any) -> Iterator[Any]:
         yield from part.values()
         return
     if isinstance(part, (list, tuple)):
-        yield from part[:MOST]
+        yield from part[:MAX_OBJECTS]
         return
     network = getattr(part, "_network", None)
     if isinstance(part, Layer):

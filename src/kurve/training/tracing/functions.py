@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MOST_TRACES = 16
+MAX_TRACES = 16
 """Maximum traces of one function; beyond that, it runs uncompiled."""
 CONFIRMED = 3
 """Equal traces needed before Python is skipped; then traces of calls 4, 8, 16,
@@ -180,9 +180,9 @@ class Function:
             known: programs of earlier traces. If this trace differs, the step depends
                 on something invisible, and runs uncompiled after this call.
         """
-        if len(self._traces) >= MOST_TRACES:
+        if len(self._traces) >= MAX_TRACES:
             self._is_plain = True
-            return f"it was traced {MOST_TRACES} times, each for different arguments"
+            return f"it was traced {MAX_TRACES} times, each for different arguments"
         from kurve.training.tracing.stages import Compiled
         from kurve.training.tracing.steps import StepGraph
 

@@ -26,7 +26,8 @@ from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
 from kurve.layers.placing import Watched
 from kurve.metrics import Mean, RowMetric
-from kurve.optimizers.applying import Applier, applier_of
+from kurve.optimizers.applier import Applier
+from kurve.optimizers.applying import applier_of
 from kurve.plan import Op, Plan, VariableSpec
 from kurve.training.tracing.steps import (
     CAPTURED,

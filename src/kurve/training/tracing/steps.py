@@ -193,7 +193,7 @@ class StepGraph(Graph):
         """An array that is created or looked up each time the step runs."""
         batched = bool(shape) and self.rows == shape[0]
         sample = tuple(shape[1:]) if batched else tuple(shape)
-        x = self._source()
+        x = self.source()
         op = Op(CAPTURED, CAPTURED, x.sample, sample, inputs=(x.index,))
         tensor = self.append_op(op, batched, dtype)
         self.arrays[tensor.index] = make

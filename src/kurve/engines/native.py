@@ -7,21 +7,16 @@ Python lowers a plan once; each call then passes the arrays of a `State` and of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kurve import _core
+from kurve.engines import lowering
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State, divides_rows
 from kurve.errors import NonFiniteError
-from kurve.kinds import OPERATIONS
-from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Tape, gradient, with_slope
-from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
-
-if TYPE_CHECKING:
-    from kurve.ops.formula import Rule
+from kurve.plan import Plan
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -32,9 +27,11 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        self._core = _program(plan.with_penalty_as_head())
+        self._core = lowering.program(plan.with_penalty_as_head(), _core)
         predicting = plan.predicting()
-        self._predictor = self._core if predicting is plan else _program(predicting)
+        self._predictor = (
+            self._core if predicting is plan else lowering.program(predicting, _core)
+        )
         self._draws = any(op.kind == "random" for op in predicting.ops)
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -118,135 +115,6 @@ def _job(job: Job) -> _core.Job:
         job.last,
         job.totals,
     )
-
-
-def _program(plan: Plan) -> _core.Program:
-    return _core.Program(
-        [list(shape) for shape in plan.inputs],
-        [_op(op, plan, plan.reads(i)) for i, op in enumerate(plan.ops)],
-        [_variable(variable) for variable in plan.params],
-        [_variable(variable) for variable in plan.buffers],
-        [_head(head) for head in plan.heads],
-        None
-        if plan.optimizer is None
-        else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
-        [list(shape) for shape in plan.targets],
-        *_updates(plan.optimizer),
-        separable=_is_separable(plan),
-    )
-
-
-def _is_separable(plan: Plan) -> bool:
-    """Whether rows do not influence each other, not even by statistics of a batch."""
-    facts = [OPERATIONS.get(op.kind) for op in plan.ops]
-    apart = all(fact is not None and not fact.updates_buffers for fact in facts)
-    return apart and divides_rows(plan)
-
-
-def _attrs(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
-    return {name: _attr(value) for name, value in spec.attrs.items()}
-
-
-def _attr(value: Any) -> float | str | Sequence[int]:
-    if isinstance(value, tuple):
-        return list(value)
-    return value if isinstance(value, str) else float(value)
-
-
-def _variable(v: VariableSpec) -> _core.VariableSpec:
-    shape = list(v.shape)
-    spec = _core.VariableSpec(v.name, shape, v.offset, v.trainable, v.l1, v.l2)
-    if v.penalty is not None:
-        from kurve.engines.formulas import lowered
-
-        spec.set_penalty(lowered(v.penalty))
-    return spec
-
-
-def _op(op: Op, plan: Plan, reads: Sequence[int] | None = None) -> _core.Op:
-    """
-    reads: the values that it reads; None in a loop, all of whose values may move
-    """
-    lowered = _core.Op(
-        op.kind,
-        op.layer,
-        list(op.in_shape),
-        list(op.out_shape),
-        {role: plan.params.index(v) for role, v in op.params.items()},
-        {role: plan.buffers.index(v) for role, v in op.buffers.items()},
-        _attrs(op),
-    )
-    if op.inputs:
-        shapes = [list(shape) for shape in op.more_shapes]
-        lowered.set_inputs(list(op.inputs), shapes)
-    if op.tape is not None:
-        operands = [plan.params.index(slot) for slot in op.params.values()]
-        count = len(op.in_shapes)
-        # Nothing asks for the gradient of an input or a target.
-        wanted = [k for k in range(count) if reads is None or reads[k] >= plan.given]
-        wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
-        wanted = wanted or [0]
-        backward = None
-        if count == 1 and wanted == [0] and op.in_shape == op.out_shape:
-            backward = with_slope(op.tape, RULES)
-        if backward is None:
-            backward = gradient(op.tape, RULES, wanted)
-        constants = [plan.buffers.index(slot) for slot in op.buffers.values()]
-        lowered.set_tape(_tape(op.tape), _tape(backward), operands, constants, wanted)
-    if op.body is not None:
-        inputs = [list(shape) for shape in op.body.inputs]
-        inner = [_op(own, plan) for own in op.body.ops]
-        lowered.set_body(inputs, inner, list(op.body.outputs))
-    return lowered
-
-
-def _head(head: Head) -> _core.Head:
-    loss = None if head.loss is None else _core.Spec(head.loss.kind, _attrs(head.loss))
-    metrics = [
-        _core.Metric(
-            metric.kind,
-            _attrs(metric),
-            metric.size,
-            metric.weighted,
-            -1 if metric.rows is None else metric.rows,
-            metric.of_batch,
-        )
-        for metric in head.metrics
-    ]
-    rows = -1 if head.rows is None else head.rows
-    return _core.Head(
-        head.value,
-        list(head.shape),
-        loss,
-        metrics,
-        head.weight,
-        rows,
-        head.reduction,
-        head.name,
-    )
-
-
-def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
-    """The update of each variable, the number of slots, and steps per update."""
-    if not isinstance(optimizer, OptimizerSpec):
-        return [], 0, 1
-    from kurve.engines.formulas import lowered
-
-    def rule(given: Rule | None) -> _core.Rule | None:
-        if given is None:
-            return None
-        return _core.Rule(lowered(given.formula), list(given.slots))
-
-    updates = [
-        _core.Update(update.decays, rule(update.rule), rule(update.after))
-        for update in optimizer.updates
-    ]
-    return updates, optimizer.slots, optimizer.every
-
-
-def _tape(tape: Tape) -> _core.Tape:
-    code = [(i.name, list(i.arguments), i.value) for i in tape.code]
-    return _core.Tape(tape.inputs, code, list(tape.outputs))
 
 
 def _floats(params: np.ndarray) -> np.ndarray:

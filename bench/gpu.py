@@ -1,7 +1,7 @@
 """The torch engine and PyTorch's autograd in turn, on a GPU or on the CPU.
 
 python -m bench.gpu                 on a GPU; writes docs/benchmarks/gpu.md and gpu.json
-python -m bench.gpu --device cpu    on the CPU, in processor time; prints Markdown
+python -m bench.gpu --device cpu    on the CPU; writes docs/benchmarks/torch-on-cpu.md
 
 Without a GPU, the first says so and ends. Nothing is downloaded: a wheel in dist/ is
 unpacked to build/gpu, otherwise the importable package is used.
@@ -10,6 +10,7 @@ unpacked to build/gpu, otherwise the importable package is used.
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import json
 import os
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks" / "gpu.md"
-ROUNDS = 5
+PAGES = ROOT / "docs" / "benchmarks"
+PAGE = PAGES / "gpu.md"
+ROUNDS = 9
 CASES = {
     # name: inputs, hidden widths, batch, steps in a call
     "2 x 64, batch 32": (3, (64,) * 2, 32, 200),
@@ -120,10 +122,13 @@ def replay_floor() -> float:
     return 1e3 * (time.perf_counter() - start) / 200
 
 
-def measured(device: str) -> dict[str, dict[str, float]]:
-    """Milliseconds a step, by case and program."""
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    found: dict[str, dict[str, float]] = {}
+Found = dict[str, dict[str, float]]
+CLOCKS = (time.process_time, time.perf_counter)
+
+
+def measured(device: str) -> tuple[Found, Found]:
+    """Milliseconds a step, by case and program: of the processor, and by the clock."""
+    found: tuple[Found, Found] = {}, {}
     for name, (inputs, widths, batch, steps) in CASES.items():
         shape = inputs, widths, batch, steps
         programs = {
@@ -133,23 +138,73 @@ def measured(device: str) -> dict[str, dict[str, float]]:
         }
         if device != "cpu":
             programs["torch.compile"] = torch_steps(device, True, *shape)
-        times: dict[str, list[float]] = {label: [] for label in programs}
+        times: dict[str, list[list[float]]] = {label: [] for label in programs}
         losses = {label: run() for label, run in programs.items()}
         a, b = losses["Kurve, torch engine"], losses["Kurve, native engine"]
         np.testing.assert_allclose(a, b, rtol=1e-3)
         for _ in range(ROUNDS):
             for label, run in programs.items():
-                start = clock()
+                start = [clock() for clock in CLOCKS]
                 run()
-                times[label].append(1e3 * (clock() - start) / steps)
-        found[name] = {k: statistics.median(v) for k, v in times.items()}
-        print(name, {k: round(v, 4) for k, v in found[name].items()}, flush=True)
+                ends = [clock() for clock in CLOCKS]
+                spent = [b - a for a, b in zip(start, ends, strict=True)]
+                times[label].append([1e3 * seconds / steps for seconds in spent])
+        for k, part in enumerate(found):
+            part[name] = {
+                label: statistics.median(turn[k] for turn in turns)
+                for label, turns in times.items()
+            }
+            print(name, {k: round(v, 4) for k, v in part[name].items()}, flush=True)
     return found
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
+def on_cpu() -> str:
+    """The page of the figures on the CPU."""
+    from bench import machine
+
+    watch = machine.Watch()
+    by_processor, by_clock = measured("cpu")
+    busy = watch.shares(())["others"]
+    about = machine.describe()
+    ratios = {
+        name: {
+            "by processor time": row["PyTorch"] / row["Kurve, torch engine"],
+            "by the clock": by_clock[name]["PyTorch"]
+            / by_clock[name]["Kurve, torch engine"],
+        }
+        for name, row in by_processor.items()
+    }
+    import torch
+
+    return f"""# The torch engine on the CPU
+
+Written by `python -m bench.gpu --device cpu` on {datetime.date.today().isoformat()}.
+
+- processor: {about["processor"]}
+- PyTorch {torch.__version__}, one thread
+- meanwhile other programs used {100 * busy:.0f} % of the cores' time
+
+A dense network, mean squared error, Adam, float32. PyTorch is a `Sequential` with its
+own autograd and `Adam(fused=True)`. All take turns; figures are medians of {ROUNDS}
+rounds.
+
+## How many times faster than PyTorch's autograd
+
+{table(ratios, "")}
+
+## Processor time
+
+{table(by_processor)}
+
+## Time by the clock
+
+{table(by_clock)}
+"""
+
+
+def table(found: Found, what: str = "milliseconds a step") -> str:
     labels = list(next(iter(found.values())))
-    lines = ["| milliseconds a step | " + " | ".join(labels) + " |"]
+    lines = [f"| {what} | " + " | ".join(labels) + " |"]
     lines.append("|---|" + "---:|" * len(labels))
     for name, row in found.items():
         cells = " | ".join(f"{row[label]:.3g}" for label in labels)
@@ -202,11 +257,11 @@ def main() -> None:
         return
     if device == "cpu":
         torch.set_num_threads(1)
-        print(table(measured(device)))
+        (PAGES / "torch-on-cpu.md").write_text(on_cpu())
         return
     unpack()
     card, floor = torch.cuda.get_device_name(), replay_floor()
-    found, tests = measured(device), tested()
+    (_, found), tests = measured(device), tested()
     versions = f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"
     page = [
         "# On a GPU",

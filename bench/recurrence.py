@@ -10,6 +10,7 @@ last output goes to Dense(1); mean squared error, Adam.
 from __future__ import annotations
 
 import datetime
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ SHAPES = [
 GATES = {"LSTM": 4, "GRU": 3}
 ROUNDS, TURN = 7, 0.15
 ONE_THREAD = ", 1 thread"
+FLOOR = """## What is possible
+
+The floor is the time of a step's products at the best rate that PyTorch's library of
+products (MKL) reaches with large square matrices on one thread. Beside it, how many
+times the floor a step took on one thread. Where the next is below twice the floor, no
+program that computes the same in float32 can be twice as fast."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,15 @@ class Sequences:
             f"{self.kind}, batch {self.batch}, {self.length} x {self.features}, "
             f"{self.units} units"
         )
+
+    @property
+    def operations(self) -> float:
+        """Of the products of a step, two for each multiply-add: the gates; back through
+        the states; the gradients of both kernels."""
+        width, inside = GATES[self.kind] * self.units, self.features + self.units
+        turns = self.batch * self.length
+        back = (turns - self.batch) * self.units
+        return 2.0 * width * (2 * turns * inside + back)
 
     def model(self, of: Any) -> Any:
         """The model; `of` is a package like keras."""
@@ -106,6 +122,41 @@ def measured(contest: Any, case: Sequences) -> list[list[Any]]:
     return body
 
 
+def product_rate() -> float:
+    """The best operations a second of large products on one thread, by PyTorch (MKL),
+    in processor time."""
+    import torch
+
+    torch.set_num_threads(1)
+    best = 0.0
+    for n in (512, 1024):
+        a, b = torch.randn(n, n), torch.randn(n, n)
+        out = torch.empty(n, n)
+        for _ in range(25):
+            start = time.process_time()
+            torch.mm(a, b, out=out)
+            best = max(best, 2.0 * n**3 / (time.process_time() - start))
+    return best
+
+
+def floors(body: list[list[Any]], rate: float) -> str:
+    """What the products of a step would take at that rate, in microseconds, beside what
+    a step took on one thread."""
+    cases_of = [Sequences(kind, *shape) for kind in GATES for shape in SHAPES]
+    lines = []
+    for case in cases_of:
+        took = {
+            row[2]: float(str(row[3]).replace(",", ""))
+            for row in body
+            if row[0] == case.label and row[1] == "1 thread"
+        }
+        least = 1e6 * case.operations / rate
+        own, rival = took["Kurve"], min(took[name] for name in RIVALS if name in took)
+        cells = [f"{least:,.0f}", f"{own / least:.2f}", f"{rival / least:.2f}"]
+        lines.append([case.label, *cells])
+    return tables.rows(["model", "floor, us", "Kurve", "the next"], lines)
+
+
 def page() -> str:
     from bench.contest import Contest
 
@@ -122,6 +173,7 @@ def page() -> str:
                 figures = tables.figures(found["times"][name], 1e6)
                 single.append([kind, name, *figures, tables.versus(found, name)])
         versions = dict(contest.versions)
+    rate = product_rate()
     busy = watch.shares(())["others"]
     about, today = machine.describe(), datetime.date.today().isoformat()
     shown = ", ".join(f"{n} {v}" for n, v in sorted(versions.items()))
@@ -145,6 +197,12 @@ All start from the same weights and take turns; before that, their predictions m
 agree to 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster.
 
 {table}
+
+{FLOOR}
+
+Here it is {rate / 1e9:.0f} thousand million operations a second.
+
+{floors(body, rate)}
 
 ## The prediction of one row
 

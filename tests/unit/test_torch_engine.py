@@ -19,7 +19,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kurve.engines.torch import TorchEngine
-from kurve.engines.torch.training import Run
+from kurve.engines.torch.host import HostRun, Step
+from kurve.engines.torch.recording import Recorder
+from kurve.engines.torch.training import DeviceRun, Run
 
 X = np.random.default_rng(1).normal(size=(40, 6, 6, 2)).astype(np.float32)
 Y = (X.sum(axis=(1, 2, 3)) > 0).astype(np.float32)[:, None]
@@ -44,7 +46,8 @@ def network(engine: str = "torch:cpu", **compiled: Any) -> Sequential:
         ]
     )
     arguments = {"loss": "binary_crossentropy", "metrics": ["accuracy", "auc", "r2"]}
-    model.compile("nadam", **{**arguments, **compiled}, engine=engine)
+    chosen = {"optimizer": "nadam", **arguments, **compiled}
+    model.compile(**chosen, engine=engine)
     return model
 
 
@@ -82,13 +85,13 @@ def test_a_step_never_looks(clip: dict[str, float]) -> None:
     model.compile(adam, "mse", metrics=measured, engine="torch:cpu")
     job = job_of(model)
     with torch.inference_mode():
-        run = Run(job.program, job, host_counts=False)  # type: ignore[arg-type]
+        run = DeviceRun(job.program, job)  # type: ignore[arg-type]
         run._load(job)
-        run._step_on_device(10, True)  # what is made once
+        run.step(10, True)  # what is made once
         run.commit()
         before = run.live.clone()
         with NoLooking():
-            run._step_on_device(10, True)
+            run.step(10, True)
             run.commit()
         assert run.counters.tolist() == [2, 2]
         assert not torch.equal(before, run.live)
@@ -100,15 +103,15 @@ def test_ctrl_c_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps before it are done, and nothing of it."""
     job, other = job_of(network()), job_of(network(), steps=2)
     get_engine("torch:cpu").train([other])
-    update, calls = Run._update, []
+    update, calls = HostRun._apply, []
 
-    def interrupted(self: Run, due: bool) -> None:
-        update(self, due)
-        calls.append(due)
+    def interrupted(self: HostRun, step: Step) -> None:
+        update(self, step)
+        calls.append(step)
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "_update", interrupted)
+    monkeypatch.setattr(HostRun, "_apply", interrupted)
     with pytest.raises(KeyboardInterrupt):
         get_engine("torch:cpu").train([job])
     assert job.state.step == other.state.step == 2
@@ -117,12 +120,76 @@ def test_ctrl_c_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.totals.tobytes() == other.totals.tobytes()
 
 
+def unrecorded(self: Recorder, *arguments: object) -> None:
+    self.failed = True
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss"),
+    [
+        ("nadam", "binary_crossentropy"),
+        (lambda: kurve.optimizers.Adam(weight_decay=0.01, use_ema=True), "mse"),
+        (lambda: kurve.optimizers.SGD(0.1, 0.9, nesterov=True, clipnorm=0.1), "huber"),
+        (lambda: kurve.optimizers.Lion(gradient_accumulation_steps=2), "poisson"),
+    ],
+)
+def test_recorded_steps_compute_what_others_do(
+    monkeypatch: pytest.MonkeyPatch, optimizer: Any, loss: str
+) -> None:
+    """The same bits, for batches of different sizes, with everything that changes."""
+
+    def trained() -> tuple[bytes, object, list[Step | None]]:
+        made = optimizer if isinstance(optimizer, str) else optimizer()
+        model = network(optimizer=made, loss=loss)
+        history = model.fit(X, Y, batch_size=9, epochs=4, verbose=0).history
+        program: Any = model._network.program()
+        (run,) = program._idle
+        state = model._network.training_state()
+        bits = (state.params, state.slots, state.buffers, state.scalars)
+        return b"".join(a.tobytes() for a in bits), history, list(run.kinds.values())
+
+    bits, history, kinds = trained()
+    assert all(step is not None for step in kinds)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_note", unrecorded)
+        others, other_history, kinds = trained()
+    assert not any(kinds)
+    assert bits == others
+    assert history == other_history
+
+
+def test_a_step_that_is_not_finite_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are looked at together; those before the bad one stay done."""
+
+    def trained(every: int) -> tuple[bytes, int, str]:
+        kurve.utils.set_random_seed(2)
+        model = Sequential([Input((1,)), layers.Dense(1, name="out")])
+        model.compile("adam", "mse", engine="torch:cpu")
+        x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
+        y = x.copy()
+        x[45], y[45] = 1e5, 1e18  # the square of the gradient overflows
+        program, state = model._network.program(), model._network.training_state()
+        rates = np.full(60, 0.01, np.float32)
+        batches = Batches(x, y, None, None, np.arange(61), rates)
+        totals = np.zeros(program.plan.totals_size)
+        monkeypatch.setattr("kurve.engines.torch.host.KEPT", every)
+        job = Job(program, state, batches, 0, 60, totals)
+        (error,) = get_engine("torch:cpu").train([job])
+        assert error is not None
+        assert "the update of out/kernel" in str(error)
+        assert totals[1] == 45
+        return state.params.tobytes() + state.slots.tobytes(), state.step, str(error)
+
+    assert trained(32) == trained(1)
+    assert trained(32)[1] == 45
+
+
 def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
     """One clear error, the model as it was, and it can be trained afterwards."""
     job = job_of(network())
     before = copy.deepcopy(job.state)
 
-    def full(self: Run, due: bool) -> None:
+    def full(self: Run, due: bool, numbers: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     with monkeypatch.context() as patch:

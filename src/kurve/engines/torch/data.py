@@ -28,15 +28,44 @@ class Data:
         self.plan, self.dtype, self.device = plan, dtype, device
         self.xs = [upload(x) for x in batches.inputs]
         self.targets = [(upload(y), upload(w)) for y, w in batches.targets]
+        self.arrays = [*self.xs, *(t for pair in self.targets for t in pair)]
         self.order = upload(batches.order)
         self.bounds = upload(batches.bounds)
-        self.starts, self.counts = batches.bounds, np.diff(batches.bounds)
+        self.starts: list[int] = batches.bounds.tolist()
+        self.counts = np.diff(batches.bounds)
         self.places: dict[tuple[int, int], Tensor] = {}
+
+    def space(self, size: int) -> Given:
+        """Memory for a batch of so many rows."""
+
+        def like(array: Tensor | None) -> Tensor | None:
+            if array is None:
+                return None
+            return array.new_empty((size, *array.shape[1:]), dtype=self.dtype)
+
+        xs = [made for x in self.xs if (made := like(x)) is not None]
+        return xs, [(like(y), like(w)) for y, w in self.targets]
+
+    def read(self, to: Given, step: int, size: int) -> None:
+        """Copy the rows of a step into memory for them."""
+        start = self.starts[step]
+        rows: Tensor | slice = slice(start, start + size)
+        if self.order is not None:
+            rows = self.order[rows]
+        places = [*to[0], *(t for pair in to[1] for t in pair)]
+        for place, array in zip(places, self.arrays, strict=True):
+            if place is None or array is None:
+                continue
+            if isinstance(rows, slice):
+                place.copy_(array[rows])
+            elif array.dtype == place.dtype:
+                torch.index_select(array, 0, rows, out=place)
+            else:
+                place.copy_(array.index_select(0, rows))
 
     def tensors(self) -> list[Tensor]:
         """All of them, in one order."""
-        parts = [*self.xs, *(t for pair in self.targets for t in pair)]
-        return [t for t in (*parts, self.order, self.bounds) if t is not None]
+        return [t for t in (*self.arrays, self.order, self.bounds) if t is not None]
 
     def fits(self, other: Data) -> bool:
         """Whether other data can be copied to where these are."""
@@ -58,7 +87,7 @@ class Data:
         device: `size` rows of it from the first on."""
         rows: Tensor | slice
         if isinstance(step, int):
-            start = int(self.starts[step]) + first
+            start = self.starts[step] + first
             rows = slice(start, start + size)
             if self.order is not None:
                 rows = self.order[rows]

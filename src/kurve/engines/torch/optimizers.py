@@ -82,7 +82,7 @@ def _adam(
         [s[1]],
         [s[2]] if attrs["amsgrad"] else [],
         [_late(w.device)],
-        lr=n[0].to(torch.float32) if isinstance(n[0], Tensor) else n[0],
+        lr=n[0].to(torch.float32) if w.is_cuda else n[0],  # type: ignore[union-attr]
         beta1=float(attrs["beta_1"]),
         beta2=float(attrs["beta_2"]),
         weight_decay=0.0,

@@ -151,14 +151,17 @@ class TorchProgram:
 
     def _train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job, see `Engine.train`."""
-        from kurve.engines.torch.training import Run, without_subnormals
+        from kurve.engines.torch.host import HostRun
+        from kurve.engines.torch.training import DeviceRun, without_subnormals
 
         with self.engine._running(), without_subnormals():
             with self._lock:
                 fitting = [run for run in self._idle if run.fits(job)]
                 if fitting:
                     self._idle.remove(fitting[0])
-            run = fitting[0] if fitting else Run(self, job)
+            on_host = self.engine.torch_device.type != "cuda"
+            made = HostRun if on_host else DeviceRun
+            run: Run = fitting[0] if fitting else made(self, job)
             error = run.train(job)
             with self._lock:
                 self._idle[:] = [run]

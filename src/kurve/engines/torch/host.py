@@ -1,0 +1,241 @@
+"""Training steps where the host counts, and looks at each: on the CPU, and on MPS.
+
+A step first computes its gradient, which changes nothing that is live. If that is
+finite, the update is written in place: weights are read and written once. So that a
+training can go back where an update is not finite, or was interrupted within, live
+memory is copied every few steps, and the steps from there are done again.
+
+On the CPU, steps after the second of a kind are recorded calls, see
+`kurve.engines.torch.recording`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from kurve.engines.base import Job
+from kurve.engines.torch.common import Tensor, view
+from kurve.engines.torch.data import Data, Given
+from kurve.engines.torch.optimizers import Number
+from kurve.engines.torch.recording import Call, Recorder
+from kurve.engines.torch.recording import run as make
+from kurve.engines.torch.sharing import Share
+from kurve.engines.torch.training import Run, wholly
+from kurve.plan import VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.engines.torch.program import TorchProgram
+
+KEPT = 32
+"""Steps between copies of what is live."""
+
+MOST_RECORDINGS = 8
+"""Sizes of batches that are recorded; steps of others are run one by one."""
+
+
+@dataclass
+class Step:
+    """A step: what it reads, what it found, and the calls that do it again.
+
+    health: finite if the loss, the gradient and the statistics are
+    """
+
+    given: Given
+    due: bool
+    numbers: Sequence[Number]
+    health: Tensor
+    loss: Tensor
+    statistics: Sequence[tuple[VariableSpec, Tensor]]
+    recorder: Recorder | None = None
+    gradient: Sequence[Call] = ()
+    update: Sequence[Call] = ()
+
+
+class HostRun(Run):
+    """Steps that the host looks at, see the module.
+
+    done:    the first step that is not done
+    writing: whether live may lie between steps
+    kept:    the step that live was copied before; until it was, the state is the copy
+    kinds:   steps met, by size and whether they apply gradients, with their recording
+    refused: those that cannot be recorded
+    sticky:  whether what is not finite stays so until it is looked for
+    """
+
+    in_place = True
+
+    def __init__(self, program: TorchProgram, job: Job) -> None:
+        super().__init__(program, job)
+        self.number = self.counters[1]
+        self.recordable = self.device.type == "cpu"
+        self.kinds: dict[tuple[int, bool], Step | None] = {}
+        self.refused: set[tuple[int, bool]] = set()
+        self.copies: list[Tensor] = []
+        self.row = torch.empty_like(self._numbers(job)[0])
+        rules = any(u.rule is not None or u.after is not None for *_, u in self.trained)
+        self.lasting = self.every == 1 and not rules
+
+    def _load(self, job: Job) -> None:
+        self.job, self.start = job, job.state.step
+        self.done = self.kept = job.first
+        self.writing, self.copied = False, False
+        self.sticky = self.lasting and self.processes is None
+        self._copy(job)
+        self.data = Data(self.plan, job.batches, self.device, self.live.dtype)
+        self.table = self._numbers(job)
+        self.rows, self.numbers = self.table.unbind(0), self.table.tolist()
+        self.counts = np.diff(job.batches.bounds).tolist()
+
+    def _steps(self, job: Job) -> int:
+        every = KEPT if self.processes is None else 1
+        try:
+            while self.done < job.last:
+                step = self._compute(self.done)
+                if not self._is_finite(step):
+                    break
+                self._apply(step)
+                if not self.sticky and not _finite(self.live):
+                    break
+                self.done, self.writing = self.done + 1, False
+                if self.done - self.kept == every:
+                    if not _finite(self.live):
+                        break
+                    wholly(self._keep)
+        finally:
+            wholly(self._finish)
+        return self.done
+
+    def _finish(self) -> None:
+        """Save what is live after the last step that is wholly done and finite."""
+        if self.writing or not _finite(self.live):
+            self._go_back()
+        self._save(self.job, self.start + self.done - self.job.first)
+
+    def _go_back(self) -> None:
+        """Do again the steps since the last copy, up to one that is not finite."""
+        self.writing, sound = True, False
+        while not sound:
+            sound = True
+            self._restore()
+            for number in range(self.kept, self.done):
+                self._apply(self._compute(number))
+                if not _finite(self.live):
+                    self.done, sound = number, False
+                    break
+        self.writing = False
+
+    def _keep(self) -> None:
+        """Copy what is live. To do it twice is to do it once."""
+        live = self.live, self.live_wide
+        if not self.copies:
+            self.copies = [torch.empty_like(memory) for memory in live]
+        for copy, memory in zip(self.copies, live, strict=True):
+            copy.copy_(memory)
+        self.copied, self.kept = True, self.done
+
+    def _restore(self) -> None:
+        if not self.copied:
+            self._copy(self.job)
+            return
+        for copy, memory in zip(self.copies, (self.live, self.live_wide), strict=True):
+            memory.copy_(copy)
+
+    def _compute(self, number: int) -> Step:
+        """The gradient of a step, and what else it computes before its update."""
+        place = number - self.job.first
+        size, due = self.counts[number], self._due(self.start + place)
+        self.number.fill_(self.start + place)
+        share = self._share(size)
+        if share is not None or not self.recordable:
+            rows, first = (size, 0) if share is None else (share.rows, share.first)
+            given = self.data.batch(number, rows, first)
+            return self._step(given, share, size, due, self.numbers[number])
+        kind = size, due
+        known = self.kinds.get(kind)
+        given = known.given if known is not None else self.data.space(size)
+        self.data.read(given, number, size)
+        self.row.copy_(self.rows[number])
+        if known is not None:
+            make(known.gradient)
+            return known
+        again = kind in self.kinds and kind not in self.refused
+        recorder = Recorder() if again and len(self.kinds) <= MOST_RECORDINGS else None
+        self.kinds[kind] = None
+        with recorder or contextlib.nullcontext():
+            step = self._step(given, None, size, due, self.row.unbind(0))
+        step.recorder = recorder
+        return step
+
+    def _step(
+        self,
+        given: Given,
+        share: Share | None,
+        size: int,
+        due: bool,
+        numbers: Sequence[Number],
+    ) -> Step:
+        self.next_wide.copy_(self.live_wide)
+        loss, statistics = self._gradients(given, share, size, self.totals)
+        health = loss + self.gradient.sum(0)
+        for _, value in statistics:
+            health = health + value.reshape(-1).sum(0)
+        return Step(given, due, numbers, health, loss, statistics)
+
+    def _is_finite(self, step: Step) -> bool:
+        """Before the update. A sum of finite numbers may be infinite."""
+        return math.isfinite(step.health.item()) or (
+            self._not_finite_before(step.loss, step.statistics) is None
+        )
+
+    def _apply(self, step: Step) -> None:
+        """The update of a step, in place."""
+        self.writing = True
+        if step.update:
+            make(step.update)
+            return
+        recorder = step.recorder
+        if recorder is None:
+            self._write(step)
+            return
+        middle = recorder.count()
+        with recorder:
+            self._write(step)
+        kind = len(step.given[0][0]), step.due
+        if recorder.failed:
+            self.refused.add(kind)
+        else:
+            step.gradient = recorder.calls(0, middle)
+            step.update = recorder.calls(middle, recorder.count())
+            step.recorder = None
+            self.kinds[kind] = step
+
+    def _write(self, step: Step) -> None:
+        for slot, value in step.statistics:
+            view(self.buffers, slot).copy_(value.reshape(slot.shape))
+        self._update(step.due, step.numbers)
+        self.live_wide.copy_(self.next_wide)
+
+    def _not_finite(self, step: int, due: bool) -> str:
+        recordable, self.recordable = self.recordable, False
+        try:
+            found = self._compute(step)
+        finally:
+            self.recordable = recordable
+        before = self._not_finite_before(found.loss, found.statistics)
+        if before is not None:
+            return before
+        self._update(due, found.numbers)
+        return self._not_finite_after(self.params, self.slots)
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether all of a flat vector is finite. A sum of finite numbers may be
+    infinite."""
+    return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())

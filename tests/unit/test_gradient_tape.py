@@ -219,6 +219,34 @@ def test_gradients_of_gradients(activation: str) -> None:
     assert got == pytest.approx((at(2e-3) - at(-2e-3)) / 4e-3, rel=2e-2, abs=1e-4)
 
 
+SECOND: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "x x x": (lambda x: x * x * x, 9.0),
+    "(x x) (x x)": (lambda x: (x * x) * (x * x), 27.0),
+    "2 x x": (lambda x: 2.0 * x * x, 4.0),
+    "x exp(x)": (lambda x: ops.exp(x) * x, 3.5 * np.exp(1.5)),
+    "x square(x)": (lambda x: ops.square(x) * x, 9.0),
+    "sin(x) / x": (
+        lambda x: ops.sin(x) / x,
+        float(2 * np.sin(1.5) / 1.5**3 - 2 * np.cos(1.5) / 1.5**2 - np.sin(1.5) / 1.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("kind", ["variable", "value"])
+def test_second_derivatives_of_products(name: str, kind: str) -> None:
+    """Of a variable too, which operations read in several places."""
+    function, expected = SECOND[name]
+    x: Any = kurve.Variable(1.5) if kind == "variable" else ops.convert_to_tensor(1.5)
+    with GradientTape() as outer:
+        outer.watch(x)
+        with GradientTape() as inner:
+            inner.watch(x)
+            y = function(x)
+        slope = inner.gradient(y, x)
+    assert float(outer.gradient(slope, x)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_third_derivatives() -> None:
     x = ops.convert_to_tensor(np.array(0.5))
     with GradientTape() as a:

@@ -69,6 +69,8 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         dtypes: list[str] = []
         masked: list[tuple[int, int]] = []  # indices of a tensor and its mask
 
+        single: set[int] = set()  # indices of values of the whole batch
+
         def add(
             sample: Any,
             dtype: str,
@@ -84,12 +86,16 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         for leaf in leaves((args, kwargs)):
             if isinstance(leaf, KerasTensor) and id(leaf) not in order:
                 order[id(leaf)] = add(leaf.sample, leaf.dtype)
+                if leaf.of_batch:
+                    single.add(order[id(leaf)])
                 if leaf.mask_sample is not None:
                     masked.append((order[id(leaf)], add(leaf.mask_sample, "bool")))
         graph = Graph(shapes)
         inputs = graph.inputs
         for tensor, dtype in zip(inputs, dtypes, strict=True):
             tensor.dtype = dtype
+        for number in single:
+            inputs[number].batched = False
         for number, mask in masked:
             inputs[number].mask = inputs[mask]
 

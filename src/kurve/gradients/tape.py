@@ -363,7 +363,9 @@ def recorded_call(
             keys.append(getattr(leaf, "key", None))
     floats = [a.dtype for a in arrays if is_float(a.dtype)]
     dtype = np.result_type(np.float32, *floats)
-    given = [np.asarray(a, dtype) for a in arrays] or [np.zeros(1, dtype)]
+    given = [np.asarray(a, dtype) for a in arrays]
+    if not given:  # a trace has at least one input
+        given, keys = [np.zeros(1, dtype)], [None]
     by_rows = (
         getattr(call, "__name__", "") in _OF_IMAGES
         and len(arrays) == 1

@@ -92,6 +92,7 @@ class Layer(LayerCalls):
     """Keras arguments without effect here, see `kurve.core.arguments.UNUSED`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        _use_as_call(cls)
         super().__init_subclass__(**kwargs)
         build = vars(cls).get("build")
         if inspect.isfunction(build) and not hasattr(cls, "fit"):
@@ -240,6 +241,19 @@ class Layer(LayerCalls):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _use_as_call(cls: type) -> None:
+    """Let a class that overrides `__call__` alone compute by it, as one with `call`
+    does: called as a layer, it is also traced, differentiated and trained."""
+    own = vars(cls).get("__call__")
+    if not is_own(cls) or not inspect.isfunction(own):
+        return
+    formula: Any = cls.call  # type: ignore[attr-defined]
+    if is_own(formula) or getattr(cls, "kind", ""):
+        return  # it wraps the computation of another class
+    cls.call = own  # type: ignore[attr-defined]
+    del cls.__call__  # type: ignore[attr-defined]
 
 
 def _is_plain(value: Any) -> bool:

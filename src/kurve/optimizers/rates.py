@@ -59,14 +59,20 @@ class LearningRates(Entrance):
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate, schedule or function, which can be set at any time. A
-        number also supports Keras's `assign`, `numpy` and `value`."""
-        from kurve.optimizers.values import LearningRate
+        """The current learning rate: of a schedule, that of the next update. It also
+        supports Keras's `assign`, `numpy` and `value`, and can be set at any time, to
+        a number, a schedule or a function."""
+        from kurve.optimizers.values import LearningRate, ScheduledRate
 
         optimizer: Any = self
         refuse_in_steps("the learning rate")
         rate = self._learning_rate
-        return LearningRate(optimizer, rate) if isinstance(rate, float) else rate
+        if isinstance(rate, float):
+            return LearningRate(optimizer, rate)
+        if isinstance(rate, LearningRateSchedule):
+            now = self.current_learning_rate(int(optimizer.iterations))
+            return ScheduledRate(optimizer, now)
+        return rate
 
     @learning_rate.setter
     @entry

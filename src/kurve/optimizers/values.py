@@ -98,6 +98,21 @@ class LearningRate(_Live, float):
         self._optimizer.learning_rate = float(as_numbers("assign", "value", value))
 
 
+class ScheduledRate(LearningRate):
+    """The learning rate of the next update, from a schedule, which it also calls: as a
+    number, Keras 3 has it; as the schedule, Keras 2.
+
+    Example:
+        >>> from kurve.optimizers import SGD, schedules
+        >>> optimizer = SGD(schedules.PolynomialDecay(0.5, 4, 0.0))
+        >>> optimizer.learning_rate, optimizer.learning_rate(2)
+        (0.5, 0.25)
+    """
+
+    def __call__(self, step: Any) -> Any:
+        return self._optimizer._learning_rate(step)
+
+
 @_live
 class Iterations(_Live, int):
     """The number of updates applied by an optimizer."""

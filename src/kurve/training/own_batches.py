@@ -146,5 +146,6 @@ def _taken(part: Any, rows: Any) -> Any:
 
 def class_weights(y: Any, class_weight: Mapping[int, float]) -> Any:
     labels = np.asarray(y)
-    sparse = labels.ndim == 1 or labels.shape[-1] == 1
-    return data.class_weights("fit", class_weight, labels, sparse)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    return data.class_weights("fit", class_weight, labels, labels.ndim == 1)

@@ -401,8 +401,9 @@ class Trainer(Stepping):
     def __call__(
         self, x: Any = None, training: bool | None = None, **unknown: Never
     ) -> Any:
-        """The outputs for a batch: in a `GradientTape`, or in training mode, by the
-        reference engine; otherwise like `predict` without a progress bar.
+        """The outputs for a batch: in a `GradientTape`, in training mode, or if layers
+        add losses, which are then in `losses`, by the reference engine; otherwise like
+        `predict` without a progress bar.
 
         Args:
             x: as for `predict`.
@@ -417,11 +418,14 @@ class Trainer(Stepping):
             elif active.training:
                 training = True
             network = self._network
-            if training or active.tapes or network.draws or network.as_written:
-                from kurve.training.calls import call_by_hand
+            by_hand = training or active.tapes or network.draws or network.as_written
+            if not by_hand and not network.penalized:
+                found = self._predicted(x)
+                if not network.penalized:  # what the first call has found out
+                    return replaced(found, result)
+            from kurve.training.calls import call_by_hand
 
-                return call_by_hand(self, x, bool(training))
-            return replaced(self._predicted(x), result)
+            return call_by_hand(self, x, bool(training))
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 

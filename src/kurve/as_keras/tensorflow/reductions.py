@@ -250,14 +250,12 @@ def confusion_matrix(
     name: Any = None,
 ) -> Any:
     """Counts of true classes (rows) against predicted classes (columns)."""
-    true, found = concrete("math.confusion_matrix", labels, predictions)
+    given = concrete("math.confusion_matrix", labels, predictions)
+    true, found = (np.ravel(x).astype(np.int64) for x in given)
     size = int(num_classes or max(true.max(initial=-1), found.max(initial=-1)) + 1)
     matrix = np.zeros((size, size), kind(dtype))
-    np.add.at(
-        matrix,
-        (true.astype(int), found.astype(int)),
-        1 if weights is None else np.asarray(weights),
-    )
+    times = 1 if weights is None else np.ravel(weights)
+    np.add.at(matrix, (true, found), times)
     return matrix
 
 

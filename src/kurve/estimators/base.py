@@ -55,7 +55,7 @@ class Estimator(Parameters):
         return Tags(
             estimator_type=self._estimator_type,
             target_tags=TargetTags(required=True),
-            input_tags=InputTags(allow_nan=self.missing == "impute", categorical=True),
+            input_tags=InputTags(allow_nan=self.missing != "error", categorical=True),
         )
 
     # ---------------------------------------------------------------- hooks
@@ -252,13 +252,16 @@ class Estimator(Parameters):
 
     # ---------------------------------------------------------------- prediction
 
-    def _encoded(self, where: str, X: Any, strict: bool = True) -> Any:
-        """Scaled inputs (n, D) float32, and which rows have unseen levels (n,)."""
+    def _encoded(self, where: str, X: Any) -> Any:
+        """Scaled inputs (n, D) float32, and which rows have unseen levels (n,). These
+        count as average levels, with a warning."""
         self._require_fitted(where)
         columns = self.fitted_.columns
         table = self._table(where, X, columns.width == 1)
         columns.check_names(where, table, type(self).__name__)
-        matrix, unseen = columns.encode(where, table, strict)
+        matrix, unseen = columns.encode(where, table)
+        if unseen.any() and where != "extrapolates":
+            columns.warn_of_unseen(where, table, int(unseen.sum()))
         return self.fitted_.inputs.forward(matrix), unseen
 
     def extrapolates(self, X: Any) -> np.ndarray:
@@ -273,7 +276,7 @@ class Estimator(Parameters):
         Args:
             X: as in `predict`; unseen levels are allowed.
         """
-        z, unseen = self._encoded("extrapolates", X, strict=False)
+        z, unseen = self._encoded("extrapolates", X)
         return np.asarray(self.fitted_.novelty.outside(z) | unseen)
 
     def diagnose(self, X: Any, y: Any) -> Any:

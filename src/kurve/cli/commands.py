@@ -100,6 +100,11 @@ def kurve() -> None:
     "refuse the file.",
 )
 @click.option(
+    "--class-weight",
+    type=click.Choice(["balanced"]),
+    help="Weigh the classes, so that each counts as much as the others.",
+)
+@click.option(
     "--members",
     type=click.IntRange(1),
     default=1,

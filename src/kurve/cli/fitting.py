@@ -20,10 +20,13 @@ from kurve.cli.columns import telling
 from kurve.cli.options import check_output, open_data
 from kurve.cli.progress import show_progress
 from kurve.core.files import write_text
+from kurve.diagnosis.tables import in_command
 from kurve.estimators import files
 from kurve.tables import roles
 
 MAX_CLASSES = 1000
+DIAGNOSED_ROWS = 20_000
+"""Rows in which to look for what may be wrong."""
 
 ARGUMENTS = {
     "members": "members",
@@ -102,9 +105,11 @@ def fit(data: str, options: dict[str, Any]) -> None:
             estimator, test_x, test_y, targets, (split.x, split.y), options["coverage"]
         )
         say(as_text(assessments))
+        _say_findings(estimator, split, say, options["quiet"])
         files.save(estimator, out, assessed=True)
         say(f"model: {out}")
         if options["report_path"]:
+            token = in_command.set(True)
             page = make_report(
                 estimator,
                 split.x,
@@ -119,8 +124,29 @@ def fit(data: str, options: dict[str, Any]) -> None:
                 coverage=options["coverage"],
                 assessments=assessments,
             )
+            in_command.reset(token)
             write_text(options["report_path"], page)
             say(f"report: {options['report_path']}")
+
+
+def _say_findings(
+    estimator: Any, split: splitting.Split, say: Any, quiet: bool
+) -> None:
+    """Say what may be wrong with the data and the model."""
+    if quiet:
+        return
+    x, rows = split.x, np.arange(len(split.y))
+    if len(rows) > DIAGNOSED_ROWS:
+        rows = np.linspace(0, len(rows) - 1, DIAGNOSED_ROWS).astype(int)
+        x = x.take(rows)
+    token = in_command.set(True)
+    try:
+        for finding in estimator.diagnose(x, split.y[rows]):
+            if finding.name == "class_imbalance" and estimator.class_weight:
+                continue
+            say(f"{finding.severity}: {finding.message} Try {finding.fix}.")
+    finally:
+        in_command.reset(token)
 
 
 @contextmanager
@@ -223,5 +249,9 @@ def _estimator(classify: bool, options: Any) -> Any:
         if options[option] is not None
     }
     arguments["missing"] = "impute" if options["missing"] == "impute" else "error"
+    if options["class_weight"]:
+        if not classify:
+            raise click.UsageError("--class-weight is for classes, not numbers.")
+        arguments["class_weight"] = options["class_weight"]
     estimator = Classifier if classify else Regressor
     return estimator(random_state=options["seed"], **arguments)

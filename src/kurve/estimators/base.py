@@ -280,20 +280,30 @@ class Estimator(Parameters):
         return np.asarray(self.fitted_.novelty.outside(z) | unseen)
 
     def diagnose(self, X: Any, y: Any) -> Any:
-        """Diagnose the first member and the data: the findings of `kurve.diagnosis`, in
-        scaled units.
+        """Diagnose the first member and the data: the findings of `kurve.diagnosis` that
+        concern an estimator, in the table's units. What `fit` does by itself, such as
+        scaling and stopping at the best epoch, is not among them.
 
         Args:
             X, y: see `fit`.
         """
-        from kurve.diagnosis import diagnose
+        from kurve.diagnosis.tables import diagnose_table
 
         z, _ = self._encoded("diagnose", X)
         encoder = self._target_encoder(self.fitted_)
         targets = encoder.read("diagnose", y).values
         data.check_same_length("diagnose", X=z, y=targets)
-        columns = self.fitted_.columns.names_out()
-        return diagnose(self.models_[0], z, encoder.scale(targets), columns=columns)
+        columns, fitted = self.fitted_.columns, self.fitted_
+        return diagnose_table(
+            self.models_[0],
+            z,
+            encoder.scale(targets),
+            fitted.inputs.backward(z),
+            columns.names_out(),
+            len(columns.numeric),
+            None if self._estimator_type == "classifier" else targets,
+            list(getattr(self, "classes_", ())),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that prediction needs to a file ending in .kurve; read it

@@ -226,9 +226,9 @@ def learn_words(counts: Counter[Any]) -> Words | None:
     found: Counter[str] = Counter()
     total = 0
     for text, count in counts.items():
-        words = words_of(str(text))
-        total += count * len(words)
-        for word in words:
+        own = words_of(str(text))
+        total += count * len(own)
+        for word in own:
             found[word] += count
     least = max(3.0, 0.005 * rows)
     kept = [

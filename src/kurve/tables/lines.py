@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 
 from kurve.errors import TableError
 from kurve.tables import cleaning
-from kurve.tables.cells import NUMBER, SPACES, quoted
+from kurve.tables.cells import quoted
 from kurve.tables.encodings import (
     ENCODINGS,
     binary_format,
     encoding_of,
     has_byte_order_mark,
 )
+from kurve.tables.numerals import NUMBER, SPACES
 
 DELIMITERS = {"csv": None, "tsv": "\t"}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}

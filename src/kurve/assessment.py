@@ -2,7 +2,7 @@
 baselines are: the mean of the training targets, a straight line, the largest class.
 
 Intervals are bootstrap percentiles: rows are resampled with replacement, and the
-interval holds 95 % of the scores of these samples.
+interval holds 95 % of the scores of these samples. Shares of rows have Wilson's interval.
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
 """
 
@@ -56,7 +56,8 @@ class Score:
 
     def text(self, value: float, digits: int = 4) -> str:
         """Format a value of this score: fractions as percentages."""
-        fraction = self.name == "accuracy" or self.name.startswith("in ")
+        shares = ("accuracy", "balanced accuracy")
+        fraction = self.name in shares or self.name.startswith("in ")
         return f"{value:.1%}" if fraction else number(value, digits)
 
 
@@ -244,15 +245,110 @@ def assess_classes(
     tables: dict[str, Terms] = {}
     for name, values in probabilities.items():
         p = np.asarray(values, float)
-        correct = p.argmax(axis=1) == truth
+        chosen = p.argmax(axis=1)
+        correct = chosen == truth
         known = truth >= 0  # else a class not seen in training
         of_truth = np.where(known, p[np.arange(len(p)), np.maximum(truth, 0)], 0.0)
         loss = -np.log(np.maximum(of_truth, 1e-15))
-        tables[name] = (
-            np.stack([correct.astype(float), loss]),
-            {"accuracy": lambda m: m[0], "log loss": lambda m: m[1]},
-        )
-    return Assessment(_scores(tables, seed), len(truth))
+        terms = [correct.astype(float), loss]
+        measures: dict[str, Measure] = {
+            "accuracy": lambda m: m[0],
+            "log loss": lambda m: m[1],
+        }
+        present = [c for c in range(p.shape[1]) if (truth == c).any()]
+        if 1 < len(present) <= BALANCED_CLASSES:
+            first = len(terms)
+            terms += [(truth == c).astype(float) for c in present]
+            terms += [(correct & (truth == c)).astype(float) for c in present]
+            measures["balanced accuracy"] = _balanced(first, len(present))
+            if len(present) == p.shape[1] == 2:
+                rare = int(np.argmin([(truth == c).sum() for c in (0, 1)]))
+                first = len(terms)
+                terms += [
+                    ((truth == rare) & (chosen == rare)).astype(float),
+                    ((truth == rare) ^ (chosen == rare)).astype(float),
+                ]
+                measures[f"F1 of {classes[rare]}"] = _f1(first)
+        tables[name] = np.stack(terms), measures
+    scores = _scores(tables, seed)
+    for name, values in probabilities.items():
+        p = np.asarray(values, float)
+        if p.shape[1] == 2 and len(np.unique(truth[truth >= 0])) == 2:
+            scores[name].append(_area(truth == 1, p[:, 1]))
+        if name == "model" and len(truth) >= CALIBRATED_ROWS:
+            error = calibration_error(truth, p)
+            scores[name].append(Score("calibration error", error, np.nan, np.nan))
+    return Assessment(scores, len(truth))
+
+
+BALANCED_CLASSES = 20
+"""Maximum classes for a balanced accuracy: its bootstrap has two quantities a class."""
+
+CALIBRATED_ROWS = 100
+"""Minimum rows for a calibration error: below, it is mostly chance."""
+
+BINS = 10
+
+
+def calibration_error(truth: np.ndarray, p: np.ndarray) -> float:
+    """The expected calibration error: how far, on average, the probability of the
+    predicted class is from the fraction of such rows in which it is right, in ten bins
+    of equally many rows. Source: Naeini, Cooper & Hauskrecht 2015.
+
+    Args:
+        truth: (n,) class numbers.
+        p: (n, k) probabilities.
+
+    Example:
+        >>> p = np.array([[0.8, 0.2]] * 10)
+        >>> truth = np.array([0] * 8 + [1] * 2)
+        >>> round(kurve.assessment.calibration_error(truth, p), 3)
+        0.0
+    """
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == truth
+    order = np.argsort(confidence, kind="stable")
+    if confidence[order[0]] == confidence[order[-1]]:
+        return float(abs(confidence.mean() - right.mean()))
+    gaps = [
+        len(part) * abs(confidence[part].mean() - right[part].mean())
+        for part in np.array_split(order, min(BINS, len(order)))
+    ]
+    return float(sum(gaps) / len(order))
+
+
+def _balanced(first: int, count: int) -> Measure:
+    def measure(m: np.ndarray) -> np.ndarray:
+        rows, right = m[first : first + count], m[first + count : first + 2 * count]
+        return np.mean(right / np.where(rows > 0, rows, np.nan), axis=0)
+
+    return measure
+
+
+def _f1(first: int) -> Measure:
+    def measure(m: np.ndarray) -> np.ndarray:
+        total = 2.0 * m[first] + m[first + 1]
+        return 2.0 * m[first] / np.where(total > 0, total, np.nan)
+
+    return measure
+
+
+def _area(positive: np.ndarray, score: np.ndarray) -> Score:
+    """The area under the ROC curve: how often a positive row has the higher score.
+    Its interval is DeLong, DeLong & Clarke-Pearson 1988."""
+    high, low = np.sort(score[positive]), np.sort(score[~positive])
+
+    def below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The fraction of the others below each value, ties as half."""
+        left = np.searchsorted(others, values, "left")
+        return (left + np.searchsorted(others, values, "right")) / (2.0 * len(others))
+
+    one, other = below(high, low), 1.0 - below(low, high)
+    area = float(one.mean())
+    variance = sum(
+        float(v.var(ddof=1)) / len(v) if len(v) > 1 else 0.25 for v in (one, other)
+    )
+    reach = 1.96 * math.sqrt(variance)
+    return Score("AUC", area, max(area - reach, 0.0), min(area + reach, 1.0))
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -316,8 +412,9 @@ def as_text(found: dict[str, Assessment]) -> str:
     for target, assessment in found.items():
         cells = [[f"{target}, {assessment.rows:,} rows", *assessment.scores]]
         for score in assessment.scores["model"]:
-            interval = f"({score.text(score.low)} to {score.text(score.high)})"
-            row = [f"  {score.name}", f"{score.text(score.value)} {interval}"]
+            interval = f" ({score.text(score.low)} to {score.text(score.high)})"
+            interval = "" if math.isnan(score.low) else interval
+            row = [f"  {score.name}", f"{score.text(score.value)}{interval}"]
             for name in list(assessment.scores)[1:]:
                 known = {other.name: other for other in assessment.scores[name]}
                 other = known.get(score.name)
@@ -390,6 +487,22 @@ class LinearBaseline:
         return np.stack(parts, axis=1).astype(float)
 
 
+def wilson(share: float, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share that was seen in some rows. Unlike the bootstrap, it
+    knows of events that did not happen. Source: Wilson 1927.
+
+    Example:
+        >>> low, high = kurve.assessment.wilson(1.0, 34)
+        >>> round(low, 2), high
+        (0.9, 1.0)
+    """
+    z2 = 1.96**2
+    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    spread = math.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2))
+    reach = 1.96 * spread / (1 + z2 / rows)
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
 def _measures(scaled: Residuals) -> dict[str, Measure]:
     """Scores of one output from the means of e^2, |e|, z and z^2, where e and z are the
     errors and distances in `scaled`. R2 is NaN for a bootstrap sample with constant
@@ -429,5 +542,7 @@ def _scores(tables: Mapping[str, Terms], seed: int) -> dict[str, list[Score]]:
             known = values[~np.isnan(values)]
             low, high = np.quantile(known if len(known) else np.nan, (0.025, 0.975))
             value = float(measure(means))
+            if name == "accuracy" or name.startswith("in "):
+                low, high = wilson(value, rows)
             scores[predictor].append(Score(name, value, float(low), float(high)))
     return scores

@@ -67,7 +67,7 @@ UPWARDS = {
     ("kurve.exchange.onnx_model", "kurve.estimators.defaults"): "QUANTILES",
     ("kurve.exchange.c_preamble", "kurve"): "__version__",
     ("kurve.exchange.onnx_model", "kurve"): "__version__",
-    ("kurve.tables.roles", "kurve.estimators.columns"): "limits of categories",
+    ("kurve.tables.roles", "kurve.estimators.kinds"): "kinds of columns",
 }
 """Arrows upwards at import time that are still there, and what they are for."""
 

@@ -3,7 +3,8 @@ contents, so "007" stays a category and 7 a number."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ import numpy as np
 
 from kurve.cli.console import plural
 from kurve.errors import TableError
+from kurve.estimators.columns import listener
 from kurve.tables import roles
 
 if TYPE_CHECKING:
@@ -22,13 +24,23 @@ AS_IN_TRAINING = "it did in the training data"
 """Why a column must be numeric, for messages."""
 
 
+@contextmanager
+def telling(path: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say, in place of warnings, what estimators do with the columns of a file."""
+    token = listener.set(lambda note: say(f"{path}: {note.text}"))
+    try:
+        yield
+    finally:
+        listener.reset(token)
+
+
 class ModelColumns:
     """The columns that a model reads from a file.
 
     features: column names, in the model's order
+    used:     those that it reads
     texts:    names of the string columns
-    levels:   by name, the known levels of each category
-    common:   by name, the most frequent level
+    levels:   by name, the known levels of each category that are all there are
     """
 
     def __init__(self, estimator: Any, file: TableFile) -> None:
@@ -44,18 +56,28 @@ class ModelColumns:
                     f"the model was trained on {columns.width} columns without names. "
                     f"Received: {file.path} with {len(names)} columns."
                 )
-        self.features = file.choose(list(map(str, names)), "feature")
+        self.features = list(map(str, names))
+        self.used = [
+            name for c, name in enumerate(self.features) if c not in columns.left_out
+        ]
+        file.choose(self.used, "feature")
         self.levels: dict[str, Any] = {}
-        self.common: dict[str, Any] = {}
+        self.texts = [self.features[c] for c in columns.words]
+        self.dates = [self.features[c] for c in columns.dates]
+        self.texts += [
+            self.features[c] for c, dates in columns.dates.items() if dates.text
+        ]
+        self.texts += [self.features[c] for c in columns.readers]
         for column, levels in columns.levels.items():
             name = self.features[column]
             # In a file, levels are strings, or numbers if all of them are numeric.
             values: list[Any] = [v for v in levels if isinstance(v, str)]
             values = values or [float(level) for level in levels]
-            common = columns.common[column]
-            self.levels[name] = pyarrow.array(values)
-            self.common[name] = common if common in values else values[0]
-        self.texts = [n for n, v in self.levels.items() if roles.is_text(v.type)]
+            known = pyarrow.array(values)
+            if column not in columns.pooled:
+                self.levels[name] = known
+            if roles.is_text(known.type):
+                self.texts.append(name)
 
     def features_of(self, table: pyarrow.Table, first: int = 0) -> pyarrow.Table:
         """The features in a table of the file, as the model expects them.
@@ -71,33 +93,24 @@ class ModelColumns:
 
         rows = np.arange(first, first + len(table))
         columns = {}
-        for name in self.features:
+        for name in self.used:
             values = table[name]
-            if name not in self.texts:
+            if name not in self.texts and name not in self.dates:
                 values = self.file.numbers(name, values, AS_IN_TRAINING)
             columns[name] = values
         x = pyarrow.table(columns)
         if self.estimator.missing == "error":
             roles.refuse_missing(self.file, x, "feature", first)
         roles.refuse_infinite(self.file, x, rows)
+        for position, name in enumerate(self.features):
+            if name not in columns:
+                empty = pyarrow.nulls(len(x), pyarrow.float64())
+                x = x.add_column(position, name, empty)
         return roles.as_features(x, self.features)
 
     def unknown(self, x: pyarrow.Table) -> np.ndarray:
         """bool (n,): rows with a level missing from the training data."""
         return roles.unknown_levels(x, self.levels)
-
-    def without_unknown(self, x: pyarrow.Table) -> pyarrow.Table:
-        """The features with unknown levels replaced by the most frequent level."""
-        import pyarrow
-        from pyarrow import compute
-
-        for name, values in self.levels.items():
-            unknown = roles.unknown_cells(x[name], values)
-            if unknown.any():
-                common = pyarrow.scalar(self.common[name], values.type)
-                column = compute.if_else(pyarrow.array(~unknown), x[name], common)
-                x = x.set_column(x.column_names.index(name), name, column)
-        return x
 
 
 def unknown_error(

@@ -12,6 +12,7 @@ from kurve.cli.options import (
     check_output,
     coverage,
     fraction,
+    held_out,
     names,
     reads_table,
     widths,
@@ -67,19 +68,41 @@ def kurve() -> None:
     help="Learn classes. Text and true/false are classes even without it.",
 )
 @click.option(
+    "--regress",
+    is_flag=True,
+    help="Learn numbers even if there are only two, which are classes otherwise.",
+)
+@click.option(
+    "--categorical",
+    callback=names,
+    help="Columns that hold categories, whatever they look like: zone,zip.",
+)
+@click.option(
     "--holdout",
-    type=float,
-    default=0.1,
+    callback=held_out,
+    default="0.1",
     show_default=True,
-    help="Fraction of the rows to hold out for testing; 0 for none.",
+    help="Fraction of the rows to hold out for testing, at random; 0 for none; last, "
+    "or last:0.2, for the last rows of the file, as for forecasts.",
+)
+@click.option(
+    "--groups",
+    help="Column of which all rows with the same value are held out, or none of them; "
+    "it is no feature.",
 )
 @click.option("--test", "test_path", help="File with the rows to test on.")
 @click.option(
     "--missing",
-    type=click.Choice(["error", "drop", "impute"]),
-    default="error",
+    type=click.Choice(["impute", "drop", "error"]),
+    default="impute",
     show_default=True,
-    help="What to do with rows that have missing values.",
+    help="What to do with missing values: fill in and mark them, drop the rows, or "
+    "refuse the file.",
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(["balanced"]),
+    help="Weigh the classes, so that each counts as much as the others.",
 )
 @click.option(
     "--members",
@@ -131,7 +154,8 @@ def kurve() -> None:
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 @reads_table
 def fit(data: str, **options: Any) -> None:
-    """Learn a function from DATA (CSV, TSV, Parquet, Feather; - for standard input)."""
+    """Learn a function from DATA (CSV, TSV, Parquet, Feather, Excel, JSON lines; - for
+    standard input)."""
     from kurve.cli.fitting import fit as run
 
     run(data, options)
@@ -163,10 +187,11 @@ def fit(data: str, **options: Any) -> None:
 )
 @click.option(
     "--unknown",
-    type=click.Choice(["empty", "error"]),
-    default="empty",
+    type=click.Choice(["predict", "empty", "error"]),
+    default="predict",
     show_default=True,
-    help="What to do with rows whose categories the model does not know.",
+    help="What to do with rows whose categories the model does not know: predict them "
+    "with an average one, leave their cells empty, or refuse the file.",
 )
 @click.option(
     "--chunks/--no-chunks",

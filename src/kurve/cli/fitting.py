@@ -16,13 +16,17 @@ import numpy as np
 from kurve import tables
 from kurve.assessment import as_text, assess
 from kurve.cli import console, splitting
+from kurve.cli.columns import telling
 from kurve.cli.options import check_output, open_data
 from kurve.cli.progress import show_progress
 from kurve.core.files import write_text
+from kurve.diagnosis.tables import in_command
 from kurve.estimators import files
 from kurve.tables import roles
 
 MAX_CLASSES = 1000
+DIAGNOSED_ROWS = 20_000
+"""Rows in which to look for what may be wrong."""
 
 ARGUMENTS = {
     "members": "members",
@@ -53,21 +57,25 @@ def fit(data: str, options: dict[str, Any]) -> None:
         from kurve.report import make_report, require_packages
 
         require_packages("fit")
-    if not 0.0 <= options["holdout"] < 1.0:
-        raise click.UsageError(
-            f"--holdout must be at least 0 and below 1. Received: {options['holdout']}."
-        )
     file = open_data(data, options)
+    drop = list(options["drop"] or ())
+    if options["groups"] is not None:
+        file.choose([options["groups"]])
+        if options["features"] is None and options["groups"] not in drop:
+            drop.append(options["groups"])
     targets, features = roles.choose_roles(
-        file, options["targets"], options["features"], options["drop"] or ()
+        file, options["targets"], options["features"], drop
     )
     say = console.say_nothing if options["quiet"] else console.say
+    if "" in file.names and options["features"] is None:
+        number = file.names.index("") + 1
+        say(f"{file.path}: column {number} has no name and is left out, as row names")
     start = time.monotonic()
     split = splitting.read(file, targets, features, options, say)
     if options["test_path"]:
         test = open_data(options["test_path"], {**options, "format_": None})
         splitting.read_test(test, split, targets, features, options, say)
-    classify = _classify(file, split.y, targets, options)
+    classify = _classify(file, split.y, targets, options, say)
     estimator = _estimator(classify, options)
     held = 0 if split.test_y is None else len(split.test_y)
     say(
@@ -77,7 +85,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
         + f"; read in {time.monotonic() - start:.2f} s"
     )
     start = time.monotonic()
-    with show_progress(options["quiet"]):
+    with telling(file.path, say), show_progress(options["quiet"]):
         if split.batches is None:
             estimator.fit(split.x, split.y)
         else:
@@ -87,7 +95,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
     seconds = time.monotonic() - start
     with _deferring_interrupts():
         files.save(estimator, out, assessed=False)
-    with _naming_model(out):
+    with _naming_model(out), telling(file.path, console.say_nothing):
         say(f"trained in {seconds:.2f} s")
         test_x, test_y = split.test_x, split.test_y
         if test_x is None:
@@ -97,9 +105,11 @@ def fit(data: str, options: dict[str, Any]) -> None:
             estimator, test_x, test_y, targets, (split.x, split.y), options["coverage"]
         )
         say(as_text(assessments))
+        _say_findings(estimator, split, say, options["quiet"])
         files.save(estimator, out, assessed=True)
         say(f"model: {out}")
         if options["report_path"]:
+            token = in_command.set(True)
             page = make_report(
                 estimator,
                 split.x,
@@ -114,8 +124,29 @@ def fit(data: str, options: dict[str, Any]) -> None:
                 coverage=options["coverage"],
                 assessments=assessments,
             )
+            in_command.reset(token)
             write_text(options["report_path"], page)
             say(f"report: {options['report_path']}")
+
+
+def _say_findings(
+    estimator: Any, split: splitting.Split, say: Any, quiet: bool
+) -> None:
+    """Say what may be wrong with the data and the model."""
+    if quiet:
+        return
+    x, rows = split.x, np.arange(len(split.y))
+    if len(rows) > DIAGNOSED_ROWS:
+        rows = np.linspace(0, len(rows) - 1, DIAGNOSED_ROWS).astype(int)
+        x = x.take(rows)
+    token = in_command.set(True)
+    try:
+        for finding in estimator.diagnose(x, split.y[rows]):
+            if finding.name == "class_imbalance" and estimator.class_weight:
+                continue
+            say(f"{finding.severity}: {finding.message} Try {finding.fix}.")
+    finally:
+        in_command.reset(token)
 
 
 @contextmanager
@@ -155,11 +186,30 @@ def default_out(data: str) -> str:
     return f"{name or 'model'}.kurve"
 
 
-def _classify(file: Any, y: np.ndarray, targets: list[str], options: Any) -> bool:
-    """Whether the target is a class."""
+def _classify(
+    file: Any, y: np.ndarray, targets: list[str], options: Any, say: Any
+) -> bool:
+    """Whether the target is a class: text, true and false, or one of two whole
+    numbers."""
+    if options["classify"] and options["regress"]:
+        raise click.UsageError("--classify and --regress exclude each other. Try one.")
     is_label = y.dtype.kind in "Ob"  # strings or booleans
+    if options["regress"] and is_label:
+        raise tables.TableError(
+            f"[read] {file.path}: column {targets[0]!r} must hold numbers for "
+            f"--regress. Received: {y[0]!r}. Try leaving out --regress."
+        )
     if not options["classify"] and not is_label:
-        return False
+        asked = options["regress"] or options["likelihood"] or options["interval"]
+        values = () if asked or y.ndim > 1 else tuple(np.unique(y[:1000]).tolist())
+        if len(values) != 2 or len(y) < 20 or any(v % 1 for v in values):
+            return False
+        if not np.isin(y, values).all():
+            return False
+        say(
+            f"{file.path}: {targets[0]!r} holds only {values[0]:g} and {values[1]:g}, "
+            "so it is learned as two classes; for a number, --regress"
+        )
     if len(targets) > 1:
         raise click.UsageError(
             f"classes must be one column. Received: {', '.join(targets)}. "
@@ -198,7 +248,10 @@ def _estimator(classify: bool, options: Any) -> Any:
         for option, argument in names.items()
         if options[option] is not None
     }
-    if options["missing"] == "impute":
-        arguments["missing"] = "impute"
+    arguments["missing"] = "impute" if options["missing"] == "impute" else "error"
+    if options["class_weight"]:
+        if not classify:
+            raise click.UsageError("--class-weight is for classes, not numbers.")
+        arguments["class_weight"] = options["class_weight"]
     estimator = Classifier if classify else Regressor
     return estimator(random_state=options["seed"], **arguments)

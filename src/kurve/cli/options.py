@@ -46,6 +46,23 @@ def fraction(context: Any, option: Any, value: float | None) -> float | None:
     return value
 
 
+def held_out(context: Any, option: Any, value: str) -> tuple[float, bool]:
+    """The fraction of rows to hold out, and whether they are the last ones."""
+    word, _, number = value.partition(":")
+    last = word.strip().lower() == "last"
+    try:
+        share = float(number or 0.1) if last else float(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is neither a fraction nor 'last'. Try 0.1, last or last:0.2."
+        ) from None
+    if not 0.0 <= share < 1.0:
+        raise click.UsageError(
+            f"--holdout must be at least 0 and below 1. Received: {share}."
+        )
+    return share, last
+
+
 coverage = click.option(
     "--coverage",
     type=float,
@@ -79,17 +96,24 @@ def reads_table(command: F) -> F:
         click.option(
             "--decimal",
             type=click.Choice([".", ","]),
-            default=".",
-            show_default=True,
-            help="Decimal mark.",
+            help="Decimal mark; by default as in the first rows.",
         ),
         click.option(
-            "--delimiter", help="Separator of columns; by default as in the header."
+            "--comment",
+            default="#",
+            show_default=True,
+            help="How comments before the columns' names start; '' for none.",
+        ),
+        click.option(
+            "--delimiter",
+            "--sep",
+            help="Separator of columns, ' ' for any number of blanks; by default as in "
+            "the header.",
         ),
         click.option(
             "--format",
             "format_",
-            type=click.Choice(["csv", "tsv", "parquet", "feather"]),
+            type=click.Choice(["csv", "tsv", "parquet", "feather", "excel", "jsonl"]),
             help="Format of DATA; by default from its name.",
         ),
     ):
@@ -119,6 +143,7 @@ def open_data(data: str, options: dict[str, Any]) -> TableFile:
         encoding=options["encoding"],
         header=not options["no_header"],
         missing_values=options["missing_values"],
+        comment=options["comment"] or None,
     )
 
 

@@ -15,6 +15,7 @@ from kurve.cli.columns import (
     AS_IN_TRAINING,
     ModelColumns,
     first_unknown,
+    telling,
     unknown_error,
 )
 from kurve.cli.options import check_output, open_data
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 def predict(model: str, data: str, options: dict[str, Any]) -> None:
     """Write the predictions for the rows of a file.
 
-    A row with a level unknown to the model gets empty cells, with a note on standard
-    error; if no row can be predicted, or with `--unknown error`, the file is rejected.
+    A row with a level unknown to the model is predicted as one with an average level,
+    with a note on standard error; with `--unknown empty` it gets empty cells, and with
+    `--unknown error` the file is rejected.
 
     Args:
         model, data: paths of the files.
@@ -46,7 +48,7 @@ def predict(model: str, data: str, options: dict[str, Any]) -> None:
     _check_supported(model, estimator, options)
     keep = _columns_to_keep(file, estimator, options)
     model_columns = ModelColumns(estimator, file)
-    columns = list(dict.fromkeys([*model_columns.features, *keep]))
+    columns = list(dict.fromkeys([*model_columns.used, *keep]))
     exact = [name for name in keep if name not in model_columns.texts]
     chunks = options["chunks"]
     if chunks is None:
@@ -59,26 +61,31 @@ def predict(model: str, data: str, options: dict[str, Any]) -> None:
     format = tables.format_of(out) if out else "csv"
     unknown_rows = _UnknownRows(model_columns, options["unknown"] == "error")
     first = 0
-    with _output(out) as sink:
+    with _output(out) as sink, telling(file.path, console.say_nothing):
         writer: Any = None
         for part in parts:
             roles.check_rows(file, len(part))
             x = model_columns.features_of(part, first)
             unknown = unknown_rows.add(x, first)
             first += len(part)
-            result = _predictions(model_columns, part, x, unknown, keep, options)
+            empty = unknown & (options["unknown"] == "empty")
+            result = _predictions(model_columns, part, x, empty, keep, options)
             if writer is None:
                 writer = tables.writer(sink, result.schema, format)
             writer.write_table(result)
         if writer is None:
             roles.check_rows(file, 0)
-        unknown_rows.refuse_if_all(first)
+        if options["unknown"] == "empty":
+            unknown_rows.refuse_if_all(first)
         writer.close()
-    unknown_rows.report("no prediction")
+    if options["unknown"] == "empty":
+        unknown_rows.report("no prediction")
+    else:
+        unknown_rows.report("been predicted with an average level")
 
 
 def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assessment]:
-    """The model's errors on a file. Rows with unknown levels are left out, with a note
+    """The model's errors on a file. Rows with unknown levels are predicted, with a note
     on standard error.
 
     Args:
@@ -103,7 +110,7 @@ def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assess
     texts = [*model_columns.texts]
     if classes is not None and classes.dtype.kind in "OU":
         texts += [name for name in targets if name not in texts]
-    table = file.read(list(dict.fromkeys([*model_columns.features, *targets])), texts)
+    table = file.read(list(dict.fromkeys([*model_columns.used, *targets])), texts)
     roles.check_rows(file, len(table))
     target = roles.select(table, targets)
     roles.refuse_missing(file, target, "target")
@@ -114,12 +121,10 @@ def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assess
     roles.refuse_infinite(file, target)
     x, y = model_columns.features_of(table), roles.target_array(target, targets)
     unknown_rows = _UnknownRows(model_columns)
-    unknown = unknown_rows.add(x, 0)
-    unknown_rows.refuse_if_all(len(x))
-    if unknown.any():
-        x, y = x.filter(~unknown), y[~unknown]
-    assessments = assess(estimator, x, y, targets, coverage=options["coverage"])
-    unknown_rows.report("been left out")
+    unknown_rows.add(x, 0)
+    with telling(file.path, console.say_nothing):
+        assessments = assess(estimator, x, y, targets, coverage=options["coverage"])
+    unknown_rows.report("been predicted with an average level")
     return assessments
 
 
@@ -234,8 +239,7 @@ def _predictions(
     """The output columns for some rows; unknown rows only have the kept columns."""
     import pyarrow
 
-    estimator, count = columns.estimator, len(x)
-    known = columns.without_unknown(x)
+    estimator, count, known = columns.estimator, len(x), x
     arrays: list[np.ndarray] = []
     if hasattr(estimator, "classes_"):
         p = estimator.predict_proba(known)

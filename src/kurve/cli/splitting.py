@@ -4,6 +4,7 @@ because the model could not learn it otherwise."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ import numpy as np
 
 from kurve import tables
 from kurve.cli import memory
-from kurve.cli.columns import unknown_error
 from kurve.cli.console import plural, say_nothing
 from kurve.tables import roles
 
@@ -72,30 +72,31 @@ def read_test(
     texts = [name for name in columns if roles.is_text(split.types[name])]
     table = file.read(columns, texts)
     roles.check_rows(file, len(table))
+    if split.y.dtype.kind in "fi":
+        table = roles.with_numeric_targets(table, targets)
     table, rows = _clean(file, table, targets, features, options, say_nothing)
     for i, name in enumerate(columns):
-        if name not in texts:
+        kind = split.types[name]
+        number = roles.is_number(kind) or (
+            name in targets and split.y.dtype.kind in "fi"
+        )
+        if number:
             values = file.numbers(name, table[name], "it does in the training data")
             table = table.set_column(i, name, values)
     roles.refuse_infinite(file, table, rows)
     x, y = roles.as_features(table, features), roles.target_array(table, targets)
-    seen = split.seen or SeenValues(False).add(split.x, split.y)
-    unknown = roles.unknown_levels(x, seen.levels)
-    if unknown.all():
-        raise unknown_error(file, x, seen.levels, rows)
-    if unknown.any():
-        count = plural(int(unknown.sum()), "row")
-        why = "with categories that are not in the training data"
-        say(f"{file.path}: left out {count} {why}")
-        x, y = x.filter(~unknown), y[~unknown]
     split.test_x, split.test_y = x, y
 
 
 def _at_once(
     file: Any, targets: list[str], features: list[str], options: Any, say: Any
 ) -> Split:
-    table = file.read([*features, *targets])
+    declared = _declared(file, options, targets, features)
+    columns = [*features, *targets]
+    table = file.read([*columns, *_extra(options, columns)], declared)
     roles.check_rows(file, len(table))
+    table = roles.with_numeric_targets(table, targets, declared)
+    table = roles.as_categories(table, declared)
     clean, rows = _clean(file, table, targets, features, options, say)
     _check(file, clean, targets, features, rows)
     y = roles.target_array(clean, targets)
@@ -104,13 +105,25 @@ def _at_once(
     if options["chunks"] is None and not memory.fits_matrix(len(y), _width(x)):
         say(f"{file.path}: too large to be read at once, so read in chunks")
         return _in_chunks(file, targets, features, options, say)
-    count = 0 if options["test_path"] else round(options["holdout"] * len(y))
+    share, last = options["holdout"]
+    count = 0 if options["test_path"] else round(share * len(y))
     if count == 0 or len(y) - count < 2:
         return Split(x, y, None, None, len(y), types)
-    order = np.random.default_rng(options["seed"]).permutation(len(y))
-    test, train = order[:count], order[count:]
-    seen = SeenValues(options["classify"]).add(x.take(train), y[train])
-    unique = _unique_rows(x.take(test), y[test], seen)
+    if options["groups"] is not None:
+        held = _held_groups(clean[options["groups"]], options)
+    elif last:
+        held = np.arange(len(y)) >= len(y) - count
+    else:
+        held = np.zeros(len(y), bool)
+        held[np.random.default_rng(options["seed"]).permutation(len(y))[:count]] = True
+        _hint_at_order(file, clean, features, say)
+    if held.all():
+        raise _one_group(file, options)
+    test, train = np.flatnonzero(held), np.flatnonzero(~held)
+    unique = np.zeros(len(test), bool)
+    if options["groups"] is None and not last:
+        seen = SeenValues(options["classify"]).add(x.take(train), y[train])
+        unique = _unique_rows(x.take(test), y[test], seen)
     _say_not_held_out(file, int(unique.sum()), say)
     train, test = np.sort(np.concatenate([train, test[unique]])), np.sort(test[~unique])
     if not len(test):
@@ -122,9 +135,11 @@ def _in_chunks(
     file: Any, targets: list[str], features: list[str], options: Any, say: Any
 ) -> Split:
     """Hold out a fraction of each chunk, with the same rows in every pass."""
-    batches = tables.Batches(file, [*features, *targets])
+    declared = _declared(file, options, targets, features)
+    columns = [*features, *targets]
+    batches = tables.Batches(file, [*columns, *_extra(options, columns)], declared)
     roles.check_rows(file, batches.rows)
-    fraction = 0.0 if options["test_path"] else options["holdout"]
+    fraction = 0.0 if options["test_path"] else options["holdout"][0]
     fraction = min(fraction, REPORT_ROWS / batches.rows)
     training = TrainingBatches(file, batches, targets, features, options, fraction)
     x: list[Any] = []
@@ -150,7 +165,11 @@ def _in_chunks(
             raise _no_target(file, targets, batches.rows)
         raise _no_rows_left(file, batches.rows)
     test_x, test_y = pyarrow.concat_tables(tests_x), np.concatenate(tests_y)
-    unique = _unique_rows(test_x, test_y, seen)
+    if rows == 0:
+        raise _one_group(file, options)
+    unique = np.zeros(len(test_y), bool)
+    if options["groups"] is None and not options["holdout"][1]:
+        unique = _unique_rows(test_x, test_y, seen)
     _say_not_held_out(file, int(unique.sum()), say)
     training.seen = seen
     head_x = pyarrow.concat_tables([*x, test_x.filter(unique)])
@@ -169,6 +188,61 @@ def _in_chunks(
     if not unique.all():
         split.test_x, split.test_y = test_x.filter(~unique), test_y[~unique]
     return split
+
+
+def _declared(
+    file: Any, options: Any, targets: list[str], features: list[str]
+) -> list[str]:
+    """The columns that the user said are categories."""
+    declared = file.choose(options["categorical"] or [])
+    return [name for name in declared if name in features or name in targets]
+
+
+def _extra(options: Any, columns: list[str]) -> list[str]:
+    """The column of groups, if it is neither feature nor target."""
+    groups = options["groups"]
+    return [] if groups is None or groups in columns else [groups]
+
+
+def _held_groups(values: Any, options: Any) -> np.ndarray:
+    """bool (n,): the rows of the groups to hold out, chosen by a hash of their name, so
+    that it does not matter where in a file they are."""
+    seed = str(options["seed"]).encode()
+    held: dict[Any, bool] = {}
+    found = []
+    for value in tables.plain(values).to_pylist():
+        if value not in held:
+            key = zlib.crc32(seed + b"," + str(value).encode())
+            held[value] = key < options["holdout"][0] * 2**32
+        found.append(held[value])
+    return np.array(found, bool)
+
+
+def _one_group(file: Any, options: Any) -> tables.TableError:
+    return tables.TableError(
+        f"[read] {file.path}: there must be rows to train. Received: all held out. "
+        "Try a smaller --holdout, or another --seed."
+    )
+
+
+def _hint_at_order(file: Any, table: Any, features: list[str], say: Any) -> None:
+    """Say how to test forecasts, if the rows are in the order of a date."""
+    from pyarrow import types
+
+    for name in features:
+        values = tables.plain(table[name])
+        if types.is_date(values.type) or types.is_timestamp(values.type):
+            times = (
+                values.drop_null()
+                .cast("int64" if types.is_timestamp(values.type) else "int32")
+                .to_numpy()
+            )
+            if len(times) > 9 and (np.diff(times) > 0).all():
+                say(
+                    f"{file.path}: the rows are in the order of {name!r}; to test "
+                    "forecasts of later ones, --holdout last"
+                )
+                return
 
 
 class TrainingBatches:
@@ -196,7 +270,10 @@ class TrainingBatches:
     ) -> Iterator[tuple[Any, np.ndarray, Any, np.ndarray]]:
         """Training rows and held-out rows of each batch."""
         first = 0
+        declared = self.options["categorical"] or ()
         for number, table in enumerate(self.batches):
+            table = roles.with_numeric_targets(table, self.targets, declared)
+            table = roles.as_categories(table, declared)
             clean, rows = _clean(
                 self.file,
                 table,
@@ -213,10 +290,18 @@ class TrainingBatches:
                     roles.check_types(self.file, roles.select(clean, names), role)
                 roles.refuse_infinite(self.file, clean, rows)
             random = np.random.default_rng((self.options["seed"], number))
-            held = random.random(len(clean)) < self.holdout
+            last, groups = self.options["holdout"][1], self.options["groups"]
+            if groups is not None:
+                held = _held_groups(clean[groups], self.options)
+            elif last:
+                held = rows >= self.batches.rows - round(
+                    self.holdout * self.batches.rows
+                )
+            else:
+                held = random.random(len(clean)) < self.holdout
             y = roles.target_array(clean, self.targets)
             x = roles.as_features(clean, self.features)
-            if self.seen is not None:
+            if self.seen is not None and groups is None and not last:
                 held &= ~_unique_rows(x, y, self.seen)
             yield x.filter(~held), y[~held], x.filter(held), y[held]
 
@@ -237,6 +322,7 @@ class SeenValues:
     def __init__(self, classify: bool) -> None:
         self.classify = classify
         self.levels: dict[str, Any] = {}
+        self.uncountable: set[str] = set()
         self.classes: set[Any] = set()
         self.valued: set[str] = set()
 
@@ -244,7 +330,14 @@ class SeenValues:
         """Add the values of rows."""
         import pyarrow
 
-        for name, values in roles.levels(x).items():
+        found = roles.levels(x)
+        for name in list(self.levels):
+            if name not in found and name in x.column_names:
+                del self.levels[name]  # too many of them to be categories
+                self.uncountable.add(name)
+        for name, values in found.items():
+            if name in self.uncountable:
+                continue
             known = self.levels.get(name)
             if known is not None:
                 values = pyarrow.concat_arrays([known, values]).unique()

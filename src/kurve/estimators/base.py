@@ -55,7 +55,7 @@ class Estimator(Parameters):
         return Tags(
             estimator_type=self._estimator_type,
             target_tags=TargetTags(required=True),
-            input_tags=InputTags(allow_nan=self.missing == "impute", categorical=True),
+            input_tags=InputTags(allow_nan=self.missing != "error", categorical=True),
         )
 
     # ---------------------------------------------------------------- hooks
@@ -252,13 +252,16 @@ class Estimator(Parameters):
 
     # ---------------------------------------------------------------- prediction
 
-    def _encoded(self, where: str, X: Any, strict: bool = True) -> Any:
-        """Scaled inputs (n, D) float32, and which rows have unseen levels (n,)."""
+    def _encoded(self, where: str, X: Any) -> Any:
+        """Scaled inputs (n, D) float32, and which rows have unseen levels (n,). These
+        count as average levels, with a warning."""
         self._require_fitted(where)
         columns = self.fitted_.columns
         table = self._table(where, X, columns.width == 1)
         columns.check_names(where, table, type(self).__name__)
-        matrix, unseen = columns.encode(where, table, strict)
+        matrix, unseen = columns.encode(where, table)
+        if unseen.any() and where != "extrapolates":
+            columns.warn_of_unseen(where, table, int(unseen.sum()))
         return self.fitted_.inputs.forward(matrix), unseen
 
     def extrapolates(self, X: Any) -> np.ndarray:
@@ -273,24 +276,34 @@ class Estimator(Parameters):
         Args:
             X: as in `predict`; unseen levels are allowed.
         """
-        z, unseen = self._encoded("extrapolates", X, strict=False)
+        z, unseen = self._encoded("extrapolates", X)
         return np.asarray(self.fitted_.novelty.outside(z) | unseen)
 
     def diagnose(self, X: Any, y: Any) -> Any:
-        """Diagnose the first member and the data: the findings of `kurve.diagnosis`, in
-        scaled units.
+        """Diagnose the first member and the data: the findings of `kurve.diagnosis` that
+        concern an estimator, in the table's units. What `fit` does by itself, such as
+        scaling and stopping at the best epoch, is not among them.
 
         Args:
             X, y: see `fit`.
         """
-        from kurve.diagnosis import diagnose
+        from kurve.diagnosis.tables import diagnose_table
 
         z, _ = self._encoded("diagnose", X)
         encoder = self._target_encoder(self.fitted_)
         targets = encoder.read("diagnose", y).values
         data.check_same_length("diagnose", X=z, y=targets)
-        columns = self.fitted_.columns.names_out()
-        return diagnose(self.models_[0], z, encoder.scale(targets), columns=columns)
+        columns, fitted = self.fitted_.columns, self.fitted_
+        return diagnose_table(
+            self.models_[0],
+            z,
+            encoder.scale(targets),
+            fitted.inputs.backward(z),
+            columns.names_out(),
+            len(columns.numeric),
+            None if self._estimator_type == "classifier" else targets,
+            list(getattr(self, "classes_", ())),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that prediction needs to a file ending in .kurve; read it

@@ -75,7 +75,7 @@ class Classifier(Estimator):
         alpha: float = 0.0,
         dropout: float = 0.0,
         scale: bool = True,
-        missing: str = "error",
+        missing: str = "auto",
         class_weight: Any = None,
         warm_start: bool = False,
         random_state: Any = None,
@@ -119,7 +119,7 @@ class Classifier(Estimator):
 
         Raises:
             NotFittedError: before `fit`.
-            TypeError, ValueError: other columns, missing values, unseen levels.
+            TypeError, ValueError: other columns, infinite values.
         """
         probabilities = self._probabilities("predict", X)
         return self.classes_[probabilities.argmax(axis=1)]

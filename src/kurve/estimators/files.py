@@ -5,7 +5,7 @@ continued training need: parameters, columns, scales, members, folds, held-out e
     estimator    the description below, of kind "Regressor" or "Classifier"
     assessed     by `kurve fit`: whether held-out errors were printed
 
-    columns/fills, inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
+    columns/..., inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
     history/NAME                    float64
     models/MEMBER/INDEX             float32, the weights of each member
     folds/NUMBER/INDEX              the same for the models of CV+
@@ -33,11 +33,10 @@ from kurve.core.container.reading import Reader, opened
 from kurve.core.entries import entry
 from kurve.core.inside import network_of
 from kurve.errors import path_name
-from kurve.estimators import defaults
+from kurve.estimators import column_files, defaults
 from kurve.estimators.arguments import from_plain, plain
 from kurve.estimators.base import Estimator
 from kurve.estimators.classifier import Classifier
-from kurve.estimators.columns import Columns
 from kurve.estimators.fitted import ClassificationHead, Fitted, RegressionHead
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
@@ -150,7 +149,7 @@ def _described(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     columns, tensors = fitted.columns, _Tensors()
     tensors.scaler("inputs", fitted.inputs)
-    tensors["columns/fills"] = columns.medians
+    tensors |= column_files.tensors(columns)
     novelty = fitted.novelty
     tensors["novelty/low"], tensors["novelty/high"] = novelty.low, novelty.high
     tensors["novelty/sample"] = novelty.sample
@@ -169,15 +168,7 @@ def _described(
             for k, v in estimator.get_params().items()
             if v or k not in LATER
         },
-        "columns": {
-            "names": columns.names,
-            "width": columns.width,
-            "numeric": columns.numeric,
-            "gaps": columns.with_missing,
-            "levels": [[c, levels] for c, levels in columns.levels.items()],
-            "common": [[c, level] for c, level in columns.common.items()],
-            "impute": columns.impute,
-        },
+        "columns": column_files.described(columns),
         "model": fitted.members[0].get_config(),
         "members": len(fitted.members),
         "folds": len(fitted.folds),
@@ -264,7 +255,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         required, others = others, required
     top.table(*(key for key in fields if key not in others), *required)
     estimator = _estimator(CLASSES[name], fields["parameters"])
-    columns = _columns(fields["columns"], arrays)
+    columns = column_files.read(fields["columns"], arrays)
     width = columns.matrix_width
     targets = fields["outputs"].integer(1, 2**31)
     inputs = arrays.scaler("inputs", width)
@@ -276,7 +267,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     )
     history = models.read_history(arrays.file)
     iterations = fields["iterations"].integer(1, 2**31)
-    target_names = _texts(fields["target_names"])
+    target_names = column_files.texts(fields["target_names"])
     members = fields["members"].integer(1, MAX_MEMBERS + 1)
     folds = fields["folds"].integer(0, 10 * MAX_MEMBERS)
     networks = _networks(fields, arrays, width, members, folds)
@@ -386,50 +377,6 @@ def _regression(
             raise arrays.error("cross/fold_of", "it holds no folds")
         cross = CrossValidation(scores, fold_of)
     return RegressionHead(scaler, likelihood, noise, std_scale, flat, conformal, cross)
-
-
-def _columns(field: Field, arrays: _Arrays) -> Columns:
-    fields = field.table(
-        "names", "width", "numeric", "gaps", "levels", "common", "impute"
-    )
-    width = fields["width"].integer(1, 2**31)
-    numeric = [c.integer(0, width) for c in fields["numeric"].items()]
-    with_missing = [c.integer(0, width) for c in fields["gaps"].items()]
-    levels = dict(_pairs(fields["levels"], width))
-    common = {column: value.value for column, value in _pairs(fields["common"], width)}
-    listed = {column: [v.value for v in f.items()] for column, f in levels.items()}
-    names = _texts(fields["names"])
-    if sorted([*numeric, *levels]) != list(range(width)):
-        raise fields["numeric"].error("the columns are not each a number or a category")
-    if names is not None and len(names) != width:
-        raise fields["names"].error(f"there must be {width}")
-    if len(set(with_missing)) < len(with_missing):
-        raise fields["gaps"].error("a column occurs twice")
-    for column, values in listed.items():
-        if not all(isinstance(v, (str, int, float)) for v in values):
-            raise levels[column].error("a level is neither a string nor a number")
-        if common.get(column) not in values:
-            raise fields["common"].error(f"it is not a level of column {column}")
-    if set(common) != set(listed):
-        raise fields["common"].error("it does not fit the levels")
-    medians = arrays.take("columns/fills", len(numeric))
-    impute = fields["impute"].boolean()
-    return Columns(names, width, numeric, medians, with_missing, listed, common, impute)
-
-
-def _pairs(field: Field, width: int) -> list[tuple[int, Field]]:
-    """[[column, value], ...], without duplicate columns."""
-    pairs: dict[int, Field] = {}
-    for item in field.items():
-        pair = list(item.items())
-        if len(pair) != 2 or pair[0].integer(0, width) in pairs:
-            raise item.error("it is not a column and its value")
-        pairs[pair[0].value] = pair[1]
-    return list(pairs.items())
-
-
-def _texts(field: Field) -> list[str] | None:
-    return None if field.value is None else [item.text() for item in field.items()]
 
 
 def _networks(

@@ -13,7 +13,7 @@ import numpy as np
 from kurve import data
 from kurve.core import rng
 from kurve.estimators import defaults
-from kurve.estimators.columns import Columns
+from kurve.estimators.columns import Columns, tell
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler, merge_equal_rows
@@ -106,12 +106,13 @@ class FitSession:
         table = estimator._table(where, X, flat)
         if previous is None:
             self.columns = Columns.learn(
-                where, table, estimator.missing == "impute", where == "partial_fit"
+                where, table, estimator.missing != "error", where == "partial_fit"
             )
+            tell(where, self.columns, estimator.missing)
         else:
             self.columns = previous.columns
             self.columns.check_names(where, table, name)
-        matrix, _ = self.columns.encode(where, table)
+        matrix, _ = self.columns.encode(where, table, strict=previous is not None)
         data.check_same_length(where, X=matrix, y=targets.values)
         self.targets = targets
         self.outputs = targets.values.shape[1]
@@ -228,7 +229,7 @@ class FitSession:
         else:
             self.inputs = Scaler.learn(train.x, train.weights, bool(estimator.scale))
             if estimator.scale:
-                self.inputs.soften(len(self.columns.numeric))
+                self.inputs.soften(self.columns.continuous)
         self.encoder.learn(train.y, train.weights)
 
     def scaled(self, sample: Sample) -> Rows:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from kurve.core.arrays import (
     refuse_equal_names,
     scalar,
 )
+from kurve.tables.dates import DAY, EPOCH
 
 
 @dataclass
@@ -27,7 +29,9 @@ class Table:
     width:   number of columns
     numeric: positions of the numeric columns
     numbers: (n, len(numeric)) float64, NaN where missing
-    texts:   by position, the values of other columns; None where missing
+    texts:   by position, the values of text and categories; None where missing
+    dates:   by position, seconds since 1970 by the local clock, NaN where missing
+    declared: positions of the columns whose type says that they are categories
     """
 
     names: list[str] | None
@@ -35,6 +39,8 @@ class Table:
     numeric: list[int]
     numbers: np.ndarray
     texts: dict[int, np.ndarray] = field(default_factory=dict)
+    dates: dict[int, np.ndarray] = field(default_factory=dict)
+    declared: frozenset[int] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -59,7 +65,7 @@ def read_table(where: str, data: Any) -> Table:
         data: (n, columns): array, list of rows, or anything that narwhals reads.
 
     Raises:
-        TypeError: sparse, complex or date columns, objects that are not values.
+        TypeError: sparse or complex columns, objects that are not values.
         ValueError: not two-dimensional, no rows or no columns.
     """
     table = _from_frame(where, data) if is_frame(data) else _from_array(where, data)
@@ -94,6 +100,9 @@ def _from_array(where: str, data: Any) -> Table:
             "X.reshape(-1, 1) for a single feature or X.reshape(1, -1) for a single "
             "sample."
         )
+    if array.dtype.kind in "mM":
+        parts = [_moments(array[:, c]) for c in range(array.shape[1])]
+        return _assemble(None, parts, len(array))
     if array.dtype.kind not in "OUST":
         numbers = as_numbers(where, "X", array, np.float64)
         numbers = np.ascontiguousarray(numbers)
@@ -110,8 +119,9 @@ def _from_frame(where: str, data: Any) -> Table:
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     names = _names(where, list(frame.columns))
-    parts = []
-    for name in frame.columns:
+    parts: list[np.ndarray | _Seconds] = []
+    declared = set()
+    for position, name in enumerate(frame.columns):
         column = frame.get_column(name)
         dtype = column.dtype
         label = f"X[{name!r}]"
@@ -119,14 +129,16 @@ def _from_frame(where: str, data: Any) -> Table:
             native = column.to_native()
             parts.append(as_numbers(where, label, native, np.float64, missing=True))
         elif dtype.is_temporal():
-            raise _date_error(where, label, dtype)
+            parts.append(_temporal(nw, column))
         elif dtype in (nw.String, nw.Categorical, nw.Enum):
             parts.append(levels_of(column.to_list()))
+            if dtype != nw.String:
+                declared.add(position)
         else:
             values = np.empty(len(column), object)
             values[:] = column.to_list()
             parts.append(_objects(where, values, label))
-    return _assemble(names, parts, len(frame))
+    return _assemble(names, parts, len(frame), frozenset(declared))
 
 
 def _narwhals(where: str, data: Any) -> Any:
@@ -160,9 +172,11 @@ def levels_of(values: list[Any]) -> np.ndarray:
     return levels
 
 
-def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
-    """A column of Python objects: float64 if all are numbers, else levels."""
+def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray | _Seconds:
+    """A column of Python objects: float64 if all are numbers, dates, else levels."""
     missing = [is_missing(v) for v in values]
+    if _are_dates(values, missing):
+        return _moments_of_objects(list(values))
     texts = [isinstance(v, (str, bytes)) for v in values]
     for row, value in enumerate(values):
         if missing[row] or texts[row]:
@@ -187,21 +201,101 @@ def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
     return levels_of([v.decode() if isinstance(v, bytes) else v for v in values])
 
 
-def _date_error(where: str, label: str, dtype: Any) -> TypeError:
-    return TypeError(
-        f"[{where}] dates cannot be used directly, because a network needs numbers. "
-        f"Received: {label} of type {dtype}. Try the days since the first date, and "
-        "the sine and cosine of the time of year."
+class _Seconds(NamedTuple):
+    """A column of dates: seconds since 1970, NaN where missing."""
+
+    values: np.ndarray
+
+
+def _temporal(nw: Any, column: Any) -> np.ndarray | _Seconds:
+    """A column of dates, times of the day, or durations, which are numbers of days."""
+    dtype = column.dtype
+    if dtype == nw.Time:
+        return _moments_of_objects(column.to_list())
+    if dtype == nw.Duration:
+        return _moments(_as_moments(column.to_numpy(), "m"))
+    if dtype == nw.Datetime and dtype.time_zone is not None:
+        column = column.dt.replace_time_zone(None)
+    return _moments(_as_moments(column.to_numpy(), "M"))
+
+
+def _as_moments(values: np.ndarray, kind: str) -> np.ndarray:
+    if values.dtype.kind == kind:
+        return values
+    unit = "datetime64[us]" if kind == "M" else "timedelta64[us]"
+    return np.array([None if is_missing(v) else v for v in values], unit)
+
+
+def _moments(values: np.ndarray) -> np.ndarray | _Seconds:
+    """datetime64 as seconds since 1970, timedelta64 as days: float64."""
+    missing = np.isnat(values)
+    known = np.where(missing, np.zeros(1, values.dtype), values)
+    if np.datetime_data(values.dtype)[0] in "YMWD":  # no fractions, far from overflow
+        seconds = known.astype(f"{values.dtype.kind}8[s]").astype(np.float64)
+    else:
+        whole = known.astype(f"{values.dtype.kind}8[s]")
+        rest = (known - whole).astype("m8[ns]").astype(np.float64) / 1e9
+        seconds = whole.astype(np.float64) + rest
+    seconds[missing] = np.nan
+    return _Seconds(seconds) if values.dtype.kind == "M" else seconds / DAY
+
+
+def _moments_of_objects(values: Sequence[Any]) -> np.ndarray | _Seconds:
+    """Dates, times or durations as Python's objects."""
+    known = [v for v in values if not is_missing(v)]
+    if known and isinstance(known[0], (datetime.timedelta, np.timedelta64)):
+        return _moments(
+            np.array([None if is_missing(v) else v for v in values], "m8[us]")
+        )
+    return _Seconds(
+        np.array([np.nan if is_missing(v) else _seconds(v) for v in values])
     )
 
 
-def _assemble(names: list[str] | None, parts: Sequence[np.ndarray], rows: int) -> Table:
-    numeric = [c for c, part in enumerate(parts) if part.dtype.kind == "f"]
+def _seconds(value: Any) -> float:
+    """Seconds since 1970, or since midnight, on the clock of the place."""
+    if isinstance(value, datetime.time):
+        clock = value.hour * 3600.0 + value.minute * 60.0 + value.second
+        return clock + value.microsecond / 1e6
+    if isinstance(value, np.datetime64):
+        return float(value.astype("M8[us]").astype(np.int64)) / 1e6
+    if hasattr(value, "to_timestamp"):  # a period of pandas
+        value = value.to_timestamp()
+    if not isinstance(value, datetime.datetime):
+        value = datetime.datetime.combine(value, datetime.time())
+    return float((value.replace(tzinfo=None) - EPOCH).total_seconds())
+
+
+def _are_dates(values: np.ndarray, missing: Sequence[bool]) -> bool:
+    """Whether all objects are dates, times or durations, of one of these kinds."""
+    kinds = {
+        "duration"
+        if isinstance(v, (datetime.timedelta, np.timedelta64))
+        else "date"
+        if isinstance(v, (datetime.date, np.datetime64)) or hasattr(v, "to_timestamp")
+        else "time"
+        if isinstance(v, datetime.time)
+        else "other"
+        for v, gap in zip(values, missing, strict=True)
+        if not gap
+    }
+    return len(kinds) == 1 and kinds != {"other"}
+
+
+def _assemble(
+    names: list[str] | None,
+    parts: Sequence[np.ndarray | _Seconds],
+    rows: int,
+    declared: frozenset[int] = frozenset(),
+) -> Table:
+    dates = {c: p.values for c, p in enumerate(parts) if isinstance(p, _Seconds)}
+    arrays = {c: p for c, p in enumerate(parts) if not isinstance(p, _Seconds)}
+    numeric = [c for c, part in arrays.items() if part.dtype.kind == "f"]
     numbers = np.empty((rows, len(numeric)), np.float64)
     for position, column in enumerate(numeric):
-        numbers[:, position] = parts[column]
-    texts = {c: part for c, part in enumerate(parts) if part.dtype.kind == "O"}
-    return Table(names, len(parts), numeric, numbers, texts)
+        numbers[:, position] = arrays[column]
+    texts = {c: part for c, part in arrays.items() if part.dtype.kind == "O"}
+    return Table(names, len(parts), numeric, numbers, texts, dates, declared)
 
 
 def names_of_targets(data: Any) -> list[str] | None:

@@ -23,6 +23,7 @@ from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.training.batching import check_count
 
 SOLVERS = ("auto", "lm", "lbfgs")
+MISSING = ("auto", "impute", "error")
 MAX_MEMBERS = 10_000
 MAX_WIDTH = 2**31
 
@@ -174,7 +175,7 @@ class Parameters:
                     f"[{name}] {argument} must be True or False. "
                     f"Received: {value!r}. Try {argument}=True."
                 )
-        lookup(name, "missing", self.missing, {"error": None, "impute": None})
+        lookup(name, "missing", self.missing, dict.fromkeys(MISSING))
         check_verbose(self.verbose, name)
         if self.engine is not None:
             get_engine(self.engine)

@@ -54,8 +54,9 @@ class Regressor(Estimator):
         alpha: alpha * (sum of squared weights) is added to the loss.
         dropout: fraction of the hidden units dropped in training.
         scale: whether to scale inputs and targets.
-        missing: "error" refuses missing values; "impute" replaces them with the median,
-            or the most frequent level, and adds an indicator column.
+        missing: "auto" replaces missing values with the median, or the most frequent
+            level, adds an indicator column, and warns; "impute" does not warn; "error"
+            refuses them.
         interval: how `predict_interval` computes intervals: "gaussian" (from mean and
             standard deviation), "quantile" (learned quantiles), "conformal" (from the
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
@@ -113,7 +114,7 @@ class Regressor(Estimator):
         alpha: float = 0.0,
         dropout: float = 0.0,
         scale: bool = True,
-        missing: str = "error",
+        missing: str = "auto",
         interval: str = "auto",
         monotone: Mapping[Any, int] | None = None,
         convex: bool = False,
@@ -176,7 +177,7 @@ class Regressor(Estimator):
 
         Raises:
             NotFittedError: before `fit`.
-            TypeError, ValueError: other columns, missing values, unseen levels.
+            TypeError, ValueError: other columns, infinite values.
         """
         prediction = self._prediction("predict", X)
         if not return_std:

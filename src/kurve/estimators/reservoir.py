@@ -28,6 +28,7 @@ def row_keys(table: Table, y: np.ndarray) -> np.ndarray:
     numbers = [table.numbers]
     if y.dtype.kind in "fiub":
         numbers.append(y.reshape(len(y), -1).astype(np.float64))
+    numbers += [seconds[:, None] for seconds in table.dates.values()]
     both = np.concatenate([*numbers, *(t[:, None] for t in texts)], axis=1)
     return row_hashes(both) / 2.0**64
 
@@ -94,7 +95,8 @@ def take(batch: Batch, rows: np.ndarray) -> Batch:
     """A selection of the rows of a batch."""
     table, y, weights = batch
     texts = {c: values[rows] for c, values in table.texts.items()}
-    part = replace(table, numbers=table.numbers[rows], texts=texts)
+    dates = {c: values[rows] for c, values in table.dates.items()}
+    part = replace(table, numbers=table.numbers[rows], texts=texts, dates=dates)
     return part, y[rows], None if weights is None else weights[rows]
 
 
@@ -104,6 +106,13 @@ def _join(parts: Sequence[Batch]) -> Batch:
     texts = {
         c: np.concatenate([table.texts[c] for table in tables]) for c in tables[0].texts
     }
+    dates = {
+        c: np.concatenate([table.dates[c] for table in tables]) for c in tables[0].dates
+    }
     weights = np.concatenate([np.ones(t.rows) if w is None else w for t, _, w in parts])
     y = np.concatenate([y for _, y, _ in parts])
-    return replace(tables[0], numbers=numbers, texts=texts), y, weights
+    return (
+        replace(tables[0], numbers=numbers, texts=texts, dates=dates),
+        y,
+        weights,
+    )

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kurve.estimators.columns import Columns, check_levels, refuse_bad_values
+from kurve.estimators.columns import Columns, check_levels
 from kurve.estimators.frames import Table
 from kurve.estimators.reservoir import Batch
 from kurve.estimators.scaling import Moments, Scaler
@@ -29,6 +30,7 @@ class ColumnStatistics:
         self.counts: dict[int, Counter[Any]] = {}
         self.missing: Counter[int] = Counter()
         self.moments: list[Moments] = []
+        self.ends: dict[int, tuple[float, float]] = {}
 
     @property
     def rows(self) -> int:
@@ -36,86 +38,116 @@ class ColumnStatistics:
         return sum(self.sizes)
 
     def add(self, batch: Batch) -> None:
-        """Add a batch."""
+        """Add a batch.
+
+        The first batch says which columns hold numbers and dates; see `columns` for
+        what later ones may change.
+        """
         table, _, weights = batch
         if self.first is None:
             self.first = table
             self.counts = {c: Counter() for c in table.texts}
+            self.ends = dict.fromkeys(table.dates, (np.inf, -np.inf))
             self.moments = [Moments() for _ in table.numeric]
-        elif (table.names, table.width, table.numeric) != (
-            self.first.names,
-            self.first.width,
-            self.first.numeric,
-        ):
+        elif _outline(table) != _outline(self.first):
             raise ValueError(
                 "[fit] every batch must have the columns of the first one, with the "
-                f"same types. Received: {table.width} columns, numbers in "
-                f"{table.numeric}, names {table.names}; at first {self.first.width}, "
-                f"numbers in {self.first.numeric}, names {self.first.names}. Try the "
-                "same columns."
+                f"same types. Received: {_outline(table)}; at first "
+                f"{_outline(self.first)}. Try the same columns."
             )
-        refuse_bad_values("fit", table, self.impute)
         self.sizes.append(table.rows)
         self.total_weight += table.rows if weights is None else float(weights.sum())
         for position, column in enumerate(table.numeric):
             values = table.numbers[:, position]
             known = ~np.isnan(values)
             if not known.all():
-                self.missing[column] += int((~known).sum())
+                self._add_missing(table, column, ~known)
             if known.any():
                 counted = None if weights is None else weights[known]
                 self.moments[position].add(values[known, None], counted)
         for column, texts in table.texts.items():
             self.counts[column].update(v for v in texts if v is not None)
-            check_levels(
-                "fit", table, column, self.counts[column], self.rows, more=True
+            check_levels("fit", table, column, self.counts[column])
+            missing = np.array([v is None for v in texts], bool)
+            if missing.any():
+                self._add_missing(table, column, missing)
+        for column, seconds in table.dates.items():
+            missing = np.isnan(seconds)
+            if missing.any():
+                self._add_missing(table, column, missing)
+            if not missing.all():
+                low, high = self.ends[column]
+                self.ends[column] = (
+                    min(low, float(np.nanmin(seconds))),
+                    max(high, float(np.nanmax(seconds))),
+                )
+
+    def _add_missing(self, table: Table, column: int, missing: np.ndarray) -> None:
+        if not self.impute:
+            raise ValueError(
+                "[fit] X must not have missing values. Received: "
+                f"{table.place(int(np.argmax(missing)), column)} = NaN. "
+                'Try missing="impute", or dropping these rows.'
             )
-            missing = sum(v is None for v in texts)
-            if missing:
-                self.missing[column] += missing
+        self.missing[column] += int(missing.sum())
 
     def columns(self, sample: Table) -> Columns:
-        """The columns; medians are those of a sample of the rows."""
+        """The columns. Their kinds, medians and words are those of a sample of the
+        rows, their levels and the span of dates those of all rows."""
         table = self.first
         assert table is not None
-        for column, counts in self.counts.items():
-            check_levels("fit", table, column, counts, self.rows)
-        medians = np.zeros(len(table.numeric))
-        for position in range(len(medians) if self.impute else 0):
-            values = sample.numbers[:, position]
-            known = values[~np.isnan(values)]
-            medians[position] = np.median(known) if len(known) else 0.0
-        levels = {
-            c: sorted(counts, key=lambda v: (str(type(v)), v))
-            for c, counts in self.counts.items()
-        }
-        common = {
-            c: min(counts, key=lambda v: (-counts[v], str(v)))
-            for c, counts in self.counts.items()
-        }
-        return Columns(
-            table.names,
-            table.width,
-            list(table.numeric),
-            medians,
-            sorted(self.missing),
-            levels,
-            common,
-            self.impute,
+        columns = Columns.learn("fit", sample, self.impute, counts=self.counts)
+        columns.with_missing = sorted(
+            c for c in self.missing if c not in columns.left_out
         )
+        for column, (first, last) in self.ends.items():
+            if column in columns.dates:
+                dates = columns.dates[column]
+                columns.dates[column] = replace(dates, first=first, last=last)
+        return columns
 
-    def scaler(self, columns: Columns, scale: bool) -> Scaler:
-        """The scaler of the encoded matrix of all rows."""
-        numbers = [moments.scaler(scale) for moments in self.moments]
-        means = [self.missing[c] / self.rows for c in columns.with_missing]
-        for c, levels in columns.levels.items():
-            means += [self.counts[c][level] / self.rows for level in levels]
-        parts = [[s.mean[0], s.deviation[0], s.low[0], s.high[0]] for s in numbers]
+    def scaler(self, columns: Columns, sample: Table, scale: bool) -> Scaler:
+        """The scaler of the encoded matrix of all rows.
+
+        Args:
+            sample: of the rows, for columns that are not in the table as they are.
+        """
+        matrix, _ = columns.encode("fit", sample)
+        scaler = Scaler.learn(matrix, None, scale)
+        place = {} if self.first is None else _places(self.first.numeric)
+        for position, column in enumerate(columns.numeric):
+            if column in place:
+                self._take(scaler, position, self.moments[place[column]].scaler(scale))
+        shares = [self.missing[c] / self.rows for c in columns.with_missing]
+        for levels in columns.shares.values():
+            shares += levels.tolist()
+        for position, share in enumerate(shares, columns.matrix_width - len(shares)):
+            one = np.array([share])
+            deviation = np.sqrt(one * (1.0 - one))
+            known = Scaler(one, deviation, one * 0, one * 0 + 1)
+            if not scale:
+                known = Scaler(one * 0, one * 0 + 1, one * 0, one * 0 + 1)
+            self._take(scaler, position, known)
         if scale:
-            parts += [[p, np.sqrt(p * (1.0 - p)), 0.0, 1.0] for p in means]
-        else:
-            parts += [[0.0, 1.0, 0.0, 1.0] for _ in means]
-        scaler = Scaler(*np.array(parts, np.float64).T)
-        if scale:
-            scaler.soften(len(numbers))
-        return scaler
+            scaler.soften(columns.continuous)
+        return scaler.without_zeros() if scale else scaler
+
+    @staticmethod
+    def _take(scaler: Scaler, position: int, column: Scaler) -> None:
+        """Put the scaler of one column in the place of another."""
+        scaler.mean[position] = column.mean[0]
+        scaler.deviation[position] = column.deviation[0]
+        scaler.low[position] = column.low[0]
+        scaler.high[position] = column.high[0]
+
+
+def _places(columns: list[int]) -> dict[int, int]:
+    return {column: position for position, column in enumerate(columns)}
+
+
+def _outline(table: Table) -> str:
+    """Number, names and types of a table's columns."""
+    return (
+        f"{table.width} columns, numbers in {table.numeric}, dates in "
+        f"{sorted(table.dates)}, names {table.names}"
+    )

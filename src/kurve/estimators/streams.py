@@ -18,6 +18,7 @@ from kurve.core.arrays import as_array, is_frame, is_series
 from kurve.core.progress import ProgressBar
 from kurve.core.stopping import Patience
 from kurve.estimators import defaults
+from kurve.estimators.columns import tell
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.frames import Table, read_table
@@ -97,7 +98,7 @@ def fit(
     held_out = Reservoir(2 * defaults.STREAM_VALIDATION, fractions[-1])
     # Other ranks, so that its rows differ from those held out.
     reservoir = Reservoir(RESERVOIR, 1.0, 7919.0)
-    statistics = ColumnStatistics(estimator.missing == "impute")
+    statistics = ColumnStatistics(estimator.missing != "error")
     for batch in _read(batches):
         statistics.add(batch)
         session.encoder.learn_batch(batch[1], batch[2])
@@ -236,7 +237,10 @@ def _learn(session: FitSession, statistics: ColumnStatistics, sample: Table) -> 
     estimator, previous = session.estimator, session.previous
     if previous is None:
         session.columns = statistics.columns(sample)
-        session.inputs = statistics.scaler(session.columns, bool(estimator.scale))
+        tell("fit", session.columns, estimator.missing)
+        session.inputs = statistics.scaler(
+            session.columns, sample, bool(estimator.scale)
+        )
     else:
         session.columns, session.inputs = previous.columns, previous.inputs
         session.columns.check_names("fit", sample, type(estimator).__name__)

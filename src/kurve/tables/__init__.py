@@ -1,4 +1,4 @@
-"""Reading tables from CSV, TSV, Parquet and Feather files.
+"""Reading tables from CSV, TSV, Parquet, Feather, Excel and JSON lines files.
 
     table = tables.read("data.csv")                     # a pyarrow.Table
     for part in tables.batches("large.parquet"): ...    # repeatable, in chunks

@@ -6,31 +6,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-MISSING = (
-    "",
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "NaN",
-    "nan",
-    "-nan",
-    "NULL",
-    "null",
-    "None",
-    "none",
-)
-"""Cells that mean "missing"."""
+import numpy as np
 
-SPACES = (
-    " \t\n\r\f\v\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
-    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
-)
-"""Whitespace allowed around a number; spreadsheets write non-breaking spaces."""
+from kurve.tables.numerals import INFINITY, NUMBER, Numerals, learn_numerals
+from kurve.tables.numerals import MISSING as MISSING
+from kurve.tables.numerals import SPACES as SPACES
 
-# One definition for Python and for pyarrow, whose character classes differ.
-NUMBER = f"[{SPACES}]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[{SPACES}]*"
-INFINITY = f"[{SPACES}]*[+-]?(?i:inf|infinity|nan)[{SPACES}]*"
 LEADING_ZERO = r"^[ \t]*[+-]?0[0-9]+[ \t]*$"
 LONG = r"^[ \t]*[+-]?[0-9]{16,}[ \t]*$"
 """Digits that would change when read as a number and written again: all with a leading
@@ -53,6 +34,7 @@ class CellParser:
 
     def __init__(self, decimal: str) -> None:
         self.decimal = decimal
+        self._numerals = Numerals(decimal)
         self._number = NUMBER.replace(r"\.", re.escape(decimal))
 
     def is_number(self, cell: str) -> bool:
@@ -85,8 +67,11 @@ class CellParser:
         if exact and kind != "boolean":  # copied exactly as in the file
             kind = "text"
         numbers = self._count_numbers(values)
-        signed = numbers == count and kind != "integer"
-        return ("signed" if signed else kind), numbers, count
+        if numbers == count and kind != "integer":
+            return "signed", numbers, count
+        if kind == "text" and not exact and self._are_local(values):
+            return "signed", count, count
+        return kind, numbers, count
 
     def cast(self, values: Any, kind: Any) -> Any:
         """Text as values of this type."""
@@ -100,11 +85,36 @@ class CellParser:
             return compute.utf8_lower(bare).cast(kind)
         return self._with_points(bare).cast(kind)
 
+    def _are_local(self, values: Any) -> bool:
+        """Whether all cells are numbers in local dress; see `kurve.tables.numerals`."""
+        read = self._numerals.number
+        if not len(values) or read(values[0].as_py()) is None:
+            return False
+        return all(read(v) is not None for v in values.unique().to_pylist())
+
+    def local_numbers(self, values: Any) -> Any:
+        """Numbers in local dress as float64; None if some cell is not one, with
+        either decimal mark."""
+        import pyarrow
+
+        cells = values.to_pylist()
+        known = [cell for cell in dict.fromkeys(cells) if cell is not None]
+        numerals, read = learn_numerals(known, self.decimal)
+        if read < len(known):
+            return None
+        missing = np.array([cell is None for cell in cells], bool)
+        return pyarrow.chunked_array(
+            [pyarrow.array(numerals.numbers(cells), pyarrow.float64(), mask=missing)]
+        )
+
     def numbers(self, values: Any) -> Any:
-        """Text such as "+1.5", which pyarrow does not parse as a number, as float64."""
+        """Text such as "+1.5" or "$1,234.50", which pyarrow does not parse as a number,
+        as float64."""
         import pyarrow
         from pyarrow import compute
 
+        if not compute.all(self.are_numbers(values), min_count=0).as_py():
+            return self.local_numbers(values)
         bare = compute.utf8_trim(self._with_points(values), characters=SPACES)
         return compute.utf8_ltrim(bare, characters="+").cast(pyarrow.float64())
 

@@ -3,7 +3,6 @@ read again line by line to find the faulty line."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -30,11 +29,16 @@ class Delimited(TableFile):
             ending in .gz, .bz2 or .zst are decompressed.
         stream: a seekable binary file to read instead.
         format: "csv" or "tsv".
-        delimiter: column separator; None detects it in the header (CSV) or is a tab.
-        decimal: "." or ",".
+        delimiter: column separator, " " for any number of blanks; None detects it in
+            the header (CSV) or is a tab.
+        decimal: "." or ","; None detects it in the first rows. Other numbers in local
+            dress, such as "$1,234.50" and "12 %", are recognised by themselves.
         encoding: encoding of the text; a UTF-16 byte order mark takes precedence.
         header: whether the first line holds the names; otherwise they are x1, x2, ...
         missing_values: additional cells that mean "missing".
+        comment: how lines before the columns' names start that hold comments, which are
+            left out; the last of them may hold the names, as NumPy's savetxt writes
+            them. None for no comments.
 
     Raises:
         TableError: the file does not exist, or its header cannot be read.
@@ -52,16 +56,17 @@ class Delimited(TableFile):
         stream: BinaryIO | None = None,
         format: str = "csv",
         delimiter: str | None = None,
-        decimal: str = ".",
+        decimal: str | None = None,
         encoding: str = "utf-8",
         header: bool = True,
         missing_values: Sequence[str] = (),
+        comment: str | None = "#",
     ) -> None:
         self._missing = [*MISSING, *missing_values]
-        self._cells = CellParser(decimal)
         self._signed: set[str] = set()  # columns of numbers such as "+1", see `_scan`
         self._block = BLOCK
-        self._lines = Lines(path, stream, format, delimiter, encoding, header)
+        self._lines = Lines(path, stream, format, delimiter, encoding, header, comment)
+        self._cells = CellParser(decimal or self._lines.decimal())
         self.path, self.names = path, self._lines.names
         self.delimiter, self.encoding = self._lines.delimiter, self._lines.encoding
 
@@ -136,21 +141,16 @@ class Delimited(TableFile):
         all_text = dict.fromkeys(columns, pyarrow.string())
         inferred = [name for name in columns if name not in texts]
         kinds: dict[str, set[str]] = {name: set() for name in inferred}
-        counts = dict.fromkeys(inferred, (0, 0))  # of numbers, of all cells
         rows = 0
         for batch in self._batches(columns, all_text):
             rows += len(batch)
             for name in inferred:
-                kind, numbers, count = self._cells.kind(batch[name], name in exact)
+                kind, _, count = self._cells.kind(batch[name], name in exact)
                 if count:
                     kinds[name].add(kind)
-                before = counts[name]
-                counts[name] = before[0] + numbers, before[1] + count
         types = dict.fromkeys(texts, pyarrow.string())
         for name in inferred:
             types[name] = common_type(kinds[name])
-            if types[name] == pyarrow.string():
-                self._refuse_text_among_numbers(name, *counts[name])
             if "signed" in kinds[name] and types[name] == pyarrow.float64():
                 self._signed.add(name)
         return {name: types[name] for name in columns}, rows
@@ -221,8 +221,8 @@ class Delimited(TableFile):
     # ---------------------------------------------------------------- types
 
     def _typed(self, table: Any, texts: Sequence[str], exact: Sequence[str]) -> Any:
-        """The table with text such as "+1" as numbers; refuses a column of numbers with
-        some text in it, and text of another encoding."""
+        """The table with text such as "+1" as numbers; refuses text of another
+        encoding."""
         import pyarrow
 
         for i, name in enumerate(table.column_names):
@@ -231,8 +231,7 @@ class Delimited(TableFile):
                 raise self._lines.wrong_encoding()
             if not pyarrow.types.is_string(values.type) or name in texts:
                 continue
-            kind, numbers, count = self._cells.kind(values, name in exact)
-            self._refuse_text_among_numbers(name, numbers, count)
+            kind, _, count = self._cells.kind(values, name in exact)
             if name in exact and kind not in ("signed", "code", "text"):
                 kinds = {kind} if count else set()
                 values = self._cells.cast(values, common_type(kinds))
@@ -248,6 +247,9 @@ class Delimited(TableFile):
             numbers = self._cells.are_numbers(values)
             if compute.all(numbers, min_count=0).as_py():
                 return self._cells.numbers(values)
+            local = self._cells.local_numbers(values)
+            if local is not None:
+                return local
         line, cell = self._first_text(name)
         raise self._lines.error(
             f"column {name!r} must hold numbers, because {why}",
@@ -255,23 +257,6 @@ class Delimited(TableFile):
             "a number or an empty cell there",
             line,
         )
-
-    def _refuse_text_among_numbers(self, name: str, numbers: int, count: int) -> None:
-        """Refuse a column in which most but not all cells are numbers."""
-        texts = count - numbers
-        if not 0 < texts <= numbers:
-            return
-        line, cell = self._first_text(name)
-        received = quoted(cell) + (
-            f" ({texts} such cells in total)" if texts > 1 else ""
-        )
-        fix = "a number or an empty cell there"
-        if re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", cell):
-            fix = 'the decimal mark ","'
-        else:
-            fix += f", or naming {quoted(cell)} as a missing value"
-        rule = f"column {name!r} must hold numbers only, as most of its cells do"
-        raise self._lines.error(rule, received, fix, line)
 
     def _first_text(self, name: str) -> tuple[int | None, str]:
         """Line and content of the column's first cell that is not a number."""

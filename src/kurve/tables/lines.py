@@ -8,29 +8,37 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
 from kurve.errors import TableError
-from kurve.tables.cells import NUMBER, SPACES, quoted
+from kurve.tables import cleaning
+from kurve.tables.cells import quoted
 from kurve.tables.encodings import (
     ENCODINGS,
     binary_format,
     encoding_of,
     has_byte_order_mark,
 )
+from kurve.tables.numerals import NUMBER, SPACES
 
 DELIMITERS = {"csv": None, "tsv": "\t"}
-CANDIDATES = ",;\t|"
-"""Possible separators in a .csv file; the header shows which one is used."""
-
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 
 HEAD = 1 << 16
 PIECE = 1 << 20
 """Bytes to read at a time."""
 
+SAMPLE = 200
+"""Rows to look at for the decimal mark."""
+
 MAX_LINE = 1 << 28
 """Maximum bytes of a line."""
+
+
+_COMMA = re.compile(r"\s*[+-]?(?!\d{1,3}(?:,\d{3})+\s*$)\d+,\d+\s*")
+_POINT = re.compile(r"\s*[+-]?(?!\d{1,3}(?:\.\d{3})+\s*$)\d+\.\d+\s*")
+"""Numbers with a decimal comma or point that cannot be one between thousands."""
 
 
 class Lines:
@@ -49,6 +57,7 @@ class Lines:
         delimiter: str | None,
         encoding: str,
         has_header: bool,
+        comment: str | None = None,
     ) -> None:
         self.path, self._stream = path, stream
         head = self._head()
@@ -61,6 +70,11 @@ class Lines:
             )
         self.encoding = known
         self._refuse_binary(head)
+        self._cleaned: cleaning.Cleaned | None = None
+        if cleaning.needed(self._decoded(head), delimiter, comment):
+            self._clean(delimiter, comment)
+            assert self._cleaned is not None
+            delimiter, head = self._cleaned.delimiter, self._head()
         self.delimiter = delimiter or DELIMITERS[format] or self._sniff(head)
         first = next(self.rows(), None)
         if first is None:
@@ -71,6 +85,24 @@ class Lines:
         if not has_header:
             self.names = [f"x{i + 1}" for i in range(len(cells))]
         self._check_names(line)
+
+    def _decoded(self, head: bytes) -> str:
+        return head.decode(self.encoding, "replace").lstrip("\ufeff")
+
+    def _clean(self, delimiter: str | None, comment: str | None) -> None:
+        """Read a rewritten file in place of the file."""
+        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        try:
+            with self.open() as file:
+                raw = io.BufferedReader(_Raw(file))
+                lines = io.TextIOWrapper(raw, encoding=encoding, newline="")
+                self._cleaned = cleaning.cleaned(iter(lines), delimiter, comment)
+        except UnicodeError:
+            self.delimiter = delimiter or ","
+            raise self.wrong_encoding() from None
+        except OSError as error:
+            raise self.unreadable(error) from error
+        self._stream, self.encoding = self._cleaned.stream, "utf-8"
 
     # ---------------------------------------------------------------- reading
 
@@ -119,7 +151,7 @@ class Lines:
             try:
                 for cells in reader:
                     if cells:
-                        yield line, cells
+                        yield self._line(line), cells
                     line = reader.line_num + 1
             except UnicodeError:
                 raise self.wrong_encoding() from None
@@ -129,6 +161,9 @@ class Lines:
                 raise self.error(
                     "the file must be a table", str(error), "other quotes", line
                 ) from None
+
+    def _line(self, number: int) -> int:
+        return number if self._cleaned is None else self._cleaned.line(number)
 
     def data_rows(self) -> Iterator[tuple[int, list[str]]]:
         """`rows` without the header."""
@@ -153,7 +188,21 @@ class Lines:
         first = head.decode(self.encoding, "replace").lstrip("\ufeff\r\n")
         first = (first.splitlines() or [""])[0]
         unquoted = "".join(first.split('"')[::2])
-        return max(CANDIDATES, key=unquoted.count)
+        return max(cleaning.CANDIDATES, key=unquoted.count)
+
+    def decimal(self) -> str:
+        """The decimal mark in the first rows: "," if more cells show it than "."."""
+        if self.delimiter == ",":
+            return "."
+        commas = points = 0
+        try:
+            for _, cells in islice(self.data_rows(), SAMPLE):
+                for cell in cells:
+                    commas += bool(_COMMA.fullmatch(cell))
+                    points += bool(_POINT.fullmatch(cell))
+        except TableError:
+            return "."  # the faulty line is named where it is read
+        return "," if commas > points else "."
 
     # ---------------------------------------------------------------- errors
 

@@ -16,6 +16,7 @@ from kurve.core.entries import entry
 from kurve.errors import TableError
 from kurve.tables.arrow import ArrowFile
 from kurve.tables.delimited import Delimited
+from kurve.tables.other_formats import WholeFile
 from kurve.tables.table_file import Batches, TableFile
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ FORMATS = {
     ".pq": "parquet",
     ".feather": "feather",
     ".arrow": "feather",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
 }
 """Format by the ending of a file's name; .gz, .bz2 or .zst may follow that of text."""
 
@@ -51,9 +56,10 @@ def read(
     Args:
         path: name of the file; "-" is standard input.
         columns: names of the columns to read; all by default.
-        format: "csv", "tsv", "parquet" or "feather"; by the name's ending if None.
-        options: for text: delimiter, decimal, encoding, header, missing_values; see
-            `kurve.tables.Delimited`.
+        format: "csv", "tsv", "parquet", "feather", "excel" or "jsonl"; by the name's
+            ending if None.
+        options: for text: delimiter, decimal, encoding, header, missing_values,
+            comment; see `kurve.tables.Delimited`.
 
     Raises:
         TableError: the file does not exist, is corrupt or is not a table; there is no
@@ -138,6 +144,8 @@ def open_table(
     file: TableFile
     if format in ("csv", "tsv"):
         file = Delimited(name, stream, format, **options)
+    elif format in ("excel", "jsonl"):
+        file = WholeFile(name, stream, format, options.get("missing_values", ()))
     else:
         file = ArrowFile(name, stream, format)
     if stream is not None:
@@ -146,7 +154,8 @@ def open_table(
 
 
 def format_of(path: str) -> str:
-    """ "csv", "tsv", "parquet" or "feather", by the ending of a file's name.
+    """ "csv", "tsv", "parquet", "feather", "excel" or "jsonl", by the ending of a
+    file's name.
 
     Raises:
         TableError: an unknown ending.

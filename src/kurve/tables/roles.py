@@ -3,13 +3,14 @@ refused, named by file, line, column and value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.errors import TableError
-from kurve.estimators.columns import too_many_levels
+from kurve.estimators.kinds import recognise, too_many_levels
 from kurve.tables import TableFile, plain
 
 if TYPE_CHECKING:
@@ -46,12 +47,11 @@ def choose_roles(
     for name in targets:
         if targets.count(name) > 1:
             raise _two_roles(file, name, "target twice")
-    drop = file.choose(drop)
+    drop = file.choose([name for name in drop if name])
     if features is None:
         unused = {*targets, *drop}
-        if "" in file.names:
-            file.choose(None)
-        features = [name for name in file.names if name not in unused]
+        # pandas and R write the rows' names in a column without a name.
+        features = [name for name in file.names if name and name not in unused]
     else:
         features = file.choose(features, "feature")
     for name in features:
@@ -103,9 +103,8 @@ def _two_roles(file: TableFile, name: str, roles: str) -> TableError:
 
 
 def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
-    r"""Refuse columns that cannot be features: dates and other types, columns without
-    any value, infinite numbers, and text with too many different values to be a
-    category (see `kurve.estimators.columns.too_many_levels`).
+    r"""Refuse columns that cannot be features: those of lists and other types that are
+    neither numbers, texts nor dates, and infinite numbers.
 
     Args:
         file: an open `TableFile`.
@@ -113,7 +112,7 @@ def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> N
         rows: see `refuse_infinite`.
 
     Raises:
-        TableError: naming the column and, where there is one, the row.
+        TableError: naming the columns and, where there is one, the row.
 
     Example:
         >>> from pathlib import Path
@@ -123,39 +122,37 @@ def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> N
         >>> from kurve.tables import roles
         >>> roles.check_features(file, table)
     """
-    from pyarrow import compute, types
-
     check_types(file, table, "feature")
     refuse_infinite(file, table, rows)
-    for name in table.column_names:
-        values = plain(table[name])
-        if values.null_count == len(values) > 0 or types.is_null(values.type):
-            raise _unsuitable(
-                file, name, "feature", "at least one value", "missing values only"
-            )
-        if is_category(table[name].type):
-            distinct = len(compute.unique(values.drop_null()))
-            if too_many_levels(distinct, len(values)):
-                raise _unsuitable(
-                    file,
-                    name,
-                    "feature",
-                    "numbers or categories that repeat",
-                    f"{distinct} different texts in {len(values)} rows",
-                )
 
 
 def check_types(file: TableFile, table: pyarrow.Table, role: str) -> None:
-    """Refuse columns of types that are neither numbers nor categories.
+    """Refuse columns of types that a model cannot use in this role, all in one message.
 
     Args:
-        role: "feature" or "target".
+        role: "feature" or "target"; a target must not be a date.
     """
+    wrong = []
     for name in table.column_names:
         kind = plain(table[name]).type
-        if not (_is_number(kind) or is_text(kind)):
-            allowed = "numbers, text or true and false"
-            raise _unsuitable(file, name, role, allowed, str(kind))
+        usable = is_number(kind) or is_text(kind)
+        if not usable and (role == "target" or not _is_date(kind)):
+            wrong.append((name, kind))
+    if not wrong:
+        return
+    allowed = "numbers, text or true and false"
+    columns = "column " if len(wrong) == 1 else "columns "
+    names = ", ".join(repr(name) for name, _ in wrong)
+    fix = "dropping it" if role == "feature" else "another target"
+    if role == "feature":
+        allowed = "numbers, text, dates or true and false"
+        fix = f"--drop {','.join(name for name, _ in wrong)}, or in Python to drop them"
+    elif _is_date(wrong[0][1]):
+        fix += ", or a column of the days since a date"
+    raise TableError(
+        f"[read] {file.path}: {columns}{names} must hold {allowed} to be a {role}. "
+        f"Received: {', '.join(str(kind) for _, kind in wrong)}. Try {fix}."
+    )
 
 
 def refuse_infinite(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
@@ -182,11 +179,18 @@ def refuse_infinite(file: TableFile, table: pyarrow.Table, rows: Any = None) -> 
                 )
 
 
-def _is_number(kind: Any) -> bool:
+def is_number(kind: Any) -> bool:
+    """Whether a type of pyarrow is a number, or true and false."""
     from pyarrow import types
 
     plain_number = types.is_integer(kind) or types.is_floating(kind)
     return plain_number or types.is_boolean(kind) or types.is_null(kind)
+
+
+def _is_date(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_temporal(kind))
 
 
 def is_text(kind: Any) -> bool:
@@ -199,16 +203,14 @@ def is_text(kind: Any) -> bool:
     return types.is_string(kind) or views
 
 
-def _unsuitable(
-    file: TableFile, name: str, role: str, rule: str, received: str
-) -> TableError:
-    fix = "dropping it" if role == "feature" else "another target"
-    if role == "target" and received.startswith(("date", "time", "duration")):
-        fix += ", or a column of the days since a date"
-    return TableError(
-        f"[read] {file.path}: column {name!r} must hold {rule} to be a {role}. "
-        f"Received: {received}. Try {fix}."
-    )
+def as_categories(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
+    """The table with these columns of text as categories."""
+    for name in names:
+        values = table[name]
+        if is_text(values.type):
+            i = table.column_names.index(name)
+            table = table.set_column(i, name, plain(values).dictionary_encode())
+    return table
 
 
 def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
@@ -222,7 +224,7 @@ def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
         values = table[name]
         if not types.is_dictionary(values.type) or is_text(values.type):
             values = plain(values)
-            if _is_number(values.type) and not types.is_boolean(values.type):
+            if is_number(values.type) and not types.is_boolean(values.type):
                 values = values.cast(pyarrow.float64(), safe=False)
         columns[name] = values
     return pyarrow.table(columns)
@@ -266,14 +268,41 @@ def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
 
 
 def levels(table: pyarrow.Table) -> dict[str, Any]:
-    """By name, the distinct values of each column of categories."""
+    """By name, the distinct values of each column of categories; not of texts that
+    hardly repeat."""
     from pyarrow import compute
 
-    return {
-        name: compute.unique(plain(table[name]).drop_null())
-        for name in table.column_names
-        if is_category(table[name].type)
-    }
+    found = {}
+    for name in table.column_names:
+        if is_category(table[name].type):
+            values = plain(table[name]).drop_null()
+            distinct = compute.unique(values)
+            if not too_many_levels(len(distinct), len(values)):
+                found[name] = distinct
+    return found
+
+
+def with_numeric_targets(
+    table: pyarrow.Table, targets: Sequence[str], declared: Collection[str] = ()
+) -> pyarrow.Table:
+    """The table with targets that are numbers in local dress as numbers.
+
+    Args:
+        declared: columns that the user said are categories.
+    """
+    import pyarrow
+
+    for name in targets:
+        values = plain(table[name])
+        if not pyarrow.types.is_string(values.type) or name in declared:
+            continue
+        counts = Counter(v for v in values.to_pylist() if v is not None)
+        found = recognise(counts)
+        if found is not None and found.numerals is not None:
+            numbers = found.numerals.numbers(values.to_pylist())
+            column = pyarrow.array(numbers, from_pandas=True)
+            table = table.set_column(table.column_names.index(name), name, column)
+    return table
 
 
 def is_category(kind: Any) -> bool:

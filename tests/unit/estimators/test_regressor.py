@@ -486,7 +486,7 @@ def test_targets_of_every_kind_go_by_one_rule() -> None:
     with pytest.raises(ValueError, match=r"sample_weight\[?.*masked|masked"):
         Regressor(max_epochs=1).fit(X, Y, sample_weight=masked)
     with pytest.raises(ValueError, match="X must not have missing values"):
-        Regressor(max_epochs=1).fit(np.ma.masked_greater(X, 2.0), Y)
+        Regressor(max_epochs=1, missing="error").fit(np.ma.masked_greater(X, 2.0), Y)
     filled = Regressor(max_epochs=1, missing="impute", random_state=0)
     filled.fit(np.ma.masked_greater(X, 2.0), Y)
     again = Regressor(max_epochs=1, missing="impute", random_state=0)

@@ -96,7 +96,7 @@ def test_levels_and_gaps_from_all_batches() -> None:
     } and model.fitted_.columns.with_missing == [0]
     assert model.score(table, labels) > 0.95
     with pytest.raises(ValueError, match="must not have missing values"):
-        Classifier(**FAST).fit(Walked(table, labels))
+        Classifier(**FAST, missing="error").fit(Walked(table, labels))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Numbers in local dress: "1.234,50", "1'234", "12 %", "$5", "(5)", "−5", "1.0D+2"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+MISSING = (
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "-nan",
+    "NULL",
+    "null",
+    "None",
+    "none",
+)
+"""Cells that mean "missing"."""
+
+SPACES = (
+    " \t\n\r\f\v\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""Whitespace allowed around a number; spreadsheets write non-breaking spaces."""
+
+# One definition for Python and for pyarrow, whose character classes differ.
+NUMBER = f"[{SPACES}]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[{SPACES}]*"
+INFINITY = f"[{SPACES}]*[+-]?(?i:inf|infinity|nan)[{SPACES}]*"
+CURRENCIES = "$€£¥₹₽₩₺₪฿₫"
+CODES = "EUR|USD|GBP|CHF|JPY|CNY|INR|Kč|kr|zł|Rs|R"
+UNITS = f"(?:[{re.escape(CURRENCIES)}]|(?:{CODES})\\.?)"
+MINUS = "-−–‒﹣"
+SIGNS = re.escape(MINUS + "+")
+
+_DRESS = re.compile(
+    rf"(?P<open>\()?(?P<sign>[{SIGNS}])?\s*{UNITS}?\s*(?P<inner>[{SIGNS}])?\s*"
+    rf"(?P<body>[0-9.,][0-9.,'’`\s{SPACES}]*(?:[eEdD][+-]?[0-9]+)?)"
+    rf"(?P<late>-)?\s*(?:%|‰|{UNITS})?(?P<close>\))?"
+)
+_GROUPED = {
+    ".": re.compile(
+        rf"(?:[0-9]{{1,3}}(?P<g>[,'’`{SPACES}])(?:[0-9]{{2}}(?P=g))*[0-9]{{3}}"
+        r"(?:(?P=g)[0-9]{3})*|[0-9]+)?(?:\.[0-9]*)?(?:[eEdD][+-]?[0-9]+)?"
+    ),
+    ",": re.compile(
+        rf"(?:[0-9]{{1,3}}(?P<g>[.'’`{SPACES}])[0-9]{{3}}(?:(?P=g)[0-9]{{3}})*|[0-9]+)?"
+        r"(?:,[0-9]*)?(?:[eEdD][+-]?[0-9]+)?"
+    ),
+}
+_PLAIN = re.compile(f"{NUMBER}|{INFINITY}")
+
+
+@dataclass(frozen=True)
+class Numerals:
+    """How a column writes its numbers.
+
+    decimal: the decimal mark, "." or ","; the other one separates thousands, as do
+        blanks and apostrophes
+    """
+
+    decimal: str = "."
+
+    def number(self, cell: str) -> float | None:
+        """The number that a cell holds; None if it is not a number. Per cent and
+        currencies count in their own units: "12 %" is 12."""
+        body = _undressed(cell)
+        if body is None or not re.search("[0-9]", body[1]):
+            return float(cell) if _PLAIN.fullmatch(cell) else None
+        sign, digits = body
+        if not _GROUPED[self.decimal].fullmatch(digits):
+            return None
+        kept = "".join(c for c in digits if c in "0123456789eEdD+-" + self.decimal)
+        text = kept.replace(self.decimal, ".").lower().replace("d", "e")
+        return sign * float(text)
+
+    def numbers(self, cells: Iterable[str | None]) -> np.ndarray:
+        """The numbers of cells, float64; NaN where there is none."""
+        known: dict[str, float] = {}
+        out = []
+        for cell in cells:
+            value = np.nan
+            if cell is not None:
+                if cell not in known:
+                    found = self.number(cell)
+                    known[cell] = np.nan if found is None else found
+                value = known[cell]
+            out.append(value)
+        return np.array(out, np.float64)
+
+
+def learn_numerals(cells: Iterable[str], default: str = ".") -> tuple[Numerals, int]:
+    """The style that reads most of some different cells, and how many it reads.
+
+    Args:
+        default: the decimal mark if both read as many: "1,234" may be 1234 or 1.234.
+    """
+    distinct = list(cells)
+    counts = {
+        mark: sum(Numerals(mark).number(cell) is not None for cell in distinct)
+        for mark in (default, "," if default == "." else ".")
+    }
+    best = max(counts, key=lambda mark: counts[mark])
+    return Numerals(best), counts[best]
+
+
+def is_plain(cell: str) -> bool:
+    """Whether a cell is a number as computers write it."""
+    return bool(_PLAIN.fullmatch(cell))
+
+
+def is_gap(cell: str) -> bool:
+    """Whether a cell means that there is no value: empty, NA, ..."""
+    return cell.strip(SPACES) in MISSING
+
+
+def _undressed(cell: str) -> tuple[float, str] | None:
+    """Sign and digits of a cell, without currency, per cent and brackets."""
+    found = _DRESS.fullmatch(cell.strip(SPACES))
+    if found is None or bool(found["open"]) != bool(found["close"]):
+        return None
+    signs = [found["sign"], found["inner"], found["late"]]
+    if sum(sign is not None for sign in signs) + bool(found["open"]) > 1:
+        return None
+    minus = bool(found["open"]) or any(s is not None and s in MINUS for s in signs)
+    return (-1.0 if minus else 1.0), found["body"].strip(SPACES)

@@ -65,7 +65,8 @@ class Classifier(Estimator):
         activation: Any = "auto",
         solver: Any = "auto",
         *,
-        members: int = 1,
+        members: int | str = "auto",
+        effort: str = "default",
         learning_rate: Any = "auto",
         batch_size: Any = "auto",
         max_epochs: Any = "auto",
@@ -86,6 +87,7 @@ class Classifier(Estimator):
         self.activation = activation
         self.solver = solver
         self.members = members
+        self.effort = effort
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_epochs = max_epochs

@@ -12,6 +12,7 @@ from kurve import data
 from kurve.core.entries import entries
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals, shapes
+from kurve.estimators.bags import Held
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample, Split
@@ -103,7 +104,8 @@ class Regressor(Estimator):
         solver: Any = "auto",
         *,
         likelihood: str = "auto",
-        members: int = 1,
+        members: int | str = "auto",
+        effort: str = "default",
         learning_rate: Any = "auto",
         batch_size: Any = "auto",
         max_epochs: Any = "auto",
@@ -128,6 +130,7 @@ class Regressor(Estimator):
         self.solver = solver
         self.likelihood = likelihood
         self.members = members
+        self.effort = effort
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_epochs = max_epochs
@@ -385,7 +388,8 @@ class Regressor(Estimator):
             fitted = updated(std_scale=np.ones(fitted.targets))
             held_out = split.validation or split.calibration
             if held_out is not None and len(held_out) >= defaults.MIN_VALIDATION:
-                std_scale = _measured_std_scale(prediction(held_out), held_out)
+                known = prediction(held_out)
+                std_scale = _measured_std_scale(known.mean, known.std, held_out)
                 fitted = updated(std_scale=std_scale)
         held_out = split.calibration
         if self.interval == "auto" and split.validation is not None:
@@ -405,6 +409,15 @@ class Regressor(Estimator):
             errors = np.abs(intervals.errors(split.train.y, means[at], stds[at]))
             fitted = updated(cross=CrossValidation(errors, session.fold_of))
         return fitted
+
+    def _calibrated_bag(self, head: RegressionHead, held: Held) -> RegressionHead:
+        sample = held.sample
+        mean, std = head.moments(held.outputs)
+        std_scale = _measured_std_scale(mean, std, sample)
+        known = mean, std * std_scale, sample.weights
+        return replace(
+            head, std_scale=std_scale, conformal=Conformal.learn(sample.y, *known)
+        )
 
     def _residual_variance(
         self, fitted: Fitted[RegressionHead], session: FitSession, split: Split
@@ -430,12 +443,14 @@ def prediction_of(model: Regressor, X: Any) -> Prediction:
     return model._prediction("predict", X)
 
 
-def _measured_std_scale(prediction: Prediction, held_out: Sample) -> np.ndarray:
+def _measured_std_scale(
+    mean: np.ndarray, std: np.ndarray, held_out: Sample
+) -> np.ndarray:
     """The factor by which held-out errors exceed the predicted stds: the maximum
     likelihood estimate, shrunk towards 1 if there are few rows. A network is
     overconfident about its own training rows."""
     # Keep the sum of squares finite for targets that are constant in most rows.
-    errors = intervals.errors(held_out.y, prediction.mean, prediction.std)
+    errors = intervals.errors(held_out.y, mean, std)
     squares = np.clip(errors, -1e150, 1e150) ** 2
     ratio = np.average(squares, axis=0, weights=held_out.weights)
     rows, prior = len(held_out), defaults.PRIOR_ROWS

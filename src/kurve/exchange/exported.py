@@ -207,9 +207,10 @@ def describe(model: Any) -> ExportedModel:
 
 def _of_graph(model: Any) -> ExportedModel:
     """A model whose layers do not form a simple stack."""
-    network = _network(model, graph=True)
+    network = _network(model)
     plan, state = network_of(model).require_built("export")
     names = model.output_names
+    inputs = [name or "input" for name in model.input_names]
 
     def expected(x: Any) -> dict[str, np.ndarray]:
         program = network_of(model).chosen_engine().compile(plan)
@@ -226,7 +227,7 @@ def _of_graph(model: Any) -> ExportedModel:
         None,
         None,
         expected,
-        dict(zip(model.input_names, plan.inputs, strict=True)),
+        dict(zip(inputs, plan.inputs, strict=True)),
     )
 
 
@@ -247,6 +248,12 @@ def _of_sequential(model: Any) -> ExportedModel:
 
 
 def _of_ensemble(model: Ensemble) -> ExportedModel:
+    for member in model.members:
+        if not network_of(member).require_built("export")[0].is_stack:
+            raise ValueError(
+                "[export] the networks of an ensemble must be stacks of layers. "
+                f"Received: {member!r}, a graph. Try exporting one member."
+            )
     networks = tuple(_network(member) for member in model.members)
     shape = networks[0].output_shape
 
@@ -335,13 +342,9 @@ def _of_estimator(
     )
 
 
-def _network(model: Any, graph: bool = False) -> Network:
+def _network(model: Any) -> Network:
     plan, state = network_of(model).require_built("export")
-    if not plan.is_stack and not graph:
-        raise ValueError(
-            "[export] the networks of an ensemble must be stacks of layers. "
-            f"Received: {model!r}, a graph. Try exporting one member."
-        )
+    graph = not plan.is_stack
     plan = without_loops(plan)
     copies: dict[tuple[bool, int], np.ndarray] = {}  # shared weights once
     arrays = tuple(

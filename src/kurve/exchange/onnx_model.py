@@ -109,14 +109,7 @@ def _of_graph(graph: Builder, exported: ExportedModel, title: str) -> bytes:
     names = {name: f"input_{_ascii(name)}" for name in exported.graph_inputs}
     taken = set(exported.outputs)
     names = {name: name if name not in taken else names[name] for name in names}
-    values = list(names.values())
-    for i, (op, arrays) in enumerate(zip(network.ops, network.arrays, strict=True)):
-        graph.layer = op.layer
-        xs = [values[v] for v in plan.reads(i)]
-        if op.kind in GRAPH_OPS:
-            values.append(GRAPH_OPS[op.kind](graph, op, arrays, xs))
-        else:
-            values.append(OPS[op.kind](graph, op, arrays, xs[0]))
+    values = _values(graph, network, list(names.values()))
     graph.layer = "outputs"
     outputs = []
     for head, (name, shape) in zip(plan.heads, exported.outputs.items(), strict=True):
@@ -201,13 +194,21 @@ def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
 
 def _network(graph: Builder, network: Network, x: str) -> str:
     check_operations(network, {*OPS, *GRAPH_OPS}, "ONNX")
-    for op, arrays in zip(network.ops, network.arrays, strict=True):
+    values = _values(graph, network, [x])
+    return values[-1 if network.plan is None else network.plan.heads[0].value]
+
+
+def _values(graph: Builder, network: Network, values: list[str]) -> list[str]:
+    """All values of a network, computed from its inputs."""
+    plan = network.plan
+    for i, (op, arrays) in enumerate(zip(network.ops, network.arrays, strict=True)):
         graph.layer = op.layer
-        if op.kind in OPS:
-            x = OPS[op.kind](graph, op, arrays, x)
+        xs = values[-1:] if plan is None else [values[v] for v in plan.reads(i)]
+        if op.kind in GRAPH_OPS and (plan is not None or op.kind not in OPS):
+            values.append(GRAPH_OPS[op.kind](graph, op, arrays, xs))
         else:
-            x = GRAPH_OPS[op.kind](graph, op, arrays, [x])
-    return x
+            values.append(OPS[op.kind](graph, op, arrays, xs[0]))
+    return values
 
 
 def _head(

@@ -110,6 +110,7 @@ class Regression:
     std_scale: (T,) factor of the predicted standard deviation
     noise:     (T,) variance in scaled units if the likelihood is "none"
     levels:    of the quantiles that the networks predict, or empty
+    weights:   (networks,) share of each network in the mixture; None if equal
     """
 
     likelihood: str
@@ -118,13 +119,18 @@ class Regression:
     std_scale: np.ndarray
     noise: np.ndarray
     levels: tuple[float, ...]
+    weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Mean of the networks' probabilities, from logits; see `Classifier`."""
+    """Mean of the networks' probabilities, from logits; see `Classifier`.
+
+    weights: (networks,) share of each network in the mean; None if equal
+    """
 
     labels: np.ndarray
+    weights: np.ndarray | None
 
 
 OutputHead = SingleNetwork | Average | Regression | Classification
@@ -303,6 +309,7 @@ def _of_regressor(model: Regressor) -> ExportedModel:
         head.std_scale,
         head.noise,
         levels,
+        head.weights,
     )
     return _of_estimator(model, inputs, outputs, regression, expected)
 
@@ -316,7 +323,7 @@ def _of_classifier(model: Classifier) -> ExportedModel:
         logits = fitted.outputs(_scaled(inputs, x))
         return {"probabilities": fitted.head.probabilities(logits)}
 
-    head = Classification(fitted.head.classes)
+    head = Classification(fitted.head.classes, fitted.head.weights)
     return _of_estimator(model, inputs, outputs, head, expected)
 
 

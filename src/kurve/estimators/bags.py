@@ -3,10 +3,10 @@
     size = bags.size_of(estimator, setup, rows)   None for a single network
     fitted = bags.train(session, size, ...)       the record of what was learned
 
-The rows are divided into folds. For each fold a network of every kind in `KINDS` is
-trained on the other folds and stops early on this one, all of them side by side. So
-each row has a prediction by networks that have not seen it, and these out-of-fold
-predictions decide what share each kind has in the mixture, and how wide its deviations
+The rows are divided into folds. For some folds, or all, a network of every kind in
+`KINDS` is trained on the other folds and stops early on this one, all of them side by
+side. So the rows of these folds have a prediction by networks that have not seen them,
+and these out-of-fold predictions decide what share each kind has in the mixture, and how wide its deviations
 (or how flat its probabilities) must be.
 
 Source: bags over folds, Breiman 1996; greedy selection with replacement, Caruana,
@@ -106,10 +106,11 @@ def size_of(estimator: Estimator, setup: TrainingSetup, rows: int) -> Size | Non
         or rows < defaults.BAG_ROWS
     ):
         return None
-    folds = defaults.BAG_FOLDS[estimator.effort]
+    networks = defaults.BAG_NETWORKS[estimator.effort]
     if rows > defaults.MANY_ROWS:
-        return Size(defaults.MANY_FOLDS, folds // 2)
-    return Size(folds, folds)
+        return Size(defaults.MANY_FOLDS, networks // 2)
+    folds = min(defaults.BAG_FOLDS, rows // defaults.MIN_VALIDATION)
+    return Size(folds, min(folds, networks))
 
 
 def _is(value: Any, default: Any) -> bool:
@@ -290,4 +291,4 @@ def greedy(
         best = int(np.argmin(losses))
         counts[best] += 1
         total = total + points[best]
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())

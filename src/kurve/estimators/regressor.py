@@ -27,9 +27,12 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 
 @entries
 class Regressor(Estimator):
-    """One or several networks that predict numbers from a table.
+    """Networks that predict numbers from a table.
 
-    Inputs and targets are scaled, and predictions scaled back; text and categorical
+    By default a weighed bag: several networks, half of them with piecewise-linear
+    features, each trained without one part of the rows; their predictions of the rows
+    that they have not seen decide how they are mixed (see `kurve.estimators.bags`).
+    Small tables of few columns get Levenberg-Marquardt instead. Inputs and targets are scaled, and predictions scaled back; text and categorical
     columns become one column per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
@@ -43,14 +46,22 @@ class Regressor(Estimator):
             the name or an object of an optimizer.
         likelihood: "none" (squared error), "gaussian" (the network learns a mean and a
             variance) or "quantile" (it learns quantiles; `predict` gives the median).
-        members: number of networks trained in parallel; the prediction is that
-            of their mixture.
+        members: "auto", or the number of equal networks trained in parallel on the
+            same rows; the prediction is that of their mixture.
+        effort: how many networks "auto" trains: "fast": one; "default": a bag of 8;
+            "best": a bag of 16. It is one network whatever the effort for fewer than 40
+            different rows and for batches, and it is what you choose, one network or
+            `members` of them, if you choose anything about the networks
+            (hidden_layer_sizes, activation, solver, members, alpha, dropout,
+            likelihood, monotone, convex, positive), another interval than "gaussian", or
+            warm_start. Beyond 20,000 rows a bag has half as many networks.
         learning_rate: a number or a schedule; "auto" is a one-cycle schedule.
         batch_size, max_epochs: settings of the optimizer; max_epochs also limits the
             iterations of "lm" and "lbfgs".
         early_stopping: whether an optimizer stops when the loss of held-out rows no
             longer improves, and restores the best weights.
-        validation_fraction: fraction of the rows held out for it.
+        validation_fraction: fraction of the rows held out for it by networks that are
+            no bag; those of a bag hold out one part of eight.
         patience: epochs without improvement after which it stops.
         alpha: alpha * (sum of squared weights) is added to the loss.
         dropout: fraction of the hidden units dropped in training.
@@ -61,7 +72,8 @@ class Regressor(Estimator):
             standard deviation), "quantile" (learned quantiles), "conformal" (from the
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
             that left out a fold), or "auto": from the errors on the rows held out for
-            early stopping if there are enough, else "gaussian".
+            early stopping, those of a bag by the networks that have not seen them, if
+            there are enough, else "gaussian".
         monotone: columns, by name or index, in which the prediction only rises (1)
             or only falls (-1), everywhere and not only at the data: {"size": 1}.
             Such networks have weights of one sign; see `kurve.estimators.shapes`.

@@ -20,7 +20,6 @@ OPEN = 1e30
 """Limit of an open bin's feature; the scaled inputs of estimators have the same."""
 
 
-
 class PiecewiseLinear(Layer):
     """Append piecewise-linear features of each column: in which bin a number lies, and
     where in it.

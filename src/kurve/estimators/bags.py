@@ -6,8 +6,8 @@
 The rows are divided into folds. For some folds, or all, a network of every kind in
 `KINDS` is trained on the other folds and stops early on this one, all of them side by
 side. So the rows of these folds have a prediction by networks that have not seen them,
-and these out-of-fold predictions decide what share each kind has in the mixture, and how wide its deviations
-(or how flat its probabilities) must be.
+and these out-of-fold predictions decide what share each kind has in the mixture, and
+how wide its deviations are.
 
 Source: bags over folds, Breiman 1996; greedy selection with replacement, Caruana,
 Niculescu-Mizil, Crew & Ksikes 2004; piecewise-linear features, Gorishniy, Rubachev &

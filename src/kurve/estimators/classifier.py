@@ -22,14 +22,14 @@ from kurve.metrics import scores
 @entries
 class Classifier(Estimator):
     """Networks that predict classes from a table: by default a weighed bag, as in
-    `Regressor`. Labels can be strings, integers or booleans. Two classes use one sigmoid output,
-    more use a softmax. Everything else works as in `Regressor`.
+    `Regressor`. Labels can be strings, integers or booleans. Two classes use one
+    sigmoid output, more use a softmax. Everything else works as in `Regressor`.
 
     Args:
         hidden_layer_sizes, activation, solver, members, effort, learning_rate,
-            batch_size, max_epochs, early_stopping, validation_fraction, patience, alpha,
-            dropout, scale, missing, warm_start, random_state, verbose, engine: see
-            `Regressor`; solver "lm" only works for regression.
+            batch_size, max_epochs, early_stopping, validation_fraction, patience,
+            alpha, dropout, scale, missing, warm_start, random_state, verbose, engine:
+            see `Regressor`; solver "lm" only works for regression.
         class_weight: a dictionary from class to weight; "balanced"
             gives all classes the same total weight; None weights all rows equally.
 

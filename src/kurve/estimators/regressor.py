@@ -32,8 +32,9 @@ class Regressor(Estimator):
     By default a weighed bag: several networks, half of them with piecewise-linear
     features, each trained without one part of the rows; their predictions of the rows
     that they have not seen decide how they are mixed (see `kurve.estimators.bags`).
-    Small tables of few columns get Levenberg-Marquardt instead. Inputs and targets are scaled, and predictions scaled back; text and categorical
-    columns become one column per level; and "auto" depends on the size of the table
+    Small tables of few columns get Levenberg-Marquardt instead. Inputs and targets are
+    scaled, and predictions scaled back; text and categorical columns become one column
+    per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
     Args:
@@ -53,8 +54,8 @@ class Regressor(Estimator):
             different rows and for batches, and it is what you choose, one network or
             `members` of them, if you choose anything about the networks
             (hidden_layer_sizes, activation, solver, members, alpha, dropout,
-            likelihood, monotone, convex, positive), another interval than "gaussian", or
-            warm_start. Beyond 20,000 rows a bag has half as many networks.
+            likelihood, monotone, convex, positive), an interval other than "gaussian",
+            or warm_start. Beyond 20,000 rows a bag has half as many networks.
         learning_rate: a number or a schedule; "auto" is a one-cycle schedule.
         batch_size, max_epochs: settings of the optimizer; max_epochs also limits the
             iterations of "lm" and "lbfgs".

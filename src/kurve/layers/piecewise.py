@@ -31,8 +31,8 @@ class PiecewiseLinear(Layer):
         y    = [x, (t - mean of t) / 0.5]
 
     The first bin is open below and the last one above, so a number outside of the data
-    continues the lines. The edges are quantiles, which `adapt` finds; before that, those
-    of the standard normal distribution. They are not trained.
+    continues the lines. The edges are quantiles, which `adapt` finds; before that,
+    those of the standard normal distribution. They are not trained.
 
     Shapes: x (B, C) -> y (B, C + columns * bins)
     Source: Gorishniy, Rubachev & Babenko 2022, section 3.2 ("PLE"), with quantiles.

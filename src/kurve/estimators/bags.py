@@ -57,17 +57,25 @@ class Kind:
     """A kind of network in a bag.
 
     encoded: whether the numbers are encoded by `layers.PiecewiseLinear`
-    decay:   weight decay
+    decay:   weight decay of a regressor
+    classes: weight decay of a classifier
     """
 
     encoded: bool
     decay: float
+    classes: float
 
 
-KINDS = (Kind(False, 0.0), Kind(True, 0.1))
+KINDS = (Kind(False, 0.0, 0.0), Kind(True, 0.1, 0.3))
 """Plain networks for smooth functions of many columns, encoded ones for steps, kinks
-and fine resolution in one column. Decay makes the probabilities of the encoded ones
-less extreme; for numbers it does nothing."""
+and fine resolution in one column.
+
+Measured on inner folds of the training parts of real tables. Decay of the encoded
+networks: for classes 0.3 has 0.97 of the log loss of 0.1 (8 sets), for numbers 1.01 of
+the RMSE (9 sets); of the plain ones, for classes, 0.1 has 1.00 of the log loss of 0.
+A third kind, encoded with decay 0.4, has 0.99 of the RMSE for 1.6 times the time: not
+worth it. A temperature from the out-of-fold predictions has 1.00 of the log loss,
+predictions clipped to the range of y 1.00 of the RMSE: there is neither."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +227,7 @@ def _build(
     session.units, session.loss = session.encoder.output_layer(
         session.setup.hyperparameters.likelihood
     )
+    classify = isinstance(session.encoder, ClassTargets)
     numbers = len(session.columns.numeric)
     encoder = None
     if numbers:
@@ -229,7 +238,9 @@ def _build(
     models: list[Sequential] = []
     for kind in KINDS:
         setup = replace(
-            session.setup, encoder=encoder if kind.encoded else None, decay=kind.decay
+            session.setup,
+            encoder=encoder if kind.encoded else None,
+            decay=kind.classes if classify else kind.decay,
         )
         seeds = [session.next_seed() for _ in range(copies)]
         made = setup.build(x.shape[1], session.units, seeds)

@@ -34,7 +34,7 @@ class PiecewiseLinear(Layer):
     continues the lines. The edges are quantiles, which `adapt` finds; before that,
     those of the standard normal distribution. They are not trained.
 
-    Shapes: x (B, C) -> y (B, C + columns * bins)
+    Shapes: x (B, ..., C) -> y (B, ..., C + columns * bins)
     Source: Gorishniy, Rubachev & Babenko 2022, section 3.2 ("PLE"), with quantiles.
 
     Args:
@@ -44,8 +44,7 @@ class PiecewiseLinear(Layer):
 
     Raises:
         TypeError: arguments that are not integers.
-        ValueError: arguments out of range; samples that are not vectors or have fewer
-            columns.
+        ValueError: arguments out of range; samples of fewer columns.
 
     Example:
         >>> layer = kurve.layers.PiecewiseLinear(bins=2)
@@ -93,27 +92,22 @@ class PiecewiseLinear(Layer):
         fewer bins; the features of the others are 0.
 
         Args:
-            data: (n, C).
+            data: (n, ..., C).
 
         Raises:
-            ValueError: data that is empty, not finite or not a table, or has other
-                columns than before.
+            ValueError: data that is not finite, has no columns, or fewer than those
+                with features.
         """
         from kurve.data import as_samples
 
         x = as_samples("adapt", "data", data, None, np.float64)
-        if x.ndim != 2 or not len(x):
-            raise ValueError(
-                "[adapt] data must be (n, columns), with one row or more. "
-                f"Received: data.shape={x.shape}. Try data.reshape(-1, 1)."
-            )
         if self.built:
             self._check(x.shape[1:])
         else:
-            self.build((None, x.shape[1]))
+            self.build((None, *x.shape[1:]))
             self.built = True
         lines: dict[str, list[np.ndarray]] = {name: [] for name in _NAMES}
-        for values in x.T[: self.slope.shape[0]]:
+        for values in x.reshape(-1, x.shape[-1]).T[: self.slope.shape[0]]:
             levels = np.linspace(0.0, 1.0, self.bins + 1)
             edges = np.unique(np.quantile(values, levels).astype(np.float32))
             for name, row in zip(
@@ -127,20 +121,22 @@ class PiecewiseLinear(Layer):
 
     def _check(self, shape: Shape) -> None:
         least = self.columns or 1
-        if len(shape) != 1 or shape[0] is None or shape[0] < least:
+        if self.built:
+            least = self.slope.shape[0]
+        if not shape or shape[-1] is None or shape[-1] < least:
             raise ValueError(
-                f"[PiecewiseLinear] layer {self.name!r} expected samples of {least} "
-                f"columns or more. Received: samples of shape {shape}. "
-                "Try Flatten before it."
+                f"[PiecewiseLinear] layer {self.name!r} expected the last axis of its "
+                f"input to be {least} or more, the columns with features. Received: "
+                f"samples of shape {shape}. Try x.reshape(-1, {least})."
             )
 
     def call(self, x: Any) -> Any:
         """The forward pass."""
         count = self.slope.shape[0]
-        part = x if x.shape[-1] == count else x[:, :count]
+        part = x if x.shape[-1] == count else x[..., :count]
         lines = (ops.expand_dims(part, -1) - self.edge) * self.slope
         lines = ops.minimum(ops.maximum(lines, self.low), self.high) + self.shift
-        features = ops.reshape(lines, (-1, count * self.bins))
+        features = ops.reshape(lines, (-1, *x.shape[1:-1], count * self.bins))
         return ops.concatenate([x, features], axis=-1)
 
 

@@ -1,132 +1,212 @@
-"""`kurve fit` and scikit-learn's MLPRegressor on a large table, as whole processes.
+"""A contest on real tables: Kurve beside the best of the field, all with defaults.
 
-python -m bench.table            prints; --write writes docs/benchmarks/table.md
+python -m bench.table                        prints; --write writes table.md
+python -m bench.table --sets yacht,german --splits 2 --contenders "Kurve;CatBoost"
+python -m bench.table --keep results.jsonl   keeps results, and measures what is missing
 
-100,000 rows and 20 columns in a CSV file, ten of them noise (Friedman 1991's function
-of five, twice). Both read the file, scale the columns, fit with their defaults and
-predict 10,000 more rows from a second file. They run in turn; medians.
+19 real tables and the nine UCI sets (`bench.real_tables`), fixed splits, at most 4,000
+rows to train with, one thread, processor time of fit and predict. The errors are RMSE
+for numbers, log loss for classes. Needs catboost, lightgbm, xgboost, scikit-learn and,
+if they shall take part, pytabkit: other contenders are left out where they are missing.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
+import json
+import math
 import time
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bench import machine
+from bench import machine, real_tables, tables
+from bench.rivals import CONTENDERS, probabilities
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "table.md"
-ROWS, MORE, COLUMNS, NOISE = 100_000, 10_000, 20, 1.0
+LEAST = 1e-12
+"""Probabilities are at least this."""
 
-SKLEARN = """
-import sys
-import pandas
-from sklearn.neural_network import MLPRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-train, test = (pandas.read_csv(path) for path in sys.argv[1:3])
-model = make_pipeline(StandardScaler(), MLPRegressor(random_state=0))
-model.fit(train.drop(columns="y"), train["y"])
-predicted = model.predict(test.drop(columns="y"))
-pandas.DataFrame({"y": predicted}).to_csv(sys.argv[3], index=False)
-"""
+CLEAR = 0.01
+"""A set is won or lost by more than this fraction of the error."""
 
 
-def friedman(x: np.ndarray) -> np.ndarray:
-    """Friedman 1991, section 4.3: a smooth function of five columns."""
-    waves = 10.0 * np.sin(np.pi * x[:, 0] * x[:, 1])
-    return waves + 20.0 * (x[:, 2] - 0.5) ** 2 + 10.0 * x[:, 3] + 5.0 * x[:, 4]
-
-
-def write_table(path: Path, rows: int, seed: int) -> np.ndarray:
-    """Write a CSV file; returns the targets without noise."""
-    random = np.random.default_rng(seed)
-    x = random.random((rows, COLUMNS))
-    truth = friedman(x[:, :5]) + friedman(x[:, 5:10])
-    y = truth + NOISE * random.normal(size=rows)
-    names = ",".join([*(f"x{i}" for i in range(COLUMNS)), "y"])
-    np.savetxt(path, np.column_stack([x, y]), "%.8g", ",", header=names, comments="")
-    return truth
-
-
-def seconds(*commands: list[str]) -> float:
-    start = time.perf_counter()
-    for command in commands:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
-
-
-def rmse(path: Path, truth: np.ndarray, column: int) -> float:
-    predicted = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)[:, column]
-    return float(np.sqrt(np.mean((predicted - truth) ** 2)))
-
-
-def measure(rounds: int) -> dict[str, tuple[list[float], float]]:
-    """Seconds of every round and the error against the truth, for each program."""
-    kurve = [sys.executable, "-m", "kurve"]
-    found: dict[str, tuple[list[float], float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        train, test, model, out = (
-            Path(folder) / name
-            for name in ("train.csv", "test.csv", "model.kurve", "out.csv")
-        )
-        write_table(train, ROWS, 0)
-        truth = write_table(test, MORE, 1)
-        fit = [*kurve, "fit", str(train), "--target", "y", "--out", str(model)]
-        fit += ["--seed", "0", "--quiet"]
-        predict = [*kurve, "predict", str(model), str(test), "--out", str(out)]
-        other = [sys.executable, "-c", SKLEARN, str(train), str(test), str(out)]
-        times: dict[str, list[float]] = {
-            "kurve fit, kurve predict": [],
-            "MLPRegressor": [],
-        }
-        errors = {}
-        for _ in range(rounds):
-            times["kurve fit, kurve predict"].append(seconds(fit, predict))
-            errors["kurve fit, kurve predict"] = rmse(out, truth, -1)
-            out.unlink()
-            times["MLPRegressor"].append(seconds(other))
-            errors["MLPRegressor"] = rmse(out, truth, 0)
-            out.unlink()
-        for name, each in times.items():
-            found[name] = each, errors[name]
+def measure(table: real_tables.RealTable, name: str, split: int) -> dict[str, Any]:
+    """Errors and time of one contender on one split."""
+    train, test = list(table.splits(split + 1))[split]
+    X, y = table.X.iloc[train].reset_index(drop=True), table.y[train]
+    T, truth = table.X.iloc[test].reset_index(drop=True), table.y[test]
+    found: dict[str, Any] = {"set": table.name, "contender": name, "split": split}
+    start = time.process_time()
+    model, T = CONTENDERS[name].train(X, y, T, table.classes)
+    if table.classes:
+        each = probabilities(model, T, table.classes)
+        found["seconds"] = time.process_time() - start
+        chosen = np.maximum(each[np.arange(len(truth)), truth], LEAST)
+        found["loss"] = float(-np.log(chosen).mean())
+        found["wrong"] = float((each.argmax(axis=1) != truth).mean())
+        return found
+    predicted = np.asarray(model.predict(T)).reshape(-1)
+    found["seconds"] = time.process_time() - start
+    # In units of the standard deviation of y.
+    size = float(table.y.std())
+    found["loss"] = float(np.sqrt(np.mean((predicted - truth) ** 2))) / size
+    if name.startswith("Kurve"):
+        mean, std = model.predict(T, return_std=True)
+        squares = ((truth - mean) / std) ** 2
+        terms = np.log(2 * math.pi) + 2 * np.log(std / size) + squares
+        found["nll"] = float(terms.mean() / 2)
+        low, high = model.predict_interval(T, coverage=0.9).T
+        found["covered"] = float(((low <= truth) & (truth <= high)).mean())
     return found
 
 
-def page(found: dict[str, tuple[list[float], float]]) -> str:
-    (ours, _), (theirs, _) = found.values()
-    ratio = statistics.median(t / o for t, o in zip(theirs, ours, strict=True))
-    lines = [
-        "# A table of 100,000 rows",
-        "",
+def collect(
+    sets: Sequence[str], contenders: Sequence[str], splits: int, keep: Path | None
+) -> list[dict[str, Any]]:
+    """All results; those in the file `keep` are not measured again."""
+    results: list[dict[str, Any]] = []
+    if keep is not None and keep.exists():
+        results = [json.loads(line) for line in keep.read_text().splitlines()]
+    done = {(r["set"], r["contender"], r["split"]) for r in results}
+    for name in sets:
+        table = real_tables.load(name)
+        for contender in contenders:
+            for split in range(splits):
+                if (name, contender, split) in done:
+                    continue
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    try:
+                        found = measure(table, contender, split)
+                    except ImportError as error:
+                        print(f"{contender} is left out: {error}")
+                        break
+                results.append(found)
+                if keep is not None:
+                    with keep.open("a") as file:
+                        file.write(json.dumps(found) + "\n")
+    return results
+
+
+def geometric(values: Iterable[float]) -> float:
+    """The geometric mean."""
+    return math.exp(float(np.mean([math.log(max(v, LEAST)) for v in values])))
+
+
+class Results:
+    """Means over the splits."""
+
+    def __init__(self, results: Sequence[dict[str, Any]]) -> None:
+        self.sets = list(dict.fromkeys(r["set"] for r in results))
+        self.contenders = [
+            name for name in CONTENDERS if any(r["contender"] == name for r in results)
+        ]
+        self.splits = 1 + max(r["split"] for r in results)
+        self._cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for r in results:
+            self._cells.setdefault((r["set"], r["contender"]), []).append(r)
+
+    def mean(self, name: str, contender: str, what: str) -> float | None:
+        """Of one set; None if it was not measured."""
+        cell = [r for r in self._cells.get((name, contender), []) if what in r]
+        return float(np.mean([r[what] for r in cell])) if cell else None
+
+    def numeric(self, name: str) -> bool:
+        return self.mean(name, self.contenders[0], "wrong") is None
+
+    def row(self, contender: str, numeric: bool) -> list[str]:
+        """Kurve's error and time as ratios to this contender's."""
+        pairs, times = [], []
+        for name in self.sets:
+            ours = self.mean(name, "Kurve", "loss")
+            theirs = self.mean(name, contender, "loss")
+            if self.numeric(name) == numeric and ours and theirs:
+                pairs.append(ours / theirs)
+                ours_s = self.mean(name, "Kurve", "seconds")
+                theirs_s = self.mean(name, contender, "seconds")
+                assert ours_s is not None and theirs_s is not None
+                times.append(ours_s / theirs_s)
+        if not pairs:
+            return [contender, "–", "–", "–", "–"]
+        wins = sum(p < 1 - CLEAR for p in pairs)
+        losses = sum(p > 1 + CLEAR for p in pairs)
+        return [
+            contender,
+            f"{geometric(pairs):.3f}",
+            f"{float(np.median(pairs)):.3f}",
+            f"{wins} / {losses} of {len(pairs)}",
+            f"{geometric(times):.2f}",
+        ]
+
+
+def page(found: Results) -> str:
+    """The page in Markdown."""
+    heads = ["beside", "error", "median", "better / worse", "processor time"]
+    rivals = [name for name in found.contenders if name != "Kurve"]
+    parts = [
+        "# Real tables",
         "Written by `python -m bench.table --write` on "
-        f"{machine.describe()['processor']}, {os.cpu_count()} cores.",
-        "",
-        *(__doc__ or "").split("\n\n")[-1].strip().splitlines(),
-        "",
-        "| | seconds, whole process | RMSE against the truth |",
-        "|---|---:|---:|",
+        f"{machine.describe()['processor']}; {len(found.sets)} sets, "
+        f"{found.splits} split{'s' if found.splits > 1 else ''} each.",
+        (__doc__ or "").split("\n\n")[-1].strip(),
+        "Kurve's error and time divided by each other contender's: geometric means "
+        "over the sets, and the median; a set is better or worse by more than 1 %. "
+        "Nothing was chosen by looking at a test part.",
     ]
-    for name, (times, error) in found.items():
-        shown = f"`{name}`" if name.startswith("kurve") else name
-        lines.append(f"| {shown} | {statistics.median(times):.2f} | {error:.3f} |")
-    lines += ["", f"Kurve is {ratio:.1f} times as fast (median of {len(ours)} rounds)."]
-    return "\n".join(lines) + "\n"
+    for numeric, title in (
+        (True, "## Numbers (RMSE)"),
+        (False, "## Classes (log loss)"),
+    ):
+        body = [found.row(name, numeric) for name in rivals]
+        parts += [title, tables.rows(heads, body)]
+        each = []
+        for name in found.sets:
+            if found.numeric(name) == numeric:
+                losses = (found.mean(name, c, "loss") for c in found.contenders)
+                each.append([name, *(tables.number(loss) for loss in losses)])
+        parts += [
+            "RMSE in standard deviations of the target:" if numeric else "Log loss:",
+            tables.rows(["set", *found.contenders], each),
+        ]
+    each = []
+    for name in found.sets:
+        nll = found.mean(name, "Kurve", "nll")
+        covered = found.mean(name, "Kurve", "covered")
+        if nll is not None and covered is not None:
+            each.append([name, f"{nll:.3f}", f"{100 * covered:.1f} %"])
+    if each:
+        parts += [
+            "## What Kurve says of its errors",
+            "Mean negative log likelihood, in standard deviations of the target, and "
+            "how many targets lie in the intervals for 90 %.",
+            tables.rows(["set", "NLL", "in the interval"], each),
+        ]
+    seconds = []
+    for name in found.contenders:
+        times = [found.mean(s, name, "seconds") for s in found.sets]
+        known = [t for t in times if t is not None]
+        seconds.append([name, f"{float(np.mean(known)):.2f}", f"{max(known):.1f}"])
+    heads = ["", "mean", "longest"]
+    parts += ["## Processor seconds of one fit", tables.rows(heads, seconds)]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("--sets", help="names, with commas; by default all")
+    parser.add_argument("--contenders", help="names, with semicolons; by default all")
+    parser.add_argument("--splits", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="file of results")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    text = page(measure(options.rounds))
+    sets = options.sets.split(",") if options.sets else real_tables.names()
+    names = options.contenders.split(";") if options.contenders else list(CONTENDERS)
+    text = page(Results(collect(sets, names, options.splits, options.keep)))
     print(text)
     if options.write:
         PAGE.write_text(text)

@@ -18,7 +18,7 @@ from kurve import activations, data
 from kurve.core.arrays import as_array, is_frame
 from kurve.core.entries import entries
 from kurve.core.executors import check_executor
-from kurve.estimators import defaults
+from kurve.estimators import bags, defaults
 from kurve.estimators.errors import not_fitted
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.fitting import FitSession, Split
@@ -77,6 +77,10 @@ class Estimator(Parameters):
     ) -> Fitted[Any]:
         """The record, calibrated with the errors of the trained models."""
         return fitted
+
+    def _calibrated_bag(self, head: Any, held: bags.Held) -> Any:
+        """The head of a bag, calibrated with rows that the networks have not seen."""
+        return head
 
     def _choose(
         self,
@@ -149,6 +153,10 @@ class Estimator(Parameters):
         if validation_data is not None:
             validation = session.read_validation(validation_data)
         session.setup = self._setup(session, len(sample), sample.x.shape[1])
+        size = bags.size_of(self, session.setup, len(sample))
+        if size is not None and session.previous is None:
+            self._commit(bags.train(session, size, sample, validation, executor))
+            return self
         split = session.split(sample, validation)
         fitted = session.train(split, executor)
         self._commit(self._calibrated(fitted, session, split))

@@ -21,15 +21,15 @@ from kurve.metrics import scores
 
 @entries
 class Classifier(Estimator):
-    """One or several networks that predict classes from a table.
-    Labels can be strings, integers or booleans. Two classes use one sigmoid output,
-    more use a softmax. Everything else works as in `Regressor`.
+    """Networks that predict classes from a table: by default a weighed bag, as in
+    `Regressor`. Labels can be strings, integers or booleans. Two classes use one
+    sigmoid output, more use a softmax. Everything else works as in `Regressor`.
 
     Args:
-        hidden_layer_sizes, activation, solver, members, learning_rate, batch_size,
-            max_epochs, early_stopping, validation_fraction, patience, alpha, dropout,
-            scale, missing, warm_start, random_state, verbose, engine: see `Regressor`;
-            solver "lm" only works for regression.
+        hidden_layer_sizes, activation, solver, members, effort, learning_rate,
+            batch_size, max_epochs, early_stopping, validation_fraction, patience,
+            alpha, dropout, scale, missing, warm_start, random_state, verbose, engine:
+            see `Regressor`; solver "lm" only works for regression.
         class_weight: a dictionary from class to weight; "balanced"
             gives all classes the same total weight; None weights all rows equally.
 
@@ -65,7 +65,8 @@ class Classifier(Estimator):
         activation: Any = "auto",
         solver: Any = "auto",
         *,
-        members: int = 1,
+        members: int | str = "auto",
+        effort: str = "default",
         learning_rate: Any = "auto",
         batch_size: Any = "auto",
         max_epochs: Any = "auto",
@@ -86,6 +87,7 @@ class Classifier(Estimator):
         self.activation = activation
         self.solver = solver
         self.members = members
+        self.effort = effort
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_epochs = max_epochs

@@ -6,6 +6,7 @@ continued training need: parameters, columns, scales, members, folds, held-out e
     assessed     by `kurve fit`: whether held-out errors were printed
 
     columns/..., inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
+    shares                          float64, of the members of a bag
     history/NAME                    float64
     models/MEMBER/INDEX             float32, the weights of each member
     folds/NUMBER/INDEX              the same for the models of CV+
@@ -72,7 +73,7 @@ _FIELDS = (
 )
 
 
-LATER = ("convex", "monotone", "positive")
+LATER = ("convex", "effort", "monotone", "positive")
 """Parameters that files only contain if used."""
 
 
@@ -166,10 +167,11 @@ def _described(
         "parameters": {
             k: plain(k, v)
             for k, v in estimator.get_params().items()
-            if v or k not in LATER
+            if k not in LATER or (v and v != "default")
         },
         "columns": column_files.described(columns),
         "model": fitted.members[0].get_config(),
+        **_other_models(fitted.members),
         "members": len(fitted.members),
         "folds": len(fitted.folds),
         "threshold": novelty.threshold,
@@ -182,6 +184,8 @@ def _described(
         "training": training,
     }
     head = fitted.head
+    if head.weights is not None:
+        tensors["shares"] = head.weights
     if isinstance(head, ClassificationHead):
         described["classes"] = head.classes.tolist()
         kind = head.classes.dtype.kind
@@ -198,6 +202,23 @@ def _described(
             tensors["cross/scores"] = head.cross.scores
             tensors["cross/fold_of"] = head.cross.fold_of
     return described, tensors
+
+
+def _other_models(members: Sequence[Sequential]) -> dict[str, Any]:
+    """The members that start another kind of network than the one before: their numbers
+    and configurations."""
+    others: list[list[Any]] = []
+    before = _layers_of(members[0])
+    for number, member in enumerate(members[1:], 1):
+        layers = _layers_of(member)
+        if layers != before:
+            others.append([number, member.get_config()])
+        before = layers
+    return {"other_models": others} if others else {}
+
+
+def _layers_of(network: Sequential) -> list[str]:
+    return [type(layer).__name__ for layer in network.layers]
 
 
 def _training(
@@ -246,7 +267,8 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     """The estimator that a file describes."""
     regression = ("likelihood", "flat")
     classification = ("classes", "class_kind")
-    fields = top.table(*_FIELDS, optional=(*regression, *classification))
+    optional = (*regression, *classification, "other_models")
+    fields = top.table(*_FIELDS, optional=optional)
     name = fields["class_name"].text()
     if name not in CLASSES:
         raise fields["class_name"].error(f"it is not one of {', '.join(CLASSES)}")
@@ -281,6 +303,9 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         head = ClassificationHead(_classes(fields, outputs))
     else:
         head = _regression(fields, arrays, targets, outputs)
+    if "shares" in arrays:
+        head = replace(head, weights=_shares(arrays, members))
+    if not isinstance(head, ClassificationHead):
         cross = head.cross
         if cross is not None and folds != members * (int(cross.fold_of.max()) + 1):
             raise fields["folds"].error("they do not fit the members")
@@ -306,6 +331,14 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
                 network.compile(loss=loss, engine=estimator.engine)
     estimator._commit(fitted)
     return estimator
+
+
+def _shares(arrays: _Arrays, members: int) -> np.ndarray:
+    """The share of each member in a bag."""
+    shares = arrays.take("shares", members)
+    if (shares < 0.0).any() or abs(shares.sum() - 1.0) > 1e-6:
+        raise arrays.error("shares", "they are not shares of 1")
+    return shares
 
 
 def _estimator(
@@ -388,15 +421,21 @@ def _networks(
     seeds = [seed.integer(below=2**64) for seed in fields["seeds"].items()]
     if len(seeds) != len(prefixes):
         raise fields["seeds"].error(f"there must be {len(prefixes)}")
-    networks = []
-    for prefix, seed in zip(prefixes, seeds, strict=True):
+    others = fields.get("other_models")
+    kinds = {} if others is None else dict(_pairs(others, members))
+    networks: list[Sequential] = []
+    model = fields["model"]
+    for number, (prefix, seed) in enumerate(zip(prefixes, seeds, strict=True)):
+        model = kinds.get(number, model)
 
         def names(weights: Sequence[Variable], prefix: str = prefix) -> list[str]:
             return [f"{prefix}{index}" for index in range(len(weights))]
 
-        network = models.read_network(fields["model"], arrays.file, names)
+        network = models.read_network(model, arrays.file, names)
         if network.input_shape != (None, width):
-            raise fields["model"].error("it does not fit the columns")
+            raise model.error("it does not fit the columns")
+        if networks and network.output_shape != networks[0].output_shape:
+            raise model.error("its outputs are not those of the first model")
         network_of(network).seed = seed
         networks.append(network)
     return networks

@@ -12,7 +12,7 @@ it there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -26,6 +26,9 @@ from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler
 from kurve.models import Sequential
 
+LARGEST = 1e15
+"""Predictions are compared up to this size, in standard deviations of the target."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegressionHead:
@@ -38,6 +41,7 @@ class RegressionHead:
     flat:       whether y had shape (n,)
     conformal:  errors of held-out rows, or None
     cross:      errors of the models of CV+, or None
+    weights:    (members,) share of each network in the mixture, of sum 1; None if equal
     """
 
     outputs: Scaler
@@ -47,6 +51,7 @@ class RegressionHead:
     flat: bool
     conformal: Conformal | None = None
     cross: CrossValidation | None = None
+    weights: np.ndarray | None = None
 
     @property
     def targets(self) -> int:
@@ -61,9 +66,22 @@ class RegressionHead:
         means. Source: Lakshminarayanan, Pritzel & Blundell 2017, section 2.4.
         """
         means, variances = self._each(outputs)
-        total = variances.mean(axis=0) + means.var(axis=0)
+        mean = average(means, self.weights)
+        spread = average((means - mean) ** 2, self.weights)
+        total = average(variances, self.weights) + spread
         std = np.sqrt(total) * self.outputs.deviation * self.std_scale
-        return self.outputs.backward(means.mean(axis=0)), std
+        return self.outputs.backward(mean), std
+
+    def points(self, outputs: np.ndarray) -> np.ndarray:
+        """Mean prediction of some networks (n, T), in scaled units."""
+        return np.asarray(self._each(outputs)[0].mean(axis=0))
+
+    def loss(
+        self, points: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        """Mean squared error of predictions (n, T), in scaled units."""
+        errors = (np.clip(points, -LARGEST, LARGEST) - targets) ** 2
+        return float(np.average(errors.mean(axis=1), weights=weights))
 
     def _each(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each member, in scaled units."""
@@ -113,19 +131,47 @@ class ClassificationHead:
     """How the logits of a classifier's networks become probabilities.
 
     classes: the labels, in order
+    weights: (members,) share of each network in the mixture, of sum 1; None if equal
     """
 
     classes: np.ndarray
+    weights: np.ndarray | None = None
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes), averaged over the members, from the members'
         outputs (members, n, units)."""
         if logits.shape[-1] == 1:
-            positive = np.exp(-np.logaddexp(0.0, -logits[..., 0])).mean(axis=0)
+            each = np.exp(-np.logaddexp(0.0, -logits[..., 0]))
+            positive = average(each, self.weights)
             return np.stack([1.0 - positive, positive], axis=1)
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        mean = (powers / powers.sum(axis=-1, keepdims=True)).mean(axis=0)
+        each = powers / powers.sum(axis=-1, keepdims=True)
+        mean = average(each, self.weights)
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+    def points(self, outputs: np.ndarray) -> np.ndarray:
+        """Mean probabilities of some networks (n, classes)."""
+        return replace(self, weights=None).probabilities(outputs)
+
+    def loss(
+        self, points: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        """Log loss of probabilities (n, classes).
+
+        Args:
+            targets: class numbers, (n,) or (n, 1).
+        """
+        codes = targets.reshape(-1).astype(np.int64)
+        chosen = points[np.arange(len(points)), codes]
+        logs = np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
+        return float(-np.average(logs, weights=weights))
+
+
+def average(each: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The mean over the first axis."""
+    if weights is None:
+        return np.asarray(each.mean(axis=0))
+    return np.asarray(np.tensordot(weights, each, 1))
 
 
 Head = TypeVar("Head")

@@ -87,6 +87,15 @@ class FitSession:
         self.fold_of: np.ndarray | None = None
         self.effective_parameters: float | None = None
 
+    @property
+    def members(self) -> int:
+        """The number of networks, if they are no bag; those of the previous training
+        go on."""
+        given = self.estimator.members
+        if not isinstance(given, str):
+            return int(given)
+        return 1 if self.previous is None else len(self.previous.members)
+
     # ---------------------------------------------------------------- rows
 
     def read(self, where: str, X: Any, y: Any, sample_weight: Any) -> Sample:
@@ -309,17 +318,17 @@ class FitSession:
         )
         if self.previous is None:
             self.models = self.setup.build(
-                inputs, self.units, [self.next_seed() for _ in range(estimator.members)]
+                inputs, self.units, [self.next_seed() for _ in range(self.members)]
             )
             return
         models = self.previous.members
-        if len(models) != estimator.members or models[0].output_shape != (
+        if len(models) != self.members or models[0].output_shape != (
             None,
             self.units,
         ):
             raise ValueError(
                 "[fit] training can continue only with as many members and outputs as "
-                f"before. Received: {estimator.members} members with {self.units} "
+                f"before. Received: {self.members} members with {self.units} "
                 f"outputs, after {len(models)} with {models[0].output_shape}. "
                 "Try warm_start=False."
             )
@@ -338,7 +347,7 @@ class FitSession:
 
     def make_folds(self, split: Split) -> np.ndarray:
         """Build the models of the CV+ folds; return the row weights of all models."""
-        rows, members = len(split.train), self.estimator.members
+        rows, members = len(split.train), self.members
         folds = min(defaults.FOLDS, rows)
         self.fold_of = self.generator.permutation(rows) % folds
         seeds = [self.next_seed() for _ in range(folds * members)]

@@ -24,6 +24,7 @@ from kurve.training.batching import check_count
 
 SOLVERS = ("auto", "lm", "lbfgs")
 MISSING = ("auto", "impute", "error")
+EFFORTS = ("fast", "default", "best")
 MAX_MEMBERS = 10_000
 MAX_WIDTH = 2**31
 
@@ -34,7 +35,8 @@ class Parameters:
     hidden_layer_sizes: Any
     activation: Any
     solver: Any
-    members: int
+    members: int | str
+    effort: str
     learning_rate: Any
     batch_size: Any
     max_epochs: Any
@@ -130,7 +132,7 @@ class Parameters:
     def _check_counts(self) -> None:
         name = type(self).__name__
         for argument, low, automatic in (
-            ("members", 1, False),
+            ("members", 1, True),
             ("batch_size", 1, True),
             ("max_epochs", 1, True),
             ("patience", 0, True),
@@ -138,7 +140,7 @@ class Parameters:
             value = getattr(self, argument)
             if not (automatic and isinstance(value, str) and value == "auto"):
                 check_count(name, argument, value, low)
-        if self.members > MAX_MEMBERS:
+        if not isinstance(self.members, str) and self.members > MAX_MEMBERS:
             raise ValueError(
                 f"[{name}] members must be at most {MAX_MEMBERS}. "
                 f"Received: members={self.members}. Try members=5."
@@ -175,6 +177,7 @@ class Parameters:
                     f"[{name}] {argument} must be True or False. "
                     f"Received: {value!r}. Try {argument}=True."
                 )
+        lookup(name, "effort", self.effort, dict.fromkeys(EFFORTS))
         lookup(name, "missing", self.missing, dict.fromkeys(MISSING))
         check_verbose(self.verbose, name)
         if self.engine is not None:

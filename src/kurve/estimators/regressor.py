@@ -12,6 +12,7 @@ from kurve import data
 from kurve.core.entries import entries
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals, shapes
+from kurve.estimators.bags import Held
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample, Split
@@ -26,10 +27,14 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 
 @entries
 class Regressor(Estimator):
-    """One or several networks that predict numbers from a table.
+    """Networks that predict numbers from a table.
 
-    Inputs and targets are scaled, and predictions scaled back; text and categorical
-    columns become one column per level; and "auto" depends on the size of the table
+    By default a weighed bag: several networks, half of them with piecewise-linear
+    features, each trained without one part of the rows; their predictions of the rows
+    that they have not seen decide how they are mixed (see `kurve.estimators.bags`).
+    Small tables of few columns get Levenberg-Marquardt instead. Inputs and targets are
+    scaled, and predictions scaled back; text and categorical columns become one column
+    per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
     Args:
@@ -42,14 +47,22 @@ class Regressor(Estimator):
             the name or an object of an optimizer.
         likelihood: "none" (squared error), "gaussian" (the network learns a mean and a
             variance) or "quantile" (it learns quantiles; `predict` gives the median).
-        members: number of networks trained in parallel; the prediction is that
-            of their mixture.
+        members: "auto", or the number of equal networks trained in parallel on the
+            same rows; the prediction is that of their mixture.
+        effort: how many networks "auto" trains: "fast": one; "default": a bag of 8;
+            "best": a bag of 16. It is one network whatever the effort for fewer than 40
+            different rows and for batches, and it is what you choose, one network or
+            `members` of them, if you choose anything about the networks
+            (hidden_layer_sizes, activation, solver, members, alpha, dropout,
+            likelihood, monotone, convex, positive), an interval other than "gaussian",
+            or warm_start. Beyond 20,000 rows a bag has half as many networks.
         learning_rate: a number or a schedule; "auto" is a one-cycle schedule.
         batch_size, max_epochs: settings of the optimizer; max_epochs also limits the
             iterations of "lm" and "lbfgs".
         early_stopping: whether an optimizer stops when the loss of held-out rows no
             longer improves, and restores the best weights.
-        validation_fraction: fraction of the rows held out for it.
+        validation_fraction: fraction of the rows held out for it by networks that are
+            no bag; those of a bag hold out one part of eight.
         patience: epochs without improvement after which it stops.
         alpha: alpha * (sum of squared weights) is added to the loss.
         dropout: fraction of the hidden units dropped in training.
@@ -61,7 +74,8 @@ class Regressor(Estimator):
             standard deviation), "quantile" (learned quantiles), "conformal" (from the
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
             that left out a fold), or "auto": from the errors on the rows held out for
-            early stopping if there are enough, else "gaussian".
+            early stopping, those of a bag by the networks that have not seen them, if
+            there are enough, else "gaussian".
         monotone: columns, by name or index, in which the prediction only rises (1)
             or only falls (-1), everywhere and not only at the data: {"size": 1}.
             Such networks have weights of one sign; see `kurve.estimators.shapes`.
@@ -104,7 +118,8 @@ class Regressor(Estimator):
         solver: Any = "auto",
         *,
         likelihood: str = "auto",
-        members: int = 1,
+        members: int | str = "auto",
+        effort: str = "default",
         learning_rate: Any = "auto",
         batch_size: Any = "auto",
         max_epochs: Any = "auto",
@@ -129,6 +144,7 @@ class Regressor(Estimator):
         self.solver = solver
         self.likelihood = likelihood
         self.members = members
+        self.effort = effort
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_epochs = max_epochs
@@ -386,7 +402,8 @@ class Regressor(Estimator):
             fitted = updated(std_scale=np.ones(fitted.targets))
             held_out = split.validation or split.calibration
             if held_out is not None and len(held_out) >= defaults.MIN_VALIDATION:
-                std_scale = _measured_std_scale(prediction(held_out), held_out)
+                known = prediction(held_out)
+                std_scale = _measured_std_scale(known.mean, known.std, held_out)
                 fitted = updated(std_scale=std_scale)
         held_out = split.calibration
         if self.interval == "auto" and split.validation is not None:
@@ -406,6 +423,15 @@ class Regressor(Estimator):
             errors = np.abs(intervals.errors(split.train.y, means[at], stds[at]))
             fitted = updated(cross=CrossValidation(errors, session.fold_of))
         return fitted
+
+    def _calibrated_bag(self, head: RegressionHead, held: Held) -> RegressionHead:
+        sample = held.sample
+        mean, std = head.moments(held.outputs)
+        std_scale = _measured_std_scale(mean, std, sample)
+        known = mean, std * std_scale, sample.weights
+        return replace(
+            head, std_scale=std_scale, conformal=Conformal.learn(sample.y, *known)
+        )
 
     def _residual_variance(
         self, fitted: Fitted[RegressionHead], session: FitSession, split: Split
@@ -431,12 +457,14 @@ def prediction_of(model: Regressor, X: Any) -> Prediction:
     return model._prediction("predict", X)
 
 
-def _measured_std_scale(prediction: Prediction, held_out: Sample) -> np.ndarray:
+def _measured_std_scale(
+    mean: np.ndarray, std: np.ndarray, held_out: Sample
+) -> np.ndarray:
     """The factor by which held-out errors exceed the predicted stds: the maximum
     likelihood estimate, shrunk towards 1 if there are few rows. A network is
     overconfident about its own training rows."""
     # Keep the sum of squares finite for targets that are constant in most rows.
-    errors = intervals.errors(held_out.y, prediction.mean, prediction.std)
+    errors = intervals.errors(held_out.y, mean, std)
     squares = np.clip(errors, -1e150, 1e150) ** 2
     ratio = np.average(squares, axis=0, weights=held_out.weights)
     rows, prior = len(held_out), defaults.PRIOR_ROWS

@@ -183,7 +183,7 @@ def check(model: Regressor) -> None:
             f"which only optimizers can train. Received: solver={model.solver!r}. "
             "Try solver='adam'."
         )
-    if model.members != 1:
+    if model.members not in (1, "auto"):
         raise ValueError(
             f"[Regressor] {' and '.join(what)} networks are single, so that their "
             "intervals have the same shape: the spread of several networks does not. "

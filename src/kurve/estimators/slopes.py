@@ -10,7 +10,7 @@ import numpy as np
 from kurve.core.arguments import is_integer
 from kurve.core.inside import network_of
 from kurve.estimators import defaults
-from kurve.estimators.fitted import Prediction, RegressionHead
+from kurve.estimators.fitted import Prediction, RegressionHead, average
 from kurve.models.slopes import by_inputs, column_number
 from kurve.models.slopes import integral as integral_of
 
@@ -33,7 +33,8 @@ def gradient(model: Regressor, X: Any, columns: Any = None) -> np.ndarray:
     chosen = [_numeric(model, "gradient", column) for column in columns]
     # Scaled in float64: float32 would move the point.
     z = (matrix - fitted.inputs.mean) / fitted.inputs.deviation
-    slopes = np.mean([_of_member(fitted.head, m, z) for m in fitted.members], axis=0)
+    each = np.stack([_of_member(fitted.head, m, z) for m in fitted.members])
+    slopes = average(each, fitted.head.weights)
     scale = fitted.head.outputs.deviation[:, None] / fitted.inputs.deviation
     found: np.ndarray = (slopes * scale)[:, :, chosen]
     blanks = np.broadcast_to(missing[:, None, chosen], found.shape)

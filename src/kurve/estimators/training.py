@@ -18,7 +18,13 @@ from kurve.core.inside import network_of
 from kurve.estimators import defaults
 from kurve.estimators.defaults import Hyperparameters
 from kurve.estimators.shapes import Form
-from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
+from kurve.layers import (
+    Dense,
+    Dropout,
+    FourierFeatures,
+    Normalization,
+    PiecewiseLinear,
+)
 from kurve.losses import Loss
 from kurve.models import Sequential
 from kurve.models.cloning import clone
@@ -60,6 +66,8 @@ class TrainingSetup:
                    solver
     learning_rate: if chosen by the user
     form:          the known shape of the function
+    encoder:       first layer, adapted to the scaled rows, or None
+    decay:         weight decay; AdamW then takes the place of Adam
     """
 
     hyperparameters: Hyperparameters
@@ -71,6 +79,8 @@ class TrainingSetup:
     engine: Any
     verbose: int
     form: Form | None = None
+    encoder: PiecewiseLinear | None = None
+    decay: float = 0.0
 
     def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
         """Adapt the template's first layer to scaled data, if it can be adapted and was
@@ -124,6 +134,8 @@ class TrainingSetup:
             )
             network_of(model).seed = seed
             model.build((None, inputs))
+            if self.encoder is not None:
+                model.layers[0].set_weights(self.encoder.get_weights())
             if self.form is not None:
                 self.form.start(model, seed)
             models.append(model)
@@ -134,6 +146,9 @@ class TrainingSetup:
         constraint = None if self.form is None else self.form.constraint
         if self.form is not None:
             self.form.begin(model)
+        if self.encoder is not None:
+            config = {**self.encoder.get_config(), "name": "encoder"}
+            model.add(PiecewiseLinear.from_config(config))
         for number, width in enumerate(self.hyperparameters.hidden, 1):
             model.add(
                 Dense(
@@ -188,6 +203,8 @@ class TrainingSetup:
                 optimizer.learning_rate = self.learning_rate
             return optimizer
         optimizer = optimizers.get(source)
+        if self.decay:
+            optimizer = optimizers.AdamW(weight_decay=self.decay)
         optimizer.name = str(source)  # without a number suffix
         if self.learning_rate is not None:
             optimizer.learning_rate = self.learning_rate
@@ -224,26 +241,19 @@ class TrainingSetup:
             return self._solve(models, loss, rows, validation, weights, executor)
         steps = hyper.epochs * -(-len(x) // hyper.batch_size)
         self.compile(models, loss, steps)
-        arguments: dict[str, Any] = {
-            "batch_size": min(hyper.batch_size, len(x)),
-            "epochs": hyper.epochs,
-            "validation_data": validation,
-            "validation_batch_size": 8192,
-            "verbose": self.verbose,
-        }
-        callbacks: list[Callback] = []
-        if validation is not None:
-            callbacks.append(
-                EarlyStopping(patience=hyper.patience, restore_best_weights=True)
-            )
-        progress = progress_callback.get()
-        if progress is not None and executor is None:
-            callbacks.append(_Progress(progress, hyper.epochs))
+        arguments = self.arguments(len(x))
+        callbacks = self.callbacks(validation is not None, executor)
         if len(models) == 1 and executor is None:
             weight = common if weights is None else weights[0]
             histories = [
                 models[0].fit(
-                    x, y, sample_weight=weight, callbacks=callbacks, **arguments
+                    x,
+                    y,
+                    sample_weight=weight,
+                    validation_data=validation,
+                    callbacks=callbacks,
+                    verbose=self.verbose,
+                    **arguments,
                 )
             ]
         else:
@@ -252,13 +262,41 @@ class TrainingSetup:
                 x,
                 y,
                 sample_weight=each,
+                validation_data=validation,
                 callbacks=callbacks,
+                verbose=self.verbose,
                 executor=executor,
                 **arguments,
             )
         return TrainingResult(
             mean_history(histories), max(len(h.epoch) for h in histories)
         )
+
+    def arguments(self, rows: int) -> dict[str, Any]:
+        """Arguments of `Sequential.fit` for this many rows."""
+        hyper = self.hyperparameters
+        return {
+            "batch_size": min(hyper.batch_size, rows),
+            "epochs": hyper.epochs,
+            "validation_batch_size": 8192,
+        }
+
+    def callbacks(self, stops: bool, executor: Any) -> list[Callback]:
+        """Callbacks of every model.
+
+        Args:
+            stops: whether there are rows for early stopping.
+        """
+        hyper = self.hyperparameters
+        callbacks: list[Callback] = []
+        if stops:
+            callbacks.append(
+                EarlyStopping(patience=hyper.patience, restore_best_weights=True)
+            )
+        progress = progress_callback.get()
+        if progress is not None and executor is None:
+            callbacks.append(_Progress(progress, hyper.epochs))
+        return callbacks
 
     def _solve(
         self,

@@ -81,10 +81,12 @@ def head(name: str, exported: ExportedModel) -> list[str]:
         ]
         if kind.likelihood == "none":
             tables += table("double", f"{name}_noise", kind.noise)
+        tables += _shares(name, kind, members)
         body = _regression(name, kind, members, units)
     else:
         assert isinstance(kind, Classification)
-        tables, body = [], _classification(len(kind.labels), members, units)
+        tables = _shares(name, kind, members)
+        body = _classification(name, len(kind.labels), members, units)
     return [
         *tables,
         "",
@@ -96,16 +98,20 @@ def head(name: str, exported: ExportedModel) -> list[str]:
     ]
 
 
-def _moments(members: int, units: int, value: str) -> list[str]:
+def _shares(name: str, head: Regression | Classification, members: int) -> list[str]:
+    """The table of the members' shares."""
+    weights = np.full(members, 1.0 / members) if head.weights is None else head.weights
+    return table("double", f"{name}_shares", weights)
+
+
+def _moments(members: int, value: str, share: str) -> list[str]:
     """Mean and variance of `value` over the members m, in double."""
     return [
-        f"for (m = 0; m < {members}; m++) mean += (double){value};",
-        f"mean /= {members}.0;",
+        f"for (m = 0; m < {members}; m++) mean += {share} * (double){value};",
         f"for (m = 0; m < {members}; m++) {{",
         f"    const double d = (double){value} - mean;",
-        "    variance += d * d;",
+        f"    variance += {share} * d * d;",
         "}",
-        f"variance /= {members}.0;",
     ]
 
 
@@ -116,7 +122,9 @@ def _average(members: int, units: int) -> list[str]:
         "    double mean = 0.0, variance = 0.0;",
         *(
             "    " + line
-            for line in _moments(members, units, f"predictions[m * {units} + i]")
+            for line in _moments(
+                members, f"predictions[m * {units} + i]", f"{1.0 / members!r}"
+            )
         ),
         "    y[i] = (float)mean;",
         f"    y[{units} + i] = (float)sqrt(variance);",
@@ -134,10 +142,9 @@ def _regression(name: str, head: Regression, members: int, units: int) -> list[s
         inner += [
             f"for (m = 0; m < {members}; m++) {{",
             f"    const double r = (double){raw};",
-            "    noise += (r < 0.0 ? 0.0 : r) + log1p(exp(-fabs(r))) + "
-            f"{real(MIN_VARIANCE)};",
+            f"    noise += {name}_shares[m] * ((r < 0.0 ? 0.0 : r) + "
+            f"log1p(exp(-fabs(r))) + {real(MIN_VARIANCE)});",
             "}",
-            f"noise /= {members}.0;",
         ]
     elif head.likelihood == "quantile":
         declared = "int i, m, k;"
@@ -155,9 +162,8 @@ def _regression(name: str, head: Regression, members: int, units: int) -> list[s
             f"    {name}_sort(q);",
             f"    middle[m] = q[{middle}];",
             f"    d = (q[{high}] - q[{low}]) / {real(DECILES)};",
-            f"    noise += d * d + {real(MIN_VARIANCE)};",
+            f"    noise += {name}_shares[m] * (d * d + {real(MIN_VARIANCE)});",
             "}",
-            f"noise /= {members}.0;",
             f"for (k = 0; k < {count}; k++) all[k] /= {members}.0;",
             f"{name}_sort(all);",
             f"for (k = 0; k < {count}; k++)",
@@ -167,7 +173,7 @@ def _regression(name: str, head: Regression, members: int, units: int) -> list[s
     else:
         inner.append(f"noise = {name}_noise[i];")
     inner += [
-        *_moments(members, units, value),
+        *_moments(members, value, f"{name}_shares[m]"),
         f"y[i] = (float)(mean * {name}_target_deviation[i] + {name}_target_mean[i]);",
         f"y[{targets} + i] = (float)(sqrt(variance + noise) * {name}_factor[i]);",
     ]
@@ -195,14 +201,13 @@ def sorting(name: str, count: int) -> list[str]:
     ]
 
 
-def _classification(classes: int, members: int, units: int) -> list[str]:
+def _classification(name: str, classes: int, members: int, units: int) -> list[str]:
     if classes == 2:
         return [
             "double p = 0.0;",
             "int m;",
             f"for (m = 0; m < {members}; m++)",
-            "    p += 1.0 / (1.0 + exp(-(double)predictions[m]));",
-            f"p /= {members}.0;",
+            f"    p += {name}_shares[m] / (1.0 + exp(-(double)predictions[m]));",
             "y[0] = (float)(1.0 - p);",
             "y[1] = (float)p;",
         ]
@@ -220,8 +225,8 @@ def _classification(classes: int, members: int, units: int) -> list[str]:
         f"for (i = 0; i < {units}; i++) {{",
         "    double p = 0.0;",
         f"    for (m = 0; m < {members}; m++)",
-        f"        p += exp((double){one} - top[m]) / sum[m];",
-        f"    y[i] = (float)(p / {members}.0);",
+        f"        p += {name}_shares[m] * exp((double){one} - top[m]) / sum[m];",
+        "    y[i] = (float)p;",
         "}",
     ]
 

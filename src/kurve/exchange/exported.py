@@ -110,6 +110,7 @@ class Regression:
     std_scale: (T,) factor of the predicted standard deviation
     noise:     (T,) variance in scaled units if the likelihood is "none"
     levels:    of the quantiles that the networks predict, or empty
+    weights:   (networks,) share of each network in the mixture; None if equal
     """
 
     likelihood: str
@@ -118,13 +119,18 @@ class Regression:
     std_scale: np.ndarray
     noise: np.ndarray
     levels: tuple[float, ...]
+    weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Mean of the networks' probabilities, from logits; see `Classifier`."""
+    """Mean of the networks' probabilities, from logits; see `Classifier`.
+
+    weights: (networks,) share of each network in the mean; None if equal
+    """
 
     labels: np.ndarray
+    weights: np.ndarray | None
 
 
 OutputHead = SingleNetwork | Average | Regression | Classification
@@ -207,9 +213,10 @@ def describe(model: Any) -> ExportedModel:
 
 def _of_graph(model: Any) -> ExportedModel:
     """A model whose layers do not form a simple stack."""
-    network = _network(model, graph=True)
+    network = _network(model)
     plan, state = network_of(model).require_built("export")
     names = model.output_names
+    inputs = [name or "input" for name in model.input_names]
 
     def expected(x: Any) -> dict[str, np.ndarray]:
         program = network_of(model).chosen_engine().compile(plan)
@@ -226,7 +233,7 @@ def _of_graph(model: Any) -> ExportedModel:
         None,
         None,
         expected,
-        dict(zip(model.input_names, plan.inputs, strict=True)),
+        dict(zip(inputs, plan.inputs, strict=True)),
     )
 
 
@@ -247,6 +254,12 @@ def _of_sequential(model: Any) -> ExportedModel:
 
 
 def _of_ensemble(model: Ensemble) -> ExportedModel:
+    for member in model.members:
+        if not network_of(member).require_built("export")[0].is_stack:
+            raise ValueError(
+                "[export] the networks of an ensemble must be stacks of layers. "
+                f"Received: {member!r}, a graph. Try exporting one member."
+            )
     networks = tuple(_network(member) for member in model.members)
     shape = networks[0].output_shape
 
@@ -296,6 +309,7 @@ def _of_regressor(model: Regressor) -> ExportedModel:
         head.std_scale,
         head.noise,
         levels,
+        head.weights,
     )
     return _of_estimator(model, inputs, outputs, regression, expected)
 
@@ -309,7 +323,7 @@ def _of_classifier(model: Classifier) -> ExportedModel:
         logits = fitted.outputs(_scaled(inputs, x))
         return {"probabilities": fitted.head.probabilities(logits)}
 
-    head = Classification(fitted.head.classes)
+    head = Classification(fitted.head.classes, fitted.head.weights)
     return _of_estimator(model, inputs, outputs, head, expected)
 
 
@@ -335,13 +349,9 @@ def _of_estimator(
     )
 
 
-def _network(model: Any, graph: bool = False) -> Network:
+def _network(model: Any) -> Network:
     plan, state = network_of(model).require_built("export")
-    if not plan.is_stack and not graph:
-        raise ValueError(
-            "[export] the networks of an ensemble must be stacks of layers. "
-            f"Received: {model!r}, a graph. Try exporting one member."
-        )
+    graph = not plan.is_stack
     plan = without_loops(plan)
     copies: dict[tuple[bool, int], np.ndarray] = {}  # shared weights once
     arrays = tuple(

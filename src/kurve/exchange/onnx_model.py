@@ -109,14 +109,7 @@ def _of_graph(graph: Builder, exported: ExportedModel, title: str) -> bytes:
     names = {name: f"input_{_ascii(name)}" for name in exported.graph_inputs}
     taken = set(exported.outputs)
     names = {name: name if name not in taken else names[name] for name in names}
-    values = list(names.values())
-    for i, (op, arrays) in enumerate(zip(network.ops, network.arrays, strict=True)):
-        graph.layer = op.layer
-        xs = [values[v] for v in plan.reads(i)]
-        if op.kind in GRAPH_OPS:
-            values.append(GRAPH_OPS[op.kind](graph, op, arrays, xs))
-        else:
-            values.append(OPS[op.kind](graph, op, arrays, xs[0]))
+    values = _values(graph, network, list(names.values()))
     graph.layer = "outputs"
     outputs = []
     for head, (name, shape) in zip(plan.heads, exported.outputs.items(), strict=True):
@@ -201,13 +194,21 @@ def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
 
 def _network(graph: Builder, network: Network, x: str) -> str:
     check_operations(network, {*OPS, *GRAPH_OPS}, "ONNX")
-    for op, arrays in zip(network.ops, network.arrays, strict=True):
+    values = _values(graph, network, [x])
+    return values[-1 if network.plan is None else network.plan.heads[0].value]
+
+
+def _values(graph: Builder, network: Network, values: list[str]) -> list[str]:
+    """All values of a network, computed from its inputs."""
+    plan = network.plan
+    for i, (op, arrays) in enumerate(zip(network.ops, network.arrays, strict=True)):
         graph.layer = op.layer
-        if op.kind in OPS:
-            x = OPS[op.kind](graph, op, arrays, x)
+        xs = values[-1:] if plan is None else [values[v] for v in plan.reads(i)]
+        if op.kind in GRAPH_OPS and (plan is not None or op.kind not in OPS):
+            values.append(GRAPH_OPS[op.kind](graph, op, arrays, xs))
         else:
-            x = GRAPH_OPS[op.kind](graph, op, arrays, [x])
-    return x
+            values.append(OPS[op.kind](graph, op, arrays, xs[0]))
+    return values
 
 
 def _head(
@@ -249,14 +250,20 @@ def _stacked(graph: Builder, predictions: list[str]) -> str:
     return graph.node("Cast", stack, to=TensorProto.DOUBLE)
 
 
-def _mean(graph: Builder, x: str, keep: int = 0) -> str:
-    return graph.node("ReduceMean", x, axes=[0], keepdims=keep)
+def _mean(
+    graph: Builder, x: str, keep: int = 0, weights: np.ndarray | None = None
+) -> str:
+    """The mean over the first axis, of three."""
+    if weights is None:
+        return graph.node("ReduceMean", x, axes=[0], keepdims=keep)
+    x = graph.node("Mul", x, graph.constant(weights.reshape(-1, 1, 1), np.float64))
+    return graph.node("ReduceSum", x, graph.constant([0], np.int64), keepdims=keep)
 
 
-def _variance(graph: Builder, x: str) -> str:
+def _variance(graph: Builder, x: str, weights: np.ndarray | None = None) -> str:
     """The variance over the first axis."""
-    centred = graph.node("Sub", x, _mean(graph, x, 1))
-    return _mean(graph, graph.node("Mul", centred, centred))
+    centred = graph.node("Sub", x, _mean(graph, x, 1, weights))
+    return _mean(graph, graph.node("Mul", centred, centred), 0, weights)
 
 
 def _average(graph: Builder, predictions: list[str]) -> dict[str, str]:
@@ -286,7 +293,8 @@ def _regression(
         low = graph.node("Exp", graph.node("Neg", graph.node("Abs", raw)))
         low = graph.node("Log", graph.node("Add", low, number(1.0)))
         soft = graph.node("Add", graph.node("Max", raw, number(0.0)), low)
-        variance = _mean(graph, graph.node("Add", soft, number(MIN_VARIANCE)))
+        soft = graph.node("Add", soft, number(MIN_VARIANCE))
+        variance = _mean(graph, soft, 0, head.weights)
     elif head.likelihood == "quantile":
         count = len(head.levels)
         form = graph.constant([len(predictions), -1, targets, count], np.int64)
@@ -307,10 +315,10 @@ def _regression(
         each = middle
     else:
         variance = number(head.noise)
-    total = graph.node("Add", _variance(graph, each), variance)
+    total = graph.node("Add", _variance(graph, each, head.weights), variance)
     factor = number(head.deviation * head.std_scale)
     outputs["deviation"] = graph.node("Mul", graph.node("Sqrt", total), factor)
-    middle = graph.node("Mul", _mean(graph, each), deviation)
+    middle = graph.node("Mul", _mean(graph, each, 0, head.weights), deviation)
     outputs["prediction"] = graph.node("Add", middle, mean)
     return outputs
 
@@ -337,10 +345,11 @@ def _classification(
         one = graph.constant(1.0, np.float64)
         power = graph.node("Exp", graph.node("Neg", each))
         positive = graph.node("Div", one, graph.node("Add", one, power))
-        positive = _mean(graph, positive)
+        positive = _mean(graph, positive, 0, head.weights)
         other = graph.node("Sub", one, positive)
         return {"probabilities": graph.node("Concat", other, positive, axis=-1)}
-    return {"probabilities": _mean(graph, graph.node("Softmax", each, axis=-1))}
+    each = graph.node("Softmax", each, axis=-1)
+    return {"probabilities": _mean(graph, each, 0, head.weights)}
 
 
 def _label(graph: Builder, head: Classification, probabilities: str) -> Any:

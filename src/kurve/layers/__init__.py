@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
     from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
     from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
+    from kurve.layers.piecewise import PiecewiseLinear as PiecewiseLinear
     from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
     from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
     from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
@@ -207,6 +208,7 @@ _MODULES = {
     "normalizing": "GroupNormalization RMSNormalization UnitNormalization",
     "padding": "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
     "penalty": "ActivityRegularization",
+    "piecewise": "PiecewiseLinear",
     "pooling": (
         "AveragePooling1D AveragePooling2D AveragePooling3D GlobalAveragePooling1D "
         "GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D "

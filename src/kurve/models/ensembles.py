@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -132,66 +132,17 @@ class Ensemble:
                     f"whose batches can only be read once. Received: {name} of type "
                     f"{type(given).__name__}. Try a kurve.utils.PyDataset."
                 )
-        if executor is not None:
-            return self._fit_elsewhere(
-                executor, x, y, sample_weight, bootstrap, callbacks, verbose, arguments
-            )
-        epochs = int(arguments.get("epochs", 1)) - int(
-            arguments.get("initial_epoch", 0)
+        weights = self._weights(x, sample_weight, bootstrap)
+        return train_members(
+            self.members,
+            [{"sample_weight": weight} for weight in weights],
+            callbacks,
+            verbose,
+            executor,
+            x=x,
+            y=y,
+            **arguments,
         )
-        bar = ProgressBar(max(epochs, 0), verbose=verbose, title=self._title())
-        progress = _Progress(bar)
-        weights = self._weights(x, sample_weight, bootstrap)
-        for member in self.members:
-            refuse_own_steps("fit", member)
-        runs = [
-            fit_steps(
-                member,
-                x,
-                y,
-                sample_weight=weight,
-                callbacks=[*copy.deepcopy(callbacks), progress.of_member(number)],
-                verbose=0,
-                **arguments,
-            )
-            for number, (member, weight) in enumerate(
-                zip(self.members, weights, strict=True)
-            )
-        ]
-        try:
-            histories = self._drive(runs)
-            bar.finish(progress.logs())
-        finally:
-            bar.close()
-            for run in runs:
-                run.close()
-        return histories
-
-    def _fit_elsewhere(
-        self,
-        executor: Any,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        bootstrap: bool,
-        callbacks: list[Callback],
-        verbose: int,
-        arguments: dict[str, Any],
-    ) -> list[History]:
-        """`fit` by an executor."""
-        from kurve.models import remote
-
-        check_executor("fit", executor)
-        weights = self._weights(x, sample_weight, bootstrap)
-        bar = ProgressBar(len(self.members), verbose=verbose, title=self._title())
-        try:
-            histories = remote.fit(
-                self.members, weights, callbacks, executor, bar, x=x, y=y, **arguments
-            )
-            bar.finish({})
-        finally:
-            bar.close()
-        return histories
 
     @overload
     def predict(self, x: Any, return_std: Literal[False] = False) -> np.ndarray: ...
@@ -226,33 +177,6 @@ class Ensemble:
 
         export(self, filepath, format)
 
-    def _drive(self, runs: list[TrainingRun]) -> list[History]:
-        """Execute the jobs of all runs in rounds, one engine call per round."""
-        histories: dict[int, History] = {}
-        waiting: dict[int, Job] = {}
-
-        def advance(number: int, step: Callable[[], Job]) -> None:
-            try:
-                waiting[number] = step()
-            except StopIteration as end:
-                histories[number] = end.value
-
-        for number, run in enumerate(runs):
-            advance(number, run.__next__)
-        while waiting:
-            jobs, numbers = list(waiting.values()), list(waiting)
-            waiting.clear()
-            engine = self.members[numbers[0]]._network.engine
-            assert engine is not None
-            errors = engine.train(jobs)
-            for number, error in zip(numbers, errors, strict=True):
-                if error is None:
-                    advance(number, runs[number].__next__)
-                else:
-                    error.add_note(f"This is member {number} of the ensemble.")
-                    advance(number, partial(runs[number].throw, error))
-        return [histories[number] for number in range(len(runs))]
-
     def _weights(self, x: Any, given: Any, bootstrap: bool) -> list[np.ndarray | None]:
         """The sample weights of each member."""
         if given is None and not bootstrap:
@@ -277,14 +201,96 @@ class Ensemble:
             weight * rng.resample_counts(rng.next_seed(), rows) for weight in weights
         ]
 
-    def _title(self) -> str:
-        return f"{len(self.members)} members"
-
     def __len__(self) -> int:
         return len(self.members)
 
     def __repr__(self) -> str:
         return f"<Ensemble of {len(self.members)} models>"
+
+
+def train_members(
+    members: Sequence[Sequential],
+    each: Sequence[Mapping[str, Any]],
+    callbacks: Sequence[Callback],
+    verbose: int,
+    executor: Any = None,
+    **shared: Any,
+) -> list[History]:
+    """Train models side by side, each with the result of fitting it alone. They can
+    differ in their architectures and optimizers.
+
+    Args:
+        each: the arguments of `Sequential.fit` that differ between the models.
+        callbacks: copied for every model.
+        verbose: 0, 1 or 2.
+        executor: see `Ensemble.fit`.
+        shared: the other arguments of `Sequential.fit`.
+
+    Raises: see `Ensemble.fit`.
+    """
+    title = f"{len(members)} members"
+    if executor is not None:
+        from kurve.models import remote
+
+        check_executor("fit", executor)
+        bar = ProgressBar(len(members), verbose=verbose, title=title)
+        try:
+            histories = remote.fit(members, each, callbacks, executor, bar, **shared)
+            bar.finish({})
+        finally:
+            bar.close()
+        return histories
+    epochs = int(shared.get("epochs", 1)) - int(shared.get("initial_epoch", 0))
+    bar = ProgressBar(max(epochs, 0), verbose=verbose, title=title)
+    progress = _Progress(bar)
+    for member in members:
+        refuse_own_steps("fit", member)
+    runs = [
+        fit_steps(
+            member,
+            callbacks=[*copy.deepcopy(list(callbacks)), progress.of_member(number)],
+            verbose=0,
+            **arguments,
+            **shared,
+        )
+        for number, (member, arguments) in enumerate(zip(members, each, strict=True))
+    ]
+    try:
+        histories = _drive(members, runs)
+        bar.finish(progress.logs())
+    finally:
+        bar.close()
+        for run in runs:
+            run.close()
+    return histories
+
+
+def _drive(members: Sequence[Sequential], runs: list[TrainingRun]) -> list[History]:
+    """Execute the jobs of all runs in rounds, one engine call per round."""
+    histories: dict[int, History] = {}
+    waiting: dict[int, Job] = {}
+
+    def advance(number: int, step: Callable[[], Job]) -> None:
+        try:
+            waiting[number] = step()
+        except StopIteration as end:
+            histories[number] = end.value
+
+    for number, run in enumerate(runs):
+        advance(number, run.__next__)
+    while waiting:
+        jobs, numbers = list(waiting.values()), list(waiting)
+        waiting.clear()
+        engine = members[numbers[0]]._network.engine
+        assert engine is not None
+        errors = engine.train(jobs)
+        for number, error in zip(numbers, errors, strict=True):
+            if error is None:
+                advance(number, runs[number].__next__)
+            else:
+                error.add_note(f"This is member {number} of the ensemble.")
+                advance(number, partial(runs[number].throw, error))
+    return [histories[number] for number in range(len(runs))]
 
 
 class _Progress:

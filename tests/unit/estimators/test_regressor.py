@@ -436,7 +436,7 @@ def test_auto_counts_the_targets() -> None:
     y = np.exp(-x[:, :1] * np.linspace(0, 5, 400))
     model = Regressor(max_epochs=2).fit(x, y)
     assert model.predict(x).shape == (60, 400)
-    assert model.models_[0].layers[0].units == 64
+    assert model.models_[0].layers[-2].units == 64
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,8 @@ FAST: dict[str, Any] = {
     "random_state": 0,
 }
 
+BAG: dict[str, Any] = {"hidden_layer_sizes": "auto", "solver": "auto"}
+
 
 def _regressor(**given: Any) -> Any:
     x, y = table()
@@ -230,6 +232,10 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
         lambda y: np.digitize(y, [980, 1000, 1020]), members=2
     ),
     "classes of floats": lambda: _classifier(lambda y: (y > 1000.0) * 2.0 - 1.0),
+    "bag": lambda: _regressor(**BAG),
+    "bag, two targets": lambda: _two_targets(**BAG),
+    "bag, two classes": lambda: _classifier(lambda y: y > 1000.0, **BAG),
+    "bag, classes": lambda: _classifier(lambda y: np.digitize(y, [980, 1020]), **BAG),
     "gaps of a classifier": lambda: _with_gaps(
         kurve.Classifier, lambda y: np.digitize(y, [980, 1020])
     ),

@@ -1,0 +1,105 @@
+"""The layer `PiecewiseLinear`: its formula, its edges, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import layers
+from kurve.layers import PiecewiseLinear
+
+RNG = np.random.default_rng(4)
+
+
+def by_hand(x: np.ndarray, data: np.ndarray, bins: int) -> np.ndarray:
+    """The features of one column, from the definition."""
+    edges = np.unique(np.quantile(data, np.linspace(0, 1, bins + 1)))
+    columns = []
+    for j in range(bins):
+        if j >= len(edges) - 1:
+            columns.append(np.zeros(len(x)))
+            continue
+
+        def feature(v: np.ndarray, j: int = j) -> np.ndarray:
+            t = (v - edges[j]) / (edges[j + 1] - edges[j])
+            low = -np.inf if j == 0 else 0.0
+            return np.clip(t, low, np.inf if j == len(edges) - 2 else 1.0)
+
+        columns.append((feature(x) - feature(data).mean()) / 0.5)
+    return np.stack(columns, axis=1)
+
+
+def test_formula(engine: str) -> None:
+    kurve.set_engine(engine)
+    data = RNG.normal(size=(200, 3))
+    data[:, 1] = data[:, 1] > 0.3  # one bin
+    data[:, 2] = 5.0  # none
+    data = data.astype(np.float32).astype(np.float64)
+    layer = PiecewiseLinear(bins=4)
+    layer.adapt(data)
+    x = np.concatenate([data[:20], 3.0 * data[:20] + 1.0]).astype(np.float32)
+    model = kurve.Sequential([layer])
+    model.build((None, 3))
+    model.compile(loss="mse")
+    expected = np.concatenate(
+        [x, *(by_hand(x[:, c].astype(float), data[:, c], 4) for c in range(3))], axis=1
+    )
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=2e-5)
+
+
+def test_the_other_columns_pass() -> None:
+    layer = PiecewiseLinear(bins=3, columns=1)
+    x = RNG.normal(size=(50, 4)).astype(np.float32)
+    layer.adapt(x)
+    y = layer(x)
+    assert y.shape == (50, 7)
+    np.testing.assert_array_equal(y[:, :4], x)
+
+
+def test_edges_close_to_each_other_are_exact() -> None:
+    """The edge is subtracted first, which loses nothing."""
+    data = 1.0 + np.arange(17)[:, None] * 1e-6
+    data = data.astype(np.float32)
+    layer = PiecewiseLinear(bins=16)
+    layer.adapt(data)
+    y = layer(data)[:, 1:]
+    assert np.abs(y).max() <= 2.0 and (np.diff(y, axis=0) >= 0).all()
+
+
+def test_weights_are_not_trained(tmp_path: Path) -> None:
+    layer = PiecewiseLinear(bins=4)
+    x = RNG.normal(size=(64, 2)).astype(np.float32)
+    layer.adapt(x)
+    before = [weight.copy() for weight in layer.get_weights()]
+    model = kurve.Sequential([layer, layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(x, np.abs(x[:, :1]), epochs=3, verbose=0)
+    for a, b in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    model.save(tmp_path / "m.kurve")
+    again = kurve.models.load_model(tmp_path / "m.kurve")
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+def test_a_kink_is_learnt_by_a_linear_model() -> None:
+    x = np.linspace(-1.0, 1.0, 400)[:, None].astype(np.float32)
+    layer = PiecewiseLinear(bins=16)
+    layer.adapt(x)
+    model = kurve.Sequential([layer, layers.Dense(1)])
+    model.compile(kurve.optimizers.Adam(0.05), "mse")
+    model.fit(x, np.abs(x), epochs=60, verbose=0)
+    assert float(model.evaluate(x, np.abs(x), verbose=0)) < 1e-4
+
+
+def test_what_it_refuses() -> None:
+    with pytest.raises(ValueError, match="bins"):
+        PiecewiseLinear(bins=0)
+    with pytest.raises(ValueError, match="columns"):
+        PiecewiseLinear(columns=0)
+    with pytest.raises(ValueError, match="the last axis of its input to be 3 or more"):
+        PiecewiseLinear(columns=3).adapt(np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="finite"):
+        PiecewiseLinear().adapt([[np.nan]])

@@ -11,7 +11,7 @@ import numpy as np
 from kurve import data
 from kurve.core.entries import entries
 from kurve.errors import lookup
-from kurve.estimators import defaults, intervals, shapes
+from kurve.estimators import curves, defaults, intervals, shapes
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample, Split
@@ -338,6 +338,20 @@ class Regressor(Estimator):
         if constrained:
             hyper = replace(hyper, activation="softplus" if self.convex else "tanh")
         return hyper
+
+    def _trained(
+        self,
+        session: FitSession,
+        sample: Sample,
+        validation: Sample | None,
+        executor: Any,
+    ) -> Fitted[RegressionHead]:
+        if not curves.applies(self, session, len(sample), sample.x.shape[1]):
+            return super()._trained(session, sample, validation, executor)
+        split, fitted, held_out = curves.train(session, sample, validation, executor)
+        if held_out is None:
+            return self._calibrated(fitted, session, split)
+        return curves.calibrated(fitted, held_out, split.calibration, self.interval)
 
     def _setup(
         self,

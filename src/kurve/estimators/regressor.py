@@ -361,6 +361,11 @@ class Regressor(Estimator):
         in_batches: bool = False,
     ) -> TrainingSetup:
         setup = super()._setup(session, rows, features, in_batches)
+        hyper, previous = setup.hyperparameters, session.previous
+        if hyper.solver == "lm" and self.solver == "auto" and previous is not None:
+            # Networks of the race can have layers that the method does not suit.
+            hyper = replace(hyper, solver=None)
+            setup = replace(setup, hyperparameters=hyper, optimizer="adam")
         return replace(setup, form=shapes.form_of(self, session.columns))
 
     def _target_encoder(self, previous: Fitted[RegressionHead] | None) -> RealTargets:

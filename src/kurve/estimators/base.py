@@ -21,7 +21,7 @@ from kurve.core.executors import check_executor
 from kurve.estimators import bags, defaults
 from kurve.estimators.errors import not_fitted
 from kurve.estimators.fitted import Fitted
-from kurve.estimators.fitting import FitSession, Split
+from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.frames import Table, read_table
 from kurve.estimators.parameters import SOLVERS, Parameters
 from kurve.estimators.targets import TargetEncoder
@@ -153,14 +153,22 @@ class Estimator(Parameters):
         if validation_data is not None:
             validation = session.read_validation(validation_data)
         session.setup = self._setup(session, len(sample), sample.x.shape[1])
+        self._commit(self._trained(session, sample, validation, executor))
+        return self
+
+    def _trained(
+        self,
+        session: FitSession,
+        sample: Sample,
+        validation: Sample | None,
+        executor: Any,
+    ) -> Fitted[Any]:
+        """The record of the models trained on these rows, calibrated."""
         size = bags.size_of(self, session.setup, len(sample))
         if size is not None and session.previous is None:
-            self._commit(bags.train(session, size, sample, validation, executor))
-            return self
+            return bags.train(session, size, sample, validation, executor)
         split = session.split(sample, validation)
-        fitted = session.train(split, executor)
-        self._commit(self._calibrated(fitted, session, split))
-        return self
+        return self._calibrated(session.train(split, executor), session, split)
 
     def _partial_fit(
         self, session: FitSession, X: Any, y: Any, sample_weight: Any

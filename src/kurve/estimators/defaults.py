@@ -24,6 +24,23 @@ SMALL_NETWORK = 500
 LM_HIDDEN = (8, 8)
 """Hidden layer widths for Levenberg-Marquardt."""
 
+RACE_FEATURES, RACE_TARGETS = 5, 8
+"""Encoded columns, and targets, up to which "auto" is a race (`estimators.curves`)."""
+
+RACE_ROWS, RACE_WIDTH = 300, 50
+"""With so few rows it is a race for more columns too."""
+
+ORDINARY_LEAST_ROWS = 100
+"""Rows from which the ordinary network takes part if Levenberg-Marquardt does not: with
+fewer, it learns the noise."""
+
+LM_LEAST_ROWS = 12
+"""Rows from which Levenberg-Marquardt takes part."""
+
+LM_ROWS, LM_MOST_ROWS, LM_MORE = 1_000, 10_000, 50
+"""Of a larger table, rows on which Levenberg-Marquardt runs the race, and on which it
+continues, for so many iterations, if it wins."""
+
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """Quantiles learned by a network; others are interpolated."""
 

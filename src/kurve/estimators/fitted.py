@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from kurve.engines.reference.losses import MIN_VARIANCE
-from kurve.estimators import defaults, intervals
+from kurve.estimators import defaults, intervals, outside
 from kurve.estimators.columns import Columns
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
@@ -207,6 +207,19 @@ class Fitted(Generic[Head]):
     members: list[Sequential] = field(default_factory=list, repr=False)
     folds: list[Sequential] = field(default_factory=list, repr=False)
 
+    @cached_property
+    def slope_spread(self) -> np.ndarray:
+        """How much the slopes of a regressor's mean vary; see `outside`."""
+
+        def means(z: np.ndarray) -> np.ndarray:
+            scaler = self.head.outputs  # type: ignore[attr-defined]
+            found = self.head.moments(self.outputs(z))[0]  # type: ignore[attr-defined]
+            return np.asarray((found - scaler.mean) / scaler.deviation)
+
+        return outside.slope_spread(
+            means, self.novelty.sample, len(self.columns.numeric)
+        )
+
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """The members' outputs for scaled inputs z: float64 (members, n, units)."""
         return outputs_of(self.members, z)
@@ -270,12 +283,33 @@ class Prediction:
         return self._fitted.novelty.outside(self._z)
 
     def intervals(self, coverage: float) -> np.ndarray:
-        """Low and high ends (n, T, 2).
+        """Low and high ends (n, T, 2); outside the range of the training data, wider
+        with the distance (see `outside`).
 
         Raises:
             ValueError: a coverage that the model cannot provide; see
                 `Regressor.predict_interval`.
         """
+        ends = self._intervals(coverage)
+        fitted = self._fitted
+        low, high = fitted.novelty.low, fitted.novelty.high
+        beyond = outside.excess(self._z, low, high)
+        rows = np.flatnonzero(beyond.any(axis=1))
+        if len(rows):
+            inside = np.clip(self._z[rows], low, high).astype(np.float32)
+            near = Prediction(fitted, inside, self._interval)
+            extra = outside.extra_std(beyond[rows], fitted.slope_spread)
+            ends[rows] = intervals.widened(
+                self.mean[rows],
+                ends[rows],
+                near.mean,
+                near._intervals(coverage),
+                extra * fitted.head.outputs.deviation,
+                coverage,
+            )
+        return ends
+
+    def _intervals(self, coverage: float) -> np.ndarray:
         head = self._head
         if head.cross is not None:
             return head.cross.interval(*self.by_fold, coverage)

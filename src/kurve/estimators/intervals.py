@@ -72,6 +72,32 @@ def between_quantiles(
     return np.stack(ends, axis=-1)
 
 
+def widened(
+    mean: np.ndarray,
+    ends: np.ndarray,
+    near_mean: np.ndarray,
+    near_ends: np.ndarray,
+    extra: np.ndarray,
+    coverage: float,
+) -> np.ndarray:
+    """Intervals for rows outside the data (n, T, 2): on each side of the mean, the
+    distance to the end, there or at the nearest point inside, whichever is larger; and
+    the uncertainty that is added on the way, in quadrature.
+
+    Args:
+        mean, ends: (n, T), (n, T, 2) at the rows.
+        near_mean, near_ends: at the nearest points inside.
+        extra: (n, T) added standard deviation.
+    """
+    signs = np.array([-1.0, 1.0])
+    there = signs * (ends - mean[..., None])
+    inside = signs * (near_ends - near_mean[..., None])
+    reach = np.maximum(np.maximum(there, inside), 0.0)
+    added = NormalDist().inv_cdf(0.5 + coverage / 2.0) * extra[..., None]
+    with np.errstate(over="ignore"):
+        return np.asarray(mean[..., None] + signs * np.hypot(reach, added))
+
+
 def errors(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """(y - mean) / deviation, computed with halves, because y - mean can overflow."""
     with np.errstate(over="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 from kurve import data
 from kurve.core.entries import entries
 from kurve.errors import lookup
-from kurve.estimators import defaults, intervals, shapes
+from kurve.estimators import bags, curves, defaults, intervals, shapes
 from kurve.estimators.bags import Held
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead
@@ -356,6 +356,22 @@ class Regressor(Estimator):
             hyper = replace(hyper, activation="softplus" if self.convex else "tanh")
         return hyper
 
+    def _trained(
+        self,
+        session: FitSession,
+        sample: Sample,
+        validation: Sample | None,
+        executor: Any,
+    ) -> Fitted[RegressionHead]:
+        if not curves.applies(self, session, len(sample), sample.x.shape[1]):
+            return super()._trained(session, sample, validation, executor)
+        split, fitted, held_out = curves.train(session, sample, validation, executor)
+        if held_out is None:
+            if bags.size_of(self, session.setup, len(sample)) is not None:
+                return super()._trained(session, sample, validation, executor)
+            return self._calibrated(fitted, session, split)
+        return curves.calibrated(fitted, held_out, split.calibration, self.interval)
+
     def _setup(
         self,
         session: FitSession,
@@ -364,6 +380,11 @@ class Regressor(Estimator):
         in_batches: bool = False,
     ) -> TrainingSetup:
         setup = super()._setup(session, rows, features, in_batches)
+        hyper, previous = setup.hyperparameters, session.previous
+        if hyper.solver == "lm" and self.solver == "auto" and previous is not None:
+            # Networks of the race can have layers that the method does not suit.
+            hyper = replace(hyper, solver=None)
+            setup = replace(setup, hyperparameters=hyper, optimizer="adam")
         return replace(setup, form=shapes.form_of(self, session.columns))
 
     def _target_encoder(self, previous: Fitted[RegressionHead] | None) -> RealTargets:

@@ -177,7 +177,10 @@ class TrainingSetup:
             for layer in before.layers[:-1]
             if isinstance(layer, Dense) and layer.name != "signs"
         ]
-        hyper = self.hyperparameters
+        hyper, template = self.hyperparameters, self.template
+        if isinstance(sizes, str) and isinstance(before.layers[0], FourierFeatures):
+            template = clone(before, keep_shapes=False)  # waves; see `curves`
+            template.pop()
         if isinstance(sizes, str):
             hyper = replace(hyper, hidden=tuple(layer.units for layer in inner))
         if inner and isinstance(activation, str) and activation == "auto":
@@ -185,7 +188,8 @@ class TrainingSetup:
         assert before.input_shape is not None and before.output_shape is not None
         inputs, units = before.input_shape[-1], before.output_shape[-1]
         assert inputs is not None and units is not None
-        expected = replace(self, hyperparameters=hyper).build(inputs, units, [0])[0]
+        same = replace(self, hyperparameters=hyper, template=template)
+        expected = same.build(inputs, units, [0])[0]
         if _outline(expected) != _outline(before):
             raise ValueError(
                 "[fit] training continues with the existing network, so "

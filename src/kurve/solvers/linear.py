@@ -84,6 +84,12 @@ class CholeskyFactor:
         _core.cholesky_solve(self._matrix, x)
         return x
 
+    def log_determinant(self) -> float:
+        """log det A."""
+        if not COMPILED:
+            return float(np.linalg.slogdet(self._matrix)[1])
+        return 2.0 * float(np.log(diagonal(self._matrix)).sum())
+
     def inverse_diagonal(self) -> np.ndarray:
         """The diagonal of A^-1, (P,)."""
         if not COMPILED:

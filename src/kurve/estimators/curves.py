@@ -1,0 +1,565 @@
+"""The race that "auto" is for few columns or few rows.
+
+Which kind of network learns a curve cannot be told from the size of its table: a sine
+of 12 periods, a step and a straight line with noise have one each. So up to three kinds
+train on some of the rows, and the one with the smallest squared error on the others
+wins:
+
+    waves     Bayesian linear regression on sines and cosines (`estimators.waves`),
+              which is a straight line if no waves are there
+    lm        a small tanh network by Levenberg-Marquardt
+    ordinary  what "auto" is for larger tables
+
+The winner is trained again on all rows; errors of rows that were held out make its
+intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.estimators import defaults, noise
+from kurve.estimators.fitted import Fitted, RegressionHead
+from kurve.estimators.fitting import FitSession, Sample, Split
+from kurve.estimators.intervals import Conformal
+from kurve.estimators.novelty import Novelty
+from kurve.estimators.training import Rows
+from kurve.estimators.waves import SAMPLE, Search, Solution, Sums, Waves, solve, sums
+from kurve.layers import FourierFeatures
+from kurve.models import Sequential
+
+if TYPE_CHECKING:
+    from kurve.estimators.regressor import Regressor
+
+
+LEAST_FREEDOM = 3.0
+"""Fewest degrees of freedom of the noise, so that it has a variance."""
+
+
+@dataclass
+class HeldOut:
+    """What the winner says of rows that it was not trained on.
+
+    rows:  the rows, unscaled
+    z, t:  their scaled inputs and targets
+    means: (m, T) predictions, in scaled units
+    freedom: rows in excess of the parameters that they determine
+    """
+
+    rows: Sample
+    z: np.ndarray
+    t: np.ndarray
+    means: np.ndarray
+    freedom: float
+
+
+def applies(model: Regressor, session: FitSession, rows: int, features: int) -> bool:
+    """Whether the estimator's arguments leave everything open, for a table of this
+    size."""
+    automatic = (
+        model.hidden_layer_sizes,
+        model.activation,
+        model.solver,
+        model.likelihood,
+        model.learning_rate,
+        model.batch_size,
+        model.max_epochs,
+        model.patience,
+    )
+    opened = all(isinstance(value, str) and value == "auto" for value in automatic)
+    plain = not (model.alpha or model.dropout or model.monotone or model.convex)
+    opened = opened and plain and not model.positive and bool(model.scale)
+    opened = opened and model.interval in ("auto", "gaussian", "conformal")
+    small = rows <= defaults.RACE_ROWS and features <= defaults.RACE_WIDTH
+    few = features <= defaults.RACE_FEATURES or small
+    few = few and session.outputs <= defaults.RACE_TARGETS
+    return opened and few and session.previous is None and bool(model.early_stopping)
+
+
+def train(
+    session: FitSession, sample: Sample, validation: Sample | None, executor: Any
+) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+    """Train the kinds, and the winner again.
+
+    Args:
+        session: at the state before `split`.
+        sample, validation: see `FitSession.split`.
+        executor: see `FitSession.train`.
+
+    Returns:
+        The split, the record, and the held-out rows of the winner; None if the
+        ordinary network has won, whose split has them.
+    """
+    return _Race(session, sample, validation, executor).run()
+
+
+def calibrated(
+    fitted: Fitted[RegressionHead],
+    held: HeldOut,
+    calibration: Sample | None,
+    interval: str,
+) -> Fitted[RegressionHead]:
+    """The record with noise and intervals from the errors of held-out rows.
+
+    Args:
+        calibration: rows held out for interval="conformal", or None.
+        interval: the estimator's argument.
+    """
+
+    def updated(**changes: Any) -> Fitted[RegressionHead]:
+        return replace(fitted, head=replace(fitted.head, **changes))
+
+    errors = held.t - held.means
+    scaler, weights = fitted.head.outputs, held.rows.weights
+    # The variance of Student's t, whose degrees of freedom are the rows that remain.
+    freedom = max(held.freedom, LEAST_FREEDOM)
+    tails = freedom / (freedom - 2.0)
+    if fitted.head.likelihood == "none":
+        variance = np.average(errors**2, axis=0, weights=weights) * tails
+        if len(errors) < LEAST_FREEDOM:  # nothing is known about the noise
+            size = np.maximum(np.abs(scaler.mean) / scaler.deviation, 1.0)
+            variance = np.maximum(variance, size**2)
+        fitted = updated(noise=np.asarray(variance + 1e-12))
+    else:
+        _, stds = fitted.head.moments(fitted.outputs(held.z))
+        ratios = errors / (stds / scaler.deviation)
+        scale = np.sqrt(np.average(ratios**2, axis=0, weights=weights) * tails)
+        fitted = updated(std_scale=scale)
+    known, means = held.rows, scaler.backward(held.means)
+    z = held.z
+    if calibration is not None:
+        known, z = calibration, fitted.inputs.forward(calibration.x)
+        means = fitted.head.moments(fitted.outputs(z))[0]
+    wanted = interval == "auto" and len(known) >= defaults.MIN_CALIBRATION
+    if wanted or calibration is not None:
+        _, stds = fitted.head.moments(fitted.outputs(z))
+        fitted = updated(conformal=Conformal.learn(known.y, means, stds, known.weights))
+    return fitted
+
+
+class _Race:
+    def __init__(
+        self,
+        session: FitSession,
+        sample: Sample,
+        validation: Sample | None,
+        executor: Any,
+    ) -> None:
+        self.session, self.executor = session, executor
+        self.features = sample.x.shape[1]
+        self.rows = len(sample)
+        self.many = validation is not None or self.rows > defaults.SMALL_ROWS
+        hyper = session.setup.hyperparameters
+        if hyper.solver == "lm" and self.many:
+            hyper = replace(hyper, solver=None)
+        self.ordinary_hyper = hyper
+        if self.many:
+            session.setup = replace(session.setup, hyperparameters=hyper)
+            self.split = session.split(sample, validation)
+        else:  # all rows, but those of interval="conformal", are for training
+            lm = replace(hyper, solver="lm")
+            session.setup = replace(session.setup, hyperparameters=lm)
+            self.split = session.split(sample, None)
+        self.setup = session.setup
+
+    def run(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+        if self.many and self.split.validation is not None:
+            return self._with_validation()
+        return self._by_folds()
+
+    # ------------------------------------------------------------- many rows
+
+    def _with_validation(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+        session, split = self.session, self.split
+        assert split.validation is not None and split.validation_rows is not None
+        train, held = split.train_rows, split.validation_rows
+        waves = _WaveFit(train, self._seed())
+        means = waves.predict(held[0])
+        error = _error(held, means)
+        winner, trained = "waves", None
+        if self._lm_possible():
+            lm = self._lm(_part(train, defaults.LM_ROWS), None, error)
+            found = _error(held, _outputs(lm, held[0]))
+            if found < error:
+                winner, error, trained = "lm", found, lm
+        session.setup = self.setup
+        ordinary = session.train(split, self.executor)
+        outputs = ordinary.outputs(held[0]).mean(axis=0)[:, : session.outputs]
+        if _error(held, outputs) < error:
+            return split, ordinary, None
+        if winner == "lm":
+            assert trained is not None
+            again = self._lm(_part(train, defaults.LM_MOST_ROWS), trained, np.inf)
+            if _error(held, _outputs(again, held[0])) < error:
+                trained = again
+            means = _outputs(trained, held[0])
+        freedom = float(len(held[0]))
+        found_out = HeldOut(split.validation, held[0], held[1], means, freedom)
+        if winner == "waves":
+            waves.add(held)
+            return split, self._wave_record(waves, found_out), found_out
+        assert trained is not None
+        return split, self._lm_record([trained], found_out), found_out
+
+    # -------------------------------------------------------------- few rows
+
+    def _by_folds(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+        session, split = self.session, self.split
+        rows = split.train_rows
+        z = rows[0]
+        n = len(z)
+        waves = _WaveFit(rows, self._seed())
+        count = min(defaults.FOLDS, n)
+        fold_of = session.generator.permutation(n) % count
+        tried = _folds_tried(n)
+        chosen = fold_of < tried
+        means = waves.without_folds(fold_of, tried)
+        part = _taken(rows, chosen)
+        error = _errors(part, means[chosen])
+        models: list[Sequential] = []
+        if self._lm_possible() and n >= defaults.LM_LEAST_ROWS:
+            others = np.empty_like(means)
+            for fold in range(tried):
+                inside = fold_of != fold
+                limit = float(error.mean())
+                model = self._lm(_taken(rows, inside), None, limit)
+                others[~inside] = _outputs(model, z[~inside])
+                models.append(model)
+            better = error - _errors(part, others[chosen])
+            if _wins(better, error):
+                start = models[0]
+                final = self._lm(rows, start, float(error.mean()))
+                effective = self.session.effective_parameters or 0.0
+                freedom = n - effective / session.outputs
+                held = self._held_out(chosen, others, freedom)
+                return split, self._lm_record([final], held), held
+        elif self._ordinary_possible():
+            others = self._ordinary_by_folds(rows, fold_of, tried)
+            better = error - _errors(part, others[chosen])
+            if _wins(better, error):
+                session.setup = replace(self.setup, hyperparameters=self.ordinary_hyper)
+                both = self.split.train
+                split_again = session.split(both, None)
+                split_again.calibration = self.split.calibration
+                return split_again, session.train(split_again, self.executor), None
+        means, freedom = waves.leave_one_out()
+        held = self._held_out(np.ones(n, bool), means, freedom)
+        return split, self._wave_record(waves, held), held
+
+    def _held_out(
+        self, chosen: np.ndarray, means: np.ndarray, freedom: float
+    ) -> HeldOut:
+        z, t, _ = self.split.train_rows
+        return HeldOut(
+            self.split.train.take(np.flatnonzero(chosen)),
+            z[chosen],
+            t[chosen],
+            means[chosen],
+            freedom,
+        )
+
+    # ---------------------------------------------------------------- kinds
+
+    def _lm_possible(self) -> bool:
+        size = (self.features + 1) * 8 + 72 + 9 * self.session.outputs
+        few = self.features <= defaults.SMALL_FEATURES
+        return few and size <= defaults.SMALL_NETWORK
+
+    def _ordinary_possible(self) -> bool:
+        return self.rows >= defaults.ORDINARY_LEAST_ROWS
+
+    def _lm(self, rows: Rows, start: Sequential | None, limit: float) -> Sequential:
+        """A small network by Levenberg-Marquardt.
+
+        Args:
+            start: a network to continue from, or None.
+            limit: the loss of another kind, above which other initial weights are
+                tried.
+        """
+        from kurve import solvers  # type: ignore[attr-defined,unused-ignore]
+
+        x, y, weights = rows
+        hyper = defaults.choose(
+            1, 1, 1, solver="lm", likelihood="none", hidden=defaults.LM_HIDDEN
+        )
+        setup = replace(self.setup, hyperparameters=hyper, template=None)
+        best, loss = start, np.inf
+        attempts = 1 if start is not None else 1 + defaults.RESTARTS
+        for _ in range(attempts):
+            (model,) = setup.build(x.shape[1], y.shape[1], [self._seed()])
+            model.compile(loss="mse", engine=setup.engine)
+            if start is not None:
+                model.set_weights(start.get_weights())
+            iterations = defaults.LM_MORE if start is not None else hyper.iterations
+            result = solvers.levenberg_marquardt(
+                model,
+                x,
+                y,
+                weights,
+                max_iterations=iterations,
+                regularization="bayesian",
+            )
+            if best is None or start is not None or result.loss < loss:
+                best, loss = model, result.loss
+                self.session.effective_parameters = result.effective_parameters
+            if loss < max(defaults.PLATEAU, 1.1 * limit):
+                break
+        assert best is not None
+        return best
+
+    def _ordinary_by_folds(
+        self, rows: Rows, fold_of: np.ndarray, tried: int
+    ) -> np.ndarray:
+        """Predictions of ordinary networks trained without each fold."""
+        z, t, _ = rows
+        means = np.empty(t.shape)
+        units, loss = self.session.encoder.output_layer(self.ordinary_hyper.likelihood)
+        setup = replace(self.setup, hyperparameters=self.ordinary_hyper)
+        for fold in range(tried):
+            inside = np.flatnonzero(fold_of != fold)
+            stop = max(1, len(inside) // 10)
+            (model,) = setup.build(z.shape[1], units, [self._seed()])
+            setup.train(
+                [model],
+                loss,
+                _taken(rows, inside[stop:]),
+                _taken(rows, inside[:stop]),
+            )
+            outside = fold_of == fold
+            means[outside] = _outputs(model, z[outside])[:, : t.shape[1]]
+        return means
+
+    # --------------------------------------------------------------- records
+
+    def _wave_record(self, waves: _WaveFit, held: HeldOut) -> Fitted[RegressionHead]:
+        session = self.session
+        extra = self._noise(held, noise.waving(self.features))
+        frequencies = waves.frequencies
+        if extra is not None:
+            assert isinstance(extra.basis, noise.Waving)
+            frequencies = np.hstack([frequencies, extra.basis.frequencies])
+        self._likelihood("none" if extra is None else "gaussian")
+        layer = FourierFeatures(frequencies.astype(np.float32))
+        session.setup = replace(session.setup, template=Sequential([layer]))
+        session.make_models(self.features)
+        for number, model in enumerate(session.models):
+            amplitudes = waves.amplitudes(number, self._seed())
+            _set_waves(model, amplitudes, waves.frequencies.shape[1], extra)
+        session.setup = replace(session.setup, template=None)
+        return self._record({"loss": [float(waves.noise.mean())]})
+
+    def _lm_record(
+        self, models: Sequence[Sequential], held: HeldOut
+    ) -> Fitted[RegressionHead]:
+        session = self.session
+        basis = noise.Bending(self.features)
+        extra = self._noise(held, [basis])
+        hidden: tuple[int, ...] = defaults.LM_HIDDEN
+        if extra is not None:
+            hidden = tuple(width + len(basis.scales()) for width in hidden)
+        self._likelihood(
+            "none" if extra is None else "gaussian", hidden=hidden, activation="tanh"
+        )
+        session.make_models(self.features)
+        rows = self.split.train_rows
+        for number, model in enumerate(session.models):
+            source = models[0] if not number else self._lm(rows, None, np.inf)
+            if extra is None:
+                model.set_weights(source.get_weights())
+            else:
+                noise.join(model, source, extra)
+        z, t, _ = rows
+        loss = _error(rows, _outputs(session.models[0], z)[:, : t.shape[1]])
+        return self._record({"loss": [loss]})
+
+    def _noise(self, held: HeldOut, bases: Sequence[noise.Basis]) -> noise.Noise | None:
+        if self.features > defaults.RACE_FEATURES:
+            return None
+        return noise.learn(held.z, held.t - held.means, held.rows.weights, bases)
+
+    def _likelihood(self, likelihood: str, **changes: Any) -> None:
+        session = self.session
+        hyper = replace(
+            session.setup.hyperparameters, likelihood=likelihood, solver=None, **changes
+        )
+        session.setup = replace(session.setup, hyperparameters=hyper)
+
+    def _record(self, history: dict[str, list[float]]) -> Fitted[RegressionHead]:
+        session = self.session
+        session.check_file("fit")
+        novelty = Novelty.learn(
+            session.all_inputs(self.split), np.random.default_rng(self._seed())
+        )
+        return session.fitted(novelty, history, 1)
+
+    def _seed(self) -> int:
+        return self.session.next_seed()
+
+
+class _WaveFit:
+    """Bayesian regression on waves, with the prior of the greatest evidence.
+
+    Args:
+        rows: scaled.
+        seed: of random frequencies, and of the rows on which the prior is chosen.
+    """
+
+    def __init__(self, rows: Rows, seed: int) -> None:
+        z = rows[0]
+        self.rows = [rows]
+        self.waves = Waves(z, seed)
+        search = Search(self.waves, *_part(rows, SAMPLE))
+        self.prior = search.best()
+        self.spread = self.waves.spread(self.prior)
+        self.frequencies = self.waves.frequencies(self.prior)
+        self.total = self._sums(rows)
+        self._solve()
+
+    def _solve(self) -> None:
+        found = solve(self.total, self.spread)
+        assert found is not None  # the search has solved it
+        self.solution: Solution = found
+        self.noise = found.noise
+
+    def _features(self, z: np.ndarray) -> np.ndarray:
+        return self.waves.features(z, self.prior)
+
+    def _sums(self, rows: Rows) -> Sums:
+        z, t, weights = rows
+        return sums(self._features(z), t, weights)
+
+    def add(self, rows: Rows) -> None:
+        """Learn from more rows."""
+        self.rows.append(rows)
+        more = self._sums(rows)
+        self.total = self.total + more
+        self._solve()
+
+    def predict(self, z: np.ndarray) -> np.ndarray:
+        return _times(self._features(z), self.solution.amplitudes)
+
+    def without_folds(self, fold_of: np.ndarray, tried: int) -> np.ndarray:
+        """Predictions for the rows of each fold from the others."""
+        z, t, _ = self.rows[0]
+        means = np.zeros(t.shape)
+        for fold in range(tried):
+            inside = fold_of == fold
+            part = self._sums(_taken(self.rows[0], inside))
+            found = solve(self.total - part, self.spread)
+            found = found or self.solution
+            means[inside] = _times(self._features(z[inside]), found.amplitudes)
+        return means
+
+    def leave_one_out(self) -> tuple[np.ndarray, float]:
+        """Predictions for each row from the others, and how many rows remain for the
+        noise: all, less the parameters they determine."""
+        z, t, weights = self.rows[0]
+        features = self._features(z)
+        covariance = self.solution.covariance()
+        leverage = np.einsum("np,np->n", _times(features, covariance), features)
+        if weights is not None:
+            leverage = leverage * weights
+        freedom = len(z) - float(leverage.sum())
+        rest = np.maximum(1.0 - leverage, 1e-3)[:, None]
+        means = _times(features, self.solution.amplitudes)
+        return t - (t - means) / rest, freedom
+
+    def amplitudes(self, member: int, seed: int) -> np.ndarray:
+        """Those of a member of an ensemble: the first is the most probable one, the
+        others see the rows with random weights.
+
+        Source: Rubin 1981 (the Bayesian bootstrap).
+        """
+        if not member:
+            return self.solution.amplitudes
+        rng = np.random.default_rng(seed)
+        total: Sums | None = None
+        for z, t, weights in self.rows:
+            drawn = rng.standard_exponential(len(z))
+            drawn = drawn if weights is None else drawn * weights
+            part = self._sums((z, t, drawn.astype(np.float32)))
+            total = part if total is None else total + part
+        assert total is not None
+        found = solve(total, self.spread)
+        return (found or self.solution).amplitudes
+
+
+def _set_waves(
+    model: Sequential, amplitudes: np.ndarray, count: int, extra: noise.Noise | None
+) -> None:
+    """The weights of the output layer.
+
+    Args:
+        amplitudes: (2 count + 1, T): sines, cosines, constant.
+        extra: the unequal noise, whose frequencies follow the others.
+    """
+    output: Any = model.layers[-1]
+    inputs, units = output.kernel.shape
+    half, targets = inputs // 2, amplitudes.shape[1]
+    kernel, bias = np.zeros((inputs, units)), np.zeros(units)
+    kernel[:count, :targets] = amplitudes[:count]
+    kernel[half : half + count, :targets] = amplitudes[count:-1]
+    bias[:targets] = amplitudes[-1]
+    if extra is not None:
+        sines, cosines = np.split(extra.kernel, 2)
+        kernel[count:half, targets:] = sines
+        kernel[half + count :, targets:] = cosines
+        bias[targets:] = extra.constant
+    output.kernel.assign(kernel.astype(np.float32))
+    output.bias.assign(bias.astype(np.float32))
+
+
+def _folds_tried(rows: int) -> int:
+    """How many of the folds train networks."""
+    if rows < 100:
+        return min(defaults.FOLDS, rows)
+    return 3 if rows <= 300 else 1
+
+
+def _wins(better: np.ndarray, errors: np.ndarray) -> bool:
+    """Whether a network beats the waves: clearly, because with few rows a small
+    difference is chance.
+
+    Args:
+        better: per row, by how much its squared error is smaller.
+        errors: those of the waves.
+    """
+    n = len(better)
+    if n < 2:
+        return False
+    standard = float(better.std()) / np.sqrt(n)
+    doubt = 2.0 if n < 100 else 1.0
+    return float(better.mean()) > max(doubt * standard, 0.02 * float(errors.mean()))
+
+
+def _part(rows: Rows, most: int) -> Rows:
+    """At most so many rows; those of a split are in random order."""
+    return _taken(rows, slice(0, most)) if len(rows[0]) > most else rows
+
+
+def _taken(rows: Rows, chosen: Any) -> Rows:
+    x, y, weights = rows
+    return x[chosen], y[chosen], None if weights is None else weights[chosen]
+
+
+def _outputs(model: Sequential, z: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict(z, verbose=0), np.float64)
+
+
+def _errors(rows: Rows, means: np.ndarray) -> np.ndarray:
+    """Weighted squared error of each row."""
+    errors = ((rows[1] - means) ** 2).mean(axis=1)
+    return errors if rows[2] is None else errors * rows[2]
+
+
+def _error(rows: Rows, means: np.ndarray) -> float:
+    return float(_errors(rows, means).mean())
+
+
+def _times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b with the same bits for any number of threads."""
+    return np.einsum("np,pt->nt", a, b, dtype=np.float64)

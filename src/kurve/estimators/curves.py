@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.estimators import defaults, noise
+from kurve.estimators import bags, defaults, noise
 from kurve.estimators.fitted import Fitted, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.intervals import Conformal
@@ -165,6 +165,9 @@ class _Race:
             session.setup = replace(session.setup, hyperparameters=lm)
             self.split = session.split(sample, None)
         self.setup = session.setup
+        ordinary = replace(session.setup, hyperparameters=self.ordinary_hyper)
+        bag = bags.size_of(session.estimator, ordinary, self.rows)
+        self.gain = 1.0 if bag is None else defaults.BAG_GAIN
 
     def run(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
         if self.many and self.split.validation is not None:
@@ -189,7 +192,7 @@ class _Race:
         session.setup = self.setup
         ordinary = session.train(split, self.executor)
         outputs = ordinary.outputs(held[0]).mean(axis=0)[:, : session.outputs]
-        if _error(held, outputs) < error:
+        if self.gain * _error(held, outputs) < error:
             return split, ordinary, None
         if winner == "lm":
             assert trained is not None
@@ -239,7 +242,7 @@ class _Race:
                 return split, self._lm_record([final], held), held
         elif self._ordinary_possible():
             others = self._ordinary_by_folds(rows, fold_of, tried)
-            better = error - _errors(part, others[chosen])
+            better = error - self.gain * _errors(part, others[chosen])
             if _wins(better, error):
                 session.setup = replace(self.setup, hyperparameters=self.ordinary_hyper)
                 both = self.split.train

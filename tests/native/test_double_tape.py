@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from kurve.ops.elementwise import RULES
 
 core = pytest.importorskip("kurve._core")

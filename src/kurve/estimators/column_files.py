@@ -92,7 +92,7 @@ def read(field: Field, arrays: Any) -> Columns:
         return found
 
     def by_column(name: str) -> dict[int, Field]:
-        return _pairs(fields[name], width) if name in fields else {}
+        return pairs_of(fields[name], width) if name in fields else {}
 
     numeric = positions("numeric")
     levels = by_column("levels")
@@ -160,7 +160,7 @@ def _dates(field: Field) -> Dates:
     return Dates(reader, parts[1].boolean(), names, first, last)
 
 
-def _pairs(field: Field, width: int) -> dict[int, Field]:
+def pairs_of(field: Field, width: int) -> dict[int, Field]:
     """[[column, value], ...], without duplicate columns."""
     pairs: dict[int, Field] = {}
     for item in field.items():

@@ -462,8 +462,8 @@ class Columns:
             texts = table.texts[column]
             reader = dates.text
             if reader is None:
-                cells = [v for v in dict.fromkeys(texts) if v is not None]
-                reader = learn_dates(cells)[0] or DateText("ymd")
+                written = [v for v in dict.fromkeys(texts) if v is not None]
+                reader = learn_dates(written)[0] or DateText("ymd")
             found = reader.seconds(texts)
             wrong = np.isnan(found) & np.array([v is not None for v in texts], bool)
             if not wrong.any():

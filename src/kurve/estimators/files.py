@@ -422,7 +422,7 @@ def _networks(
     if len(seeds) != len(prefixes):
         raise fields["seeds"].error(f"there must be {len(prefixes)}")
     others = fields.get("other_models")
-    kinds = {} if others is None else dict(_pairs(others, members))
+    kinds = {} if others is None else column_files.pairs_of(others, members)
     networks: list[Sequential] = []
     model = fields["model"]
     for number, (prefix, seed) in enumerate(zip(prefixes, seeds, strict=True)):

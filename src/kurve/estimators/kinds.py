@@ -152,7 +152,7 @@ class Words:
 
     words: tuple[str, ...]
 
-    def encode(self, texts: Sequence[Any]) -> np.ndarray:
+    def encode(self, texts: Sequence[Any] | np.ndarray) -> np.ndarray:
         """Which words each text has, 0 and 1 (n, words); a missing one has none."""
         place = {word: i for i, word in enumerate(self.words)}
         found = np.zeros((len(texts), len(self.words)))

@@ -281,14 +281,20 @@ class Search:
 
             return change
 
+        def with_ratio(factor: float) -> Callable[[Prior], Prior]:
+            return lambda prior: replace(prior, ratio=prior.ratio * factor)
+
+        def with_smoothness(nu: float) -> Callable[[Prior], Prior]:
+            return lambda prior: replace(prior, smoothness=nu)
+
         found = [
             scaled(columns, factor)
             for columns in self._groups()
             for factor in (step, 1.0 / step)
         ]
         for factor in (step**2, step**-2):
-            found.append(lambda p, f=factor: replace(p, ratio=p.ratio * f))
+            found.append(with_ratio(factor))
         if self.waves.columns == 1:
             for nu in (0.5, ROUGH, SMOOTH):
-                found.append(lambda p, nu=nu: replace(p, smoothness=nu))
+                found.append(with_smoothness(nu))
         return found

@@ -105,11 +105,14 @@ def kurve() -> None:
     help="Weigh the classes, so that each counts as much as the others.",
 )
 @click.option(
+    "--effort",
+    type=click.Choice(["fast", "default", "best"]),
+    help="One network, a small bag of networks, or a large one.",
+)
+@click.option(
     "--members",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of networks in the ensemble.",
+    help="An ensemble of so many networks of one kind instead of a bag.",
 )
 @click.option("--hidden", callback=widths, help="Widths of the hidden layers: 64,64.")
 @click.option("--activation", help="Activation of the hidden layers.")

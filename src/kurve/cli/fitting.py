@@ -29,6 +29,7 @@ DIAGNOSED_ROWS = 20_000
 """Rows in which to look for what may be wrong."""
 
 ARGUMENTS = {
+    "effort": "effort",
     "members": "members",
     "hidden": "hidden_layer_sizes",
     "solver": "solver",

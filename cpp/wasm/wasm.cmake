@@ -4,7 +4,8 @@ enable_language(C)
 # Jobs side by side and the solvers of least squares are left out.
 set(wasm_engine ${engine})
 list(REMOVE_ITEM wasm_engine
-  cpp/pool.cpp cpp/schedule.cpp cpp/linear.cpp cpp/trust_region.cpp)
+  cpp/pool.cpp cpp/schedule.cpp cpp/linear.cpp cpp/trust_region.cpp
+  cpp/double_tape.cpp)
 
 # ziglang has the sources of C++ exceptions for WebAssembly, but does not build them.
 execute_process(

@@ -144,7 +144,7 @@ def test_forecast(tmp_path: Path) -> None:
 def test_burgers(tmp_path: Path) -> None:
     output = run(tmp_path, "burgers.py", "40")
     adam = number(r"after Adam ([\d.e+-]+)", output)
-    assert number(r"of least squares ([\d.e+-]+)", output) < 0.05 * adam
+    assert number(r"of least squares ([\d.e+-]+)", output) < 0.1 * adam
     assert number(r"relative error ([\d.]+)%", output) < 20.0
     check_pictures(tmp_path, output, "burgers.png")
 

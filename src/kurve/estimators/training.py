@@ -185,7 +185,10 @@ class TrainingSetup:
         assert before.input_shape is not None and before.output_shape is not None
         inputs, units = before.input_shape[-1], before.output_shape[-1]
         assert inputs is not None and units is not None
-        expected = replace(self, hyperparameters=hyper).build(inputs, units, [0])[0]
+        first = before.layers[0]
+        encoder = first if isinstance(first, PiecewiseLinear) else None
+        setup = replace(self, hyperparameters=hyper, encoder=encoder)
+        expected = setup.build(inputs, units, [0])[0]
         if _outline(expected) != _outline(before):
             raise ValueError(
                 "[fit] training continues with the existing network, so "

@@ -224,7 +224,8 @@ class Classifier(Estimator):
 
     def _head(self, session: FitSession) -> ClassificationHead:
         assert isinstance(session.encoder, ClassTargets)
-        return ClassificationHead(session.encoder.classes)
+        weights = None if session.previous is None else session.previous.head.weights
+        return ClassificationHead(session.encoder.classes, weights)
 
     def _commit(self, fitted: Fitted[ClassificationHead]) -> None:
         super()._commit(fitted)

@@ -403,6 +403,7 @@ class Regressor(Estimator):
             ones if head is None else head.noise,
             ones if head is None else head.std_scale,
             session.targets.flat,
+            weights=None if head is None else head.weights,
         )
 
     def _calibrated(

@@ -188,7 +188,11 @@ class TrainingSetup:
         assert before.input_shape is not None and before.output_shape is not None
         inputs, units = before.input_shape[-1], before.output_shape[-1]
         assert inputs is not None and units is not None
-        same = replace(self, hyperparameters=hyper, template=template)
+        first = before.layers[0]
+        encoder = first if isinstance(first, PiecewiseLinear) else None
+        same = replace(
+            self, hyperparameters=hyper, template=template, encoder=encoder
+        )
         expected = same.build(inputs, units, [0])[0]
         if _outline(expected) != _outline(before):
             raise ValueError(

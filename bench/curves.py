@@ -160,7 +160,8 @@ ratios. A *neighbour* is a process that computes endlessly on one core.
 {tables.rows(columns, body)}
 
 Wanted is a ratio of at most {WANTED}; the largest is {most:.2f}. Kurve's answers have
-ten right digits, SciPy's about five ([NIST's problems](nist.md)).
+ten right digits, SciPy's about five ([NIST's problems](nist.md)). Curves without a
+formula are another page's ([all defaults](races.md)).
 """
 
 

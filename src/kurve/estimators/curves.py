@@ -182,31 +182,32 @@ class _Race:
         train, held = split.train_rows, split.validation_rows
         waves = _WaveFit(train, self._seed())
         means = waves.predict(held[0])
-        error = _error(held, means)
-        winner, trained = "waves", None
+        errors, lines = _errors(held, means), not waves.prior.ratio
+        trained: Sequential | None = None
         if self._lm_possible():
-            lm = self._lm(_part(train, defaults.LM_ROWS), None, error)
-            found = _error(held, _outputs(lm, held[0]))
-            if found < error:
-                winner, error, trained = "lm", found, lm
+            limit = float(errors.mean())
+            lm = self._lm(_part(train, defaults.LM_ROWS), None, limit)
+            found = _outputs(lm, held[0])
+            if _wins(errors - _errors(held, found), errors, lines):
+                means, errors, lines, trained = found, _errors(held, found), False, lm
         session.setup = self.setup
         ordinary = session.train(split, self.executor)
         outputs = ordinary.outputs(held[0]).mean(axis=0)[:, : session.outputs]
-        if self.gain * _error(held, outputs) < error:
+        better = errors - self.gain * _errors(held, outputs)
+        if _wins(better, errors, lines):
             return split, ordinary, None
-        if winner == "lm":
-            assert trained is not None
+        if trained is not None:
             again = self._lm(_part(train, defaults.LM_MOST_ROWS), trained, np.inf)
-            if _error(held, _outputs(again, held[0])) < error:
-                trained = again
-            means = _outputs(trained, held[0])
-        freedom = float(len(held[0]))
-        found_out = HeldOut(split.validation, held[0], held[1], means, freedom)
-        if winner == "waves":
-            waves.add(held)
-            return split, self._wave_record(waves, found_out), found_out
-        assert trained is not None
-        return split, self._lm_record([trained], found_out), found_out
+            found = _outputs(again, held[0])
+            if _errors(held, found).mean() < errors.mean():
+                trained, means = again, found
+        found_out = HeldOut(
+            split.validation, held[0], held[1], means, float(len(held[0]))
+        )
+        if trained is not None:
+            return split, self._lm_record([trained], found_out), found_out
+        waves.add(held)
+        return split, self._wave_record(waves, found_out), found_out
 
     # -------------------------------------------------------------- few rows
 
@@ -233,7 +234,7 @@ class _Race:
                 others[~inside] = _outputs(model, z[~inside])
                 models.append(model)
             better = error - _errors(part, others[chosen])
-            if _wins(better, error):
+            if _wins(better, error, not waves.prior.ratio):
                 start = models[0]
                 final = self._lm(rows, start, float(error.mean()))
                 effective = self.session.effective_parameters or 0.0
@@ -243,7 +244,7 @@ class _Race:
         elif self._ordinary_possible():
             others = self._ordinary_by_folds(rows, fold_of, tried)
             better = error - self.gain * _errors(part, others[chosen])
-            if _wins(better, error):
+            if _wins(better, error, not waves.prior.ratio):
                 session.setup = replace(self.setup, hyperparameters=self.ordinary_hyper)
                 both = self.split.train
                 split_again = session.split(both, None)
@@ -523,19 +524,21 @@ def _folds_tried(rows: int) -> int:
     return 3 if rows <= 300 else 1
 
 
-def _wins(better: np.ndarray, errors: np.ndarray) -> bool:
+def _wins(better: np.ndarray, errors: np.ndarray, lines: bool) -> bool:
     """Whether a network beats the waves: clearly, because with few rows a small
     difference is chance.
 
     Args:
         better: per row, by how much its squared error is smaller.
         errors: those of the waves.
+        lines: whether the waves are straight lines, so that there may be nothing to
+            learn for a network but noise.
     """
     n = len(better)
     if n < 2:
         return False
     standard = float(better.std()) / np.sqrt(n)
-    doubt = 2.0 if n < 100 else 1.0
+    doubt = 2.0 if lines else 1.0
     return float(better.mean()) > max(doubt * standard, 0.02 * float(errors.mean()))
 
 

@@ -37,6 +37,13 @@ class Regressor(Estimator):
     per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
+    For up to 5 columns, and for up to 300 rows of more, "auto" is a race on held-out
+    rows between sines and cosines with a prior, which are a straight line if that is
+    all there is; a small tanh network by Levenberg-Marquardt; and the bag
+    (see `kurve.estimators.curves`). It takes place if
+    hidden_layer_sizes, activation, solver, likelihood, learning_rate, batch_size,
+    max_epochs and patience are all "auto", without alpha, dropout and known shape.
+
     Args:
         hidden_layer_sizes: widths of the hidden layers, or a `Sequential` of hidden
             layers, which is copied and never changed; an output layer is added. A first
@@ -74,8 +81,9 @@ class Regressor(Estimator):
             standard deviation), "quantile" (learned quantiles), "conformal" (from the
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
             that left out a fold), or "auto": from the errors on the rows held out for
-            early stopping, those of a bag by the networks that have not seen them, if
-            there are enough, else "gaussian".
+            the race or for early stopping, those of a bag by the networks that have not
+            seen them, if there are enough, else "gaussian". Outside the range of the
+            training data, all widen with the distance.
         monotone: columns, by name or index, in which the prediction only rises (1)
             or only falls (-1), everywhere and not only at the data: {"size": 1}.
             Such networks have weights of one sign; see `kurve.estimators.shapes`.

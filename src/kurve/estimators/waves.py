@@ -36,10 +36,10 @@ PERIOD = 1.3
 """Ground period for one column, over the range of the data."""
 
 MOST_WAVES, LEAST_ROWS = 160, 3
-"""Maximum number of frequencies, and minimum number of rows for each."""
+"""Maximum number of frequencies for one column, and minimum number of rows for each."""
 
 RANDOM_WAVES = 128
-"""Maximum number of random frequencies, for several columns."""
+"""Number of random frequencies, for several columns."""
 
 SAMPLE = 2_000
 """Maximum rows for the choice of lengths and smoothness."""
@@ -150,7 +150,7 @@ class Waves:
             self.base = 2 * np.pi / (PERIOD * reach) * np.arange(1.0, count + 1)[None]
         else:
             rng = np.random.default_rng(seed)
-            count = min(RANDOM_WAVES, count)
+            count = RANDOM_WAVES
             normal = rng.standard_normal((self.columns, count))
             self.base = normal
             self.mixing = rng.standard_gamma(ROUGH + 1.0, count) / (ROUGH + 1.0)

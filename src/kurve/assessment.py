@@ -2,7 +2,8 @@
 baselines are: the mean of the training targets, a straight line, the largest class.
 
 Intervals are bootstrap percentiles: rows are resampled with replacement, and the
-interval holds 95 % of the scores of these samples. Shares of rows have Wilson's interval.
+interval holds 95 % of the scores of these samples. Shares of rows have Wilson's
+interval.
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
 """
 

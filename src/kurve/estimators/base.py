@@ -280,9 +280,9 @@ class Estimator(Parameters):
         return np.asarray(self.fitted_.novelty.outside(z) | unseen)
 
     def diagnose(self, X: Any, y: Any) -> Any:
-        """Diagnose the first member and the data: the findings of `kurve.diagnosis` that
-        concern an estimator, in the table's units. What `fit` does by itself, such as
-        scaling and stopping at the best epoch, is not among them.
+        """Diagnose the first member and the data: the findings of `kurve.diagnosis`
+        that concern an estimator, in the table's units. What `fit` does by itself, such
+        as scaling and stopping at the best epoch, is not among them.
 
         Args:
             X, y: see `fit`.

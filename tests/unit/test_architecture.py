@@ -57,6 +57,7 @@ FLOORS = (
         "applications",
     ),
     ("estimators",),
+    ("serving",),
     ("kurve",),  # the package itself: its public names, its version
     ("as_keras",),
     ("cli", "__main__"),

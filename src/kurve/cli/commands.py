@@ -267,6 +267,43 @@ def export(model: str, out: str) -> None:
         load_network(model).export(out)
 
 
+@kurve.command(epilog=EPILOG)
+@click.argument("model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8000,
+    show_default=True,
+    help="Port.",
+)
+@click.option(
+    "--token",
+    envvar="KURVE_TOKEN",
+    help="What requests must carry; needed for addresses that other machines reach.",
+)
+@click.option(
+    "--max-rows",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    help="Rows of a request, at most.",
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(1),
+    default=10_000_000,
+    show_default=True,
+    help="Bytes of a request, at most.",
+)
+def serve(model: str, **options: Any) -> None:
+    """Predict over HTTP with the model in the file MODEL: JSON or CSV in, predictions
+    with intervals out."""
+    from kurve.cli.serving import serve as run
+
+    run(model, options)
+
+
 @kurve.command(
     epilog="Exit codes: that of the program; 1 after an error in it, 2 wrong usage.",
     context_settings={"allow_interspersed_args": False},

@@ -73,7 +73,7 @@ def read_test(
     table = file.read(columns, texts)
     roles.check_rows(file, len(table))
     if split.y.dtype.kind in "fi":
-        table = roles.with_numeric_targets(table, targets)
+        table = roles.with_numeric_targets(file, table, targets)
     table, rows = _clean(file, table, targets, features, options, say_nothing)
     for i, name in enumerate(columns):
         kind = split.types[name]
@@ -95,7 +95,7 @@ def _at_once(
     columns = [*features, *targets]
     table = file.read([*columns, *_extra(options, columns)], declared)
     roles.check_rows(file, len(table))
-    table = roles.with_numeric_targets(table, targets, declared)
+    table = roles.with_numeric_targets(file, table, targets, declared)
     table = roles.as_categories(table, declared)
     clean, rows = _clean(file, table, targets, features, options, say)
     _check(file, clean, targets, features, rows)
@@ -272,7 +272,9 @@ class TrainingBatches:
         first = 0
         declared = self.options["categorical"] or ()
         for number, table in enumerate(self.batches):
-            table = roles.with_numeric_targets(table, self.targets, declared)
+            table = roles.with_numeric_targets(
+                self.file, table, self.targets, declared
+            )
             table = roles.as_categories(table, declared)
             clean, rows = _clean(
                 self.file,

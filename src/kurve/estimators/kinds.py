@@ -208,10 +208,11 @@ def recognise(counts: Counter[Any], decimal: str = ".") -> Text | None:
         return Text(dates=text, unsure=unsure)
     strange = [cell for cell in filled if numerals.number(cell) is None]
     rows = sum(counts[cell] for cell in strange)
-    many = read > FEW_LEVELS // 2 and 4 * len(strange) <= read
+    total = sum(counts.values())
+    many = 4 * len(strange) <= read and (read > FEW_LEVELS // 2 or 2 * read > total)
     if all(UNKNOWN.fullmatch(cell.strip()) for cell in strange):
         many = read > 2
-    if many and 2 * rows < sum(counts.values()):
+    if many and 2 * rows < total:
         return Text(numerals=numerals, strange=strange[0])
     return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.errors import TableError
-from kurve.estimators.kinds import recognise, too_many_levels
+from kurve.estimators.kinds import UNKNOWN, recognise, too_many_levels
 from kurve.tables import TableFile, plain
 
 if TYPE_CHECKING:
@@ -283,12 +283,22 @@ def levels(table: pyarrow.Table) -> dict[str, Any]:
 
 
 def with_numeric_targets(
-    table: pyarrow.Table, targets: Sequence[str], declared: Collection[str] = ()
+    file: TableFile,
+    table: pyarrow.Table,
+    targets: Sequence[str],
+    declared: Collection[str] = (),
 ) -> pyarrow.Table:
     """The table with targets that are numbers in local dress as numbers.
 
     Args:
+        file: an open `TableFile`.
+        table: with the targets.
+        targets: their names.
         declared: columns that the user said are categories.
+
+    Raises:
+        TableError: a cell that is neither a number nor says that it is unknown, in a
+            column of numbers.
     """
     import pyarrow
 
@@ -299,6 +309,8 @@ def with_numeric_targets(
         counts = Counter(v for v in values.to_pylist() if v is not None)
         found = recognise(counts)
         if found is not None and found.numerals is not None:
+            if found.strange is not None and not UNKNOWN.fullmatch(found.strange):
+                file.numbers(name, table[name], "most of its cells do")
             numbers = found.numerals.numbers(values.to_pylist())
             column = pyarrow.array(numbers, from_pandas=True)
             table = table.set_column(table.column_names.index(name), name, column)

@@ -22,7 +22,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
-.PHONY: neighbours pages reference gpu processes wasm
+.PHONY: neighbours pages reference gpu processes wasm wasm-test page page-test
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -42,6 +42,9 @@ help:
 	@echo 'make pages        rewrite the outputs and pictures of the tutorial'
 	@echo 'make reference    rewrite the tables of docs/reference.md from the docstrings'
 	@echo 'make wasm         the engine as WebAssembly, build/wasm/kurve.wasm'
+	@echo 'make wasm-test    its numbers beside those of the native engine, by Node'
+	@echo 'make page         rewrite the live page of the package from page/'
+	@echo 'make page-test    the live page in Chromium'
 	@echo 'make clean        remove everything that these made'
 
 demo: $(VENV)/installed
@@ -160,6 +163,22 @@ build/wasm/kurve.wasm: $(ZIG)/installed $(VENV)/build-tools CMakeLists.txt $(she
 	$(VENV)/bin/cmake --build build/wasm
 	@echo "$@: $$(wc -c <$@) bytes, $$(gzip -9c $@ | wc -c) as gzip"
 
+wasm-test: build/wasm/kurve.wasm $(VENV)/installed
+	$(call need,node,nodejs)
+	$(PY) -m pytest $(PYTEST_FLAGS) tests/wasm
+
+page/node_modules/installed: page/package-lock.json
+	$(call need,npm,npm)
+	cd page && npm ci --no-audit --no-fund
+	@touch $@
+
+page: build/wasm/kurve.wasm page/node_modules/installed
+	node page/build.mjs build/wasm/kurve.wasm src/kurve/page/live.html
+
+page-test: page/node_modules/installed $(VENV)/installed
+	$(call need,chromium,chromium)
+	$(PY) -m pytest $(PYTEST_FLAGS) tests/page
+
 $(ZIG)/installed: | $(ZIG)/bin/python
 	$(ZIG)/bin/python -m pip install -q 'ziglang==0.17.1'
 	@touch $@
@@ -178,7 +197,7 @@ reference: $(VENV)/installed
 	$(PY) tests/e2e/reference.py
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) build dist demo
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) page/node_modules build dist demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

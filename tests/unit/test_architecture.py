@@ -50,6 +50,7 @@ FLOORS = (
         "inspection",
         "predictions",
         "diagnosis",
+        "page",
         "plots",
         "report",
         "tables",

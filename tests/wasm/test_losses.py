@@ -4,8 +4,6 @@ same weights, rows and seeds in; the same losses, metrics and outputs out."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -19,15 +17,11 @@ from kurve import layers, models
 from kurve.engines.base import Batches, Job, run_job
 from kurve.engines.plan_json import plan_json
 from kurve.training.batching import Division, pass_bounds
+from tests.wasm.engine import WASM, needs_wasm
 
-ROOT = Path(__file__).parents[2]
-WASM = Path(os.environ.get("KURVE_WASM", ROOT / "build/wasm/kurve.wasm"))
 STEPS = 50
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not WASM.exists(), reason=f"make wasm has not written {WASM}"),
-]
+pytestmark = needs_wasm
 
 
 def article() -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The command `kurve`: fit, predict, evaluate, inspect, export, demo.
+"""The command `kurve`: fit, predict, evaluate, inspect, export, demo, live.
 
     kurve fit data.csv --target y --report report.html
     kurve predict data.kurve new.csv --out predictions.csv

@@ -348,3 +348,33 @@ def demo(name: str, out: str, quiet: bool) -> None:
     from kurve.cli.demo import sine
 
     sine(out, quiet)
+
+
+@kurve.command(epilog=EPILOG)
+@click.argument("data", required=False)
+@click.option("--target", "-t", help="Column to learn; by default the last one.")
+@click.option(
+    "--features",
+    callback=names,
+    help="Columns to learn from: a,b; by default all others with numbers.",
+)
+@click.option(
+    "--out",
+    "-o",
+    help="File for the page; by default DATA's name with .html, or live.html.",
+)
+@click.option("--open/--no-open", "show", default=True, help="Open it in the browser.")
+def live(
+    data: str | None,
+    target: str | None,
+    features: tuple[str, ...] | None,
+    out: str | None,
+    show: bool,
+) -> None:
+    """Watch a network learn DATA, in a page that runs in the browser.
+
+    Writes one HTML file that needs nothing else and sends nothing anywhere. Without
+    DATA, the page starts with the sine of the tutorial."""
+    from kurve.cli.live import write_page
+
+    write_page(data, target, features, out, show)

@@ -1,0 +1,245 @@
+// Data sets: the article's sine, formulas, drawn points, tables, and sets of classes.
+import { parseFormula, pythonFloat } from './formula.js';
+
+export const LARGEST = 20000;
+
+/** @returns x (rows x inputs) and y, with names; classes: labels, or null */
+function dataOf(x, y, inputs, names = ['x', 'y'], classes = null) {
+  const rows = y.length;
+  return { x: Float32Array.from(x), y: Float32Array.from(y), rows, inputs, names, classes };
+}
+
+/** The data of settings.data; draw(purpose, n) returns uniform random numbers. */
+export function makeData(given, draw) {
+  const data = MAKERS[given.kind](given, draw);
+  if (given.noise > 0 && !data.classes) {
+    const spread = given.noise * (deviation(data.y) || 1);
+    const normal = normalNumbers(draw, 9, data.rows);
+    for (let i = 0; i < data.rows; i++) data.y[i] += spread * normal[i];
+  }
+  return data;
+}
+
+function deviation(values) {
+  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+  const square = values.reduce((sum, v) => sum + (v - mean) ** 2, 0);
+  return Math.sqrt(square / values.length);
+}
+
+function normalNumbers(draw, purpose, n) {
+  const u = draw(purpose, 2 * n);
+  return Array.from({ length: n }, (_, i) => {
+    const radius = Math.sqrt(-2 * Math.log(u[2 * i]));
+    return radius * Math.cos(2 * Math.PI * u[2 * i + 1]);
+  });
+}
+
+const MAKERS = {
+  sine() {
+    const x = Array.from({ length: 200 }, (_, i) => i * 0.1);
+    return dataOf(x, x.map(Math.sin), 1);
+  },
+  formula({ text, from, to, count }) {
+    const { value } = parseFormula(text);
+    if (!(from < to)) throw new Error('“from” must be below “to”.');
+    const x = spaced(from, to, count);
+    const y = x.map(value);
+    const bad = y.findIndex((v) => !Number.isFinite(Math.fround(v)));
+    if (bad >= 0)
+      throw new Error(`The formula is not finite at x = ${x[bad]}. Change the range.`);
+    return dataOf(x, y, 1);
+  },
+  points({ points }) {
+    if (points.length < 2) throw new Error('Draw at least two points.');
+    return dataOf(
+      points.map(([x]) => x),
+      points.map(([, y]) => y),
+      1,
+    );
+  },
+  table: tableData,
+  circles: ({ noise }, draw) =>
+    classes(draw, noise, (u, v, inside) => {
+      const radius = inside ? 2.5 * Math.sqrt(u) : 3.5 + 1.5 * u;
+      return [radius * Math.cos(2 * Math.PI * v), radius * Math.sin(2 * Math.PI * v)];
+    }),
+  moons: ({ noise }, draw) =>
+    classes(draw, noise, (u, _, first) => {
+      const angle = Math.PI * u;
+      return first
+        ? [4 * Math.cos(angle) - 1.5, 4 * Math.sin(angle) - 1]
+        : [1.5 - 4 * Math.cos(angle), 1 - 4 * Math.sin(angle)];
+    }),
+  spiral: ({ noise }, draw) =>
+    classes(draw, noise, (u, _, first) => {
+      const angle = 1.75 * u * 2 * Math.PI + (first ? 0 : Math.PI);
+      return [5 * u * Math.sin(angle), 5 * u * Math.cos(angle)];
+    }),
+  squares({ noise }, draw) {
+    const set = classes(draw, noise, (u, v) => [10 * u - 5, 10 * v - 5]);
+    for (let i = 0; i < set.rows; i++)
+      set.y[i] = set.x[2 * i] * set.x[2 * i + 1] >= 0 ? 1 : 0;
+    return set;
+  },
+  hills(_, draw) {
+    const u = draw(8, 600);
+    const x = Array.from(u, (v) => 10 * v - 5);
+    const hill = (a, b, p, q) => Math.exp(-((a - p) ** 2 + (b - q) ** 2) / 5);
+    const y = Array.from({ length: 300 }, (_, i) => {
+      const [a, b] = [x[2 * i], x[2 * i + 1]];
+      return hill(a, b, -2, 2) + hill(a, b, 2, -2) - hill(a, b, 2, 2) - hill(a, b, -2, -2);
+    });
+    return dataOf(x, y, 2, ['x1', 'x2', 'y']);
+  },
+};
+
+export const KINDS = Object.keys(MAKERS);
+
+function spaced(from, to, count) {
+  const step = count > 1 ? (to - from) / (count - 1) : 0;
+  return Array.from({ length: count }, (_, i) => (i === count - 1 ? to : from + i * step));
+}
+
+// 250 points of two classes in turn, moved by normal noise.
+function classes(draw, noise, place) {
+  const n = 250;
+  const u = draw(8, 2 * n);
+  const moved = noise > 0 ? normalNumbers(draw, 7, 2 * n) : new Array(2 * n).fill(0);
+  const x = [];
+  const y = [];
+  for (let i = 0; i < n; i++) {
+    const first = i % 2 === 1;
+    const [a, b] = place(u[2 * i], u[2 * i + 1], first);
+    x.push(a + 2 * noise * moved[2 * i], b + 2 * noise * moved[2 * i + 1]);
+    y.push(first ? 1 : 0);
+  }
+  return dataOf(x, y, 2, ['x1', 'x2', 'class'], ['0', '1']);
+}
+
+/** Rows of cells; the delimiter is the one of , ; tab that the first line has most of. */
+export function parseTable(text) {
+  text = text.replace(/^\ufeff/, '');
+  const first = text.split(/\r?\n/, 1)[0];
+  const counts = [',', ';', '\t'].map((d) => [first.split(d).length, d]);
+  const delimiter = counts.sort((a, b) => b[0] - a[0])[0][1];
+  const rows = [];
+  let row = [];
+  let cell = '';
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (quoted) {
+      if (c !== '"') cell += c;
+      else if (text[i + 1] === '"') cell += text[++i];
+      else quoted = false;
+    } else if (c === '"' && cell === '') {
+      quoted = true;
+    } else if (c === delimiter || c === '\n' || c === '\r') {
+      row.push(cell);
+      cell = '';
+      if (c === delimiter) continue;
+      if (c === '\r' && text[i + 1] === '\n') i++;
+      rows.push(row);
+      row = [];
+    } else {
+      cell += c;
+    }
+  }
+  if (cell !== '' || row.length) rows.push([...row, cell]);
+  const filled = rows.filter((r) => r.some((v) => v.trim() !== ''));
+  if (filled.length < 2) throw new Error('A table needs at least two lines.');
+  const width = filled[0].length;
+  const header = filled[0].some((v) => number(v) === null && v.trim() !== '');
+  const names = filled[0].map((v, i) => (header && v.trim()) || `column ${i + 1}`);
+  const body = filled
+    .slice(header ? 1 : 0)
+    .map((r) => Array.from({ length: width }, (_, i) => (r[i] ?? '').trim()));
+  if (body.length > LARGEST)
+    throw new Error(`The page takes up to ${LARGEST} rows. Received: ${body.length}.`);
+  return { names, rows: body, delimiter, header };
+}
+
+function number(text) {
+  if (text.trim() === '') return null;
+  const value = Number(text);
+  return Number.isFinite(Math.fround(value)) ? value : null;
+}
+
+/** The columns whose filled cells are all numbers, and all with few different values. */
+export function columnKinds({ names, rows }) {
+  return names.map((_, i) => {
+    const filled = rows.map((r) => r[i]).filter((v) => v !== '');
+    const numeric = filled.length > 0 && filled.every((v) => number(v) !== null);
+    const values = new Set(filled);
+    const few = values.size >= 2 && values.size <= 10;
+    return { numeric, label: few && (!numeric || values.size === 2) };
+  });
+}
+
+function tableData({ table, x: inputs, y: target }) {
+  const kinds = columnKinds(table);
+  const chosen = inputs.filter((i) => i !== target && kinds[i]?.numeric);
+  if (!chosen.length)
+    throw new Error('Choose at least one column of numbers as x, other than y.');
+  const { label, numeric } = kinds[target] ?? {};
+  if (!label && !numeric)
+    throw new Error('y must be a column of numbers, or of 2 to 10 different labels.');
+  const kept = table.rows.filter(
+    (r) => r[target] !== '' && chosen.every((i) => r[i] !== ''),
+  );
+  if (kept.length < 2) throw new Error('Fewer than two rows have all chosen values.');
+  const labels = label ? [...new Set(kept.map((r) => r[target]))].sort() : null;
+  const x = kept.flatMap((r) => chosen.map((i) => Number(r[i])));
+  const y = kept.map((r) => (label ? labels.indexOf(r[target]) : Number(r[target])));
+  const names = [...chosen, target].map((i) => table.names[i]);
+  return dataOf(x, y, chosen.length, names, labels);
+}
+
+/** Python that makes the same x and y. */
+export function dataProgram(given, data) {
+  if (given.kind === 'sine' && !given.noise)
+    return ['x = np.arange(0, 20, 0.1)', 'y = np.sin(x)'];
+  if (given.kind === 'formula' && !given.noise) {
+    const { python, usesX } = parseFormula(given.text);
+    const [from, to] = [given.from, given.to].map(pythonFloat);
+    const y = usesX ? python : `np.full(len(x), ${python})`;
+    return [`x = np.linspace(${from}, ${to}, ${given.count})`, `y = ${y}`];
+  }
+  const names = data.names.map((n) => comment(n));
+  const lines = [`# columns of x: ${names.slice(0, -1).join(', ')}`];
+  const rows = Array.from({ length: data.rows }, (_, i) =>
+    Array.from(data.x.slice(i * data.inputs, (i + 1) * data.inputs), shortest).join(', '),
+  );
+  const column = data.inputs === 1;
+  const x = column ? rows.join(', ') : rows.map((r) => `[${r}]`).join(', ');
+  lines.push(...wrapped(`x = np.array([${x}])`));
+  const labels = data.classes?.map((c, i) => `${i} = ${comment(c)}`).join(', ');
+  lines.push(`# y: ${names.at(-1)}${labels ? `; ${labels}` : ''}`);
+  lines.push(...wrapped(`y = np.array([${Array.from(data.y, shortest).join(', ')}])`));
+  return lines;
+}
+
+// Names may hold anything; in a comment, only a line's end could start code.
+function comment(name) {
+  return name.replace(/[\p{C}\p{Z}]+/gu, ' ').slice(0, 60);
+}
+
+// The shortest decimal number that float32 reads as this one.
+function shortest(value) {
+  for (let digits = 1; digits < 9; digits++) {
+    const text = Number(value.toPrecision(digits));
+    if (Math.fround(text) === value) return pythonFloat(text);
+  }
+  return pythonFloat(value);
+}
+
+function wrapped(line, width = 88) {
+  const lines = [];
+  while (line.length > width) {
+    const cut = line.lastIndexOf(' ', width);
+    if (cut <= 0) break;
+    lines.push(line.slice(0, cut));
+    line = `    ${line.slice(cut + 1)}`;
+  }
+  return [...lines, line];
+}

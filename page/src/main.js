@@ -1,0 +1,438 @@
+// The page: what the user chooses goes to the worker, what it computes to the pictures.
+import { fitChart, lossChart, mapChart, unitMaps, unitsChart } from './charts.js';
+import { columnKinds, parseTable } from './data.js';
+import { ACTIVATIONS, OPTIMIZERS } from './plan.js';
+import { EXAMPLES, checked, example, fromHash, toHash, withData } from './settings.js';
+import workerSource from 'worker-source';
+
+const $ = (id) => document.getElementById(id);
+const DATA_NAMES = {
+  sine: 'sin(x), the article’s 200 points', formula: 'a formula', points: 'points you draw',
+  table: 'your table', circles: 'circles (2 classes)', moons: 'moons (2 classes)',
+  spiral: 'spirals (2 classes)', squares: 'squares (2 classes)', hills: 'hills (2 inputs)',
+};
+
+let settings;
+let run = null; // of the worker: what it trains, and the last picture
+let charts = [];
+let id = 0; // of the newest settings; answers to older ones are ignored
+let playing = false;
+const worker = startWorker();
+
+function startWorker() {
+  const blob = new Blob([workerSource], { type: 'text/javascript' });
+  const started = new Worker(URL.createObjectURL(blob));
+  started.onmessage = ({ data }) => answers[data.kind](data);
+  started.onerror = (event) => showMessage(`The engine could not start: ${event.message}`);
+  return started;
+}
+
+const answers = {
+  ready: () => apply(settings),
+  started(answer) {
+    if (answer.id !== id) return;
+    run = answer;
+    run.view = drawnView();
+    $('program').textContent = run.program;
+    rebuildCharts();
+    showPicture(answer);
+  },
+  picture(answer) {
+    if (answer.id === id && run) showPicture(answer);
+  },
+  error(answer) {
+    if (answer.id !== undefined && answer.id !== id) return;
+    setPlaying(false);
+    showMessage(answer.message);
+  },
+  file({ bytes }) {
+    save('model.kurve', new Blob([bytes]));
+  },
+};
+
+function send(kind, more = {}) {
+  worker.postMessage({ kind, id, ...more });
+}
+
+function showMessage(text) {
+  $('message').textContent = text;
+  $('message').hidden = !text;
+}
+
+/** Starts with new settings. */
+function apply(chosen) {
+  settings = chosen;
+  id++;
+  setPlaying(false);
+  showMessage('');
+  showSettings();
+  remember();
+  send('start', { settings });
+}
+
+function change(more) {
+  apply(checked({ ...settings, ...more }));
+}
+
+function remember() {
+  const hash = toHash(settings);
+  try {
+    if (hash.length < 60000) history.replaceState(null, '', `#${hash}`);
+  } catch {
+    // a page inside another one may have no address of its own
+  }
+}
+
+function setPlaying(on) {
+  playing = on;
+  $('play').textContent = on ? 'Pause' : 'Train';
+}
+
+// ------------------------------------------------------------------ pictures
+
+function drawnView() {
+  if (settings.data.kind !== 'points') return null;
+  const around = (values, low, high) => [Math.min(low, ...values), Math.max(high, ...values)];
+  const { points } = settings.data;
+  return {
+    x: around(points.map((p) => p[0]), -5, 5),
+    y: around(points.map((p) => p[1]), -2.5, 2.5),
+  };
+}
+
+function rebuildCharts() {
+  charts.forEach((chart) => chart.free());
+  const { inputs } = run.rows;
+  const fit = (inputs === 2 ? mapChart : fitChart)($('fit'), run);
+  charts = [fit, lossChart($('loss'))];
+  const drawing = settings.data.kind === 'points';
+  $('fit').style.cursor = drawing ? 'crosshair' : '';
+  $('hint').textContent = drawing ? 'Click to add a point.' : '';
+  $('hint').hidden = !drawing;
+  showLayerButtons();
+}
+
+function showLayerButtons() {
+  const place = $('layer-buttons');
+  place.replaceChildren();
+  const visible = run.rows.inputs <= 2;
+  $('units-hint').textContent = visible
+    ? 'Choose a layer to see what its units compute.'
+    : 'With more than two inputs there is no picture of the units.';
+  if (visible)
+    settings.layers.forEach(({ units }, i) => {
+      const button = make('button', `layer ${i + 1}: ${units}`);
+      button.setAttribute('aria-pressed', 'false');
+      button.onclick = () => {
+        const pressed = button.getAttribute('aria-pressed') === 'true';
+        for (const other of place.children) other.setAttribute('aria-pressed', 'false');
+        button.setAttribute('aria-pressed', String(!pressed));
+        showUnits(!pressed);
+        send('look', { layer: pressed ? -1 : i });
+      };
+      place.append(button);
+    });
+  showUnits(false);
+}
+
+function showUnits(shown) {
+  const place = $('units');
+  charts.splice(2).forEach((chart) => chart.free());
+  place.hidden = !shown;
+  place.classList.toggle('tiles', run.rows.inputs === 2);
+  if (!shown) return;
+  charts.push((run.rows.inputs === 2 ? unitMaps : unitsChart)(place, run));
+}
+
+function showPicture(picture) {
+  for (const chart of charts) chart.show(picture);
+  if (picture.running !== playing && !picture.running) setPlaying(false);
+  if (picture.error) showMessage(picture.error);
+  const { step, last, losses, speed } = picture;
+  const time = $('time');
+  time.max = last;
+  time.value = step;
+  const loss = losses[1].length && step ? lossAt(losses, step) : null;
+  const facts = [
+    `${run.rows.y.length} rows`,
+    `${run.weights.toLocaleString('en')} weights`,
+    `step ${step}`,
+    `epoch ${(step / run.perEpoch).toFixed(1)}`,
+  ];
+  if (loss !== null) facts.push(`loss ${loss.toPrecision(3)}`);
+  if (speed) facts.push(`${Math.round(speed)} steps/s`);
+  $('facts').textContent = facts.join(' · ');
+  if (picture.units)
+    $('units-hint').textContent =
+      `${picture.units.curves.length} of ${picture.units.width} units of layer ${picture.units.layer + 1}`;
+  $('back').disabled = step === 0;
+}
+
+function lossAt([steps, values], step) {
+  let i = steps.findIndex((s) => s >= step);
+  if (i < 0) i = steps.length - 1;
+  return values[i];
+}
+
+// ------------------------------------------------------------------ settings
+
+function make(tag, text = '', more = {}) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  return Object.assign(element, more);
+}
+
+function fill(select, entries) {
+  select.replaceChildren(...entries.map(([value, text]) => make('option', text, { value })));
+}
+
+const NUMBERS = ['rate', 'epochs', 'l2', 'dropout', 'seed'];
+const DATA_NUMBERS = ['from', 'to', 'count', 'noise'];
+
+function showSettings() {
+  const { data } = settings;
+  const kinds = Object.entries(DATA_NAMES).filter(([k]) => k !== 'table' || data.table);
+  fill($('kind'), kinds);
+  $('kind').value = data.kind;
+  $('text').value = data.text;
+  for (const name of DATA_NUMBERS) $(name).value = data[name];
+  for (const name of NUMBERS) $(name).value = settings[name];
+  for (const part of document.querySelectorAll('[data-for]')) {
+    const wanted = part.dataset.for;
+    part.hidden = wanted === 'noisy' ? data.kind === 'points' : wanted !== data.kind;
+  }
+  if (data.kind === 'table') showColumns(data);
+  $('normalize').checked = settings.normalize;
+  $('decay').checked = settings.decay;
+  $('optimizer').value = settings.optimizer;
+  $('batching').value = settings.steps > 0 ? 'steps' : 'batch';
+  $('size').value = settings.steps > 0 ? settings.steps : settings.batch;
+  showLayers();
+  for (const [name, button] of Object.entries(exampleButtons)) {
+    const pressed = toHash(example(name)) === toHash(settings);
+    button.setAttribute('aria-pressed', String(pressed));
+  }
+}
+
+function showColumns({ table, x, y }) {
+  const kinds = columnKinds(table);
+  const targets = table.names.map((name, i) => [i, name]);
+  fill($('target'), targets.filter(([i]) => kinds[i].numeric || kinds[i].label));
+  $('target').value = y;
+  const boxes = table.names.flatMap((name, i) => {
+    if (!kinds[i].numeric || i === y) return [];
+    const label = make('label');
+    const box = make('input', '', { type: 'checkbox', checked: x.includes(i) });
+    box.onchange = () => {
+      const chosen = box.checked ? [...x, i] : x.filter((k) => k !== i);
+      changeData({ x: chosen.sort((a, b) => a - b) });
+    };
+    label.append(box, ` x: ${name}`);
+    return [label];
+  });
+  $('columns').replaceChildren(...boxes);
+}
+
+function showLayers() {
+  const items = settings.layers.map(({ units, activation }, i) => {
+    const item = make('li');
+    const alter = (more) =>
+      change({ layers: settings.layers.map((l, k) => (k === i ? { ...l, ...more } : l)) });
+    const count = make('input', '', { type: 'number', min: 1, max: 512, value: units });
+    count.setAttribute('aria-label', `units of layer ${i + 1}`);
+    count.onchange = () => alter({ units: numberOf(count, units) });
+    const choice = make('select');
+    choice.setAttribute('aria-label', `activation of layer ${i + 1}`);
+    fill(choice, ACTIVATIONS.map((a) => [a, a]));
+    choice.value = activation;
+    choice.onchange = () => alter({ activation: choice.value });
+    const remove = make('button', '−');
+    remove.setAttribute('aria-label', `remove layer ${i + 1}`);
+    remove.onclick = () => change({ layers: settings.layers.filter((_, k) => k !== i) });
+    item.append(count, choice, remove);
+    return item;
+  });
+  $('layers').replaceChildren(...items);
+  $('add-layer').disabled = settings.layers.length >= 12;
+}
+
+function numberOf(input, otherwise) {
+  return input.value.trim() === '' ? otherwise : Number(input.value);
+}
+
+function changeData(more) {
+  apply(withData(settings, more));
+}
+
+function useTable(text) {
+  const table = parseTable(text);
+  const kinds = columnKinds(table);
+  const usable = table.names.map((_, i) => i).filter((i) => kinds[i].numeric || kinds[i].label);
+  const y = usable.at(-1);
+  const x = usable.filter((i) => i !== y && kinds[i].numeric);
+  if (y === undefined || !x.length)
+    throw new Error('The table needs two columns: numbers for x, and y.');
+  changeData({ kind: 'table', table: { names: table.names, rows: table.rows }, x, y });
+}
+
+function trying(action) {
+  return async (...given) => {
+    try {
+      showMessage('');
+      await action(...given);
+    } catch (error) {
+      showMessage(error.message);
+    }
+  };
+}
+
+const useFile = trying(async (file) => {
+  if (!file) return;
+  if (file.size > 2e7) throw new Error('The page takes files of up to 20 MB.');
+  useTable(await file.text());
+});
+
+// ------------------------------------------------------------------ actions
+
+function save(name, blob) {
+  const link = make('a', '', { download: name, href: URL.createObjectURL(blob) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = make('textarea', text);
+    document.body.append(area);
+    area.select();
+    document.execCommand('copy');
+    area.remove();
+  }
+  const label = button.textContent;
+  button.textContent = 'Copied';
+  setTimeout(() => (button.textContent = label), 1200);
+}
+
+const exampleButtons = {};
+
+function connect() {
+  for (const [name, { label, title }] of Object.entries(EXAMPLES)) {
+    const button = make('button', label, { title });
+    button.onclick = () => apply(example(name));
+    exampleButtons[name] = button;
+    $('examples').append(button);
+  }
+  const own = { points: 'Draw your own', formula: 'A formula', spiral: 'Two inputs' };
+  $('examples').append(make('strong', 'or:'));
+  for (const [kind, label] of Object.entries(own)) {
+    const button = make('button', label);
+    button.onclick = () => changeData({ kind });
+    $('examples').append(button);
+  }
+  const tableButton = make('button', 'Your CSV');
+  tableButton.onclick = () => {
+    $('own-table').open = true;
+    $('paste').focus();
+  };
+  $('examples').append(tableButton);
+
+  $('play').onclick = () => {
+    setPlaying(!playing);
+    send(playing ? 'play' : 'pause');
+  };
+  const stopped = (kind, more) => {
+    setPlaying(false);
+    send(kind, more());
+  };
+  $('step').onclick = () => stopped('step', () => ({ count: 1 }));
+  $('epoch').onclick = () => stopped('step', () => ({ count: run?.perEpoch ?? 1 }));
+  $('back').onclick = () => stopped('goto', () => ({ step: Number($('time').value) - 1 }));
+  $('reset').onclick = () => apply(settings);
+  $('time').oninput = () => stopped('goto', () => ({ step: Number($('time').value) }));
+
+  fill($('optimizer'), Object.keys(OPTIMIZERS).map((o) => [o, o]));
+  $('optimizer').onchange = (event) => {
+    const optimizer = event.target.value;
+    change({ optimizer, rate: OPTIMIZERS[optimizer].rate });
+  };
+  for (const name of NUMBERS)
+    $(name).onchange = (event) => change({ [name]: numberOf(event.target, settings[name]) });
+  for (const name of DATA_NUMBERS)
+    $(name).onchange = (event) =>
+      changeData({ [name]: numberOf(event.target, settings.data[name]) });
+  $('text').onchange = (event) => changeData({ text: event.target.value });
+  $('kind').onchange = (event) => changeData({ kind: event.target.value });
+  $('target').onchange = (event) => {
+    const y = Number(event.target.value);
+    const kinds = columnKinds(settings.data.table);
+    changeData({ y, x: kinds.flatMap(({ numeric }, i) => (numeric && i !== y ? [i] : [])) });
+  };
+  for (const name of ['normalize', 'decay'])
+    $(name).onchange = (event) => change({ [name]: event.target.checked });
+  const batching = () => {
+    const size = numberOf($('size'), 20);
+    change($('batching').value === 'steps' ? { steps: size } : { steps: 0, batch: size });
+  };
+  $('batching').onchange = batching;
+  $('size').onchange = batching;
+  $('add-layer').onclick = () => {
+    const last = settings.layers.at(-1) ?? { units: 32, activation: 'relu' };
+    change({ layers: [...settings.layers, { ...last }] });
+  };
+
+  const addPoint = (point) =>
+    changeData({ points: [...settings.data.points, point.map((v) => Number(v.toFixed(3)))] });
+  $('fit').onclick = (event) => {
+    if (settings.data.kind === 'points' && run) addPoint(charts[0].position(event));
+  };
+  $('add-point').onclick = () =>
+    addPoint([numberOf($('point-x'), 0), numberOf($('point-y'), 0)]);
+  $('undo-point').onclick = () => changeData({ points: settings.data.points.slice(0, -1) });
+  $('clear-points').onclick = () => changeData({ points: [] });
+
+  $('use-table').onclick = trying(() => useTable($('paste').value));
+  $('file').onchange = (event) => useFile(event.target.files[0]);
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    useFile(event.dataTransfer.files[0]);
+  });
+
+  $('copy').onclick = () => copy($('program').textContent, $('copy'));
+  $('download').onclick = () => save('model.py', new Blob([$('program').textContent]));
+  $('model').onclick = () => send('file');
+  $('link').onclick = () => {
+    const { href } = location;
+    copy(`${href.split('#')[0]}#${toHash(settings)}`, $('link'));
+  };
+  window.addEventListener('hashchange', () => {
+    const found = fromHash(location.hash);
+    if (found && toHash(found) !== toHash(settings)) apply(found);
+  });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    send('redraw');
+  });
+}
+
+async function engineBytes() {
+  const binary = atob($('engine').textContent.trim());
+  const packed = Uint8Array.from(binary, (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+  return new Response(stream).arrayBuffer();
+}
+
+// The data that `kurve live` wrote into the page: {table: {names, rows}, x, y}.
+function given() {
+  const found = JSON.parse($('given').textContent);
+  return found && withData(example('raw10'), { kind: 'table', ...found });
+}
+
+connect();
+settings = fromHash(location.hash) ?? given() ?? example('raw10');
+showSettings();
+engineBytes().then(
+  (bytes) => send('engine', { bytes }),
+  (error) => showMessage(`This browser cannot unpack the engine: ${error.message}`),
+);

@@ -1,0 +1,296 @@
+// Uses the page in Chromium as people do. Prints, as JSON, which checks failed and why.
+//   node check.mjs folder-of-playwright chromium page.html page-with-data.html screenshots
+import { createRequire } from 'node:module';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const [modules, executablePath, file, fileWithData, pictures] = process.argv.slice(2);
+const { chromium } = createRequire(join(modules, 'x.js'))('playwright-core');
+const browser = await chromium.launch({
+  executablePath,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+const HOSTILE = '</script><img src=x onerror="window.hacked=1">';
+const url = pathToFileURL(file).href;
+const patience = 120000;
+
+function expect(condition, what) {
+  if (!condition) throw new Error(what);
+}
+
+// A page, and what must not happen in it.
+async function opened(options = {}, address = url) {
+  const context = await browser.newContext({
+    viewport: { width: 1200, height: 900 }, acceptDownloads: true, ...options,
+  });
+  await context.setOffline(true);
+  const page = await context.newPage();
+  page.setDefaultTimeout(patience);
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (m) => m.type() === 'error' && faults.push(m.text()));
+  page.on('request', (r) => {
+    if (!/^(blob:|data:)/.test(r.url()) && !r.url().startsWith(address.split('#')[0]))
+      faults.push(`request: ${r.url()}`);
+  });
+  page.on('dialog', (d) => faults.push(`dialog: ${d.message()}`));
+  await page.goto(address);
+  const facts = async (text) =>
+    page.waitForFunction((t) => document.querySelector('#facts').textContent.includes(t), text);
+  const step = async () => Number((await page.textContent('#facts')).match(/step (\d+)/)[1]);
+  const trained = async (least) =>
+    page.waitForFunction(
+      (n) => Number(document.querySelector('#time').value) >= n, least);
+  const button = (name) => page.getByRole('button', { name, exact: true });
+  const end = async () => {
+    expect(!(await page.evaluate(() => window.hacked)), 'a name was run as code');
+    expect((await page.locator('img').count()) === 0, 'a name became an element');
+    expect(faults.length === 0, faults.join('; '));
+    await context.close();
+  };
+  await facts('step 0');
+  return { page, facts, step, trained, button, end };
+}
+
+const message = (page) => page.textContent('#message');
+
+const checks = {
+  async the_articles_buttons() {
+    const { page, facts, step, trained, button, end } = await opened();
+    for (const [name, perEpoch] of [['10 × 10', 10], ['30 × 30', 30], ['Better model', 10]]) {
+      await button(name).click();
+      await facts('step 0');
+      expect((await button(name).getAttribute('aria-pressed')) === 'true', name);
+      expect((await page.inputValue('#size')) === String(perEpoch), 'steps of an epoch');
+      await button('Train').click();
+      await trained(2);
+      await button('Pause').click();
+      await page.waitForTimeout(200);
+      const now = await step();
+      await page.waitForTimeout(400);
+      expect((await step()) === now, 'it trained on after Pause');
+      expect((await page.textContent('#facts')).includes('steps/s'), 'speed');
+    }
+    await end();
+  },
+  async steps_and_back_in_time() {
+    const { page, facts, button, end } = await opened();
+    await button('One step').click();
+    await facts('step 1 ');
+    await button('One epoch').click();
+    await facts('step 11 ');
+    const loss = (await page.textContent('#facts')).match(/loss ([\d.]+)/)[1];
+    await button('Step back').click();
+    await facts('step 10 ');
+    await page.locator('#time').fill('4');
+    await facts('step 4 ');
+    await page.locator('#time').fill('11');
+    await facts('step 11 ');
+    expect((await page.textContent('#facts')).includes(`loss ${loss}`), 'another loss');
+    await button('Start again').click();
+    await facts('step 0');
+    await end();
+  },
+  async points_are_drawn() {
+    const { page, facts, trained, button, end } = await opened();
+    await button('Draw your own').click();
+    await facts('6 rows');
+    await page.locator('#fit .u-over').click({ position: { x: 200, y: 60 } });
+    await facts('7 rows');
+    await page.fill('#point-x', '3');
+    await button('Add point').click();
+    await facts('8 rows');
+    await button('Remove last').click();
+    await facts('7 rows');
+    await button('Train').click();
+    await trained(50);
+    await button('Pause').click();
+    await button('Remove all').click();
+    await page.waitForFunction(() => document.querySelector('#message').textContent);
+    expect((await message(page)).includes('two points'), await message(page));
+    await end();
+  },
+  async a_formula() {
+    const { page, facts, button, end } = await opened();
+    await button('A formula').click();
+    await facts('100 rows');
+    await page.fill('#text', 'alert(1)');
+    await page.press('#text', 'Enter');
+    await page.waitForFunction(() => document.querySelector('#message').textContent);
+    await page.fill('#text', 'exp(-x^2)');
+    await page.fill('#count', '50');
+    await page.press('#count', 'Tab');
+    await facts('50 rows');
+    expect((await message(page)) === '', await message(page));
+    expect((await page.textContent('#program')).includes('np.exp((-(x ** 2.0)))'), 'program');
+    await end();
+  },
+  async own_table_with_hostile_names() {
+    const { page, facts, trained, button, end } = await opened();
+    const rows = Array.from({ length: 30 }, (_, i) => `${i},${i % 7},${(i * i) % 11}`);
+    const quoted = `"${HOSTILE.replaceAll('"', '""')}"`;
+    const text = `${quoted},"b""; import os",${quoted}\n${rows.join('\n')}\n`;
+    await button('Your CSV').click();
+    await page.fill('#paste', text);
+    await button('Use this table').click();
+    await facts('30 rows');
+    await button('Train').click();
+    await trained(5);
+    await button('Pause').click();
+    expect((await page.textContent('#columns')).includes(HOSTILE), 'name of a column');
+    await page.locator('#columns input').first().uncheck();
+    await page.waitForFunction(() => document.querySelector('.u-wrap'));
+    const path = join(mkdtempSync(join(tmpdir(), 'page')), 'own.csv');
+    writeFileSync(path, `a;${quoted}\n1;red\n2;blue\n3;red\n4;green\n`);
+    await page.setInputFiles('#file', path);
+    await facts('4 rows');
+    expect((await page.textContent('#program')).includes('softmax'), 'classes');
+    await page.fill('#paste', 'only one line');
+    await button('Use this table').click();
+    await page.waitForFunction(() => document.querySelector('#message').textContent);
+    await end();
+  },
+  async a_page_with_data() {
+    const { page, facts, end } = await opened({}, pathToFileURL(fileWithData).href);
+    await facts('25 rows');
+    expect((await page.textContent('#columns')).includes(HOSTILE), 'name of a column');
+    await end();
+  },
+  async maps_and_units() {
+    const { page, facts, trained, button, end } = await opened();
+    await button('Two inputs').click();
+    await facts('250 rows');
+    await button('Train').click();
+    await trained(30);
+    await button('layer 2: 64').click();
+    await page.waitForFunction(() => document.querySelectorAll('.tile').length === 24);
+    await button('Pause').click();
+    for (const kind of ['circles', 'moons', 'squares', 'hills']) {
+      await page.selectOption('#kind', kind);
+      await facts('step 0');
+      await page.waitForFunction(() => document.querySelector('canvas.map'));
+      await button('One epoch').click();
+      await page.waitForFunction(() => document.querySelector('#time').value > 0);
+    }
+    await button('10 × 10').click();
+    await facts('200 rows');
+    await button('layer 7: 256').click();
+    await page.waitForFunction(() => document.querySelector('#units .u-wrap'));
+    await end();
+  },
+  async every_setting() {
+    const { page, facts, button, end } = await opened();
+    await button('Draw your own').click();
+    await facts('8,513 weights');
+    await button('Add layer').click();
+    await facts('12,673 weights');
+    await page.getByLabel('units of layer 1', { exact: true }).fill('8');
+    await page.keyboard.press('Tab');
+    await facts('9,041 weights');
+    await page.getByLabel('activation of layer 1').selectOption('tanh');
+    await button('remove layer 4').click();
+    await facts('4,881 weights');
+    await page.selectOption('#optimizer', 'sgd');
+    expect((await page.inputValue('#rate')) === '0.01', 'a rate that suits SGD');
+    await page.fill('#l2', '0.001');
+    await page.fill('#dropout', '0.1');
+    await page.fill('#epochs', '5');
+    await page.fill('#seed', '77');
+    await page.locator('#normalize').uncheck();
+    await page.locator('#decay').check();
+    await page.selectOption('#batching', 'steps');
+    await page.fill('#size', '3');
+    await page.keyboard.press('Tab');
+    await page.waitForFunction(() =>
+      document.querySelector('#program').textContent.includes('steps_per_epoch=3'));
+    const program = await page.textContent('#program');
+    for (const part of ['Dense(8, activation="tanh", kernel_regularizer=regularizers.L2(0.001)',
+      'Dropout(0.1)', 'optimizers.SGD(rate)', 'decay_steps=15', 'set_random_seed(77)'])
+      expect(program.includes(part), part);
+    await button('Train').click();
+    await facts('step 15 ');
+    await end();
+  },
+  async downloads_and_the_link() {
+    const { page, facts, button, end } = await opened();
+    await button('Draw your own').click();
+    await facts('6 rows');
+    for (const [name, ending] of [['Download program', 'model.py'],
+      ['Download model (.kurve)', 'model.kurve']]) {
+      const [download] = await Promise.all([page.waitForEvent('download'), button(name).click()]);
+      expect(download.suggestedFilename() === ending, download.suggestedFilename());
+      expect(readFileSync(await download.path()).length > 100, 'an empty file');
+    }
+    await button('Copy link to this setting').click();
+    const address = page.url();
+    await end();
+    const again = await opened({}, address);
+    await again.facts('6 rows');
+    await again.end();
+    const broken = await opened({}, `${url}#${'x'.repeat(50)}`);
+    await broken.facts('200 rows');
+    await broken.end();
+  },
+  async the_keyboard_alone() {
+    const { page, facts, trained, end } = await opened();
+    const seen = [];
+    for (let i = 0; i < 80; i++) {
+      await page.keyboard.press('Tab');
+      const at = await page.evaluate(() => {
+        const e = document.activeElement;
+        const name = e.id || e.getAttribute('aria-label') || e.textContent.trim();
+        const { outlineStyle } = getComputedStyle(e);
+        return [name, outlineStyle];
+      });
+      seen.push(at[0]);
+      expect(at[1] !== 'none' || at[0].length > 100, `the focus on ${at[0]} is not seen`);
+      if (at[0] === 'Draw your own') {
+        await page.keyboard.press('Enter');
+        await facts('6 rows');
+      }
+      if (at[0] === 'play') {
+        await page.keyboard.press('Space');
+        await trained(20);
+        await page.keyboard.press('Space');
+      }
+      if (at[0] === 'time') await page.keyboard.press('ArrowLeft');
+      if (at[0] === 'link') break;
+    }
+    for (const name of ['play', 'step', 'back', 'time', 'kind', 'add-point', 'add-layer',
+      'optimizer', 'rate', 'program', 'copy', 'model', 'link'])
+      expect(seen.includes(name), `${name} is not reached`);
+    await end();
+  },
+  async narrow_and_dark() {
+    for (const colorScheme of ['light', 'dark'])
+      for (const width of [420, 1200]) {
+        const viewport = { width, height: 900 };
+        const { page, trained, button, end } = await opened({ viewport, colorScheme });
+        for (const name of ['Better model', 'Two inputs', 'Draw your own']) {
+          await button(name).click();
+          await button('Train').click();
+          await trained(3);
+          await button('Pause').click();
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+          expect(wide <= width, `${name}: ${wide} pixels wide`);
+        }
+        if (pictures)
+          await page.screenshot({ path: join(pictures, `${colorScheme}-${width}.png`), fullPage: true });
+        await end();
+      }
+  },
+};
+
+const failed = {};
+for (const [name, check] of Object.entries(checks)) {
+  try {
+    await check();
+  } catch (error) {
+    failed[name] = error.stack;
+  }
+}
+await browser.close();
+console.log(JSON.stringify({ checks: Object.keys(checks), failed }));

@@ -1,0 +1,127 @@
+"""What the page trains is what its Python program trains, number by number, and what
+`load_model` reads from its file."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from tests.wasm.engine import WASM, needs_wasm
+
+pytestmark = needs_wasm
+
+HOSTILE = '</script><img src=x onerror=alert(1)>\n"""; import os #\u2028{{x}}'
+LAYERS = [{"units": 12, "activation": "relu"}, {"units": 8, "activation": "tanh"}]
+OWN = {"layers": LAYERS, "epochs": 4, "batch": 16, "seed": 11, "rate": 0.01}
+TABLE = {
+    "names": [HOSTILE, "b", "kind"],
+    "rows": [
+        [str(i), str((7 * i) % 5 - 2.5), "abc"[i % 3] if i != 4 else ""]
+        for i in range(40)
+    ],
+}
+SETTINGS: dict[str, Any] = {
+    "article": {"epochs": 2},
+    "falling rate": {**OWN, "decay": True, "normalize": True, "steps": 6},
+    "noise": {**OWN, "data": {"kind": "sine", "noise": 0.3}},
+    "formula": {
+        **OWN,
+        "data": {
+            "kind": "formula",
+            "text": "-2^2 + abs(x)*sin(pi x)/3".replace("i x", "i*x"),
+        },
+        "optimizer": "nadam",
+        "l2": 0.01,
+    },
+    "constant": {**OWN, "data": {"kind": "formula", "text": "1.5"}},
+    "points": {
+        **OWN,
+        "data": {"kind": "points", "points": [[0, 1], [1, -1], [2, 0.25], [3, 1e-9]]},
+        "optimizer": "momentum",
+    },
+    "two classes": {
+        **OWN,
+        "data": {"kind": "spiral", "noise": 0.1},
+        "dropout": 0.25,
+        "normalize": True,
+        "optimizer": "rmsprop",
+    },
+    "hills": {**OWN, "data": {"kind": "hills"}, "optimizer": "sgd"},
+    "three classes": {
+        **OWN,
+        "data": {"kind": "table", "table": TABLE, "x": [0, 1], "y": 2},
+        "normalize": True,
+    },
+    "hostile names": {
+        **OWN,
+        "data": {"kind": "table", "table": TABLE, "x": [1], "y": 0},
+    },
+    "no hidden layer": {**OWN, "layers": []},
+    **{
+        activation: {**OWN, "layers": [{"units": 6, "activation": activation}]}
+        for activation in ("sigmoid", "gelu", "silu", "elu", "leaky_relu", "sin")
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("worker") / "settings.json"
+    file.write_text(json.dumps(list(SETTINGS.values())))
+    script = Path(__file__).with_name("worker.mjs")
+    command = ["node", str(script), str(WASM), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(SETTINGS, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_program_trains_the_same_model(
+    native: None, results: dict[str, Any], name: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    found = results[name]
+    assert "error" not in found, found
+    assert found["file"] == found["again"]  # back in time, and forward
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(found["program"], name, "exec"), scope)
+    assert printed.getvalue().startswith("loss: ")
+    model, x = scope["model"], scope["x"]
+    Path("page.kurve").write_bytes(base64.b64decode(found["file"]))
+    loaded = kurve.models.load_model("page.kurve")
+    assert loaded._network.state.step == found["steps"] == model._network.state.step
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), expected, rtol=2e-3, atol=2e-3
+    )
+    for own, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(own, theirs, rtol=5e-3, atol=5e-3)
+    assert np.std(found["losses"]) > 0
+
+
+def test_wrong_settings_are_errors_in_words(tmp_path: Path) -> None:
+    wrong = [
+        {"data": {"kind": "formula", "text": text}}
+        for text in ("", "sin(", "2 x", "alert(1)", "x.constructor", "1/(x-x)", "y")
+    ]
+    wrong += [{"data": {"kind": "points", "points": [[1, 2]]}}]
+    wrong += [{"data": {"kind": "formula", "text": "x", "from": 3, "to": 3}}]
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(wrong))
+    script = Path(__file__).with_name("worker.mjs")
+    command = ["node", str(script), str(WASM), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for found in json.loads(done.stdout):
+        assert found["error"].endswith(".")
+        assert "undefined" not in found["error"] and "TypeError" not in found["error"]

@@ -184,7 +184,9 @@ class CompiledSegment(Segment):
         ]
         return arrays, found
 
-    def _by_reference(self, slopes: dict[int, Any], wanted: Collection[Any] = ()) -> Any:
+    def _by_reference(
+        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
+    ) -> Any:
         """The same by the reference engine, which runs the model again."""
         _, self.caches = forward(self.plan, self.state, self.arrays, self.training)
         return super().backward(slopes, wanted)

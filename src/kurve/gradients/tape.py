@@ -322,7 +322,11 @@ class GradientTape:
         return replaced(sources, stacked)
 
     def batch_jacobian(
-        self, target: Any, source: Any, unconnected_gradients: Any = "none", **unused: Any
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: Any = "none",
+        **unused: Any,
     ) -> Any:
         """The gradient of each element of a sample by the elements of the same sample.
 

@@ -219,6 +219,74 @@ def test_gradients_of_gradients(activation: str) -> None:
     assert got == pytest.approx((at(2e-3) - at(-2e-3)) / 4e-3, rel=2e-2, abs=1e-4)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_sources_that_are_outputs_of_the_same_model(
+    training: bool, dropout: float
+) -> None:
+    """As in Grad-CAM: the rest of the model is between the two outputs."""
+    kurve.utils.set_random_seed(3)
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)
+    entry = kurve.Input((6, 6, 2))
+    maps = layers.Conv2D(4, 3, activation="tanh")(entry)
+    rest = kurve.Sequential(
+        [kurve.Input((4, 4, 4)), layers.Flatten(), layers.Dense(3, "softmax")]
+    )
+    before = layers.Dropout(dropout)(maps)
+    model = kurve.Model(entry, [before, rest(before)])
+    with GradientTape(persistent=True) as tape:
+        found, scores = model(x, training=training)
+        loss = ops.sum(scores[:, 1]) + ops.sum(found**2)
+    slopes, weights = tape.gradient(loss, [found, model.trainable_weights])
+    again = ops.convert_to_tensor(np.array(found))
+    with GradientTape() as tape:
+        tape.watch(again)
+        loss = ops.sum(rest(again)[:, 1]) + ops.sum(again**2)
+    np.testing.assert_allclose(slopes, tape.gradient(loss, again), rtol=1e-5, atol=1e-6)
+    assert [w.shape for w in weights] == [w.shape for w in model.trainable_weights]
+    kernel = model.trainable_weights[0]
+    if not training:
+        rows = kernel.numpy()
+        unit = np.random.default_rng(1).normal(size=rows.shape)
+        values = []
+        for step in (1e-2, -1e-2):
+            kernel.assign(rows + step * unit)
+            found, scores = model(x)
+            values.append(np.sum(scores[:, 1]) + np.sum(np.square(found)))
+        expected = (values[0] - values[1]) / 2e-2
+        assert np.sum(unit * weights[0]) == pytest.approx(expected, rel=1e-2)
+
+
+def test_variables_as_inputs_of_models_and_layers() -> None:
+    """An image that is itself learned."""
+    layer = layers.Dense(2, kernel_initializer="ones")
+    model = kurve.Sequential([kurve.Input((3,)), layer])
+    x = kurve.Variable(np.ones((2, 3), np.float32))
+    for call in (layer, model):
+        with GradientTape() as tape:
+            y = ops.sum(call(x) ** 2)
+        np.testing.assert_allclose(tape.gradient(y, x), np.full((2, 3), 12.0))
+
+
+def test_batch_jacobian() -> None:
+    x = ops.convert_to_tensor(np.arange(6.0, dtype=np.float32).reshape(3, 2))
+    with GradientTape() as tape:
+        tape.watch(x)
+        y = ops.stack([x[:, 0] * x[:, 1], x[:, 0] ** 2, x[:, 1]], 1)
+    found = tape.batch_jacobian(y, x)
+    a, b = np.asarray(x).T
+    zero, one = np.zeros(3), np.ones(3)
+    expected = [[b, a], [2 * a, zero], [zero, one]]
+    np.testing.assert_allclose(found, np.moveaxis(np.array(expected), -1, 0))
+    with pytest.raises(RuntimeError, match="only once"):
+        tape.batch_jacobian(y, x)
+    with GradientTape() as tape:
+        tape.watch(x)
+        y = x[:2] * 1.0
+    with pytest.raises(ValueError, match="same number of samples"):
+        tape.batch_jacobian(y, x)
+
+
 SECOND: dict[str, tuple[Callable[[Any], Any], float]] = {
     "x x x": (lambda x: x * x * x, 9.0),
     "(x x) (x x)": (lambda x: (x * x) * (x * x), 27.0),

@@ -144,6 +144,17 @@ def graph_of(*operands: Any) -> Graph | None:
     return None
 
 
+def watched(structure: Any) -> Any:
+    """Arguments with the variables that a tape follows as values on that tape."""
+
+    def value(leaf: Any) -> Any:
+        if not is_variable(leaf) or not any(t.follows(leaf) for t in active.tapes):
+            return leaf
+        return FUNCTIONS["multiply"](leaf, 1.0)
+
+    return replaced(structure, value)
+
+
 def as_array(x: Any) -> Any:
     if is_variable(x):
         return x.value

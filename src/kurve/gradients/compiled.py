@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,17 +53,17 @@ class CompiledSegment(Segment):
         self.values: Any = dict(zip(self.numbers, found, strict=True))
 
     def backward(
-        self, slopes: Mapping[int, Any]
+        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """As that of `Segment`."""
+        if self.inside(wanted):
+            return self._by_reference(slopes, wanted)
         arrays: list[tuple[int, np.ndarray]] = []
         if any(key is not None for key in self.keys):
             try:
                 arrays = gradients_of_inputs(self, self.engine, slopes)
             except (KeyError, NotImplementedError):
-                given = self.plan, self.state, self.arrays, self.training
-                _, self.caches = forward(*given)
-                return super().backward(slopes)
+                return self._by_reference(slopes)
         plan, seeds, rows = self.program.plan, self.seeds(slopes), len(self.arrays[0])
         dys = []
         for number, shape in zip(self.numbers, plan.targets, strict=True):
@@ -80,6 +80,13 @@ class CompiledSegment(Segment):
             if spec.trainable
         ]
         return arrays, found
+
+    def _by_reference(
+        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
+    ) -> Any:
+        """The same by the reference engine, which runs the model again."""
+        _, self.caches = forward(self.plan, self.state, self.arrays, self.training)
+        return super().backward(slopes, wanted)
 
 
 def with_slopes(plan: Plan) -> Plan:

@@ -3,7 +3,7 @@ recorded as a segment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -23,15 +23,18 @@ Slopes = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
 
 
 def recorded_backward(
-    segment: Any, slopes: Mapping[Any, Any], by_weights: bool
+    segment: Any, slopes: dict[Any, Any], by_weights: bool, wanted: Collection[Any]
 ) -> Slopes:
     """`Segment.backward`, recorded on active tapes.
 
     Args:
         by_weights: whether gradients of variables are wanted.
+        wanted: keys of the sources.
     """
     if not isinstance(segment, Segment):
         return _of_picked(segment, slopes)
+    if segment.inside(wanted):
+        return _refused(segment, slopes, "output of a model by another one", wanted)
     seeds = [
         (number, single, slopes[key])
         for number, key, single in segment.outputs
@@ -280,11 +283,17 @@ def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
     return found, []
 
 
-def _refused(segment: Segment, slopes: Mapping[Any, Any], kind: str) -> Slopes:
+def _refused(
+    segment: Segment, slopes: dict[Any, Any], kind: str, wanted: Collection[Any] = ()
+) -> Slopes:
     """First derivatives that refuse to be differentiated again."""
     plain_slopes = {key: plain(dy) for key, dy in slopes.items()}
-    arrays, variables = segment.backward(plain_slopes)
+    arrays, variables = segment.backward(plain_slopes, wanted)
     piece = _NoSecond(segment, slopes, kind)
+    for _, key, _ in segment.inside(wanted):
+        if key in plain_slopes:
+            slopes[key] = traced(np.array(plain_slopes[key]))
+            piece.outputs.append((0, slopes[key].key, False))
     found = []
     for group in (arrays, variables):
         one = []
@@ -307,7 +316,7 @@ class _NoSecond:
         self.keys = [*segment.keys, *(getattr(dy, "key", None) for dy in dys)]
         self.outputs: list[tuple[int, Any, bool]] = []
 
-    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
         raise NotImplementedError(
             "[GradientTape.gradient] there is no second derivative of the operation "
             f"{self.kind!r} here. Received: a gradient of a gradient through it. Try "

@@ -3,7 +3,7 @@ pass through them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,11 @@ class Segment:
         seed[0] = np.asarray(dy, dtype).reshape(shape[1:])
         return seed
 
+    def inside(self, wanted: Collection[Any]) -> list[tuple[int, int, bool]]:
+        """The outputs among the sources, if others can be computed from them."""
+        several = len(self.outputs) > 1
+        return [one for one in self.outputs if several and one[1] in wanted]
+
     def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """The gradients of its outputs, by index in the plan."""
         found: dict[int, np.ndarray] = {}
@@ -82,12 +87,25 @@ class Segment:
         return found
 
     def backward(
-        self, slopes: Mapping[int, Any]
+        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """From the gradients of its outputs, by key, to those of its arrays and
-        variables."""
+        variables.
+
+        Args:
+            slopes: outputs that other outputs are computed from get the whole
+                gradient, if they are wanted.
+            wanted: keys of sources.
+        """
         seeds = self.seeds(slopes)
-        gradient, left = backward(self.plan, self.state, seeds, self.caches)
+        inside = self.inside(wanted)
+        kept = [number for number, _, _ in inside]
+        gradient, left = backward(self.plan, self.state, seeds, self.caches, kept)
+        for number, key, single in inside:
+            if number in left:
+                dy = left[number]
+                whole = dy[0] if self.whole else dy.sum(axis=0) if single else dy
+                slopes[key] = whole
         arrays = [
             (key, left[i][0] if self.whole or self.singles.get(i) else left[i])
             for i, key in enumerate(self.keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -205,11 +205,12 @@ class GradientTape:
         if self._persistent and self in active.tapes:
             others = list(active.tapes)
         by_weights = any(is_variable(source) for source in leaves(sources))
+        wanted = {_key(source) for source in leaves(sources)} - {None}
         with recording(others):
             slopes = self._seeds(target, output_gradients)
             for segment in reversed(list(self._segments)):
                 if any(key in slopes for _, key, _ in segment.outputs):
-                    self._through(segment, slopes, by_weights)
+                    self._through(segment, slopes, by_weights, wanted)
         if not self._persistent:
             self._used = True
             self._segments = []
@@ -264,18 +265,25 @@ class GradientTape:
             _accumulate(slopes, _key(value), dy)
         return slopes
 
-    def _through(self, segment: Any, slopes: dict[Any, Any], by_weights: bool) -> None:
+    def _through(
+        self,
+        segment: Any,
+        slopes: dict[Any, Any],
+        by_weights: bool,
+        wanted: Collection[Any],
+    ) -> None:
         """Run the backward pass through a segment, recorded on active tapes.
 
         Args:
             by_weights: whether gradients of variables are wanted.
+            wanted: keys of the sources.
         """
         if active.tapes:
             from kurve.gradients.second import recorded_backward
 
-            arrays, variables = recorded_backward(segment, slopes, by_weights)
+            arrays, variables = recorded_backward(segment, slopes, by_weights, wanted)
         else:
-            arrays, variables = segment.backward(slopes)
+            arrays, variables = segment.backward(slopes, wanted)
         for key, dx in arrays:
             _accumulate(slopes, key, dx)
         for variable, dw in variables:
@@ -312,6 +320,49 @@ class GradientTape:
             return result(np.stack([np.asarray(p) for p in parts]).reshape(shape))
 
         return replaced(sources, stacked)
+
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: Any = "none",
+        **unused: Any,
+    ) -> Any:
+        """The gradient of each element of a sample by the elements of the same sample.
+
+        Args:
+            target: (B, ...), computed in the tape's context; a sample of it must not
+                depend on other samples.
+            source: (B, ...), watched.
+            unconnected_gradients: as in `gradient`.
+            unused: TensorFlow's other arguments, ignored.
+
+        Returns:
+            An array (B, *target.shape[1:], *source.shape[1:]); None if the target does
+            not depend on the source.
+
+        Raises:
+            ValueError: different numbers of samples.
+        """
+        if target.ndim == 0 or target.shape[:1] != source.shape[:1]:
+            raise ValueError(
+                "[GradientTape.batch_jacobian] target and source must have the same "
+                f"number of samples. Received: shapes {tuple(target.shape)} and "
+                f"{tuple(source.shape)}. Try jacobian."
+            )
+        persistent, self._persistent = self._persistent, True
+        columns = []
+        try:
+            for unit in np.eye(target[0].size, dtype=np.float32):
+                dy = np.broadcast_to(unit.reshape(target.shape[1:]), target.shape)
+                columns.append(self.gradient(target, source, dy, unconnected_gradients))
+        finally:
+            self._persistent = persistent
+        self._used = not persistent
+        if any(column is None for column in columns):
+            return None
+        shape = (*target.shape, *source.shape[1:])
+        return result(np.stack([np.asarray(c) for c in columns], 1).reshape(shape))
 
 
 def _key(source: Any) -> Any:
@@ -506,7 +557,7 @@ class _Picked:
         self.shape, self.index = array.shape, index
         self.keys, self.outputs = [key], [(0, out, False)]
 
-    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
         """Elements selected twice receive both gradients."""
         ((_, out, _),) = self.outputs
         dy = np.asarray(slopes[out])
@@ -528,7 +579,7 @@ class _Placed:
         self.shape, self.index = shape, index
         self.keys, self.outputs = [key], [(0, out, False)]
 
-    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
         """Each receives the gradient at its position."""
         ((_, out, _),) = self.outputs
         return [(self.keys[0], np.asarray(slopes[out])[self.index])], []

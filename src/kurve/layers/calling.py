@@ -15,7 +15,7 @@ from kurve.core.entries import entries, entry
 from kurve.core.overrides import refuse_overrides
 from kurve.core.results import result
 from kurve.errors import unknown_argument
-from kurve.formulas.calls import graph_of, mask_of
+from kurve.formulas.calls import graph_of, mask_of, watched
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.moved import refuse_moved
 from kurve.formulas.needs import NeedsArrays
@@ -102,6 +102,8 @@ class LayerCalls(LayerBuilding):
             training = active.training or self.training_by_default
         training = training is not None and check_flag(where, "training", training)
         args, named = replaced(args, _value_of), replaced(named, _value_of)
+        if active.tapes:
+            args, named = watched(args), watched(named)
         return self._eager_call(args, named, training)
 
     def stateless_call(

@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.core.arguments import check_integer, check_number, check_unused
 from kurve.core.arrays import as_numbers
+from kurve.core.results import result
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves
@@ -244,7 +245,7 @@ class CategoryEncoding(Encoding):
                     f"{indices.shape}. Received: shape {weights.shape}. "
                     "Try one weight for each number."
                 )
-        return encoded(indices, self.output_mode, self.num_tokens, weights)
+        return result(encoded(indices, self.output_mode, self.num_tokens, weights))
 
     def call(self, x: Any, count_weights: Any = None) -> Any:
         """The forward pass in a model."""
@@ -356,7 +357,7 @@ class Discretization(Encoding):
         bounds = self._check_bins()
         bins = np.digitize(as_numbers("Discretization", "x", x), bounds)
         depth = len(bounds) + 1
-        return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
+        return result(encoded(np.asarray(bins, np.int32), self.output_mode, depth))
 
     def call(self, x: Any) -> Any:
         """The forward pass in a model."""

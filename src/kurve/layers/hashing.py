@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.core.arguments import has_lone_surrogate, is_integer
 from kurve.core.fingerprints import CROSS_KEY, fingerprint, joined, sip_hash
+from kurve.core.results import result
 from kurve.layers.encoding import Encoding, EncodingArguments, encoded, shape_of_encoded
 
 
@@ -127,7 +128,7 @@ class Hashing(Encoding):
         bins = hashed(texts, self.num_bins - reserved, self.salt)
         if reserved:
             bins = np.where(texts == str(self.mask_value).encode(), 0, bins + 1)
-        return encoded(bins, self.output_mode, self.num_bins)
+        return result(encoded(bins, self.output_mode, self.num_bins))
 
     def encoded_shape(self, *shapes: Any) -> Any:
         return shape_of_encoded(shapes[0], self.output_mode, self.num_bins)
@@ -196,7 +197,7 @@ class HashedCrossing(Encoding):
             for key in keys:
                 crossed = joined(crossed, int(key[place]))
             bins[place] = crossed % self.num_bins
-        return encoded(bins, self.output_mode, self.num_bins)
+        return result(encoded(bins, self.output_mode, self.num_bins))
 
     encoded_shape = Hashing.encoded_shape
 

@@ -10,6 +10,7 @@ import numpy as np
 from kurve.core.results import result
 from kurve.engines import State, aligned_zeros
 from kurve.formulas import functions as ops
+from kurve.formulas.calls import watched
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import replaced
 from kurve.gradients.compiled import CompiledSegment
@@ -29,6 +30,8 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
         training: whether layers run in training mode.
     """
     network = model._network
+    if active.tapes and active.step is None:
+        x = watched(x)
     with recording(()):
         arrays = check_inputs(type(model).__name__, network, x)
         model._build_for(arrays)

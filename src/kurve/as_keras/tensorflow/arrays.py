@@ -180,7 +180,9 @@ def eye(
 
 @eager
 def cast(x: Any, dtype: Any, name: Any = None) -> Any:
-    """Cast x to another dtype."""
+    """Cast x to another dtype; None, the unknown size of a batch, stays."""
+    if x is None:
+        return None
     x = value(x)
     if getattr(x, "dtype", None) == kind(dtype):
         return x

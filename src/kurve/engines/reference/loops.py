@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -47,17 +47,18 @@ def backward(
     state: State,
     gradients: Mapping[int, np.ndarray],
     caches: Sequence[Cache],
+    kept: Collection[int] = (),
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """The chain rule from some values back: the gradient of every trainable variable
-    (P,), and those of the values that come from outside. Where a value is read twice,
-    or a variable used twice, gradients add."""
+    (P,), and those of the values that come from outside, and of values to keep. Where
+    a value is read twice, or a variable used twice, gradients add."""
     slopes, first = dict(gradients), plan.given
     gradient = np.zeros_like(state.params)
     for i in reversed(range(len(plan.ops))):
         op, cache = plan.ops[i], caches[i]
         if first + i not in slopes:
             continue  # nothing depends on it
-        dy = slopes.pop(first + i)
+        dy = slopes[first + i] if first + i in kept else slopes.pop(first + i)
         if op.kind in OPS:
             dx, parts = OPS[op.kind][1](op, dy, cache, state)
             dxs: Sequence[np.ndarray] = [dx]

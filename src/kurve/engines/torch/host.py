@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,8 +34,8 @@ from kurve.plan import VariableSpec
 if TYPE_CHECKING:
     from kurve.engines.torch.program import TorchProgram
 
-KEPT = 32
-"""Steps between copies of what is live."""
+KEPT, LONGEST = 32, 0.05
+"""Steps between copies of what is live, and seconds: so long it takes to go back."""
 
 MOST_RECORDINGS = 8
 """Sizes of batches that are recorded; steps of others are run one by one."""
@@ -95,6 +96,7 @@ class HostRun(Run):
 
     def _steps(self, job: Job) -> int:
         every = KEPT if self.processes is None else 1
+        self.next_copy = time.monotonic() + LONGEST
         try:
             while self.done < job.last:
                 step = self._compute(self.done)
@@ -104,7 +106,8 @@ class HostRun(Run):
                 if not self.sticky and not _finite(self.live):
                     break
                 self.done, self.writing = self.done + 1, False
-                if self.done - self.kept == every:
+                late = time.monotonic() > self.next_copy
+                if late or self.done - self.kept == every:
                     if not _finite(self.live):
                         break
                     wholly(self._keep)
@@ -139,6 +142,7 @@ class HostRun(Run):
         for copy, memory in zip(self.copies, live, strict=True):
             copy.copy_(memory)
         self.copied, self.kept = True, self.done
+        self.next_copy = time.monotonic() + LONGEST
 
     def _restore(self) -> None:
         if not self.copied:

@@ -24,7 +24,7 @@ class CompiledSegment(Segment):
 
     Args:
         engine: that has run it.
-        compiled: the model's program, see `with_slopes`.
+        compiled: the model's program, see `with_output_gradients`.
     """
 
     def __init__(
@@ -53,18 +53,22 @@ class CompiledSegment(Segment):
         self.values: Any = dict(zip(self.numbers, found, strict=True))
 
     def backward(
-        self, slopes: Mapping[int, Any]
+        self, gradients: Mapping[int, Any]
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """As that of `Segment`."""
         arrays: list[tuple[int, np.ndarray]] = []
         if any(key is not None for key in self.keys):
             try:
-                arrays = gradients_of_inputs(self, self.engine, slopes)
+                arrays = gradients_of_inputs(self, self.engine, gradients)
             except (KeyError, NotImplementedError):
                 given = self.plan, self.state, self.arrays, self.training
                 _, self.caches = forward(*given)
-                return super().backward(slopes)
-        plan, seeds, rows = self.program.plan, self.seeds(slopes), len(self.arrays[0])
+                return super().backward(gradients)
+        plan, seeds, rows = (
+            self.program.plan,
+            self.seeds(gradients),
+            len(self.arrays[0]),
+        )
         dys = []
         for number, shape in zip(self.numbers, plan.targets, strict=True):
             dy = seeds.get(number)
@@ -82,7 +86,7 @@ class CompiledSegment(Segment):
         return arrays, found
 
 
-def with_slopes(plan: Plan) -> Plan:
+def with_output_gradients(plan: Plan) -> Plan:
     """The plan whose loss is the sum of output x target, over outputs and losses added
     by layers: with the gradients of these as targets, its gradient is the backward
     pass.

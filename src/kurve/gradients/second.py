@@ -19,29 +19,29 @@ from kurve.gradients.segments import Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
 from kurve.plan import Head, Op, Plan
 
-Slopes = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
+Gradients = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
 
 
 def recorded_backward(
-    segment: Any, slopes: Mapping[Any, Any], by_weights: bool
-) -> Slopes:
+    segment: Any, gradients: Mapping[Any, Any], by_weights: bool
+) -> Gradients:
     """`Segment.backward`, recorded on active tapes.
 
     Args:
         by_weights: whether gradients of variables are wanted.
     """
     if not isinstance(segment, Segment):
-        return _of_picked(segment, slopes)
+        return _of_picked(segment, gradients)
     seeds = [
-        (number, single, slopes[key])
+        (number, single, gradients[key])
         for number, key, single in segment.outputs
-        if key in slopes
+        if key in gradients
     ]
     try:
         with recording(()):
             back, arrays, variables = _backward(segment, seeds, by_weights)
     except KeyError as error:
-        return _refused(segment, slopes, str(error.args[0]))
+        return _refused(segment, gradients, str(error.args[0]))
     found_arrays = [(key, _followed(back, n, False)) for key, n in arrays]
     found_variables = [(v, _followed(back, n, True)) for v, n in variables]
     keys = [*segment.keys, *(getattr(dy, "key", None) for _, _, dy in seeds)]
@@ -132,7 +132,7 @@ def _vector(size: int, dtype: Any) -> np.ndarray:
 
 
 def gradients_of_inputs(
-    segment: Segment, engine: Engine, slopes: Mapping[Any, Any]
+    segment: Segment, engine: Engine, gradients: Mapping[Any, Any]
 ) -> list[tuple[int, np.ndarray]]:
     """The gradients of a segment's arrays, by their keys, computed by an engine.
 
@@ -141,9 +141,9 @@ def gradients_of_inputs(
         NotImplementedError: the engine lacks an operation of a rule.
     """
     seeds = [
-        (number, single, slopes[key])
+        (number, single, gradients[key])
         for number, key, single in segment.outputs
-        if key in slopes
+        if key in gradients
     ]
     with recording(()):
         back = _back_of(segment, seeds, False)
@@ -200,17 +200,17 @@ def _new_back(
     for i, op in enumerate(ops):
         read = [values[v] for v in plan.reads(i)]
         values[plan.given + i] = computed(graph, op, read, segment.training)
-    slopes: dict[int, Tensor] = {}
+    gradients: dict[int, Tensor] = {}
     for (number, _, _), dy in zip(seeds, graph.inputs[plan.given :], strict=True):
-        slopes[number] = slopes[number] + dy if number in slopes else dy
+        gradients[number] = gradients[number] + dy if number in gradients else dy
     of_variables: dict[int, Tensor] = {}
     # Decomposed operations have an order of their own, so walk over all operations in
     # the graph, from the value of each output.
-    _walk(graph, values, slopes, wanted, plan, of_variables)
+    _walk(graph, values, gradients, wanted, plan, of_variables)
     arrays = [
-        (i, _as_op(graph, slopes[i]))
+        (i, _as_op(graph, gradients[i]))
         for i, key in enumerate(segment.keys)
-        if key is not None and i in slopes
+        if key is not None and i in gradients
     ]
     variables = [
         (variable, _as_op(graph, of_variables[id(specs[id(spec)])]))
@@ -223,20 +223,20 @@ def _new_back(
 def _walk(
     graph: Graph,
     values: dict[int, Tensor],
-    slopes: dict[int, Tensor],
+    gradients: dict[int, Tensor],
     wanted: set[int],
     plan: Plan,
     of_variables: dict[int, Tensor],
 ) -> None:
-    """Walk back over the operations of the graph. `slopes` has indices of plan values
-    at first, and those of its inputs at the end."""
+    """Walk back over the operations of the graph. The keys of `gradients` are indices
+    of plan values at first, and those of its inputs at the end."""
     found: dict[int, Tensor] = {}
-    for number, dy in slopes.items():
+    for number, dy in gradients.items():
         place = values[number].index
         found[place] = found[place] + dy if place in found else dy
-    slopes.clear()
+    gradients.clear()
     found = back_through(graph, found, wanted, of_variables)
-    slopes.update({v: dy for v, dy in found.items() if v < plan.given})
+    gradients.update({v: dy for v, dy in found.items() if v < plan.given})
 
 
 def _wanted(segment: Segment, ops: Sequence[Op], by_weights: bool) -> set[int]:
@@ -265,10 +265,10 @@ def _as_op(graph: Graph, tensor: Tensor) -> int:
     return tensor.index
 
 
-def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
+def _of_picked(piece: Any, gradients: Mapping[Any, Any]) -> Gradients:
     """The backward pass through elements selected by index arrays, or its reverse."""
     ((_, out, _),) = piece.outputs
-    dy = slopes[out]
+    dy = gradients[out]
     arrays, _ = piece.backward({out: plain(dy)})
     found = []
     for key, dx in arrays:
@@ -280,11 +280,11 @@ def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
     return found, []
 
 
-def _refused(segment: Segment, slopes: Mapping[Any, Any], kind: str) -> Slopes:
+def _refused(segment: Segment, gradients: Mapping[Any, Any], kind: str) -> Gradients:
     """First derivatives that refuse to be differentiated again."""
-    plain_slopes = {key: plain(dy) for key, dy in slopes.items()}
-    arrays, variables = segment.backward(plain_slopes)
-    piece = _NoSecond(segment, slopes, kind)
+    plain_gradients = {key: plain(dy) for key, dy in gradients.items()}
+    arrays, variables = segment.backward(plain_gradients)
+    piece = _NoSecond(segment, gradients, kind)
     found = []
     for group in (arrays, variables):
         one = []
@@ -301,13 +301,15 @@ def _refused(segment: Segment, slopes: Mapping[Any, Any], kind: str) -> Slopes:
 class _NoSecond:
     """A segment of a tape without a derivative."""
 
-    def __init__(self, segment: Segment, slopes: Mapping[Any, Any], kind: str) -> None:
+    def __init__(
+        self, segment: Segment, gradients: Mapping[Any, Any], kind: str
+    ) -> None:
         self.plan, self.params, self.kind = segment.plan, segment.params, kind
-        dys = [slopes[key] for _, key, _ in segment.outputs if key in slopes]
+        dys = [gradients[key] for _, key, _ in segment.outputs if key in gradients]
         self.keys = [*segment.keys, *(getattr(dy, "key", None) for dy in dys)]
         self.outputs: list[tuple[int, Any, bool]] = []
 
-    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+    def backward(self, gradients: Mapping[Any, Any]) -> Any:
         raise NotImplementedError(
             "[GradientTape.gradient] there is no second derivative of the operation "
             f"{self.kind!r} here. Received: a gradient of a gradient through it. Try "

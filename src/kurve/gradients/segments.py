@@ -72,21 +72,21 @@ class Segment:
         seed[0] = np.asarray(dy, dtype).reshape(shape[1:])
         return seed
 
-    def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
+    def seeds(self, gradients: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """The gradients of its outputs, by index in the plan."""
         found: dict[int, np.ndarray] = {}
         for number, key, single in self.outputs:
-            if key in slopes:
-                dy = self.seed(number, single, slopes[key])
+            if key in gradients:
+                dy = self.seed(number, single, gradients[key])
                 found[number] = found[number] + dy if number in found else dy
         return found
 
     def backward(
-        self, slopes: Mapping[int, Any]
+        self, gradients: Mapping[int, Any]
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """From the gradients of its outputs, by key, to those of its arrays and
         variables."""
-        seeds = self.seeds(slopes)
+        seeds = self.seeds(gradients)
         gradient, left = backward(self.plan, self.state, seeds, self.caches)
         arrays = [
             (key, left[i][0] if self.whole or self.singles.get(i) else left[i])

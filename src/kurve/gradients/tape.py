@@ -206,20 +206,20 @@ class GradientTape:
             others = list(active.tapes)
         by_weights = any(is_variable(source) for source in leaves(sources))
         with recording(others):
-            slopes = self._seeds(target, output_gradients)
+            gradients = self._seeds(target, output_gradients)
             for segment in reversed(list(self._segments)):
-                if any(key in slopes for _, key, _ in segment.outputs):
-                    self._through(segment, slopes, by_weights)
+                if any(key in gradients for _, key, _ in segment.outputs):
+                    self._through(segment, gradients, by_weights)
         if not self._persistent:
             self._used = True
             self._segments = []
 
         def found(source: Any) -> Any:
-            slope = slopes.get(_key(source))
-            if slope is None:
+            gradient = gradients.get(_key(source))
+            if gradient is None:
                 zeros = unconnected == "zero"
                 return result(np.zeros(source.shape, np.float32)) if zeros else None
-            return slope if isinstance(slope, TracedValues) else result(slope)
+            return gradient if isinstance(gradient, TracedValues) else result(gradient)
 
         return replaced(sources, found)
 
@@ -244,7 +244,7 @@ class GradientTape:
         return replaced(sources, lambda _: next(results))
 
     def _seeds(self, target: Any, output_gradients: Any) -> dict[Any, Any]:
-        slopes: dict[Any, Any] = {}
+        gradients: dict[Any, Any] = {}
         targets = list(leaves(target))
         given = [None] * len(targets)
         if output_gradients is not None:
@@ -261,10 +261,12 @@ class GradientTape:
                 dy = np.ones(value.shape, value.dtype)
             elif not isinstance(dy, TracedValues):
                 dy = np.broadcast_to(np.asarray(dy, value.dtype), value.shape)
-            _accumulate(slopes, _key(value), dy)
-        return slopes
+            _accumulate(gradients, _key(value), dy)
+        return gradients
 
-    def _through(self, segment: Any, slopes: dict[Any, Any], by_weights: bool) -> None:
+    def _through(
+        self, segment: Any, gradients: dict[Any, Any], by_weights: bool
+    ) -> None:
         """Run the backward pass through a segment, recorded on active tapes.
 
         Args:
@@ -273,13 +275,13 @@ class GradientTape:
         if active.tapes:
             from kurve.gradients.second import recorded_backward
 
-            arrays, variables = recorded_backward(segment, slopes, by_weights)
+            arrays, variables = recorded_backward(segment, gradients, by_weights)
         else:
-            arrays, variables = segment.backward(slopes)
+            arrays, variables = segment.backward(gradients)
         for key, dx in arrays:
-            _accumulate(slopes, key, dx)
+            _accumulate(gradients, key, dx)
         for variable, dw in variables:
-            _accumulate(slopes, ("variable", id(variable)), dw)
+            _accumulate(gradients, ("variable", id(variable)), dw)
 
     def jacobian(self, target: Any, sources: Any) -> Any:
         """The gradient of each element of the target.
@@ -321,8 +323,8 @@ def _key(source: Any) -> Any:
     return getattr(source, "key", None)
 
 
-def _accumulate(slopes: dict[Any, Any], key: Any, slope: Any) -> None:
-    slopes[key] = slopes[key] + slope if key in slopes else slope
+def _accumulate(gradients: dict[Any, Any], key: Any, gradient: Any) -> None:
+    gradients[key] = gradients[key] + gradient if key in gradients else gradient
 
 
 def recorded_call(
@@ -504,10 +506,10 @@ class _Picked:
         self.shape, self.index = array.shape, index
         self.keys, self.outputs = [key], [(0, out, False)]
 
-    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+    def backward(self, gradients: Mapping[Any, Any]) -> Any:
         """Elements selected twice receive both gradients."""
         ((_, out, _),) = self.outputs
-        dy = np.asarray(slopes[out])
+        dy = np.asarray(gradients[out])
         dx = np.zeros(self.shape, dy.dtype)
         np.add.at(dx, self.index, dy)
         return [(self.keys[0], dx)], []
@@ -526,10 +528,10 @@ class _Placed:
         self.shape, self.index = shape, index
         self.keys, self.outputs = [key], [(0, out, False)]
 
-    def backward(self, slopes: Mapping[Any, Any]) -> Any:
+    def backward(self, gradients: Mapping[Any, Any]) -> Any:
         """Each receives the gradient at its position."""
         ((_, out, _),) = self.outputs
-        return [(self.keys[0], np.asarray(slopes[out])[self.index])], []
+        return [(self.keys[0], np.asarray(gradients[out])[self.index])], []
 
     def turned(self, key: Any, out: Any) -> _Picked:
         """The segment that computed dx from dy."""

@@ -10,7 +10,7 @@ A formula is plain data:
     constants  arrays that stand in the formula
     operations each with its kind, the numbers of the values that it reads, the shape of
                its result, its variables and its attributes; a loop also with its body:
-               inputs, operations and outputs of a turn
+               inputs, operations and outputs of a step
     outputs    numbers of values, in the structure that `call` returned
     losses     numbers of values that are added to the loss
 
@@ -42,8 +42,8 @@ MAX_CONSTANTS = 20_000
 
 MAX_OPERATIONS = 20_000
 
-MAX_TURNS = 1 << 22
-"""Operations of all turns of the loops of one formula."""
+MAX_UNROLLED = 1 << 22
+"""Operations of all steps of the loops of one formula."""
 
 MAX_TRIED = 1 << 22
 """Maximum number of elements in values and weights of a formula tried on reading."""
@@ -129,7 +129,7 @@ class _Operation(NamedTuple):
     """An operation of a file, without its place in a plan.
 
     params, buffers: numbers of its variables, by their roles
-    inner:           of a loop, the operations of a turn
+    inner:           of a loop, the operations of a step
     """
 
     op: Op
@@ -138,16 +138,16 @@ class _Operation(NamedTuple):
     inner: Sequence[_Operation] = ()
 
     @property
-    def turns(self) -> int:
-        """How many operations all turns of its loops have."""
+    def unrolled(self) -> int:
+        """How many operations all steps of its loops have."""
         if not self.inner:
             return 0
-        own = sum(one.turns or 1 for one in self.inner)
+        own = sum(one.unrolled or 1 for one in self.inner)
         return int(self.op.attrs["turns"]) * own
 
     @property
     def size(self) -> int:
-        """The elements of its values, those of all turns."""
+        """The elements of its values, those of all steps."""
         inner = sum(one.size for one in self.inner)
         return (
             math.prod(self.op.out_shape)
@@ -220,8 +220,10 @@ class _Formula:
         self.operations = [
             self._operation(entry, known + i) for i, entry in enumerate(operations)
         ]
-        if sum(one.turns for one in self.operations) > MAX_TURNS:
-            raise ValueError(f"more than {MAX_TURNS} operations in the turns of loops")
+        if sum(one.unrolled for one in self.operations) > MAX_UNROLLED:
+            raise ValueError(
+                f"more than {MAX_UNROLLED} operations in the steps of loops"
+            )
         last = known + len(operations)
         self.outputs, self.losses = given["outputs"], _list(given["losses"])
         for number in (*leaves(self.outputs), *self.losses):
@@ -273,9 +275,9 @@ class _Formula:
             type(n) is int and len(inputs) <= n < len(inputs) + len(inner)
             for n in outputs
         ):
-            raise ValueError("a loop gives what its turns do not compute")
+            raise ValueError("a loop gives what its steps do not compute")
         if type(attrs.get("turns")) is not int or attrs["turns"] < 1:
-            raise ValueError("a loop must have turns")
+            raise ValueError("a loop must have steps")
         op = replace(op, body=Body(inputs, (), outputs))
         return _Operation(op, params, buffers, inner)
 

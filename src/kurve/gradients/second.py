@@ -273,7 +273,7 @@ def _of_picked(piece: Any, gradients: Mapping[Any, Any]) -> Gradients:
     found = []
     for key, dx in arrays:
         value = traced(np.asarray(dx))
-        back = piece.turned(getattr(dy, "key", None), value.key)
+        back = piece.reversed(getattr(dy, "key", None), value.key)
         for tape in active.tapes:
             tape.add(back)
         found.append((key, value))

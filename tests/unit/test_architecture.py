@@ -240,7 +240,7 @@ PRIVATE = {
     ("kurve.formulas.tensor", "_fields"): "of Python's named tuples",
     ("kurve.layers.base", "_symbolic"): "a stack is asked for its graph",
     ("kurve.layers.calling", "_keras_mask"): "Keras's name on arrays",
-    ("kurve.layers.traced", "_model"): "the model of a layer read from a file",
+    ("kurve.layers.tracing", "_model"): "the model of a layer read from a file",
     ("kurve.training.checkpoints.own", "_totals"): "what a metric has counted",
     ("kurve.training.checkpoints.own", "_variables"): "the same of the user's metrics",
     ("kurve.models.cloning", "_build"): "layers of a snapshot",

@@ -95,7 +95,7 @@ def test_a_loop_is_its_turns(
     kurve.set_engine("native")
     found = []
     for fewest in (8, 100):
-        monkeypatch.setattr(recurrence, "FEWEST_TURNS", fewest)
+        monkeypatch.setattr(recurrence, "MIN_STEPS", fewest)
         model = made(**flags)
         assert ("scan" in kinds(model)) == (fewest == 8)
         losses = [model.train_on_batch(X, Y) for _ in range(3)]

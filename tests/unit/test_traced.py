@@ -13,7 +13,8 @@ import pytest
 import kurve
 from kurve import Input, Model, Sequential, layers, models, ops, random
 from kurve.core.container.errors import ModelFileError
-from kurve.layers.traced import Traced, class_of, formulas_of
+from kurve.layers.traced import Traced, class_of
+from kurve.layers.tracing import formulas_of
 
 X = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
 Y = X[:, :1] * 2.0

@@ -12,9 +12,9 @@ from kurve.formulas.arrays import unstack
 from kurve.formulas.axes import axis_of
 from kurve.formulas.calls import as_array
 from kurve.formulas.graph import Tensor
+from kurve.formulas.loop_tracing import by_sample, looped, numbers, parts_of
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
-from kurve.formulas.turns import by_sample, looped, numbers, parts_of
 
 MAX_TRIED = 64
 """Turns of a loop without a known number of them, while its formula is tried."""
@@ -73,8 +73,8 @@ def while_loop(
 ) -> Any:
     """Apply body(*loop_vars) while cond(*loop_vars) holds."""
     many = isinstance(loop_vars, (tuple, list))
-    values, turns = tuple(loop_vars) if many else (loop_vars,), 0
-    while maximum_iterations is None or turns < maximum_iterations:
+    values, steps = tuple(loop_vars) if many else (loop_vars,), 0
+    while maximum_iterations is None or steps < maximum_iterations:
         going_on = cond(*values)
         if isinstance(going_on, KerasTensor):
             raise NotImplementedError(
@@ -84,11 +84,11 @@ def while_loop(
             )
         if not going_on:
             break
-        if active.undo is not None and turns == MAX_TRIED:
+        if active.undo is not None and steps == MAX_TRIED:
             break  # of zeros; only shapes are asked for
         result = body(*values)
         values = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-        turns += 1
+        steps += 1
     return values if many else values[0]
 
 
@@ -115,10 +115,10 @@ def scan(
     found = None
     known = xs is None or all(_has_steps(leaf) for leaf in leaves(xs))
     if unroll is not True and known:
-        turns = int(length or 0) if xs is None else _turns(xs, length)
-        given = numbers(0, turns) if xs is None else xs
+        steps = int(length or 0) if xs is None else _length(xs, length)
+        given = numbers(0, steps) if xs is None else xs
         step = (lambda c, _: f(c, None)) if xs is None else f
-        found = looped(f, step, init, given, turns, bool(reverse))
+        found = looped(f, step, init, given, steps, bool(reverse))
     if found is not None:
         return found
     parts: Sequence[Any] = [None] * int(length or 0)
@@ -188,11 +188,11 @@ def _associative(f: Callable[[Any, Any], Any], elems: Any, axis: int) -> Any:
     if last:
         between = f(cut(odd, 0, last, 1), cut(elems, 2, n, 2))
         even = along(first, between)
-    turns = []
+    alternating = []
     for k in range(n):
         source = odd if k % 2 else even
-        turns.append(cut(source, k // 2, k // 2 + 1, 1))
-    return along(*turns)
+        alternating.append(cut(source, k // 2, k // 2 + 1, 1))
+    return along(*alternating)
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
@@ -201,7 +201,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
     if found is not None:
         return found
     if all(_has_steps(leaf) for leaf in leaves(xs)):
-        loop = looped(f, lambda _, x: ((), f(x)), (), xs, _turns(xs, None))
+        loop = looped(f, lambda _, x: ((), f(x)), (), xs, _length(xs, None))
         if loop is not None:
             return loop[1]
     return _stacked([f(x) for x in parts_of("map", xs, None)])
@@ -218,8 +218,8 @@ def _has_steps(leaf: Any) -> bool:
     return not isinstance(leaf, KerasTensor) and bool(shape) and shape[0] is not None
 
 
-def _turns(xs: Any, length: int | None) -> int:
-    """The number of turns; 0 where those that are written out say what is wrong."""
+def _length(xs: Any, length: int | None) -> int:
+    """The number of steps; 0 if the error is for the steps that are written out."""
     counts = {ops.shape(leaf)[0] for leaf in leaves(xs)}
     own = counts.pop() if len(counts) == 1 else 0
     return int(own) if length in (None, own) else 0

@@ -1,8 +1,8 @@
-"""Loops as one operation: a step is traced once, and engines run it turn after turn.
+"""Loops as one operation: a step is traced once, and engines repeat it.
 
 scanned       the loop of a step, as an operation of the kind "scan"
-written_out   the turns of such an operation one after the other
-without_loops a plan in which all turns are written out
+written_out   the steps of such an operation one after the other
+without_loops a plan in which all steps are written out
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from kurve.formulas.joining import joined
 from kurve.kinds import OPERATIONS
 from kurve.plan import Body, Head, Op, Plan, Shape, VariableSpec
 
-Turn = Callable[[list[Tensor], list[Tensor]], tuple[Any, Sequence[Any]]]
-"""From the elements of a turn and the states to the output and the new states."""
+Step = Callable[[list[Tensor], list[Tensor]], tuple[Any, Sequence[Any]]]
+"""From the elements of a step and the states to the output and the new states."""
 
 Append = Callable[[Graph, Op, Sequence[Tensor]], Tensor]
 
-FEWEST_TURNS = 8
-"""That are one operation: fewer cost little where they are written out."""
+MIN_STEPS = 8
+"""The fewest that are worth one operation: fewer cost little when written out."""
 
 MAX_READ = 60
-"""Values that a loop reads."""
+"""The most values that a loop can read."""
 
 
 class Scanned(NamedTuple):
     """The results of a loop.
 
-    y: of all turns, (B, T, ...), or of the last one
-    states: the last ones; empty where they were not asked for
+    y: of all steps, (B, T, ...), or of the last one
+    states: the last ones; empty if not requested
     """
 
     y: Tensor
@@ -42,18 +42,18 @@ class Scanned(NamedTuple):
 
 
 class _Gone:
-    """The graph of what was computed in a turn, once the loop is made."""
+    """The graph of what was computed in a step, once the loop is made."""
 
     def __getattr__(self, name: str) -> Any:
         raise ValueError(
-            "[loop] what a step computes is there in this step only: it must return "
-            "it. Received: a tensor of a step, kept in an attribute and used behind "
-            "the loop. Try it as a part of the output, or as a state."
+            "[loop] what a step computes exists in this step only, so it must return "
+            "it. Received: a tensor of a step, kept in an attribute and used after "
+            "the loop. Try returning it as part of the output, or as a state."
         )
 
 
 def scanned(
-    turn: Turn,
+    step: Step,
     elements: Sequence[Tensor],
     states: Sequence[Tensor],
     length: int,
@@ -66,18 +66,18 @@ def scanned(
     """The loop of a step, as one operation.
 
     Args:
-        elements: (B, T, ...) each; a turn gets element t of all.
-        states: (B, ...) each, before the first turn.
+        elements: (B, T, ...) each; step t gets element t of all.
+        states: (B, ...) each, before the first step.
         length: T.
-        reverse: from the last element to the first; outputs are in the order of turns.
-        sequences: whether to give the outputs of all turns, or the last one.
+        reverse: from the last element to the first; outputs are in the order of steps.
+        sequences: whether to give the outputs of all steps, or the last one.
         last: whether to give the last states.
-        shared: whether what is the same for all samples is so in a turn too.
+        shared: whether what is the same for all samples stays so within a step.
 
     Returns:
-        None where only turns that are written out can do it: with moving statistics or
-        random numbers that prediction draws too, losses that the step adds, states that
-        change their shapes.
+        None if the steps must be written out: with moving statistics or random numbers
+        that prediction draws too, losses that the step adds, states that change their
+        shapes.
     """
     first = (*elements, *states)[0]
     graph: Graph = first.graph
@@ -91,7 +91,7 @@ def scanned(
     try:
         read = [place(x.sample[1:], x) for x in elements]
         held = [place(s.sample, s) for s in states]
-        y, news = turn(read, held)
+        y, news = step(read, held)
         outputs = [graph.as_tensor(t) for t in (y, *news)]
         names = {read_.index for read_ in (*read, *held)}
         for k, t in enumerate(outputs):
@@ -156,7 +156,7 @@ def _loop(
     states: Sequence[Tensor],
 ) -> tuple[Body, list[int]] | None:
     """The body of what was traced, and the numbers of the values from outside that it
-    reads in all turns."""
+    reads in all steps."""
     for op in inside:
         facts = OPERATIONS.get(op.kind)
         if facts is None or facts.mixes_rows or facts.updates_buffers:
@@ -195,7 +195,7 @@ def _roles(inside: Sequence[Op], trained: bool) -> dict[str, VariableSpec]:
 def written_out(
     graph: Graph, op: Op, xs: Sequence[Tensor], append: Append | None = None
 ) -> Tensor:
-    """The value of a loop, whose turns are operations of the graph one after the
+    """The value of a loop, whose steps are operations of the graph one after the
     other.
 
     Args:
@@ -237,7 +237,7 @@ def appended(graph: Graph, op: Op, read: Sequence[Tensor]) -> Tensor:
 
 
 def without_loops(plan: Plan) -> Plan:
-    """The same plan with the turns of its loops one after the other."""
+    """The same plan with the steps of its loops one after the other."""
     if all(op.kind != "scan" for op in plan.ops):
         return plan
     graph = Graph(plan.inputs, plan.targets)

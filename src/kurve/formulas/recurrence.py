@@ -18,7 +18,7 @@ from typing import Any
 
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
-from kurve.formulas.loops import FEWEST_TURNS, scanned
+from kurve.formulas.loops import MIN_STEPS, scanned
 from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
 
@@ -91,7 +91,7 @@ def stepped(
         rest = iter(news)
         return y, replaced(states, lambda _: next(rest))
 
-    if length >= FEWEST_TURNS:
+    if length >= MIN_STEPS:
         found = _as_loop(one, x, states, mask, reverse, zero_output, sequences, last)
         if found is not None:
             return found
@@ -136,7 +136,7 @@ def _as_loop(
         x.graph.back_to(mark)
         first = [zeros(x, shape)]
 
-    def turn(elements: list[Tensor], held: list[Tensor]) -> tuple[Any, list[Any]]:
+    def step(elements: list[Tensor], held: list[Tensor]) -> tuple[Any, list[Any]]:
         own = iter(held[holds:])
         here = elements[1] if mask is not None else None
         if here is not None:
@@ -146,7 +146,7 @@ def _as_loop(
         return y, [*([y] if holds else []), *leaves(new)]
 
     found = scanned(
-        turn,
+        step,
         [x] if mask is None else [x, mask],
         [*first, *leaves(states)],
         x.sample[0],

@@ -24,7 +24,7 @@ class CompiledSegment(Segment):
 
     Args:
         engine: that has run it.
-        compiled: the model's program, see `with_slopes`.
+        compiled: the model's program, see `with_output_gradients`.
     """
 
     def __init__(
@@ -53,18 +53,22 @@ class CompiledSegment(Segment):
         self.values: Any = dict(zip(self.numbers, found, strict=True))
 
     def backward(
-        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
+        self, gradients: dict[int, Any], wanted: Collection[Any] = ()
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """As that of `Segment`."""
         if self.inside(wanted):
-            return self._by_reference(slopes, wanted)
+            return self._by_reference(gradients, wanted)
         arrays: list[tuple[int, np.ndarray]] = []
         if any(key is not None for key in self.keys):
             try:
-                arrays = gradients_of_inputs(self, self.engine, slopes)
+                arrays = gradients_of_inputs(self, self.engine, gradients)
             except (KeyError, NotImplementedError):
-                return self._by_reference(slopes)
-        plan, seeds, rows = self.program.plan, self.seeds(slopes), len(self.arrays[0])
+                return self._by_reference(gradients)
+        plan, seeds, rows = (
+            self.program.plan,
+            self.seeds(gradients),
+            len(self.arrays[0]),
+        )
         dys = []
         for number, shape in zip(self.numbers, plan.targets, strict=True):
             dy = seeds.get(number)
@@ -82,14 +86,14 @@ class CompiledSegment(Segment):
         return arrays, found
 
     def _by_reference(
-        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
+        self, gradients: dict[int, Any], wanted: Collection[Any] = ()
     ) -> Any:
         """The same by the reference engine, which runs the model again."""
         _, self.caches = forward(self.plan, self.state, self.arrays, self.training)
-        return super().backward(slopes, wanted)
+        return super().backward(gradients, wanted)
 
 
-def with_slopes(plan: Plan) -> Plan:
+def with_output_gradients(plan: Plan) -> Plan:
     """The plan whose loss is the sum of output x target, over outputs and losses added
     by layers: with the gradients of these as targets, its gradient is the backward
     pass.

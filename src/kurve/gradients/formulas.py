@@ -427,25 +427,25 @@ def reached(graph: Graph, wanted: Container[int]) -> list[bool]:
 
 def back_through(
     graph: Graph,
-    slopes: Mapping[int, Tensor],
+    gradients: Mapping[int, Tensor],
     wanted: Container[int],
     of_variables: dict[int, Tensor] | None = None,
 ) -> dict[int, Tensor]:
     """The backward pass through all operations of a graph.
 
     Args:
-        slopes: gradients of values, by index.
+        gradients: gradients of values, by index.
         wanted: indices of values and ids of variables whose gradients are wanted. Ids
             are large, indices small.
         of_variables: receives the gradients of variables, by id.
 
     Returns:
-        The gradients of the wanted values that the slopes depend on.
+        The gradients of the wanted values that the given ones depend on.
 
     Raises:
         KeyError: the kind of an operation without a rule.
     """
-    found, given, forward = dict(slopes), graph.given, list(graph.ops)
+    found, given, forward = dict(gradients), graph.given, list(graph.ops)
     depends = reached(graph, wanted)
     for i in reversed(range(len(forward))):
         here, op = given + i, forward[i]

@@ -19,12 +19,12 @@ from kurve.gradients.segments import Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
 from kurve.plan import Head, Op, Plan
 
-Slopes = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
+Gradients = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
 
 
 def recorded_backward(
-    segment: Any, slopes: dict[Any, Any], by_weights: bool, wanted: Collection[Any]
-) -> Slopes:
+    segment: Any, gradients: dict[Any, Any], by_weights: bool, wanted: Collection[Any]
+) -> Gradients:
     """`Segment.backward`, recorded on active tapes.
 
     Args:
@@ -32,19 +32,19 @@ def recorded_backward(
         wanted: keys of the sources.
     """
     if not isinstance(segment, Segment):
-        return _of_picked(segment, slopes)
+        return _of_picked(segment, gradients)
     if segment.inside(wanted):
-        return _refused(segment, slopes, "output of a model by another one", wanted)
+        return _refused(segment, gradients, "output of a model by another one", wanted)
     seeds = [
-        (number, single, slopes[key])
+        (number, single, gradients[key])
         for number, key, single in segment.outputs
-        if key in slopes
+        if key in gradients
     ]
     try:
         with recording(()):
             back, arrays, variables = _backward(segment, seeds, by_weights)
     except KeyError as error:
-        return _refused(segment, slopes, str(error.args[0]))
+        return _refused(segment, gradients, str(error.args[0]))
     found_arrays = [(key, _followed(back, n, False)) for key, n in arrays]
     found_variables = [(v, _followed(back, n, True)) for v, n in variables]
     keys = [*segment.keys, *(getattr(dy, "key", None) for _, _, dy in seeds)]
@@ -135,7 +135,7 @@ def _vector(size: int, dtype: Any) -> np.ndarray:
 
 
 def gradients_of_inputs(
-    segment: Segment, engine: Engine, slopes: Mapping[Any, Any]
+    segment: Segment, engine: Engine, gradients: Mapping[Any, Any]
 ) -> list[tuple[int, np.ndarray]]:
     """The gradients of a segment's arrays, by their keys, computed by an engine.
 
@@ -144,9 +144,9 @@ def gradients_of_inputs(
         NotImplementedError: the engine lacks an operation of a rule.
     """
     seeds = [
-        (number, single, slopes[key])
+        (number, single, gradients[key])
         for number, key, single in segment.outputs
-        if key in slopes
+        if key in gradients
     ]
     with recording(()):
         back = _back_of(segment, seeds, False)
@@ -203,17 +203,17 @@ def _new_back(
     for i, op in enumerate(ops):
         read = [values[v] for v in plan.reads(i)]
         values[plan.given + i] = computed(graph, op, read, segment.training)
-    slopes: dict[int, Tensor] = {}
+    gradients: dict[int, Tensor] = {}
     for (number, _, _), dy in zip(seeds, graph.inputs[plan.given :], strict=True):
-        slopes[number] = slopes[number] + dy if number in slopes else dy
+        gradients[number] = gradients[number] + dy if number in gradients else dy
     of_variables: dict[int, Tensor] = {}
     # Decomposed operations have an order of their own, so walk over all operations in
     # the graph, from the value of each output.
-    _walk(graph, values, slopes, wanted, plan, of_variables)
+    _walk(graph, values, gradients, wanted, plan, of_variables)
     arrays = [
-        (i, _as_op(graph, slopes[i]))
+        (i, _as_op(graph, gradients[i]))
         for i, key in enumerate(segment.keys)
-        if key is not None and i in slopes
+        if key is not None and i in gradients
     ]
     variables = [
         (variable, _as_op(graph, of_variables[id(specs[id(spec)])]))
@@ -226,20 +226,20 @@ def _new_back(
 def _walk(
     graph: Graph,
     values: dict[int, Tensor],
-    slopes: dict[int, Tensor],
+    gradients: dict[int, Tensor],
     wanted: set[int],
     plan: Plan,
     of_variables: dict[int, Tensor],
 ) -> None:
-    """Walk back over the operations of the graph. `slopes` has indices of plan values
-    at first, and those of its inputs at the end."""
+    """Walk back over the operations of the graph. The keys of `gradients` are indices
+    of plan values at first, and those of its inputs at the end."""
     found: dict[int, Tensor] = {}
-    for number, dy in slopes.items():
+    for number, dy in gradients.items():
         place = values[number].index
         found[place] = found[place] + dy if place in found else dy
-    slopes.clear()
+    gradients.clear()
     found = back_through(graph, found, wanted, of_variables)
-    slopes.update({v: dy for v, dy in found.items() if v < plan.given})
+    gradients.update({v: dy for v, dy in found.items() if v < plan.given})
 
 
 def _wanted(segment: Segment, ops: Sequence[Op], by_weights: bool) -> set[int]:
@@ -268,15 +268,15 @@ def _as_op(graph: Graph, tensor: Tensor) -> int:
     return tensor.index
 
 
-def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
+def _of_picked(piece: Any, gradients: Mapping[Any, Any]) -> Gradients:
     """The backward pass through elements selected by index arrays, or its reverse."""
     ((_, out, _),) = piece.outputs
-    dy = slopes[out]
+    dy = gradients[out]
     arrays, _ = piece.backward({out: plain(dy)})
     found = []
     for key, dx in arrays:
         value = traced(np.asarray(dx))
-        back = piece.turned(getattr(dy, "key", None), value.key)
+        back = piece.reversed(getattr(dy, "key", None), value.key)
         for tape in active.tapes:
             tape.add(back)
         found.append((key, value))
@@ -284,16 +284,16 @@ def _of_picked(piece: Any, slopes: Mapping[Any, Any]) -> Slopes:
 
 
 def _refused(
-    segment: Segment, slopes: dict[Any, Any], kind: str, wanted: Collection[Any] = ()
-) -> Slopes:
+    segment: Segment, gradients: dict[Any, Any], kind: str, wanted: Collection[Any] = ()
+) -> Gradients:
     """First derivatives that refuse to be differentiated again."""
-    plain_slopes = {key: plain(dy) for key, dy in slopes.items()}
-    arrays, variables = segment.backward(plain_slopes, wanted)
-    piece = _NoSecond(segment, slopes, kind)
+    plain_gradients = {key: plain(dy) for key, dy in gradients.items()}
+    arrays, variables = segment.backward(plain_gradients, wanted)
+    piece = _NoSecond(segment, gradients, kind)
     for _, key, _ in segment.inside(wanted):
-        if key in plain_slopes:
-            slopes[key] = traced(np.array(plain_slopes[key]))
-            piece.outputs.append((0, slopes[key].key, False))
+        if key in plain_gradients:
+            gradients[key] = traced(np.array(plain_gradients[key]))
+            piece.outputs.append((0, gradients[key].key, False))
     found = []
     for group in (arrays, variables):
         one = []
@@ -310,13 +310,15 @@ def _refused(
 class _NoSecond:
     """A segment of a tape without a derivative."""
 
-    def __init__(self, segment: Segment, slopes: Mapping[Any, Any], kind: str) -> None:
+    def __init__(
+        self, segment: Segment, gradients: Mapping[Any, Any], kind: str
+    ) -> None:
         self.plan, self.params, self.kind = segment.plan, segment.params, kind
-        dys = [slopes[key] for _, key, _ in segment.outputs if key in slopes]
+        dys = [gradients[key] for _, key, _ in segment.outputs if key in gradients]
         self.keys = [*segment.keys, *(getattr(dy, "key", None) for dy in dys)]
         self.outputs: list[tuple[int, Any, bool]] = []
 
-    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
+    def backward(self, gradients: Mapping[Any, Any], wanted: Any = ()) -> Any:
         raise NotImplementedError(
             "[GradientTape.gradient] there is no second derivative of the operation "
             f"{self.kind!r} here. Received: a gradient of a gradient through it. Try "

@@ -77,27 +77,27 @@ class Segment:
         several = len(self.outputs) > 1
         return [one for one in self.outputs if several and one[1] in wanted]
 
-    def seeds(self, slopes: Mapping[int, Any]) -> dict[int, np.ndarray]:
+    def seeds(self, gradients: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """The gradients of its outputs, by index in the plan."""
         found: dict[int, np.ndarray] = {}
         for number, key, single in self.outputs:
-            if key in slopes:
-                dy = self.seed(number, single, slopes[key])
+            if key in gradients:
+                dy = self.seed(number, single, gradients[key])
                 found[number] = found[number] + dy if number in found else dy
         return found
 
     def backward(
-        self, slopes: dict[int, Any], wanted: Collection[Any] = ()
+        self, gradients: dict[int, Any], wanted: Collection[Any] = ()
     ) -> tuple[list[tuple[int, np.ndarray]], list[tuple[Any, np.ndarray]]]:
         """From the gradients of its outputs, by key, to those of its arrays and
         variables.
 
         Args:
-            slopes: outputs that other outputs are computed from get the whole
+            gradients: outputs that other outputs are computed from get the whole
                 gradient, if they are wanted.
             wanted: keys of sources.
         """
-        seeds = self.seeds(slopes)
+        seeds = self.seeds(gradients)
         inside = self.inside(wanted)
         kept = [number for number, _, _ in inside]
         gradient, left = backward(self.plan, self.state, seeds, self.caches, kept)
@@ -105,7 +105,7 @@ class Segment:
             if number in left:
                 dy = left[number]
                 whole = dy[0] if self.whole else dy.sum(axis=0) if single else dy
-                slopes[key] = whole
+                gradients[key] = whole
         arrays = [
             (key, left[i][0] if self.whole or self.singles.get(i) else left[i])
             for i, key in enumerate(self.keys)

@@ -32,7 +32,7 @@ def _activated(op: Op, x: Tensor, prefix: str = "") -> Tensor:
 
 
 def recurrent(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tensor:
-    """lstm, gru and simple_rnn, step after step. Formulas:
+    """lstm, gru and simple_rnn, step by step. Formulas:
     `kurve.engines.reference.recurrence`."""
     attrs, read = op.attrs, iter(xs)
     x = next(read)
@@ -65,7 +65,7 @@ def recurrent(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Ten
         gates = range(inner.shape[1] // units)
         return ops.concatenate([of_h(h, g) for g in gates], 1)
 
-    def turn(z: Tensor, states: list[Tensor]) -> list[Tensor]:
+    def step(z: Tensor, states: list[Tensor]) -> list[Tensor]:
         h = states[0]
         if op.kind == "simple_rnn":
             return [_activated(op, z + of_h(h))]
@@ -93,7 +93,7 @@ def recurrent(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Ten
 
     out = []
     for t in reversed(range(steps)) if attrs.get("reverse") else range(steps):
-        new = turn(of_x[:, t], states)
+        new = step(of_x[:, t], states)
         if mask is not None:
             here = mask[:, t : t + 1]
             new = [ops.where(here, a, b) for a, b in zip(new, states, strict=True)]

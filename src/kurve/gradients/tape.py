@@ -15,6 +15,7 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.operators import FUNCTIONS
 from kurve.formulas.recording import UNRECORDED, active, recording
 from kurve.formulas.tensor import leaves, replaced
+from kurve.gradients.picking import BY_ROWS, picked
 from kurve.gradients.segments import Segment, plan_of, state_of
 from kurve.gradients.traces import Trace, key_of_call, known_trace, remember_trace
 from kurve.gradients.values import TracedValues, is_float, plain, trace, traced
@@ -207,20 +208,20 @@ class GradientTape:
         by_weights = any(is_variable(source) for source in leaves(sources))
         wanted = {_key(source) for source in leaves(sources)} - {None}
         with recording(others):
-            slopes = self._seeds(target, output_gradients)
+            gradients = self._seeds(target, output_gradients)
             for segment in reversed(list(self._segments)):
-                if any(key in slopes for _, key, _ in segment.outputs):
-                    self._through(segment, slopes, by_weights, wanted)
+                if any(key in gradients for _, key, _ in segment.outputs):
+                    self._through(segment, gradients, by_weights, wanted)
         if not self._persistent:
             self._used = True
             self._segments = []
 
         def found(source: Any) -> Any:
-            slope = slopes.get(_key(source))
-            if slope is None:
+            gradient = gradients.get(_key(source))
+            if gradient is None:
                 zeros = unconnected == "zero"
                 return result(np.zeros(source.shape, np.float32)) if zeros else None
-            return slope if isinstance(slope, TracedValues) else result(slope)
+            return gradient if isinstance(gradient, TracedValues) else result(gradient)
 
         return replaced(sources, found)
 
@@ -245,7 +246,7 @@ class GradientTape:
         return replaced(sources, lambda _: next(results))
 
     def _seeds(self, target: Any, output_gradients: Any) -> dict[Any, Any]:
-        slopes: dict[Any, Any] = {}
+        gradients: dict[Any, Any] = {}
         targets = list(leaves(target))
         given = [None] * len(targets)
         if output_gradients is not None:
@@ -262,13 +263,13 @@ class GradientTape:
                 dy = np.ones(value.shape, value.dtype)
             elif not isinstance(dy, TracedValues):
                 dy = np.broadcast_to(np.asarray(dy, value.dtype), value.shape)
-            _accumulate(slopes, _key(value), dy)
-        return slopes
+            _accumulate(gradients, _key(value), dy)
+        return gradients
 
     def _through(
         self,
         segment: Any,
-        slopes: dict[Any, Any],
+        gradients: dict[Any, Any],
         by_weights: bool,
         wanted: Collection[Any],
     ) -> None:
@@ -281,13 +282,15 @@ class GradientTape:
         if active.tapes:
             from kurve.gradients.second import recorded_backward
 
-            arrays, variables = recorded_backward(segment, slopes, by_weights, wanted)
+            arrays, variables = recorded_backward(
+                segment, gradients, by_weights, wanted
+            )
         else:
-            arrays, variables = segment.backward(slopes, wanted)
+            arrays, variables = segment.backward(gradients, wanted)
         for key, dx in arrays:
-            _accumulate(slopes, key, dx)
+            _accumulate(gradients, key, dx)
         for variable, dw in variables:
-            _accumulate(slopes, ("variable", id(variable)), dw)
+            _accumulate(gradients, ("variable", id(variable)), dw)
 
     def jacobian(self, target: Any, sources: Any) -> Any:
         """The gradient of each element of the target.
@@ -372,8 +375,8 @@ def _key(source: Any) -> Any:
     return getattr(source, "key", None)
 
 
-def _accumulate(slopes: dict[Any, Any], key: Any, slope: Any) -> None:
-    slopes[key] = slopes[key] + slope if key in slopes else slope
+def _accumulate(gradients: dict[Any, Any], key: Any, gradient: Any) -> None:
+    gradients[key] = gradients[key] + gradient if key in gradients else gradient
 
 
 def recorded_call(
@@ -390,11 +393,11 @@ def recorded_call(
     if active.step is not None:
         return call(*args, **kwargs)
     if getattr(call, "__name__", "") == "get_item":
-        picked = _picked(*args, **kwargs)
-        if picked is not UNRECORDED:
-            return picked
+        found = picked(*args, **kwargs)
+        if found is not UNRECORDED:
+            return found
     if getattr(call, "__name__", "") in ("take", "segment_sum"):
-        rows = _BY_ROWS[call.__name__](*args, **kwargs)
+        rows = BY_ROWS[call.__name__](*args, **kwargs)
         if rows is not UNRECORDED:
             return rows
     arrays: list[np.ndarray] = []
@@ -501,89 +504,3 @@ def remember(segment: Segment, keys: list[int | None]) -> None:
     segment.finish(keys)
     for tape in active.tapes:
         tape.add(segment)
-
-
-def _picked(x: Any, key: Any) -> Any:
-    """x[key] for integer or boolean arrays; `UNRECORDED` for other keys."""
-    parts = key if isinstance(key, tuple) else (key,)
-    if is_variable(x) or not any(
-        isinstance(part, (list, np.ndarray)) and np.ndim(part) for part in parts
-    ):
-        return UNRECORDED
-    index = tuple(plain(part) for part in parts)
-    array = plain(x)
-    found = traced(np.asarray(array[index]))
-    piece = _Picked(array, index, x.key, found.key)
-    for tape in active.tapes:
-        tape.add(piece)
-    return found
-
-
-def _taken(x: Any, indices: Any, axis: Any = None) -> Any:
-    """`take` of rows of a value by numbers; `UNRECORDED` for others."""
-    numbers = np.asarray(plain(getattr(indices, "value", indices)))
-    if not isinstance(x, TracedValues) or axis != 0 or numbers.ndim == 0:
-        return UNRECORDED
-    return _picked(x, numbers.astype(np.int64))
-
-
-def _summed(
-    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
-) -> Any:
-    """`segment_sum` of a value; `UNRECORDED` for others."""
-    ids = np.asarray(plain(segment_ids)).astype(np.int64)
-    count = int(ids.max(initial=-1)) + 1 if num_segments is None else int(num_segments)
-    if not isinstance(data, TracedValues) or ((ids < 0) | (ids >= count)).any():
-        return UNRECORDED
-    array = plain(data)
-    y = np.zeros((count, *array.shape[1:]), array.dtype)
-    np.add.at(y, ids, array)
-    found = traced(y)
-    piece = _Placed(y.shape, (ids,), data.key, found.key)
-    for tape in active.tapes:
-        tape.add(piece)
-    return found
-
-
-_BY_ROWS: dict[str, Callable[..., Any]] = {"take": _taken, "segment_sum": _summed}
-
-
-class _Picked:
-    """Elements selected by index arrays, as a segment of a tape."""
-
-    params: tuple[Any, ...] = ()
-
-    def __init__(self, array: np.ndarray, index: Any, key: Any, out: Any) -> None:
-        self.shape, self.index = array.shape, index
-        self.keys, self.outputs = [key], [(0, out, False)]
-
-    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
-        """Elements selected twice receive both gradients."""
-        ((_, out, _),) = self.outputs
-        dy = np.asarray(slopes[out])
-        dx = np.zeros(self.shape, dy.dtype)
-        np.add.at(dx, self.index, dy)
-        return [(self.keys[0], dx)], []
-
-    def turned(self, key: Any, out: Any) -> _Placed:
-        """The segment that computed dx from dy."""
-        return _Placed(self.shape, self.index, key, out)
-
-
-class _Placed:
-    """Elements added at positions: the backward pass through `_Picked`."""
-
-    params: tuple[Any, ...] = ()
-
-    def __init__(self, shape: Any, index: Any, key: Any, out: Any) -> None:
-        self.shape, self.index = shape, index
-        self.keys, self.outputs = [key], [(0, out, False)]
-
-    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
-        """Each receives the gradient at its position."""
-        ((_, out, _),) = self.outputs
-        return [(self.keys[0], np.asarray(slopes[out])[self.index])], []
-
-    def turned(self, key: Any, out: Any) -> _Picked:
-        """The segment that computed dx from dy."""
-        return _Picked(np.zeros(self.shape), self.index, key, out)

@@ -1,5 +1,5 @@
 """Custom layers stored as the operations they compute, so that files can hold them
-without their code.
+without their code. `kurve.layers.tracing` writes these formulas.
 
 A formula is plain data:
 
@@ -10,7 +10,7 @@ A formula is plain data:
     constants  arrays that stand in the formula
     operations each with its kind, the numbers of the values that it reads, the shape of
                its result, its variables and its attributes; a loop also with its body:
-               inputs, operations and outputs of a turn
+               inputs, operations and outputs of a step
     outputs    numbers of values, in the structure that `call` returned
     losses     numbers of values that are added to the loss
 
@@ -19,20 +19,18 @@ Values are indexed as in a plan: inputs, then the result of each operation.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from kurve import constraints, initializers, regularizers
-from kurve.core.inside import is_model, network_of
 from kurve.formulas.graph import Graph, Tensor
-from kurve.formulas.tensor import KerasTensor, leaves, replaced
+from kurve.formulas.tensor import leaves, replaced
 from kurve.kinds import OPERATIONS
-from kurve.layers.base import Layer, Variable, place_all
+from kurve.layers.base import Layer, Variable
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Instruction, Tape
 from kurve.plan import Body, Op, Shape, VariableSpec
@@ -42,14 +40,11 @@ MAX_CONSTANTS = 20_000
 
 MAX_OPERATIONS = 20_000
 
-MAX_TURNS = 1 << 22
-"""Operations of all turns of the loops of one formula."""
+MAX_UNROLLED = 1 << 22
+"""Operations of all steps of the loops of one formula."""
 
 MAX_TRIED = 1 << 22
 """Maximum number of elements in values and weights of a formula tried on reading."""
-
-MAX_PARTS = 60_000
-"""Maximum number of numbers, strings and names in all formulas of a file."""
 
 
 class Traced(Layer):
@@ -125,11 +120,21 @@ class Traced(Layer):
         return self._formula.run(graph, tensors, self._variables, self.name)
 
 
+def class_of(name: str, formulas: Mapping[str, Any], given: Any = None) -> type[Traced]:
+    """A substitute for a custom layer class in a file.
+
+    Args:
+        given: the class itself, for a model whose call() is the layer.
+    """
+    members = {"formulas": formulas, "given": given, "__module__": "file"}
+    return type(name, (Traced,), members)
+
+
 class _Operation(NamedTuple):
     """An operation of a file, without its place in a plan.
 
     params, buffers: numbers of its variables, by their roles
-    inner:           of a loop, the operations of a turn
+    inner:           of a loop, the operations of a step
     """
 
     op: Op
@@ -138,16 +143,16 @@ class _Operation(NamedTuple):
     inner: Sequence[_Operation] = ()
 
     @property
-    def turns(self) -> int:
-        """How many operations all turns of its loops have."""
+    def unrolled(self) -> int:
+        """How many operations all steps of its loops have."""
         if not self.inner:
             return 0
-        own = sum(one.turns or 1 for one in self.inner)
+        own = sum(one.unrolled or 1 for one in self.inner)
         return int(self.op.attrs["turns"]) * own
 
     @property
     def size(self) -> int:
-        """The elements of its values, those of all turns."""
+        """The elements of its values, those of all steps."""
         inner = sum(one.size for one in self.inner)
         return (
             math.prod(self.op.out_shape)
@@ -220,8 +225,10 @@ class _Formula:
         self.operations = [
             self._operation(entry, known + i) for i, entry in enumerate(operations)
         ]
-        if sum(one.turns for one in self.operations) > MAX_TURNS:
-            raise ValueError(f"more than {MAX_TURNS} operations in the turns of loops")
+        if sum(one.unrolled for one in self.operations) > MAX_UNROLLED:
+            raise ValueError(
+                f"more than {MAX_UNROLLED} operations in the steps of loops"
+            )
         last = known + len(operations)
         self.outputs, self.losses = given["outputs"], _list(given["losses"])
         for number in (*leaves(self.outputs), *self.losses):
@@ -273,9 +280,9 @@ class _Formula:
             type(n) is int and len(inputs) <= n < len(inputs) + len(inner)
             for n in outputs
         ):
-            raise ValueError("a loop gives what its turns do not compute")
+            raise ValueError("a loop gives what its steps do not compute")
         if type(attrs.get("turns")) is not int or attrs["turns"] < 1:
-            raise ValueError("a loop must have turns")
+            raise ValueError("a loop must have steps")
         op = replace(op, body=Body(inputs, (), outputs))
         return _Operation(op, params, buffers, inner)
 
@@ -366,175 +373,3 @@ def _tape(given: Any) -> Tape:
         raise ValueError("a tape must refer to registers by number")
     tape = Tape(inputs, steps, tuple(outputs))
     return tape.checked({name: rule.arity for name, rule in RULES.items()})
-
-
-# ---------------------------------------------------------------- writing
-
-
-def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
-    """The formula of a layer for a call with these symbolic tensors.
-
-    Returns:
-        None if a file cannot hold it: unknown sizes, custom regularizers or
-        constraints, or too many constants.
-    """
-    tensors = [t for t in leaves((args, kwargs)) if isinstance(t, KerasTensor)]
-    samples = [t.sample for t in tensors]
-    if any(None in s for s in samples) or len({id(t) for t in tensors}) < len(tensors):
-        return None
-    graph = Graph(samples)  # type: ignore[arg-type]
-    place_all(graph, [layer], True)
-    inputs = iter(graph.inputs)
-
-    def swap(leaf: Any) -> Any:
-        return next(inputs) if isinstance(leaf, KerasTensor) else leaf
-
-    out = layer.run(*replaced(args, swap), **replaced(kwargs, swap))
-    flat = list(leaves(out))
-    if not all(isinstance(tensor, Tensor) for tensor in flat):
-        return None
-    # As for a metric, a loss is allowed to depend on the whole batch.
-    plan = graph.finish(flat, metrics=[list(graph.losses)])
-    variables = layer.variables
-    frozen: set[int] = set()
-    if len({spec.trainable for spec in plan.params}) > 1:
-        pairs = zip(plan.params, graph.params, strict=True)
-        frozen = {id(variable) for spec, variable in pairs if not spec.trainable}
-    rules = [_rules_of(v, id(v) in frozen) for v in variables]
-    if None in rules:
-        return None
-    if sum(np.size(array) for _, array in graph.constants) > MAX_CONSTANTS:
-        return None
-    numbers = {id(variable): i for i, variable in enumerate(variables)}
-    held = [id(spec) for spec, _ in graph.constants]
-    places: dict[bool, dict[int, int]] = {True: {}, False: {}}
-    for is_param, specs, own in (
-        (True, plan.params, graph.params),
-        (False, plan.buffers, graph.buffers),
-    ):
-        for spec, variable in zip(specs, own, strict=True):
-            if id(variable) in numbers:
-                places[is_param][spec.offset] = numbers[id(variable)]
-            elif id(spec) in held:
-                places[is_param][spec.offset] = -1 - held.index(id(spec))
-            else:
-                return None
-    found = iter([head.value for head in plan.heads])
-    return {
-        "inputs": [list(s) for s in samples],
-        "weights": [
-            [v.name, list(v.shape), v.role, *([own] if own else [])]
-            for v, own in zip(variables, rules, strict=True)
-        ],
-        "constants": [
-            [list(array.shape), np.ravel(array).tolist()]
-            for _, array in graph.constants
-        ],
-        "operations": [
-            _entry(op, plan.reads(i), places) for i, op in enumerate(plan.ops)
-        ],
-        "outputs": replaced(out, lambda _: next(found)),
-        "losses": [metric.rows for metric in plan.heads[0].metrics],
-    }
-
-
-def _entry(
-    op: Op, reads: Sequence[int], places: Mapping[bool, Mapping[int, int]]
-) -> dict[str, Any]:
-    """An operation of a plan, as it stands in a file.
-
-    Args:
-        places: numbers of parameters, and of buffers, by their offsets.
-    """
-    entry = {
-        "kind": op.kind,
-        "reads": list(reads),
-        "shape": list(op.out_shape),
-        "params": {k: places[True][v.offset] for k, v in op.params.items()},
-        "buffers": {k: places[False][v.offset] for k, v in op.buffers.items()},
-        "attrs": {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in op.attrs.items()
-        },
-        "tape": None
-        if op.tape is None
-        else [
-            op.tape.inputs,
-            [[s.name, list(s.arguments), s.value] for s in op.tape.code],
-            list(op.tape.outputs),
-        ],
-    }
-    if op.body is not None:
-        entry["body"] = {
-            "inputs": [list(shape) for shape in op.body.inputs],
-            "operations": [_entry(one, one.inputs, places) for one in op.body.ops],
-            "outputs": list(op.body.outputs),
-        }
-    return entry
-
-
-def _rules_of(variable: Variable, frozen: bool) -> dict[str, Any] | None:
-    """See `_rules`; None if one has a custom class."""
-    rules: dict[str, Any] = {"frozen": True} if frozen else {}
-    for key, kind in (("regularizer", regularizers), ("constraint", constraints)):
-        value = getattr(variable, key)
-        if value is not None and kind.CLASSES.get(type(value).__name__) is type(value):
-            rules[key] = kind.serialize(value)
-        elif value is not None:
-            return None
-    return rules
-
-
-def formulas_of(network: Any) -> dict[str, dict[str, Any]]:
-    """The formulas of a network's custom layers that a file can hold, by class, then by
-    name."""
-    found: dict[str, dict[str, Any]] = {}
-    for layer, args, kwargs in own_layers(network):
-        name = type(getattr(layer, "_model", None) or layer).__name__
-        if layer.name in found.get(name, ()):
-            continue
-        try:
-            formula = formula_of(layer, args, kwargs)
-        except Exception:  # user code failed; its class is then needed
-            formula = None
-        if formula is not None:
-            found.setdefault(name, {})[layer.name] = formula
-    text = json.dumps(found)
-    return found if text.count(",") + text.count(":") < MAX_PARTS else {}
-
-
-def class_of(name: str, formulas: Mapping[str, Any], given: Any = None) -> type[Traced]:
-    """A substitute for a custom layer class in a file.
-
-    Args:
-        given: the class itself, for a model whose call() is the layer.
-    """
-    members = {"formulas": formulas, "given": given, "__module__": "file"}
-    return type(name, (Traced,), members)
-
-
-def own_layers(network: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """The custom layers of a network and its nested models, with the arguments of their
-    first calls."""
-    from kurve.layers import CLASSES
-
-    def is_own(layer: Any) -> bool:
-        return CLASSES.get(type(layer).__name__) is not type(layer)
-
-    if network.structure is None:
-        shape: Any = (None, *network.samples()[0])
-        for layer in network.layers:
-            if is_model(layer):
-                yield from own_layers(network_of(layer))
-            elif is_own(layer):
-                yield layer, (KerasTensor(shape),), {}
-            shape = layer.compute_output_shape(shape)
-            if not all(size is None or isinstance(size, int) for size in shape):
-                return  # several outputs
-        return
-    for node in network.structure.nodes:
-        layer = node.operation
-        if is_model(layer):
-            yield from own_layers(network_of(layer))
-        elif isinstance(layer, Layer) and not node.is_input and is_own(layer):
-            yield layer, node.args, node.kwargs

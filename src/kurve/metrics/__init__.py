@@ -14,9 +14,9 @@ from kurve.core.later import Classes, Later
 from kurve.core.naming import snake_case
 from kurve.core.overrides import refuse_overrides
 from kurve.errors import unknown_name
-from kurve.metrics.base import LossMetric as LossMetric
 from kurve.metrics.base import Metric as Metric
-from kurve.metrics.base import RowMetric as RowMetric
+from kurve.metrics.rows import LossMetric as LossMetric
+from kurve.metrics.rows import RowMetric as RowMetric
 
 if TYPE_CHECKING:
     from kurve.metrics.accuracies import Accuracy as Accuracy

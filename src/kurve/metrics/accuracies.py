@@ -6,7 +6,7 @@ from typing import Any
 
 from kurve import losses
 from kurve.core.arguments import check_flag, check_integer, check_number
-from kurve.metrics.base import RowMetric
+from kurve.metrics.rows import RowMetric
 from kurve.plan import Attr, Shape
 
 

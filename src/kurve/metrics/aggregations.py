@@ -10,7 +10,8 @@ import numpy as np
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.core.results import Number
-from kurve.metrics.base import LossMetric, Metric
+from kurve.metrics.base import Metric
+from kurve.metrics.rows import LossMetric
 
 Reduce = Callable[..., np.ndarray]
 

@@ -16,7 +16,7 @@ from kurve.core.arguments import (
     check_integer,
     is_number,
 )
-from kurve.metrics.base import RowMetric
+from kurve.metrics.rows import RowMetric
 from kurve.plan import Attr, Shape
 
 UNCHOSEN = -1e10

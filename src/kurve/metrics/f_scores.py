@@ -8,7 +8,7 @@ import numpy as np
 
 from kurve.config import EPSILON
 from kurve.core.arguments import is_number
-from kurve.metrics.base import RowMetric
+from kurve.metrics.rows import RowMetric
 from kurve.plan import Attr, Shape
 
 

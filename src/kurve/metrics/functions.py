@@ -18,8 +18,8 @@ from kurve.metrics.accuracies import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from kurve.metrics.base import RowMetric
 from kurve.metrics.regression import ConcordanceCorrelation, PearsonCorrelation
+from kurve.metrics.rows import RowMetric
 
 
 def _rows(metric: RowMetric, y_true: Any, y_pred: Any) -> Any:

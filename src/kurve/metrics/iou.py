@@ -9,9 +9,9 @@ import numpy as np
 from kurve import losses
 from kurve.core.arguments import check_flag, check_integer, check_number, is_count
 from kurve.core.arrays import as_numbers
-from kurve.metrics.base import RowMetric
 from kurve.metrics.probabilistic import checked_ignored, ignoring
 from kurve.metrics.regression import checked_axis
+from kurve.metrics.rows import RowMetric
 from kurve.plan import Attr, Shape
 
 

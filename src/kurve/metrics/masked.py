@@ -16,7 +16,7 @@ import numpy as np
 from kurve import losses
 from kurve.formulas import functions as ops
 from kurve.losses.rows import mask_of_rows
-from kurve.metrics.base import LossMetric, RowMetric
+from kurve.metrics.rows import LossMetric, RowMetric
 from kurve.plan import MetricSpec, Shape
 
 Attrs = Mapping[str, Any]

@@ -8,8 +8,8 @@ import numpy as np
 
 from kurve import losses
 from kurve.core.arguments import is_integer
-from kurve.metrics.base import LossMetric, RowMetric
 from kurve.metrics.regression import checked_axis
+from kurve.metrics.rows import LossMetric, RowMetric
 from kurve.plan import Attr
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from kurve import losses
 from kurve.core.arguments import check_integer, is_integer
 from kurve.core.entries import warn
-from kurve.metrics.base import LossMetric, RowMetric
+from kurve.metrics.rows import LossMetric, RowMetric
 from kurve.plan import Attr, Shape
 
 

@@ -38,7 +38,8 @@ from kurve.core.container.reading import Reader, opened
 from kurve.core.container.writing import write
 from kurve.errors import path_name
 from kurve.layers.base import Variable
-from kurve.layers.traced import class_of, formulas_of
+from kurve.layers.traced import class_of
+from kurve.layers.tracing import formulas_of
 from kurve.models.config_reader import model_from, own_model
 from kurve.models.configs import functional_config
 from kurve.models.fields import Field, difference

@@ -66,8 +66,7 @@ class Op:
     gaussian_noise                            stddev, stream, seed?, multiply?
     normalization  mean (C,), variance (C,)   invert, epsilon
     scale          / scale (C,)?, offset      scale, offset  (numbers, for each one that
-    is
-                   (C,)?                      not a buffer)
+                   (C,)?                      is not a buffer)
     conv           kernel (h, w, I / groups,  activation, alpha, kernel_*, stride_*,
                    O), bias (O,)?             dilation_*, pad_*, groups
     conv_transpose kernel (h, w, O, I),       activation, alpha, kernel_*, stride_*,
@@ -141,19 +140,19 @@ class Op:
     (T,), 0 or 1; with initial, h (H,) and, lstm, c (H,); with recurrent_dropout,
     factors (H,) of the h multiplied by recurrent_kernel, or (gates, H). The output is
     (T, H) with sequences, else (H,), or the width of h and c with states. Gates are in
-    Keras's
-    order: i f c o; z r h. gru's bias is (2, 3 H) with reset_after. Alpha defaults to 0
-    and flags default to off.
+    Keras's order: i f c o; z r h. gru's bias is (2, 3 H) with reset_after. Alpha
+    defaults to 0 and flags default to off.
 
-    A scan runs its body `turns` times. Of its inputs the first `moving` have an axis of
-    turns in front, of which turn t reads element t, or with reverse the t-th from the
-    end; the next `carried` are states, which each turn reads as the one before has left
-    them; the others are the same in all turns. The output is that of the last turn;
-    with sequences those of all turns, in their order; with states a vector, the last
-    states behind it. In turn t, `step` counts t 2^32 more for random numbers.
+    A scan runs its body for `turns` steps. Its first `moving` inputs are sequences,
+    with an axis of steps in front: step t reads element t or, with reverse, the t-th
+    from the end. The next `carried` inputs are the initial states; each step reads the
+    states that the previous one returned. The other inputs are the same in all steps.
+    The output is that of the last step; with sequences, those of all steps, in order;
+    with states, a vector that ends with the last states. In step t of the scan, `step`
+    counts t 2^32 more for random numbers.
 
-    States go from one batch to the next: `keep_states` writes them after each batch of
-    training, of a test and of a prediction, which has B samples each time.
+    States carry over from one batch to the next: `keep_states` writes them after each
+    batch of training, testing or prediction, which must have B samples.
 
     The random numbers of a step are words of the stream (seed, purpose 0x10000 +
     stream, step), see `kurve.core.rng`; an op with its own seed uses it instead of the
@@ -167,10 +166,10 @@ class Op:
 
     attrs: each an `Attr` or a tuple of integers.
     body: of a scan.
-    inputs: numbers of the values that it reads: the plan's inputs are the first values,
-        then come its targets, then the output of each op. Empty: the output of the op
-        before.
-    more_shapes: of the inputs behind the first, whose shape is in_shape.
+    inputs: indices of the values that it reads: the plan's inputs are the first values,
+        then come its targets, then the output of each op. Empty: the output of the
+        previous op.
+    more_shapes: shapes of the inputs after the first, whose shape is in_shape.
     """
 
     kind: str
@@ -190,7 +189,7 @@ class Op:
         params: Callable[[VariableSpec], VariableSpec],
         buffers: Callable[[VariableSpec], VariableSpec] = lambda spec: spec,
     ) -> Op:
-        """The same with the variables that these functions give for its own."""
+        """A copy whose variables are replaced by the results of these functions."""
         body = self.body and self.body.mapped(
             lambda op: op.with_variables(params, buffers)
         )
@@ -202,7 +201,7 @@ class Op:
         )
 
     def predicting(self) -> Op:
-        """The same as it acts in prediction, in training too."""
+        """A copy that acts in training as it does in prediction."""
         facts = OPERATIONS[self.kind]
         if facts.training_only:
             return replace(self, kind="reshape", attrs={})
@@ -214,7 +213,7 @@ class Op:
 
     @property
     def acts_in_training(self) -> bool:
-        """Whether it is another one in training than in prediction."""
+        """Whether it acts differently in training than in prediction."""
         facts = OPERATIONS[self.kind]
         inner = () if self.body is None else self.body.ops
         return (
@@ -231,12 +230,12 @@ class Op:
 
 @dataclass(frozen=True)
 class Body:
-    """What a loop does in each turn: a graph of values as a plan's, with variables of
-    the plan that the loop is in.
+    """What a scan does in each step: a graph of values like a plan's, with variables of
+    the plan that contains the scan.
 
-    inputs:  shapes of what a turn reads: elements of sequences, states, and what is the
-             same in all turns
-    outputs: numbers of the values that are the turn's output and the new states; ops
+    inputs:  shapes of what a step reads: elements of sequences, states, and inputs that
+             are the same in all steps
+    outputs: numbers of the values that are the step's output and the new states; ops
              compute them
     """
 
@@ -246,13 +245,13 @@ class Body:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan of a turn, without variables."""
+        """The plan of a step, without variables."""
         from kurve.plan import Plan
 
         return Plan(self.inputs, self.ops, (), (), ())
 
     def mapped(self, change: Callable[[Op], Op]) -> Body:
-        """The same with other ops in the places of its own."""
+        """A copy whose ops are replaced by the results of `change`."""
         return replace(self, ops=tuple(map(change, self.ops)))
 
 

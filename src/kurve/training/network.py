@@ -318,8 +318,8 @@ class Network(Layout):
         self, training: bool
     ) -> tuple[Plan, list[Any], list[Any], Program | None]:
         """The plan including losses added by layers, the variables of its vectors, and
-        its program (see `with_slopes`), for direct calls of the model. The parameter
-        vector is that of `state`.
+        its program (see `with_output_gradients`), for direct calls of the model. The
+        parameter vector is that of `state`.
 
         Args:
             training: whether layers run in training mode. If that makes a difference,
@@ -336,11 +336,11 @@ class Network(Layout):
         facts = [OPERATIONS[op.kind] for op in plan.ops]
         differs = any(f.training_only or f.updates_buffers for f in facts)
         if plan.rows is None and not (training and differs):
-            from kurve.gradients.compiled import with_slopes
+            from kurve.gradients.compiled import with_output_gradients
 
             with contextlib.suppress(ValueError):
                 fixed = plan if training else plan.deterministic()
-                compiled = engine.compile(with_slopes(fixed))
+                compiled = engine.compile(with_output_gradients(fixed))
         made = plan, graph.params, graph.buffers, compiled
         self._by_hand = [*self._by_hand[-3:], (self.plan, made_for, made)]
         return made

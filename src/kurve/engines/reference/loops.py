@@ -1,4 +1,4 @@
-"""The ops of a plan one after the other, and those of a loop turn after turn."""
+"""The ops of a plan in order, and those of a scan, step by step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def forward(
 
     Args:
         given: the values from outside.
-        drawn: what random ops give, where these rows are a part of several.
+        drawn: results of random ops, if these rows are only a part of the batch.
     """
     values, caches = list(given), []
     for i, op in enumerate(plan.ops):
@@ -49,70 +49,72 @@ def backward(
     caches: Sequence[Cache],
     kept: Collection[int] = (),
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The chain rule from some values back: the gradient of every trainable variable
-    (P,), and those of the values that come from outside, and of values to keep. Where
-    a value is read twice, or a variable used twice, gradients add."""
-    slopes, first = dict(gradients), plan.given
+    """The chain rule, from the gradients of some values: the gradient of every
+    trainable variable (P,), and those of the values given from outside, and of values
+    to keep. Gradients of a value that is read twice, or of a variable that is used
+    twice, add up."""
+    dvalues, first = dict(gradients), plan.given
     gradient = np.zeros_like(state.params)
     for i in reversed(range(len(plan.ops))):
         op, cache = plan.ops[i], caches[i]
-        if first + i not in slopes:
+        if first + i not in dvalues:
             continue  # nothing depends on it
-        dy = slopes[first + i] if first + i in kept else slopes.pop(first + i)
+        number = first + i
+        dy = dvalues[number] if number in kept else dvalues.pop(number)
         if op.kind in OPS:
             dx, parts = OPS[op.kind][1](op, dy, cache, state)
             dxs: Sequence[np.ndarray] = [dx]
         else:
             dxs, parts = OPS_OF_SEVERAL[op.kind][1](op, dy, cache, state)
         for value, dx in zip(plan.reads(i), dxs, strict=True):
-            slopes[value] = slopes[value] + dx if value in slopes else dx
+            dvalues[value] = dvalues[value] + dx if value in dvalues else dx
         for role, part in parts.items():
             if op.params[role].trainable:
                 view(gradient, op.params[role])[...] += part
-    return gradient, slopes
+    return gradient, dvalues
 
 
-def _turn(state: State, t: int) -> State:
-    """The state that turn t sees: its random numbers are its own."""
+def _at_step(state: State, t: int) -> State:
+    """The state that step t sees: each step has random numbers of its own."""
     return replace(state, step=state.step + (t << 32))
 
 
 def _elements(op: Op, t: int) -> int:
-    """The element of the sequences that turn t reads."""
+    """The element of the sequences that step t reads."""
     return number(op, "turns") - 1 - t if op.attrs["reverse"] else t
 
 
 def scan_forward(
     op: Op, xs: Arrays, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y_t, h_t = body(x_t, h_(t-1), constants) for each turn t; the y_t of all turns or
-    the last one, and the last h if they are asked for."""
+    """y_t, h_t = body(x_t, h_(t-1), constants) for each step t; the y_t of all steps or
+    the last one, and the last h if requested."""
     assert op.body is not None
     moving, carried = number(op, "moving"), number(op, "carried")
     states, constants = list(xs[moving : moving + carried]), xs[moving + carried :]
-    ys, turns = [], []
+    ys, caches = [], []
     for t in range(number(op, "turns")):
         given = [x[:, _elements(op, t)] for x in xs[:moving]] + states + [*constants]
-        values, caches = forward(op.body.plan, _turn(state, t), given, training)
+        values, cache = forward(op.body.plan, _at_step(state, t), given, training)
         y, *states = (values[v] for v in op.body.outputs)
         ys.append(y)
-        turns.append(caches)
+        caches.append(cache)
     out = np.stack(ys, 1) if op.attrs["sequences"] else ys[-1]
     if op.attrs["states"]:
         parts = [part.reshape(len(part), -1) for part in (out, *states)]
         out = np.concatenate(parts, 1)
-    return out.reshape(len(out), *op.out_shape), (xs, ys[0].shape, turns)
+    return out.reshape(len(out), *op.out_shape), (xs, ys[0].shape, caches)
 
 
 def scan_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[Arrays, Gradients]:
-    """The chain rule through the turns, the last one first: dh goes from each turn to
-    the one before; what all turns read gets the sum."""
+    """The chain rule through the steps, last to first: dh goes from each step to the
+    previous one; what all steps read gets the sum."""
     assert op.body is not None
-    xs, shape, turns = cache
+    xs, shape, caches = cache
     moving, carried = number(op, "moving"), number(op, "carried")
-    steps, everywhere = len(turns), bool(op.attrs["sequences"])
+    steps, everywhere = len(caches), bool(op.attrs["sequences"])
     size = int(np.prod(shape[1:])) * (steps if everywhere else 1)
     flat = dy.reshape(len(dy), -1)
     of_y = flat[:, :size].reshape(len(dy), -1, *shape[1:])
@@ -125,13 +127,13 @@ def scan_backward(
         size += width
     gradient = np.zeros_like(state.params)
     for t in reversed(range(steps)):
-        slopes: dict[int, np.ndarray] = {}
+        dvalues: dict[int, np.ndarray] = {}
         here = of_y[:, t if everywhere else 0]
         if not everywhere and t < steps - 1:
             here = np.zeros_like(here)
-        for value, slope in zip(op.body.outputs, (here, *dstates), strict=True):
-            slopes[value] = slopes[value] + slope if value in slopes else slope
-        part, found = backward(op.body.plan, _turn(state, t), slopes, turns[t])
+        for value, dvalue in zip(op.body.outputs, (here, *dstates), strict=True):
+            dvalues[value] = dvalues[value] + dvalue if value in dvalues else dvalue
+        part, found = backward(op.body.plan, _at_step(state, t), dvalues, caches[t])
         gradient += part
         for k in range(moving):
             dxs[k][:, _elements(op, t)] = found.get(k, 0.0)

@@ -68,7 +68,7 @@ class Gradient(Tensor):
     def index(self) -> int:  # type: ignore[override]
         if self._index < 0:
             graph: Any = self.graph
-            (found,) = graph.slopes(self.targets, [self.variable], self.spans)
+            (found,) = graph.chain_rule(self.targets, [self.variable], self.spans)
             self._index = found.index
         return self._index
 
@@ -304,9 +304,9 @@ class StepGraph(Graph):
             )
             found.append(source if there else None)
             wanted += [source] if there else []
-        slopes = iter(self.slopes(tensors, wanted, spans) if wanted else ())
+        gradients = iter(self.chain_rule(tensors, wanted, spans) if wanted else ())
         return [
-            next(slopes) if f is not None and not isinstance(f, Gradient) else f
+            next(gradients) if f is not None and not isinstance(f, Gradient) else f
             for f in found
         ]
 
@@ -323,7 +323,7 @@ class StepGraph(Graph):
                 wanted.update(self.ops[i].inputs)
         return reached | wanted
 
-    def slopes(
+    def chain_rule(
         self,
         targets: Sequence[Tensor],
         sources: Sequence[Any],
@@ -335,13 +335,13 @@ class StepGraph(Graph):
         sum over rows.
         """
         count = len(self.ops)
-        slopes: dict[int, Tensor] = {}
+        gradients: dict[int, Tensor] = {}
         for target in targets:
             one = ops.ones_like(target)
             one.batched = True
             if not target.batched:
                 one = one / float(self.count)
-            slopes[target.index] = _added(slopes.get(target.index), one)
+            gradients[target.index] = _added(gradients.get(target.index), one)
         place = {id(v): self.place(v) for v in sources if is_variable(v)}
         names = {place[id(v)]: v for v in sources if is_variable(v)}
         of_variables: dict[int, Tensor] = {}
@@ -350,11 +350,11 @@ class StepGraph(Graph):
         reached = self._descendants(count, stops, set(names))
         for i in reversed(range(count)):
             here, op = self.given + i, self.ops[i]
-            if here not in slopes or here not in reached:
+            if here not in gradients or here not in reached:
                 continue
             if here in stops:
-                known[here] = slopes[here]
-            dy = slopes.pop(here)
+                known[here] = gradients[here]
+            dy = gradients.pop(here)
             if not any(a <= i < b for a, b in spans):
                 continue
             xs = [Tensor(self, v, self.shapes[v]) for v in op.inputs]
@@ -364,26 +364,29 @@ class StepGraph(Graph):
             dxs, parts = RULES_OF_OPS[op.kind](op, xs, y, dy)
             for v, dx in zip(op.inputs, dxs, strict=True):
                 if dx is not None and (v in reached or v in stops):
-                    slopes[v] = _added(slopes.get(v), dx)
+                    gradients[v] = _added(gradients.get(v), dx)
             for role, part in parts.items():
                 if op.params[role] in names:
                     if part is None:
                         raise Untraceable(f"{op.kind!r} has no second derivative")
                     variable = id(names[op.params[role]])
                     of_variables[variable] = _added(of_variables.get(variable), part())
-        known.update({v: dy for v, dy in slopes.items() if v in stops})
+        known.update({v: dy for v, dy in gradients.items() if v in stops})
         found = []
         for source in sources:
             if is_variable(source):
-                slope = of_variables[id(source)]
+                gradient = of_variables[id(source)]
                 batched = False
             else:
-                slope, batched = known[source.index], source.batched
+                gradient, batched = known[source.index], source.batched
                 if not batched:
-                    slope = self.op(
-                        "batch_reduce", [slope], slope.sample, attrs={"mode": "sum"}
+                    gradient = self.op(
+                        "batch_reduce",
+                        [gradient],
+                        gradient.sample,
+                        attrs={"mode": "sum"},
                     )
-            found.append(Tensor(self, slope.index, slope.sample, batched))
+            found.append(Tensor(self, gradient.index, gradient.sample, batched))
         return found
 
     def _descendants(self, count: int, stops: set[int], specs: set[Any]) -> set[int]:

@@ -1,5 +1,5 @@
 """The loops of `kurve.ops` in a model: their body is traced once, as one operation,
-where all turns do the same; otherwise turns are written out."""
+if all steps do the same; otherwise the steps are written out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.arrays import unstack
 from kurve.formulas.calls import graph_of
 from kurve.formulas.graph import Graph, Tensor
-from kurve.formulas.loops import FEWEST_TURNS, scanned
+from kurve.formulas.loops import MIN_STEPS, scanned
 from kurve.formulas.moved import Moved
 from kurve.formulas.needs import NeedsValues
 from kurve.formulas.tensor import leaves, replaced
@@ -30,8 +30,8 @@ _KEEPING = frozenset(
 
 
 class Counter(Tensor):
-    """The number of a turn. What Python decides by it, or calls with it, needs an
-    integer: the turns are written out then."""
+    """The number of a step. What Python decides by it, or calls with it, needs an
+    integer: the steps are written out then."""
 
     def __eq__(self, other: object) -> bool:
         raise self._no_values("a comparison")
@@ -47,7 +47,7 @@ class Counter(Tensor):
 
 
 class _Unlike(Exception):
-    """A state is the same for all samples before a turn, and not behind it."""
+    """A state is the same for all samples before a step, but not after it."""
 
 
 def looped(
@@ -59,18 +59,18 @@ def looped(
     reverse: bool = False,
     counts: bool = False,
 ) -> tuple[Any, Any] | None:
-    """The last carry and all outputs of a loop, as one operation; None if its turns
+    """The last carry and all outputs of a loop, as one operation; None if its steps
     have to be written out.
 
     Args:
         function: whose code tells whether it keeps anything elsewhere.
         step: see `Step`.
         carry: any structure of states.
-        xs: any structure of what has an axis of turns in front.
-        counts: whether xs are the numbers of the turns.
+        xs: any structure of arrays whose first axis is that of the steps.
+        counts: whether xs are the numbers of the steps.
     """
     graph = graph_of(carry, xs)
-    if graph is None or length < FEWEST_TURNS or _keeps(function):
+    if graph is None or length < MIN_STEPS or _keeps(function):
         return None
     for all_alike in (True, False):
         mark, made = graph.mark(), graph.made
@@ -82,7 +82,7 @@ def looped(
         except _Kept as error:
             raise NeedsValues(str(error)) from None
         except Exception:
-            # Written out, the turns either do it or say what is wrong.
+            # Written out, the steps either do it or say what is wrong.
             graph.back_to(mark)
             graph.made = made
             return None
@@ -90,7 +90,7 @@ def looped(
 
 
 class _Kept(Exception):
-    """Something of a turn is held elsewhere."""
+    """A tensor of a step is kept elsewhere."""
 
 
 def _keeps(function: Any) -> bool:
@@ -116,7 +116,7 @@ def _looped(
     results: list[Any] = []
     inside: list[weakref.ref[Tensor]] = []
 
-    def turn(read: list[Tensor], held: list[Tensor]) -> tuple[Any, list[Any]]:
+    def body(read: list[Tensor], held: list[Tensor]) -> tuple[Any, list[Any]]:
         given = iter(read)
         if counts:
             t = read[0]
@@ -142,7 +142,7 @@ def _looped(
     structure: Any
     mark = graph.mark()
     found = scanned(
-        turn,
+        body,
         elements,
         [_batched(s) if not all_alike else s for s in states],
         length,
@@ -160,8 +160,8 @@ def _looped(
             graph.back_to(mark)
             raise _Kept(
                 "[loop] what a step computes must be a part of its output or of its "
-                "states. Received: a tensor of a step, kept elsewhere. Try to return "
-                "it."
+                "states. Received: a tensor of a step, kept elsewhere. "
+                "Try returning it."
             )
     new = iter(
         [
@@ -196,7 +196,7 @@ def _looped(
 
 
 class _Shape:
-    """What is known of an output of a turn, without the tensor itself."""
+    """What is known of an output of a step, without the tensor itself."""
 
     def __init__(self, one: Tensor | None) -> None:
         self.size = None if one is None else _size(one)
@@ -245,12 +245,12 @@ def by_sample(f: Callable[[Any], Any], xs: Any) -> Any | None:
 
 
 def numbers(lower: int, upper: int) -> np.ndarray:
-    """The numbers of turns, as elements of a loop."""
+    """The numbers of steps, as elements of a loop."""
     return np.arange(lower, upper, dtype=np.float32)
 
 
 def parts_of(where: str, xs: Any, length: int | None) -> Sequence[Any]:
-    """What each turn reads, in order.
+    """What each step reads, in order.
 
     Raises:
         ValueError: xs of different lengths.
@@ -264,10 +264,10 @@ def parts_of(where: str, xs: Any, length: int | None) -> Sequence[Any]:
             f"[{where}] what is looped over must have equal first axes. Received: "
             f"{sorted(counts)}. Try slices of one length."
         )
-    turns = []
+    steps = []
     for parts in zip(*found, strict=True):
-        turns.append(_filled(xs, parts))
-    return turns
+        steps.append(_filled(xs, parts))
+    return steps
 
 
 def _filled(structure: Any, parts: Sequence[Any]) -> Any:

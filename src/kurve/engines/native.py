@@ -6,7 +6,7 @@ Python lowers a plan once; each call then passes the arrays of a `State` and of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,9 @@ import numpy as np
 from kurve import _core
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State, divides_rows
+from kurve.engines.lowered import plain_attrs, plain_op
 from kurve.errors import NonFiniteError
-from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Tape, gradient, with_slope
-from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
+from kurve.plan import Head, OptimizerSpec, Plan, Spec, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.ops.formula import Rule
@@ -122,26 +121,16 @@ def _job(job: Job) -> _core.Job:
 def _program(plan: Plan) -> _core.Program:
     return _core.Program(
         [list(shape) for shape in plan.inputs],
-        [_op(op, plan, plan.reads(i)) for i, op in enumerate(plan.ops)],
+        [_op(plain_op(op, plan, plan.reads(i))) for i, op in enumerate(plan.ops)],
         [_variable(variable) for variable in plan.params],
         [_variable(variable) for variable in plan.buffers],
         [_head(head) for head in plan.heads],
         None
         if plan.optimizer is None
-        else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
+        else _core.Spec(plan.optimizer.kind, plain_attrs(plan.optimizer)),
         [list(shape) for shape in plan.targets],
         *_updates(plan.optimizer),
     )
-
-
-def _attrs(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
-    return {name: _attr(value) for name, value in spec.attrs.items()}
-
-
-def _attr(value: Any) -> float | str | Sequence[int]:
-    if isinstance(value, tuple):
-        return list(value)
-    return value if isinstance(value, str) else float(value)
 
 
 def _variable(v: VariableSpec) -> _core.VariableSpec:
@@ -154,49 +143,43 @@ def _variable(v: VariableSpec) -> _core.VariableSpec:
     return spec
 
 
-def _op(op: Op, plan: Plan, reads: Sequence[int] | None = None) -> _core.Op:
-    """
-    reads: the values that it reads; None in a loop, all of whose values may move
-    """
+def _op(plain: Mapping[str, Any]) -> _core.Op:
     lowered = _core.Op(
-        op.kind,
-        op.layer,
-        list(op.in_shape),
-        list(op.out_shape),
-        {role: plan.params.index(v) for role, v in op.params.items()},
-        {role: plan.buffers.index(v) for role, v in op.buffers.items()},
-        _attrs(op),
+        plain["kind"],
+        plain["layer"],
+        plain["in_shape"],
+        plain["out_shape"],
+        plain["params"],
+        plain["buffers"],
+        plain["attrs"],
     )
-    if op.inputs:
-        shapes = [list(shape) for shape in op.more_shapes]
-        lowered.set_inputs(list(op.inputs), shapes)
-    if op.tape is not None:
-        operands = [plan.params.index(slot) for slot in op.params.values()]
-        count = len(op.in_shapes)
-        # Nothing asks for the gradient of an input or a target.
-        wanted = [k for k in range(count) if reads is None or reads[k] >= plan.given]
-        wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
-        wanted = wanted or [0]
-        backward = None
-        if count == 1 and wanted == [0] and op.in_shape == op.out_shape:
-            backward = with_slope(op.tape, RULES)
-        if backward is None:
-            backward = gradient(op.tape, RULES, wanted)
-        constants = [plan.buffers.index(slot) for slot in op.buffers.values()]
-        lowered.set_tape(_tape(op.tape), _tape(backward), operands, constants, wanted)
-    if op.body is not None:
-        inputs = [list(shape) for shape in op.body.inputs]
-        inner = [_op(own, plan) for own in op.body.ops]
-        lowered.set_body(inputs, inner, list(op.body.outputs))
+    if "inputs" in plain:
+        lowered.set_inputs(plain["inputs"], plain["more_shapes"])
+    if "tape" in plain:
+        lowered.set_tape(
+            _core.Tape(**plain["tape"]),
+            _core.Tape(**plain["gradient"]),
+            plain["operands"],
+            plain["constants"],
+            plain["wanted"],
+        )
+    if "body" in plain:
+        body = plain["body"]
+        inner = [_op(op) for op in body["ops"]]
+        lowered.set_body(body["inputs"], inner, body["outputs"])
     return lowered
 
 
 def _head(head: Head) -> _core.Head:
-    loss = None if head.loss is None else _core.Spec(head.loss.kind, _attrs(head.loss))
+    loss = (
+        None
+        if head.loss is None
+        else _core.Spec(head.loss.kind, plain_attrs(head.loss))
+    )
     metrics = [
         _core.Metric(
             metric.kind,
-            _attrs(metric),
+            plain_attrs(metric),
             metric.size,
             metric.weighted,
             -1 if metric.rows is None else metric.rows,
@@ -233,11 +216,6 @@ def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
         for update in optimizer.updates
     ]
     return updates, optimizer.slots, optimizer.every
-
-
-def _tape(tape: Tape) -> _core.Tape:
-    code = [(i.name, list(i.arguments), i.value) for i in tape.code]
-    return _core.Tape(tape.inputs, code, list(tape.outputs))
 
 
 def _floats(params: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ SHELL := bash
 VENV := .venv
 PARITY := .venv-parity
 BENCH := .venv-bench
+ZIG := .venv-zig
 PY := $(VENV)/bin/python
 PYTEST_FLAGS := -q --durations=10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,7 +22,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
-.PHONY: neighbours pages reference gpu processes capi capi-address
+.PHONY: neighbours pages reference gpu processes capi capi-address wasm
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -41,6 +42,7 @@ help:
 	@echo 'make gpu          on a machine with a GPU and PyTorch: tests, times; installs nothing'
 	@echo 'make pages        rewrite the outputs and pictures of the tutorial'
 	@echo 'make reference    rewrite the tables of docs/reference.md from the docstrings'
+	@echo 'make wasm         the engine as WebAssembly, build/wasm/kurve.wasm'
 	@echo 'make clean        remove everything that these made'
 
 demo: $(VENV)/installed
@@ -167,6 +169,20 @@ neon: build/proofs/driver
 	KURVE_ISA=x86-64-v2 build/proofs/driver print 1 >build/proofs/v2.txt
 	$(PY) tests/native/compare.py build/proofs/v2.txt build/neon/one.txt
 
+# Zig's compiler comes from PyPI, with C++'s library for WebAssembly.
+wasm: build/wasm/kurve.wasm
+
+build/wasm/kurve.wasm: $(ZIG)/installed $(VENV)/build-tools CMakeLists.txt $(shell find cpp -type f)
+	$(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
+	    -S . -B build/wasm -DCMAKE_TOOLCHAIN_FILE=cpp/wasm/toolchain.cmake \
+	    -DKURVE_ZIG=$(abspath $(ZIG))/bin/python -DKURVE_PYTHON=OFF -DKURVE_WERROR=ON >/dev/null
+	$(VENV)/bin/cmake --build build/wasm
+	@echo "$@: $$(wc -c <$@) bytes, $$(gzip -9c $@ | wc -c) as gzip"
+
+$(ZIG)/installed: | $(ZIG)/bin/python
+	$(ZIG)/bin/python -m pip install -q 'ziglang==0.17.1'
+	@touch $@
+
 count count-update: build/proofs/driver
 	$(call need,valgrind,valgrind)
 	$(PY) tests/native/instructions.py build/proofs/driver $(if $(filter %-update,$@),--update)
@@ -181,7 +197,7 @@ reference: $(VENV)/installed
 	$(PY) tests/e2e/reference.py
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(BENCH) build dist demo
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) build dist demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

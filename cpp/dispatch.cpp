@@ -3,12 +3,16 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "platform.h"
+
 namespace kurve {
 
 #if defined(KURVE_HAS_v2)
 extern const Kernels kernels_v2, kernels_v3, kernels_v4;
 #elif defined(KURVE_HAS_neon)
 extern const Kernels kernels_neon;
+#elif defined(KURVE_HAS_simd128)
+extern const Kernels kernels_simd128;
 #endif
 
 namespace {
@@ -22,17 +26,12 @@ struct Isa {
 // Slowest first.
 std::vector<Isa> isas() {
 #if defined(KURVE_HAS_v2)
-  __builtin_cpu_init();
-  bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("ssse3") &&
-            __builtin_cpu_supports("popcnt");
-  bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-            __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  bool v4 = v3 && __builtin_cpu_supports("avx512f") &&
-            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return {{"x86-64-v2", &kernels_v2, v2},
-          {"x86-64-v3", &kernels_v3, v3},
-          {"x86-64-v4", &kernels_v4, v4}};
+  int level = x86_level();
+  return {{"x86-64-v2", &kernels_v2, level >= 2},
+          {"x86-64-v3", &kernels_v3, level >= 3},
+          {"x86-64-v4", &kernels_v4, level >= 4}};
+#elif defined(KURVE_HAS_simd128)
+  return {{"simd128", &kernels_simd128, true}};
 #else
   return {{"neon", &kernels_neon, true}};
 #endif

@@ -18,6 +18,10 @@ inline uint64_t float_mode() {
   return mode;
 }
 inline void set_float_mode(uint64_t mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
+#elif defined(__wasm__)  // has one mode, which flushes nothing
+constexpr uint64_t flushes_subnormals = 0;
+inline uint64_t float_mode() { return 0; }
+inline void set_float_mode(uint64_t) {}
 #endif
 
 // Within its scope, this thread and its tasks flush numbers below 1.2e-38 to zero, or

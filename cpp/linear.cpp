@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <memory>
 #include <new>
 
 #include "dispatch.h"
+#include "platform.h"
 #include "pool.h"
 
 namespace kurve {
@@ -29,14 +29,11 @@ void parallel_if_large(int64_t tasks, int64_t work, Body&& body) {
 
 int64_t ceil_div(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-struct Free {
-  void operator()(double* p) const { std::free(p); }
-};
-using Buffer = std::unique_ptr<double[], Free>;
+using Buffer = std::unique_ptr<double[], Release>;
 
 Buffer allocate(int64_t n) {
   auto bytes = size_t(ceil_div(std::max<int64_t>(n, 1), 8) * 64);
-  Buffer memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
+  Buffer memory(static_cast<double*>(allocate_aligned(64, bytes)));
   if (!memory) throw std::bad_alloc();
   return memory;
 }

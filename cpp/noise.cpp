@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "ops.h"
 #include "pool.h"
@@ -113,7 +114,7 @@ class DropoutOp : public Op {
 void normal(const uint32_t words[4], double to[4]) {
   for (int k = 0; k < 4; k += 2) {
     double radius = std::sqrt(-2.0 * std::log(uniform(words[k])));
-    double angle = 2.0 * M_PI * uniform(words[k + 1]);
+    double angle = 2.0 * std::numbers::pi * uniform(words[k + 1]);
     to[k] = radius * std::cos(angle);
     to[k + 1] = radius * std::sin(angle);
   }

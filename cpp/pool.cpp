@@ -1,23 +1,17 @@
 #include "pool.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstdlib>
 #include <exception>
-#include <fstream>
 #include <new>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "float_mode.h"
+#include "platform.h"
 #include "stop_token.h"
 
 namespace kurve {
@@ -129,7 +123,7 @@ class Pool {
       stop_requested(StopToken::default_interval);  // lets the others skip the rest
       Clock::duration late = Clock::now() - alone;
       if (late < Clock::duration::zero())
-        sched_yield();
+        yield_thread();
       else  // another thread may need this core
         std::this_thread::sleep_for(
             std::clamp<Clock::duration>(late / 4, min_sleep, max_sleep));
@@ -206,22 +200,10 @@ class Pool {
     }
   }
 
-  // Signals belong to the main thread. The pool is never destroyed, so neither are its
-  // threads.
+  // The pool is never destroyed, so neither are its threads.
   bool start_worker() {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, stack_size);
     auto* start = new (std::nothrow) Start{this, workers_ + 1};
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    pthread_t thread;
-    bool started =
-        start && pthread_create(&thread, &attributes, &Pool::enter, start) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, nullptr);
-    pthread_attr_destroy(&attributes);
+    bool started = start && start_thread(&Pool::enter, start, stack_size);
     if (started)
       workers_++;
     else  // fewer threads give the same bits
@@ -255,61 +237,8 @@ class Pool {
   Range ranges_[max_threads];
 };
 
-std::string first_word(const std::string& path, double* second = nullptr) {
-  std::ifstream file(path);
-  std::string word;
-  file >> word;
-  if (second) file >> *second;
-  return word;
-}
-
-// The number of CPUs in the cgroup quota of this process or of a parent group, rounded:
-// two threads on 1.2 CPUs are throttled so often that one is faster.
-int quota_threads() {
-  double limit = max_threads;
-  auto consider = [&](const std::string& quota, double period) {
-    // "max", "-1" and an empty string mean no limit
-    double q = std::atof(quota.c_str());
-    if (q > 0 && period > 0) limit = std::min(limit, std::round(q / period));
-  };
-  // Lines are number:controllers:path; version 2 lists no controllers.
-  std::string line;
-  for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);) {
-    size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    std::string path = line.substr(second + 1);
-    std::istringstream names(line.substr(first + 1, second - first - 1));
-    const bool v2 = second == first + 1;
-    bool ours = v2;
-    for (std::string name; std::getline(names, name, ',');) ours |= name == "cpu";
-    if (!ours) continue;
-    for (;;) {
-      double period = 0;
-      if (v2) {
-        std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
-        consider(quota, period);
-      } else {
-        const std::string start = "/sys/fs/cgroup/cpu" + path + "/cpu.cfs_";
-        period = std::atof(first_word(start + "period_us").c_str());
-        consider(first_word(start + "quota_us"), period);
-      }
-      if (path.empty()) break;
-      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-    }
-  }
-  return std::max(1, int(limit));
-}
-
-int available_threads() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-  return int(std::max(1u, std::thread::hardware_concurrency()));
-}
-
 int default_threads() {
-  int threads = std::min({available_threads(), quota_threads(), max_threads});
+  int threads = usable_cpus(max_threads);
   const char* text = std::getenv("KURVE_NUM_THREADS");
   if (!text || !*text) return threads;
   char* end = nullptr;
@@ -327,12 +256,14 @@ std::atomic<int> threads_limit{0};  // 0: not read yet
 std::atomic<Pool*> the_pool{nullptr};
 
 // The parent's threads do not exist in the child, which abandons the inherited pool.
-[[maybe_unused]] const int fork_handlers =
-    pthread_atfork([] { fork_safe_mutex().lock(); }, [] { fork_safe_mutex().unlock(); },
-                   [] {
-                     the_pool.store(nullptr);
-                     fork_safe_mutex().unlock();
-                   });
+[[maybe_unused]] const bool forks = [] {
+  on_fork([] { fork_safe_mutex().lock(); }, [] { fork_safe_mutex().unlock(); },
+          [] {
+            the_pool.store(nullptr);
+            fork_safe_mutex().unlock();
+          });
+  return true;
+}();
 
 // Null if there is no memory for one.
 Pool* make_pool() {
@@ -365,8 +296,8 @@ struct Call {
 
 }  // namespace
 
-std::mutex& fork_safe_mutex() {
-  static std::mutex* mutex = new std::mutex;  // outlives all destructors of statics
+Mutex& fork_safe_mutex() {
+  static Mutex* mutex = new Mutex;  // outlives all destructors of statics
   return *mutex;
 }
 

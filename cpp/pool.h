@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <type_traits>
+
+#include "platform.h"
 
 namespace kurve {
 
@@ -13,7 +14,7 @@ int get_threads();
 void set_threads(int threads);
 
 // Held only briefly, and never across a fork: the child finds it unlocked.
-std::mutex& fork_safe_mutex();
+Mutex& fork_safe_mutex();
 
 // Work below this many multiply-adds (about 5 microseconds) stays on one thread.
 constexpr int64_t parallel_from = 250'000;

@@ -37,7 +37,7 @@ class WorkQueue {
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::deque<Slice> waiting_;
 };
 

@@ -1,5 +1,7 @@
 #include "stop_token.h"
 
+#include "platform.h"
+
 namespace kurve {
 namespace {
 
@@ -13,7 +15,7 @@ StopToken::StopToken(Ask ask, int64_t interval)
     : ask_(ask),
       interval_(interval),
       credit_(interval),
-      owner_(pthread_self()),
+      owner_(this_thread()),
       previous_(current) {
   current = this;
 }
@@ -24,8 +26,7 @@ bool stop_requested(int64_t work) {
   StopToken* token = current;
   if (!token) return false;
   if (token->stopped()) return true;
-  if (!pthread_equal(token->owner_, pthread_self()) || (token->credit_ -= work) > 0)
-    return false;
+  if (token->owner_ != this_thread() || (token->credit_ -= work) > 0) return false;
   token->credit_ = token->interval_;
   if (token->ask_()) token->stopped_.store(true, std::memory_order_relaxed);
   return token->stopped();

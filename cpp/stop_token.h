@@ -1,8 +1,6 @@
 // Cancellation of long calls, by Ctrl-C for instance.
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdint>
 
@@ -28,7 +26,7 @@ class StopToken {
   friend bool stop_requested(int64_t work);
   Ask ask_;
   int64_t interval_, credit_;
-  pthread_t owner_;
+  uintptr_t owner_;
   StopToken* previous_;
   std::atomic<bool> stopped_{false};
 };

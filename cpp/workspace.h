@@ -2,13 +2,11 @@
 // allocated.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <new>
 
 #include "graph.h"
+#include "platform.h"
 
 namespace kurve {
 
@@ -17,11 +15,8 @@ namespace kurve {
 inline float* allocate(size_t bytes) {
   constexpr size_t large = 2 << 20;
   size_t page = bytes < 2 * large ? 64 : large;
-  bytes = (bytes + page - 1) / page * page;
-  void* memory = std::aligned_alloc(page, bytes);
-#ifdef MADV_HUGEPAGE
-  if (memory && page == large) madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
+  void* memory = allocate_aligned(page, bytes);
+  if (memory && page == large) prefer_large_pages(memory, bytes);
   return static_cast<float*>(memory);
 }
 
@@ -137,10 +132,7 @@ struct Workspace {
     scratch = allot(most), scratch_size = most;
   }
 
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  std::unique_ptr<float, Free> memory_;
+  std::unique_ptr<float, Release> memory_;
   std::vector<float> saved_params_, saved_slots_;
   int64_t batch_ = 0, used_ = 0;
   bool training_ = false;

@@ -90,6 +90,8 @@ INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
 INLINE vf rounded(vf x) {
 #if defined(__x86_64__)
   asm("" : "+v"(x));
+#elif defined(__wasm__)
+  asm("" : "+r"(x));
 #else
   asm("" : "+w"(x));
 #endif
@@ -103,6 +105,8 @@ INLINE vf sqrt(vf x) {
   return reinterpret_cast<vf>(_mm256_sqrt_ps(reinterpret_cast<__m256>(x)));
 #elif defined(__SSE2__)
   return reinterpret_cast<vf>(_mm_sqrt_ps(reinterpret_cast<__m128>(x)));
+#elif defined(__wasm__)
+  return reinterpret_cast<vf>(wasm_f32x4_sqrt(reinterpret_cast<v128_t>(x)));
 #else
   return reinterpret_cast<vf>(vsqrtq_f32(reinterpret_cast<float32x4_t>(x)));
 #endif

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kurve import _core
 from kurve.ops.elementwise import RULES
 from kurve.ops.formula import Formula, Step
 from kurve.ops.tape import MOST_LIVE, Builder
@@ -13,9 +12,9 @@ from kurve.ops.tape import MOST_LIVE, Builder
 _OTHERS = ("constant", "sum", "matmul", "reshape")
 
 
-def lowered(formula: Formula) -> _core.Formula:
-    """The formula as the core expects it."""
-    return _Lowering(formula).result()
+def lowered(formula: Formula, core: Any) -> Any:
+    """The formula as `core`, a module or its like, expects it."""
+    return _Lowering(formula, core).result()
 
 
 class _Lowering:
@@ -24,9 +23,9 @@ class _Lowering:
     group: the steps of the current tape, by register; `shape` is their shape
     """
 
-    def __init__(self, formula: Formula) -> None:
-        self.formula = formula
-        self.core = _core.Formula([list(s) for s in formula.inputs])
+    def __init__(self, formula: Formula, core: Any) -> None:
+        self.formula, self.classes = formula, core
+        self.core = core.Formula([list(s) for s in formula.inputs])
         self.place = {i: i for i in range(len(formula.inputs))}
         self.group: dict[int, Step] = {}
         self.last_use: dict[int, int] = dict.fromkeys(formula.outputs, 10**9)
@@ -34,7 +33,7 @@ class _Lowering:
             for a in step.arguments:
                 self.last_use[a] = max(r, self.last_use.get(a, 0))
 
-    def result(self) -> _core.Formula:
+    def result(self) -> Any:
         first = len(self.formula.inputs)
         for register, step in enumerate(self.formula.steps, first):
             if step.shape and step.name not in _OTHERS:
@@ -89,7 +88,7 @@ class _Lowering:
         shape = list(next(iter(self.group.values())).shape)
         self.core.tape(
             [self.place[a] for a in inputs],
-            _core.Tape(tape.inputs, code, list(tape.outputs)),
+            self.classes.Tape(tape.inputs, code, list(tape.outputs)),
             shape,
         )
         for register in kept:

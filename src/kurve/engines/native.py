@@ -6,20 +6,17 @@ Python lowers a plan once; each call then passes the arrays of a `State` and of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kurve import _core
+from kurve.engines import lowering
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State, divides_rows
-from kurve.engines.lowered import plain_attrs, plain_op
 from kurve.errors import NonFiniteError
-from kurve.plan import Head, OptimizerSpec, Plan, Spec, VariableSpec
-
-if TYPE_CHECKING:
-    from kurve.ops.formula import Rule
+from kurve.plan import Plan
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -30,9 +27,11 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        self._core = _program(plan.with_penalty_as_head())
+        self._core = lowering.program(plan.with_penalty_as_head(), _core)
         predicting = plan.predicting()
-        self._predictor = self._core if predicting is plan else _program(predicting)
+        self._predictor = (
+            self._core if predicting is plan else lowering.program(predicting, _core)
+        )
         self._draws = any(op.kind == "random" for op in predicting.ops)
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -116,106 +115,6 @@ def _job(job: Job) -> _core.Job:
         job.last,
         job.totals,
     )
-
-
-def _program(plan: Plan) -> _core.Program:
-    return _core.Program(
-        [list(shape) for shape in plan.inputs],
-        [_op(plain_op(op, plan, plan.reads(i))) for i, op in enumerate(plan.ops)],
-        [_variable(variable) for variable in plan.params],
-        [_variable(variable) for variable in plan.buffers],
-        [_head(head) for head in plan.heads],
-        None
-        if plan.optimizer is None
-        else _core.Spec(plan.optimizer.kind, plain_attrs(plan.optimizer)),
-        [list(shape) for shape in plan.targets],
-        *_updates(plan.optimizer),
-    )
-
-
-def _variable(v: VariableSpec) -> _core.VariableSpec:
-    shape = list(v.shape)
-    spec = _core.VariableSpec(v.name, shape, v.offset, v.trainable, v.l1, v.l2)
-    if v.penalty is not None:
-        from kurve.engines.formulas import lowered
-
-        spec.set_penalty(lowered(v.penalty))
-    return spec
-
-
-def _op(plain: Mapping[str, Any]) -> _core.Op:
-    lowered = _core.Op(
-        plain["kind"],
-        plain["layer"],
-        plain["in_shape"],
-        plain["out_shape"],
-        plain["params"],
-        plain["buffers"],
-        plain["attrs"],
-    )
-    if "inputs" in plain:
-        lowered.set_inputs(plain["inputs"], plain["more_shapes"])
-    if "tape" in plain:
-        lowered.set_tape(
-            _core.Tape(**plain["tape"]),
-            _core.Tape(**plain["gradient"]),
-            plain["operands"],
-            plain["constants"],
-            plain["wanted"],
-        )
-    if "body" in plain:
-        body = plain["body"]
-        inner = [_op(op) for op in body["ops"]]
-        lowered.set_body(body["inputs"], inner, body["outputs"])
-    return lowered
-
-
-def _head(head: Head) -> _core.Head:
-    loss = (
-        None
-        if head.loss is None
-        else _core.Spec(head.loss.kind, plain_attrs(head.loss))
-    )
-    metrics = [
-        _core.Metric(
-            metric.kind,
-            plain_attrs(metric),
-            metric.size,
-            metric.weighted,
-            -1 if metric.rows is None else metric.rows,
-            metric.of_batch,
-        )
-        for metric in head.metrics
-    ]
-    rows = -1 if head.rows is None else head.rows
-    return _core.Head(
-        head.value,
-        list(head.shape),
-        loss,
-        metrics,
-        head.weight,
-        rows,
-        head.reduction,
-        head.name,
-    )
-
-
-def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
-    """The update of each variable, the number of slots, and steps per update."""
-    if not isinstance(optimizer, OptimizerSpec):
-        return [], 0, 1
-    from kurve.engines.formulas import lowered
-
-    def rule(given: Rule | None) -> _core.Rule | None:
-        if given is None:
-            return None
-        return _core.Rule(lowered(given.formula), list(given.slots))
-
-    updates = [
-        _core.Update(update.decays, rule(update.rule), rule(update.after))
-        for update in optimizer.updates
-    ]
-    return updates, optimizer.slots, optimizer.every
 
 
 def _floats(params: np.ndarray) -> np.ndarray:

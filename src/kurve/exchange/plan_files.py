@@ -7,7 +7,7 @@ kind      "plan"
 version   of this format, 1
 inputs    [{name, shape}]
 outputs   [{name, shape, value}], see `kurve.plan.Head`
-ops       see `kurve.engines.lowered.plain_op`; a number in attrs that JSON lacks is
+ops       see `kurve.engines.plan_json`; a number in attrs that JSON lacks is
           {"number": "inf", "-inf" or "nan"}, one in a tape only the text
 params    [{name, shape, trainable, array}], in the order of their index
 buffers   the same
@@ -27,10 +27,10 @@ import numpy as np
 
 from kurve.core.container.writing import write
 from kurve.core.inside import network_of
-from kurve.engines.lowered import plain_op
+from kurve.engines import lowering, plan_json
 from kurve.engines.reference.common import view
 from kurve.models import Model
-from kurve.plan import Op, Plan, VariableSpec
+from kurve.plan import Op, VariableSpec
 
 VERSION = 1
 
@@ -59,7 +59,8 @@ def write_plan(model: Any, path: str | os.PathLike[str]) -> None:
             f"{model!r}. Try exporting the model after them, on the numbers that these "
             "layers return."
         )
-    plan = plan.predicting()
+    for op in (plan := plan.predicting()).ops:
+        _check(op)
     arrays: dict[str, np.ndarray] = {}
     variables = {
         part: [
@@ -83,7 +84,7 @@ def write_plan(model: Any, path: str | os.PathLike[str]) -> None:
             {"name": name, "shape": list(head.shape), "value": head.value}
             for name, head in outputs
         ],
-        "ops": [_op(i, plan) for i in range(len(plan.ops))],
+        "ops": [_in_json(op) for op in lowering.program(plan, plan_json)["ops"]],
         **variables,
         "seed": str(network.seed),
         "step": state.step,
@@ -106,12 +107,6 @@ def _variable(
         "trainable": spec.trainable,
         "array": array,
     }
-
-
-def _op(index: int, plan: Plan) -> dict[str, Any]:
-    op = plan.ops[index]
-    _check(op)
-    return _in_json(plain_op(op, plan, plan.reads(index)))
 
 
 def _check(op: Op) -> None:

@@ -1,0 +1,48 @@
+// What differs between operating systems: memory, threads, forks, and the processor's
+// instruction sets. Only platform.cpp includes headers of a system.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if !defined(__wasm__)
+#include <mutex>
+#endif
+
+namespace kurve {
+
+#if defined(__wasm__)  // one thread
+struct Mutex {
+  void lock() {}
+  void unlock() {}
+};
+#else
+using Mutex = std::mutex;
+#endif
+
+// A multiple of `alignment` bytes, or null if memory runs out; for release.
+void* allocate_aligned(size_t alignment, size_t bytes);
+void release(void* memory);
+// Asks for huge pages; memory is aligned to their size.
+void prefer_large_pages(void* memory, size_t bytes);
+
+struct Release {
+  void operator()(void* memory) const { release(memory); }
+};
+
+// A number of its own for each running thread.
+uintptr_t this_thread();
+void yield_thread();
+// Starts a detached thread that receives no signals; false if the system refuses.
+bool start_thread(void* (*run)(void*), void* argument, size_t stack_size);
+// The number of CPUs that this process may use, in its affinity and its quota: at
+// most `limit`.
+int usable_cpus(int limit);
+
+// Calls these around every fork of the process.
+void on_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
+
+// Of x86-64: 2, 3 or 4 (AVX-512), or 0 if this CPU is older or another.
+int x86_level();
+
+}  // namespace kurve

@@ -1,0 +1,1 @@
+// The system has no threads, so there is nothing to declare.

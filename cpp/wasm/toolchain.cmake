@@ -1,0 +1,10 @@
+# WebAssembly by the Clang of the PyPI package ziglang, which the Python KURVE_ZIG has.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR wasm32)
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES KURVE_ZIG)
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+set(target -target wasm32-wasi -mcpu=generic+simd128+exception_handling)
+set(CMAKE_C_COMPILER ${KURVE_ZIG} -m ziglang cc ${target})
+set(CMAKE_CXX_COMPILER ${KURVE_ZIG} -m ziglang c++ ${target})
+set(CMAKE_C_COMPILER_WORKS TRUE)
+set(CMAKE_CXX_COMPILER_WORKS TRUE)

@@ -1,0 +1,182 @@
+// The engine in JavaScript: kurve.wasm (cpp/wasm/api.cpp) behind two classes.
+
+/** Compiles kurve.wasm. Returns the classes that run on it. */
+export async function loadEngine(bytes) {
+  let wasm;
+  const view = () => new DataView(wasm.memory.buffer);
+  const floats = (at, n) => new Float32Array(wasm.memory.buffer, at, n);
+  const doubles = (at, n) => new Float64Array(wasm.memory.buffer, at, n);
+
+  // What C++'s runtime asks of a system: no environment, no files.
+  const badFile = 8;
+  const system = {
+    environ_sizes_get(count, size) {
+      view().setUint32(count, 0, true);
+      view().setUint32(size, 0, true);
+      return 0;
+    },
+    environ_get: () => 0,
+    fd_write: () => badFile,
+    fd_seek: () => badFile,
+    fd_close: () => badFile,
+    proc_exit(code) {
+      throw new Error(`the engine ended with code ${code}`);
+    },
+  };
+  const { instance } = await WebAssembly.instantiate(bytes, {
+    wasi_snapshot_preview1: system,
+  });
+  wasm = instance.exports;
+  wasm._initialize();
+
+  function text(at) {
+    const memory = new Uint8Array(wasm.memory.buffer);
+    return new TextDecoder().decode(memory.slice(at, memory.indexOf(0, at)));
+  }
+  function checked(result) {
+    if (result === 0 || result === -1) {
+      const message = text(wasm.kurve_error());
+      if (result === -1 || message) throw new Error(message);
+    }
+    return result;
+  }
+  // Calls body with memory for n bytes.
+  function withMemory(n, body) {
+    const at = wasm.kurve_alloc(n);
+    if (!at) throw new Error(`[engine] not enough memory for ${n} bytes.`);
+    try {
+      return body(at);
+    } finally {
+      wasm.kurve_free(at);
+    }
+  }
+
+  /** Rows of data for a model. */
+  class Data {
+    /**
+     * @param x, y: for each input and output, numbers of all rows, one row after the
+     *     other; y may be left out for predictions
+     */
+    constructor(model, rows, x, y = []) {
+      this.model = model;
+      this.rows = rows;
+      this.at = checked(wasm.kurve_data(model.at, rows));
+      x.forEach((values, k) => {
+        const size = rows * wasm.kurve_input_size(model.at, k);
+        this.copy(values, wasm.kurve_x(this.at, k), size);
+      });
+      y.forEach((values, h) => {
+        const size = rows * wasm.kurve_target_size(model.at, h);
+        this.copy(values, wasm.kurve_y(this.at, h), size);
+      });
+    }
+    copy(values, at, size) {
+      if (values.length !== size)
+        throw new Error(`[data] expected ${size} numbers. Received: ${values.length}.`);
+      floats(at, size).set(values);
+    }
+    /**
+     * Divides the rows into steps as `fit` does: batches of `size` rows, or `steps`
+     * batches.
+     * @returns the number of steps of a pass over the rows
+     */
+    batches({ size = 0, steps = 0, shuffle = true }) {
+      return checked(
+        wasm.kurve_batches(this.model.at, this.at, size, steps, shuffle ? 1 : 0),
+      );
+    }
+    free() {
+      wasm.kurve_data_destroy(this.at);
+    }
+  }
+
+  /** A model of a plan, with its weights and its optimizer's state. */
+  class Model {
+    /** @param plan: its JSON (kurve.engines.plan_json); seed: a BigInt */
+    constructor(plan, seed = 0n) {
+      const bytes = new TextEncoder().encode(plan + '\0');
+      this.at = withMemory(bytes.length, (at) => {
+        new Uint8Array(wasm.memory.buffer).set(bytes, at);
+        return checked(wasm.kurve_create(at, seed));
+      });
+      this.size = wasm.kurve_params_size(this.at);
+    }
+    // Views of the engine's memory, valid until the next call.
+    get params() {
+      return floats(wasm.kurve_params(this.at), this.size);
+    }
+    get buffers() {
+      return floats(wasm.kurve_buffers(this.at), wasm.kurve_buffers_size(this.at));
+    }
+    get slots() {
+      return floats(
+        wasm.kurve_slots(this.at),
+        this.size * wasm.kurve_slots_count(this.at),
+      );
+    }
+    get scalars() {
+      return doubles(wasm.kurve_scalars(this.at), 1);
+    }
+    get step() {
+      return wasm.kurve_step(this.at);
+    }
+    /**
+     * Trains for a step per learning rate.
+     * @returns the losses; fewer than rates, and `error`, if something is not finite
+     */
+    train(data, rates) {
+      const n = rates.length;
+      return withMemory(12 * n, (at) => {
+        floats(at + 8 * n, n).set(rates);
+        const done = checked(wasm.kurve_train(this.at, data.at, n, at + 8 * n, at));
+        const error = done < n ? text(wasm.kurve_error()) : '';
+        return { losses: Array.from(doubles(at, done)), error };
+      });
+    }
+    /** @returns the sums of losses and metrics over all rows: see Plan.totals_size */
+    test(data) {
+      checked(wasm.kurve_test(this.at, data.at));
+      const size = wasm.kurve_totals_size(this.at);
+      return Array.from(doubles(wasm.kurve_totals(this.at), size));
+    }
+    /** @returns the first output for each row */
+    predict(data) {
+      const size = data.rows * wasm.kurve_output_size(this.at, 0);
+      return withMemory(4 * size, (at) => {
+        checked(wasm.kurve_predict(this.at, data.at, at));
+        return floats(at, size).slice();
+      });
+    }
+    /** A copy of everything that training changes. */
+    save() {
+      const { params, buffers, slots, scalars, step } = this;
+      const copies = [params, buffers, slots, scalars].map((a) => a.slice());
+      return { copies, step };
+    }
+    restore({ copies, step }) {
+      const [params, buffers, slots, scalars] = copies;
+      this.params.set(params);
+      this.buffers.set(buffers);
+      this.slots.set(slots);
+      this.scalars.set(scalars);
+      wasm.kurve_set_step(this.at, step);
+    }
+    free() {
+      wasm.kurve_destroy(this.at);
+    }
+  }
+
+  /** Uniform numbers in (0, 1): those of kurve.core.rng. */
+  function uniform(seed, purpose, stream, count) {
+    return withMemory(8 * count, (at) => {
+      wasm.kurve_uniform(seed, purpose, BigInt(stream), count, at);
+      return doubles(at, count).slice();
+    });
+  }
+  /** The seed of model n (from 1) after kurve.utils.set_random_seed(seed). */
+  function modelSeed(seed, n = 1) {
+    return BigInt.asUintN(64, wasm.kurve_model_seed(BigInt(seed), n));
+  }
+
+  return { Model, Data, uniform, modelSeed };
+}

@@ -23,6 +23,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
 .PHONY: neighbours pages reference gpu processes wasm wasm-test page page-test
+.PHONY: capi capi-address
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -33,6 +34,7 @@ help:
 	@echo 'make check        ruff, mypy, clang-format'
 	@echo 'make test-isa     the numerical tests on the other instruction sets of this machine'
 	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
+	@echo 'make capi         the C library in build/capi, and its tests; capi-address: sanitized'
 	@echo 'make neon         the engine for ARM under emulation, compared with x86'
 	@echo 'make count        instructions of a training step; count-update: record them'
 	@echo 'make neighbours   time a training step while something takes a core away (as root)'
@@ -133,6 +135,24 @@ sanitize-address: $(VENV)/installed
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/address/python \
 	    LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
 	    $(PY) -m pytest $(PYTEST_FLAGS) tests/native
+
+# The library of include/kurve.h, in build/$(1), with the CMake options $(2).
+define capi
+$(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
+	-S . -B build/$(1) -DKURVE_PYTHON=OFF -DKURVE_CAPI=ON $(2) >/dev/null
+$(VENV)/bin/cmake --build build/$(1) --target kurve_capi
+endef
+
+capi: $(VENV)/installed
+	$(call capi,capi,-DKURVE_WERROR=ON)
+	$(PY) -m pytest $(PYTEST_FLAGS) tests/capi
+
+# Only the library is sanitized, not Python.
+capi-address: $(VENV)/installed
+	$(call capi,capi-address,-DKURVE_SANITIZE='address;undefined')
+	ASAN_OPTIONS=detect_leaks=0 KURVE_CAPI=build/capi-address/libkurve.so \
+	    LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
+	    $(PY) -m pytest $(PYTEST_FLAGS) tests/capi
 
 # Needed by both `neon` and `count`, built once.
 build/proofs/driver: $(VENV)/build-tools $(SOURCES) $(wildcard tests/native/cpp/*)

@@ -2,6 +2,10 @@
 
 #include <cstdlib>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #if !defined(__wasm__)
 #include <pthread.h>
 #include <sched.h>
@@ -125,20 +129,29 @@ int usable_cpus(int limit) { return std::min({affinity(), quota(limit), limit});
 
 #endif
 
-int x86_level() {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("ssse3") &&
-            __builtin_cpu_supports("popcnt");
-  bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-            __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  bool v4 = v3 && __builtin_cpu_supports("avx512f") &&
-            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return v4 ? 4 : v3 ? 3 : v2 ? 2 : 0;
-#else
-  return 0;
-#endif
+
+// __builtin_cpu_supports needs a run-time library that not every Clang has.
+int x86_level() {
+  uint32_t a, b, c, d, c1 = 0, b7 = 0, states = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d)) c1 = c;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) b7 = b;
+  // The registers that the system saves: AVX's are 6, with those of AVX-512 0xe6.
+  if (c1 & bit_OSXSAVE) asm volatile("xgetbv" : "=a"(states), "=d"(d) : "c"(0));
+  auto has = [&](uint32_t of_c1, uint32_t of_b7, uint32_t saved) {
+    return (c1 & of_c1) == of_c1 && (b7 & of_b7) == of_b7 && (states & saved) == saved;
+  };
+  if (!has(bit_SSE4_2 | bit_SSSE3 | bit_POPCNT, 0, 0)) return 0;
+  if (!has(bit_AVX | bit_FMA, bit_AVX2 | bit_BMI | bit_BMI2, 6)) return 2;
+  constexpr uint32_t avx512 =
+      bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
+  return has(0, avx512, 0xe6) ? 4 : 3;
 }
+
+#else
+
+int x86_level() { return 0; }
+
+#endif
 
 }  // namespace kurve

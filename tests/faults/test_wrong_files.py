@@ -62,7 +62,11 @@ FILES: dict[str, Wrong] = {
         "Try 'm.weights.h5'",
     ),
     "export: ending": wrong(
-        lambda m: m.export("m.pt"), ValueError, "export", "'.onnx' or '.c'", "'m.pt'"
+        lambda m: m.export("m.pt"),
+        ValueError,
+        "export",
+        "'.onnx', '.c' or '.plan.kurve'",
+        "'m.pt'",
     ),
     "export: format": wrong(
         lambda m: m.export("m.c", format="torch"), ValueError, "export", "'torch'"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from kurve import _core
-from kurve.engines.native import _attrs
+from kurve.engines.lowering import attrs_of
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
 from kurve.plan import Head, MetricSpec, Op, Plan, Spec, VariableSpec
@@ -58,7 +58,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         buffers = {role: plan.buffers.index(s) for role, s in op.buffers.items()}
         shapes = list(op.in_shape), list(op.out_shape)
         reads = [list(op.inputs), [list(shape) for shape in op.more_shapes]]
-        parts = [op.kind, op.layer, *shapes, params, buffers, _attrs(op), reads]
+        parts = [op.kind, op.layer, *shapes, params, buffers, attrs_of(op), reads]
         if op.tape is None:
             return [*parts, None]
         slots = list(params.values()), list(buffers.values())
@@ -72,7 +72,7 @@ def plain(plan: Plan) -> dict[str, Any]:
 
     def head(h: Head) -> list[Any]:
         value = -1 if plan.is_stack else h.value
-        metrics = [[m.kind, _attrs(m), m.size, m.weighted] for m in h.metrics]
+        metrics = [[m.kind, attrs_of(m), m.size, m.weighted] for m in h.metrics]
         rows = -1 if h.rows is None else h.rows
         return [value, list(h.shape), spec(h.loss), metrics, h.weight, rows]
 
@@ -80,7 +80,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         return [s.name, list(s.shape), s.offset, s.trainable, s.l1, s.l2]
 
     def spec(spec: Spec | None) -> list[Any] | None:
-        return None if spec is None else [spec.kind, _attrs(spec)]
+        return None if spec is None else [spec.kind, attrs_of(spec)]
 
     return {
         "inputs": [list(shape) for shape in plan.inputs],

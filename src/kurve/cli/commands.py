@@ -252,11 +252,11 @@ def inspect(model: str, as_json: bool, verify: bool) -> None:
 @click.argument("model")
 @click.argument("out")
 def export(model: str, out: str) -> None:
-    """Export the model in the file MODEL to OUT, for use without Kurve: an ONNX model
-    (.onnx) or a C file (.c)."""
+    """Export the model in the file MODEL to OUT, for use without Python: an ONNX model
+    (.onnx), a C file (.c), or a plan for Kurve's C library (.plan.kurve)."""
     from kurve.cli.inspecting import holds_estimator
 
-    check_output(out, (".onnx", ".c"), "OUT", model)
+    check_output(out, (".onnx", ".c", ".plan.kurve"), "OUT", model)
     if holds_estimator(model):
         from kurve.estimators import load
 

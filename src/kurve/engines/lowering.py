@@ -26,7 +26,7 @@ def program(plan: Plan, core: Any) -> Any:
         [_head(head, core) for head in plan.heads],
         None
         if plan.optimizer is None
-        else core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
+        else core.Spec(plan.optimizer.kind, attrs_of(plan.optimizer)),
         [list(shape) for shape in plan.targets],
         *_updates(plan.optimizer, core),
         separable=_is_separable(plan),
@@ -40,7 +40,8 @@ def _is_separable(plan: Plan) -> bool:
     return apart and divides_rows(plan)
 
 
-def _attrs(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
+def attrs_of(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
+    """The parameters of an operation, a loss, a metric or an optimizer."""
     return {name: _attr(value) for name, value in spec.attrs.items()}
 
 
@@ -69,7 +70,7 @@ def _op(op: Op, plan: Plan, core: Any, reads: Sequence[int] | None = None) -> An
         list(op.out_shape),
         {role: plan.params.index(v) for role, v in op.params.items()},
         {role: plan.buffers.index(v) for role, v in op.buffers.items()},
-        _attrs(op),
+        attrs_of(op),
     )
     if op.inputs:
         shapes = [list(shape) for shape in op.more_shapes]
@@ -98,11 +99,11 @@ def _op(op: Op, plan: Plan, core: Any, reads: Sequence[int] | None = None) -> An
 
 
 def _head(head: Head, core: Any) -> Any:
-    loss = None if head.loss is None else core.Spec(head.loss.kind, _attrs(head.loss))
+    loss = None if head.loss is None else core.Spec(head.loss.kind, attrs_of(head.loss))
     metrics = [
         core.Metric(
             metric.kind,
-            _attrs(metric),
+            attrs_of(metric),
             metric.size,
             metric.weighted,
             -1 if metric.rows is None else metric.rows,

@@ -1,4 +1,4 @@
-"""`model.export("m.onnx")` and `model.export("m.c")`: models for other programs."""
+"""`model.export("m.onnx")`, `.c` and `.plan.kurve`: models for other programs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ def export(
     An ONNX model (opset 17) runs in onnxruntime and similar programs; its one input is
     float32 (N, *input_shape), N free; a graph has inputs and outputs with the same
     names as in Kurve. A C file is C99 without dependencies and contains its own test;
-    the comment at its top explains how to compile and call it.
+    the comment at its top explains how to compile and call it. A plan is for the C
+    library of `include/kurve.h`, which has all operations, threads and the bits of
+    `predict`; it holds a model only, no estimator.
 
-    Both take raw rows: the scaling of an estimator is included, and its outputs are in
-    the targets' units. Outputs are "output" of a Sequential; "mean" and "deviation" of
-    an Ensemble; "prediction", "deviation" and, of a network of quantiles, "quantiles"
-    of a Regressor; "probabilities" and "label" of a Classifier.
+    ONNX and C files take raw rows: the scaling of an estimator is included, and its
+    outputs are in the targets' units. Outputs are "output" of a Sequential; "mean" and
+    "deviation" of an Ensemble; "prediction", "deviation" and, of a network of
+    quantiles, "quantiles" of a Regressor; "probabilities" and "label" of a Classifier.
 
     Args:
         model: Sequential, Model, Ensemble, Regressor or Classifier.
-        filepath: ends in .onnx or .c. The file is written completely or not at all.
-        format: "onnx" or "c", if the extension does not tell.
+        filepath: ends in .onnx, .c or .plan.kurve. The file is written completely or
+            not at all.
+        format: "onnx", "c" or "plan", if the extension does not tell.
 
     Raises:
         RuntimeError: a model that is not built or not fitted.
-        TypeError: unsupported model.
+        TypeError: unsupported model, such as an estimator as a plan.
         ValueError: unknown extension or format, text columns, weights that are not
             finite, an operation that cannot be written yet, or a model that is too
             large for the format.
@@ -43,7 +46,13 @@ def export(
         OSError: the file cannot be written.
     """
     path = path_name("export", "filepath", filepath, "model.onnx")
-    write = WRITERS[_format_of(path, format)]
+    found = _format_of(path, format)
+    if found == "plan":
+        from kurve.exchange.plan_files import write_plan
+
+        write_plan(model, path)
+        return
+    write = WRITERS[found]
     exported = describe(model)
     for network in exported.networks:
         for op, arrays in zip(network.ops, network.arrays, strict=True):
@@ -83,21 +92,24 @@ def _c(exported: ExportedModel, path: str) -> bytes:
 
 
 WRITERS: dict[str, Callable[[ExportedModel, str], bytes]] = {"onnx": _onnx, "c": _c}
+ENDINGS = {".onnx": "onnx", ".c": "c", ".plan.kurve": "plan"}
 
 
 def _format_of(path: str, format: str | None) -> str:
     """The format with that name, or that of the file extension."""
     if format is not None:
-        if format not in WRITERS:
+        if format not in ENDINGS.values():
             raise ValueError(
-                "[export] format must be 'onnx' or 'c'. "
+                "[export] format must be 'onnx', 'c' or 'plan'. "
                 f"Received: format={format!r}. Try export('model.onnx')."
             )
         return format
-    ending = os.path.splitext(path)[1].removeprefix(".").lower()
-    if ending not in WRITERS:
-        raise ValueError(
-            "[export] the file's name must end in '.onnx' or '.c'. "
-            f"Received: {path!r}. Try {path + '.onnx'!r}."
-        )
-    return ending
+    for ending, name in ENDINGS.items():
+        if path.lower().endswith(ending):
+            return name
+    stem = path.removesuffix(".kurve")
+    fix = f"{stem}.plan.kurve" if stem != path else f"{path}.onnx"
+    raise ValueError(
+        "[export] the file's name must end in '.onnx', '.c' or '.plan.kurve'. "
+        f"Received: {path!r}. Try {fix!r}."
+    )

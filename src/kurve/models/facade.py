@@ -184,12 +184,12 @@ class Facade(Trainer):
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:
-        """Export the model for use without Kurve, to ONNX or C. See
-        `kurve.exchange.export.export`.
+        """Export the model for use without Python: to ONNX, to C, or as a plan for
+        the C library. See `kurve.exchange.export.export`.
 
         Args:
-            filepath: ends in .onnx or .c.
-            format: "onnx" or "c", if the extension does not tell.
+            filepath: ends in .onnx, .c or .plan.kurve.
+            format: "onnx", "c" or "plan", if the extension does not tell.
 
         Raises:
             RuntimeError: the model is not built.

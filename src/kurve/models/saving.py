@@ -123,6 +123,8 @@ def description(file: Reader, *kinds: str) -> Field:
         "layers",
         "estimator": "an estimator. Try kurve.estimators.load",
         "model": "a model. Try kurve.models.load_model",
+        "plan": "a plan for the C library, which has no layers. Try the file that "
+        "model.save wrote",
     }.get(kind if isinstance(kind, str) else "", f"something else ({str(kind)[:80]!r})")
     raise ModelFileError(
         f"[load] {file.path!r} contains no {kinds[0]} but {hint}.", "kind"

@@ -28,7 +28,7 @@ def test_other_endings(path: str) -> None:
     model = cases.sequential("one layer")
     with raises(
         ValueError,
-        "[export] the file's name must end in '.onnx' or '.c'. "
+        "[export] the file's name must end in '.onnx', '.c' or '.plan.kurve'. "
         f"Received: {path!r}. Try {path + '.onnx'!r}.",
     ):
         model.export(path)
@@ -37,7 +37,8 @@ def test_other_endings(path: str) -> None:
 def test_other_formats() -> None:
     with raises(
         ValueError,
-        "[export] format must be 'onnx' or 'c'. Received: format='tf_saved_model'. "
+        "[export] format must be 'onnx', 'c' or 'plan'. "
+        "Received: format='tf_saved_model'. "
         "Try export('model.onnx').",
     ):
         cases.sequential("one layer").export("m", format="tf_saved_model")

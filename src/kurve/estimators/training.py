@@ -190,9 +190,7 @@ class TrainingSetup:
         assert inputs is not None and units is not None
         first = before.layers[0]
         encoder = first if isinstance(first, PiecewiseLinear) else None
-        same = replace(
-            self, hyperparameters=hyper, template=template, encoder=encoder
-        )
+        same = replace(self, hyperparameters=hyper, template=template, encoder=encoder)
         expected = same.build(inputs, units, [0])[0]
         if _outline(expected) != _outline(before):
             raise ValueError(

@@ -404,6 +404,12 @@ class Optimizer(OwnUpdates, LearningRates):
             },
         )
 
+    @property
+    def rate_or_schedule(self) -> Any:
+        """What was set as the learning rate: a number, or a function of the step;
+        `learning_rate` is its current value."""
+        return self._learning_rate
+
     def __repr__(self) -> str:
         shown = {**self._config(), "learning_rate": self._learning_rate}
         if not self.use_ema:

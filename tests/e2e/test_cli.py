@@ -125,14 +125,22 @@ def test_export(run: Any, tmp_path: Path) -> None:
     if importlib.util.find_spec("onnx"):
         assert run("export", "data.kurve", "out.onnx").code == 0
         assert b"Kurve" in (tmp_path / "out.onnx").read_bytes()
+    assert run("export", "network.kurve", "network.plan.kurve").code == 0
+    shown = run("inspect", "network.plan.kurve")
+    assert "inputs     input (2)\n" in shown.out and "weights    3\n" in shown.out
     before = files(tmp_path)
     fitted(run, "--quiet", "--out", "text.kurve")
     for words, message in (
         (
             ("network.kurve", "out.h"),
-            "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on",
+            "kurve export: OUT must end in .onnx or .c or .plan.kurve. Received: "
+            "'out.h'. Try 'out.on",
         ),
         (("network.kurve", "no/out.c"), "kurve export: OUT must be in an existing"),
+        (
+            ("data.kurve", "out.plan.kurve"),
+            "kurve: [export] only a model can be written as a plan, because the work",
+        ),
         (("data.csv", "o.c"), "kurve: [load] 'data.csv' is a text file, not a Kurve"),
         (
             ("text.kurve", "o.c"),

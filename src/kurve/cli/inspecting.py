@@ -52,9 +52,15 @@ def facts(path: str) -> dict[str, Any]:
     if "assessed" in info:
         result["assessed"] = _optional(top, "assessed").boolean()
     result["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
-    prefix = "models/0/" if kind == "estimator" else "weights/"
-    if kind == "checkpoint":
-        prefix = "params"
+    if kind == "plan":  # for C
+        for ports in ("inputs", "outputs"):
+            result[ports] = [_port(item) for item in _required(top, ports).items()]
+    prefixes = {
+        "estimator": ("models/0/",),
+        "checkpoint": ("params",),
+        "plan": ("params/", "buffers/"),
+    }
+    prefix = prefixes.get(kind, ("weights/",))
     result["weights"] = sum(
         math.prod(entry.shape)
         for name, entry in entries.items()
@@ -78,6 +84,12 @@ def _required(field: Field, key: str) -> Field:
     return value
 
 
+def _port(field: Field) -> dict[str, Any]:
+    """An input or output of a plan, with the shape of a row."""
+    axes = [axis.integer() for axis in _required(field, "shape").items()]
+    return {"name": _required(field, "name").text(), "shape": axes}
+
+
 def holds_estimator(path: str) -> bool:
     """Whether the file contains an estimator.
 
@@ -94,6 +106,8 @@ def _kind(info: Mapping[str, Any]) -> str:
         return "estimator"
     if "cursor" in info:
         return "checkpoint"
+    if info.get("kind") == "plan":
+        return "plan"
     return "Sequential" if info.get("model") else "weights"
 
 
@@ -120,6 +134,12 @@ def describe(facts: Mapping[str, Any]) -> str:
         lines.append(f"scaled     {', '.join(facts['scaled'])}")
     if "layers" in facts:
         lines.append(f"layers     {' -> '.join(facts['layers']) or 'none'}")
+    for ports in ("inputs", "outputs"):
+        if ports in facts:
+            named = (
+                f"{p['name']} ({', '.join(map(str, p['shape']))})" for p in facts[ports]
+            )
+            lines.append(f"{ports:<11}{', '.join(named)}")
     members = facts.get("members", 1)
     each = f" in each of {members} networks" if members > 1 else ""
     lines.append(f"weights    {facts['weights']:,}{each}")

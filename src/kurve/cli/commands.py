@@ -82,11 +82,16 @@ def kurve() -> None:
     help="What to do with rows that have missing values.",
 )
 @click.option(
+    "--effort",
+    type=click.Choice(["fast", "default", "best"]),
+    default="default",
+    show_default=True,
+    help="How many networks to train: one, a bag of 8, or a bag of 16.",
+)
+@click.option(
     "--members",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of networks in the ensemble.",
+    help="Number of equal networks, in place of a bag.",
 )
 @click.option("--hidden", callback=widths, help="Widths of the hidden layers: 64,64.")
 @click.option("--activation", help="Activation of the hidden layers.")

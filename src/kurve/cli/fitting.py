@@ -25,6 +25,7 @@ from kurve.tables import roles
 MAX_CLASSES = 1000
 
 ARGUMENTS = {
+    "effort": "effort",
     "members": "members",
     "hidden": "hidden_layer_sizes",
     "solver": "solver",

@@ -107,12 +107,14 @@ def kurve() -> None:
 @click.option(
     "--effort",
     type=click.Choice(["fast", "default", "best"]),
-    help="One network, a small bag of networks, or a large one.",
+    default="default",
+    show_default=True,
+    help="How many networks to train: one, a bag of 8, or a bag of 16.",
 )
 @click.option(
     "--members",
     type=click.IntRange(1),
-    help="An ensemble of so many networks of one kind instead of a bag.",
+    help="Number of equal networks, in place of a bag.",
 )
 @click.option("--hidden", callback=widths, help="Widths of the hidden layers: 64,64.")
 @click.option("--activation", help="Activation of the hidden layers.")

@@ -38,6 +38,10 @@ def facts(path: str) -> dict[str, Any]:
         estimator = top.inner("estimator", info["estimator"])
         result |= _of_estimator(estimator)
         config = _required(estimator, "model")
+        result["kinds"] = [
+            [_layer(layer) for layer in _required(other, "layers").items()]
+            for other in _other_models(estimator)
+        ]
     if config.value is not None:
         entries_of_layers = _required(config, "layers").items()
         result["layers"] = [_layer(entry) for entry in entries_of_layers]
@@ -61,6 +65,8 @@ def facts(path: str) -> dict[str, Any]:
         "plan": ("params/", "buffers/"),
     }
     prefix = prefixes.get(kind, ("weights/",))
+    if result.get("kinds"):
+        prefix = ("models/",)
     result["weights"] = sum(
         math.prod(entry.shape)
         for name, entry in entries.items()
@@ -140,8 +146,11 @@ def describe(facts: Mapping[str, Any]) -> str:
                 f"{p['name']} ({', '.join(map(str, p['shape']))})" for p in facts[ports]
             )
             lines.append(f"{ports:<11}{', '.join(named)}")
+    for layers in facts.get("kinds", []):
+        lines.append(f"other      {' -> '.join(layers)}")
     members = facts.get("members", 1)
-    each = f" in each of {members} networks" if members > 1 else ""
+    one = "all" if facts.get("kinds") else "each"
+    each = f" in {one} of {members} networks" if members > 1 else ""
     lines.append(f"weights    {facts['weights']:,}{each}")
     for name in ("likelihood", "iterations", "optimizer", "epoch", "step"):
         if facts.get(name) is not None:
@@ -155,6 +164,17 @@ def describe(facts: Mapping[str, Any]) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         lines.append(f"settings   {settings}")
     return "\n".join(map(printable, lines))
+
+
+def _other_models(estimator: Field) -> list[Field]:
+    """The configurations of the other kinds of networks in a bag."""
+    others = _optional(estimator, "other_models")
+    if others.value is None:
+        return []
+    pairs = [list(item.items()) for item in others.items()]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise others.error("it is not a list of members and models")
+    return [pair[1] for pair in pairs]
 
 
 def _of_estimator(top: Field) -> dict[str, Any]:

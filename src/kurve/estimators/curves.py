@@ -377,8 +377,6 @@ class _Race:
         return self._record({"loss": [loss]})
 
     def _noise(self, held: HeldOut, bases: Sequence[noise.Basis]) -> noise.Noise | None:
-        if self.features > defaults.RACE_FEATURES:
-            return None
         return noise.learn(held.z, held.t - held.means, held.rows.weights, bases)
 
     def _likelihood(self, likelihood: str, **changes: Any) -> None:

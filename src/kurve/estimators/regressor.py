@@ -32,7 +32,7 @@ class Regressor(Estimator):
     columns become one column per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
-    For up to 5 columns, and for up to 300 rows of more, "auto" is a race on held-out
+    For up to 5 columns, and for up to 200 rows of more, "auto" is a race on held-out
     rows between sines and cosines with a prior, which are a straight line if that is
     all there is; a small tanh network by Levenberg-Marquardt; and the network for
     larger tables (see `kurve.estimators.curves`). It takes place if

@@ -79,6 +79,7 @@ class Bending:
         return np.asarray(np.tanh(GENTLE * np.hstack(parts)))
 
     def scales(self) -> np.ndarray:
+        """Sizes by which features become comparable."""
         return np.full(self.columns * len(CENTRES), 1.0 / GENTLE)
 
 

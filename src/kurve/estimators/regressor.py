@@ -354,12 +354,11 @@ class Regressor(Estimator):
         validation: Sample | None,
         executor: Any,
     ) -> Fitted[RegressionHead]:
-        if not curves.applies(self, session, len(sample), sample.x.shape[1]):
-            return super()._trained(session, sample, validation, executor)
-        split, fitted, held_out = curves.train(session, sample, validation, executor)
-        if held_out is None:
-            return self._calibrated(fitted, session, split)
-        return curves.calibrated(fitted, held_out, split.calibration, self.interval)
+        if curves.applies(self, session, len(sample), sample.x.shape[1]):
+            won = curves.train(session, sample, validation, executor)
+            if won is not None:
+                return won
+        return super()._trained(session, sample, validation, executor)
 
     def _setup(
         self,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -292,14 +293,20 @@ class Search:
 
             return change
 
-        found = [
+        found: list[Callable[[Prior], Prior]] = [
             scaled(columns, factor)
             for columns in self._groups()
             for factor in (step, 1.0 / step)
         ]
-        for factor in (step**2, step**-2):
-            found.append(lambda p, f=factor: replace(p, ratio=p.ratio * f))
+        found += [partial(_with_ratio, factor) for factor in (step**2, step**-2)]
         if self.waves.columns == 1:
-            for nu in (0.5, ROUGH, SMOOTH):
-                found.append(lambda p, nu=nu: replace(p, smoothness=nu))
+            found += [partial(_with_smoothness, nu) for nu in (0.5, ROUGH, SMOOTH)]
         return found
+
+
+def _with_ratio(factor: float, prior: Prior) -> Prior:
+    return replace(prior, ratio=prior.ratio * factor)
+
+
+def _with_smoothness(smoothness: float, prior: Prior) -> Prior:
+    return replace(prior, smoothness=smoothness)

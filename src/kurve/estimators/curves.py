@@ -24,7 +24,7 @@ import numpy as np
 
 from kurve.estimators import bags, defaults, noise
 from kurve.estimators.fitted import Fitted, RegressionHead
-from kurve.estimators.fitting import FitSession, Sample, Split
+from kurve.estimators.fitting import FitSession, Sample
 from kurve.estimators.intervals import Conformal
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.training import Rows
@@ -35,6 +35,9 @@ from kurve.models import Sequential
 if TYPE_CHECKING:
     from kurve.estimators.regressor import Regressor
 
+
+Outcome = tuple[Fitted[RegressionHead], "HeldOut"] | None
+"""The record of a race's winner and its held-out rows."""
 
 LEAST_FREEDOM = 3.0
 """Fewest degrees of freedom of the noise, so that it has a variance."""
@@ -82,7 +85,7 @@ def applies(model: Regressor, session: FitSession, rows: int, features: int) -> 
 
 def train(
     session: FitSession, sample: Sample, validation: Sample | None, executor: Any
-) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+) -> Fitted[RegressionHead] | None:
     """Train the kinds, and the winner again.
 
     Args:
@@ -91,10 +94,16 @@ def train(
         executor: see `FitSession.train`.
 
     Returns:
-        The split, the record, and the held-out rows of the winner; None if the
-        ordinary network has won, whose split has them.
+        The record, calibrated; None if the ordinary network has won, which is then to
+        be trained as for larger tables. The session is at the same state again.
     """
-    return _Race(session, sample, validation, executor).run()
+    setup, race = session.setup, _Race(session, sample, validation, executor)
+    found = race.run()
+    if found is None:
+        session.setup, session.effective_parameters = setup, None
+        return None
+    interval = getattr(session.estimator, "interval", "auto")
+    return calibrated(*found, race.split.calibration, interval)
 
 
 def calibrated(
@@ -151,7 +160,7 @@ class _Race:
     ) -> None:
         self.session, self.executor = session, executor
         self.features = sample.x.shape[1]
-        self.rows = len(sample)
+        self.rows, self.given = len(sample), validation is not None
         self.many = validation is not None or self.rows > defaults.SMALL_ROWS
         hyper = session.setup.hyperparameters
         if hyper.solver == "lm" and self.many:
@@ -169,14 +178,16 @@ class _Race:
         bag = bags.size_of(session.estimator, ordinary, self.rows)
         self.gain = 1.0 if bag is None else defaults.BAG_GAIN
 
-    def run(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+    def run(self) -> Outcome:
+        """The record of the winner and its held-out rows; None if it is the ordinary
+        network."""
         if self.many and self.split.validation is not None:
             return self._with_validation()
         return self._by_folds()
 
     # ------------------------------------------------------------- many rows
 
-    def _with_validation(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+    def _with_validation(self) -> Outcome:
         session, split = self.session, self.split
         assert split.validation is not None and split.validation_rows is not None
         train, held = split.train_rows, split.validation_rows
@@ -195,7 +206,7 @@ class _Race:
         outputs = ordinary.outputs(held[0]).mean(axis=0)[:, : session.outputs]
         better = errors - self.gain * _errors(held, outputs)
         if _wins(better, errors, lines):
-            return split, ordinary, None
+            return None
         if trained is not None:
             again = self._lm(_part(train, defaults.LM_MOST_ROWS), trained, np.inf)
             found = _outputs(again, held[0])
@@ -205,13 +216,14 @@ class _Race:
             split.validation, held[0], held[1], means, float(len(held[0]))
         )
         if trained is not None:
-            return split, self._lm_record([trained], found_out), found_out
-        waves.add(held)
-        return split, self._wave_record(waves, found_out), found_out
+            return self._lm_record([trained], found_out), found_out
+        if not self.given:  # the user's validation rows are not for training
+            waves.add(held)
+        return self._wave_record(waves, found_out), found_out
 
     # -------------------------------------------------------------- few rows
 
-    def _by_folds(self) -> tuple[Split, Fitted[RegressionHead], HeldOut | None]:
+    def _by_folds(self) -> Outcome:
         session, split = self.session, self.split
         rows = split.train_rows
         z = rows[0]
@@ -240,19 +252,15 @@ class _Race:
                 effective = self.session.effective_parameters or 0.0
                 freedom = n - effective / session.outputs
                 held = self._held_out(chosen, others, freedom)
-                return split, self._lm_record([final], held), held
+                return self._lm_record([final], held), held
         elif self._ordinary_possible():
             others = self._ordinary_by_folds(rows, fold_of, tried)
             better = error - self.gain * _errors(part, others[chosen])
             if _wins(better, error, not waves.prior.ratio):
-                session.setup = replace(self.setup, hyperparameters=self.ordinary_hyper)
-                both = self.split.train
-                split_again = session.split(both, None)
-                split_again.calibration = self.split.calibration
-                return split_again, session.train(split_again, self.executor), None
+                return None
         means, freedom = waves.leave_one_out()
         held = self._held_out(np.ones(n, bool), means, freedom)
-        return split, self._wave_record(waves, held), held
+        return self._wave_record(waves, held), held
 
     def _held_out(
         self, chosen: np.ndarray, means: np.ndarray, freedom: float
@@ -381,8 +389,6 @@ class _Race:
         return self._record({"loss": [loss]})
 
     def _noise(self, held: HeldOut, bases: Sequence[noise.Basis]) -> noise.Noise | None:
-        if self.features > defaults.RACE_FEATURES:
-            return None
         return noise.learn(held.z, held.t - held.means, held.rows.weights, bases)
 
     def _likelihood(self, likelihood: str, **changes: Any) -> None:

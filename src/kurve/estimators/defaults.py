@@ -27,7 +27,7 @@ LM_HIDDEN = (8, 8)
 RACE_FEATURES, RACE_TARGETS = 5, 8
 """Encoded columns, and targets, up to which "auto" is a race (`estimators.curves`)."""
 
-RACE_ROWS, RACE_WIDTH = 300, 50
+RACE_ROWS, RACE_WIDTH = 200, 50
 """With so few rows it is a race for more columns too."""
 
 ORDINARY_LEAST_ROWS = 100

@@ -47,6 +47,9 @@ PENALTY = 0.05
 
 STEPS = 50
 
+MOST_COLUMNS = 10
+"""Maximum number of columns: with more, chance finds one that fits."""
+
 
 @dataclass(frozen=True)
 class Waving:
@@ -76,6 +79,7 @@ class Bending:
         return np.asarray(np.tanh(GENTLE * np.hstack(parts)))
 
     def scales(self) -> np.ndarray:
+        """Sizes by which features become comparable."""
         return np.full(self.columns * len(CENTRES), 1.0 / GENTLE)
 
 
@@ -109,7 +113,7 @@ def learn(
         bases: to choose from, simple ones first.
     """
     n = len(z)
-    if n < LEAST_ROWS:
+    if n < LEAST_ROWS or z.shape[1] > MOST_COLUMNS:
         return None
     part = slice(0, MOST_ROWS)
     z, errors = z[part], errors[part]
@@ -122,7 +126,7 @@ def learn(
         used = int((basis.scales() > 0).sum())
         fits = [_fit(features, s, counted) for s in squares.T]
         gain = sum(gain for _, gain in fits)
-        gain -= used * len(fits) * np.log(len(z))
+        gain -= used * len(fits) * np.log(len(z)) + 2.0 * np.log(len(bases))
         if gain > most:
             coefficients = np.stack([c for c, _ in fits], axis=1)
             kernel = coefficients[:-1] * basis.scales()[:, None]
@@ -131,13 +135,13 @@ def learn(
 
 
 def waving(columns: int) -> list[Basis]:
-    """The bases for a network on waves."""
-    lines = LINE * np.eye(columns)
-    bends = [bend * np.eye(columns) for bend in BENDS]
+    """The bases for a network on waves: of one column, and of all."""
+    each = list(np.eye(columns)[:, :, None])
+    groups = [*each, np.eye(columns)] if columns > 1 else each
     return [
-        Waving(lines),
-        Waving(np.hstack([lines, bends[0]])),
-        Waving(np.hstack([lines, *bends])),
+        Waving(np.hstack([LINE * group, *(bend * group for bend in BENDS[:count])]))
+        for count in range(len(BENDS) + 1)
+        for group in groups
     ]
 
 

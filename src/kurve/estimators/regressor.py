@@ -32,12 +32,11 @@ class Regressor(Estimator):
     By default a weighed bag: several networks, half of them with piecewise-linear
     features, each trained without one part of the rows; their predictions of the rows
     that they have not seen decide how they are mixed (see `kurve.estimators.bags`).
-    Small tables of few columns get Levenberg-Marquardt instead. Inputs and targets are
-    scaled, and predictions scaled back; text and categorical columns become one column
-    per level; and "auto" depends on the size of the table
+    Inputs and targets are scaled, and predictions scaled back; text and categorical
+    columns become one column per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
-    For up to 5 columns, and for up to 300 rows of more, "auto" is a race on held-out
+    For up to 5 columns, and for up to 200 rows of more, "auto" is a race on held-out
     rows between sines and cosines with a prior, which are a straight line if that is
     all there is; a small tanh network by Levenberg-Marquardt; and the bag
     (see `kurve.estimators.curves`). It takes place if
@@ -371,14 +370,11 @@ class Regressor(Estimator):
         validation: Sample | None,
         executor: Any,
     ) -> Fitted[RegressionHead]:
-        if not curves.applies(self, session, len(sample), sample.x.shape[1]):
-            return super()._trained(session, sample, validation, executor)
-        split, fitted, held_out = curves.train(session, sample, validation, executor)
-        if held_out is None:
-            if bags.size_of(self, session.setup, len(sample)) is not None:
-                return super()._trained(session, sample, validation, executor)
-            return self._calibrated(fitted, session, split)
-        return curves.calibrated(fitted, held_out, split.calibration, self.interval)
+        if curves.applies(self, session, len(sample), sample.x.shape[1]):
+            won = curves.train(session, sample, validation, executor)
+            if won is not None:
+                return won
+        return super()._trained(session, sample, validation, executor)
 
     def _setup(
         self,

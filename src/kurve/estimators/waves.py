@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -119,6 +120,8 @@ class Solution:
 
     noise:    (T,) its variance
     evidence: log probability of the data, up to a constant
+    spread:   (P,) prior standard deviations, in units of the noise's
+    factor:   of the posterior precision of the amplitudes over their spread
     """
 
     amplitudes: np.ndarray
@@ -220,7 +223,12 @@ def solve(total: Sums, spread: np.ndarray) -> Solution | None:
 
 
 class Search:
-    """For the prior that makes the data most probable."""
+    """Search for the prior that makes the data most probable.
+
+    Args:
+        waves: their frequencies.
+        z, y, weights: scaled rows.
+    """
 
     def __init__(
         self, waves: Waves, z: np.ndarray, y: np.ndarray, weights: np.ndarray | None
@@ -231,6 +239,7 @@ class Search:
         self.separate = len(z) >= ROWS_PER_LENGTH * waves.columns
 
     def sums(self, prior: Prior) -> Sums:
+        """Those of the rows for the frequencies of a prior."""
         key = () if self.waves.columns == 1 else prior.lengths
         if key not in self._sums:
             rows = self.waves.features(self.z, prior)
@@ -238,12 +247,15 @@ class Search:
         return self._sums[key]
 
     def evidence(self, prior: Prior) -> float:
+        """Log probability of the data, up to a constant."""
         if prior not in self._known:
             found = solve(self.sums(prior), self.waves.spread(prior))
             self._known[prior] = -np.inf if found is None else found.evidence
         return self._known[prior]
 
     def best(self) -> Prior:
+        """The most probable prior: of a grid, then along one of its numbers at a time.
+        Lines, unless waves are clearly more probable."""
         columns = self.waves.columns
         lengths = LENGTHS if columns == 1 else RANDOM_LENGTHS
         tried = [
@@ -281,20 +293,20 @@ class Search:
 
             return change
 
-        def with_ratio(factor: float) -> Callable[[Prior], Prior]:
-            return lambda prior: replace(prior, ratio=prior.ratio * factor)
-
-        def with_smoothness(nu: float) -> Callable[[Prior], Prior]:
-            return lambda prior: replace(prior, smoothness=nu)
-
-        found = [
+        found: list[Callable[[Prior], Prior]] = [
             scaled(columns, factor)
             for columns in self._groups()
             for factor in (step, 1.0 / step)
         ]
-        for factor in (step**2, step**-2):
-            found.append(with_ratio(factor))
+        found += [partial(_with_ratio, factor) for factor in (step**2, step**-2)]
         if self.waves.columns == 1:
-            for nu in (0.5, ROUGH, SMOOTH):
-                found.append(with_smoothness(nu))
+            found += [partial(_with_smoothness, nu) for nu in (0.5, ROUGH, SMOOTH)]
         return found
+
+
+def _with_ratio(factor: float, prior: Prior) -> Prior:
+    return replace(prior, ratio=prior.ratio * factor)
+
+
+def _with_smoothness(smoothness: float, prior: Prior) -> Prior:
+    return replace(prior, smoothness=smoothness)

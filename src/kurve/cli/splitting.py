@@ -272,9 +272,7 @@ class TrainingBatches:
         first = 0
         declared = self.options["categorical"] or ()
         for number, table in enumerate(self.batches):
-            table = roles.with_numeric_targets(
-                self.file, table, self.targets, declared
-            )
+            table = roles.with_numeric_targets(self.file, table, self.targets, declared)
             table = roles.as_categories(table, declared)
             clean, rows = _clean(
                 self.file,

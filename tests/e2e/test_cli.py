@@ -263,6 +263,47 @@ def test_missing_values(run: Any) -> None:
     assert run("predict", "gaps.kurve", "gaps.csv").code == 0
 
 
+def test_the_last_rows_and_groups_are_held_out(run: Any) -> None:
+    days = [f"2020-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(100)]
+    rows = [f"{d},p{i % 10},{i},{i * 2.5}" for i, d in enumerate(days)]
+    Path("d.csv").write_text("\n".join(["day,patient,x,y", *rows]))
+    for way in ("--no-chunks", "--chunks"):
+        done = run("fit", "d.csv", "-t", "y", *FAST, way, "--holdout", "last:0.2")
+        assert done.code == 0, done.err
+        assert "80 rows to train, 20 held out" in done.out
+        (dates,) = kurve.estimators.load("d.kurve").fitted_.columns.dates.values()
+        assert dates.last < 86400 * (18262 + 31 + 29 + 31)  # before April
+        words = ("--groups", "patient", "--holdout", "0.4")
+        done = run("fit", "d.csv", "-t", "y", *FAST, way, *words)
+        held = int(re.search(r"(\d+) held out", done.out)[1])  # type: ignore[index]
+        assert held % 10 == 0 and 0 < held < 100
+        names = kurve.estimators.load("d.kurve").fitted_.columns.names
+        assert names == ["day", "x"]
+    assert "--holdout last" in run("fit", "d.csv", "-t", "y", *FAST).out
+    done = run("fit", "d.csv", "-t", "y", "--holdout", "first")
+    assert done.code == 2 and "Try 0.1, last or last:0.2" in done.err
+
+
+def test_two_numbers_are_classes(run: Any) -> None:
+    rows = [f"{i},{int(i > 49)}" for i in range(100)]
+    Path("d.csv").write_text("\n".join(["x,y", *rows]))
+    done = run("fit", "d.csv", "-t", "y", *FAST)
+    assert "'y' holds only 0 and 1, so it is learned as two classes" in done.out
+    assert "AUC" in done.out and "balanced accuracy" in done.out
+    assert hasattr(kurve.estimators.load("d.kurve"), "classes_")
+    assert "RMSE" in run("fit", "d.csv", "-t", "y", *FAST, "--regress").out
+
+
+def test_findings_speak_of_the_table(run: Any) -> None:
+    text = Path("data.csv").read_text().splitlines()
+    rows = [f"{line},{2 * float(line.split(',')[3]) + 1}" for line in text[1:]]
+    Path("leak.csv").write_text("\n".join([text[0] + ",leak", *rows]))
+    done = run("fit", "leak.csv", "-t", "y", *FAST)
+    assert "serious: leak is the target in another form" in done.out
+    assert "Try --drop leak." in done.out
+    assert "serious" not in run("fit", "leak.csv", "-t", "y", *FAST, "-q").out
+
+
 def test_own_test_file(run: Any) -> None:
     lines = Path("data.csv").read_text().splitlines()
     Path("t.csv").write_text("\n".join([lines[0], *lines[1:21]]))
@@ -623,7 +664,7 @@ def test_the_how_to(run: Any, tmp_path: Path) -> None:
     made = {"rents.kurve", "rents.html", "predictions.csv", "small.kurve"}
     assert made <= set(files(tmp_path))
     message = section.partition("```text\n")[2].partition("```")[0]
-    Path("rents.csv").write_text("\n".join([head, *rows[:15], "1,81 qm,2,gas,3"]))
+    Path("rents.csv").write_text("\n".join([head, *rows[:15], "1,80,2,gas,81 qm"]))
     done = run("fit", "rents.csv", "--target", "rent")
     assert done.err == " ".join(message.split()) + "\n"
 

@@ -58,8 +58,8 @@ FLOORS = (
         "applications",
     ),
     ("estimators",),
-    ("serving",),
     ("kurve",),  # the package itself: its public names, its version
+    ("serving",),
     ("as_keras",),
     ("cli", "__main__"),
 )

@@ -25,6 +25,9 @@ from kurve.estimators import files
 from kurve.tables import roles
 
 MAX_CLASSES = 1000
+LARGEST_CLASS = 1000
+"""Largest of two numbers that are classes without --classify."""
+
 DIAGNOSED_ROWS = 20_000
 """Rows in which to look for what may be wrong."""
 
@@ -203,7 +206,11 @@ def _classify(
     if not options["classify"] and not is_label:
         asked = options["regress"] or options["likelihood"] or options["interval"]
         values = () if asked or y.ndim > 1 else tuple(np.unique(y[:1000]).tolist())
-        if len(values) != 2 or len(y) < 20 or any(v % 1 for v in values):
+        if (
+            len(values) != 2
+            or len(y) < 20
+            or any(v % 1 or abs(v) > LARGEST_CLASS for v in values)
+        ):
             return False
         if not np.isin(y, values).all():
             return False

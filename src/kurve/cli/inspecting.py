@@ -125,9 +125,14 @@ def describe(facts: Mapping[str, Any]) -> str:
     if facts.get("classes"):
         lines.append(f"classes    {_listed(facts['classes'])}")
     columns = facts.get("columns", [])
-    plain = [c["name"] for c in columns if c["categories"] is None]
-    if plain:
-        lines.append(f"numbers    {', '.join(plain)}")
+    for kind in ("numbers", *KINDS.values()):
+        plain = [
+            c["name"]
+            for c in columns
+            if c["categories"] is None and c.get("kind", "numbers") == kind
+        ]
+        if plain:
+            lines.append(f"{kind:<11}{', '.join(plain)}")
     for column in columns:
         if column["categories"] is not None:
             lines.append(
@@ -177,6 +182,15 @@ def _other_models(estimator: Field) -> list[Field]:
     return [pair[1] for pair in pairs]
 
 
+KINDS = {"dates": "dates", "words": "texts", "left_out": "left out"}
+"""Columns that are neither numbers nor categories: names in files, and in words."""
+
+
+def _listing(columns: Field, kind: str) -> list[Field]:
+    field = _optional(columns, kind)
+    return [] if field.value is None else list(field.items())
+
+
 def _of_estimator(top: Field) -> dict[str, Any]:
     name = _required(top, "class_name")
     if name.text() not in ("Regressor", "Classifier"):
@@ -188,6 +202,7 @@ def _of_estimator(top: Field) -> dict[str, Any]:
         known = [
             *_required(columns, "numeric").items(),
             *_required(columns, "levels").items(),
+            *(item for kind in KINDS for item in _listing(columns, kind)),
         ]
         if len(known) != width:
             raise columns.error("its columns are not each a number or a category")
@@ -201,6 +216,11 @@ def _of_estimator(top: Field) -> dict[str, Any]:
             raise item.error("it is not a column with its levels")
         levels[pair[0].integer(0, width)] = _labels(pair[1])
     missing = {item.integer(0, width) for item in _required(columns, "gaps").items()}
+    kinds = {
+        next(iter(item.items())).integer(0, width): label
+        for kind, label in KINDS.items()
+        for item in _listing(columns, kind)
+    }
     parameters = _required(top, "parameters")
     scaled = ["inputs"] if _optional(parameters, "scale").value else []
     if scaled and name.value == "Regressor":
@@ -212,6 +232,7 @@ def _of_estimator(top: Field) -> dict[str, Any]:
         "classes": None if classes.value is None else _labels(classes),
         "columns": [
             {"name": name, "categories": levels.get(i), "missing": i in missing}
+            | ({"kind": kinds[i]} if i in kinds else {})
             for i, name in enumerate(names)
         ],
         "scaled": scaled,

@@ -95,7 +95,8 @@ def _at_once(
     columns = [*features, *targets]
     table = file.read([*columns, *_extra(options, columns)], declared)
     roles.check_rows(file, len(table))
-    table = roles.with_numeric_targets(file, table, targets, declared)
+    if not options["classify"]:
+        table = roles.with_numeric_targets(file, table, targets, declared)
     table = roles.as_categories(table, declared)
     clean, rows = _clean(file, table, targets, features, options, say)
     _check(file, clean, targets, features, rows)
@@ -272,7 +273,10 @@ class TrainingBatches:
         first = 0
         declared = self.options["categorical"] or ()
         for number, table in enumerate(self.batches):
-            table = roles.with_numeric_targets(self.file, table, self.targets, declared)
+            if not self.options["classify"]:
+                table = roles.with_numeric_targets(
+                    self.file, table, self.targets, declared
+                )
             table = roles.as_categories(table, declared)
             clean, rows = _clean(
                 self.file,

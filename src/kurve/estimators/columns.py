@@ -35,7 +35,7 @@ from kurve.estimators.kinds import (
     too_many_levels,
 )
 from kurve.tables.dates import DateText, learn_dates, seconds_of_digits
-from kurve.tables.numerals import Numerals
+from kurve.tables.numerals import Numerals, is_gap
 
 
 class Note(NamedTuple):
@@ -339,7 +339,7 @@ class Columns:
             start += dates.width
         for column, words in self.words.items():
             stop = start + len(words.words)
-            matrix[:, start:stop] = words.encode(table.texts[column])
+            matrix[:, start:stop] = words.encode(table.texts[column].tolist())
             start = stop
         if self.with_missing:
             flags = self._missing(table)
@@ -462,10 +462,10 @@ class Columns:
             texts = table.texts[column]
             reader = dates.text
             if reader is None:
-                written = [v for v in dict.fromkeys(texts) if v is not None]
-                reader = learn_dates(written)[0] or DateText("ymd")
+                known = [v for v in dict.fromkeys(texts) if not _is_gap(v)]
+                reader = learn_dates(known)[0] or DateText("ymd")
             found = reader.seconds(texts)
-            wrong = np.isnan(found) & np.array([v is not None for v in texts], bool)
+            wrong = np.isnan(found) & np.array([not _is_gap(v) for v in texts], bool)
             if not wrong.any():
                 return found
             row = int(np.argmax(wrong))
@@ -624,6 +624,11 @@ def _refuse_infinite(where: str, table: Table) -> None:
             f"{table.numbers[row, position]} ({int(infinite.sum())} such values in "
             "all). Try dropping these rows."
         )
+
+
+def _is_gap(cell: Any) -> bool:
+    """Whether a cell of dates has none."""
+    return cell is None or (isinstance(cell, str) and is_gap(cell))
 
 
 def _no_value(where: str, table: Table, column: int) -> ValueError:

@@ -385,13 +385,21 @@ def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
         ValueError: a text column, which a numeric array cannot hold.
     """
     columns, scaler = fitted.columns, fitted.inputs
-    if columns.levels:
-        position = next(iter(columns.levels))
+    for kind, positions in (
+        ("categories", columns.levels),
+        ("dates", columns.dates),
+        ("texts", columns.words),
+    ):
+        if not positions:
+            continue
+        position = next(iter(positions))
+        if kind == "categories":
+            shown = ", ".join(map(repr, columns.levels[position][:3]))
+            kind = f"categories ({shown}, ...)"
         raise ValueError(
             f"[export] every column must hold numbers, because an exported model takes "
             f"one array of them. Received: {_column(columns.names, position)} of "
-            f"categories ({', '.join(map(repr, columns.levels[position][:3]))}, ...). "
-            "Try training a model on columns of 0 and 1 instead."
+            f"{kind}. Try training a model on columns of 0 and 1 instead."
         )
     count = len(columns.numeric)
     place = {column: position for position, column in enumerate(columns.numeric)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import inspection
 from kurve.assessment import number
+from kurve.metrics.scores import class_numbers
 from kurve.plots import COLOURS
 from kurve.predictions import Predictions, as_matrix
 from kurve.report import figures
@@ -211,8 +213,13 @@ def importance(context: Context) -> Iterable[Markup]:
     """Which features matter and how."""
     names = list(context.columns)
     x, rows = some_rows(context.test_x, IMPORTANCE_ROWS)
+    judged, score = context.model, None
+    if context.classes is not None:
+        # Right answers alone would show nothing where one class is always likelier.
+        judged = _Probabilities(context.model)
+        score = partial(_log_probability, classes=context.classes)
     permuted = inspection.permutation_importance(
-        context.model, x, context.test_y[rows], seed=context.seed
+        judged, x, context.test_y[rows], score=score, seed=context.seed
     )
     order = np.argsort(-permuted.mean, kind="stable")
     drawn = _dependence(context, [names[j] for j in order[:SHOWN_FEATURES]])
@@ -221,7 +228,7 @@ def importance(context: Context) -> Iterable[Markup]:
     yield render(
         "importance.html",
         figure=figures.importance(permuted, names),
-        score="R²" if context.classes is None else "share of right answers",
+        score="R²" if context.classes is None else "mean log probability",
         value=permuted.score,
         repeats=permuted.values.shape[1],
     )
@@ -236,6 +243,20 @@ def importance(context: Context) -> Iterable[Markup]:
         )
 
 
+class _Probabilities:
+    """A classifier as a model that predicts the probabilities of its classes."""
+
+    def __init__(self, model: Any) -> None:
+        self.predict = model.predict_proba
+
+
+def _log_probability(y: np.ndarray, p: np.ndarray, classes: Sequence[Any]) -> float:
+    """Mean logarithm of the probability of the true class: minus the log loss."""
+    numbers = class_numbers(y, classes)
+    of_truth = np.where(numbers >= 0, p[np.arange(len(p)), numbers], 0.0)
+    return float(np.log(np.maximum(of_truth, 1e-15)).mean())
+
+
 def _dependence(context: Context, features: list[str]) -> list[Markup]:
     """Partial dependence on each feature, on a common scale."""
     classes = context.classes
@@ -247,6 +268,8 @@ def _dependence(context: Context, features: list[str]) -> list[Markup]:
     results = []
     for name in features:
         values = context.columns[name]
+        if is_numeric(values) and not np.isfinite(values).any():
+            continue
         if not is_numeric(values) and len(set(values.tolist())) > MAX_CATEGORIES:
             continue
         each = inspection.partial_dependence(

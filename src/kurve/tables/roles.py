@@ -12,6 +12,7 @@ import numpy as np
 from kurve.errors import TableError
 from kurve.estimators.kinds import UNKNOWN, recognise, too_many_levels
 from kurve.tables import TableFile, plain
+from kurve.tables.numerals import learn_numerals
 
 if TYPE_CHECKING:
     import pyarrow
@@ -308,13 +309,25 @@ def with_numeric_targets(
             continue
         counts = Counter(v for v in values.to_pylist() if v is not None)
         found = recognise(counts)
-        if found is not None and found.numerals is not None:
-            if found.strange is not None and not UNKNOWN.fullmatch(found.strange):
+        numerals = None if found is None else found.numerals
+        if numerals is None:
+            if _mostly_numbers(counts):
                 file.numbers(name, table[name], "most of its cells do")
-            numbers = found.numerals.numbers(values.to_pylist())
-            column = pyarrow.array(numbers, from_pandas=True)
-            table = table.set_column(table.column_names.index(name), name, column)
+            continue
+        assert found is not None
+        if found.strange is not None and not UNKNOWN.fullmatch(found.strange):
+            file.numbers(name, table[name], "most of its cells do")
+        numbers = numerals.numbers(values.to_pylist())
+        column = pyarrow.array(numbers, from_pandas=True)
+        table = table.set_column(table.column_names.index(name), name, column)
     return table
+
+
+def _mostly_numbers(counts: Counter[str]) -> bool:
+    """Whether most but not all cells are numbers: the others must be mistakes."""
+    numerals, _ = learn_numerals(counts)
+    numbers = sum(n for cell, n in counts.items() if numerals.number(cell) is not None)
+    return 0 < sum(counts.values()) - numbers <= numbers
 
 
 def is_category(kind: Any) -> bool:

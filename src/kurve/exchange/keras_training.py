@@ -314,7 +314,7 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
     name = type(optimizer).__name__
     check_name("the optimizer", optimizer.name)
     config = optimizer.get_config()
-    rate = optimizer._learning_rate
+    rate = optimizer.given_rate
     if isinstance(rate, schedules.LearningRateSchedule):
         kind = type(rate).__name__
         if kind in KURVE_SCHEDULES or schedules.CLASSES.get(kind) is not type(rate):

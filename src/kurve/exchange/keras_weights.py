@@ -339,7 +339,7 @@ def optimizer_arrays(
     """Name and value of each optimizer array, in Keras's order."""
     integer = np.int32 if step < 2**31 else np.int64
     named = [("iteration", np.array(step, integer))]
-    if isinstance(optimizer._learning_rate, float):
+    if isinstance(optimizer.given_rate, float):
         named.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
     if optimizer.is_written:
         named += optimizer.applier.named if optimizer.built else []

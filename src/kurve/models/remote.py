@@ -64,7 +64,7 @@ def trained(model: Any, error: NonFiniteError | None = None) -> Trained:
     network = model._network
     plan, state = network.require_built("fit")
     network.take_memory()
-    rate = network.compilation.optimizer._learning_rate
+    rate = network.compilation.optimizer.given_rate
     history = model.history or History()
     return Trained(
         plan.inputs,

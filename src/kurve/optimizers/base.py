@@ -354,6 +354,11 @@ class Optimizer(OwnUpdates, LearningRates):
         return None if network is None else network.state
 
     @property
+    def built(self) -> bool:
+        """Whether it has variables to update: those of a model, or of `build`."""
+        return self._state() is not None
+
+    @property
     def iterations(self) -> Iterations:
         """The number of updates in the model it was compiled for."""
         refuse_in_steps("the number of updates")

@@ -110,7 +110,7 @@ class Checkpoint:
             saved = sum(key.startswith(f"{name}/") for key in arrays)
             if not isinstance(thing, Optimizer):
                 continue
-            is_new = thing._state() is None and bool(weights)
+            is_new = not thing.built and bool(weights)
             if saved > len(thing.variables) or (saved and is_new):
                 thing.build(weights)
 

@@ -1,7 +1,7 @@
 """Programs that run unchanged, with what Keras 3 printed: 3.0 on TensorFlow 2.16, or
-3.15 on PyTorch. Keras 2.15 for those whose functions Keras 3 does not have:
-`backend_loss`, `latent_digits`, `old_layers`, `word_pairs`; TensorFlow 1.15's Keras for
-`old_book`."""
+3.15 on PyTorch or on TensorFlow 2.21. Keras 2.15 for those whose functions Keras 3 does
+not have: `backend_loss`, `latent_digits`, `old_layers`, `word_pairs`; TensorFlow 1.15's
+Keras for `old_book`."""
 
 from __future__ import annotations
 

@@ -398,3 +398,45 @@ def test_files_of_parts_named_by_number(tmp_path: Path) -> None:
     _ = layers.Dense(1), layers.Dense(1)  # so that the next ones have other numbers
     loaded = kurve.models.load_model(tmp_path / "m.kurve", {"Holder": Holder})
     np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+
+
+def test_samples_of_other_lengths() -> None:
+    """Code can be called with any shape that its layers take; weights are shared."""
+
+    class Tagger(kurve.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = layers.Embedding(5, 3)
+            self.memory = layers.LSTM(4, return_sequences=True)
+            self.last = layers.Dense(5)
+
+        def call(self, x: Any) -> Any:
+            return self.last(self.memory(self.table(x)))
+
+    model = Tagger()
+    words = np.random.default_rng(0).integers(0, 5, size=(6, 8))
+    whole = model(words)
+    for steps in (3, 8, 1):
+        np.testing.assert_allclose(
+            model.predict(words[:, :steps], verbose=0), whole[:, :steps], atol=1e-6
+        )
+    loss = kurve.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    for steps in (4, 8, 4):
+        before = model.last.kernel.numpy().copy()
+        model.fit(words[:, :steps], words[:, :steps], verbose=0)
+        assert (before != model.last.kernel.numpy()).any()
+    assert model.count_params() == 5 * 3 + 4 * (3 + 4 + 1) * 4 + 5 * 5
+
+    class Wide(kurve.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.last(x)
+
+    wide = Wide()
+    wide(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"\(n, 3\)"):
+        wide.predict(np.ones((2, 4)), verbose=0)

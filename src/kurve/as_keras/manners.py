@@ -25,12 +25,15 @@ def install() -> None:
     values: Any = Values
     values.shape = property(_shape, _set_shape)
     values.get_shape = _shape
+    values.set_shape = _checked
     symbolic: Any = KerasTensor
     symbolic.shape = symbolic._keras_shape = property(_lengths, _set_lengths)
     symbolic.get_shape = _lengths
+    symbolic.set_shape = _checked
     traced: Any = Tensor
     traced.shape = property(_traced)
     traced.get_shape = _traced
+    traced.set_shape = _checked
     layer: Any = Layer
     layer.add_variable = add_variable
 
@@ -38,6 +41,16 @@ def install() -> None:
 def uninstall() -> None:
     """Remove what changes the results of calls."""
     data.broadcasting[0] = False
+
+
+def _checked(tensor: Any, shape: Any) -> None:
+    """TensorFlow's `set_shape`: shapes are known here, so that it only checks them."""
+    if shape is not None and not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            "[set_shape] the shape must be one that the tensor can have. "
+            f"Received: {shape} for a tensor of shape {tuple(tensor.shape)}. "
+            "Try tf.reshape."
+        )
 
 
 def _shape(values: Any) -> TensorShape:

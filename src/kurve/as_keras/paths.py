@@ -95,9 +95,10 @@ KERAS: dict[str, str] = {
 
 TENSORFLOW: dict[str, str] = {
     "tensorflow": f"{_TF}.arrays {_TF}.values {_TF}.elementwise {_TF}.reductions "
-    f"{_TF}.products {_TF}.flow {_TF}.settings {_TF}.variables {_TF}.initializers "
+    f"{_TF}.products {_TF}.flow {_TF}.sequences {_TF}.settings {_TF}.variables "
+    f"{_TF}.initializers "
     f"{_TF}.random:random_normal,random_shuffle,random_uniform,truncated_normal "
-    "kurve:GradientTape,function",
+    "kurve.gradients.own:custom_gradient kurve:GradientTape,function",
     "tensorflow.autograph": "",
     "tensorflow.autograph.experimental": f"{_TF}.flow",
     "tensorflow.compat": "",

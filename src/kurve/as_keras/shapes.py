@@ -20,6 +20,17 @@ class TensorShape(tuple[Any, ...]):
     def ndims(self) -> int:
         return len(self)
 
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return TensorShape(found) if isinstance(key, slice) else found
+
+    def is_compatible_with(self, other: Any) -> bool:
+        """Whether a tensor can have both shapes."""
+        sizes = tuple(other) if isinstance(other, (tuple, list)) else (other,)
+        return len(sizes) == len(self) and all(
+            a is None or b is None or a == b for a, b in zip(self, sizes, strict=True)
+        )
+
     def as_list(self) -> list[Any]:
         return list(self)
 

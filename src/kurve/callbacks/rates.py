@@ -125,7 +125,7 @@ class ReduceLROnPlateau(Monitor):
         self.check_monitor()
         self._reset()
         optimizer = getattr(self.model, "optimizer", None)
-        rate = getattr(optimizer, "rate_or_schedule", None)
+        rate = getattr(optimizer, "given_rate", None)
         if isinstance(rate, LearningRateSchedule):
             raise TypeError(
                 "[ReduceLROnPlateau] the optimizer's learning rate must be a number, "

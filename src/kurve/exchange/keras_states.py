@@ -93,7 +93,7 @@ def _restore_written(
     them; they are the last ones in the file."""
     optimizer = model.optimizer
     assert optimizer is not None
-    known = 1 + isinstance(optimizer.rate_or_schedule, float)
+    known = 1 + isinstance(optimizer.given_rate, float)
     if len(named) <= known:  # it was saved before its first step
         return
     optimizer.build(model.trainable_weights)
@@ -118,7 +118,7 @@ def _read_rate(
     if name not in numbers or re.search("cache|schedule", name):
         return
     rate = numbers.pop(name)
-    current = optimizer.rate_or_schedule
+    current = optimizer.given_rate
     if isinstance(current, float) and np.float32(rate) != np.float32(current):
         try:
             optimizer.learning_rate = float(rate)

@@ -12,7 +12,7 @@ from kurve import losses, metrics, optimizers
 from kurve.core.entries import warn
 from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_entries import check_name, not_in_keras
+from kurve.exchange.keras_models import check_name, not_in_keras
 from kurve.exchange.keras_names import (
     FUNCTION_WRAPPERS,
     IGNORED_OF_OPTIMIZERS,
@@ -314,7 +314,7 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
     name = type(optimizer).__name__
     check_name("the optimizer", optimizer.name)
     config = optimizer.get_config()
-    rate = optimizer.rate_or_schedule
+    rate = optimizer.given_rate
     if isinstance(rate, schedules.LearningRateSchedule):
         kind = type(rate).__name__
         if kind in KURVE_SCHEDULES or schedules.CLASSES.get(kind) is not type(rate):

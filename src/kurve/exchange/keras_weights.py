@@ -20,7 +20,7 @@ from kurve.core.inside import is_model, network_of
 from kurve.core.overrides import is_own
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_tree import Part, is_own_model, old_order, tree_of
+from kurve.exchange.keras_graphs import Part, is_own_model, old_order, tree_of
 from kurve.layers.base import Layer, Variable
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
@@ -339,7 +339,7 @@ def optimizer_arrays(
     """Name and value of each optimizer array, in Keras's order."""
     integer = np.int32 if step < 2**31 else np.int64
     named = [("iteration", np.array(step, integer))]
-    if isinstance(optimizer.rate_or_schedule, float):
+    if isinstance(optimizer.given_rate, float):
         named.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
     if optimizer.is_written:
         named += optimizer.applier.named if optimizer.built else []

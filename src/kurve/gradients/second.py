@@ -31,6 +31,9 @@ def recorded_backward(
         by_weights: whether gradients of variables are wanted.
         wanted: keys of the sources.
     """
+    if getattr(segment, "records_itself", False):
+        found: Slopes = segment.backward(slopes)
+        return found
     if not isinstance(segment, Segment):
         return _of_picked(segment, gradients)
     if segment.inside(wanted):

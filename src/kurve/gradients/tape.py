@@ -116,6 +116,8 @@ class GradientTape:
         """The variables that were used, in the order of their first use."""
         found = dict(self._watched)
         for segment in self._segments:
+            if not segment.params:
+                continue
             for variable, spec in zip(segment.params, segment.plan.params, strict=True):
                 if spec.trainable and self.follows(variable):
                     found.setdefault(id(variable), variable)

@@ -51,6 +51,8 @@ class Initializer(Entrance):
         where = type(self).__name__
         check_unused(where, dtype=dtype)
         axes: Any = (shape,) if is_integer(shape) else shape
+        if isinstance(axes, np.ndarray) and axes.ndim == 1:  # of tf.shape
+            axes = axes.tolist()
         if not isinstance(axes, (tuple, list)) or not all(is_count(a, 0) for a in axes):
             raise ValueError(
                 f"[{where}] shape must be a tuple of integers of at least 0. "

@@ -13,6 +13,7 @@ import numpy as np
 
 from kurve.core.arguments import check_flag, is_count
 from kurve.core.registry import collect_custom, custom_objects
+from kurve.core.results import result
 from kurve.formulas import functions as ops
 from kurve.formulas import recurrence as loops
 from kurve.formulas.tensor import leaves, replaced
@@ -352,6 +353,21 @@ class RNN(Layer):
             return self._batched(x, state)
 
         return replaced(self._first_states(), tensor)
+
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
+        """The states before the first step, for a number of samples.
+
+        Args:
+            batch_size: number of samples; 1 by default. An array stands for its rows,
+                and None inside a model for those of the batch, of which one row, for
+                all, is then enough.
+        """
+        rows = 1 if batch_size is None else batch_size
+        count = len(rows) if np.ndim(rows) else int(rows)
+        return replaced(
+            self._first_states(),
+            lambda state: result(np.repeat(np.asarray(state)[:1], count, axis=0)),
+        )
 
     def _first_states(self) -> list[Any]:
         """The initial states defined by the cell, (1, size) each."""

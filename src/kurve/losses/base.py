@@ -161,7 +161,7 @@ class Loss(Rowwise, Entrance):
         """The row values as a tensor of a plan under construction."""
         own = type(self).call is not Loss.call
         result = self.call(y_true, y_pred) if own else self.rows(y_true, y_pred)
-        if not hasattr(result, "index"):
+        if not hasattr(result, "batched"):  # that of tensors
             raise TypeError(
                 f"[{self.name}] a loss must be computed from y_true and y_pred. "
                 f"Received: {result!r}. Try functions of kurve.ops, such as "

@@ -354,6 +354,11 @@ class Optimizer(OwnUpdates, LearningRates):
         return None if network is None else network.state
 
     @property
+    def built(self) -> bool:
+        """Whether it has variables to update: those of a model, or of `build`."""
+        return self._state() is not None
+
+    @property
     def iterations(self) -> Iterations:
         """The number of updates in the model it was compiled for."""
         refuse_in_steps("the number of updates")
@@ -403,12 +408,6 @@ class Optimizer(OwnUpdates, LearningRates):
                 "global_clipnorm": self.global_clipnorm or 0.0,
             },
         )
-
-    @property
-    def rate_or_schedule(self) -> Any:
-        """What was set as the learning rate: a number, or a function of the step;
-        `learning_rate` is its current value."""
-        return self._learning_rate
 
     def __repr__(self) -> str:
         shown = {**self._config(), "learning_rate": self._learning_rate}

@@ -94,6 +94,11 @@ class LearningRates(Entrance):
         self._learning_rate = checked
 
     @property
+    def given_rate(self) -> Any:
+        """The learning rate as it was set: a number, a schedule or a function."""
+        return self._learning_rate
+
+    @property
     def lr(self) -> Any:
         """Old name of `learning_rate`."""
         from kurve.legacy.names import of_object

@@ -134,6 +134,8 @@ class Iterations(_Live, int):
     def assign(self, value: Any) -> None:
         state = self._optimizer._state()
         count = int(as_numbers("assign", "value", value))
+        if state is None and count == 0:
+            return
         if state is None or count < 0:
             raise ValueError(
                 "[optimizer] iterations can be set to a non-negative number once the "

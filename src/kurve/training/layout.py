@@ -504,7 +504,9 @@ class Layout:
     @property
     def declared(self) -> list[tuple[int | None, ...]]:
         """The sample shapes of everything passed to the engine, with None for unknown
-        sizes."""
+        sizes: all of those that code takes, which can be called with others."""
+        if self.structure is not None and self.build_for is not None:
+            return [(None,) * len(tensor.sample) for tensor in self.structure.entries]
         if self.structure is not None:
             return [tensor.sample for tensor in self.structure.entries]
         if self.input_shape is None:
@@ -521,7 +523,7 @@ class Layout:
     def has_open_sizes(self) -> bool:
         """Whether sizes of the model's inputs are unknown."""
         if self.structure is not None:
-            return self.structure.has_open_sizes
+            return self.build_for is not None or self.structure.has_open_sizes
         return any(None in sample for sample in self.declared)
 
     def adapt_to(self, samples: Sequence[Shape]) -> None:

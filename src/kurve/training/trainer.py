@@ -284,7 +284,7 @@ class Trainer(Stepping):
             in_one = not (verbose or callbacks or batch_size or steps)
             plan = network.plan
             if in_one and plan is not None and not (plan.rows or plan.is_python):
-                y = self._ready_program(False).predict(self._state_to_predict(), x)
+                y = self._computed(x)
             else:
                 y = predict_rows(self, x, batch_size, steps, verbose, callbacks)
             check_still_readable(self, "predict", lock)
@@ -295,7 +295,25 @@ class Trainer(Stepping):
     def _outputs(self, x: Any) -> Any:
         """The engine's outputs for checked x."""
         self._build_for(x)
-        return self._ready_program(False).predict(self._state_to_predict(), x)
+        return self._computed(x)
+
+    def _computed(self, x: Any) -> Any:
+        """The engine's outputs for checked x of a built model.
+
+        Raises:
+            ValueError: a number that is not in the table of an Embedding.
+        """
+        program = self._ready_program(False)
+        y = program.predict(self._state_to_predict(), x)
+        if any(op.kind == "embedding" for op in program.plan.ops):
+            parts = y if isinstance(y, tuple) else (y,)
+            if any(np.isnan(part).any() for part in parts):
+                from kurve.training.loop import unknown_number
+
+                inputs = x if isinstance(x, tuple) else (x,)
+                if cause := unknown_number(program.plan, inputs):
+                    raise ValueError(f"[predict] the outputs are not finite. {cause}")
+        return y
 
     drawn: int
     """How often random numbers were drawn."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob as _glob
 import io
 import os
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,14 +106,40 @@ def decode_jpeg(contents: Any, channels: Any = 0, *_: Any, **others: Any) -> Any
 
 decode_gif = decode_bmp = decode_jpeg
 
+
+def _check_new(path: Any, overwrite: bool) -> None:
+    """Refuse to replace a file without being told to."""
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(
+            f"[tf.io.gfile] the file must not exist. Received: {os.fspath(path)!r}. "
+            "Try overwrite=True."
+        )
+
+
+def _copy(src: Any, dst: Any, overwrite: bool) -> None:
+    _check_new(dst, overwrite)
+    shutil.copyfile(src, dst)
+
+
+def _rename(src: Any, dst: Any, overwrite: bool) -> None:
+    _check_new(dst, overwrite)
+    os.replace(src, dst)
+
+
 gfile = SimpleNamespace(
     GFile=open,
+    copy=lambda src, dst, overwrite=False: _copy(src, dst, overwrite),
     exists=os.path.exists,
     glob=lambda pattern: sorted(_glob.glob(pattern)),
     isdir=os.path.isdir,
+    join=os.path.join,
     listdir=os.listdir,
     makedirs=lambda path: os.makedirs(path, exist_ok=True),
     mkdir=lambda path: os.makedirs(path, exist_ok=True),
     remove=os.remove,
+    rename=lambda src, dst, overwrite=False: _rename(src, dst, overwrite),
+    rmtree=shutil.rmtree,
+    stat=os.stat,
+    walk=os.walk,
 )
 """Files and folders."""

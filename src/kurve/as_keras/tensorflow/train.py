@@ -108,7 +108,10 @@ class Checkpoint:
         ]
         for name, thing in self._objects.items():
             saved = sum(key.startswith(f"{name}/") for key in arrays)
-            if isinstance(thing, Optimizer) and saved > len(thing.variables):
+            if not isinstance(thing, Optimizer):
+                continue
+            is_new = not thing.built and bool(weights)
+            if saved > len(thing.variables) or (saved and is_new):
                 thing.build(weights)
 
 

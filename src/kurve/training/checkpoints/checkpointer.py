@@ -433,7 +433,7 @@ class Checkpointer(NullCheckpointer):
 
     def _rate_of(self, optimizer: Optimizer) -> Any:
         """The learning rate, or the class and arguments of a schedule, as JSON."""
-        rate = optimizer.rate_or_schedule
+        rate = optimizer.given_rate
         if isinstance(rate, float):
             return float(rate)
         if not isinstance(rate, LearningRateSchedule):

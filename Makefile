@@ -77,7 +77,7 @@ check: $(VENV)/check-tools $(VENV)/installed
 
 bench: $(BENCH)/rivals $(BENCH)/installed
 	$(BENCH)/bin/python -m bench
-	for page in two_heads skips recurrence; do \
+	for page in two_heads skips recurrence attention; do \
 	    $(BENCH)/bin/python -m bench.$$page --write || exit; \
 	done
 

@@ -14,5 +14,6 @@ small_network.py  Levenberg-Marquardt, L-BFGS and SciPy's, a separate program
 two_heads.py   a model with two inputs and two outputs, a separate program
 formulas.py    custom losses, layers and loops, a separate program
 recurrence.py  LSTM and GRU, a separate program
+attention.py   multi-head attention, a separate program
 report.py      the Markdown page; tables.py its numbers, pictures.py its plots
 """

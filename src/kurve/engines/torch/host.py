@@ -96,7 +96,7 @@ class HostRun(Run):
 
     def _steps(self, job: Job) -> int:
         every = KEPT if self.processes is None else 1
-        self.next_copy = time.monotonic() + LONGEST
+        self.next_copy = time.thread_time() + LONGEST
         try:
             while self.done < job.last:
                 step = self._compute(self.done)
@@ -106,7 +106,7 @@ class HostRun(Run):
                 if not self.sticky and not _finite(self.live):
                     break
                 self.done, self.writing = self.done + 1, False
-                late = time.monotonic() > self.next_copy
+                late = time.thread_time() > self.next_copy
                 if late or self.done - self.kept == every:
                     if not _finite(self.live):
                         break
@@ -142,7 +142,7 @@ class HostRun(Run):
         for copy, memory in zip(self.copies, live, strict=True):
             copy.copy_(memory)
         self.copied, self.kept = True, self.done
-        self.next_copy = time.monotonic() + LONGEST
+        self.next_copy = time.thread_time() + LONGEST
 
     def _restore(self) -> None:
         if not self.copied:

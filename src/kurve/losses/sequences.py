@@ -45,8 +45,7 @@ class CTC(PlainFormula):
         return True
 
     def fitted(self, y: Any, output_shape: Shape) -> Any:
-        """Zeros behind the labels, as many as sequences before had more; longer ones
-        are the rule for those that follow."""
+        """Pad the labels with zeros to the longest length so far."""
         y, known = np.asarray(y), self.targets.get(output_shape)
         if known is None or y.ndim != 2 or y.shape[1:] == known:
             return y

@@ -54,8 +54,8 @@ def has_own_steps(model: Any) -> bool:
 
 
 class StepOfIterator:
-    """What `make_train_function` and the others make: the step, with the next batch of
-    an iterator.
+    """What `make_train_function` and the like return: it runs the step on the next
+    batch of an iterator.
 
     Args:
         model, kind: of which model; "train", "test" or "predict".

@@ -83,7 +83,7 @@ def ctc_decode(
         mask_index: the class that is no label.
 
     Returns:
-        Labels (top_paths, B, T), int32, -1 behind the last one, and (B, top_paths)
+        Labels (top_paths, B, T), int32, -1 after the last one, and (B, top_paths)
         their log probabilities; of "greedy" the negative sum of the largest logits.
     """
     x = np.asarray(as_array(inputs))

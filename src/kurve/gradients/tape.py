@@ -335,7 +335,7 @@ def recorded_call(
     each array as one sample, so that the first axis is an axis like the others.
 
     Args:
-        key: what, beside the arguments, the function's formula depends on, as a
+        key: what, besides the arguments, the function's formula depends on, as a
             hashable value: then it is traced once for arguments that are alike. None
             for a function that can do something else in each call.
     """

@@ -62,9 +62,9 @@ class CTC(PlainFormula):
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
                 f"[{where}] labels of the loss {self.name!r} must be class numbers "
-                f"from 1 to {classes - 1}, the number of outputs less 1, or 0 behind "
+                f"from 1 to {classes - 1}, the number of outputs less 1, or 0 after "
                 f"the last one. Received: y[{', '.join(map(str, at))}] = {y[at]:g}. "
-                "Try 0 in the place of -1."
+                "Try 0 instead of -1."
             )
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:

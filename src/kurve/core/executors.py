@@ -105,7 +105,7 @@ class _Submissions:
         self.size = 1
 
     def run(self) -> None:
-        """Until all is done."""
+        """Run until all tasks are done."""
         try:
             # Single items first: they tell how long one takes.
             for _ in range(min(self.workers, len(self.items))):
@@ -192,7 +192,7 @@ def _run(
 
 
 def _use_one_thread() -> None:
-    """Workers lie side by side: each has one core."""
+    """Workers run in parallel, so each uses one core."""
     try:
         from kurve import _core
     except ImportError:

@@ -70,7 +70,7 @@ class Processes:
             dist.monitored_barrier(timeout=limit)
 
     def close(self) -> None:
-        """Leave the others, which get an error if they wait for this process."""
+        """Leave the group; processes that wait for this one get an error."""
         if self._dist.is_initialized():
             self._dist.destroy_process_group()
 
@@ -91,7 +91,7 @@ class Processes:
         sums[...] = _sum(self.gather(sums, "adding statistics of a batch"))
 
     def add_gradient(self, sums: np.ndarray, gradient: np.ndarray) -> None:
-        """The same for the numbers of a step, and its gradient in float32.
+        """Sum the numbers of a step, and its gradient in float32.
 
         Raises:
             KeyboardInterrupt: in all processes, if one of them got a Ctrl-C.
@@ -262,7 +262,7 @@ class _Memory:
         return self._all is not None
 
     def put(self, gradient: np.ndarray) -> None:
-        """Show the others this process's gradient."""
+        """Publish this process's gradient."""
         assert self._all is not None
         self._turn ^= 1
         self._all[self._turn, self.rank] = gradient
@@ -302,7 +302,7 @@ def _sum(each: np.ndarray) -> np.ndarray:
 
 
 def from_environment(name: str, default: int) -> int:
-    """A number that torchrun sets.
+    """A number from an environment variable of torchrun.
 
     Raises:
         ValueError: the variable holds none.

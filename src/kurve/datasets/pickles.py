@@ -241,7 +241,7 @@ def _value(part: Any) -> Any:
             raise ValueError("an array without values")
         return part.value
     if isinstance(part, _Name) or part is MARK:
-        raise ValueError("a name in the place of data")
+        raise ValueError("a name instead of data")
     if type(part) is dict:
         if any(type(value) is dict for value in part.values()):
             raise ValueError("a dictionary in a dictionary")

@@ -83,7 +83,7 @@ def ctc_decode(
         mask_index: the class that is no label.
 
     Returns:
-        Labels (top_paths, B, T), int32, -1 behind the last one, and (B, top_paths)
+        Labels (top_paths, B, T), int32, -1 after the last one, and (B, top_paths)
         their log probabilities; of "greedy" the negative sum of the largest logits.
     """
     x = np.asarray(as_array(inputs))
@@ -133,8 +133,8 @@ def _largest(
 def _beams(
     x: np.ndarray, width: int, blank: int
 ) -> list[tuple[tuple[int, ...], float]]:
-    """The best labellings of one sequence with their log probabilities, best first:
-    each has that of alignments which end with a blank, and of the others."""
+    """The best labellings of one sequence, best first, each with two log probabilities:
+    of alignments that end with a blank, and of those that do not."""
     nothing = -math.inf
     beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, nothing)}
     for row in x - np.logaddexp.reduce(x, axis=-1, keepdims=True):

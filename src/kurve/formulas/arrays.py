@@ -160,8 +160,8 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     if weights is None:
         return ops.mean(x, axis)
     if isinstance(axis, int) and len(ops.shape(weights)) == 1:
-        behind = len(ops.shape(x)) - 1 - axis % len(ops.shape(x))
-        weights = ops.reshape(weights, (-1, *(1,) * behind))
+        after = len(ops.shape(x)) - 1 - axis % len(ops.shape(x))
+        weights = ops.reshape(weights, (-1, *(1,) * after))
     total = ops.sum(ops.ones_like(x) * weights, axis)
     return ops.sum(x * weights, axis) / total
 

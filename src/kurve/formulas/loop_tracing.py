@@ -219,8 +219,8 @@ def _rows(graph: Graph, leaf: Any) -> Tensor:
 
 
 def by_sample(f: Callable[[Any], Any], xs: Any) -> Any | None:
-    """f of each sample of xs, if they are tensors of a batch: traced once for a sample
-    without the batch axis; None if xs are others.
+    """f of each sample of xs, traced once for a sample without the batch axis; None if
+    xs are not tensors of a batch.
 
     Raises:
         NeedsValues: the function reads other samples too.

@@ -1,5 +1,5 @@
-"""Errors of formulas that need their batch as a whole, with values: these run as they
-are written, on arrays."""
+"""Errors of formulas that need the values of a whole batch: these run uncompiled, on
+arrays."""
 
 from __future__ import annotations
 

@@ -219,8 +219,8 @@ def batch_normalization(
     rank = len(ops.shape(x))
 
     def spread(v: Any) -> Any:
-        behind = rank - 1 - axis % rank
-        for _ in range(behind):
+        after = rank - 1 - axis % rank
+        for _ in range(after):
             v = ops.expand_dims(v, -1)
         return v
 

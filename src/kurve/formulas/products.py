@@ -35,7 +35,7 @@ def matmul(x1: Any, x2: Any) -> Any:
 
 
 def _beside(x: Tensor, other: Tensor) -> Tensor:
-    """x without an axis of 1 in the place of the batch axis, which the other has."""
+    """x without an axis of size 1 where the other operand has its batch axis."""
     ones = not x.batched and other.batched and x.ndim > 2 and x.shape[0] == 1
     return reshape(x, x.shape[1:]) if ones and x.ndim == other.ndim else x
 

@@ -308,10 +308,10 @@ def conv_transpose(
     reversed_kernel = ops.flip(ops.swapaxes(kernel, -1, -2), tuple(range(axes)))
     whole = conv(inputs, reversed_kernel, 1, "valid", None, dilation_rate)
     crops = [w.crops(padding.lower(), m) for w, m in zip(windows, extra, strict=True)]
-    added = [(0, max(-behind, 0)) for _, behind in crops]
+    added = [(0, max(-back, 0)) for _, back in crops]
     kept = [
-        slice(front, length - max(behind, 0))
-        for (front, behind), length in zip(crops, ops.shape(whole)[1:-1], strict=True)
+        slice(front, length - max(back, 0))
+        for (front, back), length in zip(crops, ops.shape(whole)[1:-1], strict=True)
     ]
     y = ops.get_item(whole, (slice(None), *kept))
     return ops.pad(y, [(0, 0), *added, (0, 0)]) if any(b for _, b in added) else y

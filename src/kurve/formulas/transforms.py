@@ -82,7 +82,7 @@ def ifft2(x: Pair) -> Pair:
 
 
 def _of_length(x: Any, length: int) -> Any:
-    """The last axis cut, or filled with zeros behind."""
+    """x with its last axis cut, or padded with zeros at the end."""
     own = ops.shape(x)[-1]
     if own > length:
         return ops.get_item(x, (..., slice(0, length)))

@@ -143,7 +143,7 @@ def _kind(array: np.ndarray) -> str:
 
 
 def common(shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
-    """The sizes that are equal in all; None for the others."""
+    """The sizes on which all shapes agree; None for the others."""
     return tuple(
         s if all(s == o for o in others) else None
         for s, *others in zip(*shapes, strict=True)

@@ -384,11 +384,11 @@ def _accumulate(gradients: dict[Any, Any], key: Any, gradient: Any) -> None:
 def recorded_call(
     call: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], key: Any = None
 ) -> Any:
-    """The result of a function, recorded on active tapes: it is traced with each array
-    as one whole sample, so that all axes are treated alike.
+    """The result of a function, recorded on active tapes. The function is traced with
+    each array as one sample, so that the first axis is an axis like the others.
 
     Args:
-        key: what, beside the arguments, the function's formula depends on, as a
+        key: what, besides the arguments, the function's formula depends on, as a
             hashable value: then it is traced once for arguments that are alike. None
             for a function that can do something else in each call.
     """

@@ -361,7 +361,8 @@ class LayerCalls(LayerBuilding):
 
 
 def _value_of(leaf: Any) -> Any:
-    """The values of states that a layer keeps, in the place of the variables."""
+    """The values of the states that a layer keeps, in the structure of its
+    variables."""
     return leaf.value if getattr(leaf, "role", None) == "state" else leaf
 
 

@@ -14,12 +14,12 @@ METHODS = ("output_sample_shape", "lower", "make_variables", "call", "call_maske
 
 
 def last(shape: Any) -> Any:
-    """A sample's shape with the first axis behind the others."""
+    """A sample's shape with the first axis moved to the end."""
     return (*shape[1:], *shape[:1])
 
 
 def first(shape: Any) -> Any:
-    """A sample's shape with the last axis before the others."""
+    """A sample's shape with the last axis moved to the front."""
     return (*shape[-1:], *shape[:-1])
 
 

@@ -160,7 +160,7 @@ def traced(x: Any, mode: str, depth: int, weights: Any = None) -> Any:
 
 
 def as_integers(where: str, x: Any) -> np.ndarray:
-    """Convert whole numbers to int64.
+    """Convert integers to int64.
 
     Raises:
         ValueError: other numbers.

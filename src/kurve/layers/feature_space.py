@@ -225,7 +225,7 @@ class FeatureSpace:
         output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:
-        """Numbers as the bins that they lie in.
+        """The bin of each number.
 
         Args:
             num_bins, bin_boundaries: see `Discretization`.

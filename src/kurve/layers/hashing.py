@@ -14,8 +14,7 @@ from kurve.layers.encoding import Encoding, EncodingArguments, encoded, shape_of
 
 
 def as_texts(where: str, x: Any) -> np.ndarray:
-    """Convert whole numbers and text to UTF-8 bytes, as TensorFlow does: an object
-    array.
+    """Convert integers and text to UTF-8 bytes, as TensorFlow does: an object array.
 
     Raises:
         TypeError: anything else.

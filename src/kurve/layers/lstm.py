@@ -43,8 +43,8 @@ class Recurrent(RNN):
     cell: Cell
 
     def _start(self, cell: type[Cell], given: dict[str, Any], **more: Any) -> None:
-        """Make the cell of those of the arguments that are its own, and the loop of the
-        others.
+        """Construct the cell from those of the arguments that it takes, and the loop
+        from the others.
 
         Args:
             given: all arguments, by their names in the constructor.

@@ -19,7 +19,7 @@ class Flatten(Layer):
 
     Args:
         data_format: "channels_last"; with "channels_first" the channels are moved
-            behind the other axes before.
+            to the end first.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

@@ -45,8 +45,7 @@ class CTC(PlainFormula):
         return True
 
     def fitted(self, y: Any, output_shape: Shape) -> Any:
-        """Zeros behind the labels, as many as sequences before had more; longer ones
-        are the rule for those that follow."""
+        """Pad the labels with zeros to the longest length so far."""
         y, known = np.asarray(y), self.targets.get(output_shape)
         if known is None or y.ndim != 2 or y.shape[1:] == known:
             return y
@@ -63,9 +62,9 @@ class CTC(PlainFormula):
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(
                 f"[{where}] labels of the loss {self.name!r} must be class numbers "
-                f"from 1 to {classes - 1}, the number of outputs less 1, or 0 behind "
+                f"from 1 to {classes - 1}, the number of outputs less 1, or 0 after "
                 f"the last one. Received: y[{', '.join(map(str, at))}] = {y[at]:g}. "
-                "Try 0 in the place of -1."
+                "Try 0 instead of -1."
             )
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -160,7 +160,7 @@ class Applier:
 
     @property
     def specs(self) -> Sequence[Any]:
-        """Where the variables lie in the vectors."""
+        """The positions of the variables in the vectors."""
         return self.plan.params[: len(self.variables)]
 
     @property

@@ -85,7 +85,7 @@ class WrittenApplier(Applier):
         return found
 
     def widen(self, others: Sequence[Any]) -> None:
-        """Its variables do not lie in a vector."""
+        """Nothing to do: its variables are not in a vector."""
 
     def apply(
         self, optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any]

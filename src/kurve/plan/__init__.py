@@ -204,8 +204,8 @@ class Plan:
 
     @cached_property
     def is_python(self) -> bool:
-        """Whether code of Python computes a part of it, in which samples may depend on
-        the others of their batch."""
+        """Whether Python code computes a part of it; samples may then depend on others
+        of their batch."""
         return any(op.kind == "python" for op in self.ops)
 
     @cached_property

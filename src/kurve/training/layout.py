@@ -140,7 +140,7 @@ class Layout:
         return [v for layer in all_layers(self.layers) for v in layer.variables]
 
     def places(self) -> dict[int, VariableSpec]:
-        """Where each variable lies in the vector of weights, by its id."""
+        """The position of each variable in the vector of weights, by its id."""
         plan, state = self.require_built("places")
         first, found = state.params.ctypes.data, {}
         specs = {first + 4 * spec.offset: spec for spec in plan.params if spec.size}

@@ -322,8 +322,8 @@ def predict(
     steps: int | None,
     callbacks: Callback | Iterable[Callback] | None,
 ) -> Any:
-    """`Trainer.predict` of a model with a step of its own: what the steps give, one
-    behind the other.
+    """`Trainer.predict` of a model with a custom step: the concatenated results of the
+    steps.
 
     Args, Raises: see `Trainer.predict`.
     """
@@ -351,7 +351,7 @@ def predict(
 
 
 def _joined(where: str, found: list[Any]) -> Any:
-    """What the steps have given, one behind the other in each place of the structure.
+    """The results of the steps, concatenated for each element of the structure.
 
     Raises:
         ValueError: they are of different structures, or a number for a whole batch.

@@ -54,8 +54,8 @@ def has_own_steps(model: Any) -> bool:
 
 
 class StepOfIterator:
-    """What `make_train_function` and the others make: the step, with the next batch of
-    an iterator.
+    """What `make_train_function` and the like return: it runs the step on the next
+    batch of an iterator.
 
     Args:
         model, kind: of which model; "train", "test" or "predict".
@@ -78,7 +78,7 @@ def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
     known = model._functions.get(name)
     if known is None or known.python_function != written:
         known = model._functions[name] = Function(written)
-        if model.iterations:  # it goes on with what a file or a copy has
+        if model.iterations:  # continue with the state of a file or a copy
             known.skip_first_run()
     return known
 

@@ -209,7 +209,7 @@ class Structure:
         return [values[id(tensor)] for tensor in self.flat_outputs]
 
     def on_arrays(self, arrays: Sequence[Any]) -> list[Any]:
-        """The outputs, and then what is added to the loss, for arrays in the place of
+        """The outputs, followed by the losses added by layers, for arrays passed for
         `entries`."""
         values = {id(k): a for k, a in zip(self.entries, arrays, strict=True)}
 

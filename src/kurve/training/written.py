@@ -48,7 +48,7 @@ class Cache(NamedTuple):
 
 class Code:
     """What a network computes, as the code of one operation, whose output is that of
-    all pieces, one behind the other.
+    all pieces, concatenated.
 
     run:       the outputs for arrays and whether it is training, and terms of the loss
     variables: by their roles in the operation
@@ -119,7 +119,7 @@ class Code:
     def forward(
         self, arrays: Sequence[np.ndarray], values: Mapping[str, Any], training: bool
     ) -> tuple[np.ndarray, Cache]:
-        """The pieces of a batch, one behind the other: (B, size)."""
+        """The pieces of a batch, concatenated: (B, size)."""
         from kurve.gradients.tape import GradientTape
 
         given, rows = self._given(arrays), len(arrays[0])
@@ -185,8 +185,8 @@ class Code:
 
     @contextmanager
     def _with(self, values: Mapping[str, np.ndarray]) -> Iterator[None]:
-        """A context in which the variables have other values, if they do not lie there
-        already."""
+        """A context in which the variables have other values, unless they are views of
+        these already."""
         changed = []
         for role, value in values.items():
             variable = self.variables[role]

@@ -33,7 +33,7 @@ def ctc_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[Arrays, Gradients]:
     """dx = dy (softmax(x) - the probability of each label at each step, given all), 0
-    behind the steps that count and where y = inf; 0 for the other values."""
+    after the steps that count and where y = inf; 0 for the other values."""
     sequences, shapes = cache
     with np.errstate(all="ignore"):
         dx = sequences.backwards() * dy.astype(np.float64).reshape(-1, 1, 1)
@@ -44,7 +44,7 @@ def ctc_backward(
 
 class Sequences:
     """R sequences with their labels, in float64. The states of one are its labels with
-    blanks before, between and behind them."""
+    blanks before, between and after them."""
 
     def __init__(self, op: Op, x: np.ndarray, labels: np.ndarray, *sizes: np.ndarray):
         self.T, self.C = x.shape[-2:]
@@ -98,7 +98,7 @@ class Sequences:
         return self.total
 
     def backwards(self) -> np.ndarray:
-        """The gradient of -log p. beta_t(k): log p of the steps behind t, from k."""
+        """The gradient of -log p. beta_t(k): log p of the steps after t, from k."""
         dx = np.zeros(self.log_p.shape)
         k, ends = np.arange(2 * self.N + 1), 2 * self.counts[:, None]
         last = np.where((k == ends) | (k == ends - 1), 0.0, -np.inf)

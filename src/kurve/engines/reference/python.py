@@ -1,4 +1,4 @@
-"""Formulas that run as they are written, whose code the operation holds."""
+"""Formulas that run uncompiled: the operation holds their Python code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kurve.plan import Op
 def python_forward(
     op: Op, xs: Arrays, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y of the whole batch, as the code says."""
+    """y of the whole batch, computed by the code."""
     values = {role: view(state.params, slot) for role, slot in op.params.items()}
     values |= {role: view(state.buffers, slot) for role, slot in op.buffers.items()}
     y, cache = op.attrs["code"].forward(xs, values, training)
@@ -22,6 +22,6 @@ def python_forward(
 def python_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[Arrays, Gradients]:
-    """By the tape that has seen the code run."""
+    """The gradients, from the tape that recorded the run."""
     dxs, slopes = op.attrs["code"].backward(dy, cache)
     return dxs, {role: dw for role, dw in slopes.items() if role in op.params}

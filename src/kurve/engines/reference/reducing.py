@@ -66,8 +66,8 @@ def others(x: np.ndarray) -> np.ndarray:
     """For each element along n, the product of all other elements."""
     ones = np.ones_like(x[:, :1])
     before = np.cumprod(np.concatenate([ones, x[:, :-1]], axis=1), axis=1)
-    behind = np.cumprod(np.concatenate([ones, x[:, :0:-1]], axis=1), axis=1)
-    return before * behind[:, ::-1]
+    after = np.cumprod(np.concatenate([ones, x[:, :0:-1]], axis=1), axis=1)
+    return before * after[:, ::-1]
 
 
 REDUCTIONS = {

@@ -137,7 +137,7 @@ class Folder:
 
 class SharedFolder(Folder):
     """The folder of processes that train together: the first one reads and writes, and
-    the others get what it has read."""
+    sends the others what it has read."""
 
     def __init__(
         self, path: str | os.PathLike[str], generations: int, processes: Processes

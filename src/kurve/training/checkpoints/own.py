@@ -104,7 +104,8 @@ class OwnCheckpointer(Checkpointer):
     # ---------------------------------------------------------------- the state
 
     def _look(self) -> list[Any]:
-        """All that steps may change, in an order that is that of the program."""
+        """Every object that steps may change, in an order that only depends on the
+        program."""
         found: dict[int, Any] = {}
         waiting = [part for around in self._around for part in around._values()]
         waiting.append(self.model)
@@ -319,7 +320,7 @@ def _arrays(part: Any) -> Iterator[np.ndarray]:
 
 
 def _counts(part: Any) -> list[int]:
-    """How often a part was used, and other whole numbers of it."""
+    """How often a part was used, and its other integers."""
     if isinstance(part, Optimizer):
         return [] if part.applier is None else [part.applier.state.step]
     if isinstance(part, SeedGenerator):
@@ -353,8 +354,8 @@ def _set_counts(part: Any, counts: list[Any]) -> None:
 
 
 def _updated(parts: list[Any]) -> list[list[list[int]]]:
-    """Of each optimizer, the variables that it updates, and those that lie behind them
-    in its vectors: their numbers among the parts."""
+    """For each optimizer, the indices among the parts of the variables that it updates,
+    and of those that follow them in its vectors."""
     numbers = {id(part): i for i, part in enumerate(parts)}
     found = []
     for optimizer in parts:

@@ -11,7 +11,7 @@ import numpy as np
 from kurve import data
 from kurve.core.entries import entries
 from kurve.errors import lookup
-from kurve.estimators import bags, curves, defaults, intervals, shapes
+from kurve.estimators import curves, defaults, intervals, shapes
 from kurve.estimators.bags import Held
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead

@@ -32,7 +32,7 @@ def recorded_backward(
         wanted: keys of the sources.
     """
     if getattr(segment, "records_itself", False):
-        found: Slopes = segment.backward(slopes)
+        found: Gradients = segment.backward(gradients)
         return found
     if not isinstance(segment, Segment):
         return _of_picked(segment, gradients)

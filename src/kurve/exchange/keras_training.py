@@ -12,7 +12,7 @@ from kurve import losses, metrics, optimizers
 from kurve.core.entries import warn
 from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_models import check_name, not_in_keras
+from kurve.exchange.keras_entries import check_name, not_in_keras
 from kurve.exchange.keras_names import (
     FUNCTION_WRAPPERS,
     IGNORED_OF_OPTIMIZERS,

@@ -20,7 +20,7 @@ from kurve.core.inside import is_model, network_of
 from kurve.core.overrides import is_own
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_graphs import Part, is_own_model, old_order, tree_of
+from kurve.exchange.keras_tree import Part, is_own_model, old_order, tree_of
 from kurve.layers.base import Layer, Variable
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer

@@ -69,10 +69,10 @@ class _Own:
         self.keys = [getattr(arg, "key", None) for arg in args]
         self.outputs = [(i, value.key, False) for i, value in enumerate(values)]
 
-    def backward(self, slopes: Mapping[Any, Any], wanted: Any = ()) -> Any:
+    def backward(self, gradients: Mapping[Any, Any], wanted: Any = ()) -> Any:
         """What the function says, for the arguments that are watched."""
         dys = [
-            slopes.get(key, np.zeros_like(value))
+            gradients.get(key, np.zeros_like(value))
             for (_, key, _), value in zip(self.outputs, self.values, strict=True)
         ]
         found = _listed(self.gradient(*map(_value, dys)), len(self.keys))

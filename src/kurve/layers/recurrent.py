@@ -362,7 +362,7 @@ class RNN(Layer):
                 and None inside a model for those of the batch, of which one row, for
                 all, is then enough.
         """
-        rows = 1 if batch_size is None else batch_size
+        rows: Any = 1 if batch_size is None else batch_size
         count = len(rows) if np.ndim(rows) else int(rows)
         return replaced(
             self._first_states(),

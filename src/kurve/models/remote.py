@@ -99,11 +99,11 @@ def take_over(model: Any, result: Trained) -> History:
 
 def _fit(shared: Mapping[str, Any], item: Any) -> Trained:
     """Train one member, in a worker."""
-    data, weights, callbacks = item
+    data, arguments, callbacks = item
     model = received(data)
     error = None
     try:
-        model.fit(**shared, sample_weight=weights, callbacks=callbacks, verbose=0)
+        model.fit(**shared, **arguments, callbacks=callbacks, verbose=0)
     except NonFiniteError as found:
         error = found
     return trained(model, error)
@@ -116,7 +116,7 @@ def _locked(model: Any) -> Generator[None, None, None]:
 
 def fit(
     members: Sequence[Any],
-    weights: Sequence[np.ndarray | None],
+    each: Sequence[Mapping[str, Any]],
     callbacks: Sequence[Callback],
     executor: Any,
     bar: ProgressBar,
@@ -125,18 +125,18 @@ def fit(
     """Train members by an executor.
 
     Args:
-        weights: of the rows, for each member.
+        each: arguments of `fit` of each member.
         callbacks: copied for each.
         bar: counts members.
-        shared: x, y and other arguments of `fit`.
+        shared: the other arguments of `fit`.
 
     Raises:
         NonFiniteError: of the first member that had one. Those that have been trained
             keep what they learned.
     """
     items = [
-        (sent(member), weight, copy.deepcopy(list(callbacks)))
-        for member, weight in zip(members, weights, strict=True)
+        (sent(member), dict(arguments), copy.deepcopy(list(callbacks)))
+        for member, arguments in zip(members, each, strict=True)
     ]
     histories: dict[int, History] = {}
     with ExitStack() as stack:

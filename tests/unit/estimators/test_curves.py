@@ -17,6 +17,12 @@ from kurve.estimators.waves import Search, Waves, solve, sums
 from kurve.layers import FourierFeatures
 
 
+@pytest.fixture(autouse=True)
+def compiled(native: str, reference_unless_asked: None) -> None:
+    """The race trains several networks: the reference engine is too slow for it."""
+    kurve.set_engine(native)
+
+
 def sine(periods: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: np.sin(2 * np.pi * periods * x)
 

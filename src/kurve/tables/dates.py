@@ -83,7 +83,7 @@ _CLOCK = re.compile(
 )
 _DURATION = re.compile(
     r"(?P<sign>-)?(?:P?(?P<D>\d+)\s*(?:d|D|days?)T?,?\s*)?"
-    r"(?:(?P<H>\d+):(?P<M>\d{2})(?::(?P<S>\d{2}(?:[.,]\d+)?))?)?"
+    r"(?:(?P<H>\d+):(?P<M>[0-5]\d)(?::(?P<S>[0-5]\d(?:[.,]\d+)?))?)?"
 )
 ORDERS = ("ymd", "dmy", "mdy", "my")
 KINDS = (*ORDERS, "clock", "duration")

@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -103,6 +104,7 @@ class Lines:
         except OSError as error:
             raise self.unreadable(error) from error
         self._stream, self.encoding = self._cleaned.stream, "utf-8"
+        weakref.finalize(self, self._stream.close)
 
     # ---------------------------------------------------------------- reading
 

@@ -1,0 +1,110 @@
+"""What stands around and inside the cells of tables as people write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
+
+from kurve import tables
+from kurve.tables.dates import learn_dates, text_of
+from kurve.tables.numerals import Numerals, learn_numerals
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "line"),
+    [
+        ("sep=;\na;y\n1;2\n3;4\n", {"a": [1, 3], "y": [2, 4]}, 4),
+        ("# made by x\n# a y\n1 2\n3 4\n", {"a": [1, 3], "y": [2, 4]}, 4),
+        ("# one\n# two\na,y\n1,2\n3,4\n", {"a": [1, 3], "y": [2, 4]}, 5),
+        ("#a,y\n1,u\n3,v\n", {"a": [1, 3], "y": ["u", "v"]}, 3),
+        ("a    y\n1  2.5\n30 4.5\n", {"a": [1, 30], "y": [2.5, 4.5]}, 3),
+        ("a;y\n1,5;2\n2,5;1.234\n", {"a": [1.5, 2.5], "y": [2.0, 1234.0]}, 3),
+        ("a;y\n1.5;2\n2.5;4\n", {"a": [1.5, 2.5], "y": [2, 4]}, 3),
+        ('a,y\n1,"1,234.50"\n2,$5\n', {"a": [1, 2], "y": [1234.5, 5.0]}, 3),
+        ("first name\nAda L\nBob M\n", {"first name": ["Ada L", "Bob M"]}, 3),
+        (",y\n0,5\n1,6\n", {"": [0, 1], "y": [5, 6]}, 3),
+    ],
+)
+def test_text_files(tmp_path: Path, text: str, found: Any, line: int) -> None:
+    (tmp_path / "d.csv").write_text(text)
+    file = tables.open_table(tmp_path / "d.csv")
+    assert file.read(file.names).to_pydict() == found
+    assert file.place(1) == f"line {line}"
+
+
+def test_json_lines_and_excel(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text('{"a": 1, "y": "u"}\n{"a": 2, "y": null}\n')
+    found = tables.read(tmp_path / "d.jsonl").to_pydict()
+    assert found == {"a": [1, 2], "y": ["u", None]}
+    (tmp_path / "d.jsonl").write_text("a,y\n")
+    with pytest.raises(tables.TableError, match="each line must hold a JSON object"):
+        tables.read(tmp_path / "d.jsonl")
+    openpyxl = pytest.importorskip("openpyxl", reason="Excel needs openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["a", "y"], [1, "u"], [2.5, "NA"]):
+        book.active.append(row)
+    book.save(tmp_path / "d.xlsx")
+    assert tables.read(tmp_path / "d.xlsx").to_pydict() == {
+        "a": [1.0, 2.5],
+        "y": ["u", None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("cell", "point", "comma"),
+    [
+        ("1,234.50", 1234.5, None),
+        ("1.234,50", None, 1234.5),
+        ("1'234", 1234.0, 1234.0),
+        ("1,23,456", 123456.0, None),
+        ("12,5 %", None, 12.5),
+        ("€ 5", 5.0, 5.0),
+        ("(5)", -5.0, -5.0),
+        ("\u22125", -5.0, -5.0),
+        ("1.0D+2", 100.0, None),
+        ("(5", None, None),
+        ("--5", None, None),
+        ("3.4.5", None, None),
+        ("abc", None, None),
+    ],
+)
+def test_numerals(cell: str, point: float | None, comma: float | None) -> None:
+    assert Numerals(".").number(cell) == point
+    assert Numerals(",").number(cell) == comma
+
+
+def test_the_decimal_mark_is_that_which_reads_most() -> None:
+    assert learn_numerals(["1,5", "2", "3,25"]) == (Numerals(","), 3)
+    assert learn_numerals(["1,234", "5,678"]) == (Numerals("."), 2)
+    assert learn_numerals(["1,234", "5,678"], ",") == (Numerals(","), 2)
+
+
+@pytest.mark.parametrize(
+    ("cells", "first", "unsure"),
+    [
+        (["Jan 1 2000", "Feb 1 2000"], "2000-01-01", False),
+        (["01.02.2023", "28.02.2023"], "2023-02-01", False),
+        (["1/31/24", "2/1/24"], "2024-01-31", False),
+        (["31/1/2024", "1/2/2024"], "2024-01-31", False),
+        (["1/2/2024", "3/4/2024"], "2024-01-02", True),
+        (["2000 Q2"], "2000-04-01", False),
+        (["1. März 2020"], "2020-03-01", False),
+        (["Sat, 01 Jan 2000 13:00:00 GMT"], "2000-01-01 13:00", False),
+        (["5/6/2024 1:05 PM", "13/6/2024 2:00 AM"], "2024-06-05 13:05", False),
+    ],
+)
+def test_dates(cells: list[str], first: str, unsure: bool) -> None:
+    reader, maybe = learn_dates(cells)
+    assert reader is not None and maybe is unsure
+    assert text_of(reader.seconds(cells)[0]) == first
+
+
+@pytest.mark.parametrize(
+    "cell", ["Rome", "may", "1.5", "Village1", "31.02.2020", "25:70"]
+)
+def test_what_is_no_date(cell: str) -> None:
+    assert learn_dates([cell]) == (None, False)

@@ -243,16 +243,15 @@ class Layer(LayerCalls):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _use_as_call(cls: type) -> None:
+def _use_as_call(cls: Any) -> None:
     """Let a class that overrides `__call__` alone compute by it, as one with `call`
     does: called as a layer, it is also traced, differentiated and trained."""
     own: Any = vars(cls).get("__call__")
     if not is_own(cls) or not inspect.isfunction(own):
         return
-    formula: Any = cls.call  # type: ignore[attr-defined]
-    if is_own(formula) or getattr(cls, "kind", None):
+    if is_own(cls.call) or getattr(cls, "kind", ""):
         return  # it wraps the computation of another class
-    cls.call = own  # type: ignore[attr-defined]
+    cls.call = own
     del cls.__call__
 
 

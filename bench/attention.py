@@ -176,7 +176,7 @@ def raced() -> dict[str, list[float]]:
         got = np.concatenate([np.ravel(w) for i, w in enumerate(answer()) if i != 3])
         first = got if first is None else first
         off = np.abs(got - first).mean()
-        assert off < 1e-4, f"{name}: {off}"
+        assert off < 1e-5, f"{name}: {off}"
     for _ in range(ROUNDS):
         for name, (train, _) in made.items():
             start = time.process_time()
@@ -211,7 +211,7 @@ Written by `python -m bench.attention --write` on {today}.
 {what}
 
 In processor time, in turn. All start from the same weights, and after ten steps they
-must agree to 1e-4 on average. A ratio above 1 means that Kurve is faster. PyTorch uses
+must agree to 1e-5 on average. A ratio above 1 means that Kurve is faster. PyTorch uses
 its fused attention, and one product for query, key and value; JAX does all steps in one
 compiled loop.
 

@@ -249,7 +249,7 @@ def _use_as_call(cls: Any) -> None:
     own: Any = vars(cls).get("__call__")
     if not is_own(cls) or not inspect.isfunction(own):
         return
-    if is_own(cls.call) or getattr(cls, "kind", ""):
+    if is_own(cls.call) or getattr(cls, "kind", None):
         return  # it wraps the computation of another class
     cls.call = own
     del cls.__call__

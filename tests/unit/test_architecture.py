@@ -92,7 +92,6 @@ FACADES = {
     ("kurve.ops", "kurve.formulas.public"): "the functions of kurve.ops",
     ("kurve.ops", "kurve.gradients.inputs"): "ops.grad and its kin",
     ("kurve.utils", "kurve.plots.graphs"): "plot_model",
-    ("kurve.serving", "kurve"): "__version__",
     ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
     ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",

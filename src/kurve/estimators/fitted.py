@@ -24,6 +24,7 @@ from kurve.estimators.columns import Columns
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler
+from kurve.layers import Dense
 from kurve.models import Sequential
 
 LARGEST = 1e15
@@ -220,6 +221,15 @@ class Fitted(Generic[Head]):
             means, self.novelty.sample, len(self.columns.numeric)
         )
 
+    @cached_property
+    def free_columns(self) -> np.ndarray:
+        """Columns along which the prediction may rise and fall, bool (D,); of the
+        others, `shapes` knows the direction."""
+        first = self.members[0].layers[0]
+        if not isinstance(first, Dense) or first.name != "signs":
+            return np.ones(len(self.novelty.low), bool)
+        return np.count_nonzero(first.kernel.value, axis=1) > 1
+
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """The members' outputs for scaled inputs z: float64 (members, n, units)."""
         return outputs_of(self.members, z)
@@ -293,10 +303,13 @@ class Prediction:
         ends = self._intervals(coverage)
         fitted = self._fitted
         low, high = fitted.novelty.low, fitted.novelty.high
-        beyond = outside.excess(self._z, low, high)
+        free = fitted.free_columns
+        # Along the others, a bound at the border holds beyond it.
+        beyond = np.where(free, outside.excess(self._z, low, high), 0.0)
         rows = np.flatnonzero(beyond.any(axis=1))
         if len(rows):
-            inside = np.clip(self._z[rows], low, high).astype(np.float32)
+            z = self._z[rows]
+            inside = np.where(free, np.clip(z, low, high), z).astype(np.float32)
             near = Prediction(fitted, inside, self._interval)
             extra = outside.extra_std(beyond[rows], fitted.slope_spread)
             ends[rows] = intervals.widened(

@@ -82,7 +82,7 @@ class Regressor(Estimator):
             that left out a fold), or "auto": from the errors on the rows held out for
             the race or for early stopping, those of a bag by the networks that have not
             seen them, if there are enough, else "gaussian". Outside the range of the
-            training data, all widen with the distance.
+            training data, all widen with the distance, except along monotone columns.
         monotone: columns, by name or index, in which the prediction only rises (1)
             or only falls (-1), everywhere and not only at the data: {"size": 1}.
             Such networks have weights of one sign; see `kurve.estimators.shapes`.

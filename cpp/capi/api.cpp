@@ -47,7 +47,7 @@ kurve_status guarded(kurve_error* error, Body&& body) noexcept {
     return report(error, KURVE_OK, "");
   } catch (const std::invalid_argument& e) {
     return report(error, KURVE_ERROR_ARGUMENT, e.what());
-  } catch (const BadFile& e) {
+  } catch (const Malformed& e) {
     return report(error, KURVE_ERROR_FILE, e.what());
   } catch (const std::system_error& e) {
     return report(error, KURVE_ERROR_SYSTEM, e.what());
@@ -85,9 +85,9 @@ struct kurve_model {
     try {
       program = std::make_unique<const Program>(plan.description);
     } catch (const std::invalid_argument& e) {
-      throw BadFile(e.what());
+      throw Malformed(e.what());
     }
-    if (!program->predicts()) throw BadFile("kurve: the plan cannot predict");
+    if (!program->predicts()) throw Malformed("kurve: the plan cannot predict");
     // Only what a prediction needs stays in memory.
     plan.description = {};
     plan.arrays = {};
@@ -108,7 +108,7 @@ struct kurve_model {
     for (size_t i = 0; fits && i < entries.size(); i++)
       fits = entries[i].name == plan.arrays[i] && entries[i].dtype == "F32" &&
              entries[i].shape == variables[i]->shape;
-    if (!fits) throw BadFile("tensors: they are not those of the plan");
+    if (!fits) throw Malformed("tensors: they are not those of the plan");
     params = vector_of(plan.description.params);
     buffers = vector_of(plan.description.buffers);
     for (size_t i = 0; i < entries.size(); i++)

@@ -32,7 +32,7 @@ constexpr std::string_view prefix = "{\"__metadata__\":{\"sha256\":\"",
                                "'model.plan.kurve') in Python";
 
 [[noreturn]] void refuse(const std::string& field, const std::string& what) {
-  throw BadFile(field.substr(0, 100) + ": " + what);
+  throw Malformed(field.substr(0, 100) + ": " + what);
 }
 
 class Memory : public Source {
@@ -135,21 +135,13 @@ Container::Container(std::unique_ptr<Source> source) : source_(std::move(source)
 }
 
 void Container::read_header(const std::string& header) {
-  Json parsed;
-  auto parse = [](const std::string& text, const char* field) {
-    try {
-      return parse_json(text);
-    } catch (const std::invalid_argument& error) {
-      refuse(field, error.what());
-    }
-  };
-  parsed = parse(header, "header");
+  Json parsed = parse_json(header, "header");
   Field top(parsed, "header"), metadata = top.at("__metadata__");
   if (metadata.at("format").text() != "kurve 2")
     metadata.at("format").refuse(
         "it is not 'kurve 2'. Try the version of the library that belongs to the "
         "Kurve that wrote it");
-  description_ = parse(metadata.at("kurve").text(), "kurve");
+  description_ = parse_json(metadata.at("kurve").text(), "kurve");
   read_entries(parsed, metadata.json());
 }
 

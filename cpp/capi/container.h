@@ -12,12 +12,12 @@ namespace kurve {
 class Source {
  public:
   virtual ~Source() = default;
-  virtual void read(void* to, size_t size) = 0;  // throws BadFile if there are fewer
+  virtual void read(void* to, size_t size) = 0;  // throws Malformed if there are fewer
   virtual uint64_t size() const = 0;
 };
 
-// Throws std::system_error if there is no such file; BadFile if it is a directory, pipe
-// or device, or sparse with almost no data.
+// Throws std::system_error if there is no such file; Malformed if it is a directory,
+// pipe or device, or sparse with almost no data.
 std::unique_ptr<Source> open_file(const char* path);
 std::unique_ptr<Source> open_memory(const void* bytes, size_t size);
 
@@ -31,11 +31,11 @@ class Container {
     uint64_t bytes;
   };
 
-  explicit Container(std::unique_ptr<Source>);  // throws BadFile
+  explicit Container(std::unique_ptr<Source>);  // throws Malformed
 
   const Json& description() const { return description_; }
   const std::vector<Entry>& entries() const { return entries_; }
-  // Reads the next array, float32; throws BadFile if its checksum is not right, or if
+  // Reads the next array, float32; throws Malformed if its checksum is not right, or if
   // it holds NaN or infinity.
   void read(const Entry&, float* to);
 

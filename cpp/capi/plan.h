@@ -26,7 +26,7 @@ struct OtherFile : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Throws BadFile or OtherFile.
+// Throws Malformed or OtherFile.
 Plan read_plan(const Json& description);
 
 }  // namespace kurve

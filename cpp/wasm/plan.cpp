@@ -1,165 +1,118 @@
 #include "wasm/plan.h"
 
-#include "wasm/json.h"
+#include <limits>
+
+#include "plan_json.h"
 
 namespace kurve {
 namespace {
 
-std::vector<int> ints(const Json& json) {
-  std::vector<int> out;
-  for (const Json& item : json.as_list()) out.push_back(item.as_int());
-  return out;
+constexpr int64_t max_integer_32 = std::numeric_limits<int32_t>::max();
+
+Spec spec(const Field& field) {
+  field.expect_keys({"kind", "attrs"});
+  return {field.at("kind").text(), attrs_of(field.at("attrs"))};
 }
 
-Shape shape(const Json& json) {
-  Shape out;
-  for (const Json& item : json.as_list()) out.push_back(item.as_int());
-  return out;
-}
-
-template <class T, class Read>
-std::vector<T> all(const Json& json, Read&& read) {
-  std::vector<T> out;
-  for (const Json& item : json.as_list()) out.push_back(read(item));
-  return out;
-}
-
-std::vector<Shape> shapes(const Json& json) { return all<Shape>(json, shape); }
-
-std::map<std::string, int> roles(const Json& json) {
-  std::map<std::string, int> out;
-  for (const auto& [name, index] : json.members) out[name] = index.as_int();
-  return out;
-}
-
-Attrs attrs(const Json& json) {
-  Attrs out;
-  for (const auto& [name, value] : json.members) {
-    if (value.kind == Json::text)
-      out[name] = value.as_text();
-    else if (value.kind == Json::list)
-      out[name] = shape(value);
-    else
-      out[name] = value.as_number();
-  }
-  return out;
-}
-
-Spec spec(const Json& json) {
-  return {json.at("kind").as_text(), attrs(json.at("attrs"))};
-}
-
-TapeSpec tape(const Json& json) {
-  TapeSpec out;
-  out.inputs = json.at("inputs").as_int();
-  for (const Json& step : json.at("code").as_list()) {
-    const std::vector<Json>& parts = step.as_list();
-    if (parts.size() != 3) throw std::invalid_argument("[plan] a wrong instruction.");
-    out.code.emplace_back(parts[0].as_text(), ints(parts[1]), parts[2].as_number());
-  }
-  out.outputs = ints(json.at("outputs"));
-  return out;
-}
-
-FormulaSpec::Step step(const Json& json) {
+FormulaSpec::Step step(const Field& field) {
   using Step = FormulaSpec::Step;
   static const std::map<std::string, Step::Kind> kinds{{"number", Step::number},
                                                        {"tape", Step::tape},
                                                        {"sum", Step::sum},
                                                        {"matmul", Step::matmul},
                                                        {"reshape", Step::reshape}};
-  auto kind = kinds.find(json.at("kind").as_text());
-  if (kind == kinds.end()) throw std::invalid_argument("[plan] a wrong step.");
-  Step out{kind->second, ints(json.at("arguments"))};
-  if (const Json* name = json.find("name")) out.name = name->as_text();
-  if (const Json* value = json.find("value")) out.value = value->as_number();
-  if (const Json* code = json.find("code")) out.code = tape(*code);
-  if (const Json* of = json.find("shape")) out.shape = shape(*of);
-  if (const Json* options = json.find("options")) out.options = ints(*options);
+  field.expect_keys({"kind", "arguments"},
+                    {"name", "value", "code", "shape", "options"});
+  auto kind = kinds.find(field.at("kind").text());
+  if (kind == kinds.end()) field.at("kind").refuse("there is no such step");
+  Step out{kind->second, indices_of(field.at("arguments"))};
+  if (field.has("name")) out.name = field.at("name").text();
+  if (field.has("value")) out.value = number_of(field.at("value"));
+  if (field.has("code")) out.code = tape_of(field.at("code"));
+  if (field.has("shape")) out.shape = shape_of(field.at("shape"));
+  if (field.has("options")) out.options = indices_of(field.at("options"));
   return out;
 }
 
-FormulaSpec formula(const Json& json) {
-  return {shapes(json.at("inputs")), all<FormulaSpec::Step>(json.at("steps"), step),
-          ints(json.at("outputs"))};
+FormulaSpec formula(const Field& field) {
+  field.expect_keys({"inputs", "steps", "outputs"});
+  return {shapes_of(field.at("inputs")), all_of(field.at("steps"), step),
+          indices_of(field.at("outputs"))};
 }
 
-VariableSpec variable(const Json& json) {
-  VariableSpec out{json.at("name").as_text(), shape(json.at("shape")),
-                   json.at("offset").as_int()};
-  out.trainable = json.at("trainable").as_bool();
-  out.l1 = json.at("l1").as_number();
-  out.l2 = json.at("l2").as_number();
-  if (const Json* penalty = json.find("penalty"))
-    out.penalty = std::make_shared<const FormulaSpec>(formula(*penalty));
+VariableSpec variable(const Field& field) {
+  field.expect_keys({"name", "shape", "offset", "trainable", "l1", "l2"}, {"penalty"});
+  VariableSpec out{field.at("name").text(), shape_of(field.at("shape")),
+                   field.at("offset").integer(0, max_integer_32)};
+  out.trainable = field.at("trainable").boolean();
+  out.l1 = number_of(field.at("l1"));
+  out.l2 = number_of(field.at("l2"));
+  if (field.has("penalty"))
+    out.penalty = std::make_shared<const FormulaSpec>(formula(field.at("penalty")));
   return out;
 }
 
-OpSpec op(const Json& json) {
-  OpSpec out{json.at("kind").as_text(),  json.at("layer").as_text(),
-             shape(json.at("in_shape")), shape(json.at("out_shape")),
-             roles(json.at("params")),   roles(json.at("buffers")),
-             attrs(json.at("attrs"))};
-  if (const Json* inputs = json.find("inputs")) out.inputs = ints(*inputs);
-  if (const Json* more = json.find("more_shapes")) out.more_shapes = shapes(*more);
-  if (const Json* code = json.find("tape")) {
-    out.tape = tape(*code);
-    out.gradient = tape(json.at("gradient"));
-    out.operands = ints(json.at("operands"));
-    out.constants = ints(json.at("constants"));
-    out.wanted = ints(json.at("wanted"));
-  }
-  if (const Json* body = json.find("body"))
-    out.body = std::make_shared<const BodySpec>(
-        BodySpec{shapes(body->at("inputs")), all<OpSpec>(body->at("ops"), op),
-                 ints(body->at("outputs"))});
-  return out;
+MetricSpec metric(const Field& field) {
+  field.expect_keys({"kind", "attrs", "size", "weighted", "rows", "of_batch"});
+  return {{field.at("kind").text(), attrs_of(field.at("attrs"))},
+          int(field.at("size").integer(0, max_integer_32)),
+          field.at("weighted").boolean(),
+          index_of(field.at("rows"), -1),
+          field.at("of_batch").text()};
 }
 
-MetricSpec metric(const Json& json) {
-  return {spec(json), json.at("size").as_int(), json.at("weighted").as_bool(),
-          json.at("rows").as_int(), json.at("of_batch").as_text()};
+std::optional<RuleSpec> rule(const Field& update, const char* name) {
+  if (!update.has(name)) return std::nullopt;
+  Field field = update.at(name);
+  field.expect_keys({"formula", "slots"});
+  return RuleSpec{formula(field.at("formula")), indices_of(field.at("slots"))};
 }
 
-std::optional<RuleSpec> rule(const Json* json) {
-  if (!json) return std::nullopt;
-  return RuleSpec{formula(json->at("formula")), ints(json->at("slots"))};
+UpdateSpec update(const Field& field) {
+  field.expect_keys({"decays"}, {"rule", "after"});
+  return {field.at("decays").boolean(), rule(field, "rule"), rule(field, "after")};
 }
 
-UpdateSpec update(const Json& json) {
-  return {json.at("decays").as_bool(), rule(json.find("rule")),
-          rule(json.find("after"))};
+Head head(const Field& field, const Spec* loss) {
+  field.expect_keys(
+      {"value", "shape", "metrics", "weight", "rows", "reduction", "name"}, {"loss"});
+  return {index_of(field.at("value"), -1),
+          shape_of(field.at("shape")),
+          loss,
+          all_of(field.at("metrics"), metric),
+          number_of(field.at("weight")),
+          index_of(field.at("rows"), -1),
+          field.at("reduction").text(),
+          field.at("name").text()};
 }
 
 }  // namespace
 
 ParsedPlan::ParsedPlan(const std::string& text) {
-  const Json json = Json::parse(text);
-  description.inputs = shapes(json.at("inputs"));
-  description.ops = all<OpSpec>(json.at("ops"), op);
-  description.params = all<VariableSpec>(json.at("params"), variable);
-  description.buffers = all<VariableSpec>(json.at("buffers"), variable);
-  for (const Json& head : json.at("heads").as_list()) {
-    const Json* loss = head.find("loss");
-    losses.push_back(loss ? std::make_unique<Spec>(spec(*loss)) : nullptr);
-    description.heads.push_back(
-        {head.at("value").as_int(), shape(head.at("shape")), losses.back().get(),
-         all<MetricSpec>(head.at("metrics"), metric), head.at("weight").as_number(),
-         head.at("rows").as_int(), head.at("reduction").as_text(),
-         head.at("name").as_text()});
+  const Json json = parse_json(text, "plan");
+  const Field top(json, "plan");
+  top.expect_keys({"inputs", "ops", "params", "buffers", "heads"},
+                  {"optimizer", "targets", "updates", "slots", "every", "separable"});
+  Description& d = description;
+  d.inputs = shapes_of(top.at("inputs"));
+  d.ops = ops_of(top.at("ops"));
+  d.params = all_of(top.at("params"), variable);
+  d.buffers = all_of(top.at("buffers"), variable);
+  for (const Field& item : top.at("heads").list()) {
+    bool has_loss = item.has("loss");
+    losses.push_back(has_loss ? std::make_unique<Spec>(spec(item.at("loss")))
+                              : nullptr);
+    d.heads.push_back(head(item, losses.back().get()));
   }
-  if (const Json* given = json.find("optimizer")) {
-    optimizer = std::make_unique<Spec>(spec(*given));
-    description.optimizer = optimizer.get();
+  if (top.has("optimizer")) {
+    optimizer = std::make_unique<Spec>(spec(top.at("optimizer")));
+    d.optimizer = optimizer.get();
   }
-  if (const Json* targets = json.find("targets"))
-    description.targets = shapes(*targets);
-  if (const Json* updates = json.find("updates"))
-    description.updates = all<UpdateSpec>(*updates, update);
-  if (const Json* slots = json.find("slots")) description.slots = slots->as_int();
-  if (const Json* every = json.find("every")) description.every = every->as_int();
-  if (const Json* separable = json.find("separable"))
-    description.separable = separable->as_bool();
+  if (top.has("targets")) d.targets = shapes_of(top.at("targets"));
+  if (top.has("updates")) d.updates = all_of(top.at("updates"), update);
+  if (top.has("slots")) d.slots = index_of(top.at("slots"));
+  if (top.has("every")) d.every = top.at("every").integer(1, max_integer_32);
+  if (top.has("separable")) d.separable = top.at("separable").boolean();
 }
 
 }  // namespace kurve

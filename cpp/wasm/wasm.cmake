@@ -19,7 +19,8 @@ set(unwinding
 add_executable(kurve ${wasm_engine} ${unwinding}
   cpp/wasm/api.cpp
   cpp/wasm/exceptions.cpp
-  cpp/wasm/json.cpp
+  cpp/json.cpp
+  cpp/plan_json.cpp
   cpp/wasm/plan.cpp
   cpp/wasm/pool.cpp)
 set_target_properties(kurve PROPERTIES SUFFIX .wasm)

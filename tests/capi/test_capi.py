@@ -334,13 +334,23 @@ def test_mutants(library: Any, tmp_path: Path) -> None:
     [
         ('{"kind": "plan"', "it ends too soon"),
         ('{"kind": "plan", "kind": "plan"}', "it has a duplicate key"),
-        ("[" * 40 + "]" * 40, "nested deeper"),
+        ("", "it ends too soon"),
+        ("[" * 33 + "]" * 33, "it is nested deeper than 32"),
+        ('{"a":' * 33 + "0" + "}" * 33, "it is nested deeper than 32"),
+        ("[" * 32 + "0" + "]" * 32, "it must be an object"),
         ('{"kind": 1e999}', "a number is out of range"),
         ('{"kind": "\\udc00"}', "a lone surrogate"),
         ('{"kind": "\\u0000"}', "a 0 in a string"),
-        ('{"kind": 01}', "it is not JSON"),
-        ('{"kind": NaN}', "it is not JSON"),
-        ("[" + "0," * 200_000 + "0]", "it has more than 100000 values"),
+        ('{"kind": "\\ud800x"}', "a lone surrogate"),
+        ('{"kind": "\\x"}', "expected an escape sequence at character 11"),
+        ('{"kind": 01}', "expected no digits after the first 0 at character 11"),
+        ('{"kind": NaN}', "expected a value at character 9"),
+        ('{"kind" 1}', "expected a colon at character 8"),
+        ('{"kind": [1 2]}', "expected a comma or ] at character 12"),
+        ("{} {}", "expected the text to end at character 3"),
+        ("[" + "0," * 99_999 + "0]", "it has more than 100000 values"),
+        ("[" + "0," * 99_998 + "0]", "it must be an object"),
+        ("[" + "[]," * 50_000 + "0]", "it has more than 100000 values"),
         ('{"kind": "plan", "version": 2}', "another version"),
     ],
 )
@@ -350,6 +360,22 @@ def test_hostile_texts(library: Any, text: str, what: str, tmp_path: Path) -> No
     status, found = refusal(library, sealed(file.header(text), file.data))
     assert status in (FILE, UNSUPPORTED)
     assert what in found
+
+
+def test_numbers_that_json_lacks(library: Any, tmp_path: Path) -> None:
+    model = models.Sequential(
+        [
+            kurve.Input((3,)),
+            layers.Lambda(lambda x: kurve.ops.where(x > 1, np.inf, x)),
+            layers.Lambda(lambda x: kurve.ops.maximum(-x, -np.inf)),
+        ]
+    )
+    model.export(tmp_path / "m.plan.kurve")
+    file = File.parsed((tmp_path / "m.plan.kurve").read_bytes())
+    values = [owner[key] for owner, key in places(file.described)]
+    assert {"number": "inf"} in values
+    assert {"number": "-inf"} in values
+    assert_same_bits(library, model, [rows((3,))], tmp_path)
 
 
 def test_sparse_files(library: Any, tmp_path: Path) -> None:

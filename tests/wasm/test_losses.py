@@ -70,7 +70,7 @@ def sequences() -> tuple[Any, ...]:
 
 
 def formulas() -> tuple[Any, ...]:
-    """Penalties, a constraint, a layer of one's own."""
+    """Penalties, a constraint, a layer of one's own with an infinity."""
     x = np.linspace(-3, 3, 90)[:, None]
     model = models.Sequential(
         [
@@ -78,7 +78,7 @@ def formulas() -> tuple[Any, ...]:
             layers.Normalization(mean=0.5, variance=2.0),
             layers.Dense(16, activation="swish", kernel_constraint="unit_norm"),
             layers.Dense(16, activation="relu", kernel_regularizer="l1_l2"),
-            layers.Lambda(lambda z: z * kurve.ops.cos(z)),
+            layers.Lambda(lambda z: z * kurve.ops.minimum(kurve.ops.cos(z), np.inf)),
             layers.Dense(1),
         ]
     )
@@ -188,20 +188,39 @@ def run(tmp_path: Path, **changes: Any) -> Any:
 
 
 WRONG = {
-    "": "[plan] expected a value at character 0 of the JSON text.",
-    "[" * 80: "[plan] expected at most 64 levels at character 65 of the JSON text.",
-    '{"inputs": [[1]': "[plan] expected a comma or ] at character 15 of the JSON text.",
-    "{} {}": "[plan] expected the text to end at character 3 of the JSON text.",
-    '{"inputs": 3}': "[plan] expected a list in the JSON of a plan.",
-    '{"inputs": [[1.5]]}': "[plan] expected a 32-bit integer in the JSON of a plan.",
-    '{"inputs": [[1]]}': "[plan] expected the member ops in the JSON of a plan.",
-    '{"\\ud800x": 1}': "[plan] expected the member inputs in the JSON of a plan.",
+    "": "plan: it ends too soon",
+    "[" * 33: "plan: it is nested deeper than 32",
+    '{"inputs": [[1]': "plan: it ends too soon",
+    '{"inputs": [[1 2]': (
+        "plan: it is not JSON: expected a comma or ] at character 15"
+    ),
+    "{} {}": "plan: it is not JSON: expected the text to end at character 3",
+    '{"inputs": 1, "inputs": 2}': "plan: it has a duplicate key",
+    '{"inputs": [[1]]}': "plan: ops is missing",
+}
+WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "inputs": ({"inputs": 3}, "plan.inputs: it must be a list"),
+    "axis": (
+        {"inputs": [[1.5]]},
+        "plan.inputs.0.0: it must be an integer from 1 to 2147483647",
+    ),
+    "member": ({"loss": {}}, "plan: loss is unknown"),
+    "number": (
+        {"optimizer": {"kind": "sgd", "attrs": {"momentum": {"number": "much"}}}},
+        "plan.optimizer.attrs.momentum: it must be a number",
+    ),
 }
 
 
 @pytest.mark.parametrize("text", WRONG)
 def test_a_wrong_text_is_an_error_that_says_where(tmp_path: Path, text: str) -> None:
     assert run(tmp_path, text=text)["error"] == WRONG[text]
+
+
+@pytest.mark.parametrize("name", WRONG_PARTS)
+def test_a_wrong_part_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+    plan, text = WRONG_PARTS[name]
+    assert run(tmp_path, plan=plan)["error"] == text
 
 
 def test_errors_of_the_engine_arrive_with_their_text(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Plans as JSON texts, which the engine reads where there is no Python: in a browser
-(cpp/wasm/plan.cpp)."""
+"""Plans as JSON, which the engine reads where there is no Python (cpp/plan_json.cpp):
+in a browser, and in the C library (`kurve.exchange.plan_files`)."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,19 @@ def plan_json(plan: Plan) -> str:
     The members are the arguments of the constructors and methods of `kurve._core`.
     """
     program = lowering.program(plan.with_penalty_as_head(), sys.modules[__name__])
-    return json.dumps(program, separators=(",", ":"))
+    return json.dumps(in_json(program), separators=(",", ":"), allow_nan=False)
+
+
+def in_json(value: Any) -> Any:
+    """A value of dicts, lists and tuples, with {"number": "inf"}, "-inf" and "nan" in
+    place of the numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {key: in_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_json(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(float(value))}
+    return value
 
 
 def _recorder(*names: str) -> Callable[..., dict[str, Any]]:

@@ -7,8 +7,7 @@ kind      "plan"
 version   of this format, 1
 inputs    [{name, shape}]
 outputs   [{name, shape, value}], see `kurve.plan.Head`
-ops       see `kurve.engines.plan_json`; a number in attrs that JSON lacks is
-          {"number": "inf", "-inf" or "nan"}, one in a tape only the text
+ops       see `kurve.engines.plan_json`
 params    [{name, shape, trainable, array}], in the order of their index
 buffers   the same
 seed      of random numbers, as text, because it may need 64 bits; and
@@ -19,7 +18,6 @@ params/I, buffers/I   float32, the arrays of all params, then of all buffers
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -84,7 +82,7 @@ def write_plan(model: Any, path: str | os.PathLike[str]) -> None:
             {"name": name, "shape": list(head.shape), "value": head.value}
             for name, head in outputs
         ],
-        "ops": [_in_json(op) for op in lowering.program(plan, plan_json)["ops"]],
+        "ops": plan_json.in_json(lowering.program(plan, plan_json)["ops"]),
         **variables,
         "seed": str(network.seed),
         "step": state.step,
@@ -118,25 +116,3 @@ def _check(op: Op) -> None:
         )
     for own in op.body.ops if op.body else ():
         _check(own)
-
-
-def _in_json(op: dict[str, Any]) -> dict[str, Any]:
-    """The operation with its numbers as JSON can hold them."""
-    found = dict(op)
-    found["attrs"] = {
-        name: value if (text := _text(value)) is None else {"number": text}
-        for name, value in op["attrs"].items()
-    }
-    for part in {"tape", "gradient"}.intersection(op):
-        code = [[name, of, _text(v) or v] for name, of, v in op[part]["code"]]
-        found[part] = op[part] | {"code": code}
-    if "body" in op:
-        found["body"] = op["body"] | {"ops": [_in_json(o) for o in op["body"]["ops"]]}
-    return found
-
-
-def _text(value: Any) -> str | None:
-    """The name of a number that is not finite."""
-    if not isinstance(value, float) or math.isfinite(value):
-        return None
-    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

@@ -22,17 +22,18 @@ struct Json {
   std::vector<std::pair<std::string, Json>> fields;
 };
 
-// Something in a file is not as it must be; the message names the field.
-struct BadFile : std::runtime_error {
+// Something in a file or text is not as it must be; the message names the field.
+struct Malformed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Throws std::invalid_argument: not JSON in ASCII; nested deeper than 32; more than
-// 100,000 values; a duplicate key; a number that is not finite or has more than 20
-// digits before the decimal point; a lone surrogate; a 0 in a string.
-Json parse_json(std::string_view text);
+// Throws Malformed, with the text's name: not JSON in ASCII; nested deeper than 32;
+// more than 100,000 commas, colons and brackets; a duplicate key; a number that is not
+// finite or has more than 20 digits before the decimal point; a lone surrogate; a 0 in
+// a string.
+Json parse_json(std::string_view text, const std::string& name);
 
-// A value and its name in the file, for messages. Every method throws BadFile unless
+// A value and its name, for messages. Every method throws Malformed unless
 // the value is what it asks for.
 class Field {
  public:
@@ -44,7 +45,7 @@ class Field {
   // A table with exactly these keys, and perhaps some of `more`.
   void expect_keys(std::initializer_list<const char*> keys,
                    std::initializer_list<const char*> more = {}) const;
-  bool has(const char* key) const { return find(key); }
+  bool has(const char* key) const;  // and it is not null
   Field at(const char* key) const;
   std::vector<Field> list(size_t most = 100'000) const;
   const std::vector<std::pair<std::string, Json>>& table() const;

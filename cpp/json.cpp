@@ -9,55 +9,75 @@ namespace kurve {
 namespace {
 
 constexpr int max_depth = 32, max_digits = 20;
-constexpr size_t max_values = 100'000;
+constexpr size_t max_signs = 100'000;
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : at_(text.data()), end_(at_ + text.size()) {}
+  Parser(std::string_view text, const std::string& name)
+      : at_(text.data()), start_(at_), end_(at_ + text.size()), name_(name) {}
 
   Json whole() {
     Json found = value(0);
     space();
-    if (at_ != end_) refuse("there is more after the value");
+    if (at_ != end_) expected("the text to end");
     return found;
   }
 
  private:
-  [[noreturn]] static void refuse(const char* what) {
-    throw std::invalid_argument(what);
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Malformed(name_ + ": " + what);
+  }
+  [[noreturn]] void expected(const char* what) const {
+    refuse(std::string("it is not JSON: expected ") + what + " at character " +
+           std::to_string(at_ - start_));
   }
 
   void space() {
     while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r'))
       at_++;
   }
-  char next() {
+  char peek() const {
     if (at_ == end_) refuse("it ends too soon");
-    return *at_++;
+    return *at_;
+  }
+  char next() {
+    char c = peek();
+    at_++;
+    return c;
   }
   bool take(char c) {
     if (at_ == end_ || *at_ != c) return false;
     at_++;
     return true;
   }
-  void expect(std::string_view word) {
-    for (char c : word)
-      if (next() != c) refuse("it is not JSON");
+  // A comma, a colon or a bracket.
+  bool take_sign(char c) {
+    if (!take(c)) return false;
+    if (++signs_ > max_signs) refuse("it has more than 100000 values");
+    return true;
+  }
+  void expect_sign(char c, const char* what) {
+    peek();
+    if (!take_sign(c)) expected(what);
+  }
+  void expect(std::string_view word, const char* what) {
+    for (char c : word) {
+      if (peek() != c) expected(what);
+      at_++;
+    }
   }
 
+  // depth: the number of brackets around it
   Json value(int depth) {
-    if (depth > max_depth) refuse("it is nested deeper than 32");
-    if (++values_ > max_values) refuse("it has more than 100000 values");
     space();
     Json json;
-    switch (char c = next()) {
+    switch (char c = peek()) {
       case '{':
-        json.kind = Json::table;
-        fields(json, depth);
-        break;
       case '[':
-        json.kind = Json::list;
-        items(json, depth);
+        take_sign(c);
+        if (depth == max_depth) refuse("it is nested deeper than 32");
+        json.kind = c == '{' ? Json::table : Json::list;
+        c == '{' ? fields(json, depth + 1) : items(json, depth + 1);
         break;
       case '"':
         json.kind = Json::text;
@@ -67,13 +87,13 @@ class Parser {
       case 'f':
         json.kind = Json::boolean;
         json.truth = c == 't';
-        expect(json.truth ? "rue" : "alse");
+        expect(json.truth ? "true" : "false", "true or false");
         break;
       case 'n':
-        expect("ull");
+        expect("null", "null");
         break;
       default:
-        at_--;
+        if (c != '-' && (c < '0' || c > '9')) expected("a value");
         json.kind = Json::number;
         json.value = number();
     }
@@ -82,27 +102,26 @@ class Parser {
 
   void items(Json& json, int depth) {
     space();
-    if (take(']')) return;
+    if (take_sign(']')) return;
     do {
-      json.items.push_back(value(depth + 1));
+      json.items.push_back(value(depth));
       space();
-    } while (take(','));
-    expect("]");
+    } while (take_sign(','));
+    expect_sign(']', "a comma or ]");
   }
 
   void fields(Json& json, int depth) {
     space();
-    if (take('}')) return;
+    if (take_sign('}')) return;
     do {
       space();
-      expect("\"");
       std::string key = string();
       space();
-      expect(":");
-      json.fields.emplace_back(std::move(key), value(depth + 1));
+      expect_sign(':', "a colon");
+      json.fields.emplace_back(std::move(key), value(depth));
       space();
-    } while (take(','));
-    expect("}");
+    } while (take_sign(','));
+    expect_sign('}', "a comma or }");
     std::vector<std::string_view> keys;
     for (const auto& field : json.fields) keys.push_back(field.first);
     std::sort(keys.begin(), keys.end());
@@ -111,6 +130,7 @@ class Parser {
   }
 
   std::string string() {
+    expect("\"", "a quotation mark");
     std::string text;
     while (true) {
       const char* from = at_;
@@ -127,16 +147,17 @@ class Parser {
 
   void escape(std::string& text) {
     static constexpr char names[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    char c = next();
-    if (c != 'u') {
+    if (char c = peek(); c != 'u') {
       const char* found = c ? std::strchr(names, c) : nullptr;
-      if (!found) refuse("it is not JSON");
+      if (!found) expected("an escape sequence");
       text += meanings[found - names];
+      at_++;
       return;
     }
+    at_++;
     uint32_t code = unit();
     if (code >= 0xd800 && code < 0xdc00) {
-      expect("\\u");
+      if (!take('\\') || !take('u')) refuse("it has a lone surrogate");
       uint32_t low = unit();
       if (low < 0xdc00 || low > 0xdfff) refuse("it has a lone surrogate");
       code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
@@ -157,13 +178,14 @@ class Parser {
   uint32_t unit() {
     uint32_t code = 0;
     for (int i = 0; i < 4; i++) {
-      char c = next();
+      char c = peek();
       uint32_t digit = c >= '0' && c <= '9'   ? uint32_t(c - '0')
                        : c >= 'a' && c <= 'f' ? uint32_t(c - 'a' + 10)
                        : c >= 'A' && c <= 'F' ? uint32_t(c - 'A' + 10)
                                               : 16;
-      if (digit == 16) refuse("it is not JSON");
+      if (digit == 16) expected("four hexadecimal digits");
       code = code << 4 | digit;
+      at_++;
     }
     return code;
   }
@@ -171,7 +193,7 @@ class Parser {
   int digits() {
     const char* from = at_;
     while (at_ != end_ && *at_ >= '0' && *at_ <= '9') at_++;
-    if (at_ == from) refuse("it is not JSON");
+    if (at_ == from) expected("a digit");
     return int(std::min<std::ptrdiff_t>(at_ - from, 1000));
   }
 
@@ -180,7 +202,7 @@ class Parser {
     take('-');
     bool zero = at_ != end_ && *at_ == '0';
     int count = digits();
-    if (zero && count > 1) refuse("it is not JSON");
+    if (zero && count > 1) expected("no digits after the first 0");
     if (count > max_digits) refuse("a number has more than 20 digits");
     if (take('.')) digits();
     bool grows = false;
@@ -196,22 +218,30 @@ class Parser {
     return value;
   }
 
-  const char *at_, *end_;
-  size_t values_ = 0;
+  const char *at_, *start_, *end_;
+  const std::string& name_;
+  size_t signs_ = 0;
 };
 
 }  // namespace
 
-Json parse_json(std::string_view text) { return Parser(text).whole(); }
+Json parse_json(std::string_view text, const std::string& name) {
+  return Parser(text, name).whole();
+}
 
 void Field::refuse(const std::string& what) const {
-  throw BadFile(name_.substr(0, 120) + ": " + what);
+  throw Malformed(name_.substr(0, 120) + ": " + what);
 }
 
 const Json* Field::find(const char* key) const {
   for (const auto& [name, value] : json_->fields)
     if (name == key) return &value;
   return nullptr;
+}
+
+bool Field::has(const char* key) const {
+  const Json* found = find(key);
+  return found && found->kind != Json::null;
 }
 
 Field Field::at(const char* key) const {

@@ -12,8 +12,11 @@ INLINE void each(const T* a, const T* b, T* y, int64_t n, F f) {
   for (int64_t i = 0; i < n; i++) y[i] = f(a[i], b[i]);
 }
 
-INLINE vf truth(vi mask) { return mask ? splat(1.0f) : splat(0.0f); }
-INLINE vw truth(vl mask) { return mask ? splat(1.0) : splat(0.0); }
+// 1 and 0; the type of a mask differs between compilers.
+template <class V, class Mask>
+INLINE V truth(Mask mask) {
+  return mask ? V{} + 1.0f : V{};
+}
 INLINE vf truncated(vf x) {  // of |x| < 2^23, to the nearest, ties to even
   const float magic = 8388608.0f;
   vf t = abs(x), r = (t + magic) - magic;
@@ -167,17 +170,17 @@ static __attribute__((noinline)) void run_instruction(Micro kind, T value, const
       for (int64_t i = 0; i < n; i += lanes)
         store(y + i, load(a + i) != zero ? load(b + i) : load(c + i));
       return;
-      PAIR(lt, truth(u < v))
-      PAIR(le, truth(u <= v))
-      PAIR(gt, truth(u > v))
-      PAIR(ge, truth(u >= v))
-      PAIR(eq, truth(u == v))
-      PAIR(ne, truth(u != v))
-      MAP2(land, truth((u != zero) & (v != zero)))
-      MAP2(lor, truth((u != zero) | (v != zero)))
-      MAP1(lnot, truth(x == zero))
-      MAP1(isfinite, truth(x - x == zero))
-      MAP1(isnan, truth(x != x))
+      PAIR(lt, truth<V>(u < v))
+      PAIR(le, truth<V>(u <= v))
+      PAIR(gt, truth<V>(u > v))
+      PAIR(ge, truth<V>(u >= v))
+      PAIR(eq, truth<V>(u == v))
+      PAIR(ne, truth<V>(u != v))
+      MAP2(land, truth<V>((u != zero) & (v != zero)))
+      MAP2(lor, truth<V>((u != zero) | (v != zero)))
+      MAP1(lnot, truth<V>(x == zero))
+      MAP1(isfinite, truth<V>(x - x == zero))
+      MAP1(isnan, truth<V>(x != x))
   }
 #undef MAP1
 #undef MAP2

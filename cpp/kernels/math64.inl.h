@@ -66,8 +66,10 @@ INLINE vw exp(vw x) {
 INLINE vw log(vw x) {
   vl tiny = x < 2.2250738585072014e-308;
   vw y = tiny ? x * 18014398509481984.0 : x;
-  vl e = (bits(y) - 0x3fe6a09e667f3bcd) >> 52;
-  vw f = value(bits(y) - (e << 52)) - 1.0;
+  // Unsigned, because bits of negative numbers would overflow.
+  const vq u = reinterpret_cast<vq>(y);
+  vl e = reinterpret_cast<vl>(u - 0x3fe6a09e667f3bcdu) >> 52;
+  vw f = reinterpret_cast<vw>(u - (reinterpret_cast<vq>(e) << 52)) - 1.0;
   vw n = value(e + bits(splat(magic64))) - magic64;
   n = n + (tiny ? splat(-54.0) : splat(0.0));
   vw s = f / (2.0 + f), z = s * s, h = 0.5 * f * f;

@@ -355,8 +355,9 @@ class Optimizer(OwnUpdates, LearningRates):
 
     @property
     def built(self) -> bool:
-        """Whether it has variables to update: those of a model, or of `build`."""
-        return self._state() is not None
+        """Whether it has variables to update: those of a model, or of `build`, which
+        an `update_step` of the user's own needs."""
+        return super().built if self.is_written else self._state() is not None
 
     @property
     def iterations(self) -> Iterations:

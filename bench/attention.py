@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,20 +168,12 @@ def raced() -> dict[str, list[float]]:
     """Processor seconds of a step, in turn; the weights after a turn must agree, but
     for the bias of the keys, whose gradient is 0 up to rounding."""
     made = {name: make() for name, make in CONTENDERS.items()}
-    found: dict[str, list[float]] = {name: [] for name in made}
-    first = None
-    for name, (train, answer) in made.items():
+    for train, _ in made.values():
         train()
-        got = np.concatenate([np.ravel(w) for i, w in enumerate(answer()) if i != 3])
-        first = got if first is None else first
-        off = np.abs(got - first).mean()
-        assert off < 1e-5, f"{name}: {off}"
-    for _ in range(ROUNDS):
-        for name, (train, _) in made.items():
-            start = time.process_time()
-            train()
-            found[name].append((time.process_time() - start) / STEPS)
-    return found
+    answers = {name: answer() for name, (_, answer) in made.items()}
+    machine.check_equal({k: [*ws[:3], *ws[4:]] for k, ws in answers.items()})
+    turns = {name: train for name, (train, _) in made.items()}
+    return machine.in_turn(turns, STEPS, ROUNDS)
 
 
 def page() -> str:

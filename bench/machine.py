@@ -6,8 +6,10 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -89,3 +91,27 @@ class Watch:
             after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
             ours += sum(map(int, after_name.split()[11:13])) / TICKS
         return busy, nice, stolen, busy + nice + idle + wait + stolen, ours
+
+
+def check_equal(answers: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Check that the weights of all contenders agree to 1e-5 on average."""
+    first = None
+    for name, weights in answers.items():
+        got = np.concatenate([np.ravel(w) for w in weights])
+        first = got if first is None else first
+        off = np.abs(got - first).mean()
+        assert off < 1e-5, f"{name}: {off}"
+
+
+def in_turn(
+    turns: Mapping[str, Callable[[], None]], steps: int, rounds: int
+) -> dict[str, list[float]]:
+    """Processor seconds of a step, by contender, one number a round; each turn takes
+    so many steps."""
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    for _ in range(rounds):
+        for name, turn in turns.items():
+            start = time.process_time()
+            turn()
+            found[name].append((time.process_time() - start) / steps)
+    return found

@@ -16,6 +16,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -273,20 +274,11 @@ CONTENDERS = {
 def raced() -> dict[str, list[float]]:
     """Processor seconds of a step, in turn; the weights after ten steps must agree."""
     made = {name: make() for name, make in CONTENDERS.items()}
-    found: dict[str, list[float]] = {name: [] for name in made}
-    first = None
-    for name, (train, answer) in made.items():
+    for train, _ in made.values():
         train(10)
-        got = np.concatenate([np.ravel(w) for w in answer()])
-        first = got if first is None else first
-        off = np.abs(got - first).mean()
-        assert off < 1e-5, f"{name}: {off}"
-    for _ in range(ROUNDS):
-        for name, (train, _) in made.items():
-            start = time.process_time()
-            train(STEPS)
-            found[name].append((time.process_time() - start) / STEPS)
-    return found
+    machine.check_equal({name: answer() for name, (_, answer) in made.items()})
+    turns = {name: partial(train, STEPS) for name, (train, _) in made.items()}
+    return machine.in_turn(turns, STEPS, ROUNDS)
 
 
 # ---------------------------------------------------------------- errors

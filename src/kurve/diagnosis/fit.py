@@ -121,8 +121,8 @@ def no_better_than_line(context: Context) -> Iterator[Finding]:
     yield Finding(
         "no_better_than_line",
         "warning" if line_left < 0.9 * network_left and network_left > GOOD else "note",
-        "A straight line by least squares has a "
-        f"{'smaller' if line_left < 0.95 * network_left else 'no larger'} error than "
+        "A straight line by least squares has "
+        f"{'a smaller' if line_left < 0.95 * network_left else 'no larger'} error than "
         "the network. Either the network has not learned yet, or y is a linear "
         "function of x and the network is not needed.",
         {

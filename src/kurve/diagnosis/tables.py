@@ -112,7 +112,7 @@ def _in_users_terms(finding: Finding, classes: Sequence[Any]) -> Finding:
         "Causes: too few rows there, or a network that is too small.",
     ).replace("Either it has not learned, or x does not", "Perhaps the columns do not")
     for number, name in enumerate(classes):
-        message = message.replace(f"naming class {number} ", f"naming {name!r} ")
+        message = message.replace(f"naming class {number} ", f"naming {_shown(name)} ")
     if finding.name == "leakage":
         columns = [name.split(" = ")[0].split(" (")[0] for name in inputs]
         fix = f"--drop {','.join(columns)}" if command else f"X.drop(columns={columns})"
@@ -134,3 +134,8 @@ def _in_users_terms(finding: Finding, classes: Sequence[Any]) -> Finding:
     else:
         fix = "other columns, or more rows"
     return replace(finding, message=message, fix=fix)
+
+
+def _shown(name: Any) -> str:
+    """A class as Python writes it: 1 and 'cat' instead of NumPy's types."""
+    return repr(name.item() if isinstance(name, np.generic) else name)

@@ -57,22 +57,20 @@ class Embedding : public Op {
     for (int64_t i = 0; i < n; i++)
       if (int64_t row = row_of(x[i]); row >= 0) places[ends[row]++] = i;
     float* table = ctx.gradient + offset_;
-    in_pieces(N_, [&](int64_t row) {
-      int64_t first = row ? ends[row - 1] : 0, last = ends[row];
-      float* to = table + row * D_;
-      if (first == last) return void(std::fill_n(to, D_, 0.0f));
-      constexpr int64_t width = 64;
-      for (int64_t d = 0; d < D_; d += width) {
-        double sums[width];
-        int64_t count = std::min(width, D_ - d);
-        std::fill_n(sums, count, 0.0);
-        for (int64_t k = first; k < last; k++) {
-          const float* from = dz + places[k] * D_ + d;
-          for (int64_t j = 0; j < count; j++) sums[j] += double(from[j]);
-        }
-        for (int64_t j = 0; j < count; j++) to[d + j] = float(sums[j]);
+    // Few rows that are read often: columns are shared among threads too.
+    int64_t width = n > 64 * N_ ? 16 : 64, blocks = (D_ + width - 1) / width;
+    int64_t size = std::max<int64_t>(1, task_size / (D_ * (n / N_ + 1)));
+    int64_t tasks = (N_ + size - 1) / size * blocks;
+    parallel(tasks, (n + N_) * D_ * 4, [&](int64_t task) {
+      int64_t start = task / blocks * size, end = std::min(N_, start + size);
+      int64_t column = task % blocks * width, count = std::min(width, D_ - column);
+      for (int64_t row = start; row < end; row++) {
+        float* to = table + row * D_ + column;
+        if (!sum_positions(dz + column, places + (row ? ends[row - 1] : 0),
+                           places + ends[row], count, to))
+          return;
+        check_overflow(ctx, to, count, slot_);
       }
-      check_overflow(ctx, to, D_, slot_);
     });
   }
 
@@ -89,6 +87,23 @@ class Embedding : public Op {
 
  private:
   int64_t row_of(float x) const { return x >= 0 && x < float(N_) ? int64_t(x) : -1; }
+
+  // The first `count` columns of the rows of dz at these places, summed. False if the
+  // call should stop.
+  bool sum_positions(const float* dz, const int64_t* place, const int64_t* end,
+                     int64_t count, float* to) const {
+    constexpr int64_t between = 16384;  // positions between two looks at the token
+    double sums[64];
+    std::fill_n(sums, count, 0.0);
+    while (place < end) {
+      const int64_t* stop = place + std::min<int64_t>(between, end - place);
+      if (end - place > between && stop_requested(between * count * 4)) return false;
+      for (; place < stop; place++)
+        for (int64_t j = 0; j < count; j++) sums[j] += double(dz[*place * D_ + j]);
+    }
+    for (int64_t j = 0; j < count; j++) to[j] = float(sums[j]);
+    return true;
+  }
 
   template <class Body>
   void in_pieces(int64_t n, Body&& body) const {

@@ -59,7 +59,7 @@ class Embedding(Layer):
     """
 
     takes_scalars = True
-    arguments = (
+    arguments: tuple[str, ...] = (
         "input_dim",
         "output_dim",
         "embeddings_initializer",

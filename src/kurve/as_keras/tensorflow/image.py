@@ -355,7 +355,8 @@ def _in_hsv(image: Any, change: Any) -> Any:
     """The image after a change of (hue, saturation, value); integers are rounded back
     to their dtype."""
     x = value(image)
-    floats = x if kind(x.dtype).startswith("float") else convert_image_dtype(x, "float32")
+    is_float = kind(x.dtype).startswith("float")
+    floats = x if is_float else convert_image_dtype(x, "float32")
     hsv = image_filters.rgb_to_hsv(floats)
     planes = change(*(ops.get_item(hsv, (..., c)) for c in range(3)))
     y = image_filters.hsv_to_rgb(ops.stack(list(planes), -1))

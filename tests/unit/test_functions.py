@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import layers, losses, metrics, ops, optimizers, utils
+from kurve import Input, Model, layers, losses, metrics, ops, optimizers, utils
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 3)).astype("float32")
@@ -468,3 +468,24 @@ def test_a_step_that_changes_late_is_told() -> None:
     with pytest.warns(UserWarning, match="different in call 5"):
         step(X, Y)
     assert "something different each time" in step.why_not
+
+
+def test_arguments_that_numpy_and_keras_have() -> None:
+    assert ops.linspace(0, 1, 5, dtype="float64").dtype == np.float64
+    numbers, step = ops.linspace(0.0, 1.0, 5, retstep=True)
+    np.testing.assert_allclose(numbers, np.linspace(0, 1, 5))
+    assert float(step) == 0.25
+    ends = np.array([0.0, 1.0]), np.array([1.0, 3.0])
+    np.testing.assert_allclose(
+        ops.linspace(*ends, 3, axis=1), np.linspace(*ends, 3, axis=1)
+    )
+    np.testing.assert_array_equal(ops.logspace(0, 2, 3, dtype="int32"), [1, 10, 100])
+    np.testing.assert_array_equal(ops.max(np.zeros((0, 2)), 0, initial=-1.0), [-1, -1])
+    assert ops.cumsum(np.array([1, 2]), dtype="float32").dtype == np.float32
+    assert ops.prod(np.array([2, 3]), dtype="float32").dtype == np.float32
+    x = Input((3,))
+    model = Model(x, [ops.max(x, -1, initial=0.0), ops.min(x, -1, initial=0.0)])
+    rows = np.array([[-3.0, -1.0, -2.0], [1.0, 2.0, 3.0]])
+    largest, smallest = model.predict(rows, verbose=0)
+    np.testing.assert_array_equal(largest, [0.0, 3.0])
+    np.testing.assert_array_equal(smallest, [-3.0, 0.0])

@@ -63,10 +63,21 @@ def arange(
     return result(y.astype(dtype_name(dtype) if dtype else kind))
 
 
-def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> Any:
-    """Evenly spaced numbers."""
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """Evenly spaced numbers; with `retstep`, also the distance between them."""
     check_constant("linspace", num)
-    return result(np.linspace(start, stop, num, endpoint).astype(np.float32))
+    ends = as_array(start), as_array(stop)
+    y, step = np.linspace(*ends, num, endpoint, retstep=True, axis=axis)
+    y = result(y.astype(dtype_name(dtype or "float32")))
+    return (y, result(np.float32(step))) if retstep else y
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> Any:
@@ -117,19 +128,33 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.
 
 
 def logspace(
-    start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> np.ndarray:
     """Powers of a base with evenly spaced exponents."""
     check_constant("logspace", num)
-    return np.logspace(start, stop, num, endpoint, base).astype(np.float32)
+    ends = as_array(start), as_array(stop)
+    y = np.logspace(*ends, num, endpoint, base, axis=axis)
+    return y.astype(dtype_name(dtype or "float32"))
 
 
 def geomspace(
-    start: float, stop: float, num: int = 50, endpoint: bool = True
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> np.ndarray:
     """Numbers spaced evenly on a log scale."""
     check_constant("geomspace", num)
-    return np.geomspace(start, stop, num, endpoint).astype(np.float32)
+    y = np.geomspace(as_array(start), as_array(stop), num, endpoint, axis=axis)
+    return y.astype(dtype_name(dtype or "float32"))
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:

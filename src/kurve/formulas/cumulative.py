@@ -8,13 +8,14 @@ import numpy as np
 
 from kurve.formulas.axes import axis_of, no_batch, sample_axis
 from kurve.formulas.calls import as_array, function, graph_of
-from kurve.formulas.elements import multiply
+from kurve.formulas.elements import cast, multiply
 from kurve.formulas.slices import concatenate, get_item
 
 
 @function
-def cumsum(x: Any, axis: int | None = None) -> Any:
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """The cumulative sum along an axis."""
+    x = x if dtype is None else cast(x, dtype)
     graph = graph_of(x)
     if graph is None:
         return np.cumsum(as_array(x), axis=axis)
@@ -26,8 +27,9 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 
 @function
-def cumprod(x: Any, axis: int | None = None) -> Any:
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """The products of the first 1, 2, 3, ... elements of an axis."""
+    x = x if dtype is None else cast(x, dtype)
     graph = graph_of(x)
     if graph is None:
         return np.cumprod(as_array(x), axis=axis)

@@ -15,6 +15,7 @@ from kurve.formulas.elements import (
     cast,
     divide,
     maximum,
+    minimum,
     multiply,
     negative,
     not_equal,
@@ -95,9 +96,39 @@ def _tuple(axis: Any) -> Any:
 
 sum = _reduction("sum", "sum", "The sum over these axes, or over all.")
 mean = _reduction("mean", "mean", "The mean over these axes, or over all.")
-max = _reduction("max", "max", "The maximum over these axes, or over all.")
-min = _reduction("min", "min", "The minimum over these axes, or over all.")
-prod = _reduction("prod", "prod", "The product over these axes, or over all.")
+_max = _reduction("max", "max", "The maximum over these axes, or over all.")
+_min = _reduction("min", "min", "The minimum over these axes, or over all.")
+_prod = _reduction("prod", "prod", "The product over these axes, or over all.")
+
+
+@function
+def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The maximum over these axes, or over all; at least `initial`."""
+    if initial is None:
+        return _max(x, axis, keepdims)
+    if graph_of(x) is None:  # there may be no elements
+        y = as_array(x)
+        return np.max(y, _tuple(axis), keepdims=keepdims, initial=initial)
+    return maximum(_max(x, axis, keepdims), initial)
+
+
+@function
+def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The minimum over these axes, or over all; at most `initial`."""
+    if initial is None:
+        return _min(x, axis, keepdims)
+    if graph_of(x) is None:
+        y = as_array(x)
+        return np.min(y, _tuple(axis), keepdims=keepdims, initial=initial)
+    return minimum(_min(x, axis, keepdims), initial)
+
+
+@function
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+    """The product over these axes, or over all."""
+    return _prod(x if dtype is None else cast(x, dtype), axis, keepdims)
+
+
 amax, amin = max, min
 
 

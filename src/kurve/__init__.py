@@ -92,7 +92,7 @@ _HOMES = {
     "initializers": "kurve.initializers",
     "inspection": "kurve.inspection",
     "layers": "kurve.layers",
-    "live": "kurve.page",
+    "live": "kurve.plots.page",
     "losses": "kurve.losses",
     "lr_find": "kurve.models.learning_rates",
     "metrics": "kurve.metrics",

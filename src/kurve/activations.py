@@ -19,9 +19,9 @@ from kurve.core.entries import entry
 from kurve.core.later import absent as _absent
 from kurve.core.results import result as of_array
 from kurve.errors import unknown_argument, unknown_name
-from kurve.kinds import ACTIVATIONS
 from kurve.ops.activations import FORMULAS, tape_of
 from kurve.plan import Attr, Op, Shape
+from kurve.plan.kinds import ACTIVATIONS
 
 NAMES = tuple(ACTIVATIONS)
 LARGEST = float(np.finfo(np.float32).max)

@@ -20,7 +20,7 @@ FLOORS = (
     ("_core",),
     ("core", "errors", "config"),
     ("ops",),
-    ("kinds", "plan"),
+    ("plan",),
     ("formulas",),
     ("engines",),
     ("gradients",),
@@ -48,9 +48,7 @@ FLOORS = (
     (
         "assessment",
         "inspection",
-        "predictions",
         "diagnosis",
-        "page",
         "plots",
         "report",
         "tables",
@@ -97,8 +95,14 @@ FACADES = {
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",
     ("kurve.exchange.exported", "kurve.estimators.defaults"): "QUANTILES",
     ("kurve.exchange.exported", "kurve.estimators.errors"): "not fitted",
-    ("kurve.predictions", "kurve.estimators.classifier"): "what a model can do",
-    ("kurve.predictions", "kurve.estimators.regressor"): "what a model can do",
+    (
+        "kurve.inspection.predictions",
+        "kurve.estimators.classifier",
+    ): "what a model can do",
+    (
+        "kurve.inspection.predictions",
+        "kurve.estimators.regressor",
+    ): "what a model can do",
 }
 """Arrows upwards inside functions: what a low object offers for a high room."""
 

@@ -23,9 +23,9 @@ from kurve.diagnosis.rows import (
 )
 from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
-from kurve.kinds import TRAINING_ONLY, facts_of_loss
 from kurve.models.cloning import clone
 from kurve.plan import Op, Plan, Shape
+from kurve.plan.kinds import TRAINING_ONLY, facts_of_loss
 from kurve.training.batching import pass_bounds
 from kurve.training.inputs import unpack_data
 

@@ -26,8 +26,8 @@ from kurve.estimators.frames import Table, read_table
 from kurve.estimators.parameters import SOLVERS, Parameters
 from kurve.estimators.targets import TargetEncoder
 from kurve.estimators.training import TrainingSetup
-from kurve.kinds import ACTIVATIONS
 from kurve.models import Sequential
+from kurve.plan.kinds import ACTIVATIONS
 
 
 @entries

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
+from kurve.plan.kinds import OPERATIONS
 
 if TYPE_CHECKING:
     from kurve.ops.formula import Formula

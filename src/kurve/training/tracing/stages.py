@@ -23,12 +23,12 @@ from kurve.engines import (
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
-from kurve.kinds import OPERATIONS
 from kurve.layers.placing import Watched
 from kurve.metrics import Mean, RowMetric
 from kurve.optimizers.applier import Applier
 from kurve.optimizers.applying import applier_of
 from kurve.plan import Op, Plan, VariableSpec
+from kurve.plan.kinds import OPERATIONS
 from kurve.training.tracing.steps import (
     CAPTURED,
     MetricCall,

@@ -21,8 +21,8 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import leaves
 from kurve.gradients.formulas import RULES_OF_OPS
-from kurve.kinds import OPERATIONS
 from kurve.plan import Op, Shape
+from kurve.plan.kinds import OPERATIONS
 
 CAPTURED = "captured"
 """Kind of placeholders for arrays that are not arguments."""

@@ -34,7 +34,6 @@ FLOORS = (
         "regularizers",
         "constraints",
         "callbacks",
-        "data",
         "utils",
         "preprocessing",
         "random",

@@ -26,7 +26,7 @@ from kurve.core.locks import (
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import check_verbose
 from kurve.core.results import result
-from kurve.data import as_samples
+from kurve.core.samples import as_samples
 from kurve.engines import Batches, Job, Program, State, run_job
 from kurve.errors import unknown_argument
 from kurve.formulas.recording import active

@@ -1,4 +1,4 @@
-"""The live page: one HTML file in which the engine, as WebAssembly, trains on one's own
+"""The live page: one HTML file in which the engine, as WebAssembly, trains on your
 data while the fit is drawn. It asks no server for anything.
 
     page = kurve.live(x, y)      # shows in a notebook

@@ -19,6 +19,7 @@ import numpy as np
 from kurve.callbacks import BackupAndRestore, Callback, History
 from kurve.callbacks.base import as_list
 from kurve.core import rng
+from kurve.core.arguments import check_count
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entries, entry
 from kurve.core.executors import check_executor
@@ -28,7 +29,6 @@ from kurve.engines import Job
 from kurve.models import Sequential
 from kurve.models.cloning import clone
 from kurve.training import TrainingRun
-from kurve.training.batching import check_count
 from kurve.training.fitting import fit_steps
 from kurve.training.steps import refuse_own_steps
 

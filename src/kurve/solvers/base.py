@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from kurve import losses
+from kurve.core.arguments import check_count
 from kurve.core.inside import network_of
 from kurve.core.samples import as_samples, as_weights, check_same_length
 from kurve.core.stopping import Patience
@@ -16,7 +17,6 @@ from kurve.engines import Batches, Program, State
 from kurve.losses.targets import as_targets
 from kurve.plan import VariableSpec
 from kurve.solvers.least_squares import StopReason
-from kurve.training.batching import check_count
 from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:

@@ -193,7 +193,7 @@ page/node_modules/installed: page/package-lock.json
 	@touch $@
 
 page: build/wasm/kurve.wasm page/node_modules/installed
-	node page/build.mjs build/wasm/kurve.wasm src/kurve/page/live.html
+	node page/build.mjs build/wasm/kurve.wasm src/kurve/plots/page/live.html
 
 page-test: page/node_modules/installed $(VENV)/installed
 	$(call need,chromium,chromium)

@@ -92,7 +92,7 @@ _HOMES = {
     "initializers": "kurve.initializers",
     "inspection": "kurve.inspection",
     "layers": "kurve.layers",
-    "live": "kurve.page",
+    "live": "kurve.plots.page",
     "losses": "kurve.losses",
     "lr_find": "kurve.models.learning_rates",
     "metrics": "kurve.metrics",
@@ -120,7 +120,7 @@ def __getattr__(name: str) -> _typing.Any:
         import importlib.util
 
         if importlib.util.find_spec(f"kurve.{name}") is not None:
-            # An internal module: `from kurve import data` asks here first.
+            # An internal module: `from kurve import plan` asks here first.
             raise AttributeError(f"module 'kurve' has no attribute {name!r}")
         from kurve.core.later import old_name
         from kurve.errors import no_attribute

@@ -13,36 +13,32 @@ from typing import Any
 import numpy as np
 
 from kurve.core import registry
-from kurve.core.arguments import is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.core.later import absent as _absent
 from kurve.core.results import result as of_array
 from kurve.errors import unknown_argument, unknown_name
-from kurve.kinds import ACTIVATIONS
+from kurve.ops.activation_arguments import (
+    ALONG_AN_AXIS,
+    ARGUMENTS,
+    call_of,
+    check,
+    check_number,
+    is_default,
+    is_leaky,
+    plain,
+)
 from kurve.ops.activations import FORMULAS, tape_of
 from kurve.plan import Attr, Op, Shape
+from kurve.plan.kinds import ACTIVATIONS
 
 NAMES = tuple(ACTIVATIONS)
-LARGEST = float(np.finfo(np.float32).max)
 
 FUSED = frozenset(
     {"linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid"}
     | {"tanh", "softplus", "softsign", "sin", "snake"}
 )
 """Activations that can be fused into other ops: no arguments, or only alpha."""
-
-ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
-"""Activations that are not elementwise. Engines support softmax over the last axis."""
-
-ARGUMENTS: dict[str, Mapping[str, Any]] = {
-    "leaky_relu": {"alpha": 0.2},
-    "elu": {"alpha": 1.0},
-    "snake": {"alpha": 1.0},
-    **{name: {"axis": -1} for name in ALONG_AN_AXIS},
-    **{name: formula.arguments for name, formula in FORMULAS.items()},
-}
-"""The arguments of each, with their defaults; `...` marks required ones."""
 
 
 class Activation:
@@ -79,21 +75,21 @@ class Activation:
         if name == "leaky_relu" and "negative_slope" in arguments:
             alpha = arguments.pop("negative_slope")
         if alpha is not None:
-            _check_number(name, "alpha", alpha)
+            check_number(name, "alpha", alpha)
             if "alpha" in known:  # ignored by the others
                 arguments["alpha"] = alpha
         for key, value in arguments.items():
             if key not in known:
-                raise unknown_argument(_call_of(known), key, name)
-            _check(name, key, value)
-        if name == "relu" and _is_leaky(arguments):
+                raise unknown_argument(call_of(known), key, name)
+            check(name, key, value)
+        if name == "relu" and is_leaky(arguments):
             name, arguments = "leaky_relu", {"alpha": arguments["negative_slope"]}
             known = ARGUMENTS[name]
         object.__setattr__(self, "name", name)
         given = tuple(
-            (key, _plain(arguments[key]))
+            (key, plain(arguments[key]))
             for key, default in known.items()
-            if key in arguments and not _same(arguments[key], default)
+            if key in arguments and not is_default(arguments[key], default)
         )
         object.__setattr__(self, "arguments", given)
 
@@ -338,73 +334,6 @@ def _sparsemax(z: np.ndarray, axis: int) -> np.ndarray:
     count = (1 + number * ordered > sums).sum(axis=-1, keepdims=True)
     level = (np.take_along_axis(sums, count - 1, axis=-1) - 1) / count
     return np.moveaxis(np.maximum(z - level, 0).astype(z.dtype), -1, axis)
-
-
-def _check(name: str, key: str, value: Any) -> None:
-    """Refuse an invalid value of an argument."""
-    if key == "axis":
-        if not is_integer(value):
-            raise ValueError(
-                f"[{name}] axis must be an integer. Received: axis={value!r}. "
-                "Try axis=-1."
-            )
-    elif key == "approximate":
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(
-                f"[{name}] approximate must be True or False. "
-                f"Received: approximate={value!r}. Try approximate=True."
-            )
-    elif key != "max_value" or value is not None:
-        _check_number(name, key, value)
-
-
-def _check_number(name: str, key: str, value: Any) -> None:
-    if not is_number(value) or abs(value) > LARGEST:
-        raise ValueError(
-            f"[{name}] {key} must be a finite number. "
-            f"Received: {key}={value!r}. Try {key}=0.2."
-        )
-    if name == "snake" and not 1e-30 <= value <= 1e30:
-        raise ValueError(
-            "[snake] alpha must be in [1e-30, 1e30]: the added wave has the "
-            f"period pi / alpha. Received: alpha={value!r}. Try alpha=1.0."
-        )
-    if (name == "celu" and value == 0) or (name == "squareplus" and value < 0):
-        rule = "not be 0" if name == "celu" else "be at least 0"
-        raise ValueError(
-            f"[{name}] {key} must {rule}. Received: {key}={value!r}. Try {key}=1.0."
-        )
-
-
-def _is_leaky(arguments: Mapping[str, Any]) -> bool:
-    """Whether relu with these arguments is the fused leaky_relu."""
-    rest = {k: v for k, v in arguments.items() if k != "negative_slope"}
-    return arguments.get("negative_slope", 0.0) != 0.0 and all(
-        _same(value, FORMULAS["relu"].arguments[key]) for key, value in rest.items()
-    )
-
-
-def _same(value: Any, default: Any) -> bool:
-    return default is not ... and (value is default or value == default)
-
-
-def _plain(value: Any) -> Any:
-    """Convert to built-in Python types."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    return int(value) if is_integer(value) else None if value is None else float(value)
-
-
-def _call_of(known: Mapping[str, Any]) -> Any:
-    """A function with these arguments, used to suggest the closest match."""
-    import inspect
-
-    def call(**arguments: Any) -> None: ...
-
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in known]
-    )
-    return call
 
 
 linear = Activation("linear")

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from kurve import predictions
 from kurve.core.arrays import as_array
+from kurve.inspection import predictions
+from kurve.inspection.predictions import as_matrix, columns_of
 from kurve.metrics.scores import Residuals, class_numbers, explained, residuals
-from kurve.predictions import as_matrix, columns_of
 
 SAMPLES = 1000
 WORK = 2e7

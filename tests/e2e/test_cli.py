@@ -536,8 +536,13 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         ),
         (
             (
-                *("predict", "data.kurve", "town.csv", "-o", "p.csv"),
-                *("--unknown", "error"),
+                "predict",
+                "data.kurve",
+                "town.csv",
+                "-o",
+                "p.csv",
+                "--unknown",
+                "error",
             ),
             "kurve: [read] town.csv, line 2: column 'city' must hold levels that were "
             "in the training data. Received: 'Paris' (1 such row in total). "

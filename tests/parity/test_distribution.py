@@ -26,9 +26,16 @@ def run(
     """The program by so many processes; its output."""
     found = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", str(processes), *options),
-            *(PROGRAM, str(folder), what),
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(processes),
+            *options,
+            PROGRAM,
+            str(folder),
+            what,
         ],
         capture_output=True,
         text=True,

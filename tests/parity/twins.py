@@ -20,6 +20,7 @@ import pytest
 import kurve
 from kurve.engines import Batches, Job, State, get_engine, run_job
 from kurve.layers.base import lower
+from kurve.losses import targets
 
 REASON = "the parity suite compares with it: pip install 'kurve[parity]'"
 with warnings.catch_warnings():
@@ -212,7 +213,7 @@ def train_float64(case: Case) -> Run:
     plan, state, optimizer = plan_and_state(case, model)
     x, y, weights = data_of(case)
     if case.class_weight:
-        weights = kurve.data.class_weights("", case.class_weight, y, y.ndim == 1)
+        weights = targets.class_weights("", case.class_weight, y, y.ndim == 1)
     rates = optimizer.learning_rate
     rates = rates(np.arange(STEPS)) if callable(rates) else np.full(STEPS, rates)
     bounds = np.arange(0, STEPS * BATCH + 1, BATCH)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kurve import activations, kinds
+from kurve import activations
 from kurve.activations import Activation
 from kurve.engines.reference import activations as reference
 from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 from kurve.engines.reference.losses import LOSSES
 from kurve.ops.activations import FORMULAS
+from kurve.plan import kinds
 
 
 def test_kinds_are_those_of_the_reference_engine() -> None:

@@ -14,7 +14,7 @@ import pytest
 from kurve import Input, Sequential, callbacks, metrics, models
 from kurve.exchange import keras_training
 from kurve.layers import Dense
-from kurve.models import saving
+from kurve.models import saved_training
 from kurve.models.fields import Field
 from kurve.training.parts import Parts, flatten, pack
 from tests.two_heads import TwoHeads, data
@@ -332,9 +332,9 @@ GIVEN: dict[str, Any] = {
 @pytest.mark.parametrize("loss", [["mse", "mae"], ["mse", None]])
 def test_files_hold_what_was_compiled_for_each_output(loss: Any) -> None:
     model = compiled(loss, **GIVEN)
-    text = json.loads(json.dumps(saving.compile_entry(model)))
+    text = json.loads(json.dumps(saved_training.compile_entry(model)))
     again = TwoHeads()
-    saving.compile_from(Field("a file", "compile", text), again)
+    saved_training.compile_from(Field("a file", "compile", text), again)
     assert described(again) == described(model)
     text = json.loads(json.dumps(keras_training.compile_entry(model)))
     found = keras_training.compiled_from(text, outputs=2)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import kurve.page
+import kurve.plots.page
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def _engine() -> Path:
     built = ROOT / "build/wasm/kurve.wasm"
     if built.exists():
         return built
-    page = kurve.page.live().html
+    page = kurve.plots.page.live().html
     packed = re.search(r'id="engine">([A-Za-z0-9+/=]+)<', page)
     assert packed is not None
     file = Path(tempfile.mkdtemp()) / "kurve.wasm"

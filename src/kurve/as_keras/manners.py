@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from kurve import data
 from kurve.as_keras.shapes import TensorShape
 from kurve.core.results import Values
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor
 from kurve.layers.base import Layer
 from kurve.legacy.calls import add_variable
+from kurve.losses.targets import broadcasting
 
 _plain: Any = vars(Tensor)["shape"].fget
 
 
 def install() -> None:
     """Install this behaviour."""
-    data.broadcasting[0] = True
+    broadcasting[0] = True
     values: Any = Values
     values.shape = property(_shape, _set_shape)
     values.get_shape = _shape
@@ -40,7 +40,7 @@ def install() -> None:
 
 def uninstall() -> None:
     """Remove what changes the results of calls."""
-    data.broadcasting[0] = False
+    broadcasting[0] = False
 
 
 def _checked(tensor: Any, shape: Any) -> None:

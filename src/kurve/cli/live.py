@@ -29,7 +29,7 @@ def write_page(
         out: the page's file.
         show: whether to open it.
     """
-    from kurve.page import LivePage, live, with_table
+    from kurve.plots.page import LivePage, live, with_table
 
     page = live()
     if data is None and (target or features):

@@ -60,6 +60,9 @@ UNUSED: dict[str, tuple[Any, ...]] = {
 """Keras's arguments for features that Kurve lacks, with the values that have no
 effect in Keras either: these are accepted, so that calls written for Keras work."""
 
+BATCH_SIZE = 32
+"""Default number of rows per step."""
+
 
 def is_integer(value: Any) -> bool:
     """Whether `value` is a Python or NumPy integer; True and False do not count."""
@@ -146,6 +149,40 @@ def check_integer(
         f"[{where}] {name} must be an integer {limits}. "
         f"Received: {name}={value!r}. Try {name}={example!r}."
     )
+
+
+def check_count(where: str, name: str, value: Any, low: int) -> None:
+    """Check that the value is an integer from `low`, such as a number of epochs.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: it is too small, or does not fit into 64 bits.
+    """
+    if not is_integer(value):
+        raise TypeError(
+            f"[{where}] {name} must be an integer. "
+            f"Received: {name}={value!r}. Try {name}={_nearest_count(value, low)}."
+        )
+    if value < low:
+        fix = BATCH_SIZE if name.endswith("batch_size") else max(low, 1)
+        raise ValueError(
+            f"[{where}] {name} must be at least {low}. "
+            f"Received: {name}={value}. Try {name}={fix}."
+        )
+    if value >= 2**63:
+        raise ValueError(
+            f"[{where}] {name} must be below 2**63. "
+            f"Received: an integer of {int(value).bit_length()} bits. "
+            f"Try {name}={max(low, BATCH_SIZE)}."
+        )
+
+
+def _nearest_count(value: Any, low: int) -> int:
+    """The integer probably meant."""
+    try:
+        return max(round(float(value)), low, 1)
+    except (TypeError, ValueError, OverflowError):
+        return max(low, 1)
 
 
 def check_batch_size(where: str, batch_size: Any) -> int | None:

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+Shape = tuple[int, ...]
+
 FRAMES = ("pandas", "polars", "pyarrow", "modin", "cudf")
 PLAIN = {bool, int, float, np.bool_, np.float64, np.float32, np.int64}
 """Types that float() converts exactly."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data, initializers
+from kurve import initializers
 from kurve.core import rng
 from kurve.core.arrays import as_numbers
 from kurve.core.inside import network_of
+from kurve.core.samples import as_samples, check_same_length
 from kurve.diagnosis.ops import activation_of
 from kurve.diagnosis.rows import (
     Rows,
@@ -23,9 +24,10 @@ from kurve.diagnosis.rows import (
 )
 from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
-from kurve.kinds import TRAINING_ONLY, facts_of_loss
+from kurve.losses.targets import as_targets
 from kurve.models.cloning import clone
 from kurve.plan import Op, Plan, Shape
+from kurve.plan.kinds import TRAINING_ONLY, facts_of_loss
 from kurve.training.batching import pass_bounds
 from kurve.training.inputs import unpack_data
 
@@ -69,7 +71,7 @@ class Context:
         self.model, self.loss = model, model.loss
         plan = network_of(model).plan
         sample = None if plan is None else plan.input_shape
-        samples = data.as_samples("diagnose", "x", x, sample)
+        samples = as_samples("diagnose", "x", x, sample)
         self.plan = plan or self._plan_of_clone(samples)
         self.numbers_for_softmax = False
         self.finite, self.task = True, ""
@@ -80,7 +82,7 @@ class Context:
             other_x, other_y, _ = unpack_data(
                 "diagnose", "validation_data", validation_data
             )
-            other = data.as_samples(where, "x", other_x, samples.shape[1:])
+            other = as_samples(where, "x", other_x, samples.shape[1:])
             self.validation = self._rows(where, other_x, other, other_y)
         self.names = self._names(columns)
 
@@ -98,7 +100,7 @@ class Context:
     def _rows(self, where: str, x: Any, samples: np.ndarray, y: Any) -> Rows:
         """The data and, if the model is built, its predictions."""
         targets = self._targets(where, y)
-        data.check_same_length(where, x=samples, y=targets)
+        check_same_length(where, x=samples, y=targets)
         stride = -(-samples.size // MAX_NUMBERS)
         # Search for duplicates and leaks in float64, before rounding to float32.
         columns = as_numbers(where, "x", x)[::stride].astype(np.float64)
@@ -124,7 +126,7 @@ class Context:
         array = as_numbers(where, "y", y)
         shape = self.output_shape
         if self.loss is None or shape is None:
-            return data.as_samples(where, "y", y, None, np.float64)
+            return as_samples(where, "y", y, None, np.float64)
         if (
             not self.loss.sparse
             and self.last_activation == "softmax"
@@ -135,7 +137,7 @@ class Context:
         ):
             self.numbers_for_softmax = True
             return array.reshape(-1).astype(np.float32)
-        return data.as_targets(where, y, self.loss, shape)
+        return as_targets(where, y, self.loss, shape)
 
     def _task_of(self, y: np.ndarray) -> str:
         """What the targets (n, T) are: "numbers", "classes" (class numbers), "one_hot",

@@ -8,7 +8,7 @@ import numpy as np
 
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.report import Finding, listing, percent
-from kurve.kinds import facts_of_loss
+from kurve.plan.kinds import facts_of_loss
 
 SORTED_ROWS = 5000
 """Number of rows that are ranked: the error of a rank correlation of 0.999 is then

@@ -11,8 +11,8 @@ from kurve.diagnosis import ops
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.ops import activation_of, ends_with_activation, is_linear
 from kurve.diagnosis.report import Finding, listing, percent
-from kurve.kinds import ACTIVATIONS, TRAINING_ONLY
 from kurve.plan import Op
+from kurve.plan.kinds import ACTIVATIONS, TRAINING_ONLY
 
 LARGE = 5.0
 SMALL = 0.1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from kurve.kinds import ACTIVATIONS, OPERATIONS
 from kurve.ops.activations import FORMULAS
 from kurve.plan import Op
+from kurve.plan.kinds import ACTIVATIONS, OPERATIONS
 
 
 def activation_of(op: Op) -> str:

@@ -21,8 +21,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from kurve.errors import NonFiniteError
-from kurve.kinds import OPERATIONS
 from kurve.plan import ALIGNMENT, Plan
+from kurve.plan.kinds import OPERATIONS
 
 NUMERICS = 3
 """Version of the numerical results, increased with every change after which the same

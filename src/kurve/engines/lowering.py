@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from kurve.engines.base import divides_rows
 from kurve.engines.formulas import lowered
-from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient, with_slope
 from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
+from kurve.plan.kinds import OPERATIONS
 
 if TYPE_CHECKING:
     from kurve.ops.formula import Rule

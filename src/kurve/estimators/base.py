@@ -14,10 +14,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve import activations, data
+from kurve import activations
 from kurve.core.arrays import as_array, is_frame
 from kurve.core.entries import entries
 from kurve.core.executors import check_executor
+from kurve.core.samples import check_same_length
 from kurve.estimators import bags, defaults
 from kurve.estimators.errors import not_fitted
 from kurve.estimators.fitted import Fitted
@@ -26,8 +27,8 @@ from kurve.estimators.frames import Table, read_table
 from kurve.estimators.parameters import SOLVERS, Parameters
 from kurve.estimators.targets import TargetEncoder
 from kurve.estimators.training import TrainingSetup
-from kurve.kinds import ACTIVATIONS
 from kurve.models import Sequential
+from kurve.plan.kinds import ACTIVATIONS
 
 
 @entries
@@ -308,7 +309,7 @@ class Estimator(Parameters):
         z, _ = self._encoded("diagnose", X)
         encoder = self._target_encoder(self.fitted_)
         targets = encoder.read("diagnose", y).values
-        data.check_same_length("diagnose", X=z, y=targets)
+        check_same_length("diagnose", X=z, y=targets)
         columns, fitted = self.fitted_.columns, self.fitted_
         return diagnose_table(
             self.models_[0],

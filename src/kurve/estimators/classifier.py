@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve import data
 from kurve.core.entries import entries
+from kurve.core.samples import as_weights, check_same_length
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitted import ClassificationHead, Fitted
@@ -143,10 +143,10 @@ class Classifier(Estimator):
         """
         labels = read_labels("score", y)[0]
         predicted = self.predict(X)
-        data.check_same_length("score", X=predicted, y=labels)
+        check_same_length("score", X=predicted, y=labels)
         weights = None
         if sample_weight is not None:
-            weights = data.as_weights("score", sample_weight, len(labels), np.float64)
+            weights = as_weights("score", sample_weight, len(labels), np.float64)
         return scores.accuracy(labels, predicted, weights)
 
     def _probabilities(self, where: str, X: Any) -> np.ndarray:

@@ -45,7 +45,7 @@ from kurve.estimators.parameters import MAX_MEMBERS
 from kurve.estimators.regressor import LIKELIHOODS, Regressor
 from kurve.estimators.scaling import Scaler
 from kurve.layers.base import Variable
-from kurve.models import Sequential
+from kurve.models import Sequential, saved_training
 from kurve.models import saving as models
 from kurve.models.fields import Field
 
@@ -154,7 +154,7 @@ def _described(
     novelty = fitted.novelty
     tensors["novelty/low"], tensors["novelty/high"] = novelty.low, novelty.high
     tensors["novelty/sample"] = novelty.sample
-    tensors |= models.history_tensors(fitted.history)
+    tensors |= saved_training.history_tensors(fitted.history)
     for kind, networks in (("models", fitted.members), ("folds", fitted.folds)):
         for number, network in enumerate(networks):
             for index, weight in enumerate(network.weights):
@@ -230,7 +230,7 @@ def _training(
         tensors[f"training/{number}/slots"] = state.slots
         tensors[f"training/{number}/scalars"] = state.scalars
     return {
-        "compile": models.compile_entry(networks[0]),
+        "compile": saved_training.compile_entry(networks[0]),
         "steps": [network.iterations for network in networks],
     }
 
@@ -253,7 +253,7 @@ class _Arrays:
         """The array with that name; None in the shape matches any size."""
         self.file.claim(name, shape, dtype)
         array = self.file.read(name)
-        models.check_finite(self.file, name, array)
+        saved_training.check_finite(self.file, name, array)
         return array
 
     def scaler(self, name: str, width: int) -> Scaler:
@@ -287,7 +287,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         arrays.take("novelty/sample", None, width, dtype=np.float32),
         fields["threshold"].number(),
     )
-    history = models.read_history(arrays.file)
+    history = saved_training.read_history(arrays.file)
     iterations = fields["iterations"].integer(1, 2**31)
     target_names = column_files.texts(fields["target_names"])
     members = fields["members"].integer(1, MAX_MEMBERS + 1)
@@ -448,8 +448,8 @@ def _read_training(field: Field, file: Reader, networks: Sequence[Sequential]) -
     if len(steps) != len(networks):
         raise fields["steps"].error(f"there must be {len(networks)}")
     for number, (network, step) in enumerate(zip(networks, steps, strict=True)):
-        models.compile_from(fields["compile"], network)
-        models.read_training(file, network, f"training/{number}/")
+        saved_training.compile_from(fields["compile"], network)
+        saved_training.read_training(file, network, f"training/{number}/")
         _, state = network_of(network).require_built("load")
         state.step = step
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data
 from kurve.core import rng
+from kurve.core.samples import as_weights, check_same_length
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns, tell
 from kurve.estimators.fitted import Fitted
@@ -122,7 +122,7 @@ class FitSession:
             self.columns = previous.columns
             self.columns.check_names(where, table, name)
         matrix, _ = self.columns.encode(where, table, strict=previous is not None)
-        data.check_same_length(where, X=matrix, y=targets.values)
+        check_same_length(where, X=matrix, y=targets.values)
         self.targets = targets
         self.outputs = targets.values.shape[1]
         if previous is not None and self.outputs != previous.targets:
@@ -132,7 +132,7 @@ class FitSession:
             )
         weights = None
         if sample_weight is not None:
-            weights = data.as_weights(where, sample_weight, len(matrix), np.float64)
+            weights = as_weights(where, sample_weight, len(matrix), np.float64)
             if not weights.any():
                 raise ValueError(
                     f"[{where}] some sample_weight must be above 0. Received: weights "
@@ -149,14 +149,14 @@ class FitSession:
         self.columns.check_names(where, table, type(self.estimator).__name__)
         matrix, _ = self.columns.encode(where, table)
         targets = self.encoder.read(where, y)
-        data.check_same_length(where, X=matrix, y=targets.values)
+        check_same_length(where, X=matrix, y=targets.values)
         if targets.values.shape[1] != self.outputs:
             raise ValueError(
                 f"[{where}] y must have {self.outputs} outputs as in training. "
                 f"Received: {targets.values.shape[1]}. Try the same columns."
             )
         if weights is not None:
-            weights = data.as_weights(where, weights, len(matrix), np.float64)
+            weights = as_weights(where, weights, len(matrix), np.float64)
         weights = self.encoder.row_weights(targets.values, weights)
         return Sample(matrix, targets.values, weights)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from kurve import activations, optimizers
 from kurve.core.arguments import (
+    check_count,
     check_number,
     is_integer,
 )
@@ -20,7 +21,6 @@ from kurve.errors import lookup
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
 from kurve.optimizers.schedules import LearningRateSchedule
-from kurve.training.batching import check_count
 
 SOLVERS = ("auto", "lm", "lbfgs")
 MISSING = ("auto", "impute", "error")

@@ -8,8 +8,8 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 
-from kurve import data
 from kurve.core.entries import entries
+from kurve.core.samples import as_weights, check_same_length
 from kurve.errors import lookup
 from kurve.estimators import curves, defaults, intervals, shapes
 from kurve.estimators.bags import Held
@@ -289,11 +289,11 @@ class Regressor(Estimator):
         """
         truth = RealTargets().read("score", y).values
         predicted = self.predict(X)
-        data.check_same_length("score", X=predicted, y=truth)
+        check_same_length("score", X=predicted, y=truth)
         predicted = predicted.reshape(len(truth), -1)
         weights = None
         if sample_weight is not None:
-            weights = data.as_weights("score", sample_weight, len(truth), np.float64)
+            weights = as_weights("score", sample_weight, len(truth), np.float64)
         return float(scores.r2(truth, predicted, weights).mean())
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data
 from kurve.core.arrays import as_array, is_frame, is_series
 from kurve.core.progress import ProgressBar
+from kurve.core.samples import as_weights, check_same_length
 from kurve.core.stopping import Patience
 from kurve.estimators import defaults
 from kurve.estimators.columns import tell
@@ -66,9 +66,9 @@ def _read(batches: Iterable[Any]) -> Iterator[Batch]:
         )
         table = read_table("fit", X)
         y = as_array("fit", "y", y)
-        data.check_same_length("fit", X=table.numbers, y=np.atleast_1d(y))
+        check_same_length("fit", X=table.numbers, y=np.atleast_1d(y))
         if weights is not None:
-            weights = data.as_weights("fit", weights, table.rows, np.float64)
+            weights = as_weights("fit", weights, table.rows, np.float64)
         yield table, y, weights
     if number < 0:
         raise ValueError(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from kurve.exchange import c_graphs, c_tapes, constants
 from kurve.exchange import c_images as images
 from kurve.exchange.c_functions import Activations, Arrays, CFunction, repeated
-from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
+from kurve.plan.kinds import TRAINING_ONLY
 
 
 def dense(activations: Activations, op: Op, arrays: Arrays) -> CFunction:

@@ -20,7 +20,7 @@ from kurve.formulas.loops import without_loops
 from kurve.models import Model
 from kurve.models.ensembles import Ensemble
 from kurve.plan import Op, Plan, Shape
-from kurve.training.layout import FIRST
+from kurve.training.description import FIRST
 
 if TYPE_CHECKING:
     from kurve.estimators import Classifier, Estimator, Regressor

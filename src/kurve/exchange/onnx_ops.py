@@ -8,8 +8,8 @@ from collections.abc import Callable
 from kurve.exchange import constants, onnx_tapes
 from kurve.exchange import onnx_images as images
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
-from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
+from kurve.plan.kinds import TRAINING_ONLY
 
 
 def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:

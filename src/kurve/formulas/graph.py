@@ -11,21 +11,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from kurve.core.entries import user_line
-from kurve.formulas.broadcasting import broadcast_shapes, in_one_stretch
-from kurve.formulas.joining import joined
+from kurve.formulas.finishing import finished
 from kurve.formulas.limits import TooLarge, spend
-from kurve.formulas.needs import NeedsBatch, NeedsValues
-from kurve.formulas.operators import Symbolic
+from kurve.formulas.mapping import mapped
+from kurve.formulas.needs import NeedsBatch
+from kurve.formulas.symbols import Tensor as Tensor
+from kurve.formulas.symbols import is_variable as is_variable
 from kurve.formulas.tensor import leaves, replaced
-from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
-from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
+from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 
 STREAM_OF_CALL = 1 << 16
 """Random streams of a layer's second call start here, of its third at twice this."""
@@ -47,73 +46,6 @@ their memory already."""
 
 MAX_AXES = 16
 """Maximum number of axes per sample."""
-
-
-class Tensor(Symbolic):
-    """A value of a plan under construction.
-
-    sample:  shape of one sample
-    batched: False if all samples share the value, as for weights; the shape then has no
-             batch axis
-    mask: which time steps count, of dtype "bool", usually (None, T); None for all.
-             Results of functions have none: layers set it, see `Layer.compute_mask`
-    """
-
-    mask: Tensor | None = None
-
-    _error = NeedsValues
-
-    def __init__(
-        self,
-        graph: Graph,
-        index: int,
-        sample: Shape,
-        batched: bool = True,
-        dtype: str = "float32",
-    ) -> None:
-        self.graph, self.index, self.sample = graph, index, sample
-        self.batched, self.dtype = batched, dtype
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        return (self.graph.rows, *self.sample) if self.batched else self.sample
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def without_mask(self) -> Tensor:
-        """The same value as a new tensor without mask."""
-        return Tensor(self.graph, self.index, self.sample, self.batched, self.dtype)
-
-    @property
-    def _keras_mask(self) -> Tensor | None:
-        """`mask` under Keras's name."""
-        return self.mask
-
-    @_keras_mask.setter
-    def _keras_mask(self, mask: Tensor | None) -> None:
-        self.mask = mask
-
-    def __repr__(self) -> str:
-        return f"<Tensor shape={self.shape}, dtype={self.dtype}>"
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    @property
-    def _where(self) -> str:
-        """The call being traced, for messages."""
-        layers = self.graph._layers
-        return f"{type(layers[-1]).__name__}.call" if layers else "Tensor"
-
-    def __len__(self) -> int:
-        if not self.shape or self.shape[0] is None:
-            raise self._no_values("len()")
-        return self.shape[0]
 
 
 class Graph:
@@ -239,95 +171,7 @@ class Graph:
             shape: shape of one sample of the result, if larger than that of the
                 operands.
         """
-        places: list[Any] = []  # per operand: (group, position) or a number
-        values: list[Tensor] = []
-        params: list[VariableSpec] = []
-        buffers: list[VariableSpec] = []
-        shapes: list[Shape] = []
-        for operand in operands:
-            if not isinstance(operand, (Tensor, int, float)) and is_variable(operand):
-                spec = self.place(operand)
-                group = params if operand.role == "param" else buffers
-                shapes.append(operand.shape)
-            elif isinstance(operand, Tensor):
-                self.check_own(operand)
-                group, spec = values, operand  # type: ignore[assignment]
-                shapes.append(operand.sample)
-            else:
-                array = np.asarray(operand)
-                if array.size == 1:
-                    shapes.append((1,) * array.ndim)
-                    places.append(float(array.reshape(())))
-                    continue
-                group, spec = buffers, self.constant(array)
-                shapes.append(array.shape)
-            same = next((k for k, item in enumerate(group) if item is spec), None)
-            if same is None:
-                group.append(spec)
-                same = len(group) - 1
-            places.append((group, same))
-        batched = any(tensor.batched for tensor in values)
-        out = broadcast_shapes(operands, shapes, batched)
-        if shape is not None:
-            out = shape
-        long = any(len(tensor.sample) > len(out) for tensor in values)
-        if not values or long or not all(in_one_stretch(s, out) for s in shapes):
-            return self.map(
-                [
-                    self.readable(operand, s, out, bool(values))
-                    for operand, s in zip(operands, shapes, strict=True)
-                ],
-                write,
-                dtype,
-                shape,
-            )
-        starts = {
-            id(values): 0,
-            id(params): len(values),
-            id(buffers): len(values) + len(params),
-        }
-        count = len(values) + len(params) + len(buffers)
-        build = Builder(RULES, count)
-        registers = [
-            place if isinstance(place, float) else starts[id(place[0])] + place[1]
-            for place in places
-        ]
-        tape = build.finish([_register(build, write(build, registers))])
-        return self.op(
-            "map",
-            values,
-            out,
-            {f"input_{i}": spec for i, spec in enumerate(params)},
-            {f"constant_{i}": spec for i, spec in enumerate(buffers)},
-            tape=tape,
-            batched=batched,
-            dtype=dtype,
-        )
-
-    def readable(self, operand: Any, shape: Shape, out: Shape, beside: bool) -> Any:
-        """Convert an operand to a form that engines can read: materialized if its own
-        axes are not adjacent, and a tensor if there is no other. An axis of size 1 in
-        the place of the batch axis is dropped."""
-        if isinstance(operand, Tensor) and len(shape) > len(out):
-            operand = self.op("reshape", [operand], shape[1:], batched=False)
-            shape = shape[1:]
-        if not in_one_stretch(shape, out):
-            return self.spread(self.as_tensor(operand), out)
-        return operand if beside else self.as_tensor(operand)
-
-    def spread(self, x: Tensor, out: Shape) -> Tensor:
-        """Broadcast x to a shape with repeated axes in between: repeat these axes last,
-        then transpose."""
-        sample = (1,) * (len(out) - len(x.sample)) + x.sample
-        own = [i for i, (s, o) in enumerate(zip(sample, out, strict=True)) if s == o]
-        other = [i for i in range(len(out)) if i not in own]
-        order = own + other
-        ones = tuple(out[i] for i in own) + (1,) * len(other)
-        wide = tuple(out[i] for i in order)
-        y = self.op("reshape", [x], ones, batched=x.batched)
-        y = self.map([y], lambda build, registers: registers[0], shape=wide)
-        axes = tuple(order.index(i) for i in range(len(out)))
-        return self.op("permute", [y], out, attrs={"axes": axes}, batched=x.batched)
+        return mapped(self, operands, write, dtype, shape)
 
     def as_tensor(self, operand: Any) -> Tensor:
         """A tensor for a variable, an array or a number."""
@@ -558,56 +402,7 @@ class Graph:
             metrics: for each output, its metrics that operations compute.
             penalized: whether the plan computes the losses added by layers.
         """
-        penalty = None
-        if penalized and self.losses:
-            penalty = self.losses[0]
-            for tensor in self.losses[1:]:
-                penalty = self.elementwise("add", penalty, tensor)
-        outside = len(self.input_shapes) + len(self.target_shapes)
-        seen: set[int] = set()
-        heads = []
-        for tensor, loss, metric in zip_longest(outputs, rows, metrics):
-            if (self.ops or self._calls) and (
-                tensor.index < outside or tensor.index in seen
-            ):
-                tensor = self.op("reshape", [tensor], tensor.sample)
-            seen.add(tensor.index)
-            head = Head(tensor.index, tensor.sample)
-            if loss is not None:
-                # A value for the whole batch is not a sum of rows, except with weights.
-                reduction = "mean" if loss.batched else "sum_if_weighted"
-                loss = self._computed(loss)
-                head = replace(head, loss=Spec("rows"), rows=loss.index)
-                head = replace(head, reduction=reduction)
-            own = tuple(
-                MetricSpec(
-                    "rows",
-                    rows=self._computed(one).index,
-                    of_batch="" if one.batched else "mean",
-                )
-                for one in metric or ()
-            )
-            heads.append(replace(head, metrics=own))
-        self.refuse_batches(outputs)
-        if penalty is not None:
-            heads.append(Head(penalty.index, penalty.sample))
-        ops, heads = joined(self.ops, outside, heads)
-        value = heads.pop().value if penalty is not None else None
-        return Plan(
-            self.input_shapes,
-            tuple(ops),
-            tuple(self.vectors[True]),
-            tuple(self.vectors[False]),
-            tuple(heads),
-            targets=self.target_shapes,
-            penalty=value,
-        )
-
-    def _computed(self, tensor: Tensor) -> Tensor:
-        """The tensor itself if an operation computes it, else a copy by one."""
-        if tensor.index < self.given:
-            return self.elementwise("add", tensor, 0.0)
-        return tensor
+        return finished(self, outputs, rows, penalized, metrics)
 
     def refuse_batches(self, outputs: Sequence[Tensor]) -> None:
         """Refuse predictions of a sample that depend on the other samples."""
@@ -633,11 +428,3 @@ class Constant:
 
     def __init__(self, name: str, value: np.ndarray) -> None:
         self.name, self.value, self.shape = name, value, value.shape
-
-
-def is_variable(part: Any) -> bool:
-    return hasattr(part, "role") and hasattr(part, "regularizer")
-
-
-def _register(build: Builder, result: Any) -> int:
-    return build.constant(result) if isinstance(result, float) else result

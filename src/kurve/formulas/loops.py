@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.joining import joined
-from kurve.kinds import OPERATIONS
 from kurve.plan import Body, Head, Op, Plan, Shape, VariableSpec
+from kurve.plan.kinds import OPERATIONS
 
 Step = Callable[[list[Tensor], list[Tensor]], tuple[Any, Sequence[Any]]]
 """From the elements of a step and the states to the output and the new states."""

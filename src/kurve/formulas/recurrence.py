@@ -20,7 +20,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.loops import MIN_STEPS, scanned
 from kurve.formulas.tensor import leaves, replaced
-from kurve.kinds import OPERATIONS
+from kurve.plan.kinds import OPERATIONS
 
 Step = Callable[[Tensor, Any], tuple[Any, Any]]
 """A function from a step's input and states to its output and new states."""

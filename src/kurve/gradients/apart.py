@@ -11,10 +11,10 @@ from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.loops import written_out
 from kurve.gradients.formulas import OF_OUTPUT, reshaped, slot_value
 from kurve.gradients.sequences import RECURRENT, conv3d, global_max_pool, pool
-from kurve.kinds import OPERATIONS
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder
 from kurve.plan import Op, Shape
+from kurve.plan.kinds import OPERATIONS
 
 
 def _softmax(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:

@@ -22,9 +22,10 @@ from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, leaves
 from kurve.gradients.apart import computed, is_apart
 from kurve.gradients.formulas import back_through, reached
+from kurve.gradients.recorded import followed, remember
 from kurve.gradients.segments import Segment, plan_of, state_of
 from kurve.gradients.tangents import TANGENTS
-from kurve.gradients.tape import GradientTape, followed, remember
+from kurve.gradients.tape import GradientTape
 from kurve.gradients.values import TracedValues, plain
 
 MAX_ORDER = 6

@@ -1,4 +1,4 @@
-"""Functions with a gradient of one's own."""
+"""Functions with a custom gradient."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class _Own:
 
     params: tuple[Any, ...] = ()
     records_itself = True
-    """Whether an outer tape sees the operations of its way back."""
+    """Whether an outer tape sees the operations of its backward pass."""
 
     def __init__(self, gradient: Any, args: Sequence[Any], values: Sequence[Any]):
         self.gradient, self.values = gradient, [plain(value) for value in values]

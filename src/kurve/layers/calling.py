@@ -261,8 +261,8 @@ class LayerCalls(LayerBuilding):
     ) -> Any:
         """The output for arrays, of a formula that is traced."""
         from kurve.formulas import functions as ops
+        from kurve.gradients.recorded import followed, remember
         from kurve.gradients.segments import Segment, state_of, statistics_of
-        from kurve.gradients.tape import followed, remember
 
         where = type(self).__name__
         arrays: list[np.ndarray] = []

@@ -111,7 +111,7 @@ class FourierFeatures(Layer):
                 large that float32 cannot resolve their phases. The layer stays
                 unchanged.
         """
-        from kurve.data import as_samples, check_same_length
+        from kurve.core.samples import as_samples, check_same_length
         from kurve.layers.frequencies import find_frequencies
 
         x = as_samples("adapt", "x", x, None, np.float64)

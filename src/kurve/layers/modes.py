@@ -16,8 +16,8 @@ from kurve.formulas import randomness as random
 from kurve.formulas.fusing import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
-from kurve.kinds import OPERATIONS
 from kurve.plan import Op
+from kurve.plan.kinds import OPERATIONS
 
 
 def in_both_modes(

@@ -167,7 +167,7 @@ class Normalization(Layer):
                 numbers whose mean or variance overflows float32.
             RuntimeError: mean and variance were passed as arguments.
         """
-        from kurve.data import as_samples
+        from kurve.core.samples import as_samples
 
         if self.given_mean is not None:
             raise RuntimeError(

@@ -98,7 +98,7 @@ class PiecewiseLinear(Layer):
             ValueError: data that is not finite, has no columns, or fewer than those
                 with features.
         """
-        from kurve.data import as_samples
+        from kurve.core.samples import as_samples
 
         x = as_samples("adapt", "data", data, None, np.float64)
         if self.built:

@@ -29,11 +29,11 @@ import numpy as np
 from kurve import constraints, initializers, regularizers
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
-from kurve.kinds import OPERATIONS
 from kurve.layers.base import Layer, Variable
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Instruction, Tape
 from kurve.plan import Body, Op, Shape, VariableSpec
+from kurve.plan.kinds import OPERATIONS
 
 MAX_CONSTANTS = 20_000
 """Maximum number of elements in the constants of one formula."""

@@ -15,8 +15,9 @@ import numpy as np
 from kurve.formulas import functions as ops
 from kurve.formulas import nn
 from kurve.formulas.graph import Graph, Tensor, is_variable
-from kurve.formulas.needs import NeedsValues
 from kurve.formulas.tensor import KerasTensor
+from kurve.legacy import sessions
+from kurve.legacy.sessions import public
 
 SAME = (
     "abs",
@@ -69,16 +70,21 @@ SAME = (
 
 
 def names() -> list[str]:
-    """All names in this module."""
-    own = [n for n, v in globals().items() if getattr(v, "_k", False)]
-    return sorted({*own, *SAME})
+    """All names of the old backend."""
+    return sorted({*_own(), *SAME})
+
+
+def _own() -> dict[str, Any]:
+    """The functions that are written here, by name."""
+    defined = {**vars(sessions), **globals()}
+    return {name: f for name, f in defined.items() if getattr(f, "_k", False)}
 
 
 def today(name: str) -> str:
     """What to write today."""
     if name in SAME:
         return f"kurve.ops.{name}"
-    return str(globals()[name].__doc__).partition("\n")[0].partition(": today ")[2]
+    return str(_own()[name].__doc__).partition("\n")[0].partition(": today ")[2]
 
 
 def find(name: str) -> Any:
@@ -89,41 +95,32 @@ def find(name: str) -> Any:
     """
     if name in SAME:
         return getattr(ops, name)
-    found = globals().get(name)
-    if getattr(found, "_k", False):
-        return found
-    raise LookupError(name)
-
-
-def _k(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator that marks public functions of this module."""
-    call._k = True  # type: ignore[attr-defined]
-    return call
+    return _own()[name]
 
 
 # ---------------------------------------------------------------- one by one
 
 
-@_k
+@public
 def sqrt(x: Any) -> Any:
     """The square root of x, 0 for negative x: today kurve.ops.sqrt"""
     return ops.sqrt(ops.maximum(x, 0.0))
 
 
-@_k
+@public
 def pow(x: Any, a: Any) -> Any:
     """x to the power of a: today kurve.ops.power"""
     return ops.power(x, a)
 
 
-@_k
+@public
 def clip(x: Any, min_value: Any = None, max_value: Any = None) -> Any:
     """x clipped to a range: today kurve.ops.clip"""
     low = -np.inf if min_value is None else min_value
     return ops.clip(x, low, np.inf if max_value is None else max_value)
 
 
-@_k
+@public
 def relu(
     x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Any:
@@ -135,25 +132,25 @@ def relu(
     return y if max_value is None else ops.minimum(y, max_value)
 
 
-@_k
+@public
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """alpha (e^x - 1) below 0: today kurve.activations.elu"""
     return nn.elu(x, alpha)
 
 
-@_k
+@public
 def softsign(x: Any) -> Any:
     """x / (1 + |x|): today kurve.activations.softsign"""
     return nn.softsign(x)
 
 
-@_k
+@public
 def hard_sigmoid(x: Any) -> Any:
     """0.2 x + 0.5 clipped to [0, 1]: today kurve.ops.clip(0.2 * x + 0.5, 0, 1)"""
     return ops.clip(ops.add(ops.multiply(x, 0.2), 0.5), 0.0, 1.0)
 
 
-@_k
+@public
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     """Select elementwise: today kurve.ops.where"""
     parts = [
@@ -163,7 +160,7 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     return ops.where(condition, *parts)
 
 
-@_k
+@public
 def identity(x: Any, name: str | None = None) -> Any:
     """x: today x itself"""
     return x
@@ -172,80 +169,80 @@ def identity(x: Any, name: str | None = None) -> Any:
 # ---------------------------------------------------------------- along axes
 
 
-@_k
+@public
 def argmax(x: Any, axis: int = -1) -> Any:
     """Index of the maximum: today kurve.ops.argmax(x, axis=-1)"""
     return ops.argmax(x, axis)
 
 
-@_k
+@public
 def argmin(x: Any, axis: int = -1) -> Any:
     """Index of the minimum: today kurve.ops.argmin(x, axis=-1)"""
     return ops.argmin(x, axis)
 
 
-@_k
+@public
 def l2_normalize(x: Any, axis: Any = None) -> Any:
     """x divided by its norm: today kurve.ops.normalize"""
     total = ops.sum(ops.square(x), axis, True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(total, 1e-12)))
 
 
-@_k
+@public
 def concatenate(tensors: Sequence[Any], axis: int = -1) -> Any:
     """Concatenate tensors: today kurve.ops.concatenate(tensors, axis=-1)"""
     return ops.concatenate(tensors, axis)
 
 
-@_k
+@public
 def expand_dims(x: Any, axis: int = -1) -> Any:
     """Insert an axis of length 1: today kurve.ops.expand_dims(x, axis=-1)"""
     return ops.expand_dims(x, axis)
 
 
-@_k
+@public
 def permute_dimensions(x: Any, pattern: Sequence[int]) -> Any:
     """Permute the axes: today kurve.ops.transpose"""
     return ops.transpose(x, tuple(pattern))
 
 
-@_k
+@public
 def flatten(x: Any) -> Any:
     """Flatten to one axis: today kurve.ops.reshape(x, (-1,))"""
     return ops.reshape(x, (-1,))
 
 
-@_k
+@public
 def batch_flatten(x: Any) -> Any:
     """(B, ...) as (B, n): today layers.Flatten()(x)"""
     return ops.reshape(x, (-1, math.prod(ops.shape(x)[1:])))
 
 
-@_k
+@public
 def repeat(x: Any, n: int) -> Any:
     """(B, F) as (B, n, F): today layers.RepeatVector(n)(x)"""
     return ops.repeat(ops.expand_dims(x, 1), n, 1)
 
 
-@_k
+@public
 def repeat_elements(x: Any, rep: int, axis: int) -> Any:
     """Repeat each element: today kurve.ops.repeat"""
     return ops.repeat(x, rep, axis)
 
 
-@_k
+@public
 def reverse(x: Any, axes: Any) -> Any:
     """Reverse axes: today kurve.ops.flip"""
     return ops.flip(x, axes)
 
 
-@_k
+@public
 def gather(reference: Any, indices: Any) -> Any:
     """Rows by index: today kurve.ops.take(x, indices, axis=0)"""
     return ops.take(reference, indices, 0)
 
 
-@_k
+@public
 def dot(x: Any, y: Any) -> Any:
     """The matrix product: today kurve.ops.matmul, or tensordot"""
     n, m = len(ops.shape(x)), len(ops.shape(y))
@@ -254,7 +251,7 @@ def dot(x: Any, y: Any) -> Any:
     return ops.tensordot(x, y, [[n - 1], [m - 2]])
 
 
-@_k
+@public
 def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     """Products per sample: today layers.Dot(axes)([x, y]), or kurve.ops.einsum"""
     n, m = len(ops.shape(x)), len(ops.shape(y))
@@ -274,45 +271,45 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
 # ---------------------------------------------------------------- shapes and types
 
 
-@_k
+@public
 def int_shape(x: Any) -> Any:
     """The shape as a tuple: today x.shape"""
     return tuple(ops.shape(x))
 
 
-@_k
+@public
 def dtype(x: Any) -> str:
     """The name of the dtype: today x.dtype"""
     return str(getattr(x.dtype, "name", x.dtype))
 
 
-@_k
+@public
 def count_params(x: Any) -> int:
     """The number of elements: today math.prod(x.shape)"""
     return int(math.prod(ops.shape(x)))
 
 
-@_k
+@public
 def cast_to_floatx(x: Any) -> Any:
     """Cast to float32: today kurve.ops.cast(x, "float32")"""
     plain = isinstance(x, (int, float, list, tuple, np.ndarray))
     return np.asarray(x, np.float32) if plain else ops.cast(x, "float32")
 
 
-@_k
+@public
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
     """An array of numbers: today numpy.array"""
     array = np.asarray(value, dtype or "float32")
     return array if shape is None else np.broadcast_to(array, shape).copy()
 
 
-@_k
+@public
 def zeros(shape: Any, dtype: Any = None, name: Any = None) -> Any:
     """An array of zeros: today kurve.ops.zeros"""
     return np.zeros(shape, dtype or "float32")
 
 
-@_k
+@public
 def ones(shape: Any, dtype: Any = None, name: Any = None) -> Any:
     """An array of ones: today kurve.ops.ones"""
     return np.ones(shape, dtype or "float32")
@@ -343,7 +340,7 @@ def _random(
     return change(numbers.astype(np.float32))
 
 
-@_k
+@public
 def random_normal(
     shape: Any,
     mean: float = 0.0,
@@ -357,7 +354,7 @@ def random_normal(
     )
 
 
-@_k
+@public
 def random_uniform(
     shape: Any,
     minval: float = 0.0,
@@ -372,220 +369,16 @@ def random_uniform(
     )
 
 
-# ---------------------------------------------------------------- values
-
-
-@_k
-def get_value(x: Any) -> Any:
-    """The value: today x.numpy()"""
-    return x.numpy() if hasattr(x, "numpy") else x
-
-
-@_k
-def set_value(x: Any, value: Any) -> None:
-    """Set a variable: today x.assign(value)"""
-    x.assign(value)
-
-
-@_k
-def batch_get_value(tensors: Any) -> list[Any]:
-    """The values of several variables: today [x.numpy() for x in tensors]"""
-    return [get_value(x) for x in tensors]
-
-
-@_k
-def batch_set_value(tuples: Any) -> None:
-    """Set several variables: today x.assign(value) for each"""
-    for x, value in tuples:
-        x.assign(value)
-
-
-@_k
-def eval(x: Any) -> Any:
-    """The value: today numpy.asarray(x)"""
-    return np.asarray(get_value(x))
-
-
-@_k
-def print_tensor(x: Any, message: str = "", summarize: int = 3) -> Any:
-    """x, printed: today print(x)"""
-    print(message, x)
-    return x
-
-
-@_k
-def learning_phase() -> int:
-    """0, because direct calls run in inference mode: today the argument training of
-    call()"""
-    return 0
-
-
-@_k
-def set_learning_phase(value: Any) -> None:
-    """Whether to train: today the argument training of call()"""
-    if value not in (0, False):
-        raise ValueError(
-            "[set_learning_phase] training is an argument of each call. "
-            f"Received: {value!r}. Try layer(x, training=True)."
-        )
-
-
-@_k
-def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
-    """alt, unless training is True: today x if training else alt"""
-    chosen = x if training in (1, True) else alt
-    return chosen() if callable(chosen) else chosen
-
-
-@_k
-def reset_uids() -> None:
-    """Restart automatic names: today kurve.utils.clear_session()"""
-    from kurve.utils import clear_session
-
-    clear_session()
-
-
-@_k
-def get_session() -> None:
-    """There are no sessions: today nothing takes its place"""
-
-
-@_k
-def _get_available_gpus() -> list[str]:
-    """The names of graphics processors, of which none is used: today nothing takes its
-    place"""
-    return []
-
-
-@_k
-def set_session(session: Any) -> None:
-    """There are no sessions: today nothing takes its place"""
-
-
-@_k
-def placeholder(
-    shape: Any = None,
-    ndim: int | None = None,
-    dtype: Any = None,
-    name: Any = None,
-    sparse: bool = False,
-) -> Any:
-    """An input: today kurve.Input"""
-    from kurve.layers import Input
-
-    if shape is None:
-        shape = (None,) * (ndim or 1)
-    return Input(tuple(shape)[1:], name=name)
-
-
-@_k
-def function(inputs: Any, outputs: Any, updates: Any = None, **unused: Any) -> Any:
-    """A function from arrays to outputs: today kurve.Model(inputs, outputs).predict"""
-    from kurve.models import Model
-
-    if updates:
-        raise NotImplementedError(
-            "[function] updates are made by fit. "
-            f"Received: {len(updates)} of them. Try model.train_on_batch(x, y)."
-        )
-    given = [x for x in _listed(inputs) if isinstance(x, KerasTensor)]
-    model = Model(given if len(given) > 1 else given[0], list(_listed(outputs)))
-
-    def call(values: Any) -> Any:
-        arrays = [np.asarray(v) for v in _listed(values)[: len(given)]]
-        found = model.predict(arrays if len(given) > 1 else arrays[0], verbose=0)
-        parts = [np.asarray(part) for part in _listed(found)]
-        return parts if isinstance(outputs, (list, tuple)) else parts[0]
-
-    return call
-
-
-@_k
-def gradients(loss: Any, variables: Any) -> Any:
-    """The gradients of a tensor of a model by others: today kurve.GradientTape
-
-    Args:
-        loss: a symbolic tensor; its elements are summed.
-        variables: symbolic tensors that it is computed from, such as `model.input` or a
-            layer's output; one, or a list.
-    """
-    return [_gradient(loss, x) for x in _listed(variables)]
-
-
-def _gradient(loss: Any, x: Any) -> Any:
-    if not isinstance(x, KerasTensor) or not isinstance(loss, KerasTensor):
-        what = "loss" if isinstance(x, KerasTensor) else "variables"
-        given = loss if isinstance(x, KerasTensor) else x
-        raise TypeError(
-            f"[gradients] {what} must be a symbolic tensor of a model. "
-            f"Received: {given!r}. Try tf.GradientTape for weights and values."
-        )
-    from kurve.gradients import GradientTape
-    from kurve.gradients.inputs import grad
-    from kurve.layers import Lambda
-    from kurve.models import Model
-
-    others, whole = _inputs_beside(loss, x), _is_of_batch(loss)
-    part = Model([x, *others] if others else x, loss)
-
-    def slopes(given: Any) -> Any:
-        first, *rest = given if others else [given]
-
-        def total(value: Any) -> Any:
-            rows = part([value, *rest] if others else value)
-            return ops.mean(rows) if whole else rows
-
-        if isinstance(first, Tensor):
-            try:
-                return grad(lambda value: ops.sum(total(value)))(first)
-            except NotImplementedError as error:  # such as a mean over the batch
-                raise NeedsValues(str(error)) from None
-        with GradientTape() as tape:
-            first = ops.convert_to_tensor(first)
-            tape.watch(first)
-            found = total(first)
-        return tape.gradient(found, first)
-
-    given = [x, *others] if others else x
-    return Lambda(slopes, output_shape=x.shape[1:])(given)
-
-
-def _is_of_batch(loss: KerasTensor) -> bool:
-    """Whether it is one number for the batch, which a model repeats for each row."""
-    before = loss.history.node.input_tensors
-    return loss.of_batch or (bool(before) and all(map(_is_of_batch, before)))
-
-
-def _inputs_beside(loss: KerasTensor, x: KerasTensor) -> list[Any]:
-    """The inputs that the loss is computed from without x."""
-    found: list[Any] = []
-    waiting, seen = [loss], set[int]()
-    while waiting:
-        tensor = waiting.pop()
-        if tensor is x or id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        node = tensor.history.node
-        if node.is_input:
-            found.append(tensor)
-        waiting += node.input_tensors
-    return found[::-1]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
 # ---------------------------------------------------------------- losses
 
 
-@_k
+@public
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
     """For each element: today losses.binary_crossentropy"""
     return nn.binary_crossentropy(target, output, from_logits)
 
 
-@_k
+@public
 def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:
@@ -593,7 +386,7 @@ def categorical_crossentropy(
     return nn.categorical_crossentropy(target, output, from_logits, axis)
 
 
-@_k
+@public
 def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:

@@ -226,7 +226,7 @@ class Loss(Rowwise, Entrance):
         Args:
             key: see `recorded_call`.
         """
-        from kurve.gradients.tape import recorded_call
+        from kurve.gradients.recorded import recorded_call
 
         where = type(self).__name__
         pair = []

@@ -16,19 +16,19 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from kurve import data
 from kurve.callbacks import BackupAndRestore, Callback, History
 from kurve.callbacks.base import as_list
 from kurve.core import rng
+from kurve.core.arguments import check_count
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entries, entry
 from kurve.core.executors import check_executor
 from kurve.core.progress import ProgressBar, check_verbose
+from kurve.core.samples import as_samples, as_weights
 from kurve.engines import Job
 from kurve.models import Sequential
 from kurve.models.cloning import clone
 from kurve.training import TrainingRun
-from kurve.training.batching import check_count
 from kurve.training.fitting import fit_steps
 from kurve.training.steps import refuse_own_steps
 
@@ -181,13 +181,13 @@ class Ensemble:
         """The sample weights of each member."""
         if given is None and not bootstrap:
             return [None] * len(self.members)
-        rows = len(data.as_samples("fit", "x", x, None))
+        rows = len(as_samples("fit", "x", x, None))
         weights: np.ndarray = np.ones(rows, np.float32)
         if given is not None:
             weights = as_numbers("fit", "sample_weight", given)
         if weights.ndim < 2 or weights.shape == (rows, 1):
             weights = np.broadcast_to(
-                data.as_weights("fit", weights, rows), (len(self.members), rows)
+                as_weights("fit", weights, rows), (len(self.members), rows)
             )
         elif weights.shape != (len(self.members), rows):
             raise ValueError(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.arguments import check_count
 from kurve.core.entries import entry
 from kurve.engines import Batches, Job, run_job
 from kurve.errors import NonFiniteError
 from kurve.models import Model, Sequential
 from kurve.models.cloning import clone
-from kurve.training.batching import Division, batch_bounds, check_count
+from kurve.training.batching import Division, batch_bounds
 from kurve.training.inputs import check_data, count_rows
 from kurve.training.steps import refuse_own_steps
 

@@ -27,7 +27,7 @@ class Formula(NamedTuple):
     arguments: their defaults; `...` marks required ones
     range:     lowest and highest value, or a function of the arguments
     smooth:    has a continuous derivative, so that curvature is meaningful
-    flatness:  see `kurve.kinds.ActivationFacts`
+    flatness:  see `kurve.plan.kinds.ActivationFacts`
     """
 
     write: Write

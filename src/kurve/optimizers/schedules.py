@@ -6,60 +6,18 @@ and returns learning rates of the same shape, float64.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from kurve.core import registry
-from kurve.core.arguments import check_flag, check_name, check_number, is_number
-from kurve.core.entries import Entrance
-from kurve.core.results import result
+from kurve.core.arguments import check_flag, check_number, is_number
 from kurve.errors import lookup
-
-
-class LearningRateSchedule(Entrance):
-    """Base class: `__call__(step)` returns the learning rate of a step, or of an array
-    of steps.
-    """
-
-    def __call__(self, step: Any) -> np.ndarray:
-        raise NotImplementedError
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        call: Any = vars(cls).get("__call__")
-        if call is not None:
-            cls.__call__ = _as_results(call)  # type: ignore[method-assign]
-        super().__init_subclass__(**kwargs)
-
-    name: str | None = None
-    """A label without effect, as in Keras."""
-
-    def _label(self, name: str | None) -> None:
-        if name is not None:
-            self.name = check_name(type(self).__name__, name)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that recreate this schedule."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Create the schedule from `get_config`."""
-        return cls(**config)
-
-
-def _as_results(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The rates with the `numpy` method of Keras tensors."""
-
-    @functools.wraps(call)
-    def called(self: Any, step: Any) -> Any:
-        return result(call(self, step))
-
-    return called
+from kurve.optimizers.schedule import LearningRateSchedule as LearningRateSchedule
+from kurve.optimizers.schedule import check_positive
 
 
 class _Decay(LearningRateSchedule):
@@ -74,8 +32,8 @@ class _Decay(LearningRateSchedule):
         staircase: bool = False,
         name: str | None = None,
     ) -> None:
-        _check_positive(self, decay_steps=decay_steps)
-        _check_positive(
+        check_positive(self, decay_steps=decay_steps)
+        check_positive(
             self,
             zero=True,
             initial_learning_rate=initial_learning_rate,
@@ -185,7 +143,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 f"Received: {self.boundaries}. Try {sorted(set(self.boundaries))}."
             )
         for i, value in enumerate(self.values):
-            _check_positive(self, zero=True, **{f"values[{i}]": value})
+            check_positive(self, zero=True, **{f"values[{i}]": value})
 
     def __call__(self, step: Any) -> np.ndarray:
         index = np.searchsorted(np.asarray(self.boundaries), step, side="left")
@@ -227,8 +185,8 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        _check_positive(self, decay_steps=decay_steps)
-        _check_positive(
+        check_positive(self, decay_steps=decay_steps)
+        check_positive(
             self,
             zero=True,
             initial_learning_rate=initial_learning_rate,
@@ -300,8 +258,8 @@ class OneCycle(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self._label(name)
-        _check_positive(self, max_learning_rate=max_learning_rate)
-        _check_positive(self, total_steps=total_steps)
+        check_positive(self, max_learning_rate=max_learning_rate)
+        check_positive(self, total_steps=total_steps)
         for name, value in (("divisor", divisor), ("final_divisor", final_divisor)):
             check_number("OneCycle", name, value, 25, 1)
         check_number("OneCycle", "warmup", warmup, 0.3, 0, 1)
@@ -357,8 +315,8 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str | None = None,
     ) -> None:
-        _check_positive(self, decay_steps=decay_steps)
-        _check_positive(
+        check_positive(self, decay_steps=decay_steps)
+        check_positive(
             self,
             zero=True,
             initial_learning_rate=initial_learning_rate,
@@ -417,8 +375,8 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str | None = None,
     ) -> None:
-        _check_positive(self, first_decay_steps=first_decay_steps)
-        _check_positive(
+        check_positive(self, first_decay_steps=first_decay_steps)
+        check_positive(
             self,
             zero=True,
             initial_learning_rate=initial_learning_rate,
@@ -487,16 +445,3 @@ def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
     )
     schedule: LearningRateSchedule = cls(**config["config"])
     return schedule
-
-
-def _check_positive(
-    schedule: LearningRateSchedule, zero: bool = False, **arguments: float
-) -> None:
-    """Refuse numbers that are not finite and above 0, or 0 with `zero`."""
-    for name, value in arguments.items():
-        if not (is_number(value) and (value > 0 or (zero and value == 0))):
-            raise ValueError(
-                f"[{type(schedule).__name__}] {name} must be finite and "
-                f"{'at least' if zero else 'above'} 0. Received: {value!r}. "
-                f"Try {name}={0.001 if zero else 100}."
-            )

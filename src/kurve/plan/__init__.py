@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kurve.kinds import OPERATIONS
+from kurve.plan.kinds import OPERATIONS
 from kurve.plan.operations import ALIGNMENT as ALIGNMENT
 from kurve.plan.operations import Attr as Attr
 from kurve.plan.operations import Body as Body

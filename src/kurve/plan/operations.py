@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kurve.kinds import OPERATIONS
+from kurve.core.arrays import Shape as Shape
 from kurve.ops.tape import Tape
+from kurve.plan.kinds import OPERATIONS
 
 if TYPE_CHECKING:
     from kurve.ops.formula import Formula
@@ -19,7 +20,6 @@ ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
 
 Attr = float | int | str | bool
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)

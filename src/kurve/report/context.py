@@ -11,7 +11,7 @@ import numpy as np
 from kurve.assessment import Assessment, assess_predictions
 from kurve.core.arrays import as_array
 from kurve.core.inside import is_model, network_of
-from kurve.predictions import Predictions, as_matrix, columns_of
+from kurve.inspection.predictions import Predictions, as_matrix, columns_of
 
 
 @dataclass

@@ -10,9 +10,9 @@ import numpy as np
 
 from kurve import inspection
 from kurve.assessment import number
+from kurve.inspection.predictions import Predictions, as_matrix
 from kurve.metrics.scores import class_numbers
 from kurve.plots import COLOURS
-from kurve.predictions import Predictions, as_matrix
 from kurve.report import figures
 from kurve.report.context import (
     Context,

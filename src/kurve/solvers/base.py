@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from kurve import data, losses
+from kurve import losses
+from kurve.core.arguments import check_count
 from kurve.core.inside import network_of
+from kurve.core.samples import as_samples, as_weights, check_same_length
 from kurve.core.stopping import Patience
 from kurve.engines import Batches, Program, State
+from kurve.losses.targets import as_targets
 from kurve.plan import VariableSpec
 from kurve.solvers.least_squares import StopReason
-from kurve.training.batching import check_count
 from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
@@ -204,13 +206,13 @@ def _checked(
     sample_weight: Any,
     sample_shape: tuple[int, ...] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    x = data.as_samples(where, "x", x, sample_shape)
+    x = as_samples(where, "x", x, sample_shape)
     output = model.compute_output_shape((None, *x.shape[1:]))[1:]
-    y = data.as_targets(where, y, loss, tuple(int(a or 0) for a in output))
-    data.check_same_length(where, x=x, y=y)
+    y = as_targets(where, y, loss, tuple(int(a or 0) for a in output))
+    check_same_length(where, x=x, y=y)
     if sample_weight is None:
         return x, y, None
-    return x, y, data.as_weights(where, sample_weight, len(x))
+    return x, y, as_weights(where, sample_weight, len(x))
 
 
 def _one_step(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Batches:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from kurve.core.arguments import check_count
 from kurve.core.entries import entry
 from kurve.core.locks import exclusive
 from kurve.solvers.base import FitMonitor, IterationCallback, SolverResult, prepare
 from kurve.solvers.least_squares import ROUNDING, StopReason
-from kurve.training.batching import check_count
 
 if TYPE_CHECKING:
     from kurve.models import Sequential

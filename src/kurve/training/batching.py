@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import is_integer
-
-BATCH_SIZE = 32
-"""Default number of rows per step."""
+from kurve.core.arguments import BATCH_SIZE as BATCH_SIZE
+from kurve.core.arguments import check_count
 
 ONE_BATCH = 2**62
 """A batch_size that means all rows in one batch."""
@@ -126,31 +123,3 @@ def evaluation_bounds(
     check_count(where, "steps", steps, 1)
     size = -(-rows // steps) if batch_size is None else batch_size
     return _fixed(where, batch_bounds(rows, size, where)[: steps + 1], fixed)
-
-
-def check_count(where: str, name: str, value: Any, low: int) -> None:
-    if not is_integer(value):
-        raise TypeError(
-            f"[{where}] {name} must be an integer. "
-            f"Received: {name}={value!r}. Try {name}={_nearest_count(value, low)}."
-        )
-    if value < low:
-        fix = BATCH_SIZE if name.endswith("batch_size") else max(low, 1)
-        raise ValueError(
-            f"[{where}] {name} must be at least {low}. "
-            f"Received: {name}={value}. Try {name}={fix}."
-        )
-    if value >= 2**63:
-        raise ValueError(
-            f"[{where}] {name} must be below 2**63. "
-            f"Received: an integer of {int(value).bit_length()} bits. "
-            f"Try {name}={max(low, BATCH_SIZE)}."
-        )
-
-
-def _nearest_count(value: Any, low: int) -> int:
-    """The integer probably meant."""
-    try:
-        return max(round(float(value)), low, 1)
-    except (TypeError, ValueError, OverflowError):
-        return max(low, 1)

@@ -14,8 +14,8 @@ from kurve.formulas.calls import watched
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import replaced
 from kurve.gradients.compiled import CompiledSegment
+from kurve.gradients.recorded import followed, remember
 from kurve.gradients.segments import Segment, gathered, statistics_of
-from kurve.gradients.tape import followed, remember
 from kurve.training.inputs import check_inputs
 
 if TYPE_CHECKING:

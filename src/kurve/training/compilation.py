@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kurve import data, losses, metrics
+from kurve import losses, metrics
 from kurve.core.arguments import is_number
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, get_engine
 from kurve.losses import Loss
+from kurve.losses.targets import broadcasting
 from kurve.metrics import RowMetric
 from kurve.optimizers import Optimizer
 from kurve.plan import Plan
@@ -341,7 +342,7 @@ def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetri
     if count == 1:
         return [[metric for metric in _leaves(given) if metric is not None]]
     plain = _is_list(given) and not any(map(_is_nested, given))
-    if data.broadcasting[0] and plain and len(given) != count:
+    if broadcasting[0] and plain and len(given) != count:
         from kurve.legacy.saying import say
 
         rule = f"{argument} of several outputs has one entry for each, since Keras 3"

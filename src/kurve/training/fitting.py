@@ -11,12 +11,12 @@ from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.callbacks.checkpoints import checked_freq
 from kurve.core import processes
+from kurve.core.arguments import check_count
 from kurve.core.locks import exclusive_generator
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
 from kurve.errors import path_name
 from kurve.training.arguments import Call, EngineCall
-from kurve.training.batching import check_count
 from kurve.training.epochs import FitConfig, TrainingRun
 from kurve.training.feeds import is_source
 from kurve.training.steps import has_own_steps

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kurve import data
+from kurve.core.samples import as_samples, as_weights, check_lengths
 from kurve.layers.base import refuse_layers
+from kurve.losses.targets import as_targets, class_weights
 from kurve.plan import Shape
 from kurve.training.compilation import Goal
 from kurve.training.network import Network
@@ -146,7 +147,7 @@ def check_inputs(
     inputs = network.inputs
     if type(x) is np.ndarray and inputs.structure is None:
         shape = shapes[0] if shapes else None
-        return data.as_samples(where, "x", x, shape, keep_bytes=True)
+        return as_samples(where, "x", x, shape, keep_bytes=True)
     if len(inputs.names) == 1:
         return _input(where, inputs, x, shapes[0] if shapes else None)
     given = inputs.split(where, "x", _without_layers(where, x))
@@ -155,7 +156,7 @@ def check_inputs(
     for one, place, shape in zip(given, inputs.places(where), known, strict=True):
         if type(one) is not np.ndarray:
             one = one_array(place, "x", one, shape)
-        found.append(data.as_samples(place, "x", one, shape, keep_bytes=True))
+        found.append(as_samples(place, "x", one, shape, keep_bytes=True))
     _check_lengths(where, "x", inputs, found)
     return tuple(found)
 
@@ -174,7 +175,7 @@ def _encoded(where: str, network: Network, x: Any) -> Any:
             x = layer(x)
         network.adapt_to([x.shape[1:]])
         assert network.plan is not None
-        return data.as_samples(where, "x", x, network.plan.inputs[0], keep_bytes=True)
+        return as_samples(where, "x", x, network.plan.inputs[0], keep_bytes=True)
     if len(inputs.names) > 1 or isinstance(x, Mapping):
         given = list(inputs.split(where, "x", _without_layers(where, x)))
     else:
@@ -190,11 +191,11 @@ def _encoded(where: str, network: Network, x: Any) -> Any:
     shapes = [None] * len(found) if network.plan is None else network.plan.inputs
     for i, tensor in enumerate(structure.entries):
         place = f"{where}, input {tensor.history.operation.name!r}"
-        found[i] = data.as_samples(place, "x", found[i], shapes[i], keep_bytes=True)
+        found[i] = as_samples(place, "x", found[i], shapes[i], keep_bytes=True)
     if len({len(part) for part in found}) > 1:
         names = [t.history.operation.name for t in structure.entries]
         pairs = zip(names, found, strict=True)
-        data.check_lengths(where, {f"x[{n!r}]": len(part) for n, part in pairs})
+        check_lengths(where, {f"x[{n!r}]": len(part) for n, part in pairs})
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -274,7 +275,7 @@ class DataCheck:
         elif len(goals) == 1:
             y = self._target(where, y, goals[0], shapes[0], rows)
             if len(y) != rows:
-                data.check_lengths(where, {"x": rows, "y": len(y)})
+                check_lengths(where, {"x": rows, "y": len(y)})
         else:
             y = self._targets(y, shapes, rows)
         if sample_weight is None and class_weight is None:
@@ -294,7 +295,7 @@ class DataCheck:
                 "Try sample_weight."
             )
         assert class_weight is not None
-        return Data(x, y, data.class_weights(where, class_weight, y, loss.sparse))
+        return Data(x, y, class_weights(where, class_weight, y, loss.sparse))
 
     def _target(
         self, where: str, y: Any, goal: Goal, shape: Shape, rows: int
@@ -313,7 +314,7 @@ class DataCheck:
                 "which no plan of an engine does. Received: a model that was compiled "
                 "with it. Try model.fit or model.evaluate, whose steps are Python then."
             )
-        return data.as_targets(where, y, goal.rule, shape)
+        return as_targets(where, y, goal.rule, shape)
 
     def _targets(
         self, y: Any, shapes: Sequence[Shape], rows: int
@@ -340,7 +341,7 @@ def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray
     """The array of a single input."""
     if type(x) is not np.ndarray:
         x = one_array(where, "x", inputs.single(x), shape)
-    return data.as_samples(where, "x", x, shape, keep_bytes=True)
+    return as_samples(where, "x", x, shape, keep_bytes=True)
 
 
 def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
@@ -350,19 +351,19 @@ def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
         given = outputs.single(given)
         if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):
             (given,) = given
-        return data.as_weights(where, given, rows, signed=True)
+        return as_weights(where, given, rows, signed=True)
     of_numbers = isinstance(given, (list, tuple)) and not any(
         one is None or np.ndim(one) for one in given
     )
     if of_numbers or not isinstance(given, (list, tuple, Mapping)):
-        return data.as_weights(where, given, rows, signed=True)
+        return as_weights(where, given, rows, signed=True)
     count = len(outputs.names)
     optional = [False] * count
     split = outputs.split(where, "sample_weight", given, optional)
     return tuple(
         None
         if one is None
-        else data.as_weights(outputs.where(where, i), one, rows, signed=True)
+        else as_weights(outputs.where(where, i), one, rows, signed=True)
         for i, one in enumerate(split)
     )
 
@@ -391,7 +392,7 @@ def _check_lengths(
     }
     if rows is not None:
         lengths = {"x": rows, **lengths}
-    data.check_lengths(where, lengths)
+    check_lengths(where, lengths)
 
 
 def one_array(

@@ -19,11 +19,11 @@ import numpy as np
 
 from kurve.core.entries import warn
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
-from kurve.kinds import OPERATIONS, TRAINING_ONLY
 from kurve.legacy.logs import Logs
 from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Head, Plan, Shape
+from kurve.plan.kinds import OPERATIONS, TRAINING_ONLY
 from kurve.training.compilation import Compilation, Goal, Goals
 from kurve.training.layout import Layout
 from kurve.training.parts import Parts

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kurve import data
 from kurve.core.arrays import is_frame
 from kurve.core.results import Values, result
 from kurve.formulas.tensor import leaves, replaced
+from kurve.losses import targets
 from kurve.training.batching import Division
 from kurve.training.feeds import Feed, hashed
 from kurve.training.streams import END, StreamFeed
@@ -148,4 +148,4 @@ def class_weights(y: Any, class_weight: Mapping[int, float]) -> Any:
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    return data.class_weights("fit", class_weight, labels, labels.ndim == 1)
+    return targets.class_weights("fit", class_weight, labels, labels.ndim == 1)

@@ -14,7 +14,7 @@ from typing import Any, Never
 import numpy as np
 
 from kurve.callbacks import Callback, History
-from kurve.core.arguments import check_flag
+from kurve.core.arguments import check_count, check_flag
 from kurve.core.entries import again, entry, shown
 from kurve.core.locks import (
     check_readable,
@@ -26,12 +26,12 @@ from kurve.core.locks import (
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import check_verbose
 from kurve.core.results import result
-from kurve.data import as_samples
+from kurve.core.samples import as_samples
 from kurve.engines import Batches, Job, Program, State, run_job
 from kurve.errors import unknown_argument
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import replaced
-from kurve.training.batching import ONE_BATCH, check_count
+from kurve.training.batching import ONE_BATCH
 from kurve.training.feeds import is_source
 from kurve.training.fitting import evaluate, fit_steps, run_to_completion
 from kurve.training.inputs import (

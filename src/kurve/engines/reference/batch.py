@@ -11,7 +11,7 @@ from kurve.engines.base import State
 from kurve.engines.reference.common import Cache, Gradients, stream_of, total
 from kurve.plan import Op
 
-MOST_UNIFORM = 1.0 - 2.0**-24
+MAX_UNIFORM = 1.0 - 2.0**-24
 """The largest float32 below 1."""
 
 
@@ -63,7 +63,7 @@ def random_forward(
     if op.attrs["distribution"] == "normal":
         y = normal(op, state, math.prod(shape))
     else:
-        y = np.minimum(_uniform(op, state, math.prod(shape)), MOST_UNIFORM)
+        y = np.minimum(_uniform(op, state, math.prod(shape)), MAX_UNIFORM)
     y = y.reshape(shape).astype(x.dtype)
     return np.repeat(y, len(x) // len(y), axis=0) if len(x) else y[:0], x.shape
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 KEPT, LONGEST = 32, 0.05
 """Steps between copies of what is live, and seconds: so long it takes to go back."""
 
-MOST_RECORDINGS = 8
+MAX_RECORDINGS = 8
 """Sizes of batches that are recorded; steps of others are run one by one."""
 
 
@@ -170,7 +170,7 @@ class HostRun(Run):
             make(known.gradient)
             return known
         again = kind in self.kinds and kind not in self.refused
-        recorder = Recorder() if again and len(self.kinds) <= MOST_RECORDINGS else None
+        recorder = Recorder() if again and len(self.kinds) <= MAX_RECORDINGS else None
         self.kinds[kind] = None
         with recorder or contextlib.nullcontext():
             step = self._step(given, None, size, due, self.row.unbind(0))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from kurve.engines.reference.activations import SELU_ALPHA, SELU_SCALE
-from kurve.engines.reference.batch import MOST_UNIFORM
+from kurve.engines.reference.batch import MAX_UNIFORM
 from kurve.engines.torch.common import (
     Cache,
     Frame,
@@ -338,7 +338,7 @@ def random_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
     if op.attrs["distribution"] == "normal":
         y = f.normal(op, count, each)
     else:
-        y = f.uniform(op, count, each).clamp(max=MOST_UNIFORM)
+        y = f.uniform(op, count, each).clamp(max=MAX_UNIFORM)
     return y.view(shape).to(f.dtype).expand(len(x), *op.out_shape), x.shape
 
 

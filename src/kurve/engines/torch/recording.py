@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from kurve.engines.torch.common import Tensor
 
-MOST_BYTES = 32 << 20
+MAX_BYTES = 32 << 20
 """Of the results of a step, which a recording keeps. Where they are more, calls take
 longer than to choose them, and memory that is soon used again is faster."""
 
@@ -183,7 +183,7 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             return
         self._kept += fresh
         self._bytes += sum(t.untyped_storage().nbytes() for t in fresh)
-        if self._bytes > MOST_BYTES:
+        if self._bytes > MAX_BYTES:
             self._fail()
             return
         shaped = name.endswith("_like") or name.startswith("new_")  # as args[0]

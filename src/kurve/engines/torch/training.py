@@ -32,7 +32,7 @@ from kurve.plan import OptimizerSpec, VariableSpec
 if TYPE_CHECKING:
     from kurve.engines.torch.program import TorchProgram
 
-MOST_GRAPHS = 8
+MAX_GRAPHS = 8
 """Sizes of batches that are captured; steps of others are run one by one."""
 
 AHEAD = 32
@@ -333,7 +333,7 @@ class DeviceRun(Run):
             return
         key = size, due
         graph = self.graphs.get(key)
-        if graph is None and key in self.graphs and len(self.graphs) <= MOST_GRAPHS:
+        if graph is None and key in self.graphs and len(self.graphs) <= MAX_GRAPHS:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.step(size, due)

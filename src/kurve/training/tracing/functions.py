@@ -17,7 +17,7 @@ from kurve.formulas.tensor import leaves, replaced
 from kurve.training.tracing.outside import Outside
 
 if TYPE_CHECKING:
-    from kurve.training.tracing.stages import Compiled
+    from kurve.training.tracing.compiled import Compiled
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -183,7 +183,7 @@ class Function:
         if len(self._traces) >= MAX_TRACES:
             self._is_plain = True
             return f"it was traced {MAX_TRACES} times, each for different arguments"
-        from kurve.training.tracing.stages import Compiled
+        from kurve.training.tracing.compiled import Compiled
         from kurve.training.tracing.steps import StepGraph
 
         assert self._outside is not None

@@ -21,8 +21,8 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import leaves
 from kurve.gradients.formulas import RULES_OF_OPS
-from kurve.kinds import OPERATIONS
 from kurve.plan import Op, Shape
+from kurve.plan.kinds import OPERATIONS
 
 CAPTURED = "captured"
 """Kind of placeholders for arrays that are not arguments."""
@@ -403,3 +403,28 @@ class StepGraph(Graph):
 
 def _added(old: Tensor | None, new: Tensor) -> Tensor:
     return new if old is None else old + new
+
+
+def needed(step: StepGraph, roots: Sequence[Tensor]) -> set[int]:
+    """The values that these depend on, including themselves."""
+    found = {t.index for t in roots}
+    for i in reversed(range(len(step.ops))):
+        if step.given + i in found and step.ops[i].kind != CAPTURED:
+            found.update(step.ops[i].inputs)
+    return found
+
+
+def is_given(step: StepGraph, index: int) -> bool:
+    """Whether a value is an input."""
+    return index < step.given or index in step.arrays
+
+
+def time_of(step: StepGraph, index: int) -> int:
+    """The number of updates before a value."""
+    position = index - step.given
+    return sum(update.before <= position for update in step.updates)
+
+
+def seen(step: StepGraph, index: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a tape watched the computation of a value."""
+    return any(a <= index - step.given < b for a, b in spans)

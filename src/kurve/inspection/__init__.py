@@ -16,8 +16,8 @@ from kurve.core.arguments import has_lone_surrogate
 from kurve.core.arrays import as_array, as_numbers, scalar
 from kurve.core.entries import entry
 from kurve.core.inside import is_model, network_of
+from kurve.inspection.predictions import as_matrix, takes
 from kurve.metrics import scores
-from kurve.predictions import as_matrix, takes
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 

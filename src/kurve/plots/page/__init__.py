@@ -1,4 +1,4 @@
-"""The live page: one HTML file in which the engine, as WebAssembly, trains on one's own
+"""The live page: one HTML file in which the engine, as WebAssembly, trains on your
 data while the fit is drawn. It asks no server for anything.
 
     page = kurve.live(x, y)      # shows in a notebook
@@ -22,7 +22,7 @@ import numpy as np
 from kurve.core.entries import entry
 from kurve.core.files import write_text
 
-MOST_ROWS, MOST_COLUMNS = 20_000, 200
+MAX_ROWS, MAX_COLUMNS = 20_000, 200
 _FILE = Path(__file__).with_name("live.html")
 _NO_DATA = '<script type="application/json" id="given">null</script>'
 
@@ -118,11 +118,11 @@ def with_table(
     text: str, columns: Sequence[Sequence[Any]], names: Sequence[Any]
 ) -> str:
     """The page with a table whose last column is y."""
-    if not 2 <= len(columns[0]) <= MOST_ROWS or len(columns) > MOST_COLUMNS:
+    if not 2 <= len(columns[0]) <= MAX_ROWS or len(columns) > MAX_COLUMNS:
         raise ValueError(
-            f"[live] the page takes 2 to {MOST_ROWS} rows and up to {MOST_COLUMNS} "
+            f"[live] the page takes 2 to {MAX_ROWS} rows and up to {MAX_COLUMNS} "
             f"columns. Received: {len(columns[0])} rows, {len(columns)} columns. "
-            f"Try a part of them, such as the first {MOST_ROWS} rows."
+            f"Try a part of them, such as the first {MAX_ROWS} rows."
         )
     cells = [[_cell(value) for value in column] for column in columns]
     given = {

@@ -28,6 +28,8 @@ BEFORE, AFTER = 1e-5, 1e-3
 the largest prediction."""
 CHECKED_STEPS = 10
 CHECKED_ROWS = 1000
+LONGEST_TURN = 5.0
+"""Seconds of a turn of a contender whose calls cost much besides their steps."""
 MAX_WAIT = 20.0
 """Longest time in seconds that one round waits for a quiet machine."""
 
@@ -218,16 +220,25 @@ class Contest:
         number = {}
 
         def pace(name: str) -> None:
-            one = 0.0
-            few = case.steps if case.shuffle else min(CHECKED_STEPS, case.steps)
-            for count in (few,) if case.shuffle else (1, few):
-                if one < seconds / 3:  # otherwise one step is long enough
-                    one = self.ask(name, "time train", count) / count
-            epochs = round(seconds / one / case.steps)
-            if epochs or case.shuffle or one * case.steps < 4 * seconds:
+            def took(count: int) -> float:
+                return float(self.ask(name, "time train", count))
+
+            long = seconds
+            if case.shuffle:
+                one = took(case.steps) / case.steps
+            else:
+                took(1)  # the first call compiles
+                one, few = took(1), min(CHECKED_STEPS, case.steps)
+                if few > 1 and one < LONGEST_TURN / few:
+                    call, more = one, took(few)
+                    one = max((more - call) / (few - 1), more / few / 100)
+                    # What a call costs besides is a tenth of a turn at most.
+                    long = min(max(seconds, 10 * (call - one)), LONGEST_TURN)
+            epochs = round(long / one / case.steps)
+            if epochs or case.shuffle or one * case.steps < 4 * long:
                 number[name] = max(1, epochs) * case.steps
             else:  # part of an epoch
-                number[name] = max(1, min(case.steps, round(seconds / one)))
+                number[name] = max(1, min(case.steps, round(long / one)))
 
         def turn(name: str) -> None:
             took = self.ask(name, "time train", number[name])

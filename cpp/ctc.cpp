@@ -109,8 +109,7 @@ class Ctc : public Op {
   }
   // Whether an alignment may leave out the blank before this label.
   bool skips(const Sequence& s, int64_t state) const {
-    return state > 1 && label(s, state) != blank_ &&
-           label(s, state) != label(s, state - 2);
+    return state > 1 && label(s, state) != label(s, state - 2);
   }
 
   // The log probability; alpha[t][k] is that of the first t + 1 steps ending in state

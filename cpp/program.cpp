@@ -31,8 +31,9 @@ constexpr int64_t fused_rows = 128;
 
 // A large batch is computed in parts, so that all values of a part stay in the L2 cache
 // and a thread takes a part through all ops. Each part has a gradient of its own, so
-// only models with few parameters gain.
-constexpr int64_t part_floats = 1 << 17, least_part = 128, most_part = 1024;
+// only models with few parameters gain. Where a few samples fill the cache (attention
+// over many steps), parts have as few as a Share can have.
+constexpr int64_t part_floats = 1 << 17, smallest_part = 4, most_part = 1024;
 constexpr int64_t most_part_params = 1 << 16;
 // How many gradients are kept before they are added.
 constexpr int64_t parts_at_once = 16;
@@ -89,11 +90,14 @@ Program::Program(const Description& d)
     optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params, d.updates, d.slots,
                                              d.every);
   if (d.separable && !fixed_rows_ && params_size_ <= most_part_params) {
-    int64_t floats = graph_->slots * widest_;  // per row
-    for (const Node& node : graph_->nodes)
+    int64_t floats = graph_->slots * widest_, least = most_part;  // floats: per row
+    for (const Node& node : graph_->nodes) {
       floats += node.op->out * (node.op->saves ? 2 : 1) + node.op->aux_per_sample;
-    int64_t rows = std::clamp(part_floats / floats, least_part, most_part);
-    part_rows_ = rows / 4 * 4;
+      least = std::min(least, node.op->least_part);
+    }
+    if (2 * floats > part_floats) least = smallest_part;
+    int64_t size = std::clamp(part_floats / floats, least, most_part);
+    part_rows_ = size / smallest_part * smallest_part;
   }
   if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares &&
       graph_->unreached.empty())

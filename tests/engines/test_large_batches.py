@@ -52,12 +52,36 @@ def normalized() -> Model:
     return Sequential([Input((4,)), layers.BatchNormalization(), layers.Dense(1)])
 
 
+def recurrent() -> Model:
+    """Parts of 16 sequences."""
+    return Sequential(
+        [
+            Input((6, 4)),
+            layers.Masking(0.0),
+            layers.LSTM(12, dropout=0.2, recurrent_dropout=0.2),
+            layers.Dense(1),
+        ]
+    )
+
+
+def attention() -> Model:
+    """Samples so large that parts have four."""
+    x = Input((4,))
+    h = layers.Reshape((160, 4))(layers.Dense(640, "tanh")(x))
+    h = layers.MultiHeadAttention(3, 4, dropout=0.2)(h, h)
+    return Model(x, layers.Dense(1)(layers.GlobalMaxPooling1D()(h)))
+
+
 CASES: dict[str, tuple[Callable[[], Model], dict[str, Any]]] = {
     "stack": (stack, {"loss": "mse", "metrics": ["mae"], "weighted_metrics": ["mse"]}),
     "two_heads": (two_heads, {"loss": ["mse", "huber"], "loss_weights": [1.0, 0.3]}),
     "residual": (residual, {"loss": "mse"}),
     "normalized": (normalized, {"loss": "mse"}),
+    "recurrent": (recurrent, {"loss": "mse", "metrics": ["mae"]}),
+    "attention": (attention, {"loss": "mse"}),
 }
+SIZES = {"recurrent": (107, 38), "attention": (26, 11)}
+"""Rows and rows of a batch."""
 
 
 @pytest.fixture
@@ -72,15 +96,19 @@ def trained(
 ) -> tuple[list[np.ndarray], dict[str, list[float]]]:
     make, options = CASES[name]
     random = np.random.default_rng(0)
-    x = random.normal(size=(ROWS, 4)).astype(np.float32)
-    y: Any = np.sin(x.sum(1, keepdims=True)).astype(np.float32)
+    rows, _ = SIZES.get(name, (ROWS, 0))
+    shape = (rows, 6, 4) if name == "recurrent" else (rows, 4)
+    x = random.normal(size=shape).astype(np.float32)
+    y: Any = np.sin(x.reshape(rows, -1).sum(1, keepdims=True)).astype(np.float32)
+    if name == "recurrent":
+        x[3::7, 2:] = 0.0
     if name == "two_heads":
         y = [y, np.concatenate([y, y**2], 1)]
     kurve.utils.set_random_seed(3)
     model = make()
-    model.build((None, 4))
+    model.build((None, *shape[1:]))
     model.compile("adam", engine=engine, **options)
-    weight = random.uniform(0.0, 2.0, ROWS).astype(np.float32) if weighted else None
+    weight = random.uniform(0.0, 2.0, rows).astype(np.float32) if weighted else None
     history = model.fit(
         x, y, batch_size=batch, epochs=steps, sample_weight=weight, verbose=0
     )
@@ -89,10 +117,11 @@ def trained(
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("batch", [ROWS, 2500])
-def test_parts_equal_the_whole(name: str, weighted: bool, batch: int) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_parts_equal_the_whole(name: str, weighted: bool, whole: bool) -> None:
     if weighted and name == "two_heads":
         weighted = False
+    batch = SIZES.get(name, (ROWS, 2500))[0 if whole else 1]
     native, native_history = trained(name, "native", batch, weighted)
     reference, reference_history = trained(name, "reference", batch, weighted)
     for one, other in zip(native, reference, strict=True):
@@ -109,7 +138,7 @@ def test_parts_have_the_same_bits_for_any_number_of_threads(
     found = set()
     for count in (1, 2, 3):
         kurve.set_threads(count)
-        weights, history = trained(name, "native", ROWS)
+        weights, history = trained(name, "native", SIZES.get(name, (ROWS,))[0])
         found.add(b"".join(w.tobytes() for w in weights) + str(history).encode())
     assert len(found) == 1
 

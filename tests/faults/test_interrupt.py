@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import Input, Sequential
+from kurve import Input, Model, Sequential, ops
 from kurve.core import rng
 from kurve.engines import Job, run_job
 from kurve.engines.native import NativeEngine
 from kurve.estimators import Regressor
 from kurve.layers import (
+    RNN,
     Conv1D,
     Conv2D,
     Conv2DTranspose,
@@ -35,6 +36,7 @@ from kurve.layers import (
     RandomRotation,
     UpSampling2D,
 )
+from kurve.optimizers import SGD
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.engines.recurrence import Recurrent
 from tests.faults.conftest import Promise
@@ -234,6 +236,38 @@ def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
     ]
     assert max(late) < limit()
     promise("interrupt", f"{name}, one sample: worst {1000 * max(late):.0f} ms")
+
+
+class Leaky(Layer):
+    """A cell of one's own, whose loop is a scan."""
+
+    state_size = output_size = 40
+
+    def build(self, input_shape: Any) -> None:
+        self.w = self.add_weight((input_shape[-1], 40))
+        self.u = self.add_weight((40, 40))
+
+    def call(self, x: Any, states: Any) -> Any:
+        h = 0.5 * states[0] + ops.tanh(ops.matmul(x, self.w) + states[0] @ self.u)
+        return h, [h]
+
+
+def test_one_long_scan(soak: bool, promise: Promise) -> None:
+    x = Input((150_000, 4))
+    model = Model(x, Dense(1)(RNN(Leaky())(x)))
+    model.compile(SGD(1e-12), "mse")
+    given = np.random.default_rng(3).normal(size=(1, 150_000, 4)).astype(np.float32)
+    y, instants = np.ones(1), np.random.default_rng(11)
+    late = [
+        slowest_end(delay, call)
+        for delay in instants.uniform(0.1, 1.0, 10 if soak else 2)
+        for call in (
+            lambda: model.fit(given, y, epochs=ENDLESS, verbose=0),
+            lambda: [model.predict(given, verbose=0) for _ in range(ENDLESS)],
+        )
+    ]
+    assert max(late) < limit()
+    promise("interrupt", f"a scan of 150,000 steps: worst {1000 * max(late):.0f} ms")
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])

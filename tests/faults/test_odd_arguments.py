@@ -88,6 +88,7 @@ OTHER_INPUTS = {
     "Dot",
     "EinsumDense",
     "Embedding",
+    "ReversibleEmbedding",
     "GroupQueryAttention",
     "Lambda",
     "MultiHeadAttention",

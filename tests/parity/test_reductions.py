@@ -280,3 +280,32 @@ def test_files(ending: str, tmp_path: Path) -> None:
         y = CLASSES.astype(np.float32)
         got = theirs.evaluate(X, y, verbose=0)
         assert got == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "ord", [None, 1, -1, 2, -2, 3, 0, np.inf, -np.inf, "fro", "nuc"]
+)
+@pytest.mark.parametrize("axis", [None, -1, 1, (-2, -1)])
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)])
+def test_norms_are_those_of_numpy(ord: Any, axis: Any, shape: tuple[int, ...]) -> None:
+    """Of vectors and of matrices, for arrays and, row by row, in a model."""
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype("f")
+    try:
+        expected = np.stack([np.linalg.norm(row, ord, axis) for row in x])
+    except ValueError as error:
+        with pytest.raises(type(error)):
+            kurve.ops.norm(x[0], ord, axis)
+        return
+    found = np.stack([kurve.ops.norm(row, ord, axis) for row in x])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    given = kurve.Input(shape)
+    own: Any = tuple(range(1, len(shape) + 1)) if axis is None else axis
+    own = own + 1 if isinstance(own, int) and own > 0 else own
+    own = own[0] if isinstance(own, tuple) and len(own) == 1 else own
+    if isinstance(own, tuple) and ord in (2, -2, "nuc"):
+        with pytest.raises(NotImplementedError, match="singular values"):
+            kurve.ops.norm(given, ord, own)
+        return
+    model = kurve.Model(given, kurve.ops.norm(given, ord, own))
+    y = model.predict(x, verbose=0)
+    np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=1e-4)

@@ -3,6 +3,7 @@ or align sequences: 20 steps as Keras does them."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -338,7 +339,29 @@ def test_circle_with_other_rows() -> None:
         theirs = keras.losses.circle(y, p, **given).numpy()
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     for options in ({}, {"gamma": 5.0, "remove_diagonal": False}):
-        for reduction in ("sum", "sum_over_batch_size", "none"):
-            ours = K.losses.Circle(**options, reduction=reduction)(y, p)
-            theirs = keras.losses.Circle(**options, reduction=reduction)(y, p).numpy()
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+        weights = random.uniform(0.5, 2.0, 7).astype("f")
+        alone = np.where(np.arange(7) == 3, 5, y)  # a class of one row
+        for reduction, labels, weight in itertools.product(
+            ("sum", "sum_over_batch_size", "none", "mean_with_sample_weight"),
+            (y, alone),
+            (None, weights),
+        ):
+            ours, theirs = (
+                lib.losses.Circle(**options, reduction=reduction)(labels, p, weight)
+                for lib in (K, keras)
+            )
+            np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_ctc_of_labels_that_are_the_blank() -> None:
+    """A blank inside a word is a label like the others."""
+    logits = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("f")
+    for words_of in ([[1, 2, 1, 0], [1, 2, 0, 2]], [[1, 0, 2, 1], [2, 0, 0, 0]]):
+        y = np.array(words_of)
+        np.testing.assert_allclose(
+            K.losses.CTC()(y, logits), keras.losses.CTC()(y, logits).numpy(), rtol=1e-5
+        )
+        for lengths in ([4, 4], [3, 2]):
+            ours = K.ops.ctc_loss(y, logits, lengths, [4, 4], 0)
+            theirs = keras.ops.ctc_loss(y, logits, lengths, [4, 4], 0).numpy()
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5)

@@ -20,7 +20,6 @@ X = RNG.normal(5.0, 3.0, size=(64, 3)).astype(np.float32)
     [
         lambda x: Dense(2)(x, x),
         lambda x: Dense(2)(x, None),
-        lambda x: layers.GlobalAveragePooling1D()(x[:, :, None], np.ones((64, 3))),
         lambda x: layers.Dropout(0.5)(x, True),
     ],
 )
@@ -255,3 +254,36 @@ def test_a_number_is_an_argument_of_a_layer() -> None:
         np.testing.assert_array_equal(y, 2.5 * x)
     with pytest.raises(ValueError, match="must have a batch axis"):
         Times()(2.5)
+
+
+def test_calls_in_keras_forms() -> None:
+    """An array with one axis, `inputs=`, a mask as second argument."""
+    x = np.array([-1.0, 0.0, 2.0])
+    np.testing.assert_array_equal(layers.ReLU()(x), [0.0, 0.0, 2.0])
+    np.testing.assert_array_equal(layers.Rescaling(2.0)([1.0, 2.0]), [2.0, 4.0])
+    whole = layers.Activation("softmax")(x)
+    np.testing.assert_allclose(whole, np.exp(x) / np.exp(x).sum(), rtol=1e-6)
+    dropped = layers.Dropout(0.5)(np.ones(100), training=True)
+    assert dropped.shape == (100,) and set(dropped.tolist()) == {0.0, 2.0}
+    rows = np.arange(24.0).reshape(2, 3, 4)
+    np.testing.assert_array_equal(layers.UpSampling1D(2)(inputs=rows)[:, ::2], rows)
+    with pytest.raises(TypeError, match="unknown argument"):
+        layers.Dense(2)(rows, inputs=rows)
+    mask = np.array([[1, 1, 0], [0, 1, 0]])
+    pool = layers.GlobalAveragePooling1D()
+    np.testing.assert_array_equal(pool(rows, mask), pool(rows, mask=mask))
+    with pytest.raises(TypeError, match="2 arguments"):
+        layers.Dense(2)(rows, mask)
+
+
+def test_a_layers_own_variables_are_saved_and_loaded() -> None:
+    one, other = layers.Dense(2), layers.Dense(2)
+    one.build((None, 3))
+    other.build((None, 3))
+    store: dict[str, Any] = {}
+    one.save_own_variables(store)
+    assert sorted(store) == ["0", "1"]
+    other.load_own_variables(store)
+    np.testing.assert_array_equal(one.get_weights()[0], other.get_weights()[0])
+    with pytest.raises(ValueError, match="each of the layer's 2 variables"):
+        other.load_own_variables({"0": store["0"]})

@@ -371,6 +371,7 @@ def test_configuration_is_json(name: str) -> None:
         "IntegerLookup": {"vocabulary": [4, 2]},
         "EinsumDense": {"equation": "ab,bc->ac", "output_shape": 3},
         "Embedding": {"input_dim": 5, "output_dim": 2},
+        "ReversibleEmbedding": {"input_dim": 5, "output_dim": 2},
         "GroupQueryAttention": {
             "head_dim": 2,
             "num_query_heads": 4,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kurve
 from kurve import Input, Sequential, layers
 from kurve.core import dtypes
 
@@ -121,7 +122,9 @@ def test_input(make: Any, given: dict[str, Any], shown: Any) -> None:
     layer = first if isinstance(first, layers.InputLayer) else first._keras_history[0]
     assert layer.batch_shape == shown and first.name == "data"
     model = Sequential([first, layers.Flatten(), layers.Dense(1)])
-    assert model.input_shape == (None, 4, 2)
+    assert model.input_shape == shown and model.output_shape == (shown[0], 1)
+    if isinstance(first, kurve.KerasTensor):
+        assert first.shape == shown and layers.Flatten()(first).shape == (shown[0], 8)
     assert model.predict(np.ones((3, 4, 2)), verbose=0).shape == (3, 1)
 
 

@@ -41,6 +41,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "bias_axes": "y",
     },
     "Embedding": {"input_dim": 5, "output_dim": 2},
+    "ReversibleEmbedding": {"input_dim": 5, "output_dim": 2},
     "RepeatVector": {"n": 3},
     "SpectralNormalization": {"layer": layers.Dense(2)},
     "TimeDistributed": {"layer": layers.Conv1D(2, 3)},
@@ -108,7 +109,7 @@ def test_layers(name: str, tmp_path: Path) -> None:
     model = model_of(layer, shape)
     model.compile("adam", "mse", engine="reference")
     x = np.random.default_rng(1).normal(size=(4, *shape))
-    if name in ("Embedding", "CategoryEncoding"):
+    if name in ("Embedding", "ReversibleEmbedding", "CategoryEncoding"):
         x = np.minimum(np.floor(abs(x)), 2)
     model.fit(x, np.zeros(4), verbose=0)
     model.save(tmp_path / "m.kurve")

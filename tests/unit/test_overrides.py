@@ -15,10 +15,11 @@ from kurve import (
     layers,
     losses,
     metrics,
+    ops,
     optimizers,
     regularizers,
 )
-from kurve.optimizers import schedules
+from kurve.optimizers import SGD, schedules
 
 X, Y = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
 
@@ -110,7 +111,6 @@ def stack(layer: layers.Layer) -> Sequential:
 
 
 REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
-    "loss, __call__": ("Whole.__call__", lambda: compiled(loss=Whole())),
     "loss without formula": ("NoFormula", lambda: compiled(loss=NoFormula())),
     "loss as metric": ("Whole.__call__", lambda: compiled(metrics=[Whole()])),
     "metric without formula": ("NoMetric", lambda: compiled(metrics=[NoMetric()])),
@@ -202,8 +202,9 @@ def test_what_is_called_may_be_overridden() -> None:
 
 def test_a_class_in_the_place_of_an_object_is_not_its_base_class() -> None:
     model = Sequential([Input((2,)), layers.Dense(1)])
-    with pytest.raises(NotImplementedError, match=r"Whole\.__call__ would never be"):
-        model.compile("sgd", Whole)
+    model.compile("sgd", Whole)
+    with pytest.raises(TypeError, match="must be computed from y_true and y_pred"):
+        model.evaluate(X, Y, verbose=0)
     model.compile("sgd", Ten)
     model.set_weights([np.full((2, 1), 2.0), np.zeros(1)])
     assert model.evaluate(X, Y, verbose=0) == 160.0
@@ -213,6 +214,30 @@ def test_a_class_in_the_place_of_an_object_is_not_its_base_class() -> None:
     model.set_weights([np.full((2, 1), 2.0), np.zeros(1)])
     logs = model.evaluate(X, Y, verbose=0, return_dict=True)
     assert logs == {"loss": 3.5, "root_mean_squared_error": 4.0}
+
+
+def test_what_a_loss_returns_when_called_is_the_loss() -> None:
+    class Sum(losses.Loss):
+        def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return ops.sum(y_pred)
+
+    class Twice(losses.MeanSquaredError):
+        def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return 2.0 * super().__call__(y_true, y_pred, sample_weight)
+
+    found = {}
+    for loss in (Sum, Twice, losses.MeanSquaredError):
+        model = compiled(loss=loss(), optimizer=SGD(0.5))
+        model.set_weights([np.full((2, 1), 2.0), np.zeros(1)])
+        before = model.evaluate(X, Y, verbose=0)
+        model.train_on_batch(X, Y)
+        found[loss.__name__] = before, model.get_weights()[1] * 2.0
+    predictions = X @ np.full((2, 1), 2.0)
+    np.testing.assert_allclose(found["Sum"][0], predictions.sum(), rtol=1e-6)
+    np.testing.assert_allclose(found["Sum"][1], [-len(X)])
+    plain = found["MeanSquaredError"]
+    np.testing.assert_allclose(found["Twice"][0], 2 * plain[0], rtol=1e-6)
+    np.testing.assert_allclose(found["Twice"][1], 2 * plain[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("first", [[Input((2,))], []])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import re
 
+import numpy as np
 import pytest
 
+import kurve
+from kurve import Input, Sequential
 from kurve.core import progress
 from kurve.core.progress import ProgressBar, check_verbose, format_logs
+from kurve.layers import Dense
 
 
 class Clock:
@@ -257,3 +261,20 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_step_times(seconds: float, text: str) -> None:
     assert progress.format_step_time(seconds) == text
+
+
+def test_interactive_logging(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 2))
+    kurve.utils.disable_interactive_logging()
+    try:
+        model.fit(x, np.ones(4))
+        model.predict(x)
+        assert capsys.readouterr().out == ""
+        model.fit(x, np.ones(4), verbose=2)
+        assert "loss" in capsys.readouterr().out
+    finally:
+        kurve.utils.enable_interactive_logging()
+    model.predict(x)
+    assert "1/1" in capsys.readouterr().out

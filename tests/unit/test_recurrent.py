@@ -370,11 +370,6 @@ def test_masks_go_on() -> None:
             "initial_state must be 1 of shape",
         ),
         (
-            lambda: layers.GRU(2, dropout=0.1)(Input((3, 2)), training=True),
-            NotImplementedError,
-            "dropout is active only while the model",
-        ),
-        (
             lambda: Sequential([Input((3, 2)), layers.GRU(2, return_state=True)]),
             ValueError,
             "each layer must have a single output",
@@ -430,3 +425,33 @@ def test_states_that_a_cell_forgets() -> None:
 
     with pytest.raises(ValueError, match="as many states as it got"):
         layers.RNN(Forgetful())(np.ones((1, 3, 2)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LSTM(3, dropout=0.5),
+        lambda: layers.GRU(3, dropout=0.3, recurrent_dropout=0.5),
+        lambda: layers.Bidirectional(layers.SimpleRNN(3, dropout=0.5)),
+        lambda: layers.RNN([layers.LSTMCell(3, dropout=0.5), layers.GRUCell(2)]),
+    ],
+)
+def test_dropout_in_prediction_where_the_call_says_so(make: Any) -> None:
+    x = np.ones((4, 5, 2))
+    found = {}
+    for engine in ("native", "reference"):
+        kurve.utils.set_random_seed(7)
+        given = Input((5, 2))
+        model = Model(given, make()(given, training=True))
+        model.compile("sgd", "mse", engine=engine)
+        found[engine] = [model.predict(x, verbose=0) for _ in range(2)]
+        one, other = found[engine]
+        assert not np.array_equal(one, other)
+        assert not np.array_equal(one[0], one[1])
+        given = Input((5, 2))
+        never = Model(given, make()(given, training=False))
+        never.compile("sgd", "mse", engine=engine)
+        loss = never.evaluate(x, np.zeros_like(one), verbose=0)
+        assert never.train_on_batch(x, np.zeros_like(one)) == pytest.approx(loss)
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)

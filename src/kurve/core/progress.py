@@ -22,14 +22,18 @@ INTERVAL = 0.1
 """Minimum number of seconds between redraws."""
 
 
+interactive: list[bool] = [True]
+"""Whether `verbose="auto"` shows progress; see `kurve.config`."""
+
+
 def check_verbose(verbose: Any, where: str = "fit") -> int:
-    """Return 0, 1 or 2; "auto" means 1.
+    """Return 0, 1 or 2; "auto" means 1, or 0 without interactive logging.
 
     Raises:
         ValueError: `verbose` is none of these.
     """
     if isinstance(verbose, str) and verbose == "auto":
-        return 1
+        return int(interactive[0])
     if isinstance(verbose, int) and 0 <= verbose <= 2:
         return int(verbose)
     raise ValueError(

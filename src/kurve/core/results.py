@@ -59,7 +59,9 @@ class Text(str):
 
 
 class Number(float):
-    """A float whose `numpy()` returns a NumPy float."""
+    """A float with what Keras's scalars have: `numpy()`, `shape`, `ndim`, `dtype`."""
+
+    shape, ndim, dtype = (), 0, "float32"
 
     def numpy(self) -> np.float64:
         return np.float64(self)

@@ -385,10 +385,14 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
 
 @function
 def multi_hot(
-    inputs: Any, num_classes: int, axis: int = -1, dtype: str | None = None
+    inputs: Any,
+    num_classes: int,
+    axis: int = -1,
+    dtype: str | None = None,
+    sparse: bool = False,
 ) -> Any:
     """1 for class numbers that occur along the last axis, 0 elsewhere."""
-    rows = ops.one_hot(inputs, num_classes, axis)
+    rows = ops.one_hot(inputs, num_classes, axis, None, sparse)
     return ops.cast(
         ops.max(rows, -2 if len(ops.shape(rows)) > 1 else 0), dtype or "float32"
     )

@@ -103,6 +103,8 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             return inputs[order[id(leaf)]] if isinstance(leaf, KerasTensor) else leaf
 
         results.append(run(*replaced(args, swap), **replaced(kwargs, swap)))
+    batches = {leaf.shape[0] for leaf in given if leaf.shape and not leaf.of_batch}
+    batch = batches.pop() if len(batches) == 1 else None
     flat = [list(leaves(result)) for result in results]
     numbers = iter(range(len(flat[0])))
 
@@ -111,6 +113,8 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
         shape = common([other[position].shape for other in flat])
+        if leaf.batched and shape and shape[0] is None:
+            shape = (batch, *shape[1:])
         made = KerasTensor(shape if leaf.batched else (None, *shape), leaf.dtype)
         made.of_batch = not leaf.batched
         if given:

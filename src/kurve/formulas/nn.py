@@ -265,15 +265,28 @@ def dot_product_attention(
     mask: Any = None,
     scale: float | None = None,
     is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
 ) -> Any:
     """softmax(scale Q K^T + bias, where the mask allows) V, for each head.
 
     Shapes: query (B, T, N, H), key and value (B, S, N, H) -> (B, T, N, H)
     Source: Vaswani et al. 2017.
+
+    Args:
+        query, key, value: see above.
+        bias: added to the scores, (B, N, T, S) or a shape that broadcasts to it.
+        mask: True where a key may be read, likewise.
+        scale: 1 / sqrt(H) if None.
+        is_causal: whether step t reads the keys up to t only.
+        flash_attention: ignored; the numbers are the same.
+        attn_logits_soft_cap: c, for scores c tanh(scores / c).
     """
     width = ops.shape(query)[-1]
     scores = ops.einsum("btnh,bsnh->bnts", query, key)
     scores = scores * (1.0 / math.sqrt(width) if scale is None else scale)
+    cap = attn_logits_soft_cap
+    scores = scores if cap is None else cap * ops.tanh(scores / cap)
     scores = scores if bias is None else scores + bias
     if is_causal:
         sizes = ops.shape(query)[1], ops.shape(key)[1]

@@ -108,7 +108,7 @@ ALGEBRA = (
 """`numpy.linalg` functions."""
 
 
-def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+def of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     def only_arrays(*args: Any, **kwargs: Any) -> Any:
         for leaf in leaves((args, kwargs)):
             if isinstance(leaf, (Tensor, KerasTensor)):
@@ -120,7 +120,9 @@ def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         return call(*plain, **kwargs)
 
     only_arrays.__name__ = only_arrays.__qualname__ = name
-    only_arrays.__doc__ = f"NumPy's `{name}`, on arrays."
+    own = getattr(call, "__module__", None) or ""
+    of_numpy = not own.startswith("kurve.") or not call.__doc__
+    only_arrays.__doc__ = f"NumPy's `{name}`, on arrays." if of_numpy else call.__doc__
     return only_arrays
 
 
@@ -216,7 +218,7 @@ _OWN: dict[str, Callable[..., Any]] = {
 }
 
 ONLY_ARRAYS = {
-    name: _of_arrays(name, call)
+    name: of_arrays(name, call)
     for name, call in (
         *((name, getattr(np, name)) for name in ARRAYS if hasattr(np, name)),
         *((name, getattr(np.linalg, name)) for name in ALGEBRA),

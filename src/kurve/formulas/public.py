@@ -10,6 +10,8 @@ from kurve.formulas import (
     creation,
     flow,
     functions,
+    image_filters,
+    image_sampling,
     images,
     nn,
     only_arrays,
@@ -34,5 +36,5 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     "swish": nn.silu,
 }
 
-IMAGE = images.PUBLIC
+IMAGE = images.PUBLIC | image_filters.PUBLIC | image_sampling.PUBLIC
 """Functions of `kurve.ops.image`."""

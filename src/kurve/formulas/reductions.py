@@ -17,12 +17,14 @@ from kurve.formulas.elements import (
     maximum,
     multiply,
     negative,
+    not_equal,
+    power,
     rsqrt,
     sqrt,
     square,
     subtract,
 )
-from kurve.formulas.shapes import moveaxis, reshape, transpose
+from kurve.formulas.shapes import moveaxis, reshape, squeeze, transpose
 
 
 def _reduced(
@@ -157,16 +159,60 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @function
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The Euclidean norm, or with ord=1 or inf the sum or the maximum of |x|."""
-    if ord in (None, 2, "fro", "euclidean"):
+    """A norm of vectors or matrices, as `numpy.linalg.norm`.
+
+    Args:
+        x: the vectors or matrices.
+        ord: None for the Euclidean norm of all elements along the axes. For a vector
+            p, that of |x|^p; inf, -inf and 0 for the largest |x|, the smallest, and the
+            number of elements that are not 0. For a matrix "fro"; 1 and -1 for the
+            largest and the smallest sum of |x| of a column, inf and -inf of a row; 2,
+            -2 and "nuc" for the largest singular value, the smallest, and their sum,
+            which models do not compute.
+        axis: one axis for vectors, two for matrices; None for all of x.
+        keepdims: whether reduced axes are kept with size 1.
+
+    Raises:
+        ValueError: an ord that there is not for a vector or a matrix.
+        NotImplementedError: singular values in a model.
+    """
+    if graph_of(x) is None:
+        return np.linalg.norm(as_array(x).astype(np.float32), ord, axis, keepdims)
+    rank = len(x.shape)
+    if axis is None and ord is None:
         return sqrt(sum(square(x), axis, keepdims))
+    axes = tuple(range(rank)) if axis is None else axis
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    largest = {1: (0, max), -1: (0, min), math.inf: (1, max), -math.inf: (1, min)}
+    if len(axes) == 2 and ord in largest:
+        place, chosen = largest[ord]
+        rows, columns = (a % rank for a in axes)
+        added, other = (rows, columns) if place == 0 else (columns, rows)
+        y = chosen(sum(absolute(x), added, True), other, True)
+        return y if keepdims else squeeze(y, (rows, columns))
+    if ord is None or (len(axes) == 2 and ord in ("fro", "euclidean")):
+        return sqrt(sum(square(x), axes, keepdims))
+    if len(axes) == 2 and ord in (2, -2, "nuc"):
+        raise NotImplementedError(
+            "[norm] a model cannot compute singular values. Received: "
+            f"ord={ord!r} for matrices. Try ord='fro'."
+        )
+    if len(axes) != 1 or isinstance(ord, str):
+        raise ValueError(
+            "[norm] ord must be a number for vectors, and 'fro', 'nuc', 1, -1, 2, -2, "
+            f"inf or -inf for matrices. Received: ord={ord!r} for {len(axes)} axes. "
+            "Try ord=None."
+        )
+    (along,) = axes
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(absolute(x), along, keepdims)
+    if ord == 0:
+        return sum(cast(not_equal(x, 0.0), "float32"), along, keepdims)
     if ord == 1:
-        return sum(absolute(x), axis, keepdims)
-    if ord in (math.inf, np.inf):
-        return max(absolute(x), axis, keepdims)
-    raise NotImplementedError(
-        f"[norm] ord must be None, 1, 2 or inf. Received: ord={ord!r}. Try ord=2."
-    )
+        return sum(absolute(x), along, keepdims)
+    if ord == 2:
+        return sqrt(sum(square(x), along, keepdims))
+    return power(sum(power(absolute(x), ord), along, keepdims), 1.0 / ord)
 
 
 @function

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.arguments import check_unused
 from kurve.formulas.axes import axis_of, no_batch, sample_axis
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.elements import cast, equal
@@ -185,8 +186,15 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> An
 
 
 @function
-def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str | None = None) -> Any:
+def one_hot(
+    x: Any,
+    num_classes: int,
+    axis: int = -1,
+    dtype: str | None = None,
+    sparse: bool = False,
+) -> Any:
     """One-hot encode class numbers."""
+    check_unused("one_hot", sparse=sparse)
     spend(elements=num_classes)
     known = x.size if isinstance(x, np.ndarray) else 1
     check_constant("one_hot", known, num_classes)

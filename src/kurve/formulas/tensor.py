@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kurve.core.arguments import check_unused
 from kurve.core.naming import unique_name
 from kurve.formulas.operators import FUNCTIONS, Symbolic
 
@@ -38,6 +39,8 @@ class KerasTensor(Symbolic):
     Args:
         shape: with the batch axis, (None, ...).
         dtype: "float32", "int32", "bool" or "string".
+        sparse, ragged: only False; there are no such tensors.
+        record_history: ignored; taken for Keras's sake.
         name: generated if None.
     """
 
@@ -65,8 +68,12 @@ class KerasTensor(Symbolic):
         self,
         shape: Sequence[int | None],
         dtype: str = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
         name: str | None = None,
     ) -> None:
+        check_unused("KerasTensor", sparse=bool(sparse), ragged=bool(ragged))
         self.shape = tuple(shape)
         self.dtype = dtype
         self.name = unique_name("keras_tensor") if name is None else name

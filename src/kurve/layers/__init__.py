@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
     from kurve.layers.einsum import EinsumDense as EinsumDense
     from kurve.layers.embedding import Embedding as Embedding
+    from kurve.layers.embedding import ReversibleEmbedding as ReversibleEmbedding
     from kurve.layers.encoding import CategoryEncoding as CategoryEncoding
     from kurve.layers.encoding import Discretization as Discretization
     from kurve.layers.fourier import FourierFeatures as FourierFeatures
@@ -188,7 +189,7 @@ _MODULES = {
         "SeparableConvolution1D=SeparableConv1D SeparableConvolution2D=SeparableConv2D"
     ),
     "einsum": "EinsumDense",
-    "embedding": "Embedding",
+    "embedding": "Embedding ReversibleEmbedding",
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "gates": "GRUCell LSTMCell",

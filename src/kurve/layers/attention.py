@@ -136,14 +136,14 @@ class Attention(Layer):
             y = ops.where(ops.expand_dims(of_query, -1), y, 0.0)
         return (y, weights) if return_attention_scores else y
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask of the query.
 
         Args:
             inputs: [query, value] or [query, value, key].
-            previous_mask: None, or a mask or None for each.
+            mask: None, or a mask or None for each.
         """
-        return self._checked(inputs, previous_mask)[0]
+        return self._checked(inputs, mask)[0]
 
     def _checked(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
         """The masks of query and value."""

@@ -128,7 +128,7 @@ class Layer(LayerCalls):
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
         check_dtype(where, dtype)
-        check_flag(where, "autocast", autocast)
+        self.autocast = check_flag(where, "autocast", autocast)
         check_batch_size(where, batch_size)
         shapes = {
             "input_shape": input_shape,

@@ -62,9 +62,13 @@ class LayerCalls(LayerBuilding):
         """
         where = type(self).__name__
         refuse_overrides(where, self)
+        if x is UNSAID and "inputs" in named and not self.has_formula:
+            x = named.pop("inputs")
         for name in named:
             if not takes(self.call, name) or not self.has_formula:
                 raise unknown_argument(type(self).call, name, where)
+        if len(others) == 1 and self.takes_mask_second and mask is None:
+            (mask,), others = others, ()
         if others and not self.has_formula:
             raise TypeError(
                 f"[{where}] layers are called with x and, by keyword, training. "
@@ -104,6 +108,9 @@ class LayerCalls(LayerBuilding):
         args, named = replaced(args, _value_of), replaced(named, _value_of)
         if active.tapes:
             args, named = watched(args), watched(named)
+        if self.takes_vectors and len(args) == 1 and np.ndim(args[0]) == 1:
+            row = args[0][None] if hasattr(args[0], "ndim") else [args[0]]
+            return self._eager_call((row,), named, training)[0]
         return self._eager_call(args, named, training)
 
     def stateless_call(

@@ -154,7 +154,7 @@ class Cell(Layer):
         Args:
             inputs: (B, F).
             states: (B, units), or a list of them.
-            training: False disables dropout.
+            training: False disables dropout; True keeps it in prediction, too.
         """
         several = isinstance(states, (list, tuple))
         old = list(states) if several else [states]
@@ -178,7 +178,7 @@ class Cell(Layer):
                 ones = ops.expand_dims(ops.ones_like(tensor), 1)
                 if count > 1:
                     ones = ops.broadcast_to(ones, (None, count, *tensor.sample))
-                drawn = dropping(ones)
+                drawn = dropping(ones, training=True) if training else dropping(ones)
                 one = [ops.get_item(drawn, (slice(None), i)) for i in range(count)]
             found.append(one)
         return found[0], found[1]

@@ -87,7 +87,8 @@ class InputLayer(Layer):
         self.dtype = check_input_dtype(dtype)
         self.given_batch_size = self.batch_size
         self.built_shape = self.given_input_shape
-        Node(self, (), {}, KerasTensor(self.shape, str(self.dtype), name=self.name))
+        kind = str(self.dtype)
+        Node(self, (), {}, KerasTensor(self.batch_shape, kind, name=self.name))
 
     def check_input(self, input_shape: Any) -> None:
         """Accepts any shape: the layer is not called."""
@@ -225,7 +226,7 @@ class Dropout(Layer):
         True
     """
 
-    _supports_masking = True
+    _supports_masking = takes_vectors = True
 
     arguments = ("rate", "noise_shape", "seed")
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import check_flag, check_integer
+from kurve.core.arguments import check_flag, check_integer, check_number
+from kurve.core.dtypes import check_dtype, name_of_dtype
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, UnusedArguments, Variable
 
@@ -58,7 +59,7 @@ class Embedding(Layer):
     """
 
     takes_scalars = True
-    arguments = (
+    arguments: tuple[str, ...] = (
         "input_dim",
         "output_dim",
         "embeddings_initializer",
@@ -125,3 +126,104 @@ class Embedding(Layer):
     def call(self, x: Any) -> Any:
         """The vectors of x."""
         return ops.take(self.embeddings, ops.cast(x, "int32"), 0)
+
+
+class ReversibleEmbedding(Embedding):
+    """An embedding that also leads back: from vectors to a score for each integer.
+
+    Shapes:   x (B, ...), integers -> embeddings[x], (B, ..., D);
+              with reverse=True x (B, ..., D) -> y (B, ..., N),
+              y = x embeddings^T if the weights are tied, else x reverse_embeddings;
+              with logit_soft_cap c it is c tanh(y / c)
+    Source:   Press and Wolf, https://arxiv.org/abs/1608.05859; defaults follow
+              keras.layers.ReversibleEmbedding.
+
+    Args:
+        input_dim, output_dim: N and D.
+        tie_weights: whether both directions share the embeddings; else the way back
+            has a kernel (D, N) of its own.
+        embeddings_initializer, embeddings_regularizer, mask_zero: see `Embedding`.
+        reverse_dtype: None or "float32", in which engines compute.
+        logit_soft_cap: c, above 0; None for no cap.
+        name, trainable, input_shape, embeddings_constraint: see `Embedding`.
+
+    Raises:
+        ValueError: as `Embedding`; a cap that is not above 0.
+
+    Example:
+        >>> layer = kurve.layers.ReversibleEmbedding(3, 2)
+        >>> layer(np.array([[2, 0]])).shape
+        (1, 2, 2)
+        >>> layer(np.ones((1, 2, 2)), reverse=True).shape
+        (1, 2, 3)
+    """
+
+    arguments = (
+        *Embedding.arguments,
+        "tie_weights",
+        "reverse_dtype",
+        "logit_soft_cap",
+    )
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: str | initializers.Initializer = "uniform",
+        embeddings_regularizer: str | regularizers.Regularizer | None = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: float | None = None,
+        **common: Unpack[EmbeddingArguments],
+    ) -> None:
+        where = "ReversibleEmbedding"
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer,
+            embeddings_regularizer,
+            mask_zero,
+            **common,
+        )
+        self.tie_weights = check_flag(where, "tie_weights", tie_weights)
+        check_dtype(where, reverse_dtype)
+        self.reverse_dtype = name_of_dtype(reverse_dtype)
+        self.logit_soft_cap = (
+            None
+            if logit_soft_cap is None
+            else check_number(
+                where, "logit_soft_cap", logit_soft_cap, 30.0, 0.0, ends="()"
+            )
+        )
+        self.reverse_embeddings: Variable
+
+    def make_variables(self, input_shape: Any) -> None:
+        super().make_variables(input_shape)
+        if not self.tie_weights:
+            self.reverse_embeddings = self.add_weight(
+                (self.output_dim, self.input_dim),
+                self.embeddings_initializer,
+                name="reverse_embeddings",
+            )
+
+    def call(self, x: Any, reverse: bool = False) -> Any:
+        """The vectors of x, or the scores for vectors x."""
+        if not reverse:
+            y = super().call(x)
+            y.mask = super().compute_mask(x)
+            return y
+        if self.tie_weights:
+            y = ops.matmul(x, ops.transpose(self.embeddings))
+        else:
+            y = ops.matmul(x, self.reverse_embeddings)
+        cap = self.logit_soft_cap
+        return y if cap is None else cap * ops.tanh(y / cap)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: `call` sets the mask of vectors, and scores have none.
+
+        Args:
+            inputs, previous_mask: unused.
+        """
+        return None

@@ -41,6 +41,9 @@ class LayerFormula(Entrance):
     takes_scalars = False
     """Whether a sample can be a scalar, of shape ()."""
 
+    takes_vectors = False
+    """Whether a call takes an array with a single axis, too, as one sample."""
+
     takes_several = False
     """Whether it is called with a list of inputs."""
 
@@ -108,6 +111,9 @@ class LayerFormula(Entrance):
                 "bool", usually (B, T), or None.
         """
         return previous_mask
+
+    takes_mask_second = False
+    """Whether the second argument of a call can be a mask."""
 
     _supports_masking: bool | None = None
 

@@ -313,6 +313,11 @@ class MultiHeadAttention(Heads):
         value = key_dim if value_dim is None else value_dim
         self.value_dim = self._count("value_dim", value)
         sizes: Any = (output_shape,) if is_integer(output_shape) else output_shape
+        if not isinstance(sizes, (list, tuple, type(None))):
+            raise ValueError(
+                "[MultiHeadAttention] output_shape must be an integer or a tuple of "
+                f"integers. Received: output_shape={output_shape!r}. Try None."
+            )
         self.output_sizes = (
             None if not sizes else tuple(self._count("output_shape", n) for n in sizes)
         )

@@ -40,6 +40,8 @@ class GaussianNoise(Layer):
 
     _supports_masking = True
 
+    takes_vectors = True
+
     arguments = ("stddev", "seed")
 
     def __init__(
@@ -78,6 +80,8 @@ class GaussianDropout(Layer):
     """
 
     _supports_masking = True
+
+    takes_vectors = True
 
     arguments = ("rate", "seed")
 

@@ -227,7 +227,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         array([[2.5]], dtype=float32)
     """
 
-    axes, mode = 1, "average"
+    axes, mode, takes_mask_second = 1, "average", True
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """None: no steps are left.

@@ -18,7 +18,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas import recurrence as loops
 from kurve.formulas.tensor import leaves, replaced
 from kurve.initializers import Zeros
-from kurve.layers.base import UNSAID, Layer, LayerArguments, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.cells import Cell
 from kurve.layers.stacked import (
     StackedRNNCells,
@@ -259,12 +259,6 @@ class RNN(Layer):
 
     def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
         args, named = self._apart(args, named)
-        if training not in (UNSAID, None) and drops(self.cell):
-            raise NotImplementedError(
-                f"[{type(self).__name__}] in a model, dropout is active only while "
-                "the model is trained. Received: "
-                f"training={training!r}. Try layer(x) without training."
-            )
         return super()._recorded_call(args, named, training)
 
     def _apart(self, args: Any, named: dict[str, Any]) -> Any:
@@ -290,7 +284,7 @@ class RNN(Layer):
             initial_state: the initial states, (B, size) each; if None, zeros or
                 what the cell defines.
             mask: (B, T), True for valid steps.
-            training: False disables dropout.
+            training: False disables dropout; True keeps it in prediction, too.
         """
         (x,), rest = self._apart((sequences,), {})
         given = rest.get("initial_state", initial_state)
@@ -454,13 +448,6 @@ class RNN(Layer):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
         return cls(**{**config, "cell": of_description(config["cell"])})
-
-
-def drops(cell: Any) -> bool:
-    """Whether a cell uses dropout."""
-    if isinstance(cell, StackedRNNCells):
-        return any(drops(inner) for inner in cell.cells)
-    return isinstance(cell, Cell) and bool(cell.dropout or cell.recurrent_dropout)
 
 
 def copied(layer: Layer, **changes: Any) -> Any:

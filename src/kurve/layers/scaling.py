@@ -407,6 +407,8 @@ class Rescaling(Layer):
 
     _supports_masking = True
 
+    takes_vectors = True
+
     arguments = ("scale", "offset")
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -77,6 +77,30 @@ class LayerWeights(LayerFormula):
         """Remove the layer and its weights from a model."""
         for variable in self.variables:
             variable.leave(network)
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Put the layer's own variables into `store`, by their position: "0", "1", ...
+
+        Args:
+            store: a dictionary, or the like.
+        """
+        for number, variable in enumerate(self._variables):
+            store[str(number)] = np.array(variable.value)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Take the values that `save_own_variables` has put into `store`.
+
+        Raises:
+            ValueError: another number of variables, or another shape.
+        """
+        if len(store) != len(self._variables):
+            raise ValueError(
+                f"[{type(self).__name__}] store must have a value for each of the "
+                f"layer's {len(self._variables)} variables. Received: {len(store)} "
+                "values. Try the same arguments, and build the layer first."
+            )
+        for number, variable in enumerate(self._variables):
+            variable.assign(store[str(number)])
 
     @property
     def built(self) -> bool:

@@ -13,6 +13,7 @@ from kurve.core import registry
 from kurve.core.entries import entry
 from kurve.core.later import Classes, Later
 from kurve.core.naming import snake_case
+from kurve.core.overrides import custom_members
 from kurve.errors import unknown_name
 from kurve.losses.base import Loss as Loss
 from kurve.losses.base import Rowwise as Rowwise
@@ -168,6 +169,17 @@ def as_loss(identifier: Any) -> Loss:
         "[losses] a loss must be a name or an object of kurve.losses, because engines "
         f"need its derivative. Received: {identifier!r}. Try loss='mse'."
     )
+
+
+def to_train(identifier: Any) -> Loss:
+    """The same, as an engine can compute it: what a subclass returns from its own
+    `__call__` is the loss, and nothing reduces it further."""
+    loss = as_loss(identifier)
+    if any("__call__" in members for members in custom_members(loss)):
+        from kurve.losses.formulas import FunctionLoss
+
+        return FunctionLoss(loss.__call__, loss.name)
+    return loss
 
 
 def serialize(loss: Loss) -> dict[str, Any]:

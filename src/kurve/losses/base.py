@@ -256,23 +256,25 @@ class Loss(Rowwise, Entrance):
         """The loss of a batch, for tensors: see `_reduced`."""
         from kurve.formulas import functions as ops
 
-        values, total = self._rows_by_ops(y_true, y_pred), None
+        values, total, weights = self._rows_by_ops(y_true, y_pred), None, None
         if hasattr(sample_weight, "sample"):  # a tensor of a traced step
             total, rank = ops.sum(sample_weight), len(values.shape) - 1
             own = sample_weight.sample
             if len(own) == rank + 1 and own[-1] == 1:
                 own = own[:-1]
             own = (*own, *(1,) * (rank - len(own)))
-            values = values * ops.reshape(sample_weight, (-1, *own))
+            weights = ops.reshape(sample_weight, (-1, *own))
+            values = values * weights
         elif sample_weight is not None:
             given = np.asarray(sample_weight, np.float32)
             shape = tuple(values.shape) or tuple(y_pred.shape)[: max(given.ndim, 1)]
-            weights = weights_for(type(self).__name__, given, shape)
-            values = values * weights.astype(np.float32)
+            weights = weights_for(type(self).__name__, given, shape).astype(np.float32)
+            values = values * weights
             total = float(np.sum(given, dtype=np.float64))
         known = None if is_own(type(self)) else self.known(y_true, y_pred)
         if known is not None:
             values = values * known
+            total = ops.sum(known if weights is None else weights * known)
         if self.reduction in (None, "none") or not len(values.shape):
             return values
         summed = ops.sum(values)
@@ -372,6 +374,7 @@ class Loss(Rowwise, Entrance):
         if known is not None:
             known = np.asarray(known, np.float64)
             values = values * known
+            total = float(np.sum(known if total is None else weights * known))
             if self.reduction in ("sum_over_batch_size", "mean"):
                 values = values / max(float(np.mean(known)), SMALLEST)
         if self.reduction in (None, "none"):

@@ -80,7 +80,7 @@ class Sequential(Model):
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         """(None, ...) with the batch axis. Undefined before the model is built."""
-        return (None, *self._shapes("input_shape"))
+        return (self._network.given_batch_size, *self._shapes("input_shape"))
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
@@ -89,7 +89,7 @@ class Sequential(Model):
         if plan is None or None in sample:
             shape: tuple[int | None, ...] = self.output.shape
             return shape
-        return (None, *plan.output_shape)
+        return (self._network.given_batch_size, *plan.output_shape)
 
     def _shapes(self, name: str) -> Shape:
         """The input or output shape, or an error if it is not known yet."""

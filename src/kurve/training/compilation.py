@@ -97,9 +97,9 @@ class Compilation:
         if loss is None:
             pass  # a model with a custom training step
         elif not _is_list(loss) and not isinstance(loss, Mapping):
-            loss = losses.as_loss(loss)
+            loss = losses.to_train(loss)
         else:
-            loss = _each(loss, lambda one: one if one is None else losses.as_loss(one))
+            loss = _each(loss, lambda one: one if one is None else losses.to_train(one))
         if loss is not None and all(one is None for one in flatten(loss)):
             raise ValueError(
                 "[compile] at least one output needs a loss. "

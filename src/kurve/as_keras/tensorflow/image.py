@@ -10,6 +10,7 @@ from kurve.as_keras.tensorflow.random import _source
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import concrete, eager, kind
 from kurve.formulas import functions as ops
+from kurve.formulas import image_filters
 from kurve.formulas.images import extract_patches as extracted
 from kurve.layers.resizing import resized
 
@@ -17,6 +18,9 @@ __all__ = [
     "ResizeMethod",
     "adjust_brightness",
     "adjust_contrast",
+    "adjust_gamma",
+    "adjust_hue",
+    "adjust_saturation",
     "central_crop",
     "convert_image_dtype",
     "crop_to_bounding_box",
@@ -24,6 +28,8 @@ __all__ = [
     "flip_left_right",
     "flip_up_down",
     "grayscale_to_rgb",
+    "hsv_to_rgb",
+    "image_gradients",
     "pad_to_bounding_box",
     "per_image_standardization",
     "psnr",
@@ -32,11 +38,17 @@ __all__ = [
     "random_crop",
     "random_flip_left_right",
     "random_flip_up_down",
+    "random_hue",
+    "random_saturation",
     "resize",
     "resize_with_crop_or_pad",
     "rgb_to_grayscale",
+    "rgb_to_hsv",
     "rgb_to_yuv",
     "rot90",
+    "sobel_edges",
+    "ssim",
+    "total_variation",
     "yuv_to_rgb",
 ]
 
@@ -325,3 +337,117 @@ def psnr(a: Any, b: Any, max_val: float, name: Any = None) -> Any:
     20 log10(max_val) - 10 log10(mean squared difference)."""
     error = ops.mean(ops.square(ops.subtract(value(a), value(b))), [-3, -2, -1])
     return 20 * float(np.log10(float(max_val))) - 10 * ops.log10(error)
+
+
+@eager
+def rgb_to_hsv(images: Any, name: Any = None) -> Any:
+    """Hue, saturation and value, all from 0 to 1."""
+    return image_filters.rgb_to_hsv(value(images))
+
+
+@eager
+def hsv_to_rgb(images: Any, name: Any = None) -> Any:
+    """The inverse of `rgb_to_hsv`."""
+    return image_filters.hsv_to_rgb(value(images))
+
+
+def _in_hsv(image: Any, change: Any) -> Any:
+    """The image after a change of (hue, saturation, value); integers are rounded back
+    to their dtype."""
+    x = value(image)
+    is_float = kind(x.dtype).startswith("float")
+    floats = x if is_float else convert_image_dtype(x, "float32")
+    hsv = image_filters.rgb_to_hsv(floats)
+    planes = change(*(ops.get_item(hsv, (..., c)) for c in range(3)))
+    y = image_filters.hsv_to_rgb(ops.stack(list(planes), -1))
+    return y if floats is x else convert_image_dtype(y, x.dtype, saturate=True)
+
+
+@eager
+def adjust_hue(image: Any, delta: float, name: Any = None) -> Any:
+    """Turn the hue by `delta`, from -1 to 1."""
+    return _in_hsv(image, lambda h, s, v: (h + delta - ops.floor(h + delta), s, v))
+
+
+@eager
+def adjust_saturation(image: Any, saturation_factor: float, name: Any = None) -> Any:
+    """Multiply the saturation, up to 1."""
+    return _in_hsv(
+        image, lambda h, s, v: (h, ops.clip(s * saturation_factor, 0.0, 1.0), v)
+    )
+
+
+@eager
+def adjust_gamma(image: Any, gamma: float = 1, gain: float = 1) -> Any:
+    """gain x^gamma, for x from 0 to 1."""
+    x = value(image)
+    if kind(x.dtype).startswith("float"):
+        return gain * x**gamma
+    return convert_image_dtype(
+        gain * convert_image_dtype(x, "float32") ** gamma, x.dtype, saturate=True
+    )
+
+
+@eager
+def random_hue(image: Any, max_delta: float, seed: Any = None) -> Any:
+    """`adjust_hue` by a random number up to `max_delta`, down or up."""
+    return adjust_hue(image, float(_source(seed).uniform(-max_delta, max_delta)))
+
+
+@eager
+def random_saturation(image: Any, lower: float, upper: float, seed: Any = None) -> Any:
+    """`adjust_saturation` by a random factor."""
+    return adjust_saturation(image, float(_source(seed).uniform(lower, upper)))
+
+
+@eager
+def image_gradients(image: Any) -> Any:
+    """The differences to the pixel below and to that on the right, 0 at the end."""
+    x = value(image)
+    down = x[:, 1:] - x[:, :-1]
+    right = x[:, :, 1:] - x[:, :, :-1]
+    return (
+        ops.pad(down, [(0, 0), (0, 1), (0, 0), (0, 0)]),
+        ops.pad(right, [(0, 0), (0, 0), (0, 1), (0, 0)]),
+    )
+
+
+@eager
+def sobel_edges(image: Any) -> Any:
+    """The slopes down and to the right by Sobel's kernels, mirrored at the edges."""
+    x = ops.pad(value(image), [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+    edges = image_filters.sobel_edges(x)
+    return ops.get_item(edges, (slice(None), slice(1, -1), slice(1, -1)))
+
+
+@eager
+def ssim(
+    img1: Any,
+    img2: Any,
+    max_val: float,
+    filter_size: int = 11,
+    filter_sigma: float = 1.5,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    return_index_map: bool = False,
+) -> Any:
+    """The structural similarity of images, one number for each."""
+    if return_index_map:
+        raise NotImplementedError(
+            "[tf.image.ssim] only means are supported. Received: "
+            "return_index_map=True. Try False."
+        )
+    x, y = value(img1), value(img2)
+    return image_filters.ssim(x, y, max_val, filter_size, filter_sigma, k1, k2)
+
+
+@eager
+def total_variation(images: Any, name: Any = None) -> Any:
+    """The sum of the sizes of the differences between neighbours, for each image."""
+    x = value(images)
+    axes = tuple(range(len(ops.shape(x)) - 3, len(ops.shape(x))))
+    down = ops.get_item(x, (..., slice(1, None), slice(None), slice(None)))
+    right = ops.get_item(x, (..., slice(1, None), slice(None)))
+    down = down - ops.get_item(x, (..., slice(None, -1), slice(None), slice(None)))
+    right = right - ops.get_item(x, (..., slice(None, -1), slice(None)))
+    return ops.sum(ops.abs(down), axes) + ops.sum(ops.abs(right), axes)

@@ -66,7 +66,6 @@ class Sequences:
         # Alignments leave a blank out between labels that differ.
         self.skips = np.zeros(self.states.shape, bool)
         self.skips[:, 2:] = self.states[:, 2:] != self.states[:, :-2]
-        self.skips &= self.states != blank
         self.inside = np.arange(2 * self.N + 1) <= 2 * self.counts[:, None]
         most = x.max(axis=-1, keepdims=True)
         self.log_p = x - most - np.log(np.exp(x - most).sum(axis=-1, keepdims=True))

@@ -154,9 +154,8 @@ class _Sequences:
         self.states = torch.full((len(x), 2 * N + 1), blank, device=x.device)
         self.states[:, 1::2] = torch.where(known & counted, labels, blank).long()
         # Alignments leave a blank out between labels that differ.
-        self.skips = self.states != blank
-        self.skips[:, :2] = False
-        self.skips[:, 2:] &= self.states[:, 2:] != self.states[:, :-2]
+        self.skips = torch.zeros_like(self.states, dtype=torch.bool)
+        self.skips[:, 2:] = self.states[:, 2:] != self.states[:, :-2]
         self.inside = self.k <= 2 * self.counts[:, None]
         self.log_p = torch.log_softmax(x, -1)
         at = self.states[:, None].expand(-1, self.T, -1)

@@ -9,7 +9,6 @@ namespace {
 
 // Sizes within these bounds can be multiplied with each other.
 constexpr int64_t max_elements = int64_t(1) << 40, max_axis = INT32_MAX;
-constexpr size_t max_axes = 16;
 
 [[noreturn]] void refuse(const std::string& what, const char* rule) {
   throw std::invalid_argument("[native] " + what + " of a plan must " + rule);

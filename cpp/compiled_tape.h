@@ -50,6 +50,27 @@ inline size_t arity_of(Micro kind) {
   }
 }
 
+// Whether one of the two operands may be in the instruction.
+inline bool takes_value(Micro kind) {
+  switch (kind) {
+    case Micro::add:
+    case Micro::sub:
+    case Micro::mul:
+    case Micro::div:
+    case Micro::max:
+    case Micro::min:
+    case Micro::lt:
+    case Micro::le:
+    case Micro::gt:
+    case Micro::ge:
+    case Micro::eq:
+    case Micro::ne:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // A tape with storage assigned to every register: registers that are live at the same
 // time are in different blocks of scratch memory.
 class CompiledTape {
@@ -88,7 +109,7 @@ class CompiledTape {
         if (!takes) inside[size_t(a)] = false;
     }
     std::vector<int16_t> free;
-    for (int16_t k = Tape::most_scratch; k-- > 0;) free.push_back(k);
+    for (int16_t k = Tape::max_scratch; k-- > 0;) free.push_back(k);
     for (size_t i = 0; i < count; i++) {
       const auto& [name, arguments, value] = spec.code[i];
       size_t r = size_t(spec.inputs) + i;
@@ -130,8 +151,8 @@ class CompiledTape {
  private:
   static void check(const TapeSpec& spec) {
     bool fits =
-        spec.inputs >= 0 && spec.inputs <= Tape::most_inputs && !spec.outputs.empty() &&
-        spec.outputs.size() <= size_t(Tape::most_outputs) && spec.code.size() <= 65536;
+        spec.inputs >= 0 && spec.inputs <= Tape::max_inputs && !spec.outputs.empty() &&
+        spec.outputs.size() <= size_t(Tape::max_outputs) && spec.code.size() <= 65536;
     int64_t registers = spec.inputs;
     for (const auto& [name, arguments, value] : spec.code) {
       fits = fits && arity_of(micro_of(name)) == arguments.size();

@@ -14,7 +14,7 @@ namespace {
   throw std::invalid_argument("[native] a float64 tape is not valid.");
 }
 
-constexpr size_t most_instructions = 65536;
+constexpr size_t max_instructions = 65536;
 constexpr int64_t part = 4096;  // elements of a task
 
 }  // namespace
@@ -24,8 +24,8 @@ constexpr int64_t part = 4096;  // elements of a task
 DoubleTape::DoubleTape(const TapeSpec& spec, size_t cheap)
     : inputs_(spec.inputs), cheap_(cheap) {
   size_t count = spec.code.size();
-  if (spec.inputs < 0 || size_t(spec.inputs) > most_instructions ||
-      count > most_instructions || spec.outputs.empty() || cheap < 1 ||
+  if (spec.inputs < 0 || size_t(spec.inputs) > max_instructions ||
+      count > max_instructions || spec.outputs.empty() || cheap < 1 ||
       cheap > spec.outputs.size())
     refuse();
   auto n = size_t(spec.inputs);
@@ -38,7 +38,7 @@ DoubleTape::DoubleTape(const TapeSpec& spec, size_t cheap)
     for (int a : arguments)
       if (a < 0 || size_t(a) >= n + i) refuse();
     if (name == "array") {
-      if (!arguments.empty() || !(value >= 0 && value < double(most_instructions)))
+      if (!arguments.empty() || !(value >= 0 && value < double(max_instructions)))
         refuse();
       is_array[n + i] = true, is_uniform[n + i] = false;
       arrays_ = std::max(arrays_, size_t(value) + 1);
@@ -58,35 +58,35 @@ DoubleTape::DoubleTape(const TapeSpec& spec, size_t cheap)
     last[size_t(r)] = count;
     if (k < cheap && size_t(r) >= n) needed = std::max(needed, size_t(r) - n + 1);
   }
-  std::vector<int> place(registers, 0), free;
+  std::vector<int> block_of(registers, 0), free;
   for (size_t r = 0; r < registers; r++)
-    if (is_uniform[r]) place[r] = blocks_++;
+    if (is_uniform[r]) block_of[r] = blocks_++;
   for (size_t i = 0; i < count; i++) {
     size_t r = n + i;
     const auto& [name, arguments, value] = spec.code[i];
     if (is_array[r]) {
-      place[r] = -1 - int(value);
+      block_of[r] = -1 - int(value);
       continue;
     }
     int* to[] = {&steps[i].a, &steps[i].b, &steps[i].c};
     for (size_t k = 0; k < arguments.size(); k++) {
       auto a = size_t(arguments[k]);
-      *to[k] = place[a];
+      *to[k] = block_of[a];
       bool first = std::find(arguments.begin(), arguments.begin() + long(k),
                              arguments[k]) == arguments.begin() + long(k);
       if (!is_uniform[r] && !is_uniform[a] && !is_array[a] && last[a] == i && first)
-        free.push_back(place[a]);
+        free.push_back(block_of[a]);
     }
     if (!is_uniform[r]) {
       if (free.empty()) free.push_back(blocks_++);
-      place[r] = free.back(), free.pop_back();
-      if (last[r] <= i) free.push_back(place[r]);  // never read
+      block_of[r] = free.back(), free.pop_back();
+      if (last[r] <= i) free.push_back(block_of[r]);  // never read
     }
-    steps[i].to = place[r];
+    steps[i].to = block_of[r];
     (is_uniform[r] ? uniform_ : code_).push_back(steps[i]);
     if (i < needed) cheap_code_ = code_.size();
   }
-  for (int r : spec.outputs) outputs_.push_back(place[size_t(r)]);
+  for (int r : spec.outputs) outputs_.push_back(block_of[size_t(r)]);
   auto after = [&](int& p) { p = p < 0 ? blocks_ - 1 - p : p; };  // arrays
   for (Step64& s : code_) after(s.a), after(s.b), after(s.c);
   for (int& o : outputs_) after(o);
@@ -108,13 +108,13 @@ void DoubleTape::run_part(const double* numbers, const double* const* arrays,
   int64_t lanes = k.lanes / 2;
   size_t own = size_t(blocks_) + arrays_;  // a partial block of an array is copied
   std::unique_ptr<double[]> memory(new double[own * size_t(block)]);
-  std::vector<double*> places(own);
-  for (size_t i = 0; i < own; i++) places[i] = memory.get() + i * size_t(block);
+  std::vector<double*> registers(own);
+  for (size_t i = 0; i < own; i++) registers[i] = memory.get() + i * size_t(block);
   int64_t wide = std::min(block, (n + lanes - 1) / lanes * lanes);
-  for (int i = 0; i < inputs_; i++) std::fill_n(places[size_t(i)], wide, numbers[i]);
+  for (int i = 0; i < inputs_; i++) std::fill_n(registers[size_t(i)], wide, numbers[i]);
   for (const Step64& s : uniform_) {
-    k.run_tape64(&s, 1, places.data(), lanes);
-    double* y = places[size_t(s.to)];
+    k.run_tape64(&s, 1, registers.data(), lanes);
+    double* y = registers[size_t(s.to)];
     std::fill_n(y, wide, y[0]);
   }
   auto steps = int64_t(count > cheap_ ? code_.size() : cheap_code_);
@@ -122,18 +122,18 @@ void DoubleTape::run_part(const double* numbers, const double* const* arrays,
     int64_t here = std::min(block, first + n - at);
     int64_t whole = (here + lanes - 1) / lanes * lanes;
     for (size_t a = 0; a < arrays_; a++) {
-      double*& place = places[size_t(blocks_) + a];
+      double*& input = registers[size_t(blocks_) + a];
       if (whole == here) {
-        place = const_cast<double*>(arrays[a] + at);  // never written
+        input = const_cast<double*>(arrays[a] + at);  // never written
       } else {
-        place = memory.get() + (size_t(blocks_) + a) * size_t(block);
-        std::copy_n(arrays[a] + at, here, place);
-        std::fill_n(place + here, whole - here, arrays[a][at]);
+        input = memory.get() + (size_t(blocks_) + a) * size_t(block);
+        std::copy_n(arrays[a] + at, here, input);
+        std::fill_n(input + here, whole - here, arrays[a][at]);
       }
     }
-    k.run_tape64(code_.data(), steps, places.data(), whole);
+    k.run_tape64(code_.data(), steps, registers.data(), whole);
     for (size_t o = 0; o < count; o++)
-      std::copy_n(places[size_t(outputs_[o])], here, to[o] + at);
+      std::copy_n(registers[size_t(outputs_[o])], here, to[o] + at);
   }
 }
 

@@ -21,6 +21,9 @@ class Program::WorkspaceLease {
   std::unique_ptr<Workspace> workspace_;
 };
 
+// Floats of a sample above which its work is divided by checks of the stop token.
+constexpr int64_t large_sample = 1 << 18;
+
 // Throws unless the steps first..last-1 lie within the bounds, and these within the
 // rows.
 void check_bounds(const Batches&, int64_t first, int64_t last);

@@ -77,22 +77,20 @@ double compute(Micro kind, double u, double v, double w) {
   }
 }
 
-constexpr size_t most_axes = 16;
-
 // Adds the elements of x to `sums` over the named axes, in memory order.
 void add_sums(const float* x, const Shape& shape, const std::vector<int>& axes,
               double* sums) {
   int64_t n = product_of(shape);
-  int64_t at[most_axes] = {}, stride[most_axes] = {}, kept = 1, place = 0;
+  int64_t at[max_axes] = {}, stride[max_axes] = {}, kept = 1, group = 0;
   for (size_t k = shape.size(); k-- > 0;)
     if (std::find(axes.begin(), axes.end(), int(k)) == axes.end())
       stride[k] = kept, kept *= shape[k];
   for (int64_t i = 0; i < n; i++) {
-    sums[place] += double(x[i]);
+    sums[group] += double(x[i]);
     for (size_t k = shape.size(); k-- > 0;) {
-      place += stride[k];
+      group += stride[k];
       if (++at[k] < shape[k]) break;
-      place -= stride[k] * shape[k];
+      group -= stride[k] * shape[k];
       at[k] = 0;
     }
   }
@@ -156,7 +154,7 @@ Formula::Formula(const FormulaSpec& spec) : spec_(spec), shapes_(spec.inputs) {
         break;
       }
       case FormulaSpec::Step::sum: {
-        if (given.size() != 1 || given[0].empty() || given[0].size() > most_axes)
+        if (given.size() != 1 || given[0].empty() || given[0].size() > max_axes)
           refuse();
         int64_t kept = product_of(given[0]);
         for (int axis : step.options) {
@@ -188,7 +186,7 @@ Formula::Formula(const FormulaSpec& spec) : spec_(spec), shapes_(spec.inputs) {
           refuse();
         add(step.shape, false);
     }
-    if (shapes_.size() > most_registers) refuse();
+    if (shapes_.size() > max_registers) refuse();
   }
   for (int o : spec.outputs)
     if (o < 0 || size_t(o) >= shapes_.size() || shapes_[size_t(o)].empty()) refuse();
@@ -196,7 +194,7 @@ Formula::Formula(const FormulaSpec& spec) : spec_(spec), shapes_(spec.inputs) {
 
 void Formula::run(const Kernels& kernels, const Value* inputs, float* scratch,
                   float* const* outputs) const {
-  Value values[most_registers];
+  Value values[max_registers];
   std::copy_n(inputs, spec_.inputs.size(), values);
   size_t next = spec_.inputs.size(), tape = 0;
   for (const FormulaSpec::Step& step : spec_.steps) {
@@ -215,14 +213,14 @@ void Formula::run(const Kernels& kernels, const Value* inputs, float* scratch,
       }
       case FormulaSpec::Step::tape: {
         const CompiledTape& code = tapes_[tape];
-        Operand operands[Tape::most_inputs];
-        float numbers[Tape::most_inputs];
+        Operand operands[Tape::max_inputs];
+        float numbers[Tape::max_inputs];
         for (size_t k = 0; k < step.arguments.size(); k++) {
           operands[k] = operands_[tape][k];
           numbers[k] = float(given(k).number);
           operands[k].data = given(k).array ? given(k).array : &numbers[k];
         }
-        float* results[Tape::most_outputs];
+        float* results[Tape::max_outputs];
         size_t count = step.code.outputs.size();
         for (size_t k = 0; k < count; k++) {
           results[k] = scratch + offsets_[next];

@@ -26,7 +26,7 @@ class Formula {
  public:
   explicit Formula(const FormulaSpec&);
 
-  static constexpr size_t most_registers = 512;
+  static constexpr size_t max_registers = 512;
 
   size_t inputs() const { return spec_.inputs.size(); }
   size_t outputs() const { return spec_.outputs.size(); }

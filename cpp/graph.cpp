@@ -118,7 +118,7 @@ class GraphBuilder {
       const OpSpec& spec = d_.ops[i];
       size_t value = first + i;
       if (spec.more_shapes.size() + 1 != reads_[i].size() ||
-          reads_[i].size() > most_inputs)
+          reads_[i].size() > max_inputs)
         refuse(spec.layer, "have a shape each, and be at most 64.");
       for (size_t k = 0; k < reads_[i].size(); k++) {
         const Shape& shape = k ? spec.more_shapes[k - 1] : spec.in_shape;
@@ -267,7 +267,7 @@ class GraphBuilder {
         if (node.needed && v >= 0) consumers[size_t(v)]++;
     SlotAllocator slots;
     std::vector<char> written(nodes.size(), false);
-    int most_adds = 0;
+    int max_adds = 0;
     for (size_t h = heads_.size(); h-- > 0;) {
       Node& node = nodes[size_t(graph_.losses[h])];
       if (!node.needed || (losses_ && !d_.heads[h].loss)) continue;
@@ -290,9 +290,9 @@ class GraphBuilder {
             consumers[size_t(v)] == 1 && from.is_inner() && node.inputs.size() == 1;
       }
       slots.release(node.gradient_slot);
-      most_adds = std::max(most_adds, adds);
+      max_adds = std::max(max_adds, adds);
     }
-    graph_.slots = std::max(graph_.slots, slots.count()) + most_adds;
+    graph_.slots = std::max(graph_.slots, slots.count()) + max_adds;
   }
 
   void find_shared() {

@@ -42,8 +42,8 @@ struct Node {
   std::vector<Use> uses;  // empty if backward may write gradients in place
 };
 
-constexpr size_t most_inputs = 64;  // of a node
-constexpr size_t most_heads = 64;
+constexpr size_t max_inputs = 64;  // of a node
+constexpr size_t max_heads = 64;
 
 struct Graph {
   std::vector<Node> nodes;

@@ -57,7 +57,7 @@ class Map : public Op {
 
   void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                     float* saved) const override {
-    Operand inputs[Tape::most_inputs];
+    Operand inputs[Tape::max_inputs];
     arrays(ctx, x, ctx.batch * out, inputs);
     float* outputs[] = {y, saved};
     run(ctx, saves && saved ? backward_ : forward_, inputs, outputs, ctx.batch * out);
@@ -90,7 +90,7 @@ class Map : public Op {
     if (std::all_of(dx, dx + inputs_, [](float* d) { return !d; }) &&
         !(ctx.gradient && trainable))
       return;
-    float* parts[Tape::most_outputs];
+    float* parts[Tape::max_outputs];
     gradients(ctx, x, dz, dx, parts);
     float* room = ctx.scratch + n * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
@@ -116,7 +116,7 @@ class Map : public Op {
   void jacobian_many(const ExecContext& ctx, const float* const* x, const float*,
                      const float* dz, float* to, int64_t stride) const override {
     if (!trainable) return;
-    float* parts[Tape::most_outputs];
+    float* parts[Tape::max_outputs];
     gradients(ctx, x, dz, nullptr, parts);
     float* room = ctx.scratch + ctx.batch * out * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
@@ -158,7 +158,7 @@ class Map : public Op {
   void gradients(const ExecContext& ctx, const float* const* x, const float* dz,
                  float* const* dx, float** to) const {
     int64_t n = ctx.batch * out;
-    Operand inputs[Tape::most_inputs];
+    Operand inputs[Tape::max_inputs];
     arrays(ctx, x, n, inputs);
     inputs[operands_.size()].data = dz;
     for (size_t i = 0; i < wanted_.size(); i++) {

@@ -21,6 +21,8 @@
 namespace kurve {
 
 using Shape = std::vector<int64_t>;
+
+constexpr size_t max_axes = 16;  // of a shape
 using Attrs = std::map<std::string, std::variant<double, std::string, Shape>>;
 
 int64_t product_of(const Shape& shape);
@@ -225,11 +227,11 @@ class Op {
   virtual int nonfinite_buffer(const ExecContext&, const float*) const { return -1; }
   virtual void commit_buffers(const ExecContext&, const float*, float*) const {}
 
-  int64_t in = 0, out = 0;   // floats per sample
-  int64_t rows = 1;          // rows per sample of the products with its variables
-  int64_t work = 0;          // multiply-adds per sample
-  int64_t fixed_rows = 0;    // per batch; 0: any number
-  int64_t least_part = 128;  // samples that its products need to be fast
+  int64_t in = 0, out = 0;  // floats per sample
+  int64_t rows = 1;         // rows per sample of the products with its variables
+  int64_t work = 0;         // multiply-adds per sample
+  int64_t fixed_rows = 0;   // per batch; 0: any number
+  int64_t min_part = 128;   // samples that its products need to be fast
   // Floats after y, per sample and per batch, that forward fills for backward if
   // ctx.saves.
   int64_t aux_per_sample = 0, aux_per_batch = 0;

@@ -1,9 +1,7 @@
 #include "program.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstdio>
-#include <limits>
 
 #include "dispatch.h"
 #include "execution.h"
@@ -33,8 +31,8 @@ constexpr int64_t fused_rows = 128;
 // and a thread takes a part through all ops. Each part has a gradient of its own, so
 // only models with few parameters gain. Where a few samples fill the cache (attention
 // over many steps), parts have as few as a Share can have.
-constexpr int64_t part_floats = 1 << 17, smallest_part = 4, most_part = 1024;
-constexpr int64_t most_part_params = 1 << 16;
+constexpr int64_t part_floats = 1 << 17, smallest_part = 4, max_part = 1024;
+constexpr int64_t max_part_params = 1 << 16;
 // How many gradients are kept before they are added.
 constexpr int64_t parts_at_once = 16;
 
@@ -46,7 +44,7 @@ Program::Program(const Description& d)
       params_size_(vector_size(d.params)),
       buffers_size_(vector_size(d.buffers)),
       predicts_(d.targets.empty() && graph_->losses == graph_->heads) {
-  if (d.inputs.empty() || d.heads.empty() || d.heads.size() > most_heads)
+  if (d.inputs.empty() || d.heads.empty() || d.heads.size() > max_heads)
     throw std::invalid_argument(
         "[native] a plan must have inputs and up to 64 outputs.");
   for (const Shape& shape : d.inputs) {
@@ -89,14 +87,14 @@ Program::Program(const Description& d)
   if (d.optimizer)
     optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params, d.updates, d.slots,
                                              d.every);
-  if (d.separable && !fixed_rows_ && params_size_ <= most_part_params) {
-    int64_t floats = graph_->slots * widest_, least = most_part;  // floats: per row
+  if (d.separable && !fixed_rows_ && params_size_ <= max_part_params) {
+    int64_t floats = graph_->slots * widest_, least = max_part;  // floats: per row
     for (const Node& node : graph_->nodes) {
       floats += node.op->out * (node.op->saves ? 2 : 1) + node.op->aux_per_sample;
-      least = std::min(least, node.op->least_part);
+      least = std::min(least, node.op->min_part);
     }
     if (2 * floats > part_floats) least = smallest_part;
-    int64_t size = std::clamp(part_floats / floats, least, most_part);
+    int64_t size = std::clamp(part_floats / floats, least, max_part);
     part_rows_ = size / smallest_part * smallest_part;
   }
   if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares &&
@@ -151,49 +149,6 @@ Program::WorkspaceLease::~WorkspaceLease() {
   program_.free_.push_back(std::move(workspace_));
 }
 
-void check_bounds(const Batches& b, int64_t first, int64_t last) {
-  int64_t size = b.order ? b.order_size : b.n;
-  if (first < 0 || last > b.steps || first > last)
-    throw std::invalid_argument("[native] steps must lie within the bounds.");
-  for (int64_t s = first; s < last; s++)
-    if (b.bounds[s] < 0 || b.bounds[s + 1] <= b.bounds[s] || b.bounds[s + 1] > size)
-      throw std::invalid_argument(
-          "[native] bounds must increase and stay within the rows.");
-}
-
-int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
-  int64_t largest = 0;
-  for (int64_t s = first; s < last; s++)
-    largest = std::max(largest, b.bounds[s + 1] - b.bounds[s]);
-  return largest;
-}
-
-void Program::check_rows(int64_t rows) const {
-  if (!fixed_rows_ || rows == fixed_rows_) return;
-  std::string n = std::to_string(fixed_rows_);
-  throw std::invalid_argument(
-      "[states] a batch must have as many rows as the states that go from one batch to "
-      "the next. Received: " +
-      std::to_string(rows) + " rows, and states of " + n + ". Try batch_size=" + n +
-      ", and rows that it divides.");
-}
-
-namespace {
-
-constexpr int64_t large_sample = 1 << 18;  // floats of a sample
-
-template <class T>
-void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
-               float* to) {
-  if (width == 1)
-    for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
-  else
-    for (int64_t i = 0; i < n && (width < large_sample || !stop_requested(width)); i++)
-      std::copy_n(from + order[i] * width, width, to + i * width);
-}
-
-}  // namespace
-
 bool Program::has_loss() const {
   return std::any_of(objectives_.begin(), objectives_.end(),
                      [](const Objective& o) { return o.has_loss(); });
@@ -201,89 +156,6 @@ bool Program::has_loss() const {
 
 bool Program::uses_target(size_t h) const {
   return objectives_[h].uses_target() || graph_->reads_target[h];
-}
-
-// Samples first..first+n-1: floats are used in place, bytes are converted.
-void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
-                         Workspace& ws) const {
-  for (size_t k = 0; k < inputs(); k++) {
-    int64_t width = input_sizes_[k];
-    if (x[k].floats) {
-      ws.x_at[k] = x[k].floats + first * width;
-      continue;
-    }
-    const uint8_t* from = x[k].bytes + first * width;
-    constexpr int64_t size = 16384;  // of a task
-    int64_t count = n * width;
-    float* to = ws.x[k];
-    parallel((count + size - 1) / size, count, [&](int64_t task) {
-      int64_t begin = task * size;
-      std::copy_n(from + begin, std::min(size, count - begin), to + begin);
-    });
-    ws.x_at[k] = to;
-  }
-}
-
-// Returns the number of rows of a step, and sets the pointers to them in `ws`.
-// Contiguous floats are used in place; other rows are gathered.
-int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
-  int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
-  gather_rows(b, first, batch, ws);
-  return batch;
-}
-
-void Program::gather_rows(const Batches& b, int64_t first, int64_t batch,
-                          Workspace& ws) const {
-  check_rows(batch);
-  if (!b.order) {
-    use_inputs(b.x.data(), first, batch, ws);
-    for (size_t h = 0; h < heads(); h++) {
-      const Targets& t = b.targets[h];
-      ws.targets[h] = {t.y ? t.y + first * target_size(h) : nullptr,
-                       t.weights ? t.weights + first : nullptr};
-      ws.x_at[inputs() + h] = ws.targets[h].y;
-    }
-    return;
-  }
-  const int64_t* order = b.order + first;
-  if (!std::all_of(order, order + batch, [&](int64_t r) { return r >= 0 && r < b.n; }))
-    throw std::invalid_argument("[native] order must hold row numbers only.");
-  int64_t width = 0;
-  for (size_t k = 0; k < inputs(); k++) width += input_sizes_[k];
-  for (size_t h = 0; h < heads(); h++) width += b.targets[h].y ? target_size(h) : 0;
-  // Rows of a task.
-  int64_t size = std::clamp<int64_t>(65536 / width, 1, 512);
-  parallel((batch + size - 1) / size, batch * width * 4, [&](int64_t task) {
-    int64_t from = task * size, n = std::min(size, batch - from);
-    for (size_t k = 0; k < inputs(); k++) {
-      float* x = ws.x[k] + from * input_sizes_[k];
-      if (b.x[k].bytes)
-        copy_rows(b.x[k].bytes, order + from, n, input_sizes_[k], x);
-      else
-        copy_rows(b.x[k].floats, order + from, n, input_sizes_[k], x);
-    }
-    for (size_t h = 0; h < heads(); h++) {
-      int64_t targets = target_size(h);
-      const Targets& t = b.targets[h];
-      if (t.y) copy_rows(t.y, order + from, n, targets, ws.y[h] + from * targets);
-      if (t.weights) copy_rows(t.weights, order + from, n, 1, ws.weights[h] + from);
-    }
-  });
-  for (size_t k = 0; k < inputs(); k++) ws.x_at[k] = ws.x[k];
-  for (size_t h = 0; h < heads(); h++) {
-    ws.targets[h] = {b.targets[h].y ? ws.y[h] : nullptr,
-                     b.targets[h].weights ? ws.weights[h] : nullptr};
-    ws.x_at[inputs() + h] = ws.targets[h].y;
-  }
-}
-
-// Sum of the weights of some rows, in batch order.
-double Program::weights_sum(const Targets& t, const Batches& b, int64_t first,
-                            int64_t batch) const {
-  double total = 0;
-  for (int64_t i = first; t.weights && i < first + batch; i++)
-    total += double(t.weights[b.order ? b.order[i] : i]);
-  return total;
 }
 
 int64_t Program::work_of(int64_t rows) const {
@@ -298,159 +170,6 @@ ExecContext Program::context(const State& state, int64_t batch,
   ctx.step = uint64_t(state.step);
   ctx.scratch = ws.scratch;
   return ctx;
-}
-
-namespace {
-
-// Whether to stop before a node. This is checked before large nodes only, because an op
-// on a single row has no tasks between which it could check.
-bool stops_before(const Node& node, int64_t batch) {
-  int64_t elements = batch * std::max(node.op->in, node.op->out);
-  return elements >= large_sample ? stop_requested(4 * elements) : false;
-}
-
-// What a node reads.
-const float* value_at(const Workspace& ws, int input) {
-  return input >= 0 ? ws.value[size_t(input)] : ws.x_at[size_t(-1 - input)];
-}
-
-}  // namespace
-
-// With KURVE_POISON, memory is set to NaN after its last read, so a buffer that is
-// released too early or read before it is written shows in the results.
-namespace {
-
-#ifdef KURVE_POISON
-void poison(float* at, int64_t n) {
-  if (at) std::fill_n(at, n, std::numeric_limits<float>::quiet_NaN());
-}
-#else
-void poison(float*, int64_t) {}
-#endif
-
-}  // namespace
-
-// Heads write to `outputs` unless that is null. Sets ws.value to where outputs are.
-// Returns early if the call is to stop.
-void Program::forward(const ExecContext& ctx, Workspace& ws,
-                      float* const* outputs) const {
-  for (size_t i = 0; i < graph_->nodes.size(); i++) {
-    const Node& node = graph_->nodes[i];
-    if (stops_before(node, ctx.batch)) return;
-    const float* x = value_at(ws, node.inputs[0]);
-    if (node.op->identity_at_inference && !ctx.training && !ctx.saves &&
-        node.is_inner()) {
-      ws.value[i] = x;
-      continue;
-    }
-    float* y = ctx.saves ? ws.out[i] : ws.slots[size_t(std::max(node.slot, 0))];
-    if (outputs && node.head >= 0) y = outputs[node.head];
-    for (int slot : node.released)
-      if (!ctx.saves) poison(ws.slots[size_t(slot)], ctx.batch * widest_);
-    poison(y, ctx.batch * node.op->out);
-    poison(ws.scratch, ws.scratch_size);
-    float* saved = ctx.saves ? ws.saved[i] : nullptr;
-    if (node.inputs.size() == 1) {
-      node.op->forward(ctx, x, y, saved);
-    } else {
-      const float* xs[most_inputs];
-      for (size_t k = 0; k < node.inputs.size(); k++)
-        xs[k] = value_at(ws, node.inputs[k]);
-      node.op->forward_many(ctx, xs, y, saved);
-    }
-    ws.value[i] = y;
-  }
-}
-
-// Where the gradient of a node's output is stored.
-float* Program::gradient_at(const ExecContext& ctx, const Workspace& ws,
-                            size_t i) const {
-  return ctx.may_overflow ? ws.gradient_of[i]
-                          : ws.slots[size_t(graph_->nodes[i].gradient_slot)];
-}
-
-// The chain rule, from the gradients of the heads' outputs to those of the variables in
-// ctx.gradient, or to each sample's own, (batch, stride) floats in `jacobian`.
-void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
-                       int64_t stride) const {
-  const std::vector<Node>& nodes = graph_->nodes;
-  for (size_t i = nodes.size(); i-- > 0;) {
-    const Node& node = nodes[i];
-    if (!node.needed) continue;
-    if (stops_before(node, ctx.batch)) return;
-    float* dz = gradient_at(ctx, ws, i);
-    if (!node.defers_derivative)
-      differentiate(kernels_, node.op->derivative(ws.out[i], ws.saved[i]), dz, dz,
-                    ctx.batch * node.op->out);
-    size_t count = node.inputs.size(), spare = ws.slots.size();
-    const float* xs[most_inputs];
-    float* dx[most_inputs];
-    for (size_t k = 0; k < count; k++) {
-      int v = node.inputs[k];
-      xs[k] = value_at(ws, v);
-      bool wanted = v >= 0 && nodes[size_t(v)].needed;
-      dx[k] = !wanted        ? nullptr
-              : node.adds[k] ? ws.slots[--spare]
-                             : gradient_at(ctx, ws, size_t(v));
-    }
-    bool shares = !node.uses.empty() && ctx.gradient;
-    ExecContext own = ctx;
-    if (shares) own.gradient = ws.more_gradient;
-    if (shares) poison(ws.more_gradient, params_size_);
-    poison(ws.scratch, ws.scratch_size);
-    for (size_t k = 0; k < count; k++)
-      if (dx[k]) poison(dx[k], ctx.batch * node.widths[k]);
-    const ExecContext& p = shares ? own : ctx;
-    if (jacobian) add_jacobian(p, node, xs, ws.out[i], dz, jacobian, stride);
-    if (count == 1) {
-      int v = node.inputs[0];
-      Derivative before;
-      if (v >= 0 && nodes[size_t(v)].defers_derivative)
-        before = nodes[size_t(v)].op->derivative(xs[0], ws.saved[size_t(v)]);
-      assert(dx[0] || node.op->trainable);
-      node.op->backward(p, xs[0], ws.out[i], dz, dx[0], before);
-    } else {
-      node.op->backward_many(p, xs, ws.out[i], dz, dx);
-    }
-    for (size_t k = 0; k < count; k++)
-      if (dx[k] && node.adds[k])
-        add_to(kernels_, dx[k], gradient_at(ctx, ws, size_t(node.inputs[k])),
-               ctx.batch * node.widths[k]);
-    if (shares) add_shared(ctx, node, ws.more_gradient);
-    // With may_overflow, run_weight_tasks still reads the gradients of all nodes.
-    if (!ctx.may_overflow) poison(dz, ctx.batch * node.op->out);
-  }
-}
-
-// Copies the gradients of a node's variables to ctx.gradient, or adds them to what
-// another node wrote there.
-void Program::add_shared(const ExecContext& ctx, const Node& node,
-                         const float* from) const {
-  for (const Node::Use& use : node.uses) {
-    const VariableSpec& s = params_[size_t(use.slot)];
-    float* to = ctx.gradient + s.offset;
-    if (!use.adds) {
-      std::copy_n(from + s.offset, s.size(), to);
-      continue;
-    }
-    add_to(kernels_, from + s.offset, to, s.size());
-    check_overflow(ctx, to, s.size(), use.slot);
-  }
-}
-
-// Writes or adds each sample's gradient of a node's variables.
-void Program::add_jacobian(const ExecContext& ctx, const Node& node,
-                           const float* const* x, const float* y, const float* dz,
-                           float* to, int64_t stride) const {
-  if (node.uses.empty()) return node.op->jacobian_many(ctx, x, y, dz, to, stride);
-  std::unique_ptr<float[]> own(new float[size_t(ctx.batch * params_size_)]);
-  node.op->jacobian_many(ctx, x, y, dz, own.get(), params_size_);
-  for (const Node::Use& use : node.uses) {
-    const VariableSpec& s = params_[size_t(use.slot)];
-    for (int64_t b = 0; b < ctx.batch; b++)
-      for (int64_t k = s.offset; k < s.offset + s.size(); k++)
-        to[b * stride + k] += own[size_t(b * params_size_ + k)];
-  }
 }
 
 // The weighted sum of the heads' losses, which are stored in ws.losses; with
@@ -613,19 +332,6 @@ double Program::in_parts(const Batches& batches, int64_t first, const ExecContex
          objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 
-// Runs the weight tasks of all ops at once, from the saved gradients of outputs.
-void Program::run_weight_tasks(const ExecContext& ctx, Workspace& ws) const {
-  const std::vector<Node>& nodes = graph_->nodes;
-  int64_t tasks = 0;
-  for (const Node& node : nodes) tasks += node.op->weight_tasks(ctx);
-  parallel(tasks, (ctx.batch + 16) * params_size_, [&](int64_t task) {
-    size_t i = 0;
-    for (int64_t own; task >= (own = nodes[i].op->weight_tasks(ctx)); i++) task -= own;
-    nodes[i].op->weight_task(ctx, value_at(ws, nodes[i].inputs[0]), ws.gradient_of[i],
-                             task);
-  });
-}
-
 void Program::predict(const State& state, const Inputs* x, int64_t n,
                       float* const* y) const {
   check_rows(n);
@@ -637,7 +343,7 @@ void Program::predict(const State& state, const Inputs* x, int64_t n,
     int64_t first = i * block, rows = std::min(block, n - first);
     WorkspaceLease ws(*this, rows, false);
     use_inputs(x, first, rows, *ws);
-    float* outputs[most_heads];
+    float* outputs[max_heads];
     for (size_t h = 0; h < heads(); h++) outputs[h] = y[h] + first * output_size(h);
     ExecContext p = context(state, rows, *ws);
     p.first = first;

@@ -47,7 +47,7 @@ class Recurrent : public Op {
     check_shapes(spec);
     trainable = W_.trains || U_.trains || b_.trains;
     if (trainable) rows = never_fused;
-    least_part = 16;
+    min_part = 16;
     work = work_of({cell_.T, cell_.F + cell_.H, cell_.width()});
     int64_t padded = cell_.padded(), steps = cell_.T;
     aux_per_sample = steps * padded * (cell_.saved_vectors() + cell_.copies) +

@@ -27,28 +27,29 @@ class Scan : public Op {
     if (!spec.body) refuse_shapes(spec, "a loop, which has a body");
     const BodySpec& body = *spec.body;
     steps_ = integer(spec.attrs, "turns", 1);
-    moving_ = size_t(integer(spec.attrs, "moving", 0, double(most_inputs)));
-    carried_ = size_t(integer(spec.attrs, "carried", 0, double(most_inputs)));
+    sequences_ = size_t(integer(spec.attrs, "moving", 0, double(max_inputs)));
+    carried_ = size_t(integer(spec.attrs, "carried", 0, double(max_inputs)));
     reverse_ = number(spec.attrs, "reverse") != 0;
     all_ = number(spec.attrs, "sequences") != 0;
     gives_states_ = number(spec.attrs, "states") != 0;
     if (body.outputs.size() != carried_ + 1 ||
         body.inputs.size() != spec.more_shapes.size() + 1 ||
-        moving_ + carried_ > body.inputs.size() || body.inputs.size() > most_inputs)
+        sequences_ + carried_ > body.inputs.size() || body.inputs.size() > max_inputs)
       refuse_shapes(spec, "its body");
     make_graph(source, body);
     for (size_t k = 0; k < body.inputs.size(); k++) {
       int64_t width = product_of(body.inputs[k]);
       const Shape& shape = k ? spec.more_shapes[k - 1] : spec.in_shape;
-      bool moves = k < moving_, carries = !moves && k < moving_ + carried_;
-      if (product_of(shape) != width * (moves ? steps_ : 1))
+      bool is_sequence = k < sequences_,
+           is_state = !is_sequence && k < sequences_ + carried_;
+      if (product_of(shape) != width * (is_sequence ? steps_ : 1))
         refuse_shapes(spec, "the inputs of its body");
-      if (carries && node_at(head_of_[1 + k - moving_]).op->out != width)
+      if (is_state && node_at(head_of_[1 + k - sequences_]).op->out != width)
         refuse_shapes(spec, "its states");
       widths_.push_back(width);
-      place_.push_back(moves ? moving_size_ : carries ? carried_size_ : 0);
-      if (moves) moving_size_ += width;
-      if (carries) carried_size_ += width;
+      offsets_.push_back(is_sequence ? sequences_size_ : is_state ? carried_size_ : 0);
+      if (is_sequence) sequences_size_ += width;
+      if (is_state) carried_size_ += width;
     }
     y_size_ = node_at(head_of_[0]).op->out;
     int64_t size = y_size_ * (all_ ? steps_ : 1) + (gives_states_ ? carried_size_ : 0);
@@ -62,7 +63,7 @@ class Scan : public Op {
       iteration_per_batch_ += 32 + node.op->aux_per_batch;
       int64_t reads = node.op->out;
       for (int64_t width : node.widths) reads += width;
-      most_read_ = std::max(most_read_, reads);
+      max_read_ = std::max(max_read_, reads);
       for (int slot : node.trained)
         slots_.push_back({slot, source.params[size_t(slot)]});
       if (node.op->fixed_rows) refuse_shapes(spec, "a loop, which has no such states");
@@ -92,24 +93,24 @@ class Scan : public Op {
                     float*) const override {
     Memory m(*this, ctx, y, false);
     for (size_t s = 0; s < carried_; s++)
-      copy(x[moving_ + s], ctx.batch * widths_[moving_ + s],
-           m.carried_at(0) + ctx.batch * place_[moving_ + s]);
+      copy(x[sequences_ + s], ctx.batch * widths_[sequences_ + s],
+           m.carried_at(0) + ctx.batch * offsets_[sequences_ + s]);
     for (int64_t t = 0; t < steps_; t++) {
       if (stop_requested(ctx.batch * iteration_work_)) return;
       run_iteration(ctx, m, x, t);
       if (stopped()) return;
       for (size_t s = 0; s < carried_; s++)
-        copy(m.values[size_t(head_of_[1 + s])], ctx.batch * widths_[moving_ + s],
-             m.carried_at(t + 1) + ctx.batch * place_[moving_ + s]);
+        copy(m.values[size_t(head_of_[1 + s])], ctx.batch * widths_[sequences_ + s],
+             m.carried_at(t + 1) + ctx.batch * offsets_[sequences_ + s]);
       if (all_ || t == steps_ - 1)
         copy_columns(m.values[size_t(head_of_[0])], y_size_,
                      y + (all_ ? t * y_size_ : 0), out, ctx.batch, y_size_);
     }
     if (!gives_states_) return;
     float* to = y + y_size_ * (all_ ? steps_ : 1);
-    for (size_t k = moving_; k < moving_ + carried_; k++)
-      copy_columns(m.carried_at(steps_) + ctx.batch * place_[k], widths_[k],
-                   to + place_[k], out, ctx.batch, widths_[k]);
+    for (size_t k = sequences_; k < sequences_ + carried_; k++)
+      copy_columns(m.carried_at(steps_) + ctx.batch * offsets_[k], widths_[k],
+                   to + offsets_[k], out, ctx.batch, widths_[k]);
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
@@ -185,15 +186,15 @@ class Scan : public Op {
         iterations = aux ? aux + rounded((op.steps_ + 1) * states) : nullptr;
       else
         iterations = allot(iteration_size), iteration_size = 0;
-      moving = allot(batch * op.moving_size_);
+      sequences = allot(batch * op.sequences_size_);
       int64_t most = 0;
       for (const Node& node : op.graph_.nodes)
         most = std::max(most, node.op->scratch(ctx.kernels, batch, saves));
       scratch = allot(most);
       if (back) {
         for (float*& d : d_carried) d = allot(states);
-        d_moving = allot(batch * op.moving_size_);
-        spare = allot(batch * op.most_read_ + 16 * int64_t(most_inputs));
+        d_sequences = allot(batch * op.sequences_size_);
+        spare = allot(batch * op.max_read_ + 16 * int64_t(max_inputs));
         gradient = allot(op.params_size_);
         for (const Node& node : op.graph_.nodes)
           d_out.push_back(allot(batch * node.op->out));
@@ -220,8 +221,8 @@ class Scan : public Op {
     const Scan& op;
     int64_t batch, iteration_size = 0, size = 0;
     bool saves;
-    float *carried = nullptr, *iterations = nullptr, *moving = nullptr,
-          *scratch = nullptr, *d_moving = nullptr, *spare = nullptr,
+    float *carried = nullptr, *iterations = nullptr, *sequences = nullptr,
+          *scratch = nullptr, *d_sequences = nullptr, *spare = nullptr,
           *gradient = nullptr;
     float* d_carried[2] = {nullptr, nullptr};
     std::vector<float*> out, saved, d_out;
@@ -245,15 +246,16 @@ class Scan : public Op {
                         int input) const {
     if (input >= 0) return m.values[size_t(input)];
     size_t k = size_t(-1 - input);
-    if (k < moving_) return m.moving + m.batch * place_[k];
-    if (k < moving_ + carried_) return m.carried_at(t) + m.batch * place_[k];
+    if (k < sequences_) return m.sequences + m.batch * offsets_[k];
+    if (k < sequences_ + carried_) return m.carried_at(t) + m.batch * offsets_[k];
     return x[k];
   }
 
   void gather(const Memory& m, const float* const* x, int64_t t) const {
-    for (size_t k = 0; k < moving_; k++)
+    for (size_t k = 0; k < sequences_; k++)
       copy_columns(x[k] + element(t) * widths_[k], steps_ * widths_[k],
-                   m.moving + m.batch * place_[k], widths_[k], m.batch, widths_[k]);
+                   m.sequences + m.batch * offsets_[k], widths_[k], m.batch,
+                   widths_[k]);
   }
 
   void run_iteration(const ExecContext& ctx, Memory& m, const float* const* x,
@@ -263,7 +265,7 @@ class Scan : public Op {
     m.use_iteration(t);
     for (size_t i = 0; i < graph_.nodes.size(); i++) {
       const Node& node = graph_.nodes[i];
-      const float* xs[most_inputs];
+      const float* xs[max_inputs];
       for (size_t k = 0; k < node.inputs.size(); k++)
         xs[k] = value_at(m, x, t, node.inputs[k]);
       m.values[i] = m.out[i];
@@ -288,10 +290,11 @@ class Scan : public Op {
       for (const Slot& slot : slots_)
         std::fill_n(ctx.gradient + slot.spec.offset, slot.spec.size(), 0.0f);
     const float* d_states = dz + y_size_ * (all_ ? steps_ : 1);
-    for (size_t k = moving_; k < moving_ + carried_; k++) {
-      float* to = m.d_carried[steps_ % 2] + ctx.batch * place_[k];
+    for (size_t k = sequences_; k < sequences_ + carried_; k++) {
+      float* to = m.d_carried[steps_ % 2] + ctx.batch * offsets_[k];
       if (gives_states_)
-        copy_columns(d_states + place_[k], out, to, widths_[k], ctx.batch, widths_[k]);
+        copy_columns(d_states + offsets_[k], out, to, widths_[k], ctx.batch,
+                     widths_[k]);
       else
         clear(to, ctx.batch * widths_[k]);
     }
@@ -309,10 +312,10 @@ class Scan : public Op {
       if (stopped()) return;
     }
     for (size_t k = 0; k < widths_.size(); k++) {
-      if (k < moving_ || !dx[k]) continue;
+      if (k < sequences_ || !dx[k]) continue;
       int64_t n = ctx.batch * widths_[k];
-      if (k < moving_ + carried_)
-        copy(m.d_carried[0] + ctx.batch * place_[k], n, dx[k]);
+      if (k < sequences_ + carried_)
+        copy(m.d_carried[0] + ctx.batch * offsets_[k], n, dx[k]);
       else if (!pass.constants[k])
         clear(dx[k], n);
     }
@@ -333,7 +336,7 @@ class Scan : public Op {
     std::vector<char> needed{}, written{}, inputs{}, constants{};
 
     bool wants(size_t k) const {
-      return (k >= op.moving_ && k < op.moving_ + op.carried_) || dx[k];
+      return (k >= op.sequences_ && k < op.sequences_ + op.carried_) || dx[k];
     }
     void find_wanted() {
       constants.assign(op.widths_.size(), false);
@@ -365,10 +368,10 @@ class Scan : public Op {
       inputs.assign(op.widths_.size(), false);
       if (dy) add(op.head_of_[0], dy, op.out, op.y_size_);
       for (size_t s = 0; s < op.carried_; s++) {
-        int64_t width = op.widths_[op.moving_ + s];
+        int64_t width = op.widths_[op.sequences_ + s];
         const float* from = m.d_carried[(t + 1) % 2];
-        add(op.head_of_[1 + s], from + ctx.batch * op.place_[op.moving_ + s], width,
-            width);
+        add(op.head_of_[1 + s], from + ctx.batch * op.offsets_[op.sequences_ + s],
+            width, width);
       }
     }
 
@@ -380,9 +383,9 @@ class Scan : public Op {
       }
       size_t k = size_t(-1 - v);
       if (!wants(k)) return {nullptr, &inputs[k]};
-      int64_t at = ctx.batch * op.place_[k];
-      if (k < op.moving_) return {m.d_moving + at, &inputs[k]};
-      if (k < op.moving_ + op.carried_) return {m.d_carried[t % 2] + at, &inputs[k]};
+      int64_t at = ctx.batch * op.offsets_[k];
+      if (k < op.sequences_) return {m.d_sequences + at, &inputs[k]};
+      if (k < op.sequences_ + op.carried_) return {m.d_carried[t % 2] + at, &inputs[k]};
       return {dx[k], &constants[k]};
     }
 
@@ -394,7 +397,7 @@ class Scan : public Op {
         float* dz = m.d_out[i];
         differentiate(ctx.kernels, node.op->derivative(m.out[i], m.saved[i]), dz, dz,
                       ctx.batch * node.op->out);
-        const float* xs[most_inputs];
+        const float* xs[max_inputs];
         for (size_t k = 0; k < node.inputs.size(); k++)
           xs[k] = op.value_at(m, x, t, node.inputs[k]);
         if (jacobian) add_jacobian(own, node, xs, m.out[i], dz);
@@ -405,11 +408,11 @@ class Scan : public Op {
                  s.size());
         }
       }
-      for (size_t k = 0; k < op.moving_ + op.carried_; k++) {
+      for (size_t k = 0; k < op.sequences_ + op.carried_; k++) {
         auto [at, written_there] = gradient_of(t, -1 - int(k));
         if (!at) continue;
         if (!*written_there) clear(at, ctx.batch * op.widths_[k]);
-        if (k < op.moving_)
+        if (k < op.sequences_)
           copy_columns(at, op.widths_[k], dx[k] + op.element(t) * op.widths_[k],
                        op.steps_ * op.widths_[k], ctx.batch, op.widths_[k]);
       }
@@ -418,7 +421,7 @@ class Scan : public Op {
     void back(const ExecContext& own, const Node& node, const float* const* xs,
               size_t i, int64_t t) {
       size_t count = node.inputs.size();
-      float *to[most_inputs], *sums[most_inputs] = {}, *spare = m.spare;
+      float *to[max_inputs], *sums[max_inputs] = {}, *spare = m.spare;
       for (size_t k = 0; k < count; k++) {
         auto [at, there] = gradient_of(t, node.inputs[k]);
         to[k] = node.reads_rows_only ? nullptr : at;
@@ -460,13 +463,13 @@ class Scan : public Op {
   Graph graph_;
   std::vector<int> head_of_;  // the nodes of the output and of the new states
   int64_t steps_;
-  size_t moving_, carried_;  // inputs are sequences, then states, then constants
+  size_t sequences_, carried_;  // inputs are sequences, then states, then constants
   bool reverse_, all_, gives_states_, saves_all_;
-  std::vector<int64_t> widths_;  // of the body's inputs
-  std::vector<int64_t> place_;   // offset among the sequences, or among the states
-  int64_t moving_size_ = 0, carried_size_ = 0, y_size_ = 0, params_size_ = 0;
+  std::vector<int64_t> widths_;   // of the body's inputs
+  std::vector<int64_t> offsets_;  // offset among the sequences, or among the states
+  int64_t sequences_size_ = 0, carried_size_ = 0, y_size_ = 0, params_size_ = 0;
   int64_t iteration_work_ = 0, iteration_per_sample_ = 0, iteration_per_batch_ = 0;
-  int64_t most_read_ = 0;    // floats read by a node
+  int64_t max_read_ = 0;     // floats read by a node
   std::vector<Slot> slots_;  // the trainable variables
 };
 

@@ -6,6 +6,7 @@ NB_MODULE(_core, m) {
   // harmless; nanobind would print warnings about them in the terminal.
   nanobind::set_leak_warnings(false);
   register_runtime(m);
+  register_plans(m);
   register_program(m);
   register_random(m);
   register_linear(m);

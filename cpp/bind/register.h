@@ -11,6 +11,7 @@ inline void expect(bool right, const char* rule) {
 }
 
 void register_runtime(nanobind::module_&);
+void register_plans(nanobind::module_&);
 void register_program(nanobind::module_&);
 void register_random(nanobind::module_&);
 void register_linear(nanobind::module_&);

@@ -149,8 +149,8 @@ struct Kernels {
   // Elements first..first+n-1 of a tape's outputs.
   void (*run_tape)(const Tape&, const Operand* inputs, float* const* outputs,
                    int64_t first, int64_t n);
-  // In float64: n numbers, a multiple of lanes / 2, in every place.
-  void (*run_tape64)(const Step64* code, int64_t count, double* const* places,
+  // In float64: n numbers, a multiple of lanes / 2, in every register.
+  void (*run_tape64)(const Step64* code, int64_t count, double* const* registers,
                      int64_t n);
   void (*softmax_forward)(const float* x, float* y, int64_t rows, int64_t O);
   void (*softmax_backward)(const float* y, const float* dy, float* dx, int64_t rows,

@@ -37,27 +37,6 @@ struct Instruction {
   Place to, a, b, c;
 };
 
-// Whether one of the two operands may be in the instruction.
-static inline bool takes_value(Micro kind) {
-  switch (kind) {
-    case Micro::add:
-    case Micro::sub:
-    case Micro::mul:
-    case Micro::div:
-    case Micro::max:
-    case Micro::min:
-    case Micro::lt:
-    case Micro::le:
-    case Micro::gt:
-    case Micro::ge:
-    case Micro::eq:
-    case Micro::ne:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // An instruction in float64; registers are places in memory.
 struct Step64 {
   Micro kind;
@@ -75,7 +54,7 @@ struct Operand {
 };
 
 struct Tape {
-  static constexpr int most_inputs = 24, most_outputs = 24, most_scratch = 24;
+  static constexpr int max_inputs = 24, max_outputs = 24, max_scratch = 24;
   static constexpr int block = 512;
 
   const Instruction* code;

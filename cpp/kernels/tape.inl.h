@@ -189,13 +189,13 @@ static __attribute__((noinline)) void run_instruction(Micro kind, T value, const
 #undef CALL2
 }
 
-// A tape in float64 over n numbers, a multiple of D, in every place.
-static void run_tape64(const Step64* code, int64_t count, double* const* places,
+// A tape in float64 over n numbers, a multiple of D, in every register.
+static void run_tape64(const Step64* code, int64_t count, double* const* registers,
                        int64_t n) {
   for (int64_t i = 0; i < count; i++) {
     const Step64& s = code[i];
-    run_instruction<vw>(s.kind, s.value, places[s.a], places[s.b], places[s.c],
-                        places[s.to], n);
+    run_instruction<vw>(s.kind, s.value, registers[s.a], registers[s.b], registers[s.c],
+                        registers[s.to], n);
   }
 }
 
@@ -204,14 +204,14 @@ static void spread_operand(const Operand& x, int64_t at, int64_t count, float* t
   for (int64_t i = 0; i < count;) {
     int64_t element = at + i, group = element / x.inner;
     const float* from = x.data + element / x.outer * x.size;
-    int64_t place = group % x.size, left = x.outer - element % x.outer;
+    int64_t index = group % x.size, left = x.outer - element % x.outer;
     if (x.inner == 1) {
-      int64_t run = min(min(x.size - place, left), count - i);
-      for (int64_t k = 0; k < run; k++) to[i + k] = from[place + k];
+      int64_t run = min(min(x.size - index, left), count - i);
+      for (int64_t k = 0; k < run; k++) to[i + k] = from[index + k];
       i += run;
     } else {
       int64_t run = min(min((group + 1) * x.inner - element, left), count - i);
-      for (int64_t k = 0; k < run; k++) to[i + k] = from[place];
+      for (int64_t k = 0; k < run; k++) to[i + k] = from[index];
       i += run;
     }
   }
@@ -221,11 +221,11 @@ static void spread_operand(const Operand& x, int64_t at, int64_t count, float* t
 static void run_tape(const Tape& tape, const Operand* inputs, float* const* outputs,
                      int64_t first, int64_t n) {
   constexpr int B = Tape::block;
-  alignas(64) float scratch[Tape::most_scratch][B];
-  alignas(64) float spread[Tape::most_inputs][B];  // inputs that are not read in place
-  alignas(64) float ends[Tape::most_outputs][B];   // outputs of a partial block
-  const float* in[Tape::most_inputs];
-  float* out[Tape::most_outputs];
+  alignas(64) float scratch[Tape::max_scratch][B];
+  alignas(64) float spread[Tape::max_inputs][B];  // inputs that are not read in place
+  alignas(64) float ends[Tape::max_outputs][B];   // outputs of a partial block
+  const float* in[Tape::max_inputs];
+  float* out[Tape::max_outputs];
   for (int k = 0; k < tape.inputs; k++)
     if (!inputs[k].full && inputs[k].size == 1 && inputs[k].outer >= first + n)
       for (int i = 0; i < B; i++) spread[k][i] = inputs[k].data[0];

@@ -304,8 +304,6 @@ def test_lists_are_broken_by_the_formatter() -> None:
 
 MAX_LINES = 500
 LONG = {
-    "cpp/bind/program.cpp",
-    "cpp/program.cpp",
     "src/kurve/assessment.py",
     "src/kurve/estimators/columns.py",
     "src/kurve/estimators/curves.py",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.arrays import as_array, as_numbers
+from kurve.core.charts import COLOURS
 from kurve.core.entries import entry
-from kurve.plots.drawing import COLOURS, axes, grid, ink
+from kurve.plots.drawing import axes, grid, ink
 from kurve.training.batching import check_count
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
     python docs/site/build.py [FOLDER]     by default build/site
 
-Needs the extra "docs". The Markdown pages are those that GitHub shows; what a site needs
-besides is added to a copy of them: links to files of the project become links to pages
-that show these files, and the live page stands beside them. Every warning of Sphinx,
-such as a link that leads nowhere, is an error. No code of the pages runs here; the tests
-do that.
+Needs the extra "docs". The Markdown pages are those that GitHub shows; what a site
+needs besides is added to a copy of them: links to files of the project become links to
+pages that show these files, and the live page stands beside them. Every warning of
+Sphinx, such as a link that leads nowhere, is an error. No code of the pages runs here;
+the tests do that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README as package indexes show it, where links within the project lead nowhere."""
+"""The README as package indexes show it, without links that lead nowhere."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ INTERVAL = 0.2
 SHARE = 0.01
 """Part of the processor time that drawings may take, but for the last one."""
 
-POINTS, GRID = 400, 160
+POINTS, GRID = 400, 128
 """Most points of the data that are drawn; points of the curve."""
 
 
@@ -108,7 +108,7 @@ class LivePlot(Callback):
         self._screen = _SCREENS[self.where](self.params.get("verbose", 0))
         self._start = time.perf_counter()
         self._next = self._start + INTERVAL
-        self._used, self._long_epochs = 0.0, True
+        self._used, self._long_epochs = time.process_time() + INTERVAL, True
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_start = time.perf_counter()

@@ -174,7 +174,7 @@ class LivePlot(Callback):
         if not fits:
             self._grid = None
 
-    def title(self) -> str:
+    def _title(self) -> str:
         """The epoch, the time that is left, and the values."""
         total = self.params.get("epochs") or 0
         done = max(self._position, 0.0)
@@ -187,7 +187,7 @@ class LivePlot(Callback):
             parts.append(format_duration(passed))
         return " - ".join(parts) + format_logs(self._logs)
 
-    def charts(self) -> list[Chart]:
+    def _charts(self) -> list[Chart]:
         """The loss and, where there is one, the curve."""
         loss = Chart("loss", "epoch", logarithmic=True)
         for number, name in enumerate(("loss", "val_loss")):
@@ -220,7 +220,7 @@ class LivePlot(Callback):
             >>> callback.to_svg()[:4]
             '<svg'
         """
-        charts = self.charts()
+        charts = self._charts()
         parts = [
             f'<svg x="{i * WIDTH}" width="{WIDTH}" height="{HEIGHT}">'
             f"{chart.svg(WIDTH, HEIGHT)}</svg>"
@@ -234,7 +234,7 @@ class LivePlot(Callback):
         )
 
     def __repr__(self) -> str:
-        return f"<LivePlot {self.title()}>"
+        return f"<LivePlot {self._title()}>"
 
 
 WIDTH, HEIGHT = 400, 250
@@ -272,7 +272,7 @@ class _Notebook(_Screen):
         self._display, self._handle = display, None
 
     def draw(self, plot: LivePlot) -> None:
-        title = html.escape(plot.title())
+        title = html.escape(plot._title())
         shown: Any = self._display.HTML(f"<div>{title}</div>{plot.to_svg()}")
         if self._handle is None:
             self._handle = self._display.display(shown, display_id=True)
@@ -294,12 +294,12 @@ class _Terminal(_Screen):
 
         size = shutil.get_terminal_size()
         columns = min(size.columns - 1, 110)
-        charts = plot.charts()[: 2 if columns >= 60 else 1]
+        charts = plot._charts()[: 2 if columns >= 60 else 1]
         each = (columns - len(charts) + 1) // len(charts)
         unicode = can_encode(getattr(self._stream, "encoding", None), "⠿│")
         rows = max(min(10, size.lines - 4), 3)
         texts = [chart.text(each, rows, unicode) for chart in charts]
-        lines = [plot.title()[:columns], *side_by_side(texts)]
+        lines = [plot._title()[:columns], *side_by_side(texts)]
         clear = "\x1b[K" if self.live else ""
         up = f"\x1b[{self._drawn}A\r" if self._drawn else ""
         self._drawn = len(lines) if self.live else 0

@@ -269,7 +269,8 @@ class _Notebook(_Screen):
                 '[LivePlot] where="notebook" needs IPython, which is not installed. '
                 f'Received: {error}. Try where="auto".'
             ) from None
-        self._display, self._handle = display, None
+        self._display: Any = display
+        self._handle: Any = None
 
     def draw(self, plot: LivePlot) -> None:
         title = html.escape(plot._title())

@@ -155,7 +155,7 @@ class Chart:
         margin = max(map(len, labels.values())) + 1
         width = max(columns - margin - 1, 4)
         across_by, down_by = (2, 4) if unicode else (1, 1)
-        cells = np.zeros((rows, width), np.int64)
+        cells: np.ndarray = np.zeros((rows, width), np.int64)
         for number, s in enumerate(self._series):
             x, y = across.places(s.x), up.places(s.y)
             if s.joined and len(x) > 1:

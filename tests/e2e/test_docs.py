@@ -78,7 +78,8 @@ def test_the_tutorial_quotes_the_examples(page: Path) -> None:
     names = re.findall(r"\]\(\.\./examples/(\w+\.py)\)", text)
     programs = [(ROOT / "examples" / name).read_text() for name in names]
     for excerpt in EXCERPT.findall(text):
-        assert any(excerpt in program for program in programs), excerpt
+        code = "".join(excerpt.split())  # the formatter breaks its lines in another way
+        assert any(code in "".join(program.split()) for program in programs), excerpt
 
 
 def table_rows(heading: str) -> list[list[list[str]]]:

@@ -101,7 +101,7 @@ class Chart:
             f'width="{width}" height="{height}" role="img" font-size="11" '
             'font-family="system-ui, sans-serif" style="max-width: 100%">'
         ]
-        for value, place in across.ticks(max(w // 70, 2)):
+        for value, place in across.ticks(max(w // 50, 2)):
             x = _LEFT + place * w
             parts.append(
                 f'<path d="M{x:.1f} {_TOP}v{h}" stroke="{GREY}" stroke-opacity=".25"/>'

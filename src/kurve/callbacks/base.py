@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kurve.core import processes
@@ -114,7 +114,7 @@ class Callback(Entrance):
         """Whether `_on_steps` is to be called in the next epoch."""
         return False
 
-    def _on_steps(self, epoch: float, logs: Logs) -> None:
+    def _on_steps(self, epoch: float, logs: Mapping[str, Any]) -> None:
         """Called from time to time within an epoch with the number of epochs done, such
         as 2.5, and the logs so far."""
 
@@ -258,7 +258,7 @@ class CallbackList:
 
     def watch(
         self, epoch: int, steps: int | None
-    ) -> Callable[[int, Logs], None] | None:
+    ) -> Callable[[int, Mapping[str, Any]], None] | None:
         """What a progress bar calls as it moves, or None."""
         if not any(c._wants_steps() for c in self._called):
             return None

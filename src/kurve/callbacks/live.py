@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class LivePlot(Callback):
     def _wants_steps(self) -> bool:
         return self._long_epochs
 
-    def _on_steps(self, epoch: float, logs: Logs) -> None:
+    def _on_steps(self, epoch: float, logs: Mapping[str, Any]) -> None:
         self._draw_if_due(epoch, logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
@@ -142,7 +143,7 @@ class LivePlot(Callback):
 
     # -------------------------------------------------------------- the drawing
 
-    def _draw_if_due(self, position: float, logs: Logs | None) -> None:
+    def _draw_if_due(self, position: float, logs: Mapping[str, Any] | None) -> None:
         if self._first < 0:
             self._first = np.floor(position - 1e-9)
         self._position, self._logs = position, Logs(logs or {})

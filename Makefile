@@ -11,6 +11,7 @@ VENV := .venv
 PARITY := .venv-parity
 BENCH := .venv-bench
 ZIG := .venv-zig
+SITE := .venv-site
 PY := $(VENV)/bin/python
 PYTEST_FLAGS := -q --durations=10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -23,7 +24,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
 .PHONY: neighbours pages reference gpu processes wasm wasm-test page page-test
-.PHONY: capi capi-address
+.PHONY: capi capi-address docs
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -42,6 +43,7 @@ help:
 	@echo 'make bench-quick  a few cases against PyTorch, under 5 minutes'
 	@echo 'make gpu          on a machine with a GPU and PyTorch: tests, times; installs nothing'
 	@echo 'make pages        rewrite the outputs and pictures of the tutorial'
+	@echo 'make docs         the documentation as a site, build/site/index.html'
 	@echo 'make reference    rewrite the tables of docs/reference.md from the docstrings'
 	@echo 'make wasm         the engine as WebAssembly, build/wasm/kurve.wasm'
 	@echo 'make wasm-test    its numbers beside those of the native engine, by Node'
@@ -213,11 +215,15 @@ neighbours: build/proofs/driver
 pages: $(VENV)/installed
 	$(PY) tests/e2e/pages.py docs/tutorial.md
 
+# Nothing of the package runs here: the tests run the code of the pages.
+docs: $(SITE)/tools
+	$(SITE)/bin/python docs/site/build.py build/site
+
 reference: $(VENV)/installed
 	$(PY) tests/e2e/reference.py
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) page/node_modules build dist demo
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) $(SITE) page/node_modules build dist demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -245,9 +251,16 @@ clean:
 	$*/bin/python -m pip install -q -r $*/build-requires.txt cmake ninja
 	@touch $@
 
+# What an extra of pyproject.toml lists.
+extra = $$($(1)/bin/python -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(2)"])')
+
 %/check-tools: pyproject.toml | %/bin/python
-	$*/bin/python -m pip install -q $$($*/bin/python -c 'import tomllib; \
-	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["check"])')
+	$*/bin/python -m pip install -q $(call extra,$*,check)
+	@touch $@
+
+$(SITE)/tools: pyproject.toml | $(SITE)/bin/python
+	$(SITE)/bin/python -m pip install -q $(call extra,$(SITE),docs)
 	@touch $@
 
 # One build for all environments, since they share one Python; each installs its wheel.

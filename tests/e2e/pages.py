@@ -2,7 +2,8 @@
 the pictures that it draws.
 
 A block ```python may be followed by a block ```output, which shows what it prints; a
-line "..." stands for lines that are not shown. Pictures that the code saves as
+line "..." stands for lines that are not shown. Blocks ```py are excerpts of the
+examples and do not run here. Pictures that the code saves as
 tutorial-x.png and the page embeds lie in docs/images.
 
     python tests/e2e/pages.py docs/tutorial.md             write both anew

@@ -44,7 +44,9 @@ def test_code_runs(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["tutorial", "graphs", "own-loops", "derivatives"])
+@pytest.mark.parametrize(
+    "name", ["tutorial", "tutorial-8-engine", "graphs", "own-loops", "derivatives"]
+)
 def test_pages_show_what_their_code_prints_and_draws(name: str, tmp_path: Path) -> None:
     page = ROOT / "docs" / f"{name}.md"
     done = subprocess.run(
@@ -61,6 +63,23 @@ def test_pages_show_what_their_code_prints_and_draws(name: str, tmp_path: Path) 
         for picture in PICTURE.findall(page.read_text())
         if picture.startswith(name)  # the others are of examples
     }
+
+
+EXCERPT = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs").glob("tutorial-*.md")), ids=lambda page: page.stem
+)
+def test_the_tutorial_quotes_the_examples(page: Path) -> None:
+    """Its excerpts, ```py, stand in an example that the page links; those run in
+    test_examples.py."""
+    text = page.read_text()
+    names = re.findall(r"\]\(\.\./examples/(\w+\.py)\)", text)
+    programs = [(ROOT / "examples" / name).read_text() for name in names]
+    for excerpt in EXCERPT.findall(text):
+        code = "".join(excerpt.split())  # the formatter breaks its lines in another way
+        assert any(code in "".join(program.split()) for program in programs), excerpt
 
 
 def table_rows(heading: str) -> list[list[list[str]]]:

@@ -22,6 +22,7 @@ from kurve.core.later import Later as _Later
 
 if _TYPE_CHECKING:
     from kurve.callbacks.averages import SwapEMAWeights as SwapEMAWeights
+    from kurve.callbacks.live import LivePlot as LivePlot
     from kurve.callbacks.tensorboard import TensorBoard as TensorBoard
 
 _REFUSED = {
@@ -41,6 +42,8 @@ def _refuse(name: str) -> None:
 
 
 __getattr__ = _Later(
-    __name__, {"averages": "SwapEMAWeights", "tensorboard": "TensorBoard"}, _refuse
+    __name__,
+    {"averages": "SwapEMAWeights", "live": "LivePlot", "tensorboard": "TensorBoard"},
+    _refuse,
 )
 __dir__ = __getattr__.dir

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kurve.core import processes
@@ -101,6 +101,22 @@ class Callback(Entrance):
     def handles_non_finite(self) -> bool:
         """Whether a non-finite loss ends `fit` without an error."""
         return False
+
+    def shows_progress(self) -> bool:
+        """Whether it takes the place of the progress bar of fit(verbose="auto")."""
+        return False
+
+    def _see(self, rows: tuple[Any, Any] | None) -> None:
+        """Called before `on_train_begin` with all rows (x, y) of the data, or None if
+        they are not in memory."""
+
+    def _wants_steps(self) -> bool:
+        """Whether `_on_steps` is to be called in the next epoch."""
+        return False
+
+    def _on_steps(self, epoch: float, logs: Mapping[str, Any]) -> None:
+        """Called from time to time within an epoch with the number of epochs done, such
+        as 2.5, and the logs so far."""
 
 
 class LambdaCallback(Callback):
@@ -235,6 +251,20 @@ class CallbackList:
                 getattr(callback, hook)(*args)
         finally:
             self.calling = False
+
+    def show(self, rows: tuple[Any, Any] | None) -> None:
+        """Show every callback the data of `fit`."""
+        self.call("_see", rows)
+
+    def watch(
+        self, epoch: int, steps: int | None
+    ) -> Callable[[int, Mapping[str, Any]], None] | None:
+        """What a progress bar calls as it moves, or None."""
+        if not any(c._wants_steps() for c in self._called):
+            return None
+        return lambda done, logs: self.call(
+            "_on_steps", epoch + done / steps if steps else epoch + 0.5, logs
+        )
 
     def last_logs(self) -> Logs:
         """The logs of the last epoch before this call, from a checkpoint."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from kurve.core import processes
@@ -105,6 +105,7 @@ class ProgressBar:
             2 (one line), 0 (nothing).
         title: a line above the bar, such as "Epoch 1/3"; part of the line elsewhere.
         stream: where to write; standard output by default.
+        watch: also called with the arguments of `update`.
 
     Raises:
         ValueError: unknown `verbose`.
@@ -117,9 +118,11 @@ class ProgressBar:
         verbose: int | str = "auto",
         title: str | None = None,
         stream: TextIO | None = None,
+        watch: Callable[[int, Mapping[str, Any]], None] | None = None,
     ) -> None:
         self.target = target
         self.title = title
+        self._watch = watch
         self._verbose = check_verbose(verbose)
         # sys.stdout is None in a Windows program without a console
         self._stream: Any = sys.stdout if stream is None else stream
@@ -134,7 +137,7 @@ class ProgressBar:
         self._notebook = self._terminal = self._colour = False
         if self._verbose == 1:
             self._notebook = in_notebook(self._stream)
-            self._terminal = not self._notebook and _is_terminal(self._stream)
+            self._terminal = not self._notebook and is_terminal(self._stream)
             self._colour = self._terminal and not os.environ.get("NO_COLOR")
         if self._live and title is not None:
             self._write(title + "\n")
@@ -145,19 +148,22 @@ class ProgressBar:
 
     @property
     def wants_updates(self) -> bool:
-        """Whether `update` draws anything: true on a live stream only."""
-        return self._live
+        """Whether `update` shows anything: on a live stream, or to who watches."""
+        return self._live or self._watch is not None
 
     def update(self, done: int, logs: Mapping[str, Any] | None = None) -> None:
         """Draw the bar after `done` steps, at most once every `INTERVAL` seconds."""
         self._done = done
-        if not self._live:
+        if not self.wants_updates:
             return
         now = time.monotonic()
         if now - self._last < INTERVAL:
             return
         self._last = now
-        self._draw(done, logs or {}, finished=False)
+        if self._live:
+            self._draw(done, logs or {}, finished=False)
+        if self._watch is not None:
+            self._watch(done, logs or {})
 
     def finish(self, logs: Mapping[str, Any] | None = None) -> None:
         """Write the finished line, as if all `target` steps were done."""
@@ -226,7 +232,7 @@ class ProgressBar:
             raise
 
 
-def _is_terminal(stream: Any) -> bool:
+def is_terminal(stream: Any) -> bool:
     """Whether the stream is a terminal that supports carriage returns."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"

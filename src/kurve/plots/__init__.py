@@ -5,8 +5,8 @@ truth, a zero line) use the style's text colour, so plots stay readable on dark 
 the colours of the model's output are readable on both.
 """
 
-from kurve.plots.drawing import COLOURS as COLOURS
-from kurve.plots.drawing import GREY as GREY
+from kurve.core.charts import COLOURS as COLOURS
+from kurve.core.charts import GREY as GREY
 from kurve.plots.fit import plot_fit as plot_fit
 from kurve.plots.images import plot_confusion_matrix as plot_confusion_matrix
 from kurve.plots.images import plot_feature_maps as plot_feature_maps

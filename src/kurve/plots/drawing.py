@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.charts import COLOURS, GREY
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-COLOURS = ("#3b8bd4", "#e8743b", "#3fa66b", "#b565c4", "#c9a227", "#d1495b")
-GREY = "#8a8f98"
 
 
 def axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:

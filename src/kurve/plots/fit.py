@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.charts import COLOURS, GREY
 from kurve.core.entries import entry
 from kurve.plots import drawing
 from kurve.plots.arguments import (
@@ -16,7 +17,6 @@ from kurve.plots.arguments import (
     check_model,
     predict,
 )
-from kurve.plots.drawing import COLOURS, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

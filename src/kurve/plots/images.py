@@ -9,8 +9,9 @@ import numpy as np
 
 from kurve.core.arguments import check_count
 from kurve.core.arrays import as_array, as_numbers
+from kurve.core.charts import COLOURS
 from kurve.core.entries import entry
-from kurve.plots.drawing import COLOURS, axes, grid, ink
+from kurve.plots.drawing import axes, grid, ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

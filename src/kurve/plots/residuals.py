@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.charts import GREY
 from kurve.core.entries import entry
 from kurve.plots import drawing
 from kurve.plots.arguments import check_columns, check_data, check_model, predict
-from kurve.plots.drawing import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

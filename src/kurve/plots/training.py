@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.charts import COLOURS, GREY, LOG_RANGE
 from kurve.core.entries import entry
 from kurve.plots import drawing
-from kurve.plots.drawing import COLOURS, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-LOG_RANGE = 10.0
-"""A metric that changes by at least this factor gets a logarithmic axis."""
 
 _RISING = ("acc", "auc", "precision", "recall", "r2", "f1")
 

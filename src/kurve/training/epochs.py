@@ -86,7 +86,12 @@ class EpochLoop:
                 self.begin_epoch()
                 progress.start_epoch()
             title = f"Epoch {epoch + 1}/{config.epochs}"
-            bar = ProgressBar(data.steps, verbose=config.verbose, title=title)
+            bar = ProgressBar(
+                data.steps,
+                verbose=config.verbose,
+                title=title,
+                watch=hooks.watch(epoch, data.steps),
+            )
             try:
                 if progress.tested < 0:
                     index = epoch - config.initial_epoch

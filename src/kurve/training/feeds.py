@@ -60,6 +60,10 @@ class Feed:
         """As many rows of x as a step has, up to `most`, to try the model on."""
         raise NotImplementedError
 
+    def arrays(self) -> tuple[Any, Any] | None:
+        """All rows (x, y), or None if they are not in memory."""
+        return None
+
     def described(self) -> dict[str, Any]:
         """The identity of the batches in a pass, for checkpoints."""
         raise NotImplementedError
@@ -108,6 +112,9 @@ class ArrayFeed(Feed):
         count = min(int(data.bounds[1] - data.bounds[0]), most)
         every = slice(None, None, count_rows(data.x) // count)
         return take(take(data.x, every), slice(count))
+
+    def arrays(self) -> tuple[Any, Any] | None:
+        return self.data.x, self.data.y
 
 
 def is_dataset(x: Any) -> bool:

@@ -65,8 +65,11 @@ def fit_steps(
         if count is not None:
             check_count("fit", name, count, 1)
     _check_validation_freq(validation_freq)
-    verbose = check_verbose(verbose, "fit")
     callbacks = as_list(callbacks, "fit")
+    by_itself = isinstance(verbose, str) and any(c.shows_progress() for c in callbacks)
+    verbose = check_verbose(verbose, "fit")
+    if by_itself:
+        verbose = 0
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
     split = validation_split if validation_data is None else 0.0
     if is_source(x):
@@ -96,6 +99,7 @@ def fit_steps(
         model,
         {"epochs": epochs, "steps": training.steps, "verbose": verbose},
     )
+    hooks.show(training.arrays())
     config = FitConfig(
         data=training,
         validation=validation,

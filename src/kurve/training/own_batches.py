@@ -74,6 +74,9 @@ class RowsInMemory(Feed):
         assert self.division is not None
         self.division.first_step, self.division.seed = first_step, seed
 
+    def arrays(self) -> tuple[Any, Any] | None:
+        return self.parts[0], self.parts[1]
+
     def described(self) -> dict[str, Any]:
         names = "x", "y", "weights"
         found: dict[str, Any] = {

@@ -47,6 +47,7 @@ FLOORS = (
     ("solvers",),
     (
         "assessment",
+        "baselines",
         "inspection",
         "predictions",
         "diagnosis",
@@ -97,6 +98,7 @@ FACADES = {
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",
     ("kurve.exchange.exported", "kurve.estimators.defaults"): "QUANTILES",
     ("kurve.exchange.exported", "kurve.estimators.errors"): "not fitted",
+    ("kurve.predictions", "kurve.estimators.base"): "what a model reads",
     ("kurve.predictions", "kurve.estimators.classifier"): "what a model can do",
     ("kurve.predictions", "kurve.estimators.regressor"): "what a model can do",
 }

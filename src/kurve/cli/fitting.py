@@ -22,6 +22,7 @@ from kurve.cli.progress import show_progress
 from kurve.core.files import write_text
 from kurve.diagnosis.tables import in_command
 from kurve.estimators import files
+from kurve.report.networks import networks
 from kurve.tables import roles
 
 MAX_CLASSES = 1000
@@ -101,6 +102,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
         files.save(estimator, out, assessed=False)
     with _naming_model(out), telling(file.path, console.say_nothing):
         say(f"trained in {seconds:.2f} s")
+        say(f"kept: {'; '.join(networks(estimator))}")
         test_x, test_y = split.test_x, split.test_y
         if test_x is None:
             test_x, test_y = split.x, split.y

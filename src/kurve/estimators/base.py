@@ -280,6 +280,15 @@ class Estimator(Parameters):
             columns.warn_of_unseen(where, table, int(unseen.sum()))
         return self.fitted_.inputs.forward(matrix), unseen
 
+    def encoded(self, where: str, X: Any) -> np.ndarray:
+        """The inputs of the networks (n, D): X encoded and scaled.
+
+        Args:
+            where: the method, for messages.
+            X: as in `predict`.
+        """
+        return np.asarray(self._encoded(where, X)[0])
+
     def extrapolates(self, X: Any) -> np.ndarray:
         """Which rows of X lie outside the training data: bool (n,).
 

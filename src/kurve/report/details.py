@@ -10,6 +10,7 @@ import numpy as np
 from kurve.assessment import number
 from kurve.report import figures
 from kurve.report.context import Context, is_numeric, some_rows
+from kurve.report.networks import networks
 from kurve.report.page import render
 
 if TYPE_CHECKING:
@@ -107,9 +108,8 @@ def model(
     facts: dict[str, Any] = {"kind": type(context.model).__name__}
     models = getattr(context.model, "models_", None)
     if models:
-        facts["networks"] = len(models)
-        facts["layers"] = " → ".join(_layer(layer) for layer in models[0].layers)
-        facts["weights"] = f"{models[0].count_params():,} in each network"
+        facts["networks"] = "; ".join(networks(context.model))
+        facts["weights"] = f"{sum(model.count_params() for model in models):,}"
     if hasattr(context.model, "n_iter_"):
         facts["epochs"] = context.model.n_iter_
     facts |= dict(settings or {})
@@ -120,12 +120,3 @@ def model(
         classification=context.classes is not None,
         coverage=context.coverage,
     )
-
-
-def _layer(layer: Any) -> str:
-    name = type(layer).__name__
-    units = getattr(layer, "units", None)
-    if units is None:
-        return name
-    activation = getattr(getattr(layer, "activation", None), "name", "")
-    return f"{name} {units}" + (f" {activation}" if activation != "linear" else "")

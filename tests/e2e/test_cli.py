@@ -142,15 +142,12 @@ def test_export(run: Any, tmp_path: Path) -> None:
             "kurve: [export] only a model can be written as a plan, because the work",
         ),
         (("data.csv", "o.c"), "kurve: [load] 'data.csv' is a text file, not a Kurve"),
-        (
-            ("text.kurve", "o.c"),
-            "kurve: [export] every column must hold numbers, because an exported model "
-            "takes one array of them. Received: column 'city' of categories ('Bern', ",
-        ),
     ):
         done = run("export", *words)
         assert done.code == 2 and done.err.startswith(message), (words, done.err)
     assert files(tmp_path) == sorted([*before, "text.kurve"])
+    assert run("export", "text.kurve", "text.c").code == 0
+    assert "texts[0]  city, category" in (tmp_path / "text.c").read_text()
 
 
 def test_quiet(run: Any, tmp_path: Path) -> None:

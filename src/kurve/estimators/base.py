@@ -357,8 +357,8 @@ class Estimator(Parameters):
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: text columns, unknown extension, or an operation that the format
-                does not support.
+            ValueError: a category of texts and numbers, unknown extension, or an
+                operation that the format does not support.
             ImportError: onnx is not installed.
         """
         from kurve.exchange.export import export

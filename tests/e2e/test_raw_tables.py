@@ -131,9 +131,12 @@ def penguins(random: Any) -> str:
     depth = 18.3 - 3.5 * (number == 2) + random.normal(0, 1, n)
     sex = holes(random, random.choice(["male", "female"], n).tolist(), 0.03, "NA")
     rows = zip(
-        kind, holes(random, bill.round(1).tolist(), 0.01, "NA"),
-        holes(random, depth.round(1).tolist(), 0.01, "NA"), sex, strict=True,
-    )  # fmt: skip
+        kind,
+        holes(random, bill.round(1).tolist(), 0.01, "NA"),
+        holes(random, depth.round(1).tolist(), 0.01, "NA"),
+        sex,
+        strict=True,
+    )
     return lines(["species", "bill_length_mm", "bill_depth_mm", "sex"], rows)
 
 
@@ -143,11 +146,14 @@ def sleep(random: Any) -> str:
     weight = np.exp(random.normal(0, 1, n))
     hours = 11 - 2 * np.log(weight) + random.normal(0, 1, n)
     rows = zip(
-        [f"Animal {i}" for i in range(n)], [f"Genus{i // 2}" for i in range(n)],
+        [f"Animal {i}" for i in range(n)],
+        [f"Genus{i // 2}" for i in range(n)],
         holes(random, random.choice(["carni", "herbi", "omni"], n).tolist(), 0.1, "NA"),
-        holes(random, (weight / 100).round(4).tolist(), 0.4, "NA"), weight.round(3),
-        hours.round(1), strict=True,
-    )  # fmt: skip
+        holes(random, (weight / 100).round(4).tolist(), 0.4, "NA"),
+        weight.round(3),
+        hours.round(1),
+        strict=True,
+    )
     return lines(["name", "genus", "vore", "brainwt", "bodywt", "sleep_total"], rows)
 
 

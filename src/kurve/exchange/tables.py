@@ -9,6 +9,7 @@ there they are seconds since 1970, and numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,18 +97,21 @@ class TableInputs:
         numbers: list[np.ndarray] = []
         texts: dict[int, np.ndarray] = {}
 
-        def add_text(column: int, values: list[str | None]) -> None:
-            texts[column] = np.array(values, object)
+        def add_text(column: int, values: Sequence[str | None]) -> None:
+            cells: list[str | None] = list(values)
+            if column in gaps:
+                cells[1] = None
+            texts[column] = np.array(cells, object)
 
+        gaps = set(columns.with_missing) if columns.impute else set()
         for column in self.used:
-            gap = columns.impute and (column in columns.with_missing)
+            gap = column in gaps
             if column in columns.levels:
                 levels = columns.levels[column]
                 chosen = [levels[i % len(levels)] for i in range(rows)]
                 if self.is_text(column):
                     chosen[rows - 1] = "\N{SNOWMAN} unknown"
-                    add_text(column, [None if gap and i == 1 else v for i, v in
-                                      enumerate(map(str, chosen))])  # fmt: skip
+                    add_text(column, list(map(str, chosen)))
                 else:
                     values = np.array([*chosen[:-1], 1e9], np.float64)
                     values[1] = np.nan if gap else values[1]
@@ -116,15 +120,13 @@ class TableInputs:
             elif column in columns.words:
                 words = columns.words[column].words
                 own = [f"{words[i % len(words)].upper()}, x" for i in range(rows)]
-                add_text(column, [None if gap and i == 1 else v for i, v in
-                                  enumerate(own)])  # fmt: skip
+                add_text(column, own)
             elif column in columns.dates:
                 dates = columns.dates[column]
                 moments = random.uniform(dates.first, dates.last, rows)
                 order = "ymd" if dates.text is None else dates.text.order
                 own = [date_text(m, order) for m in moments.tolist()]
-                add_text(column, [None if gap and i == 1 else v for i, v in
-                                  enumerate(own)])  # fmt: skip
+                add_text(column, own)
             else:
                 place = columns.numeric.index(column)
                 values = random.uniform(self.low[place], self.high[place], rows)

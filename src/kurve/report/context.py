@@ -53,6 +53,7 @@ def gather(
     coverage: float,
     assessments: Mapping[str, Assessment] | None,
     seed: int,
+    predictions: Predictions | None = None,
 ) -> Context:
     """The context of a report; for the arguments see `make_report`."""
     if not callable(getattr(model, "predict", None)):
@@ -73,7 +74,8 @@ def gather(
                 "[make_report] x and y must have the same number of rows. Received: "
                 f"{len(inputs)} and {len(values)}. Try the same rows of both."
             )
-    predictions = Predictions(model, test_x)
+    if predictions is None:
+        predictions = Predictions(model, test_x)
     if assessments is None:
         assessments = assess_predictions(
             predictions, test_x, test_y, targets, (x, y), coverage, seed

@@ -197,7 +197,9 @@ def test_c(model: Any, tmp_path: Path) -> None:
     y = np.zeros(wanted.shape, np.float32)
     pointer = ctypes.c_void_p
     call(
-        numbers.ctypes.data_as(pointer), given, y.ctypes.data_as(pointer),
+        numbers.ctypes.data_as(pointer),
+        given,
+        y.ctypes.data_as(pointer),
         ctypes.c_size_t(len(table)),
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(y, wanted, rtol=2e-6, atol=2e-6)

@@ -115,7 +115,8 @@ class Estimator(Parameters):
             X: (n, columns): array, list of rows, data frame or Arrow table. Or, without
                 y, batches for data that is larger than memory: an iterable of (X, y) or
                 (X, y, sample_weight) that can be iterated several times. It is
-                read once for statistics and once per epoch. An iterator that can be
+                read once for statistics, and once to encode the rows into a temporary
+                file, which epochs read in random order. An iterator that can be
                 consumed only once is read into memory.
             y: (n,) or (n, outputs).
             sample_weight: (n,), at least 0.

@@ -21,7 +21,7 @@ from kurve.cli import console, splitting
 from kurve.cli.columns import telling
 from kurve.cli.options import check_output, open_data
 from kurve.cli.progress import show_progress
-from kurve.cli.validating import validate
+from kurve.cli.validating import Validation, validate
 from kurve.core.files import write_text
 from kurve.diagnosis.tables import in_command
 from kurve.estimators import files
@@ -133,7 +133,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
             for finding in findings:
                 say(f"{finding.severity}: {finding.message} Try {finding.fix}.")
         files.save(estimator, out, assessed=True)
-        validations = []
+        validations: list[Validation] = []
         if options["cv"]:
             made = partial(_estimator, classify, options)
             validations = validate(made, split, targets, classify, options)

@@ -354,15 +354,16 @@ class _File:
     def _test(self) -> list[str]:
         n, u = self.name, self.upper
         inputs = self.exported.table
-        x = c_heads.sample(self.exported) if inputs is None else inputs.sample()
-        expected = self.exported.expected(x)
-        count = len(next(iter(expected.values())))
-        rows, given = [], f"{n}_rows"
         if inputs is None:
-            rows = table("float", f"{n}_rows", x)
+            x = c_heads.sample(self.exported)
+            expected = self.exported.expected(x)
+            rows, given = table("float", f"{n}_rows", x), f"{n}_rows"
         else:
-            rows = c_tables.cells(n, inputs, x)
+            sample = inputs.sample()
+            expected = self.exported.expected(sample)
+            rows = c_tables.cells(n, inputs, sample)
             given = f"{n}_row_numbers, {n}_row_texts"
+        count = len(next(iter(expected.values())))
         parts = [
             np.asarray(expected[name], np.float64).reshape(count, -1)
             for name in self.exported.outputs

@@ -200,7 +200,8 @@ class _Writer:
             self.tables += c_cells.strings(f"{name}_levels_{column}", map(str, levels))
             call, cell = "level", f"texts[{self.text_at[column]}]"
         else:
-            self.tables += table("double", f"{name}_levels_{column}", levels)
+            known = np.array(levels, np.float64)
+            self.tables += table("double", f"{name}_levels_{column}", known)
             call, cell = "number_level", f"numbers[{self.number_at[column]}]"
         shares = columns.shares.get(column, np.zeros(count))
         self.tables += table("double", f"{name}_level_shares_{column}", shares)

@@ -35,8 +35,8 @@ ROUNDING = 1e-3
 """Rounding of a column to float32, as a fraction of its standard deviation, beyond
 which `describe` warns."""
 
-Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""From rows to outputs by name."""
+Predict = Callable[[Any], dict[str, np.ndarray]]
+"""From rows, an array or a table, to outputs by name."""
 
 
 @dataclass(frozen=True)

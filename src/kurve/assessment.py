@@ -18,7 +18,9 @@ import numpy as np
 
 from kurve.core.arrays import as_array
 from kurve.inspection import predictions
-from kurve.inspection.predictions import as_matrix, columns_of
+from kurve.inspection.baselines import LinearBaseline as LinearBaseline
+from kurve.inspection.baselines import some_rows
+from kurve.inspection.predictions import as_matrix
 from kurve.metrics.scores import Residuals, class_numbers, explained, residuals
 
 SAMPLES = 1000
@@ -30,9 +32,6 @@ Measure = Callable[[np.ndarray], np.ndarray]
 
 Terms = tuple[np.ndarray, dict[str, Measure]]
 """The quantities of each row (k, n), and the scores computed from their means."""
-
-LINE_ROWS = 20_000
-MAX_ONE_HOT = 50
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,10 @@ def assess_predictions(
     if train is not None:
         train_y = as_matrix(train[1])
         means = train_y.mean(axis=0)
-        baseline = LinearBaseline().fit(columns_of(train[0]), train_y)
-        line = baseline.predict(columns_of(x))
+        rows = some_rows(len(train_y))
+        sample = predictions.take_rows(train[0], rows)
+        inputs = known.for_rows(sample).inputs
+        line = LinearBaseline().fit(inputs, train_y[rows]).predict(known.inputs)
     assessments = {}
     for k, name in enumerate(targets):
         predictors = {"model": predicted[:, k]}
@@ -427,65 +428,6 @@ def as_text(found: dict[str, Assessment]) -> str:
             for row in cells
         ]
     return "\n".join(lines)
-
-
-class LinearBaseline:
-    """A straight line (a plane for several features), fitted by least squares;
-    categories become indicator columns, missing numbers the mean.
-
-    Source: Legendre 1805.
-
-    Example:
-        >>> x = np.arange(10.0)
-        >>> line = kurve.assessment.LinearBaseline().fit({"x": x}, 2.0 * x)
-        >>> line.predict({"x": np.array([20.0])}).round(3)
-        array([40.])
-    """
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def fit(self, columns: Mapping[str, np.ndarray], y: Any) -> LinearBaseline:
-        """Fit to named columns (n,), numbers or objects, and y (n,) or (n, outputs).
-
-        If numbers are too large for float64, the coefficients are NaN.
-        """
-        targets = np.asarray(y, float)
-        rows = len(targets)
-        step = max(rows // LINE_ROWS, 1)
-        sample = {name: values[::step] for name, values in columns.items()}
-        self._means: dict[str, tuple[float, float]] = {}
-        self._categories: dict[str, list[Any]] = {}
-        for name, values in sample.items():
-            if values.dtype.kind in "fiub":
-                numbers = values.astype(float)
-                known = numbers[np.isfinite(numbers)]
-                scale = float(known.std()) if len(known) else 0.0
-                mean = float(known.mean()) if len(known) else 0.0
-                self._means[name] = (mean, scale or 1.0)
-            else:
-                unique = {v for v in values.tolist() if v is not None}
-                self._categories[name] = sorted(unique, key=str)[:MAX_ONE_HOT]
-        design = self._design(sample)
-        targets = targets[::step]
-        self._weights = np.full((design.shape[1], *targets.shape[1:]), np.nan)
-        if np.isfinite(design).all() and np.isfinite(targets).all():
-            self._weights = np.linalg.lstsq(design, targets, rcond=None)[0]
-        return self
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(n,) or (n, outputs)."""
-        return self._design(columns) @ self._weights
-
-    def _design(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        rows = len(next(iter(columns.values())))
-        parts = [np.ones(rows)]
-        for name, (mean, scale) in self._means.items():
-            numbers = columns[name].astype(float)
-            numbers = np.where(np.isfinite(numbers), numbers, mean)
-            parts.append((numbers - mean) / scale)
-        for name, categories in self._categories.items():
-            parts += [np.equal(columns[name], value) * 1.0 for value in categories]
-        return np.stack(parts, axis=1).astype(float)
 
 
 def wilson(share: float, rows: int) -> tuple[float, float]:

@@ -142,15 +142,12 @@ def test_export(run: Any, tmp_path: Path) -> None:
             "kurve: [export] only a model can be written as a plan, because the work",
         ),
         (("data.csv", "o.c"), "kurve: [load] 'data.csv' is a text file, not a Kurve"),
-        (
-            ("text.kurve", "o.c"),
-            "kurve: [export] every column must hold numbers, because an exported model "
-            "takes one array of them. Received: column 'city' of categories ('Bern', ",
-        ),
     ):
         done = run("export", *words)
         assert done.code == 2 and done.err.startswith(message), (words, done.err)
     assert files(tmp_path) == sorted([*before, "text.kurve"])
+    assert run("export", "text.kurve", "text.c").code == 0
+    assert "texts[0]  city, category" in (tmp_path / "text.c").read_text()
 
 
 def test_quiet(run: Any, tmp_path: Path) -> None:
@@ -808,3 +805,83 @@ def test_demo(tmp_path: Path) -> None:
         "sine.png",
     ]
     assert (tmp_path / "there" / "sine.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("way", ["plain", "groups", "last", "classes"])
+def test_cross_validation(run: Any, tmp_path: Path, way: str) -> None:
+    """Each fold's scores are those of a model that was trained on other rows."""
+    options = {
+        "groups": ["--groups", "city"],
+        "last": ["--holdout", "last:0.2"],
+        "classes": [],
+        "plain": ["--report", "r.html"],
+    }[way]
+    target = "city" if way == "classes" else "y"
+    words = ["data.csv", "--target", target, *FAST, *options]
+    done = run("fit", *words, "--cv", "3")
+    assert done.code == 0, done.err
+    score = "accuracy" if way == "classes" else "RMSE"
+    line = next(
+        line
+        for line in done.out.split("3 folds")[1].splitlines()
+        if line.strip().startswith(score)
+    )
+    mean, deviation, *each = map(float, line.split()[1:])
+    assert len(each) == 3
+    assert mean == pytest.approx(np.mean(each), rel=0.01)
+    assert deviation == pytest.approx(np.std(each, ddof=1), rel=0.1, abs=1e-3)
+    if way == "plain":
+        page = (tmp_path / "r.html").read_text()
+        assert "kurve fit data.csv --target y" in page and "--cv 3" in page
+        assert kurve.__version__ in page
+
+
+def test_cross_validation_in_chunks(run: Any) -> None:
+    done = run("fit", "data.csv", "-t", "y", *FAST, "--cv", "3", "--chunks")
+    assert done.code == 2
+    assert "--cv needs all rows in memory. Try --no-chunks." in done.err
+
+
+def test_folds() -> None:
+    from kurve.cli.validating import folds
+
+    y = np.array(["a"] * 80 + ["b"] * 20)
+    groups = np.arange(100) // 5
+    for classes, names, last in (
+        (True, None, False),
+        (False, groups, False),
+        (False, None, True),
+    ):
+        tested = []
+        for train, test in folds(y, 4, 0, classes, names, last):
+            assert not set(train) & set(test)
+            tested += test.tolist()
+            if classes:
+                assert (y[test] == "b").sum() == 5
+            if names is not None:
+                assert not set(names[train]) & set(names[test])
+            if last:
+                assert train.max() < test.min()
+        assert len(tested) == len(set(tested)) == (80 if last else 100)
+
+
+def test_a_report_predicts_each_row_once(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The held-out rows go through the networks once for scores, intervals, residuals
+    and coverage; importance and dependence change columns, so they need their own."""
+    from kurve.estimators import fitted as module
+    from kurve.report import sections
+
+    monkeypatch.setattr(sections, "importance", lambda context: [])
+    passes: list[int] = []
+    outputs = module.Fitted.outputs
+
+    def counted(self: Any, z: np.ndarray) -> np.ndarray:
+        passes.append(len(z))
+        return outputs(self, z)
+
+    monkeypatch.setattr(module.Fitted, "outputs", counted)
+    fitted(run, "--report", "r.html", "--quiet")
+    held_out = N // 10
+    assert passes.count(held_out) == 1

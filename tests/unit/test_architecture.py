@@ -66,6 +66,18 @@ UPWARDS = {
     ("kurve.exchange.onnx_model", "kurve.estimators.defaults"): "QUANTILES",
     ("kurve.exchange.c_preamble", "kurve"): "__version__",
     ("kurve.exchange.onnx_model", "kurve"): "__version__",
+    ("kurve.exchange.c_cells", "kurve.tables.numerals"): "how numbers are written",
+    ("kurve.exchange.c_dates", "kurve.tables.dates"): "how dates are written",
+    ("kurve.exchange.c_tables", "kurve.estimators.frames"): "tables to test with",
+    ("kurve.exchange.c_tables", "kurve.estimators.kinds"): "kinds of columns",
+    ("kurve.exchange.c_tables", "kurve.tables.dates"): "how dates are written",
+    ("kurve.exchange.c_tables", "kurve.tables.numerals"): "how numbers are written",
+    ("kurve.exchange.onnx_tables", "kurve.estimators.kinds"): "kinds of columns",
+    ("kurve.exchange.onnx_tables", "kurve.tables.dates"): "how dates are written",
+    ("kurve.exchange.tables", "kurve.estimators.columns"): "the columns of a table",
+    ("kurve.exchange.tables", "kurve.estimators.frames"): "tables to test with",
+    ("kurve.exchange.tables", "kurve.tables.dates"): "how dates are written",
+    ("kurve.exchange.tables", "kurve.tables.numerals"): "how numbers are written",
     ("kurve.tables.roles", "kurve.estimators.kinds"): "kinds of columns",
 }
 """Arrows upwards at import time that are still there, and what they are for."""
@@ -102,6 +114,11 @@ FACADES = {
         "kurve.inspection.predictions",
         "kurve.estimators.regressor",
     ): "what a model can do",
+    (
+        "kurve.inspection.predictions",
+        "kurve.estimators.base",
+    ): "what a model reads",
+    ("kurve.report.details", "kurve"): "__version__",
 }
 """Arrows upwards inside functions: what a low object offers for a high room."""
 

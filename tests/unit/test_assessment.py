@@ -7,8 +7,10 @@ import warnings
 import numpy as np
 import pytest
 
+import kurve
 from kurve import assessment
 from kurve.assessment import LinearBaseline, as_text, assess_classes, assess_regression
+from kurve.inspection import predictions
 
 random = np.random.default_rng(0)
 N = 400
@@ -79,7 +81,7 @@ def test_a_class_that_training_had_not() -> None:
 
 
 def test_line_is_least_squares() -> None:
-    columns = assessment.columns_of(X)
+    columns = predictions.columns_of(X)
     predicted = LinearBaseline().fit(columns, Y).predict(columns)
     design = np.column_stack([np.ones(N), X])
     wanted = design @ np.linalg.lstsq(design, Y, rcond=None)[0]
@@ -104,7 +106,7 @@ def test_line_with_categories_and_gaps() -> None:
 def test_columns_of_frames() -> None:
     pa = pytest.importorskip("pyarrow")
     pytest.importorskip("narwhals")
-    found = assessment.columns_of(
+    found = predictions.columns_of(
         pa.table({"a": [1, None], "b": ["x", None], "c": [True, False]})
     )
     np.testing.assert_array_equal(found["a"], [1.0, np.nan])
@@ -144,10 +146,10 @@ def test_numbers_at_the_end_of_float64() -> None:
     """There is no line, and no error either."""
     x = np.array([1e300, -1.7e308, 1.7e308, 2.0] * 5)[:, None]
     y = np.array([1.7e308, -1.7e308] * 10)
-    line = assessment.LinearBaseline().fit(assessment.columns_of(x), y)
-    assert np.isnan(line.predict(assessment.columns_of(x))).all()
+    line = assessment.LinearBaseline().fit(predictions.columns_of(x), y)
+    assert np.isnan(line.predict(predictions.columns_of(x))).all()
     ids = pa_table(np.array([2**60 + 1, 2**60 + 3]))
-    found = assessment.columns_of(ids)["a"]
+    found = predictions.columns_of(ids)["a"]
     assert found.dtype == np.float64 and found.tolist() == [2.0**60, 2.0**60]
 
 
@@ -167,3 +169,18 @@ def test_a_constant_truth_warns_of_nothing() -> None:
         warnings.simplefilter("error")
         found = assess_regression(np.ones(20), {"model": np.linspace(0.9, 1.1, 20)})
     assert found.value("RMSE") == pytest.approx(np.std(np.linspace(0.9, 1.1, 20)))
+
+
+def test_the_line_reads_dates_and_local_numbers() -> None:
+    """A straight line has the columns of the network, not those of the file."""
+    pytest.importorskip("narwhals")
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2020-01-01", periods=200, freq="5D")
+    price = 1000.0 + np.arange(200) % 17
+    table = pandas.DataFrame(
+        {"day": days.strftime("%d.%m.%Y"), "price": [f"{v:,.2f}" for v in price]}
+    )
+    y = np.arange(200) + 3 * price
+    model = kurve.Regressor((4,), max_epochs=2, random_state=0).fit(table, y)
+    found = assessment.assess(model, table, y, train=(table, y))
+    assert found["y"].value("R²", "straight line") > 0.9999

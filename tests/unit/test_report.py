@@ -161,6 +161,7 @@ def test_one_feature() -> None:
         "The fit",
         "What is left over",
         "Can its intervals be trusted",
+        "The largest errors",
         "How it was trained",
         "The data",
         "The model",
@@ -232,8 +233,10 @@ def test_classes(classes: list[str]) -> None:
         "How good",
         "Which classes it takes for which",
         "Can its probabilities be trusted",
+        *(["Where to draw the line"] if len(classes) == 2 else []),
         "What it relies on",
         "How it depends on them",
+        "The largest errors",
         "The data",
         "The model",
     ]
@@ -309,3 +312,29 @@ def test_without_a_package(package: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r'Try pip install "kurve\[report\]"'):
         report.make_report(Curve(), table(time=A), Y)
+
+
+def test_decisions_are_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    from kurve.report.decisions import Decisions
+
+    drawn = np.random.default_rng(2)
+    p = drawn.uniform(size=200).round(2)  # with ties
+    positive = drawn.uniform(size=200) < p**2
+    found = Decisions.of(positive, p)
+    false, recall, _ = metrics.roc_curve(positive, p, drop_intermediate=False)
+    np.testing.assert_allclose(np.append(0, found.false), false)
+    np.testing.assert_allclose(np.append(0, found.recall), recall)
+    precise, recall, _ = metrics.precision_recall_curve(positive, p)
+    np.testing.assert_allclose(found.precision, precise[:-1][::-1])
+    average = metrics.average_precision_score(positive, p)
+    assert found.average_precision == pytest.approx(average)
+    for _, (threshold, *numbers) in found.rows():
+        called = p >= threshold
+        wanted = [
+            metrics.recall_score(positive, called),
+            metrics.precision_score(positive, called),
+            metrics.f1_score(positive, called),
+            metrics.balanced_accuracy_score(positive, called),
+        ]
+        np.testing.assert_allclose(numbers, wanted)

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=None if arguments is None else list(arguments),
             prog_name="kurve",
             standalone_mode=False,
+            obj=list(sys.argv[1:] if arguments is None else arguments),
         )
         console.flush()
     except click.ClickException as error:

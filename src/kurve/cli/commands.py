@@ -90,6 +90,13 @@ def kurve() -> None:
     help="Column of which all rows with the same value are held out, or none of them; "
     "it is no feature.",
 )
+@click.option(
+    "--cv",
+    type=click.IntRange(2, 100),
+    help="Number of folds of a cross-validation: the scores of as many models, each on "
+    "rows that it was not trained on. With --groups, a group is in one fold; with "
+    "--holdout last, each fold comes after the rows of its model.",
+)
 @click.option("--test", "test_path", help="File with the rows to test on.")
 @click.option(
     "--missing",

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
 import numpy as np
 
 from kurve import tables
-from kurve.assessment import as_text, assess
+from kurve.assessment import as_text, assess_predictions
 from kurve.cli import console, splitting
 from kurve.cli.columns import telling
 from kurve.cli.options import check_output, open_data
 from kurve.cli.progress import show_progress
+from kurve.cli.validating import Validation, validate
 from kurve.core.files import write_text
 from kurve.diagnosis.tables import in_command
 from kurve.estimators import files
+from kurve.inspection.predictions import Predictions
+from kurve.report.networks import networks
 from kurve.tables import roles
 
 MAX_CLASSES = 1000
@@ -30,6 +35,9 @@ LARGEST_CLASS = 1000
 
 DIAGNOSED_ROWS = 20_000
 """Rows in which to look for what may be wrong."""
+
+SAMPLING_SEED = 0
+"""Seed of the bootstrap, so that scores of the same predictions are the same."""
 
 ARGUMENTS = {
     "effort": "effort",
@@ -79,6 +87,8 @@ def fit(data: str, options: dict[str, Any]) -> None:
     if options["test_path"]:
         test = open_data(options["test_path"], {**options, "format_": None})
         splitting.read_test(test, split, targets, features, options, say)
+    if options["cv"] and split.batches is not None:
+        raise click.UsageError("--cv needs all rows in memory. Try --no-chunks.")
     classify = _classify(file, split.y, targets, options, say)
     estimator = _estimator(classify, options)
     held = 0 if split.test_y is None else len(split.test_y)
@@ -101,16 +111,34 @@ def fit(data: str, options: dict[str, Any]) -> None:
         files.save(estimator, out, assessed=False)
     with _naming_model(out), telling(file.path, console.say_nothing):
         say(f"trained in {seconds:.2f} s")
+        say(f"kept: {'; '.join(networks(estimator))}")
         test_x, test_y = split.test_x, split.test_y
         if test_x is None:
             test_x, test_y = split.x, split.y
             say("no rows held out; errors on the training data:")
-        assessments = assess(
-            estimator, test_x, test_y, targets, (split.x, split.y), options["coverage"]
+        known = Predictions(estimator, test_x)
+        assessments = assess_predictions(
+            known,
+            test_x,
+            test_y,
+            targets,
+            (split.x, split.y),
+            options["coverage"],
+            SAMPLING_SEED,
         )
         say(as_text(assessments))
-        _say_findings(estimator, split, say, options["quiet"])
+        findings = None
+        if options["report_path"] or not options["quiet"]:
+            findings = _findings(estimator, split)
+            for finding in findings:
+                say(f"{finding.severity}: {finding.message} Try {finding.fix}.")
         files.save(estimator, out, assessed=True)
+        validations: list[Validation] = []
+        if options["cv"]:
+            made = partial(_estimator, classify, options)
+            validations = validate(made, split, targets, classify, options)
+            for validation in validations:
+                say(validation.text())
         say(f"model: {out}")
         if options["report_path"]:
             token = in_command.set(True)
@@ -123,34 +151,43 @@ def fit(data: str, options: dict[str, Any]) -> None:
                 target=targets,
                 source=os.path.basename(file.path),
                 file=out,
-                settings={"training": f"{seconds:.2f} s", "seed": options["seed"]},
+                settings={
+                    "training": f"{seconds:.2f} s",
+                    **{f"folds, {v.target}": v.summary() for v in validations},
+                    "seed": options["seed"],
+                    "command": _command(),
+                },
                 seed=options["seed"],
                 coverage=options["coverage"],
                 assessments=assessments,
+                predictions=known,
+                findings=findings,
             )
             in_command.reset(token)
             write_text(options["report_path"], page)
             say(f"report: {options['report_path']}")
 
 
-def _say_findings(
-    estimator: Any, split: splitting.Split, say: Any, quiet: bool
-) -> None:
-    """Say what may be wrong with the data and the model."""
-    if quiet:
-        return
+def _findings(estimator: Any, split: splitting.Split) -> Any:
+    """What may be wrong with the data and the model."""
     x, rows = split.x, np.arange(len(split.y))
     if len(rows) > DIAGNOSED_ROWS:
         rows = np.linspace(0, len(rows) - 1, DIAGNOSED_ROWS).astype(int)
         x = x.take(rows)
     token = in_command.set(True)
     try:
-        for finding in estimator.diagnose(x, split.y[rows]):
-            if finding.name == "class_imbalance" and estimator.class_weight:
-                continue
-            say(f"{finding.severity}: {finding.message} Try {finding.fix}.")
+        found = estimator.diagnose(x, split.y[rows])
     finally:
         in_command.reset(token)
+    if getattr(estimator, "class_weight", None):
+        return [each for each in found if each.name != "class_imbalance"]
+    return list(found)
+
+
+def _command() -> str:
+    """The command line that runs now, to run it again."""
+    words = click.get_current_context().find_root().obj or []
+    return shlex.join(["kurve", *words])
 
 
 @contextmanager

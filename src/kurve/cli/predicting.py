@@ -66,7 +66,7 @@ def predict(model: str, data: str, options: dict[str, Any]) -> None:
         for part in parts:
             roles.check_rows(file, len(part))
             x = model_columns.features_of(part, first)
-            unknown = unknown_rows.add(x, first)
+            unknown = unknown_rows.add(x, range(first, first + len(x)))
             first += len(part)
             empty = unknown & (options["unknown"] == "empty")
             result = _predictions(model_columns, part, x, empty, keep, options)
@@ -112,16 +112,26 @@ def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assess
         texts += [name for name in targets if name not in texts]
     table = file.read(list(dict.fromkeys([*model_columns.used, *targets])), texts)
     roles.check_rows(file, len(table))
-    target = roles.select(table, targets)
-    roles.refuse_missing(file, target, "target")
+    missing = roles.missing_rows(roles.select(table, targets))
+    if missing.all():
+        raise TableError(
+            f"[read] {file.path}: there must be rows with a target. Received: "
+            f"{targets[0]!r} missing in all {len(table)} rows. Try another file."
+        )
+    if missing.any():
+        rows = console.plural(int(missing.sum()), "row")
+        console.print_error(f"kurve: {file.path}: left out {rows} without a target.")
+    places = np.flatnonzero(~missing)
+    target = roles.select(table, targets).take(places)
     for i, name in enumerate(targets):
         if name not in texts:
             values = file.numbers(name, target[name], AS_IN_TRAINING)
             target = target.set_column(i, name, values)
-    roles.refuse_infinite(file, target)
-    x, y = model_columns.features_of(table), roles.target_array(target, targets)
+    roles.refuse_infinite(file, target, places)
+    x = model_columns.features_of(table).take(places)
+    y = roles.target_array(target, targets)
     unknown_rows = _UnknownRows(model_columns)
-    unknown_rows.add(x, 0)
+    unknown_rows.add(x, places)
     with telling(file.path, console.say_nothing):
         assessments = assess(estimator, x, y, targets, coverage=options["coverage"])
     unknown_rows.report("been predicted with an average level")
@@ -138,12 +148,11 @@ class _UnknownRows:
         self.error: TableError | None = None  # for the first such row
         self.first = ""
 
-    def add(self, x: pyarrow.Table, first: int) -> np.ndarray:
-        """A mask of the unknown rows; `first` is the index of the table's first row in
-        the file."""
+    def add(self, x: pyarrow.Table, rows: Any) -> np.ndarray:
+        """A mask of the unknown rows; `rows` are the indices of the table's rows in the
+        file."""
         unknown = self.columns.unknown(x)
         if unknown.any():
-            rows = range(first, first + len(x))
             file, levels = self.columns.file, self.columns.levels
             if self.error is None:
                 self.error = unknown_error(file, x, levels, rows)

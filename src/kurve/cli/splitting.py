@@ -31,6 +31,7 @@ class Split:
     rows:  number of training rows
     types: pyarrow types of the file's columns
     seen:  the values in the training rows, if `x` does not contain all of them
+    groups: of the training rows and then of the held-out ones, with --groups
     """
 
     x: pyarrow.Table
@@ -41,6 +42,7 @@ class Split:
     types: dict[str, Any]
     batches: Any = None
     seen: SeenValues | None = None
+    groups: np.ndarray | None = None
 
 
 def read(
@@ -107,9 +109,13 @@ def _at_once(
         say(f"{file.path}: too large to be read at once, so read in chunks")
         return _in_chunks(file, targets, features, options, say)
     share, last = options["holdout"]
+    groups = None
+    if options["groups"] is not None:
+        cells = tables.plain(clean[options["groups"]]).to_pylist()
+        groups = np.array([str(cell) for cell in cells])
     count = 0 if options["test_path"] else round(share * len(y))
     if count == 0 or len(y) - count < 2:
-        return Split(x, y, None, None, len(y), types)
+        return Split(x, y, None, None, len(y), types, groups=groups)
     if options["groups"] is not None:
         held = _held_groups(clean[options["groups"]], options)
     elif last:
@@ -128,8 +134,11 @@ def _at_once(
     _say_not_held_out(file, int(unique.sum()), say)
     train, test = np.sort(np.concatenate([train, test[unique]])), np.sort(test[~unique])
     if not len(test):
-        return Split(x, y, None, None, len(y), types)
-    return Split(x.take(train), y[train], x.take(test), y[test], len(train), types)
+        return Split(x, y, None, None, len(y), types, groups=groups)
+    if groups is not None:
+        groups = groups[np.concatenate([train, test])]
+    parts = x.take(train), y[train], x.take(test), y[test]
+    return Split(*parts, len(train), types, groups=groups)
 
 
 def _in_chunks(

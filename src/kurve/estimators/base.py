@@ -116,7 +116,8 @@ class Estimator(Parameters):
             X: (n, columns): array, list of rows, data frame or Arrow table. Or, without
                 y, batches for data that is larger than memory: an iterable of (X, y) or
                 (X, y, sample_weight) that can be iterated several times. It is
-                read once for statistics and once per epoch. An iterator that can be
+                read once for statistics, and once to encode the rows into a temporary
+                file, which epochs read in random order. An iterator that can be
                 consumed only once is read into memory.
             y: (n,) or (n, outputs).
             sample_weight: (n,), at least 0.
@@ -281,6 +282,15 @@ class Estimator(Parameters):
             columns.warn_of_unseen(where, table, int(unseen.sum()))
         return self.fitted_.inputs.forward(matrix), unseen
 
+    def encoded(self, where: str, X: Any) -> np.ndarray:
+        """The inputs of the networks (n, D): X encoded and scaled.
+
+        Args:
+            where: the method, for messages.
+            X: as in `predict`.
+        """
+        return np.asarray(self._encoded(where, X)[0])
+
     def extrapolates(self, X: Any) -> np.ndarray:
         """Which rows of X lie outside the training data: bool (n,).
 
@@ -349,8 +359,8 @@ class Estimator(Parameters):
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: text columns, unknown extension, or an operation that the format
-                does not support.
+            ValueError: a category of texts and numbers, unknown extension, or an
+                operation that the format does not support.
             ImportError: onnx is not installed.
         """
         from kurve.exchange.export import export

@@ -230,3 +230,8 @@ class Classifier(Estimator):
     def _commit(self, fitted: Fitted[ClassificationHead]) -> None:
         super()._commit(fitted)
         self.classes_ = fitted.head.classes
+
+
+def probabilities_of(model: Classifier, z: np.ndarray) -> np.ndarray:
+    """Probabilities of encoded rows, (n, classes)."""
+    return model.fitted_.head.probabilities(model.fitted_.outputs(z))

@@ -308,9 +308,7 @@ class Prediction:
         beyond = np.where(free, outside.excess(self._z, low, high), 0.0)
         rows = np.flatnonzero(beyond.any(axis=1))
         if len(rows):
-            z = self._z[rows]
-            inside = np.where(free, np.clip(z, low, high), z).astype(np.float32)
-            near = Prediction(fitted, inside, self._interval)
+            near = self._at_border
             extra = outside.extra_std(beyond[rows], fitted.slope_spread)
             ends[rows] = intervals.widened(
                 self.mean[rows],
@@ -321,6 +319,17 @@ class Prediction:
                 coverage,
             )
         return ends
+
+    @cached_property
+    def _at_border(self) -> Prediction:
+        """What is predicted where the rows outside the training range leave it."""
+        fitted = self._fitted
+        low, high = fitted.novelty.low, fitted.novelty.high
+        free = fitted.free_columns
+        beyond = np.where(free, outside.excess(self._z, low, high), 0.0)
+        z = self._z[beyond.any(axis=1)]
+        inside = np.where(free, np.clip(z, low, high), z).astype(np.float32)
+        return Prediction(fitted, inside, self._interval)
 
     def _intervals(self, coverage: float) -> np.ndarray:
         head = self._head

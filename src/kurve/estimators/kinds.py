@@ -90,7 +90,7 @@ class Dates:
         first, last = float(known.min()), float(known.max())
         days, clock = np.unique(known // DAY), known % DAY
         parts = ["days"] if last > first else []
-        if last - first > 300 * DAY and np.ptp(days % YEAR) > 20:
+        if last - first > 300 * DAY and _spread(days) > 20:
             parts.append("season")
         steps = np.diff(days)
         weekdays = len(np.unique(days % 7))
@@ -144,6 +144,13 @@ class Dates:
             "clock": "time of day",
         }
         return f"{span}, learned as {', '.join(names[part] for part in self.parts)}"
+
+
+def _spread(days: np.ndarray) -> float:
+    """The days of the year in which all dates lie, from any of them on."""
+    seasons = np.sort(days % YEAR)
+    gaps = np.diff(np.append(seasons, seasons[0] + YEAR))
+    return float(YEAR - gaps.max())
 
 
 @dataclass(frozen=True)

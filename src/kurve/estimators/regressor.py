@@ -478,9 +478,10 @@ class Regressor(Estimator):
         return np.asarray(errors / remaining + 1e-12)
 
 
-def prediction_of(model: Regressor, X: Any) -> Prediction:
-    """Means, stds and intervals for X, from one pass through the networks."""
-    return model._prediction("predict", X)
+def prediction_of(model: Regressor, z: np.ndarray) -> Prediction:
+    """Means, stds and intervals for encoded rows, from one pass through the
+    networks."""
+    return Prediction(model.fitted_, z, model.interval)
 
 
 def _measured_std_scale(

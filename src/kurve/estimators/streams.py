@@ -1,8 +1,8 @@
 """Training on batches, for data that is larger than memory.
 
-The batches are read once for statistics and then once per epoch, one after the
-other; rows are shuffled only within a batch. Held-out rows are selected by a function
-of their values, so that every pass holds out the same rows.
+The batches are read twice: for statistics, and to be encoded into a temporary file,
+from which each epoch reads the rows in random order, so that the order of the batches
+does not matter. Held-out rows are selected by a function of their values.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.reservoir import Batch, Reservoir, row_keys, take
+from kurve.estimators.spool import Spool
 from kurve.estimators.statistics import ColumnStatistics
 from kurve.estimators.training import Rows, mean_history, progress_callback
 from kurve.models import Sequential
@@ -130,18 +131,17 @@ def fit(
     session.check_file("fit")
     validation_rows = None if validation is None else session.scaled(validation)
     hyper = session.setup.hyperparameters
-    steps = sum(-(-size // hyper.batch_size) for size in statistics.sizes)
-    session.setup.compile(session.models, session.loss, steps * hyper.epochs)
     mean_weight = statistics.total_weight / statistics.rows
-
-    def training_rows() -> Iterator[Rows]:
+    with Spool() as spool:
         for batch in _read(batches):
             inside = division.training(row_keys(batch[0], batch[1]))
             if len(inside):
                 part = _encoded(session, take(batch, inside), mean_weight)
-                yield session.scaled(part)
-
-    history = _train(session, training_rows, validation_rows)
+                spool.add(session.scaled(part))
+        steps = spool.steps(hyper.batch_size)
+        session.setup.compile(session.models, session.loss, steps * hyper.epochs)
+        random = np.random.default_rng(session.next_seed())
+        history = _train(session, lambda: spool.batches(random), validation_rows)
     z = session.inputs.forward(sample.x)
     novelty = Novelty.learn(z, np.random.default_rng(session.next_seed()))
     novelty.low = session.inputs.forward(session.inputs.low[None])[0]

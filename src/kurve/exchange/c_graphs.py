@@ -36,7 +36,7 @@ def in_rows(exported: ExportedModel) -> ExportedModel:
         given = zip(parts, inputs.values(), strict=True)
         reshaped = (part.reshape(-1, *shape) for part, shape in given)
         xs = tuple(map(np.ascontiguousarray, reshaped))
-        found = exported.expected(xs if len(xs) > 1 else xs[0])  # type: ignore[arg-type]
+        found = exported.expected(xs if len(xs) > 1 else xs[0])
         return {names[name]: y for name, y in found.items()}
 
     listed = ", ".join(f"{comment(n)} ({math.prod(s)})" for n, s in inputs.items())

@@ -25,9 +25,9 @@ MAX_SAMPLE = 20_000
 """Maximum numbers in the rows of a test, unless a single row has more."""
 
 
-def scaling(name: str, inputs: Inputs) -> list[str]:
-    """The function from x to scaled inputs z. Rows that the estimator would refuse
-    become NaN."""
+def scaling(name: str, inputs: Inputs, kind: str = "float") -> list[str]:
+    """The function from x, of float or double, to scaled inputs z. Rows that the
+    estimator would refuse become NaN."""
     count, wide = len(inputs.order), len(inputs.mean)
     tables = [
         *table("double", f"{name}_mean", inputs.mean),
@@ -62,7 +62,7 @@ def scaling(name: str, inputs: Inputs) -> list[str]:
             *scaled,
         ]
     body.append(f"    if (bad) for (i = 0; i < {wide}; i++) z[i] = NAN;")
-    signature = f"static void {name}_scale(const float *x, float *z)"
+    signature = f"static void {name}_scale(const {kind} *x, float *z)"
     return [*tables, "", signature, "{", *body, "}", ""]
 
 

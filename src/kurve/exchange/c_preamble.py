@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import kurve
 from kurve.exchange.c_text import comment
 from kurve.exchange.exported import Classification, ExportedModel, Regression
+from kurve.exchange.tables import TableInputs
 
 STACK = 64 * 1024
 """Maximum stack memory of NAME_predict, in bytes."""
@@ -46,7 +47,7 @@ class Preamble:
         lines = [
             f"{n}.c: a trained model in C99, written by Kurve {kurve.__version__}.",
             "",
-            f"{model.what}: {math.prod(model.input_shape)} inputs, "
+            f"{model.what}: {self.inputs} inputs, "
             f"{self.outputs} outputs, {model.numbers} numbers.",
             "",
             f"Compile:  cc -std=c99 -O2 -c {n}.c      and link with -lm",
@@ -58,25 +59,28 @@ class Preamble:
             f"    #define {u}_DECLARE_ONLY",
             f'    #include "{n}.c"',
             "",
-            f"    float x[{u}_INPUTS], y[{u}_OUTPUTS];",
+            *self._declared_inputs(),
         ]
+        given = "x" if model.table is None else "numbers, texts"
         if self.on_stack:
-            lines.append(f"    {n}_predict(x, y);")
+            lines.append(f"    {n}_predict({given}, y);")
         else:
             lines += [
                 f"    static float scratch[{u}_SCRATCH];    one for each thread",
-                f"    {n}_predict_with(x, y, scratch);",
+                f"    {n}_predict_with({given}, y, scratch);",
             ]
         lines += [
             "",
             "x and y must not overlap. No memory is allocated and no state is kept",
             "between calls, so threads may call at the same time.",
             "",
-            f"x[{_range(0, math.prod(model.input_shape))}]"
-            f"{self._axes(model.input_shape)}",
-            *self._columns(),
-            "",
         ]
+        if model.table is None:
+            lines.append(f"x[{_range(0, self.inputs)}]{self._axes(model.input_shape)}")
+            lines += self._columns()
+        else:
+            lines += self._table_columns(model.table)
+        lines.append("")
         first = 0
         for name, shape in model.outputs.items():
             size = math.prod(shape)
@@ -86,6 +90,43 @@ class Preamble:
         if model.inputs is not None:
             lines += ["", *self._refused()]
         return ["/*", *(f" * {line}".rstrip() for line in lines), " */", ""]
+
+    @property
+    def inputs(self) -> int:
+        """Number of values of a row."""
+        table = self.exported.table
+        return (
+            math.prod(self.exported.input_shape) if table is None else len(table.used)
+        )
+
+    def columns(self) -> list[str]:
+        """The names of a row's values, if they are known."""
+        table = self.exported.table
+        if table is None:
+            return list(self.exported.columns or ())
+        return [table.name(c) for c in (*table.numbers, *table.texts)]
+
+    def _declared_inputs(self) -> list[str]:
+        u = self.upper
+        if self.exported.table is None:
+            return [f"    float x[{u}_INPUTS], y[{u}_OUTPUTS];"]
+        return [
+            f"    double numbers[{max(len(self.exported.table.numbers), 1)}];",
+            f"    const char *texts[{max(len(self.exported.table.texts), 1)}];",
+            f"    float y[{u}_OUTPUTS];",
+        ]
+
+    def _table_columns(self, table: TableInputs) -> Iterable[str]:
+        """What a row of a table is."""
+        for name, columns in (("numbers", table.numbers), ("texts", table.texts)):
+            for number, column in enumerate(columns[:SHOWN]):
+                what = f"{comment(table.name(column))}, {table.meaning(column)}"
+                yield f"{name}[{number}]  {what}"
+            if len(columns) > SHOWN:
+                yield f"and {len(columns) - SHOWN} more"
+        yield ""
+        yield "Texts are UTF-8, written as in the training data; dates may also be"
+        yield "written 2000-01-31 or 2000-01-31 12:30."
 
     def _axes(self, shape: tuple[int, ...]) -> str:
         if len(shape) < 2:
@@ -110,6 +151,12 @@ class Preamble:
         return " of " + ", ".join(comment(target) for target in targets[:SHOWN])
 
     def _refused(self) -> Iterable[str]:
+        table = self.exported.table
+        if table is not None:
+            missing = "NaN, and NULL or an empty text, are missing values."
+            if not table.columns.impute:
+                missing = "Missing values make all outputs NaN."
+            return [missing, "Infinity, and texts that are no dates, make them NaN."]
         if (
             self.exported.inputs is not None
             and self.exported.inputs.imputation is not None
@@ -123,6 +170,12 @@ class Preamble:
         for name, shape in self.exported.outputs.items():
             macros.append(f"#define {u}_{name.upper()} {first}")
             first += math.prod(shape)
+        sizes = []
+        if (table := self.exported.table) is not None:
+            sizes = [
+                f"#define {u}_NUMBERS {len(table.numbers)}",
+                f"#define {u}_TEXTS {len(table.texts)}",
+            ]
         signatures = [f"{line};" for line in self.signatures()]
         if self.exported.columns is not None:
             signatures.append(f"extern const char *const {n}_columns[{u}_INPUTS];")
@@ -135,7 +188,8 @@ class Preamble:
             f"#ifndef {u}_DECLARED",
             f"#define {u}_DECLARED",
             "#include <stddef.h>",
-            f"#define {u}_INPUTS {math.prod(self.exported.input_shape)}",
+            f"#define {u}_INPUTS {self.inputs}",
+            *sizes,
             f"#define {u}_OUTPUTS {self.outputs}",
             *macros,
             f"#define {u}_SCRATCH {max(self.scratch, 1)}",
@@ -151,24 +205,28 @@ class Preamble:
         ]
 
     def signatures(self) -> list[str]:
-        n = self.name
+        n, x = self.name, "const float *x"
+        if self.exported.table is not None:
+            x = "const double *numbers, const char *const *texts"
         lines = [
-            f"void {n}_predict_with(const float *x, float *y, float *scratch)",
-            f"void {n}_predict_batch_with(const float *x, float *y, size_t rows, "
-            "float *scratch)",
+            f"void {n}_predict_with({x}, float *y, float *scratch)",
+            f"void {n}_predict_batch_with({x}, float *y, size_t rows, float *scratch)",
         ]
         if self.on_stack:
             lines += [
-                f"void {n}_predict(const float *x, float *y)",
-                f"void {n}_predict_batch(const float *x, float *y, size_t rows)",
+                f"void {n}_predict({x}, float *y)",
+                f"void {n}_predict_batch({x}, float *y, size_t rows)",
             ]
         return lines
 
     def includes(self) -> list[str]:
+        headers = ["math"]
+        if self.exported.table is not None:
+            headers = ["locale", "math", "stdlib", "string"]
         return [
             f"#ifndef {self.upper}_DECLARE_ONLY",
             "#include <float.h>",
-            "#include <math.h>",
+            *(f"#include <{name}.h>" for name in headers),
             "",
             "#if defined(__cplusplus) || defined(_MSC_VER)",
             f"#define {self.upper}_RESTRICT __restrict",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.entries import warn
-from kurve.exchange import c_graphs, c_heads
+from kurve.exchange import c_graphs, c_heads, c_tables
 from kurve.exchange.c_functions import Activations, CFunction
 from kurve.exchange.c_ops import OPS
 from kurve.exchange.c_preamble import Preamble
@@ -258,12 +258,15 @@ class _File:
         if exported.columns is not None:
             text += [
                 f"const char *const {name}_columns[{self.upper}_INPUTS] = {{",
-                *(f"    {literal(column)}," for column in exported.columns),
+                *(f"    {literal(column)}," for column in self.preamble.columns()),
                 "};",
                 "",
             ]
         if exported.inputs is not None:
-            text += c_heads.scaling(name, exported.inputs)
+            kind = "float" if exported.table is None else "double"
+            if exported.table is not None:
+                text += c_tables.encoding(name, exported.table)
+            text += c_heads.scaling(name, exported.inputs, kind)
         if isinstance(exported.head, SingleNetwork):
             return text
         if isinstance(exported.head, Regression) and exported.head.levels:
@@ -277,19 +280,24 @@ class _File:
         n, u = self.name, self.upper
         one, batch, *short = self.preamble.signatures()
         text = [one, "{", *("    " + line for line in self._call()), "}", ""]
+        x, step = "x", [f"x + i * {u}_INPUTS,"]
+        if self.exported.table is not None:
+            x = "numbers, texts"
+            step = [f"numbers + i * {u}_NUMBERS,", f"texts + i * {u}_TEXTS,"]
         text += [
             batch,
             "{",
             "    size_t i;",
             "    for (i = 0; i < rows; i++)",
-            f"        {n}_predict_with(x + i * {u}_INPUTS,",
+            f"        {n}_predict_with({step[0]}",
+            *(f"            {line}" for line in step[1:]),
             f"            y + i * {u}_OUTPUTS, scratch);",
             "}",
             "",
         ]
         for signature, call in zip(
             short,
-            ("predict_with(x, y,", "predict_batch_with(x, y, rows,"),
+            (f"predict_with({x}, y,", f"predict_batch_with({x}, y, rows,"),
             strict=False,
         ):
             text += [
@@ -307,9 +315,13 @@ class _File:
         the networks, and their working memory."""
         n = self.name
         x, working = "x", self.scaled + self.predictions
+        if self.exported.table is not None:
+            yield f"double matrix[{self.scaled}];"
+            yield f"{n}_encode(numbers, texts, matrix);"
+            x = "matrix"
         if self.exported.inputs is not None:
+            yield f"{n}_scale({x}, scratch);"
             x = "scratch"
-            yield f"{n}_scale(x, scratch);"
         first = 0
         for number, networks in enumerate(self.groups.values()):
             suffix = self._suffix(number)
@@ -341,10 +353,19 @@ class _File:
 
     def _test(self) -> list[str]:
         n, u = self.name, self.upper
-        x = c_heads.sample(self.exported)
-        expected = self.exported.expected(x)
+        inputs = self.exported.table
+        if inputs is None:
+            x = c_heads.sample(self.exported)
+            expected = self.exported.expected(x)
+            rows, given = table("float", f"{n}_rows", x), f"{n}_rows"
+        else:
+            sample = inputs.sample()
+            expected = self.exported.expected(sample)
+            rows = c_tables.cells(n, inputs, sample)
+            given = f"{n}_row_numbers, {n}_row_texts"
+        count = len(next(iter(expected.values())))
         parts = [
-            np.asarray(expected[name], np.float64).reshape(len(x), -1)
+            np.asarray(expected[name], np.float64).reshape(count, -1)
             for name in self.exported.outputs
         ]
         allowed = [CLOSE * self._sizes(part) for part in parts]
@@ -352,24 +373,24 @@ class _File:
             f"#ifdef {u}_SELF_TEST",
             "#include <stdio.h>",
             "",
-            *table("float", f"{n}_rows", x),
+            *rows,
             *table("float", f"{n}_expected", np.hstack(parts).astype(np.float32)),
             *table("float", f"{n}_allowed", np.concatenate(allowed)),
             "",
             "int main(void)",
             "{",
-            f"    static float y[{len(x)} * {u}_OUTPUTS], scratch[{u}_SCRATCH];",
+            f"    static float y[{count} * {u}_OUTPUTS], scratch[{u}_SCRATCH];",
             "    double worst = 0.0;",
             "    int i, wrong = 0;",
-            f"    {n}_predict_batch_with({n}_rows, y, {len(x)}, scratch);",
-            f"    for (i = 0; i < {len(x)} * {u}_OUTPUTS; i++) {{",
+            f"    {n}_predict_batch_with({given}, y, {count}, scratch);",
+            f"    for (i = 0; i < {count} * {u}_OUTPUTS; i++) {{",
             "        const double error =",
             f"            fabs((double)y[i] - (double){n}_expected[i]) /",
             f"            (double){n}_allowed[i % {u}_OUTPUTS];",
             "        worst = error > worst ? error : worst;",
             "        wrong += !(error <= 1.0);",
             "    }",
-            f'    printf("{n}: {len(x)} rows, %d wrong numbers, largest error %.2g of '
+            f'    printf("{n}: {count} rows, %d wrong numbers, largest error %.2g of '
             'what is allowed\\n", wrong, worst);',
             "    return wrong ? 1 : 0;",
             "}",

@@ -5,6 +5,7 @@ Names come from users: nothing in them may end a comment, a literal or a line.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,8 @@ def _escaped(byte: int) -> str:
 
 def real(value: float) -> str:
     """A double, exactly."""
+    if math.isnan(value):
+        return "NAN"
     return _short(float(value).hex())
 
 

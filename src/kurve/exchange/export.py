@@ -26,7 +26,10 @@ def export(
     `predict`; it holds a model only, no estimator.
 
     ONNX and C files take raw rows: the scaling of an estimator is included, and its
-    outputs are in the targets' units. Outputs are "output" of a Sequential; "mean" and
+    outputs are in the targets' units. A table whose columns are not all numbers keeps
+    its columns: in ONNX one input (N, 1) each, float64, or strings for categories and
+    texts, and seconds since 1970 for dates; in C an array of numbers and an array of
+    texts, with dates as text. Outputs are "output" of a Sequential; "mean" and
     "deviation" of an Ensemble; "prediction", "deviation" and, of a network of
     quantiles, "quantiles" of a Regressor; "probabilities" and "label" of a Classifier.
 
@@ -39,9 +42,9 @@ def export(
     Raises:
         RuntimeError: a model that is not built or not fitted.
         TypeError: unsupported model, such as an estimator as a plan.
-        ValueError: unknown extension or format, text columns, weights that are not
-            finite, an operation that cannot be written yet, or a model that is too
-            large for the format.
+        ValueError: unknown extension or format, a category of texts and numbers,
+            weights that are not finite, an operation that cannot be written yet, or a
+            model that is too large for the format.
         ImportError: onnx is not installed.
         OSError: the file cannot be written.
     """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kurve.estimators import Classifier, Estimator, Regressor
     from kurve.estimators.fitted import Fitted
     from kurve.estimators.scaling import Scaler
+    from kurve.exchange.tables import TableInputs
 
 LARGEST = 1e30
 """Scaled inputs are clipped to this, as in `kurve.estimators.scaling`."""
@@ -34,8 +35,8 @@ ROUNDING = 1e-3
 """Rounding of a column to float32, as a fraction of its standard deviation, beyond
 which `describe` warns."""
 
-Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""From rows to outputs by name."""
+Predict = Callable[[Any], dict[str, np.ndarray]]
+"""From rows, an array or a table, to outputs by name."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ class ExportedModel:
     columns, targets: their names, if they are known
     expected: Kurve's own predictions for float32 rows (n, *input_shape)
     graph_inputs: names and shapes of the inputs of a graph
+    table:   for a table whose columns are not all numbers, its columns; `expected` then
+        takes a table
     """
 
     what: str
@@ -156,6 +159,7 @@ class ExportedModel:
     targets: tuple[str, ...] | None
     expected: Predict
     graph_inputs: dict[str, Shape] | None = None
+    table: TableInputs | None = None
 
     @property
     def numbers(self) -> int:
@@ -185,7 +189,7 @@ def describe(model: Any) -> ExportedModel:
     Raises:
         RuntimeError: a model that is not built, an estimator that is not fitted.
         TypeError: not a model of Kurve.
-        ValueError: columns of text, or numbers beyond float32.
+        ValueError: a category of texts and numbers, or numbers beyond float32.
     """
     if isinstance(model, Model):
         plan, _ = network_of(model).require_built("export")
@@ -285,6 +289,7 @@ def _of_regressor(model: Regressor) -> ExportedModel:
 
     fitted = _fitted(model)
     inputs, head = _inputs(fitted, fitted.head.outputs), fitted.head
+    table = _table_inputs(fitted)
     scaler, targets = head.outputs, head.targets
     outputs: dict[str, Shape] = {"prediction": (targets,), "deviation": (targets,)}
     levels = QUANTILES if head.likelihood == "quantile" else ()
@@ -292,7 +297,7 @@ def _of_regressor(model: Regressor) -> ExportedModel:
         outputs["quantiles"] = (targets, len(levels))
 
     def expected(x: np.ndarray) -> dict[str, np.ndarray]:
-        predictions = fitted.outputs(_scaled(inputs, x))
+        predictions = fitted.outputs(_network_inputs(fitted, inputs, x))
         mean, deviation = head.moments(predictions)
         result = {"prediction": mean, "deviation": deviation}
         if levels:
@@ -311,7 +316,7 @@ def _of_regressor(model: Regressor) -> ExportedModel:
         levels,
         head.weights,
     )
-    return _of_estimator(model, inputs, outputs, regression, expected)
+    return _of_estimator(model, inputs, outputs, regression, expected, table)
 
 
 def _of_classifier(model: Classifier) -> ExportedModel:
@@ -320,11 +325,12 @@ def _of_classifier(model: Classifier) -> ExportedModel:
     outputs: dict[str, Shape] = {"probabilities": (len(fitted.head.classes),)}
 
     def expected(x: np.ndarray) -> dict[str, np.ndarray]:
-        logits = fitted.outputs(_scaled(inputs, x))
+        logits = fitted.outputs(_network_inputs(fitted, inputs, x))
         return {"probabilities": fitted.head.probabilities(logits)}
 
     head = Classification(fitted.head.classes, fitted.head.weights)
-    return _of_estimator(model, inputs, outputs, head, expected)
+    table = _table_inputs(fitted)
+    return _of_estimator(model, inputs, outputs, head, expected, table)
 
 
 def _of_estimator(
@@ -333,6 +339,7 @@ def _of_estimator(
     outputs: dict[str, Shape],
     head: OutputHead,
     expected: Predict,
+    table: TableInputs | None,
 ) -> ExportedModel:
     names, targets = model.fitted_.columns.names, model.target_names_
     members = len(model.models_)
@@ -346,6 +353,7 @@ def _of_estimator(
         None if names is None else tuple(map(str, names)),
         None if not targets else tuple(map(str, targets)),
         expected,
+        table=table,
     )
 
 
@@ -379,27 +387,17 @@ def _fitted(model: Estimator) -> Fitted[Any]:
 
 
 def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
-    """How the estimator encodes a row.
-
-    Raises:
-        ValueError: a text column, which a numeric array cannot hold.
-    """
+    """How the estimator scales a row."""
     columns, scaler = fitted.columns, fitted.inputs
-    for kind, positions in (
-        ("categories", columns.levels),
-        ("dates", columns.dates),
-        ("texts", columns.words),
-    ):
-        if not positions:
-            continue
-        position = next(iter(positions))
-        if kind == "categories":
-            shown = ", ".join(map(repr, columns.levels[position][:3]))
-            kind = f"categories ({shown}, ...)"
-        raise ValueError(
-            f"[export] every column must hold numbers, because an exported model takes "
-            f"one array of them. Received: {_column(columns.names, position)} of "
-            f"{kind}. Try training a model on columns of 0 and 1 instead."
+    if _table_inputs(fitted) is not None:
+        return Inputs(
+            tuple(range(columns.matrix_width)),
+            None,
+            (),
+            scaler.mean,
+            scaler.deviation,
+            scaler.low,
+            scaler.high,
         )
     count = len(columns.numeric)
     place = {column: position for position, column in enumerate(columns.numeric)}
@@ -414,6 +412,40 @@ def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
     )
     _check_range(inputs, columns.names, outputs)
     return inputs
+
+
+def _table_inputs(fitted: Fitted[Any]) -> TableInputs | None:
+    """The columns of a table; None if all of them hold numbers.
+
+    Raises:
+        ValueError: a category of both texts and numbers.
+    """
+    from kurve.exchange.tables import TableInputs
+
+    columns = fitted.columns
+    if not (
+        columns.levels
+        or columns.dates
+        or columns.words
+        or columns.readers
+        or columns.left_out
+    ):
+        return None
+    for column, levels in columns.levels.items():
+        if len({isinstance(level, str) for level in levels}) > 1:
+            raise ValueError(
+                "[export] a category must hold texts or numbers, not both. Received: "
+                f"{_column(columns.names, column)}. Try astype(str) on it."
+            )
+    count = len(columns.numeric)
+    return TableInputs(columns, fitted.inputs.low[:count], fitted.inputs.high[:count])
+
+
+def _network_inputs(fitted: Fitted[Any], inputs: Inputs, x: Any) -> np.ndarray:
+    """The scaled inputs of the networks for an array or a table."""
+    if isinstance(x, np.ndarray):
+        return _scaled(inputs, x)
+    return fitted.inputs.forward(fitted.columns.encode("export", x)[0])
 
 
 def _check_range(

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 import kurve
 from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.estimators.defaults import DECILES
+from kurve.exchange import onnx_tables
 from kurve.exchange.exported import (
     LARGEST,
     Average,
@@ -29,8 +30,10 @@ from kurve.exchange.exported import (
 from kurve.exchange.onnx_formulas import GRAPH_OPS
 from kurve.exchange.onnx_graph import Graph
 from kurve.exchange.onnx_ops import OPS
+from kurve.exchange.tables import TableInputs
 
 OPSET, IR_VERSION = 17, 8
+TEXT_IR_VERSION = 9
 LARGEST_FILE = 2**31 - 2**20
 """Maximum bytes of weights: protobuf reads at most 2 GiB, including the graph."""
 
@@ -46,8 +49,12 @@ class Builder(Graph):
         self.constants: list[Any] = []
         self._known: dict[tuple[int, Any], tuple[Any, str]] = {}
         self.layer = ""
+        self.opset = OPSET
 
     def node(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        if self.opset > 17 and kind.startswith("Reduce") and "axes" in attrs:
+            axes = self.constant(attrs.pop("axes"), np.int64)  # an input since 18
+            inputs = (*inputs, axes)
         name = f"t{len(self.nodes)}"
         self.add(kind, inputs, name, **attrs)
         return name
@@ -90,12 +97,19 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
     if exported.graph_inputs is not None:
         return _of_graph(graph, exported, title)
     graph.layer = "inputs"
+    given = [_value(source, TensorProto.FLOAT, exported.input_shape)]
+    if exported.table is not None:
+        graph.opset = dict(_opsets(exported))[""]
+        names = onnx_tables.input_names(exported.table)
+        given = [
+            _column(exported.table, column, name) for column, name in names.items()
+        ]
+        source = onnx_tables.encoded(graph, exported.table, names)
     if exported.inputs is not None:
         rows, guard = _scaled(graph, exported.inputs, source)
     predictions = [_network(graph, network, rows) for network in exported.networks]
     graph.layer = "outputs"
     outputs = _head(graph, exported, predictions, guard)
-    given = [_value(source, TensorProto.FLOAT, exported.input_shape)]
     return _finished(graph, exported, title, given, outputs)
 
 
@@ -136,12 +150,32 @@ def _finished(
         ),
         producer_name="Kurve",
         producer_version=kurve.__version__,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid(*each) for each in _opsets(exported)],
+        ir_version=_ir_version(exported),
     )
     helper.set_model_props(model, _metadata(exported))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def _column(table: TableInputs, column: int, name: str) -> Any:
+    """The input of a column."""
+    kind = TensorProto.STRING if table.is_text(column) else TensorProto.DOUBLE
+    return _value(name, kind, (1,))
+
+
+def _opsets(exported: ExportedModel) -> list[tuple[str, int]]:
+    table = exported.table
+    if table is None:
+        return [("", OPSET)]
+    opset = onnx_tables.TEXT_OPSET if table.columns.words else OPSET
+    ml = (onnx_tables.ML_DOMAIN, onnx_tables.ML_OPSET)
+    return [("", opset), *([ml] if table.columns.levels else [])]
+
+
+def _ir_version(exported: ExportedModel) -> int:
+    table = exported.table
+    return TEXT_IR_VERSION if table is not None and table.columns.words else IR_VERSION
 
 
 def _metadata(exported: ExportedModel) -> dict[str, str]:
@@ -151,6 +185,10 @@ def _metadata(exported: ExportedModel) -> dict[str, str]:
         lists["classes"] = exported.head.labels.tolist()
     if isinstance(exported.head, Regression):
         lists["quantiles"] = exported.head.levels or None
+    if exported.table is not None:
+        table = exported.table
+        lists["columns"] = list(map(table.name, table.used))
+        lists["kinds"] = list(map(table.meaning, table.used))
     return {
         "kurve.model": exported.what,
         **{f"kurve.{name}": json.dumps(v) for name, v in lists.items() if v},

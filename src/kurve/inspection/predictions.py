@@ -27,6 +27,27 @@ class Predictions:
     def __init__(self, model: Any, x: Any) -> None:
         self._model, self._x = model, x
 
+    def for_rows(self, x: Any) -> Predictions:
+        """What the same model predicts for other rows."""
+        return Predictions(self._model, x)
+
+    @cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What the model reads: the encoded columns of an estimator of Kurve, else the
+        columns of x."""
+        if self._encoded is None:
+            return columns_of(self._x)
+        return {str(number): values for number, values in enumerate(self._encoded.T)}
+
+    @cached_property
+    def _encoded(self) -> np.ndarray | None:
+        """The inputs of the networks of an estimator of Kurve."""
+        from kurve.estimators.base import Estimator
+
+        if not isinstance(self._model, Estimator):
+            return None
+        return self._model.encoded("predict", self._x)
+
     @cached_property
     def _of_regressor(self) -> Prediction | None:
         """Results of one pass through the networks of a Regressor."""
@@ -34,7 +55,8 @@ class Predictions:
 
         if type(self._model) is not Regressor:  # a subclass may predict differently
             return None
-        return prediction_of(self._model, self._x)
+        assert self._encoded is not None
+        return prediction_of(self._model, self._encoded)
 
     @cached_property
     def classes(self) -> list[Any] | None:
@@ -45,6 +67,11 @@ class Predictions:
     @cached_property
     def probabilities(self) -> np.ndarray:
         """Class probabilities (n, classes) of a classifier."""
+        from kurve.estimators.classifier import Classifier, probabilities_of
+
+        if type(self._model) is Classifier:
+            assert self._encoded is not None
+            return probabilities_of(self._model, self._encoded)
         return np.asarray(call_quietly(self._model.predict_proba, self._x), float)
 
     @cached_property
@@ -110,6 +137,15 @@ def as_matrix(values: Any) -> np.ndarray:
     """Convert to float64 (n, outputs); (n,) means one output."""
     array = as_numbers("assess", "y", values, np.float64)
     return array[:, None] if array.ndim == 1 else array
+
+
+def take_rows(x: Any, rows: np.ndarray) -> Any:
+    """Some rows of an array or a dataframe."""
+    if hasattr(x, "columns") or hasattr(x, "column_names"):
+        import narwhals.stable.v1 as nw
+
+        return nw.from_native(x, eager_only=True)[rows.tolist()].to_native()
+    return as_array("assess", "x", x)[rows]
 
 
 def columns_of(x: Any) -> dict[str, np.ndarray]:

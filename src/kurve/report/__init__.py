@@ -22,6 +22,7 @@ from kurve.core.files import write_text
 
 if TYPE_CHECKING:
     from kurve.assessment import Assessment
+    from kurve.inspection.predictions import Predictions
 
 
 def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
@@ -58,6 +59,8 @@ def make_report(
     settings: Mapping[str, Any] | None = None,
     coverage: float = 0.9,
     assessments: Mapping[str, Assessment] | None = None,
+    predictions: Predictions | None = None,
+    findings: Any = None,
     seed: int = 0,
 ) -> str:
     """The report as an HTML page.
@@ -75,6 +78,8 @@ def make_report(
         settings: more rows for the table about the model, by name.
         coverage: coverage of the intervals that are drawn and checked.
         assessments: the result of `kurve.assessment.assess`; computed if None.
+        predictions: what the model predicts for the held-out data; computed if None.
+        findings: the result of `model.diagnose`; computed if None.
         seed: seed of the bootstrap and the permutations.
 
     Raises:
@@ -95,16 +100,20 @@ def make_report(
     from kurve.report.page import render
 
     targets = [target] if isinstance(target, str) else list(target)
-    context = gather(model, x, y, test_x, test_y, targets, coverage, assessments, seed)
+    context = gather(
+        model, x, y, test_x, test_y, targets, coverage, assessments, seed, predictions
+    )
     prefix = "class of " if context.classes is not None else ""
     parts = [
         sections.summary(context, source),
         sections.scores(context),
         *sections.fit(context),
         *sections.calibration(context),
+        *sections.decisions(context),
         *sections.importance(context),
+        *details.worst(context),
         *details.training(context),
-        *details.findings(context),
+        *details.findings(context, findings),
         details.columns(context),
         details.model(context, settings, file),
     ]

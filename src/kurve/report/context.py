@@ -11,7 +11,7 @@ import numpy as np
 from kurve.assessment import Assessment, assess_predictions
 from kurve.core.arrays import as_array
 from kurve.core.inside import is_model, network_of
-from kurve.inspection.predictions import Predictions, as_matrix, columns_of
+from kurve.inspection.predictions import Predictions, as_matrix, columns_of, take_rows
 
 
 @dataclass
@@ -53,6 +53,7 @@ def gather(
     coverage: float,
     assessments: Mapping[str, Assessment] | None,
     seed: int,
+    predictions: Predictions | None = None,
 ) -> Context:
     """The context of a report; for the arguments see `make_report`."""
     if not callable(getattr(model, "predict", None)):
@@ -73,7 +74,8 @@ def gather(
                 "[make_report] x and y must have the same number of rows. Received: "
                 f"{len(inputs)} and {len(values)}. Try the same rows of both."
             )
-    predictions = Predictions(model, test_x)
+    if predictions is None:
+        predictions = Predictions(model, test_x)
     if assessments is None:
         assessments = assess_predictions(
             predictions, test_x, test_y, targets, (x, y), coverage, seed
@@ -120,11 +122,7 @@ def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
     rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
     if len(rows) == count:
         return x, rows
-    if hasattr(x, "columns") or hasattr(x, "column_names"):
-        import narwhals.stable.v1 as nw
-
-        return nw.from_native(x, eager_only=True)[rows.tolist()].to_native(), rows
-    return np.asarray(x)[rows], rows
+    return take_rows(x, rows), rows
 
 
 def one_column(x: Any, name: str, values: np.ndarray) -> Any:

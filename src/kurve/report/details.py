@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.assessment import number
+from kurve.metrics.scores import class_numbers
 from kurve.report import figures
 from kurve.report.context import Context, is_numeric, some_rows
+from kurve.report.networks import networks
 from kurve.report.page import render
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ DIAGNOSED_ROWS = 20_000
 """Maximum number of rows to diagnose."""
 
 LISTED_COLUMNS = 60
+WORST_ROWS, WORST_COLUMNS, LONGEST_CELL = 10, 6, 30
 
 
 def training(context: Context) -> Iterable[Markup]:
@@ -34,15 +37,70 @@ def training(context: Context) -> Iterable[Markup]:
             yield render("history.html", figure=figures.history(curves))
 
 
-def findings(context: Context) -> Iterable[Markup]:
-    """The findings of the diagnosis."""
+def worst(context: Context) -> Iterable[Markup]:
+    """The rows with the largest errors."""
+    predictions, truth = context.predictions, context.test_y
+    if context.classes is None:
+        k = 0
+        errors = np.abs(truth[:, k] - predictions.mean[:, k])
+        shown, predicted = truth[:, k], predictions.mean[:, k]
+        measure = "error"
+    else:
+        numbers = class_numbers(truth, context.classes)
+        p = predictions.probabilities[np.arange(len(truth)), np.maximum(numbers, 0)]
+        errors = 1.0 - np.where(numbers >= 0, p, 0.0)
+        shown, predicted = truth, predictions.labels
+        measure = "P(truth)"
+    order = np.argsort(-np.nan_to_num(errors), kind="stable")[:WORST_ROWS]
+    names = list(context.test_columns)[:WORST_COLUMNS]
+    found = [
+        {
+            "number": int(row) + 1,
+            "truth": _cell(shown[row]),
+            "predicted": _cell(predicted[row]),
+            "error": number(errors[row] if context.classes is None else p[row], 3),
+            "cells": [_cell(context.test_columns[name][row]) for name in names],
+        }
+        for row in order.tolist()
+    ]
+    yield render(
+        "worst.html", found=found, names=names, measure=measure, rows=context.rows
+    )
+
+
+def _cell(value: Any) -> str:
+    """A value of a table, in short."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        return number(value)
+    return (
+        str(value) if len(str(value)) <= LONGEST_CELL else f"{value!s:.{LONGEST_CELL}}…"
+    )
+
+
+def diagnosis(context: Context) -> Any:
+    """What may be wrong; None if the model cannot tell."""
     diagnose = getattr(context.model, "diagnose", None)
     if not callable(diagnose):
-        return
+        return None
     y = context.y
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     x, rows = some_rows(context.x, DIAGNOSED_ROWS)
+    return diagnose(x, y[rows])
+
+
+def findings(context: Context, known: Any = None) -> Iterable[Markup]:
+    """The findings of the diagnosis.
+
+    Args:
+        known: the diagnosis, if it has been made.
+    """
+    found = diagnosis(context) if known is None else known
+    if found is None:
+        return
     found = [
         {
             "name": str(finding.name).replace("_", " "),
@@ -51,7 +109,7 @@ def findings(context: Context) -> Iterable[Markup]:
             "evidence": _evidence(finding.evidence) if finding.evidence else None,
             "fix": finding.fix,
         }
-        for finding in diagnose(x, y[rows])
+        for finding in found
     ]
     yield render("findings.html", findings=found)
 
@@ -104,15 +162,17 @@ def model(
     context: Context, settings: Mapping[str, Any] | None, file: str | None
 ) -> Markup:
     """What was trained and how to use it."""
+    from kurve import __version__
+
     facts: dict[str, Any] = {"kind": type(context.model).__name__}
     models = getattr(context.model, "models_", None)
     if models:
-        facts["networks"] = len(models)
-        facts["layers"] = " → ".join(_layer(layer) for layer in models[0].layers)
-        facts["weights"] = f"{models[0].count_params():,} in each network"
+        if hasattr(context.model, "fitted_"):
+            facts["networks"] = "; ".join(networks(context.model))
+        facts["weights"] = f"{sum(model.count_params() for model in models):,}"
     if hasattr(context.model, "n_iter_"):
         facts["epochs"] = context.model.n_iter_
-    facts |= dict(settings or {})
+    facts |= {"Kurve": __version__, **dict(settings or {})}
     return render(
         "model.html",
         facts=facts,
@@ -120,12 +180,3 @@ def model(
         classification=context.classes is not None,
         coverage=context.coverage,
     )
-
-
-def _layer(layer: Any) -> str:
-    name = type(layer).__name__
-    units = getattr(layer, "units", None)
-    if units is None:
-        return name
-    activation = getattr(getattr(layer, "activation", None), "name", "")
-    return f"{name} {units}" + (f" {activation}" if activation != "linear" else "")

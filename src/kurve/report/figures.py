@@ -19,6 +19,7 @@ import numpy as np
 
 from kurve.inspection import Calibration, Dependence, Importance, Reliability
 from kurve.plots import COLOURS, GREY, plot_history
+from kurve.report.decisions import Decisions
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -332,6 +333,32 @@ def reliability(found: Reliability) -> Markup:
         ax.set(xlabel="probability given", ylabel="share that came true")
         _legend(ax, 3)
         return canvas.svg("reliability of the probabilities")
+
+
+@_if_drawable
+def roc(found: Decisions, name: str) -> Markup:
+    """The ROC curve of a class."""
+    with Canvas(4.4, 3.5) as canvas:
+        ax = canvas.panels[0]
+        ax.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle="--")
+        ax.plot([0, *found.false], [0, *found.recall], color=MODEL, linewidth=1.6)
+        ax.set(xlabel="share of the others called so", ylabel=f"share of {name} found")
+        return canvas.svg("ROC curve")
+
+
+@_if_drawable
+def precision(found: Decisions) -> Markup:
+    """Precision against recall of a class."""
+    with Canvas(4.4, 3.5) as canvas:
+        ax = canvas.panels[0]
+        ax.axhline(
+            found.share, color=INK, linewidth=0.9, linestyle="--", label="by chance"
+        )
+        label = f"average precision {found.average_precision:.3f}"
+        ax.plot(found.recall, found.precision, color=MODEL, linewidth=1.6, label=label)
+        ax.set(xlabel="recall", ylabel="precision", ylim=(0, 1.05))
+        _legend(ax, 2)
+        return canvas.svg("precision against recall")
 
 
 def _chance(ax: Any, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from kurve.report.context import (
     one_column,
     some_rows,
 )
+from kurve.report.decisions import Decisions
 from kurve.report.page import render
 
 if TYPE_CHECKING:
@@ -207,6 +208,26 @@ def calibration(context: Context) -> Iterable[Markup]:
             ),
             rows=context.rows,
         )
+
+
+def decisions(context: Context) -> Iterable[Markup]:
+    """What thresholds of the probability of the rarer of two classes give."""
+    classes = context.classes
+    if classes is None or len(classes) != 2:
+        return
+    counts = [int((context.test_y == name).sum()) for name in classes]
+    rare = int(np.argmin(counts))
+    if min(counts) == 0:
+        return
+    positive = context.test_y == classes[rare]
+    found = Decisions.of(positive, context.predictions.probabilities[:, rare])
+    yield render(
+        "decisions.html",
+        figures=[figures.roc(found, str(classes[rare])), figures.precision(found)],
+        thresholds=found.rows(),
+        name=str(classes[rare]),
+        rows=context.rows,
+    )
 
 
 def importance(context: Context) -> Iterable[Markup]:

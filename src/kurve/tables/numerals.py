@@ -40,9 +40,9 @@ MINUS = "-−–‒﹣"
 SIGNS = re.escape(MINUS + "+")
 
 _DRESS = re.compile(
-    rf"(?P<open>\()?(?P<sign>[{SIGNS}])?\s*{UNITS}?\s*(?P<inner>[{SIGNS}])?\s*"
+    rf"(?P<open>\()?(?P<sign>[{SIGNS}])?\s*{UNITS}?\s*(?P<inner>[{SIGNS}]|\()?\s*"
     rf"(?P<body>[0-9.,][0-9.,'’`\s{SPACES}]*(?:[eEdD][+-]?[0-9]+)?)"
-    rf"(?P<late>-)?\s*(?:%|‰|{UNITS})?(?P<close>\))?"
+    rf"(?P<late>-)?\s*(?:%|‰|{UNITS})?(?P<close>\))?\s*(?:%|‰|{UNITS})?"
 )
 _GROUPED = {
     ".": re.compile(
@@ -123,10 +123,11 @@ def is_gap(cell: str) -> bool:
 def _undressed(cell: str) -> tuple[float, str] | None:
     """Sign and digits of a cell, without currency, per cent and brackets."""
     found = _DRESS.fullmatch(cell.strip(SPACES))
-    if found is None or bool(found["open"]) != bool(found["close"]):
+    if found is None:
         return None
-    signs = [found["sign"], found["inner"], found["late"]]
-    if sum(sign is not None for sign in signs) + bool(found["open"]) > 1:
+    marks = [found[name] for name in ("open", "sign", "inner", "late")]
+    given = [mark for mark in marks if mark is not None]
+    if len(given) > 1 or ("(" in given) != bool(found["close"]):
         return None
-    minus = bool(found["open"]) or any(s is not None and s in MINUS for s in signs)
+    minus = bool(given) and given[0] != "+"
     return (-1.0 if minus else 1.0), found["body"].strip(SPACES)

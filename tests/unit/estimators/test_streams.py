@@ -10,6 +10,7 @@ import pytest
 
 import kurve
 from kurve import Classifier, Regressor
+from kurve.estimators import spool
 
 FAST: dict[str, Any] = {
     "hidden_layer_sizes": (16,),
@@ -34,10 +35,10 @@ class Walked:
             yield tuple(array[first : first + 100] for array in self.arrays)
 
 
-def test_one_walk_for_the_statistics_and_one_an_epoch() -> None:
+def test_one_walk_for_the_statistics_and_one_to_encode() -> None:
     batches = Walked(X, Y)
     model = Regressor(likelihood="none", **FAST, early_stopping=False).fit(batches)
-    assert batches.walks == 1 + 12 == 1 + model.n_iter_
+    assert batches.walks == 2 and model.n_iter_ == 12
     assert model.score(X, Y) > 0.95
     whole = Regressor(likelihood="none", **FAST, early_stopping=False).fit(X, Y)
     np.testing.assert_allclose(
@@ -48,7 +49,52 @@ def test_one_walk_for_the_statistics_and_one_an_epoch() -> None:
         whole.fitted_.head.outputs.deviation,
         rtol=1e-12,
     )
-    assert model.models_[0].iterations == 12 * 12 * 7  # epochs, batches, steps
+    assert model.models_[0].iterations == 12 * 75  # epochs, steps
+
+
+def test_sorted_batches_are_mixed() -> None:
+    """Batches in the order of x are learned as well as shuffled ones."""
+    x = np.linspace(0, 10, 10_000)[:, None]
+    y = np.sin(x[:, 0])
+    parts = [slice(i, i + 500) for i in range(0, 10_000, 500)]
+    options: Any = {"max_epochs": 30, "random_state": 0, "effort": "fast"}
+    model = Regressor(**options).fit([(x[p], y[p]) for p in parts])
+    assert model.score(x, y) > 0.99
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_spool_keeps_every_row(
+    weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row once, bit by bit, in another order in each epoch; on disk, too."""
+    monkeypatch.setattr(spool, "BLOCK", 16)
+    monkeypatch.setattr(spool, "GROUP", 4)
+    monkeypatch.setattr(spool, "IN_MEMORY", 1000)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1003, 3)).astype(np.float32)
+    y = np.arange(1003, dtype=np.int32)
+    weights = rng.uniform(size=1003).astype(np.float32) if weighted else None
+    with spool.Spool() as kept:
+        for first in range(0, 1003, 100):
+            p = slice(first, first + 100)
+            kept.add((x[p], y[p], None if weights is None else weights[p]))
+        random = np.random.default_rng(1)
+        orders = []
+        for _ in range(2):
+            parts = list(kept.batches(random))
+            assert max(len(part[0]) for part in parts) <= 6 * 16
+            order = np.concatenate([part[1] for part in parts])
+            assert order.dtype == np.int32 and sorted(order) == y.tolist()
+            found = np.concatenate([part[0] for part in parts])
+            np.testing.assert_array_equal(found, x[order])
+            if weights is None:
+                assert all(part[2] is None for part in parts)
+            else:
+                each = np.concatenate([part[2] for part in parts])
+                np.testing.assert_array_equal(each, weights[order])
+            orders.append(order)
+            assert np.abs(order[:64] - np.arange(64)).mean() > 100
+        assert (orders[0] != orders[1]).any()
 
 
 @pytest.mark.parametrize("interval", ["auto", "conformal"])

@@ -69,6 +69,33 @@ def test_edges_close_to_each_other_are_exact() -> None:
     assert np.abs(y).max() <= 2.0 and (np.diff(y, axis=0) >= 0).all()
 
 
+def test_a_value_of_many_rows_takes_one_share() -> None:
+    """Nine of ten rows are 0; the other values have nearly all bins."""
+    data = np.concatenate([np.zeros(900), RNG.exponential(size=100)])
+    layer = PiecewiseLinear(bins=8)
+    layer.adapt(data[:, None])
+    edges = layer.get_weights()[0][0]
+    assert edges[0] == 0.0 and (np.diff(edges) > 0.0).all()
+    levels = [(data[900:] < edge).mean() for edge in edges[1:]]
+    np.testing.assert_allclose(levels, (np.arange(1, 8) - 0.5) / 7.5, atol=0.02)
+
+
+def test_few_values_have_a_bin_between_any_two() -> None:
+    data = np.repeat([1.0, 2.0, 5.0, 7.0], [500, 3, 40, 1])[:, None]
+    layer = PiecewiseLinear(bins=8)
+    layer.adapt(data)
+    np.testing.assert_array_equal(layer.get_weights()[0][0][:3], [1.0, 2.0, 5.0])
+    assert np.linalg.matrix_rank(layer(data)[:, 1:] @ np.eye(8)) == 3
+
+
+def test_edges_are_quantiles_of_different_values() -> None:
+    data = RNG.normal(size=(301, 1)).astype(np.float32)
+    layer = PiecewiseLinear(bins=16)
+    layer.adapt(data)
+    expected = np.quantile(data.astype(np.float64), np.linspace(0.0, 1.0, 17))
+    np.testing.assert_allclose(layer.get_weights()[0][0], expected[:-1], rtol=1e-6)
+
+
 def test_weights_are_not_trained(tmp_path: Path) -> None:
     layer = PiecewiseLinear(bins=4)
     x = RNG.normal(size=(64, 2)).astype(np.float32)

@@ -91,6 +91,10 @@ BAG_FOLDS, BAG_NETWORKS = 8, {"default": 4, "best": 8}
 one network, and time): 4 networks over 4 folds 0.93 and 7 times, 4 over 8 folds 0.90
 and 7 times, 8 over 8 folds 0.89 and 13 times."""
 
+AVERAGING_ROWS = 100
+"""Held-out rows with which the deviations of a bag are corrected by half for what
+averaging its networks removes from the error."""
+
 BAG_ROWS = 40
 """Distinct rows below which one network is trained: there are as many folds as have
 MIN_VALIDATION rows, and there must be one for each network."""

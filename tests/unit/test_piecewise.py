@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,29 @@ def test_what_it_refuses() -> None:
         PiecewiseLinear(columns=3).adapt(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="finite"):
         PiecewiseLinear().adapt([[np.nan]])
+
+
+def test_a_thread_adapts_while_another_traces() -> None:
+    traces, adapted = threading.Event(), threading.Event()
+
+    class Slow(layers.Layer):
+        def call(self, x):  # type: ignore[no-untyped-def]
+            traces.set()
+            adapted.wait(20.0)
+            return 2.0 * x
+
+    def trace() -> None:
+        model = kurve.Sequential([Slow()])
+        model.build((None, 2))
+        model.predict(np.zeros((4, 2)), verbose=0)
+
+    other = threading.Thread(target=trace)
+    other.start()
+    assert traces.wait(20.0)
+    layer = PiecewiseLinear(bins=2)
+    layer.adapt([[0.0], [1.0], [3.0]])
+    layer.set_weights(layer.get_weights())
+    layer.edge.assign_add(np.zeros((1, 2)))
+    adapted.set()
+    other.join()
+    np.testing.assert_array_equal(layer.get_weights()[0], [[0.0, 1.0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,33 @@ def test_edges_close_to_each_other_are_exact() -> None:
     assert np.abs(y).max() <= 2.0 and (np.diff(y, axis=0) >= 0).all()
 
 
+def test_a_value_of_many_rows_takes_one_share() -> None:
+    """Nine of ten rows are 0; the other values have nearly all bins."""
+    data = np.concatenate([np.zeros(900), RNG.exponential(size=100)])
+    layer = PiecewiseLinear(bins=8)
+    layer.adapt(data[:, None])
+    edges = layer.get_weights()[0][0]
+    assert edges[0] == 0.0 and (np.diff(edges) > 0.0).all()
+    levels = [(data[900:] < edge).mean() for edge in edges[1:]]
+    np.testing.assert_allclose(levels, (np.arange(1, 8) - 0.5) / 7.5, atol=0.02)
+
+
+def test_few_values_have_a_bin_between_any_two() -> None:
+    data = np.repeat([1.0, 2.0, 5.0, 7.0], [500, 3, 40, 1])[:, None]
+    layer = PiecewiseLinear(bins=8)
+    layer.adapt(data)
+    np.testing.assert_array_equal(layer.get_weights()[0][0][:3], [1.0, 2.0, 5.0])
+    assert np.linalg.matrix_rank(layer(data)[:, 1:] @ np.eye(8)) == 3
+
+
+def test_edges_are_quantiles_of_different_values() -> None:
+    data = RNG.normal(size=(301, 1)).astype(np.float32)
+    layer = PiecewiseLinear(bins=16)
+    layer.adapt(data)
+    expected = np.quantile(data.astype(np.float64), np.linspace(0.0, 1.0, 17))
+    np.testing.assert_allclose(layer.get_weights()[0][0], expected[:-1], rtol=1e-6)
+
+
 def test_weights_are_not_trained(tmp_path: Path) -> None:
     layer = PiecewiseLinear(bins=4)
     x = RNG.normal(size=(64, 2)).astype(np.float32)
@@ -103,3 +131,29 @@ def test_what_it_refuses() -> None:
         PiecewiseLinear(columns=3).adapt(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="finite"):
         PiecewiseLinear().adapt([[np.nan]])
+
+
+def test_a_thread_adapts_while_another_traces() -> None:
+    traces, adapted = threading.Event(), threading.Event()
+
+    class Slow(layers.Layer):
+        def call(self, x):  # type: ignore[no-untyped-def]
+            traces.set()
+            adapted.wait(20.0)
+            return 2.0 * x
+
+    def trace() -> None:
+        model = kurve.Sequential([Slow()])
+        model.build((None, 2))
+        model.predict(np.zeros((4, 2)), verbose=0)
+
+    other = threading.Thread(target=trace)
+    other.start()
+    assert traces.wait(20.0)
+    layer = PiecewiseLinear(bins=2)
+    layer.adapt([[0.0], [1.0], [3.0]])
+    layer.set_weights(layer.get_weights())
+    layer.edge.assign_add(np.zeros((1, 2)))
+    adapted.set()
+    other.join()
+    np.testing.assert_array_equal(layer.get_weights()[0], [[0.0, 1.0]])

@@ -91,6 +91,12 @@ BAG_FOLDS, BAG_NETWORKS = 8, {"default": 4, "best": 8}
 one network, and time): 4 networks over 4 folds 0.93 and 7 times, 4 over 8 folds 0.90
 and 7 times, 8 over 8 folds 0.89 and 13 times."""
 
+AVERAGING_ROWS = 200
+"""Held-out rows with which the deviations of a bag are corrected by half for what
+averaging its networks removes from the error. On inner parts of eight real tables (22
+splits), intervals for 90 % cover 90.9 %; 92.6 % without the correction (16 tables), and
+89.5 % if it does not depend on the rows, least on the smallest tables."""
+
 BAG_ROWS = 40
 """Distinct rows below which one network is trained: there are as many folds as have
 MIN_VALIDATION rows, and there must be one for each network."""

@@ -14,6 +14,7 @@ from kurve.errors import lookup
 from kurve.estimators import curves, defaults, intervals, shapes
 from kurve.estimators.bags import Held
 from kurve.estimators.base import Estimator
+from kurve.estimators.calibration import averaging, measured_std_scale
 from kurve.estimators.fitted import Fitted, Prediction, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.intervals import Conformal, CrossValidation
@@ -55,8 +56,8 @@ class Regressor(Estimator):
             variance) or "quantile" (it learns quantiles; `predict` gives the median).
         members: "auto", or the number of equal networks trained in parallel on the
             same rows; the prediction is that of their mixture.
-        effort: how many networks "auto" trains: "fast": one; "default": a bag of 8;
-            "best": a bag of 16. It is one network whatever the effort for fewer than 40
+        effort: how many networks "auto" trains: "fast": one; "default": a bag of 12;
+            "best": a bag of 24. It is one network whatever the effort for fewer than 40
             different rows and for batches, and it is what you choose, one network or
             `members` of them, if you choose anything about the networks
             (hidden_layer_sizes, activation, solver, members, alpha, dropout,
@@ -429,7 +430,7 @@ class Regressor(Estimator):
             held_out = split.validation or split.calibration
             if held_out is not None and len(held_out) >= defaults.MIN_VALIDATION:
                 known = prediction(held_out)
-                std_scale = _measured_std_scale(known.mean, known.std, held_out)
+                std_scale = measured_std_scale(known.mean, known.std, held_out)
                 fitted = updated(std_scale=std_scale)
         held_out = split.calibration
         if self.interval == "auto" and split.validation is not None:
@@ -453,11 +454,12 @@ class Regressor(Estimator):
     def _calibrated_bag(self, head: RegressionHead, held: Held) -> RegressionHead:
         sample = held.sample
         mean, std = head.moments(held.outputs)
-        std_scale = _measured_std_scale(mean, std, sample)
+        std_scale = measured_std_scale(mean, std, sample)
         known = mean, std * std_scale, sample.weights
-        return replace(
-            head, std_scale=std_scale, conformal=Conformal.learn(sample.y, *known)
-        )
+        conformal = Conformal.learn(sample.y, *known)
+        if held.known is not None:
+            std_scale = std_scale * averaging(head, held, mean)
+        return replace(head, std_scale=std_scale, conformal=conformal)
 
     def _residual_variance(
         self, fitted: Fitted[RegressionHead], session: FitSession, split: Split
@@ -482,17 +484,3 @@ def prediction_of(model: Regressor, z: np.ndarray) -> Prediction:
     """Means, stds and intervals for encoded rows, from one pass through the
     networks."""
     return Prediction(model.fitted_, z, model.interval)
-
-
-def _measured_std_scale(
-    mean: np.ndarray, std: np.ndarray, held_out: Sample
-) -> np.ndarray:
-    """The factor by which held-out errors exceed the predicted stds: the maximum
-    likelihood estimate, shrunk towards 1 if there are few rows. A network is
-    overconfident about its own training rows."""
-    # Keep the sum of squares finite for targets that are constant in most rows.
-    errors = intervals.errors(held_out.y, mean, std)
-    squares = np.clip(errors, -1e150, 1e150) ** 2
-    ratio = np.average(squares, axis=0, weights=held_out.weights)
-    rows, prior = len(held_out), defaults.PRIOR_ROWS
-    return np.sqrt((rows * ratio + prior) / (rows + prior))

@@ -55,7 +55,7 @@ RATIOS = (0.3, 10.0, 300.0, 1e4, 1e6, 1e8)
 ROUGH, SMOOTH = 1.5, 5.5
 """Smoothness of the covariance: how many derivatives its functions have, and a half."""
 
-DOUBT = 3.0
+DOUBT = 4.5
 """Log odds against waves, and further ones of 1 for each length."""
 
 ROWS_PER_LENGTH = 20

@@ -8,6 +8,7 @@ runs as one pass over its elements.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -48,15 +49,34 @@ MAX_AXES = 16
 """Maximum number of axes per sample."""
 
 
-class Graph:
+class _Current(threading.local):
+    """graph: the one that this thread traces"""
+
+    graph: Graph | None = None
+
+
+_current = _Current()
+
+
+class _OfThread(type):
+    """Gives `Graph` its `current`, which every thread has for itself."""
+
+    @property
+    def current(cls) -> Graph | None:
+        """The graph being traced; variables in formulas become its values."""
+        return _current.graph
+
+    @current.setter
+    def current(cls, graph: Graph | None) -> None:
+        _current.graph = graph
+
+
+class Graph(metaclass=_OfThread):
     """Operations in call order, and the variables they use.
 
     inputs, targets: shapes of one sample of the inputs and targets
     training:        whether the traced code is for training only; None for both modes
     """
-
-    current: Graph | None = None
-    """The graph being traced; variables in formulas become its values."""
 
     rows: int | None = None
     """The size of the batch, if it is known."""

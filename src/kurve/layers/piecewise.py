@@ -32,7 +32,9 @@ class PiecewiseLinear(Layer):
 
     The first bin is open below and the last one above, so a number outside of the data
     continues the lines. The edges are quantiles, which `adapt` finds; before that,
-    those of the standard normal distribution. They are not trained.
+    those of the standard normal distribution. They are not trained. A value of many
+    rows, such as the zeros of a count, takes one bin's share of the rows and leaves
+    the other bins to the other values.
 
     Shapes: x (B, ..., C) -> y (B, ..., C + columns * bins)
     Source: Gorishniy, Rubachev & Babenko 2022, section 3.2 ("PLE"), with quantiles.
@@ -89,7 +91,7 @@ class PiecewiseLinear(Layer):
 
     def adapt(self, data: Any) -> None:
         """Take the edges from quantiles of data. Columns of few different values get
-        fewer bins; the features of the others are 0.
+        a bin between any two of these; the features of the other bins are 0.
 
         Args:
             data: (n, ..., C).
@@ -108,11 +110,8 @@ class PiecewiseLinear(Layer):
             self.built = True
         lines: dict[str, list[np.ndarray]] = {name: [] for name in _NAMES}
         for values in x.reshape(-1, x.shape[-1]).T[: self.slope.shape[0]]:
-            levels = np.linspace(0.0, 1.0, self.bins + 1)
-            edges = np.unique(np.quantile(values, levels).astype(np.float32))
-            for name, row in zip(
-                _NAMES, _lines(edges.astype(np.float64), values[:, None]), strict=True
-            ):
+            edges = _edges(values, self.bins)
+            for name, row in zip(_NAMES, _lines(edges, values[:, None]), strict=True):
                 filled = np.zeros(self.bins)
                 filled[: len(row)] = row
                 lines[name].append(filled)
@@ -141,6 +140,23 @@ class PiecewiseLinear(Layer):
 
 
 _NAMES = ("edge", "slope", "shift", "low", "high")
+
+
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Edges of at most this many bins for a column (n,), increasing: quantiles of the
+    values, each of which counts for at most a bin's share of the rows."""
+    different, counts = np.unique(values, return_counts=True)
+    if len(different) <= bins + 1:
+        edges = different
+    else:
+        falling = np.sort(counts)[::-1][:bins]
+        rest = len(values) - np.cumsum(falling) + falling
+        shares = rest / np.arange(bins, 0, -1)  # if all before count for one share
+        weights = np.minimum(counts, shares[np.argmax(falling <= shares)])
+        middles = np.cumsum(weights) - weights / 2.0
+        levels = np.linspace(middles[0], middles[-1], bins + 1)
+        edges = np.interp(levels, middles, different)
+    return np.unique(edges.astype(np.float32)).astype(np.float64)
 
 
 def _lines(edges: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 
 import kurve
 from kurve import Regressor
-from kurve.estimators import intervals
+from kurve.estimators import bags, intervals
+from kurve.estimators.calibration import averaging, measured_std_scale
+from kurve.estimators.fitted import RegressionHead
+from kurve.estimators.fitting import Sample
 from kurve.estimators.intervals import Conformal, CrossValidation
+from kurve.estimators.scaling import Scaler
 
 KINDS = ["auto", "gaussian", "quantile", "conformal", "cv+"]
 UCI = Path(__file__).parents[4] / "shared" / "data" / "uci"
@@ -175,3 +180,29 @@ def test_deviations_are_corrected_by_held_out_errors() -> None:
     )
     unchecked = Regressor((8,), solver="adam", max_epochs=5, early_stopping=False)
     assert unchecked.fit(x, y).fitted_.head.std_scale == [1.0]
+
+
+def test_stds_of_a_bag_are_those_of_the_average_of_its_networks() -> None:
+    """Four copies of two kinds, each with an error of its own beside the noise."""
+    rng = np.random.default_rng(5)
+    rows, own, noise = 20_000, 0.8, 1.0
+    truth = rng.normal(size=rows)
+    y = truth + noise * rng.normal(size=rows)
+    means = truth + own * rng.normal(size=(2, 4, rows))
+    raw = np.full_like(means, np.log(np.expm1(1.0)))
+    outputs = np.stack([means, raw], axis=-1)
+    one = np.ones(1)
+    scaler = Scaler(np.zeros(1), one, -one, one)
+    head = RegressionHead(
+        scaler, "gaussian", one, one, True, weights=np.array([0.5, 0.5])
+    )
+    sample = Sample(np.zeros((rows, 1)), y[:, None], None)
+    held = bags.Held(sample, outputs[:, 0], outputs)
+    mean, std = head.moments(held.outputs)
+    factor = measured_std_scale(mean, std, sample) * averaging(head, held, mean)
+    few = replace(held, sample=sample.take(np.arange(25)))
+    assert averaging(head, held, mean)[0] < averaging(head, few, mean[:25])[0] < 1.0
+    whole = replace(head, weights=np.full(8, 1 / 8))
+    mean, std = whole.moments(outputs.reshape(8, rows, 2))
+    ratios = (y[:, None] - mean) / (std * factor)
+    assert np.sqrt((ratios**2).mean()) == pytest.approx(1.0, abs=0.03)

@@ -12,6 +12,7 @@ from kurve.core.arguments import is_number
 from kurve.core.dtypes import check_dtype, name_of_dtype
 from kurve.core.entries import entry, filtering
 from kurve.core.later import absent as _absent
+from kurve.core.progress import interactive
 
 EPSILON = 1e-7
 
@@ -48,6 +49,41 @@ def is_traceback_filtering_enabled() -> bool:
         True
     """
     return filtering[0]
+
+
+def enable_interactive_logging() -> None:
+    """Print the progress of `fit`, `evaluate` and `predict`. This is the default.
+
+    Example:
+        >>> kurve.config.enable_interactive_logging()
+        >>> kurve.config.is_interactive_logging_enabled()
+        True
+    """
+    interactive[0] = True
+
+
+def disable_interactive_logging() -> None:
+    """Print no progress: each finished line is a message of the log "kurve" of Python's
+    `logging`, of level INFO, which shows nothing unless it is set up.
+
+    Example:
+        >>> kurve.config.disable_interactive_logging()
+        >>> model = kurve.Sequential([kurve.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit([[1.0]], [[2.0]])
+        >>> kurve.config.enable_interactive_logging()
+    """
+    interactive[0] = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress is printed.
+
+    Example:
+        >>> kurve.config.is_interactive_logging_enabled()
+        True
+    """
+    return interactive[0]
 
 
 def backend() -> str:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import kurve
 from kurve.core import progress
 from kurve.core.progress import ProgressBar, check_verbose, format_logs
 
@@ -257,3 +258,26 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_step_times(seconds: float, text: str) -> None:
     assert progress.format_step_time(seconds) == text
+
+
+def test_without_interactive_logging_lines_go_to_the_log(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = kurve.Sequential([kurve.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    kurve.utils.disable_interactive_logging()
+    try:
+        assert not kurve.config.is_interactive_logging_enabled()
+        with caplog.at_level("INFO", "kurve"):
+            model.fit([[1.0]], [[2.0]], epochs=2)
+            model.predict([[1.0]], verbose=2)
+    finally:
+        kurve.utils.enable_interactive_logging()
+    assert not capsys.readouterr().out
+    assert [message.split(" - ")[0] for message in caplog.messages] == [
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "1/1",
+    ]
+    model.evaluate([[1.0]], [[2.0]])
+    assert "1/1" in capsys.readouterr().out

@@ -21,6 +21,9 @@ WIDTH = 20
 INTERVAL = 0.1
 """Minimum number of seconds between redraws."""
 
+interactive = [True]
+"""Whether progress is printed; otherwise its finished lines go to the log "kurve"."""
+
 
 def check_verbose(verbose: Any, where: str = "fit") -> int:
     """Return 0, 1 or 2; "auto" means 1.
@@ -118,7 +121,8 @@ class ProgressBar:
         self.title = title
         self._verbose = check_verbose(verbose)
         # sys.stdout is None in a Windows program without a console
-        self._stream: Any = sys.stdout if stream is None else stream
+        printing: Any = sys.stdout if interactive[0] else _Log()
+        self._stream: Any = printing if stream is None else stream
         group = processes.active()
         if self._stream is None or (group is not None and group.rank):
             self._verbose = 0
@@ -220,6 +224,20 @@ class ProgressBar:
         except BaseException:
             self._open = False  # this line is lost
             raise
+
+
+class _Log:
+    """A stream whose lines are messages of the log "kurve", of level INFO."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> None:
+        import logging
+
+        logging.getLogger("kurve").info(text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Nothing is kept."""
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -52,7 +52,7 @@ def is_traceback_filtering_enabled() -> bool:
 
 
 def enable_interactive_logging() -> None:
-    """Show progress where `verbose` is "auto". This is the default.
+    """Print the progress of `fit`, `evaluate` and `predict`. This is the default.
 
     Example:
         >>> kurve.config.enable_interactive_logging()
@@ -63,20 +63,21 @@ def enable_interactive_logging() -> None:
 
 
 def disable_interactive_logging() -> None:
-    """Be silent where `verbose` is "auto", the default of `fit`, `evaluate` and
-    `predict`.
+    """Print no progress: each finished line is a message of the log "kurve" of Python's
+    `logging`, of level INFO, which shows nothing unless it is set up.
 
     Example:
         >>> kurve.config.disable_interactive_logging()
-        >>> kurve.config.is_interactive_logging_enabled()
-        False
+        >>> model = kurve.Sequential([kurve.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit([[1.0]], [[2.0]])
         >>> kurve.config.enable_interactive_logging()
     """
     interactive[0] = False
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Whether progress is shown where `verbose` is "auto".
+    """Whether progress is printed.
 
     Example:
         >>> kurve.config.is_interactive_logging_enabled()

@@ -21,15 +21,25 @@ from kurve.core.naming import forget_names
 from kurve.core.rng import set_random_seed as set_random_seed
 
 if TYPE_CHECKING:
+    from kurve.backend import standardize_dtype as standardize_dtype
+    from kurve.config import disable_interactive_logging as disable_interactive_logging
+    from kurve.config import enable_interactive_logging as enable_interactive_logging
+    from kurve.config import (
+        is_interactive_logging_enabled as is_interactive_logging_enabled,
+    )
     from kurve.core.progbar import Progbar as Progbar
     from kurve.core.registration import CustomObjectScope as CustomObjectScope
     from kurve.core.registration import custom_object_scope as custom_object_scope
+    from kurve.core.registration import (
+        deserialize_keras_object as deserialize_keras_object,
+    )
     from kurve.core.registration import get_custom_objects as get_custom_objects
     from kurve.core.registration import get_registered_name as get_registered_name
     from kurve.core.registration import get_registered_object as get_registered_object
     from kurve.core.registration import (
         register_keras_serializable as register_keras_serializable,
     )
+    from kurve.core.registration import serialize_keras_object as serialize_keras_object
     from kurve.layers.feature_space import FeatureSpace as FeatureSpace
     from kurve.preprocessing.directories import (
         image_dataset_from_directory as image_dataset_from_directory,
@@ -457,7 +467,7 @@ _HOMES = {
     "Progbar": "core.progbar",
     "array_to_img": "preprocessing.images",
     "custom_object_scope": "core.registration",
-    "deserialize_keras_object": "saving",
+    "deserialize_keras_object": "core.registration",
     "disable_interactive_logging": "config",
     "enable_interactive_logging": "config",
     "get_custom_objects": "core.registration",
@@ -471,7 +481,7 @@ _HOMES = {
     "model_to_dot": "plots.dot",
     "register_keras_serializable": "core.registration",
     "save_img": "preprocessing.images",
-    "serialize_keras_object": "saving",
+    "serialize_keras_object": "core.registration",
     "standardize_dtype": "backend",
     "text_dataset_from_directory": "preprocessing.directories",
     "timeseries_dataset_from_array": "preprocessing.timeseries",

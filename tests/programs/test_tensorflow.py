@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,16 @@ def test_tensors(names: dict[str, Any]) -> None:
     assert isinstance(x[0], tf.Tensor) and isinstance(x + 1, tf.Tensor)
     assert isinstance(tf.keras.Input((3,)), tf.Tensor) and tf.is_tensor(x)
     assert repr(tf.float32) == "tf.float32" and tf.as_dtype(np.int64) == tf.int64
+
+
+def test_the_code_of_a_function_is_its_source(
+    names: dict[str, Any], program: Callable[..., str]
+) -> None:
+    path = program("def double(x):\n    return x + x\n", "doubling.py")
+    found = runpy.run_path(path)["double"]
+    tf = names["tf"]
+    assert tf.autograph.to_code(found).splitlines()[0] == "def double(x):"
+    assert tf.autograph.to_code(tf.function(found)) == tf.autograph.to_code(found)
 
 
 def test_variables(names: dict[str, Any]) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import re
 
-import numpy as np
 import pytest
 
 import kurve
-from kurve import Input, Sequential
 from kurve.core import progress
 from kurve.core.progress import ProgressBar, check_verbose, format_logs
-from kurve.layers import Dense
 
 
 class Clock:
@@ -263,18 +260,24 @@ def test_step_times(seconds: float, text: str) -> None:
     assert progress.format_step_time(seconds) == text
 
 
-def test_interactive_logging(capsys: pytest.CaptureFixture[str]) -> None:
-    model = Sequential([Input((2,)), Dense(1)])
+def test_without_interactive_logging_lines_go_to_the_log(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = kurve.Sequential([kurve.layers.Dense(1)])
     model.compile("sgd", "mse")
-    x = np.ones((4, 2))
     kurve.utils.disable_interactive_logging()
     try:
-        model.fit(x, np.ones(4))
-        model.predict(x)
-        assert capsys.readouterr().out == ""
-        model.fit(x, np.ones(4), verbose=2)
-        assert "loss" in capsys.readouterr().out
+        assert not kurve.config.is_interactive_logging_enabled()
+        with caplog.at_level("INFO", "kurve"):
+            model.fit([[1.0]], [[2.0]], epochs=2)
+            model.predict([[1.0]], verbose=2)
     finally:
         kurve.utils.enable_interactive_logging()
-    model.predict(x)
+    assert not capsys.readouterr().out
+    assert [message.split(" - ")[0] for message in caplog.messages] == [
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "1/1",
+    ]
+    model.evaluate([[1.0]], [[2.0]])
     assert "1/1" in capsys.readouterr().out

@@ -99,7 +99,7 @@ TENSORFLOW: dict[str, str] = {
     f"{_TF}.initializers "
     f"{_TF}.random:random_normal,random_shuffle,random_uniform,truncated_normal "
     "kurve.gradients.own:custom_gradient kurve:GradientTape,function",
-    "tensorflow.autograph": "",
+    "tensorflow.autograph": f"{_TF}.flow:do_not_convert,to_code",
     "tensorflow.autograph.experimental": f"{_TF}.flow",
     "tensorflow.compat": "",
     "tensorflow.config": f"{_TF}.devices",

@@ -21,19 +21,18 @@ WIDTH = 20
 INTERVAL = 0.1
 """Minimum number of seconds between redraws."""
 
-
-interactive: list[bool] = [True]
-"""Whether `verbose="auto"` shows progress; see `kurve.config`."""
+interactive = [True]
+"""Whether progress is printed; otherwise its finished lines go to the log "kurve"."""
 
 
 def check_verbose(verbose: Any, where: str = "fit") -> int:
-    """Return 0, 1 or 2; "auto" means 1, or 0 without interactive logging.
+    """Return 0, 1 or 2; "auto" means 1.
 
     Raises:
         ValueError: `verbose` is none of these.
     """
     if isinstance(verbose, str) and verbose == "auto":
-        return int(interactive[0])
+        return 1
     if isinstance(verbose, int) and 0 <= verbose <= 2:
         return int(verbose)
     raise ValueError(
@@ -125,7 +124,8 @@ class ProgressBar:
         self._watch = watch
         self._verbose = check_verbose(verbose)
         # sys.stdout is None in a Windows program without a console
-        self._stream: Any = sys.stdout if stream is None else stream
+        printing: Any = sys.stdout if interactive[0] else _Log()
+        self._stream: Any = printing if stream is None else stream
         group = processes.active()
         if self._stream is None or (group is not None and group.rank):
             self._verbose = 0
@@ -230,6 +230,20 @@ class ProgressBar:
         except BaseException:
             self._open = False  # this line is lost
             raise
+
+
+class _Log:
+    """A stream whose lines are messages of the log "kurve", of level INFO."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> None:
+        import logging
+
+        logging.getLogger("kurve").info(text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Nothing is kept."""
 
 
 def is_terminal(stream: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.entries import warn
+from kurve.core.inside import inner_network
 from kurve.core.overrides import is_own
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import leaves
@@ -33,9 +34,9 @@ STEPS = (
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether a model, or a class of the user, overrides a step, or has been compiled
-    with a metric or optimizer that is the user's, or a loss that compares rows of a
-    batch."""
+    """Whether a model, or a class of the user, overrides a step, holds a metric, or has
+    been compiled with a metric or optimizer that is the user's, or a loss that compares
+    rows of a batch."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
         compilation = model._network.compilation
@@ -45,7 +46,7 @@ def has_own_steps(model: Any) -> bool:
             or compilation.has_own_optimizer
         ):
             return True
-        if model._network.as_written and list(metrics_in(model._network.layers)):
+        if any(True for _ in held_metrics(model)):
             return True
         places.append(vars(model))
         if function_of(model, "train") or function_of(model, "test"):
@@ -319,32 +320,45 @@ def resolve_metrics(model: Stepping) -> None:
 
 def metrics_of(model: Stepping) -> list[Metric]:
     """The mean loss, the metrics of `compile`, and metrics that are attributes."""
-    from kurve.metrics import Metric
-
     resolve_metrics(model)
-    own = [leaf for leaf in _attributes(model) if isinstance(leaf, Metric)]
-    own += metrics_in(model._network.layers)
     found: dict[int, Metric] = {}
-    for metric in (model.loss_tracker_, *model._network.metrics, *own):
+    for metric in (
+        model.loss_tracker_,
+        *model._network.metrics,
+        *held_metrics(model),
+    ):
         found.setdefault(id(metric), metric)
     return list(found.values())
 
 
-def metrics_in(layers: Iterable[Any]) -> Iterator[Any]:
-    """The metrics that are attributes of custom layers, which their formulas update."""
+def held_metrics(model: Any) -> Iterator[Any]:
+    """The metrics that are attributes of a model, of custom layers and of models in
+    it, which their formulas update."""
+    if is_own(type(model)):
+        yield from _metrics_of(model)
+    yield from _metrics_in(model._network.layers)
+
+
+def _metrics_in(layers: Iterable[Any]) -> Iterator[Any]:
+    for layer in layers:
+        inner = inner_network(layer)
+        owner = layer if inner is None else getattr(layer, "_model", None) or layer
+        if is_own(type(owner)):
+            yield from _metrics_of(owner)
+        yield from _metrics_in(layer.parts if inner is None else inner.layers)
+
+
+def _metrics_of(owner: Any) -> Iterator[Any]:
     from kurve.metrics import Metric
 
-    for layer in layers:
-        if is_own(type(layer)):
-            yield from (m for m in _attributes(layer) if isinstance(m, Metric))
-        yield from metrics_in(layer.parts)
+    yield from (leaf for leaf in _attributes(owner) if isinstance(leaf, Metric))
 
 
 def _attributes(model: Any) -> Iterator[Any]:
     from kurve.metrics import Metric
 
     for name, value in vars(model).items():
-        if not name.startswith("_") and isinstance(value, (Metric, list, tuple, dict)):
+        if name != "_tracker" and isinstance(value, (Metric, list, tuple, dict)):
             yield from leaves(value)
 
 

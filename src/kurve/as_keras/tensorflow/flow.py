@@ -33,6 +33,7 @@ __all__ = [
     "py_function",
     "recompute_grad",
     "timestamp",
+    "to_code",
     "vectorized_map",
     "while_loop",
 ]
@@ -187,6 +188,14 @@ def do_not_convert(func: Any = None) -> Any:
 
 
 recompute_grad = do_not_convert
+
+
+def to_code(entity: Any, *_: Any, **__: Any) -> str:
+    """The source of a function. It runs as it is written: nothing is converted."""
+    import inspect
+
+    found = getattr(entity, "python_function", entity)
+    return inspect.getsource(found)
 
 
 def timestamp(name: Any = None) -> Any:

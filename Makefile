@@ -12,6 +12,7 @@ PARITY := .venv-parity
 BENCH := .venv-bench
 ZIG := .venv-zig
 SITE := .venv-site
+WHEELS := .venv-wheels
 PY := $(VENV)/bin/python
 PYTEST_FLAGS := -q --durations=10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -24,7 +25,8 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
 .PHONY: neighbours pages reference gpu processes wasm wasm-test page page-test
-.PHONY: capi capi-address docs
+.PHONY: capi capi-address docs wheels wheels-check wheels-again wheels-test
+.PHONY: sdist sdist-check
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -49,6 +51,10 @@ help:
 	@echo 'make wasm-test    its numbers beside those of the native engine, by Node'
 	@echo 'make page         rewrite the live page of the package from page/'
 	@echo 'make page-test    the live page in Chromium'
+	@echo 'make wheels       wheels into dist/, by Zig; other systems: TARGETS="..."'
+	@echo 'make wheels-again builds them in another folder and compares the bytes'
+	@echo 'make wheels-test  installs those for this machine into clean environments, tests them'
+	@echo 'make sdist        the source package into dist/; sdist-check: builds it elsewhere'
 	@echo 'make clean        remove everything that these made'
 
 demo: $(VENV)/installed
@@ -201,6 +207,43 @@ page-test: page/node_modules/installed $(VENV)/installed
 	$(call need,chromium,chromium)
 	$(PY) -m pytest $(PYTEST_FLAGS) tests/page
 
+$(WHEELS)/tools: packaging/requirements.txt | $(WHEELS)/bin/python
+	$(WHEELS)/bin/python -m pip install -q -r $<
+	@touch $@
+
+# Takes minutes of both cores for each, so CI does not do it in every run. The other
+# targets of wheels.py have not been tested on their systems.
+TARGETS := manylinux-x86_64
+wheels: $(WHEELS)/tools
+	$(WHEELS)/bin/python packaging/wheels.py $(TARGETS)
+
+wheels-check: $(WHEELS)/tools
+	$(WHEELS)/bin/python packaging/wheels.py --check $(TARGETS)
+
+wheels-again: $(WHEELS)/tools
+	rm -rf build/again
+	mkdir -p build/again
+	git ls-files -z | xargs -0 cp --parents -t build/again
+	$(WHEELS)/bin/python build/again/packaging/wheels.py $(TARGETS)
+	cd build/again/dist && for wheel in *.whl; do cmp $$wheel ../../../dist/$$wheel; done
+
+# TESTS: what pytest runs on the installed wheel.
+TESTS := tests/engines tests/native tests/unit
+wheels-test:
+	packaging/test_installed.sh $(TESTS)
+
+sdist: $(WHEELS)/tools
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	    $(WHEELS)/bin/python -m build -q --sdist --no-isolation -o dist .
+
+sdist-check: sdist
+	rm -rf build/sdist
+	mkdir -p build/sdist
+	tar -C build/sdist --strip-components=1 -xzf dist/kurve-*.tar.gz
+	cd build/sdist && $(abspath $(WHEELS))/bin/python -m pip wheel -q --no-deps --no-index \
+	    --no-build-isolation -w wheel .
+	unzip -l build/sdist/wheel/*.whl | grep '_core.*\.so'
+
 $(ZIG)/installed: | $(ZIG)/bin/python
 	$(ZIG)/bin/python -m pip install -q 'ziglang==0.17.1'
 	@touch $@
@@ -223,7 +266,8 @@ reference: $(VENV)/installed
 	$(PY) tests/e2e/reference.py
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) $(SITE) page/node_modules build dist demo
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(ZIG) $(SITE) $(WHEELS) page/node_modules build
+	rm -rf dist demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -6,11 +6,27 @@
 #include <cpuid.h>
 #endif
 
-#if !defined(__wasm__)
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
+// windows.h comes first
+#include <malloc.h>
+#include <process.h>
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <new>
+#elif !defined(__wasm__)
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -22,22 +38,81 @@
 
 namespace kurve {
 
+#if defined(_WIN32)
+
+void* allocate_aligned(size_t alignment, size_t bytes) {
+  return _aligned_malloc(bytes, alignment);
+}
+
+void release(void* memory) { _aligned_free(memory); }
+
+// Large pages need a privilege that programs do not have.
+void prefer_large_pages(void*, size_t) {}
+
+uintptr_t this_thread() { return GetCurrentThreadId(); }
+void yield_thread() { SwitchToThread(); }
+
+void sleep_forever() {
+  for (;;) Sleep(INFINITE);
+}
+
+// The system reports Ctrl-C to a thread of its own.
+bool start_thread(void* (*run)(void*), void* argument, size_t stack_size) {
+  struct Start {
+    void* (*run)(void*);
+    void* argument;
+  };
+  auto start = std::unique_ptr<Start>(new (std::nothrow) Start{run, argument});
+  if (!start) return false;
+  auto enter = [](void* given) -> unsigned {
+    Start start = *static_cast<Start*>(given);
+    delete static_cast<Start*>(given);
+    start.run(start.argument);
+    return 0;
+  };
+  uintptr_t thread = _beginthreadex(nullptr, unsigned(stack_size), enter, start.get(),
+                                    STACK_SIZE_PARAM_IS_A_RESERVATION, nullptr);
+  if (!thread) return false;
+  start.release();
+  CloseHandle(HANDLE(thread));
+  return true;
+}
+
+void on_fork(void (*)(), void (*)(), void (*)()) {}
+
+int usable_cpus(int limit) {
+  DWORD_PTR ours = 0, all = 0;
+  int count = 1;
+  // Both are 0 for a process in several groups of 64 processors.
+  if (GetProcessAffinityMask(GetCurrentProcess(), &ours, &all))
+    count = ours ? std::popcount(ours) : 64;
+  return std::min(count, limit);
+}
+
+#else
+
 void* allocate_aligned(size_t alignment, size_t bytes) {
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
 
 void release(void* memory) { std::free(memory); }
 
+#endif
+
 #if defined(__wasm__)
 
 void prefer_large_pages(void*, size_t) {}
 uintptr_t this_thread() { return 0; }
 void yield_thread() {}
+void sleep_forever() {
+  for (;;) {
+  }
+}
 bool start_thread(void* (*)(void*), void*, size_t) { return false; }
 int usable_cpus(int) { return 1; }
 void on_fork(void (*)(), void (*)(), void (*)()) {}
 
-#else  // POSIX
+#elif !defined(_WIN32)  // POSIX
 
 void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
@@ -47,6 +122,10 @@ void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] size_t b
 
 uintptr_t this_thread() { return uintptr_t(pthread_self()); }
 void yield_thread() { sched_yield(); }
+
+void sleep_forever() {
+  for (;;) pause();
+}
 
 // Signals belong to the main thread.
 bool start_thread(void* (*run)(void*), void* argument, size_t stack_size) {
@@ -119,6 +198,11 @@ int affinity() {
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#elif defined(__APPLE__)
+  int fast = 0;
+  size_t size = sizeof fast;
+  if (sysctlbyname("hw.perflevel0.logicalcpu", &fast, &size, nullptr, 0) == 0 && fast)
+    return fast;
 #endif
   return int(std::max(1u, std::thread::hardware_concurrency()));
 }

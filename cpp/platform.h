@@ -23,7 +23,7 @@ using Mutex = std::mutex;
 // A multiple of `alignment` bytes, or null if memory runs out; for release.
 void* allocate_aligned(size_t alignment, size_t bytes);
 void release(void* memory);
-// Asks for huge pages; memory is aligned to their size.
+// Asks for huge pages where a program may; memory is aligned to their size.
 void prefer_large_pages(void* memory, size_t bytes);
 
 struct Release {
@@ -33,13 +33,14 @@ struct Release {
 // A number of its own for each running thread.
 uintptr_t this_thread();
 void yield_thread();
+[[noreturn]] void sleep_forever();
 // Starts a detached thread that receives no signals; false if the system refuses.
 bool start_thread(void* (*run)(void*), void* argument, size_t stack_size);
 // The number of CPUs that this process may use, in its affinity and its quota: at
-// most `limit`.
+// most `limit`. Of an Apple chip the fast ones: the slow ones would hold them up.
 int usable_cpus(int limit);
 
-// Calls these around every fork of the process.
+// Calls these around every fork of the process, where there are forks.
 void on_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
 
 // Of x86-64: 2, 3 or 4 (AVX-512), or 0 if this CPU is older or another.

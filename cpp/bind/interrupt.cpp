@@ -1,7 +1,5 @@
 #include "interrupt.h"
 
-#include <unistd.h>
-
 #include <chrono>
 
 #include "float_mode.h"
@@ -12,10 +10,6 @@ namespace {
 constinit thread_local PyThreadState* state = nullptr;
 
 }  // namespace
-
-void sleep_until_exit() {
-  for (;;) pause();
-}
 
 GilRelease::GilRelease() : previous_(state) { state = PyEval_SaveThread(); }
 

@@ -5,6 +5,7 @@
 
 #include <exception>
 
+#include "platform.h"
 #include "stop_token.h"
 
 // Releases the GIL until the end of the scope.
@@ -19,13 +20,10 @@ class GilRelease {
   PyThreadState* previous_;
 };
 
-// Python 3.11 to 3.13 end a thread that runs Python while the interpreter shuts down,
-// by unwinding its stack. It must not unwind C++ frames, so such a thread sleeps until
-// the process is gone, as it does in later versions.
-[[noreturn]] void sleep_until_exit();
-
-// Calls Python from C++. All our errors are std::exceptions; anything else is that
-// unwinding.
+// Calls Python from C++. Python 3.11 to 3.13 end a thread that runs Python while the
+// interpreter shuts down, by unwinding its stack. It must not unwind C++ frames, so
+// such a thread sleeps until the process is gone, as it does in later versions. All our
+// errors are std::exceptions; anything else is that unwinding.
 template <class Body>
 auto call_python(Body&& body) {
   try {
@@ -33,7 +31,7 @@ auto call_python(Body&& body) {
   } catch (const std::exception&) {
     throw;
   } catch (...) {
-    sleep_until_exit();
+    kurve::sleep_forever();
   }
 }
 

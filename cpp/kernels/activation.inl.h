@@ -21,7 +21,7 @@ INLINE Activated activated(vf x, float alpha) {
     return {negative ? x * alpha : x, x > 0.0f ? one : splat(alpha)};
   } else if constexpr (kind == Activation::elu) {
     vf y = alpha * expm1_negative(negative ? x : zero);
-    vf d = negative | (x == 0.0f) ? y + alpha : x;  // NaN passes through
+    vf d = (negative | (x == 0.0f)) ? y + alpha : x;  // NaN passes through
     return {x > 0.0f ? x : (negative ? y : x), x > 0.0f ? one : d};
   } else if constexpr (kind == Activation::selu) {
     vf y = (selu_scale * selu_alpha) * expm1_negative(negative ? x : zero);

@@ -137,6 +137,7 @@ INLINE SinCos64 sincos(vw x) {
   vl turns = rounded_bits(shifted), odd = (turns & 1) != 0;
   SinCos64 y{value(bits(odd ? c : s) ^ ((turns & 2) << 62)),
              value(bits(odd ? s : c) ^ (((turns + 1) & 2) << 62))};
-  if (any(~(abs(x) <= 1e5))) return sincos_huge(x, y);
+  vl huge = ~(abs(x) <= 1e5);  // Clang's comparisons have a type of their own
+  if (any(huge)) return sincos_huge(x, y);
   return y;
 }

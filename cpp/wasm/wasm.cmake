@@ -24,7 +24,7 @@ add_executable(kurve ${wasm_engine} ${unwinding}
   cpp/wasm/plan.cpp
   cpp/wasm/pool.cpp)
 set_target_properties(kurve PROPERTIES SUFFIX .wasm)
-kurve_link(kurve)
+kurve_link_kernels(kurve)
 set(exceptions -fwasm-exceptions -mllvm -wasm-enable-eh)
 target_compile_options(kurve PRIVATE ${exceptions})
 target_link_options(kurve PRIVATE

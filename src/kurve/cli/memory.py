@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -32,8 +33,12 @@ def free() -> int:
     """Bytes that this process can still allocate: the minimum over the machine, its
     control group and its own limit, as far as known."""
     limits = [1 << 62]
-    with suppress(OSError, ValueError, AttributeError):
-        limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for known in "SC_AVPHYS_PAGES", "SC_PHYS_PAGES":  # macOS only knows the latter
+        with suppress(OSError, ValueError, AttributeError):
+            limits.append(os.sysconf(known) * os.sysconf("SC_PAGE_SIZE"))
+            break
+    if sys.platform == "win32":
+        limits.append(_free_on_windows())
     with suppress(OSError, ValueError):
         with open("/proc/meminfo") as file:  # includes the page cache
             lines = dict(line.split(":", 1) for line in file)
@@ -51,3 +56,23 @@ def free() -> int:
                 pages = int(file.read().split()[0])
             limits.append(address_space - pages * os.sysconf("SC_PAGE_SIZE"))
     return max(min(limits), 0)
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    class _MemoryStatus(ctypes.Structure):
+        """MEMORYSTATUSEX."""
+
+        _fields_ = (
+            ("dwLength", ctypes.c_uint32),
+            ("dwMemoryLoad", ctypes.c_uint32),
+            ("ullTotalPhys", ctypes.c_uint64),
+            ("ullAvailPhys", ctypes.c_uint64),
+            ("others", ctypes.c_uint64 * 5),
+        )
+
+    def _free_on_windows() -> int:
+        status = _MemoryStatus(dwLength=ctypes.sizeof(_MemoryStatus))
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return int(status.ullAvailPhys)

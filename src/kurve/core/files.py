@@ -7,11 +7,22 @@ import errno
 import os
 import secrets
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 _PREFIX, _SUFFIX = ".kurve-", ".tmp"
+WINDOWS = os.name == "nt"
+"""Windows neither renames nor removes a file that is open."""
+
+_BUSY_SECONDS = 2.0
+"""How long a file of Windows may be in the way, as while a virus scanner reads it."""
+
+_LEFT_SECONDS = 60.0
+"""Age from which a closed temporary file of Windows is taken for a left one."""
+
 _cleaned: set[tuple[int, str]] = set()
 """Folders in which this process has cleaned up after killed processes."""
 
@@ -45,7 +56,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, target)  # still locked, so that no process removes it
+            if not WINDOWS:  # still locked, so that no process removes it
+                os.replace(temporary, target)
+        if WINDOWS:
+            _replace_closed(temporary, target)
         if directory is not None:
             _sync_folder(directory)  # makes the rename durable
     finally:
@@ -66,8 +80,8 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     _mode(target, os.fspath(path))
     name = f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
     temporary = os.path.join(os.path.dirname(target), name)
-    with _created(temporary, None, os.fspath(path)):
-        os.unlink(temporary)
+    _created(temporary, None, os.fspath(path)).close()
+    os.unlink(temporary)
 
 
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
@@ -119,7 +133,7 @@ def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
             raise OSError(error.errno, error.strerror, path) from None
         try:
             # Another process may have cleaned it up before it was locked.
-            if _lock(handle, wait=True) and os.fstat(handle).st_nlink == 0:
+            if _locked(handle, wait=True) and os.fstat(handle).st_nlink == 0:
                 os.close(handle)
                 continue
             if mode is not None and hasattr(os, "fchmod"):
@@ -131,16 +145,44 @@ def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
             raise
 
 
-def _lock(handle: int, wait: bool = False) -> bool:
-    """Whether the file could be locked. Windows and some file systems lack such locks;
-    without `wait`, a file locked by another process counts as not lockable."""
-    try:
+def lock(handle: int, wait: bool = False) -> None:
+    """Lock an open file until it is closed or the process ends, however it ends.
+
+    Raises:
+        OSError: with the errno EWOULDBLOCK or EACCES, another handle has locked it,
+            and `wait` is false; with another one, the file system has no locks.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    else:
         import fcntl
 
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except (ImportError, OSError):
-        return False
-    return True
+
+
+def _locked(handle: int, wait: bool = False) -> bool:
+    """Whether a temporary file could be locked. On Windows, being open is its lock."""
+    if not WINDOWS:
+        with contextlib.suppress(OSError):
+            lock(handle, wait)
+            return True
+    return False
+
+
+def _replace_closed(temporary: str, target: str) -> None:
+    """Rename a closed file, once no other program has the old one open."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            os.replace(temporary, target)
+        except PermissionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _remove_leftovers(folder: str) -> None:
@@ -158,11 +200,16 @@ def _remove_leftovers(folder: str) -> None:
 
 def _remove_if_left(path: str) -> None:
     """Remove a temporary file that no process has locked."""
+    if WINDOWS:
+        with contextlib.suppress(OSError):
+            if time.time() - os.stat(path).st_mtime > _LEFT_SECONDS:
+                os.unlink(path)
+        return
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with contextlib.suppress(OSError):
         handle = os.open(path, flags)
         try:
-            if _lock(handle):
+            if _locked(handle):
                 os.unlink(path)
         finally:
             os.close(handle)

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core import files
 from kurve.core.container import reading, writing
 from kurve.core.container.errors import ModelFileError
 from kurve.core.entries import warn
-from kurve.core.files import is_temporary
+from kurve.core.files import is_temporary, lock
 from kurve.core.processes import Processes
 from kurve.errors import CheckpointError, CheckpointInUseError
 
@@ -34,7 +35,7 @@ Content = tuple[dict[str, Any], dict[str, np.ndarray]]
 class Folder:
     """A folder used by one `fit` at a time; as a context manager, it holds the lock.
 
-    The kernel releases the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
 
     Args:
         path: created if it does not exist.
@@ -62,6 +63,9 @@ class Folder:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
+        self._release()
+
+    def _release(self) -> None:
         if self._lock >= 0:
             with contextlib.suppress(OSError):  # the fit does not depend on it
                 os.close(self._lock)
@@ -124,6 +128,8 @@ class Folder:
         with contextlib.suppress(OSError):
             left = [n for n in os.listdir(self.path) if is_temporary(n)]
             for name in (*FILES, *left, LOCK):
+                if name == LOCK and files.WINDOWS:  # which removes no open file
+                    self._release()
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._at(name))
             os.rmdir(self.path)
@@ -176,13 +182,11 @@ def _reason(path: str, error: Exception) -> str:
 
 def _locked(folder: str) -> int:
     """Open a file that holds the folder's lock."""
-    import fcntl
-
     path = os.path.join(folder, LOCK)
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle)
             # The previous holder may have removed the file.
             if _same_file(handle, path):
                 return handle

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -91,4 +92,7 @@ class Signals:
         if self.pending is not None and self._in_callback():
             thread = threading.main_thread().ident
             assert thread is not None
-            signal.pthread_kill(thread, signal.SIGTERM)
+            if sys.platform == "win32":
+                _thread.interrupt_main(signal.SIGTERM)
+            else:  # also interrupts what the system is asked for
+                signal.pthread_kill(thread, signal.SIGTERM)

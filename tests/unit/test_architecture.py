@@ -100,7 +100,6 @@ FACADES = {
     ("kurve.models.files", "kurve.exchange.keras_graphs"): "model_from_json of Keras",
     ("kurve.ops", "kurve.formulas.public"): "the functions of kurve.ops",
     ("kurve.ops", "kurve.gradients.inputs"): "ops.grad and its kin",
-    ("kurve.utils", "kurve.plots.graphs"): "plot_model",
     ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
     ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",
@@ -325,7 +324,6 @@ LONG = {
     "src/kurve/estimators/columns.py",
     "src/kurve/estimators/curves.py",
     "src/kurve/serving.py",
-    "src/kurve/utils.py",
 }
 """Files that are still longer: they hold two things each, and are to be split."""
 

@@ -116,7 +116,7 @@ def kurve() -> None:
     type=click.Choice(["fast", "default", "best"]),
     default="default",
     show_default=True,
-    help="How many networks to train: one, a bag of 8, or a bag of 16.",
+    help="How many networks to train: one, a bag of 12, or a bag of 24.",
 )
 @click.option(
     "--members",

@@ -6,7 +6,7 @@ import os
 import tempfile
 from typing import Any
 
-from kurve.utils import plot_model
+from kurve.plots.boxes import plot_model
 
 
 class Picture:

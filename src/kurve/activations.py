@@ -18,16 +18,7 @@ from kurve.core.entries import entry
 from kurve.core.later import absent as _absent
 from kurve.core.results import result as of_array
 from kurve.errors import unknown_argument, unknown_name
-from kurve.ops.activation_arguments import (
-    ALONG_AN_AXIS,
-    ARGUMENTS,
-    call_of,
-    check,
-    check_number,
-    is_default,
-    is_leaky,
-    plain,
-)
+from kurve.ops import activation_arguments as _arguments
 from kurve.ops.activations import FORMULAS, tape_of
 from kurve.plan import Attr, Op, Shape
 from kurve.plan.kinds import ACTIVATIONS
@@ -71,25 +62,25 @@ class Activation:
     def __init__(self, name: str, alpha: Any = None, **arguments: Any) -> None:
         if not isinstance(name, str) or name not in NAMES:
             raise unknown_name("activations", "activation", name, NAMES)
-        known = ARGUMENTS.get(name, {})
+        known = _arguments.ARGUMENTS.get(name, {})
         if name == "leaky_relu" and "negative_slope" in arguments:
             alpha = arguments.pop("negative_slope")
         if alpha is not None:
-            check_number(name, "alpha", alpha)
+            _arguments.check_number(name, "alpha", alpha)
             if "alpha" in known:  # ignored by the others
                 arguments["alpha"] = alpha
         for key, value in arguments.items():
             if key not in known:
-                raise unknown_argument(call_of(known), key, name)
-            check(name, key, value)
-        if name == "relu" and is_leaky(arguments):
+                raise unknown_argument(_arguments.call_of(known), key, name)
+            _arguments.check(name, key, value)
+        if name == "relu" and _arguments.is_leaky(arguments):
             name, arguments = "leaky_relu", {"alpha": arguments["negative_slope"]}
-            known = ARGUMENTS[name]
+            known = _arguments.ARGUMENTS[name]
         object.__setattr__(self, "name", name)
         given = tuple(
-            (key, plain(arguments[key]))
+            (key, _arguments.plain(arguments[key]))
             for key, default in known.items()
-            if key in arguments and not is_default(arguments[key], default)
+            if key in arguments and not _arguments.is_default(arguments[key], default)
         )
         object.__setattr__(self, "arguments", given)
 
@@ -122,7 +113,7 @@ class Activation:
     @property
     def alpha(self) -> float:
         """The value or default of alpha; 0 if the activation has none."""
-        defaults = ARGUMENTS.get(self.name, {})
+        defaults = _arguments.ARGUMENTS.get(self.name, {})
         return float(dict(self.arguments).get("alpha", defaults.get("alpha", 0.0)))
 
     def having(self, **arguments: Any) -> Activation:
@@ -200,7 +191,7 @@ class Activation:
             values, arguments: arguments of the Keras function, for this call.
         """
         if values or arguments:
-            names = list(ARGUMENTS.get(self.name, {}))
+            names = list(_arguments.ARGUMENTS.get(self.name, {}))
             if len(values) > len(names):
                 raise TypeError(
                     f"[{self.name}] there are {len(names)} arguments besides x. "
@@ -218,7 +209,7 @@ class Activation:
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)
-        if self.name in ALONG_AN_AXIS:
+        if self.name in _arguments.ALONG_AN_AXIS:
             return _along(self.name, z, dict(self.arguments).get("axis", -1))
         if self.is_fused:
             from kurve.engines.reference.activations import ACTIVATIONS as KERNELS
@@ -235,7 +226,7 @@ class Activation:
         from kurve.formulas.public import FUNCTIONS
         from kurve.layers.core import Activation as ActivationLayer
 
-        arguments = {**ARGUMENTS.get(self.name, {}), **dict(self.arguments)}
+        arguments = {**_arguments.ARGUMENTS.get(self.name, {}), **dict(self.arguments)}
         if self.name == "linear":
             return x
         if self.name == "leaky_relu":

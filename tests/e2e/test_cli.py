@@ -42,6 +42,7 @@ def test_from_data_to_predictions(run: Any, tmp_path: Path) -> None:
     assert re.match(
         r"data.csv: 135 rows to train, 15 held out, 3 features; read in [\d.]+ s\n"
         r"trained in [\d.]+ s\n"
+        r"kept: 2 networks of Dense 8.*\n"
         r"y, 15 rows +model +straight line +mean\n  RMSE +[\d.]+ \([\d.]+ to [\d.]+\)",
         done.out,
     )

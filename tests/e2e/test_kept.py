@@ -93,7 +93,7 @@ def test_an_assessment_that_fails(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "assess", fail)
+        patch.setattr(fitting, "assess_predictions", fail)
         done = run(*FIT, "-q")
     assert (done.code, done.out) == (code, "")
     assert done.err.strip() == message
@@ -218,7 +218,7 @@ def test_a_signal_while_it_is_assessed(run: Any, number: int) -> None:
     root = os.path.dirname(os.path.dirname(kurve.__file__))
     program = (
         "import time\nfrom kurve.cli import fitting, main\n"
-        "fitting.assess = lambda *arguments: time.sleep(60)\n"
+        "fitting.assess_predictions = lambda *arguments: time.sleep(60)\n"
         f"main({list(FIT)!r})"
     )
     child = subprocess.Popen(

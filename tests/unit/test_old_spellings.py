@@ -175,6 +175,7 @@ BOTH = {
     ("Embedding", "input_length"),
     ("Embedding", "output_dim"),
     ("Permute", "dims"),
+    ("ReversibleEmbedding", "output_dim"),
 }
 """Arguments of today that are old ones of other layers."""
 

@@ -153,6 +153,10 @@ def target_outliers(context: Context) -> Iterator[Finding]:
     y = context.rows.targets
     if y is None or len(y) < 2 * FEW_ROWS:
         return
+    # In units of the largest, so that no square overflows.
+    largest = np.abs(y).max(axis=0)
+    unit = np.where(largest > 0, largest, 1.0)
+    y = y / unit
     middle = np.median(y, axis=0)
     away = np.abs(y - middle)
     scale = 1.4826 * np.median(away, axis=0)
@@ -177,10 +181,10 @@ def target_outliers(context: Context) -> Iterator[Finding]:
         f"deviations from the median and make up {percent(fraction[worst])} of the sum "
         "of squared deviations: a squared error is mostly about them.",
         {
-            "farthest": float(y[i, worst]),
+            "farthest": float(y[i, worst] * unit[worst]),
             "in row": i,
-            "median": float(middle[worst]),
-            "robust std": float(scale[worst]),
+            "median": float(middle[worst] * unit[worst]),
+            "robust std": float(scale[worst] * unit[worst]),
         },
         'model.compile(optimizer="adam", loss="huber")  # y scaled to std 1',
     )

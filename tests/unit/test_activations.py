@@ -14,6 +14,7 @@ import pytest
 
 from kurve import Input, Sequential, activations, layers
 from kurve.activations import Activation
+from kurve.ops.activation_arguments import ALONG_AN_AXIS
 
 POINTS = [-80.0, -20.0, -3.0, -1.0, -0.1, -1e-8, 0.0, 1e-8, 0.3, 1.0, 2.5, 20.0, 80.0]
 
@@ -59,7 +60,7 @@ NEEDS_ARGUMENTS = {"threshold"}
 
 
 def test_every_activation_has_a_formula_here() -> None:
-    others = {*activations.ALONG_AN_AXIS, *NEEDS_ARGUMENTS}
+    others = {*ALONG_AN_AXIS, *NEEDS_ARGUMENTS}
     assert FORMULAS.keys() | others == activations._TABLE.keys()
 
 

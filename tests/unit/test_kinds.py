@@ -10,6 +10,7 @@ from kurve.activations import Activation
 from kurve.engines.reference import activations as reference
 from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 from kurve.engines.reference.losses import LOSSES
+from kurve.ops.activation_arguments import ALONG_AN_AXIS
 from kurve.ops.activations import FORMULAS
 from kurve.plan import kinds
 
@@ -21,7 +22,7 @@ def test_kinds_are_those_of_the_reference_engine() -> None:
     assert kinds.ACTIVATIONS.keys() == {
         *reference.ACTIVATIONS,
         *FORMULAS,
-        *activations.ALONG_AN_AXIS,
+        *ALONG_AN_AXIS,
     }
     assert reference.ACTIVATIONS.keys() == activations.FUSED
     updating = {

@@ -271,11 +271,13 @@ def _named_operation(
             lambda name: FunctionCall(FUNCTIONS[function.value], name)
         )
     if name == "InputLayer":
-        given = config.table("name", "shape", "dtype")
+        given = config.table("name", "shape", "dtype", optional=("batch_size",))
         given["name"].text()
         shape: Any = sample_shape(given["shape"])
         return config.convert(
-            lambda c: InputLayer(shape, dtype=c["dtype"], name=c["name"])
+            lambda c: InputLayer(
+                shape, c.get("batch_size"), dtype=c["dtype"], name=c["name"]
+            )
         )
     bare = {
         key: part.value

@@ -136,6 +136,8 @@ def serialize_operation(operation: Any) -> dict[str, Any]:
             "shape": None if shape is None else list(shape),
             "dtype": operation.output.dtype,
         }
+        if operation.batch_size is not None:
+            config["batch_size"] = operation.batch_size
         return {"class_name": "InputLayer", "config": config}
     if isinstance(operation, Body):
         own = type(operation._model)

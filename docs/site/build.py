@@ -72,7 +72,8 @@ class Site:
         shutil.copy(HERE / "conf.py", self.folder)
         (self.folder / "extra").mkdir()
         shutil.copy(
-            ROOT / "src" / "kurve" / "page" / "live.html", self.folder / "extra"
+            ROOT / "src" / "kurve" / "plots" / "page" / "live.html",
+            self.folder / "extra",
         )
 
     def _page(self, page: Path, copy: Path) -> None:

@@ -207,6 +207,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         ValueError: an ord that there is not for a vector or a matrix.
         NotImplementedError: singular values in a model.
     """
+    ord = None if isinstance(ord, str) and ord == "euclidean" else ord
     if graph_of(x) is None:
         return np.linalg.norm(as_array(x).astype(np.float32), ord, axis, keepdims)
     rank = len(x.shape)

@@ -168,7 +168,7 @@ for _name, _own in _REDUCTIONS.items():
 
 def _old(name: str, tensors: int = 0) -> Any:
     """The function of `kurve.legacy.backend` with tensors as its first arguments."""
-    call = getattr(old, name)
+    call = old.find(name)
     first = list(inspect.signature(call).parameters)[:tensors]
 
     @functools.wraps(call)

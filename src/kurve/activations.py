@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+import kurve.ops.activation_arguments as _arguments
 from kurve.core import registry
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.core.later import absent as _absent
 from kurve.core.results import result as of_array
 from kurve.errors import unknown_argument, unknown_name
-from kurve.ops import activation_arguments as _arguments
 from kurve.ops.activations import FORMULAS, tape_of
 from kurve.plan import Attr, Op, Shape
 from kurve.plan.kinds import ACTIVATIONS

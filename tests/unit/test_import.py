@@ -52,7 +52,7 @@ def test_import_says_nothing() -> None:
     ("code", "share"),
     [
         ("import kurve", 0.15),
-        ("from kurve import layers, models, optimizers", 0.95),
+        ("from kurve import layers, models, optimizers", 0.75),
     ],
 )
 def test_import_costs_a_share_of_numpys(
@@ -62,7 +62,7 @@ def test_import_costs_a_share_of_numpys(
     time of the thread that imports: machines differ, others may use this one, and the
     threads that NumPy's BLAS has started spin for a while. Byte code lies in a folder
     of the test's own, wherever the package is installed. Today's shares are 0.03 and
-    0.7."""
+    0.5."""
     cache = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     code = (
         "from time import thread_time; start = thread_time(); import numpy; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,11 +73,26 @@ def linspace(
     axis: int = 0,
 ) -> Any:
     """Evenly spaced numbers; with `retstep`, also the distance between them."""
-    check_constant("linspace", num)
-    ends = as_array(start), as_array(stop)
-    y, step = np.linspace(*ends, num, endpoint, retstep=True, axis=axis)
-    y = result(y.astype(dtype_name(dtype or "float32")))
-    return (y, result(np.float32(step))) if retstep else y
+    y = result(_spaced(np.linspace, (start, stop), num, (endpoint,), dtype, axis))
+    if not retstep:
+        return y
+    step = np.linspace(as_array(start), as_array(stop), num, endpoint, retstep=True)[1]
+    return y, result(np.float32(step))
+
+
+def _spaced(
+    call: Callable[..., np.ndarray],
+    ends: tuple[Any, Any],
+    num: int,
+    more: tuple[Any, ...],
+    dtype: Any,
+    axis: int,
+) -> np.ndarray:
+    """What a function of NumPy puts between these ends."""
+    check_constant(call.__name__, num)
+    start, stop = map(as_array, ends)
+    y = call(start, stop, num, *more, axis=axis)
+    return y.astype(dtype_name(dtype or "float32"))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> Any:
@@ -137,10 +152,7 @@ def logspace(
     axis: int = 0,
 ) -> np.ndarray:
     """Powers of a base with evenly spaced exponents."""
-    check_constant("logspace", num)
-    ends = as_array(start), as_array(stop)
-    y = np.logspace(*ends, num, endpoint, base, axis=axis)
-    return y.astype(dtype_name(dtype or "float32"))
+    return _spaced(np.logspace, (start, stop), num, (endpoint, base), dtype, axis)
 
 
 def geomspace(
@@ -152,9 +164,7 @@ def geomspace(
     axis: int = 0,
 ) -> np.ndarray:
     """Numbers spaced evenly on a log scale."""
-    check_constant("geomspace", num)
-    y = np.geomspace(as_array(start), as_array(stop), num, endpoint, axis=axis)
-    return y.astype(dtype_name(dtype or "float32"))
+    return _spaced(np.geomspace, (start, stop), num, (endpoint,), dtype, axis)
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:

@@ -11,23 +11,7 @@ import numpy as np
 from kurve.formulas import functions as ops
 from kurve.formulas import nn
 from kurve.formulas.calls import function
-
-
-def batched(where: str, call: Callable[..., Any], *images: Any) -> Any:
-    """The result of a call for batches, also for single images.
-
-    Raises:
-        ValueError: neither a batch of images nor an image.
-    """
-    rank = len(ops.shape(images[0]))
-    if rank == 4:
-        return call(*images)
-    if rank != 3:
-        raise ValueError(
-            f"[{where}] images must have 3 axes, or 4 with that of the batch. "
-            f"Received: shape {tuple(ops.shape(images[0]))}. Try images[..., None]."
-        )
-    return ops.squeeze(call(*(ops.expand_dims(x, 0) for x in images)), 0)
+from kurve.formulas.images import batched
 
 
 def _planes(where: str, images: Any) -> list[Any]:
@@ -185,29 +169,7 @@ def ssim(
     return batched("ssim", similarity, image1, image2)
 
 
-@function
-def extract_patches_3d(
-    volumes: Any,
-    size: int | Sequence[int],
-    strides: int | Sequence[int] | None = None,
-    dilation_rate: int | Sequence[int] = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-) -> Any:
-    """Extract the blocks of each volume, each flattened into one voxel's channels:
-    (B, D, H, W, C) -> (B, P, Q, R, KD KH KW C)."""
-    nn._channels_last("extract_patches_3d", data_format)
-    sizes = nn._pair(size, 3)
-    steps = sizes if strides is None else strides
-    single = len(ops.shape(volumes)) == 4
-    x = ops.expand_dims(volumes, 0) if single else volumes
-    windows = nn._windows(x, sizes, steps, padding, dilation_rate)
-    y = ops.concatenate([window for _, window in windows], -1)
-    return ops.squeeze(y, 0) if single else y
-
-
 PUBLIC: dict[str, Callable[..., Any]] = {
-    "extract_patches_3d": extract_patches_3d,
     "gaussian_blur": gaussian_blur,
     "hsv_to_rgb": hsv_to_rgb,
     "rgb_to_hsv": rgb_to_hsv,

@@ -10,6 +10,7 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.formulas import nn
+from kurve.formulas.images import batched
 from kurve.formulas.only_arrays import of_arrays
 
 ORDERS = {"nearest": 0, "bilinear": 1}
@@ -104,23 +105,20 @@ def _sampled(
 ) -> np.ndarray:
     """Images whose pixel (i, j) is that at places(number, i, j)."""
     order = ORDERS[_checked(where, "interpolation", interpolation, ORDERS)]
-    x = np.asarray(images)
-    single = x.ndim == 3
-    if x.ndim not in (3, 4):
-        raise ValueError(
-            f"[{where}] images must have 3 axes, or 4 with that of the batch. "
-            f"Received: shape {x.shape}. Try images[..., None]."
-        )
-    x = x[None] if single else x
-    grid = np.meshgrid(*map(np.arange, x.shape[1:3]), indexing="ij")
-    found = np.empty_like(x)
-    for number, image in enumerate(x):
-        at = places(number, *grid)
-        for channel in range(x.shape[3]):
-            found[number, ..., channel] = _map_coordinates(
-                image[..., channel], at, order, fill_mode, fill_value
-            )
-    return found[0] if single else found
+
+    def sampled(x: np.ndarray) -> np.ndarray:
+        grid = np.meshgrid(*map(np.arange, x.shape[1:3]), indexing="ij")
+        found = np.empty_like(x)
+        for number, image in enumerate(x):
+            at = places(number, *grid)
+            for channel in range(x.shape[3]):
+                found[number, ..., channel] = _map_coordinates(
+                    image[..., channel], at, order, fill_mode, fill_value
+                )
+        return found
+
+    y: np.ndarray = batched(where, sampled, np.asarray(images))
+    return y
 
 
 def _affine_transform(

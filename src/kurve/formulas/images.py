@@ -13,10 +13,25 @@ GRAY = (0.2989, 0.5870, 0.1140)
 """Weights of red, green and blue. Source: ITU-R BT.601."""
 
 
-def _batched(call: Callable[[Any], Any], images: Any) -> Any:
-    if len(ops.shape(images)) == 3:
-        return ops.squeeze(call(ops.expand_dims(images, 0)), 0)
-    return call(images)
+def batched(where: str, call: Callable[..., Any], *images: Any, axes: int = 3) -> Any:
+    """The result of a call for batches, also for single images or volumes.
+
+    Args:
+        where: for the message.
+        axes: how many one of them has.
+
+    Raises:
+        ValueError: neither a batch nor one of them.
+    """
+    shape = tuple(ops.shape(images[0]))
+    if len(shape) == axes + 1:
+        return call(*images)
+    if len(shape) != axes:
+        raise ValueError(
+            f"[{where}] images must have {axes} axes, or {axes + 1} with that of the "
+            f"batch. Received: shape {shape}. Try images[..., None]."
+        )
+    return ops.squeeze(call(*(ops.expand_dims(x, 0) for x in images)), 0)
 
 
 @function
@@ -53,7 +68,7 @@ def resize(
     def resized(x: Any) -> Any:
         return layer(as_array(x)) if graph_of(x) is None else layer.run(x)
 
-    return _batched(resized, images)
+    return batched("resize", resized, images)
 
 
 @function
@@ -69,15 +84,46 @@ def extract_patches(
 
     Shapes: (B, H, W, C) -> (B, P, Q, KH KW C)
     """
-    _channels_last("extract_patches", data_format)
-    sizes = _pair(size, 2)
+    return _patches(
+        "extract_patches", images, 2, size, strides, dilation_rate, padding, data_format
+    )
+
+
+@function
+def extract_patches_3d(
+    volumes: Any,
+    size: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    dilation_rate: int | Sequence[int] = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    """The same for volumes: (B, D, H, W, C) -> (B, P, Q, R, KD KH KW C)."""
+    where = "extract_patches_3d"
+    return _patches(
+        where, volumes, 3, size, strides, dilation_rate, padding, data_format
+    )
+
+
+def _patches(
+    where: str,
+    images: Any,
+    axes: int,
+    size: Any,
+    strides: Any,
+    dilation_rate: Any,
+    padding: str,
+    data_format: str | None,
+) -> Any:
+    _channels_last(where, data_format)
+    sizes = _pair(size, axes)
 
     def patches(x: Any) -> Any:
         steps = sizes if strides is None else strides
         windows = _windows(x, sizes, steps, padding, dilation_rate)
         return ops.concatenate([window for _, window in windows], -1)
 
-    return _batched(patches, images)
+    return batched(where, patches, images, axes=axes + 1)
 
 
 @function
@@ -150,6 +196,7 @@ def _around(
 PUBLIC: dict[str, Callable[..., Any]] = {
     "crop_images": crop_images,
     "extract_patches": extract_patches,
+    "extract_patches_3d": extract_patches_3d,
     "pad_images": pad_images,
     "resize": resize,
     "rgb_to_grayscale": rgb_to_grayscale,

@@ -25,7 +25,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
-        self._types: list[tuple[int, np.dtype]] = []
+        self._kind = np.dtype([])
         self._weighted = False
         self.rows = 0
 
@@ -39,16 +39,17 @@ class Spool:
         """Append rows."""
         x, y, weights = rows
         self._weighted |= weights is not None
-        if weights is None:
-            weights = np.ones(len(x), np.float32)
-        parts = [x, y.reshape(len(y), -1), weights[:, None]]
-        self._shape = y.shape[1:]
-        self._types = [(part.shape[1], part.dtype) for part in parts]
-        bytes_of = [
-            np.ascontiguousarray(part).view(np.uint8).reshape(len(x), -1)
-            for part in parts
-        ]
-        self._file.write(np.concatenate(bytes_of, axis=1).tobytes())
+        self._kind = np.dtype(
+            [
+                ("x", x.dtype, x.shape[1:]),
+                ("y", y.dtype, y.shape[1:]),
+                ("weight", np.float32),
+            ]
+        )
+        records = np.empty(len(x), self._kind)
+        records["x"], records["y"] = x, y
+        records["weight"] = 1.0 if weights is None else weights
+        self._file.write(records.tobytes())
         self.rows += len(x)
 
     def _groups(self) -> int:
@@ -63,22 +64,14 @@ class Spool:
         """All rows once, in random order."""
         order = random.permutation(-(-self.rows // BLOCK))
         for blocks in np.array_split(order, self._groups()):
-            raw = np.concatenate([self._block(int(number)) for number in blocks])
-            yield self._decoded(raw[random.permutation(len(raw))])
+            mixed = np.concatenate([self._block(int(number)) for number in blocks])
+            mixed = mixed[random.permutation(len(mixed))]
+            x, y, weights = (
+                np.ascontiguousarray(mixed[name]) for name in ("x", "y", "weight")
+            )
+            yield x, y, weights if self._weighted else None
 
     def _block(self, number: int) -> np.ndarray:
-        width = sum(count * kind.itemsize for count, kind in self._types)
-        self._file.seek(number * BLOCK * width)
-        data = self._file.read(BLOCK * width)
-        return np.frombuffer(data, np.uint8).reshape(-1, width)
-
-    def _decoded(self, raw: np.ndarray) -> Rows:
-        arrays, first = [], 0
-        for count, kind in self._types:
-            stop = first + count * kind.itemsize
-            part = np.ascontiguousarray(raw[:, first:stop])
-            arrays.append(part.view(kind).reshape(len(raw), count))
-            first = stop
-        x, y, weights = arrays
-        y = y.reshape(len(raw), *self._shape)
-        return x, y, weights[:, 0] if self._weighted else None
+        size = BLOCK * self._kind.itemsize
+        self._file.seek(number * size)
+        return np.frombuffer(self._file.read(size), self._kind)

@@ -125,6 +125,8 @@ def test_input(make: Any, given: dict[str, Any], shown: Any) -> None:
     assert model.input_shape == shown and model.output_shape == (shown[0], 1)
     if isinstance(first, kurve.KerasTensor):
         assert first.shape == shown and layers.Flatten()(first).shape == (shown[0], 8)
+    clone = kurve.models.clone_model(model)
+    assert clone.input_shape == shown and clone.output_shape == (shown[0], 1)
     assert model.predict(np.ones((3, 4, 2)), verbose=0).shape == (3, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from kurve import (
     optimizers,
     regularizers,
 )
+from kurve.models import load_model
 from kurve.optimizers import SGD, schedules
 
 X, Y = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
@@ -238,6 +240,21 @@ def test_what_a_loss_returns_when_called_is_the_loss() -> None:
     plain = found["MeanSquaredError"]
     np.testing.assert_allclose(found["Twice"][0], 2 * plain[0], rtol=1e-6)
     np.testing.assert_allclose(found["Twice"][1], 2 * plain[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["model.kurve", "model.keras"])
+def test_a_loss_that_is_called_is_saved_by_its_class(name: str, tmp_path: Path) -> None:
+    class Root(losses.Loss):
+        def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return ops.sqrt(ops.mean(ops.square(y_true - y_pred)))
+
+    model = compiled(loss=Root())
+    expected = model.evaluate(X, Y, verbose=0)
+    model.save(tmp_path / name)
+    with pytest.raises(ValueError, match="Root"):
+        load_model(tmp_path / name)
+    loaded = load_model(tmp_path / name, custom_objects={"Root": Root})
+    assert loaded.evaluate(X, Y, verbose=0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("first", [[Input((2,))], []])

@@ -329,6 +329,7 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
 
 def loss_entry(loss: losses.Loss) -> dict[str, Any]:
     """The Keras configuration of a loss."""
+    loss = getattr(loss, "written", loss)
     name = type(loss).__name__
     if isinstance(loss, losses.FunctionLoss):
         if loss.reduction != "sum_over_batch_size":

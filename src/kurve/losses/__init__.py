@@ -184,6 +184,7 @@ def to_train(identifier: Any) -> Loss:
 
 def serialize(loss: Loss) -> dict[str, Any]:
     """Class and configuration of a loss."""
+    loss = getattr(loss, "written", loss)
     function = vars(loss).get("function")
     if function is not None and type(loss).__name__ == "FunctionLoss":
         return registry.entry_of_function(function, loss.get_config())

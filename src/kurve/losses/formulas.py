@@ -86,6 +86,12 @@ class FunctionLoss(Formula):
         self.function = function
 
     @property
+    def written(self) -> Loss:
+        """What files name: the loss whose `__call__` this is, or this one."""
+        owner = getattr(self.function, "__self__", None)
+        return owner if isinstance(owner, Loss) else self
+
+    @property
     def any_targets(self) -> bool:
         return True
 

@@ -95,10 +95,11 @@ def clone_model(
     if structure is None:
         stack = Sequential(name=model.name, trainable=model._network.trainable)
         shape: Any = model._network.input_shape
+        rows = model._network.given_batch_size
         if given is not None:
-            shape = given[0].sample
+            rows, *shape = given[0].shape
         if shape is not None:
-            stack.add(Input(shape))
+            stack.add(Input(shape, rows))
         for layer in model.layers:
             stack.add(cloned(layer))
         return stack
@@ -106,6 +107,7 @@ def clone_model(
         given = [
             Input(
                 tensor.sample,
+                tensor.shape[0],
                 dtype=tensor.dtype,
                 name=tensor.history.operation.name,
             )

@@ -7,6 +7,7 @@ checks of these are left out."""
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -115,7 +116,11 @@ def _in_users_terms(finding: Finding, classes: Sequence[Any]) -> Finding:
         message = message.replace(f"naming class {number} ", f"naming {_shown(name)} ")
     if finding.name == "leakage":
         columns = [name.split(" = ")[0].split(" (")[0] for name in inputs]
-        fix = f"--drop {','.join(columns)}" if command else f"X.drop(columns={columns})"
+        fix = (
+            f"--drop {shlex.quote(','.join(columns))}"
+            if command
+            else f"X.drop(columns={columns})"
+        )
     elif finding.name in ("constant_columns", "duplicate_columns"):
         fix = "leaving them out" if not command else "leaving them out with --drop"
     elif finding.name == "duplicate_rows":

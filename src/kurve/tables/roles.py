@@ -3,6 +3,7 @@ refused, named by file, line, column and value."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -147,7 +148,8 @@ def check_types(file: TableFile, table: pyarrow.Table, role: str) -> None:
     fix = "dropping it" if role == "feature" else "another target"
     if role == "feature":
         allowed = "numbers, text, dates or true and false"
-        fix = f"--drop {','.join(name for name, _ in wrong)}, or in Python to drop them"
+        listed = shlex.quote(",".join(name for name, _ in wrong))
+        fix = f"--drop {listed}, or in Python to drop them"
     elif _is_date(wrong[0][1]):
         fix += ", or a column of the days since a date"
     raise TableError(

@@ -307,7 +307,7 @@ def application(service: Service, limits: Limits) -> Starlette:
         return JSONResponse({"predictions": answers})
 
     async def predict(request: Request) -> Response:
-        from kurve.estimators.columns import listener
+        from kurve.estimators.notes import listener
 
         try:
             check(request)

@@ -203,6 +203,42 @@ def test_a_layer_that_wraps_its_call(engine: str) -> None:
     np.testing.assert_allclose(layer(X), expected, rtol=1e-5)
 
 
+def test_copies_of_functions() -> None:
+    """A clone has the same functions, also of nested models."""
+    inner = kurve.Sequential([kurve.Input((3,)), layers.Lambda(lambda x: 2.0 * x)])
+    x = kurve.Input((3,))
+    model = kurve.Model(x, layers.Lambda(lambda x: x + 1.0, name="one")(inner(x)))
+    cloned = kurve.models.clone_model(model)
+    assert cloned.layers[-1] is not model.layers[-1]
+    assert [layer.name for layer in cloned.layers] == [la.name for la in model.layers]
+    np.testing.assert_allclose(cloned.predict(X, verbose=0), 2.0 * X + 1.0)
+
+
+def test_folders_are_no_files(tmp_path: Path) -> None:
+    model = kurve.Sequential([kurve.Input((1,)), layers.Dense(1)])
+    for save in (model.save, model.save_weights):
+        with pytest.raises(ValueError, match="is a folder"):
+            save(tmp_path)
+    with pytest.raises(NotImplementedError, match="does not exist since Keras 3"):
+        model.add_metric(1.0, name="mine")
+
+
+def test_names_of_losses_of_nested_outputs() -> None:
+    x = kurve.Input((3,))
+    a, b, c = (layers.Dense(1, name=name)(x) for name in "abc")
+    y = X[:, :1]
+    for outputs, targets, expected in (
+        ({"u": a, "v": [b, c]}, {"u": y, "v": [y, y]}, ["u", "v/b", "v/c"]),
+        ([a, [b, c]], [y, [y, y]], ["1/b", "1/c", "a"]),
+        ({"u": a, "v": {"w": b, "z": c}}, None, ["u", "v/w", "v/z"]),
+    ):
+        targets = targets or {"u": y, "v": {"w": y, "z": y}}
+        model = kurve.Model(x, outputs)
+        model.compile("sgd", "mse")
+        found = model.fit(X, targets, verbose=0).history
+        assert sorted(found) == sorted(["loss", *(f"{e}_loss" for e in expected)])
+
+
 def test_open_sizes_in_the_first_call() -> None:
     """A model that has seen no data yet takes any, and others after it."""
     model = kurve.Sequential(

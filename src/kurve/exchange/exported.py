@@ -73,7 +73,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Inputs:
-    """z = (x - mean) / deviation in float64 of a table's rows.
+    """z = (x - mean) / deviation in float64 of a table's rows, with tails.
 
     order:      the user's column of each numeric column
     imputation: (C,) values in place of NaN; None if NaN makes the outputs NaN
@@ -81,6 +81,7 @@ class Inputs:
                 column after all others that is 1 where the value was NaN
     mean, deviation: (C + indicators,) float64
     low, high:  (C,) range of the training data
+    tails:      (2, C + indicators) or None; see `estimators.scaling.Scaler`
     """
 
     order: tuple[int, ...]
@@ -90,6 +91,7 @@ class Inputs:
     deviation: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    tails: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -398,6 +400,7 @@ def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
             scaler.deviation,
             scaler.low,
             scaler.high,
+            scaler.tails,
         )
     count = len(columns.numeric)
     place = {column: position for position, column in enumerate(columns.numeric)}
@@ -409,6 +412,7 @@ def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
         scaler.deviation,
         scaler.low[:count],
         scaler.high[:count],
+        scaler.tails,
     )
     _check_range(inputs, columns.names, outputs)
     return inputs
@@ -489,6 +493,8 @@ def _column(names: list[str] | None, position: int) -> str:
 def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
     """The scaled inputs of the networks, float32: columns in order, missing values
     imputed, indicators added, all scaled."""
+    from kurve.estimators.scaling import bent
+
     rows = np.asarray(x, np.float64)[:, list(inputs.order)]
     missing = np.isnan(rows)
     if inputs.imputation is not None:
@@ -496,4 +502,5 @@ def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
     rows = np.hstack([rows, missing[:, list(inputs.indicators)]])
     with np.errstate(over="ignore"):
         z = (rows - inputs.mean) / inputs.deviation
-    return np.ascontiguousarray(np.clip(z, -LARGEST, LARGEST), np.float32)
+    z = bent(np.clip(z, -LARGEST, LARGEST), inputs.tails)
+    return np.ascontiguousarray(z, np.float32)

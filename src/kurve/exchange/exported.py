@@ -391,28 +391,20 @@ def _fitted(model: Estimator) -> Fitted[Any]:
 def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
     """How the estimator scales a row."""
     columns, scaler = fitted.columns, fitted.inputs
+    scale, tails = (scaler.mean, scaler.deviation), scaler.tails
     if _table_inputs(fitted) is not None:
-        return Inputs(
-            tuple(range(columns.matrix_width)),
-            None,
-            (),
-            scaler.mean,
-            scaler.deviation,
-            scaler.low,
-            scaler.high,
-            scaler.tails,
-        )
+        order = tuple(range(columns.matrix_width))
+        return Inputs(order, None, (), *scale, scaler.low, scaler.high, tails)
     count = len(columns.numeric)
     place = {column: position for position, column in enumerate(columns.numeric)}
     inputs = Inputs(
         tuple(columns.numeric),
         columns.medians if columns.impute else None,
         tuple(place[column] for column in columns.with_missing),
-        scaler.mean,
-        scaler.deviation,
+        *scale,
         scaler.low[:count],
         scaler.high[:count],
-        scaler.tails,
+        tails,
     )
     _check_range(inputs, columns.names, outputs)
     return inputs

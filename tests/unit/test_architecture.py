@@ -105,6 +105,7 @@ FACADES = {
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",
     ("kurve.exchange.exported", "kurve.estimators.defaults"): "QUANTILES",
     ("kurve.exchange.exported", "kurve.estimators.errors"): "not fitted",
+    ("kurve.exchange.exported", "kurve.estimators.scaling"): "tails of scaled inputs",
     (
         "kurve.inspection.predictions",
         "kurve.estimators.classifier",

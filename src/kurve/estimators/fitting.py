@@ -232,14 +232,21 @@ class FitSession:
             return by_class[~taken], by_class[taken]
         return order[count:], order[:count]
 
-    def learn_scales(self, train: Sample) -> None:
-        """Learn scales of inputs and targets, or reuse the previous ones."""
+    def learn_scales(self, train: Sample, tails: bool = False) -> None:
+        """Learn scales of inputs and targets, or reuse the previous ones.
+
+        Args:
+            tails: whether numbers have logarithmic tails; see `Scaler`.
+        """
         estimator = self.estimator
         if self.previous is not None:
             self.inputs = self.previous.inputs
         else:
             self.inputs = Scaler.learn(train.x, train.weights, bool(estimator.scale))
             if estimator.scale:
+                if tails:
+                    numbers = len(self.columns.numeric)
+                    self.inputs = self.inputs.with_tails(train.x, numbers)
                 self.inputs.soften(self.columns.continuous)
         self.encoder.learn(train.y, train.weights)
 

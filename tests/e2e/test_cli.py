@@ -425,7 +425,8 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
     "two targets of text": (
         "a,y,z\n" + "1,x,u\n2,w,v\n" * 10,
         ["-t", "y,z"],
-        "kurve fit: classes must be one column. Received: y, z. Try --target y.",
+        "kurve fit: there can be only one column of classes. Received: y, z. "
+        "Try --target y.",
     ),
     "wrong ending": (
         GOOD,

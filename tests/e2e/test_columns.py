@@ -418,7 +418,7 @@ def test_too_large_for_the_memory(
 
     monkeypatch.setattr(memory, what, lambda *arguments: False)
     done = fitted(run, "--missing", "impute")
-    said = "data.csv: too large to be read at once, so read in chunks" in done.out
+    said = "data.csv: too large to read at once: reading in chunks" in done.out
     assert said is (what == "fits_matrix")
     assert run("predict", "data.kurve", "data.csv").code == 0
     assert fitted(run, "--no-chunks").out.startswith("data.csv: 135 rows to train, 15")

@@ -238,7 +238,7 @@ def test_a_process_that_ends_on_ctrl_c(model: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--host", "0.0.0.0"], "needs a token. Try --token "),
+        (["--host", "0.0.0.0"], "a token is required. Try --token "),
         (["--host", "0.0.0.0", "--token", "short"], "at least 16 characters"),
     ],
 )

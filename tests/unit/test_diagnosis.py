@@ -678,7 +678,7 @@ def test_several_outputs_and_shapes(engine: str) -> None:
     model = fitted(dense(16, 2, activation="tanh"), Z, both, steps=100)
     other = np.c_[W, noise(len(W))]
     assert model.diagnose(Z, other)["no_better_than_mean"].message.startswith(
-        "On the data it was trained with, output 1"
+        "On the data it was trained on, output 1"
     )
     images = noise(40, 2, 3)
     model = models.Sequential([layers.Dense(4, input_shape=(2, 3)), layers.Dense(1)])

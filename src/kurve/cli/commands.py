@@ -65,12 +65,13 @@ def kurve() -> None:
 @click.option(
     "--classify",
     is_flag=True,
-    help="Learn classes. Text and true/false are classes even without it.",
+    help="Learn the target as classes, which text and true/false always are.",
 )
 @click.option(
     "--regress",
     is_flag=True,
-    help="Learn numbers even if there are only two, which are classes otherwise.",
+    help="Learn the target as a number even if it has only two values, which are "
+    "classes otherwise.",
 )
 @click.option(
     "--categorical",
@@ -87,15 +88,15 @@ def kurve() -> None:
 )
 @click.option(
     "--groups",
-    help="Column of which all rows with the same value are held out, or none of them; "
-    "it is no feature.",
+    help="Column of groups: the rows of a group are held out together or not at all. "
+    "It is not used as a feature.",
 )
 @click.option(
     "--cv",
     type=click.IntRange(2, 100),
-    help="Number of folds of a cross-validation: the scores of as many models, each on "
-    "rows that it was not trained on. With --groups, a group is in one fold; with "
-    "--holdout last, each fold comes after the rows of its model.",
+    help="Number of folds for cross-validation: each of as many models is scored on "
+    "rows that it was not trained on. With --groups, no group is split between folds; "
+    "with --holdout last, each fold comes after the rows its model was trained on.",
 )
 @click.option("--test", "test_path", help="File with the rows to test on.")
 @click.option(
@@ -103,13 +104,13 @@ def kurve() -> None:
     type=click.Choice(["impute", "drop", "error"]),
     default="impute",
     show_default=True,
-    help="What to do with missing values: fill in and mark them, drop the rows, or "
-    "refuse the file.",
+    help="What to do with missing values: fill them in and mark them, drop the rows, "
+    "or reject the file.",
 )
 @click.option(
     "--class-weight",
     type=click.Choice(["balanced"]),
-    help="Weigh the classes, so that each counts as much as the others.",
+    help="Weight the classes so that all count equally.",
 )
 @click.option(
     "--effort",
@@ -121,7 +122,7 @@ def kurve() -> None:
 @click.option(
     "--members",
     type=click.IntRange(1),
-    help="Number of equal networks, in place of a bag.",
+    help="Number of networks in a plain ensemble, which replaces the bag.",
 )
 @click.option("--hidden", callback=widths, help="Widths of the hidden layers: 64,64.")
 @click.option("--activation", help="Activation of the hidden layers.")
@@ -136,8 +137,8 @@ def kurve() -> None:
     type=click.Choice(["auto", "gaussian", "quantile", "conformal", "cv+"]),
     help="Method of the intervals.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the data, at most.")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
+@click.option("--epochs", type=click.IntRange(1), help="Maximum passes over the data.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per training step.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
@@ -147,7 +148,7 @@ def kurve() -> None:
 @click.option(
     "--dropout",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Fraction of units dropped in training.",
+    help="Fraction of units to drop during training.",
 )
 @click.option("--engine", help="Engine: native, torch, torch:cuda, auto, ...")
 @coverage
@@ -156,12 +157,12 @@ def kurve() -> None:
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Seed of the weights, the order of rows and the held-out rows.",
+    help="Seed for the weights, the order of the rows and the held-out rows.",
 )
 @click.option(
     "--chunks/--no-chunks",
     default=None,
-    help="Read in chunks; by default if the file does not fit into memory.",
+    help="Read the file in chunks; by default only if it does not fit into memory.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 @reads_table
@@ -202,13 +203,13 @@ def fit(data: str, **options: Any) -> None:
     type=click.Choice(["predict", "empty", "error"]),
     default="predict",
     show_default=True,
-    help="What to do with rows whose categories the model does not know: predict them "
-    "with an average one, leave their cells empty, or refuse the file.",
+    help="What to do with rows that have categories unknown to the model: predict them "
+    "as for an average category, leave their predictions empty, or reject the file.",
 )
 @click.option(
     "--chunks/--no-chunks",
     default=None,
-    help="Read in chunks; by default if the file does not fit into memory.",
+    help="Read the file in chunks; by default only if it does not fit into memory.",
 )
 @reads_table
 def predict(model: str, data: str, **options: Any) -> None:
@@ -245,7 +246,7 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--verify", is_flag=True, help="Check all bytes against their checksums.")
 def inspect(model: str, as_json: bool, verify: bool) -> None:
-    """Describe the model in the file MODEL. Reads its header only."""
+    """Describe the model in the file MODEL. Only its header is read."""
     from kurve.cli.inspecting import describe, facts
 
     description = facts(model)
@@ -289,25 +290,26 @@ def export(model: str, out: str) -> None:
 @click.option(
     "--token",
     envvar="KURVE_TOKEN",
-    help="What requests must carry; needed for addresses that other machines reach.",
+    help="Bearer token that requests must send; required if other machines can reach "
+    "the address.",
 )
 @click.option(
     "--max-rows",
     type=click.IntRange(1),
     default=100_000,
     show_default=True,
-    help="Rows of a request, at most.",
+    help="Maximum rows per request.",
 )
 @click.option(
     "--max-bytes",
     type=click.IntRange(1),
     default=10_000_000,
     show_default=True,
-    help="Bytes of a request, at most.",
+    help="Maximum bytes per request.",
 )
 def serve(model: str, **options: Any) -> None:
-    """Predict over HTTP with the model in the file MODEL: JSON or CSV in, predictions
-    with intervals out."""
+    """Serve the model in the file MODEL over HTTP: JSON or CSV in, predictions with
+    intervals out."""
     from kurve.cli.serving import serve as run
 
     run(model, options)
@@ -320,8 +322,8 @@ def serve(model: str, **options: Any) -> None:
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(program: str, arguments: tuple[str, ...]) -> int:
-    """Run PROGRAM, a program or notebook for Keras or TensorFlow, with Kurve in their
-    place. ARGUMENTS are the program's own."""
+    """Run PROGRAM, a script or notebook written for Keras or TensorFlow, on Kurve
+    instead. ARGUMENTS are passed to it."""
     from kurve.as_keras.running import run as run_program
 
     return run_program(program, arguments)
@@ -330,8 +332,8 @@ def run(program: str, arguments: tuple[str, ...]) -> int:
 @kurve.command(epilog="Exit codes: 0 runs, 1 something is missing, 2 wrong usage.")
 @click.argument("program")
 def check(program: str) -> int:
-    """List what PROGRAM, a program or notebook for Keras or TensorFlow, needs and Kurve
-    does not have. Nothing of it is run."""
+    """List what PROGRAM, a script or notebook written for Keras or TensorFlow, needs
+    that Kurve does not have. The program is not run."""
     from kurve.as_keras.checking import check as findings
 
     found = findings(program)
@@ -353,7 +355,7 @@ def check(program: str) -> int:
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def demo(name: str, out: str, quiet: bool) -> None:
-    """Fit a sine badly, with a deep network on raw inputs, and well."""
+    """Fit a sine twice: badly, with a deep network on raw inputs, and well."""
     from kurve.cli.demo import sine
 
     sine(out, quiet)
@@ -372,7 +374,9 @@ def demo(name: str, out: str, quiet: bool) -> None:
     "-o",
     help="File for the page; by default DATA's name with .html, or live.html.",
 )
-@click.option("--open/--no-open", "show", default=True, help="Open it in the browser.")
+@click.option(
+    "--open/--no-open", "show", default=True, help="Open the page in the browser."
+)
 def live(
     data: str | None,
     target: str | None,
@@ -382,8 +386,8 @@ def live(
 ) -> None:
     """Watch a network learn DATA, in a page that runs in the browser.
 
-    Writes one HTML file that needs nothing else and sends nothing anywhere. Without
-    DATA, the page starts with the sine of the tutorial."""
+    Writes a self-contained HTML file that sends no data anywhere. Without DATA, the
+    page starts with the sine of the tutorial."""
     from kurve.cli.live import write_page
 
     write_page(data, target, features, out, show)

@@ -81,7 +81,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
     say = console.say_nothing if options["quiet"] else console.say
     if "" in file.names and options["features"] is None:
         number = file.names.index("") + 1
-        say(f"{file.path}: column {number} has no name and is left out, as row names")
+        say(f"{file.path}: column {number} has no name: left out, as row names")
     start = time.monotonic()
     split = splitting.read(file, targets, features, options, say)
     if options["test_path"]:
@@ -253,11 +253,11 @@ def _classify(
             return False
         say(
             f"{file.path}: {targets[0]!r} holds only {values[0]:g} and {values[1]:g}, "
-            "so it is learned as two classes; for a number, --regress"
+            "so it is learned as two classes; --regress learns a number"
         )
     if len(targets) > 1:
         raise click.UsageError(
-            f"classes must be one column. Received: {', '.join(targets)}. "
+            f"there can be only one column of classes. Received: {', '.join(targets)}. "
             f"Try --target {targets[0]}."
         )
     count = len(np.unique(y))

@@ -70,7 +70,7 @@ def _chosen(
         )
     if not features or target in features:
         raise ValueError(
-            "[live] x needs at least one column of numbers, other than the target. "
+            "[live] there must be a numeric column besides the target. "
             f"Received: {', '.join(features) or 'none'}. Try --features and --target."
         )
     return [*features, target]

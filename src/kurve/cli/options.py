@@ -69,7 +69,7 @@ coverage = click.option(
     callback=fraction,
     default=0.9,
     show_default=True,
-    help="Coverage of the intervals that are tested.",
+    help="Coverage of the prediction intervals to test.",
 )
 
 
@@ -80,7 +80,7 @@ def reads_table(command: F) -> F:
             "--missing-value",
             "missing_values",
             multiple=True,
-            help="Cell that means no value, besides NA, null and similar.",
+            help="Text of cells without a value, besides NA, null and the like.",
         ),
         click.option(
             "--no-header",
@@ -96,25 +96,25 @@ def reads_table(command: F) -> F:
         click.option(
             "--decimal",
             type=click.Choice([".", ","]),
-            help="Decimal mark; by default as in the first rows.",
+            help="Decimal mark; by default detected in the first rows.",
         ),
         click.option(
             "--comment",
             default="#",
             show_default=True,
-            help="How comments before the columns' names start; '' for none.",
+            help="Start of comment lines above the header; '' for none.",
         ),
         click.option(
             "--delimiter",
             "--sep",
-            help="Separator of columns, ' ' for any number of blanks; by default as in "
-            "the header.",
+            help="Column separator; ' ' for any number of spaces; by default detected "
+            "in the header.",
         ),
         click.option(
             "--format",
             "format_",
             type=click.Choice(["csv", "tsv", "parquet", "feather", "excel", "jsonl"]),
-            help="Format of DATA; by default from its name.",
+            help="Format of DATA; by default from the ending of its name.",
         ),
     ):
         command = option(command)

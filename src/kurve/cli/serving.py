@@ -25,7 +25,7 @@ def serve(model: str, options: dict[str, Any]) -> None:
     host, token = options["host"], options["token"]
     if not serving.is_loopback(host) and token is None:
         raise click.UsageError(
-            f"--host {host} can be reached from other machines, which needs a token. "
+            f"--host {host} can be reached from other machines: a token is required. "
             f"Try --token {serving.new_token()}, or KURVE_TOKEN in the environment."
         )
     if token is not None and len(token) < 16:
@@ -37,7 +37,7 @@ def serve(model: str, options: dict[str, Any]) -> None:
     limits = serving.Limits(options["max_bytes"], options["max_rows"], token)
     application = serving.application(service, limits)
     name = f"[{host}]" if ":" in host else host
-    console.say(f"{model}: http://{name}:{options['port']}/  (Ctrl-C ends it)")
+    console.say(f"{model}: http://{name}:{options['port']}/  (Ctrl-C to stop)")
     console.flush()
     config = uvicorn.Config(
         application,

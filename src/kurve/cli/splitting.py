@@ -106,7 +106,7 @@ def _at_once(
     x = roles.as_features(clean, features)
     types = {name: table.schema.field(name).type for name in table.column_names}
     if options["chunks"] is None and not memory.fits_matrix(len(y), _width(x)):
-        say(f"{file.path}: too large to be read at once, so read in chunks")
+        say(f"{file.path}: too large to read at once: reading in chunks")
         return _in_chunks(file, targets, features, options, say)
     share, last = options["holdout"]
     groups = None
@@ -249,8 +249,8 @@ def _hint_at_order(file: Any, table: Any, features: list[str], say: Any) -> None
             )
             if len(times) > 9 and (np.diff(times) > 0).all():
                 say(
-                    f"{file.path}: the rows are in the order of {name!r}; to test "
-                    "forecasts of later ones, --holdout last"
+                    f"{file.path}: the rows are in the order of {name!r}; "
+                    "--holdout last tests forecasts"
                 )
                 return
 

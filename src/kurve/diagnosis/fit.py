@@ -85,7 +85,7 @@ def no_better_than_mean(context: Context) -> Iterator[Finding]:
         yield Finding(
             "no_better_than_mean",
             "serious",
-            f"On the data it was trained with, {of} is "
+            f"On the data it was trained on, {of} is "
             f"{'worse' if r2 < 0 else 'hardly better'} than predicting the mean of y "
             "for every row. Either it has not learned, or x does not determine y.",
             {"R2": r2},

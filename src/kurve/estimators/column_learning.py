@@ -145,7 +145,7 @@ class _Recognition:
         if strange is not None:
             self._note(
                 column,
-                f": cells such as {strange!r} are no numbers and count as missing",
+                f": cells such as {strange!r} are not numbers and count as missing",
                 "loss",
             )
 

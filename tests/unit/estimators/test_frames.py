@@ -324,7 +324,7 @@ def test_many_levels_and_texts() -> None:
 def test_cells_that_say_that_a_number_is_unknown() -> None:
     table = np.array([[str(i / 4) if i % 9 else "?"] for i in range(180)], object)
     y = np.arange(180.0)
-    with pytest.warns(UserWarning, match=r"cells such as '\?' are no numbers"):
+    with pytest.warns(UserWarning, match=r"cells such as '\?' are not numbers"):
         model = Regressor(random_state=0).fit(table, y)
     assert model.fitted_.columns.names_out() == ["x0", "x0 missing"]
     codes = np.array([["1", "2", "3a"][i % 3] for i in range(180)], object)[:, None]

@@ -40,7 +40,9 @@ export function fill(select, entries) {
   select.replaceChildren(...entries.map(([value, text]) => make('option', text, { value })));
 }
 
+/** @type {('rate' | 'epochs' | 'l2' | 'dropout' | 'seed')[]} */
 export const NUMBERS = ['rate', 'epochs', 'l2', 'dropout', 'seed'];
+/** @type {('from' | 'to' | 'count' | 'noise')[]} */
 export const DATA_NUMBERS = ['from', 'to', 'count', 'noise'];
 
 /**
@@ -56,8 +58,10 @@ export function showSettings(settings, actions) {
   $('text').value = data.text;
   for (const name of DATA_NUMBERS) $(name).value = data[name];
   for (const name of NUMBERS) $(name).value = settings[name];
-  for (const part of document.querySelectorAll('[data-for]')) {
-    const wanted = part.dataset.for;
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (
+    document.querySelectorAll('[data-for]')
+  )) {
+    const wanted = part.dataset.for ?? '';
     part.hidden = wanted === 'noisy' ? ['points', 'digits'].includes(data.kind) : wanted !== data.kind;
   }
   if (data.kind === 'table') showColumns(data, actions);

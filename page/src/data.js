@@ -132,26 +132,41 @@ const MAKERS = {
       const angle = 1.75 * u * 2 * Math.PI + (first ? 0 : Math.PI);
       return [5 * u * Math.sin(angle), 5 * u * Math.cos(angle)];
     }),
+  clouds: ({ noise }, draw) =>
+    classes(draw, noise, (u, v, first) => {
+      const radius = Math.sqrt(-2 * Math.log(u));
+      const middle = first ? 2 : -2;
+      return [middle + radius * Math.cos(2 * Math.PI * v), middle + radius * Math.sin(2 * Math.PI * v)];
+    }),
   squares({ noise }, draw) {
     const set = classes(draw, noise, (u, v) => [10 * u - 5, 10 * v - 5]);
     for (let i = 0; i < set.rows; i++)
       set.y[i] = set.x[2 * i] * set.x[2 * i + 1] >= 0 ? 1 : 0;
     return set;
   },
+  plane: (_, draw) => surface(draw, (a, b) => (a + b) / 10),
   hills(_, draw) {
-    const u = draw(8, 600);
-    const x = Array.from(u, (v) => 10 * v - 5);
     /** @param {number} a @param {number} b @param {number} p @param {number} q */
     const hill = (a, b, p, q) => Math.exp(-((a - p) ** 2 + (b - q) ** 2) / 5);
-    const y = Array.from({ length: 300 }, (_, i) => {
-      const [a, b] = [x[2 * i], x[2 * i + 1]];
-      return hill(a, b, -2, 2) + hill(a, b, 2, -2) - hill(a, b, 2, 2) - hill(a, b, -2, -2);
-    });
-    return dataOf(x, y, 2, ['x1', 'x2', 'y']);
+    return surface(
+      draw,
+      (a, b) => hill(a, b, -2, 2) + hill(a, b, 2, -2) - hill(a, b, 2, 2) - hill(a, b, -2, -2),
+    );
   },
 };
 
 export const KINDS = Object.keys(MAKERS);
+
+/**
+ * 300 points of a function of two inputs.
+ * @param {Draw} draw
+ * @param {(a: number, b: number) => number} height
+ */
+function surface(draw, height) {
+  const x = Array.from(draw(8, 600), (v) => 10 * v - 5);
+  const y = Array.from({ length: 300 }, (_, i) => height(x[2 * i], x[2 * i + 1]));
+  return dataOf(x, y, 2, ['x1', 'x2', 'y']);
+}
 
 /** @param {number} from @param {number} to @param {number} count */
 function spaced(from, to, count) {

@@ -18,7 +18,8 @@ export const $ = (id) => document.getElementById(id);
 const DATA_NAMES = {
   sine: 'sin(x), the article’s 200 points', formula: 'a formula', points: 'points you draw',
   table: 'your table', circles: 'circles (2 classes)', moons: 'moons (2 classes)',
-  spiral: 'spirals (2 classes)', squares: 'squares (2 classes)', hills: 'hills (2 inputs)',
+  spiral: 'spirals (2 classes)', squares: 'squares (2 classes)', clouds: 'two clouds (2 classes)', plane: 'a plane (2 inputs)',
+  hills: 'hills (2 inputs)',
   digits: 'handwritten digits',
 };
 

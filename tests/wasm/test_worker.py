@@ -88,6 +88,8 @@ SETTINGS: dict[str, Any] = {
         "dropout": 0.2,
     },
     "digits without convolutions": {**OWN, "data": {"kind": "digits"}, "epochs": 1},
+    "clouds": {**OWN, "data": {"kind": "clouds", "noise": 0.2}},
+    "plane": {**OWN, "data": {"kind": "plane", "noise": 0.1}},
     "no hidden layer": {**OWN, "layers": []},
     **{
         activation: {**OWN, "layers": [{"units": 6, "activation": activation}]}

@@ -24,7 +24,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
-.PHONY: neighbours pages reference gpu processes wasm wasm-test page page-test
+.PHONY: neighbours pages reference gpu processes wasm wasm-test page page-check page-test
 .PHONY: capi capi-address docs wheels wheels-check wheels-again wheels-test
 .PHONY: sdist sdist-check
 
@@ -50,7 +50,7 @@ help:
 	@echo 'make wasm         the engine as WebAssembly, build/wasm/kurve.wasm'
 	@echo 'make wasm-test    its numbers beside those of the native engine, by Node'
 	@echo 'make page         rewrite the live page of the package from page/'
-	@echo 'make page-test    the live page in Chromium'
+	@echo 'make page-check   the types of its sources; page-test: the page in Chromium'
 	@echo 'make wheels       wheels into dist/, by Zig; other systems: TARGETS="..."'
 	@echo 'make wheels-again builds them in another folder and compares the bytes'
 	@echo 'make wheels-test  installs those for this machine into clean environments, tests them'
@@ -200,10 +200,14 @@ page/node_modules/installed: page/package-lock.json
 	cd page && npm ci --no-audit --no-fund
 	@touch $@
 
-page: build/wasm/kurve.wasm page/node_modules/installed
+page: build/wasm/kurve.wasm page-check
 	node page/build.mjs build/wasm/kurve.wasm src/kurve/plots/page/live.html
 
-page-test: page/node_modules/installed $(VENV)/installed
+# The types that the page's sources state in comments.
+page-check: page/node_modules/installed
+	cd page && npx tsc -p .
+
+page-test: page-check $(VENV)/installed
 	$(call need,chromium,chromium)
 	$(PY) -m pytest $(PYTEST_FLAGS) tests/page
 

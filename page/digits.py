@@ -1,6 +1,6 @@
-"""Writes digits.gz: the pixels and then the labels of scikit-learn's 1,797 digits, a byte
-each. They are the test set of "Optical Recognition of Handwritten Digits" (E. Alpaydin and
-C. Kaynak, 1998, UCI Machine Learning Repository, CC BY 4.0)."""
+"""Writes digits.gz: the pixels and then the labels of scikit-learn's 1,797 digits, a
+byte each. They are the test set of "Optical Recognition of Handwritten Digits"
+(E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository, CC BY 4.0)."""
 
 from __future__ import annotations
 

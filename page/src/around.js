@@ -45,6 +45,7 @@ export function drawLandscape(place, { losses, square, path, rows, step, along, 
   // the cells' middles are at the square's ends
   const inside = (/** @type {number} */ v, /** @type {number} */ k) =>
     cell / 2 + ((v - square[k][0]) / (square[k][1] - square[k][0])) * (side - cell);
+  /** @param {number[]} at */
   const point = ([a, b]) => [inside(a, 0), side - inside(b, 1)];
   for (const [width, colour] of [[4, '#000'], [2, '#fff']]) {
     ctx.lineWidth = Number(width);

@@ -1,7 +1,7 @@
 // Models as C99: the weights, and one loop after the other.
 import { product } from './plan.js';
 
-/** @import { PlanOp, Trained, Variable } from './types.js' */
+/** @import { Trained, Variable } from './types.js' */
 
 // The activations, and the parts of other layers; only those that are used are written.
 /** @type {Record<string, string>} */

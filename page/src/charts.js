@@ -3,11 +3,14 @@ import uPlot from 'uplot';
 import { readoutColour } from './around.js';
 import { css, pixels, size } from './drawing.js';
 
+/** @import { Drawn, Readout, Run } from './types.js' */
+
 const CLASS_COLOURS = [
   '#3b7dd8', '#e07b28', '#3a9d5d', '#a45bbf', '#c8453b', '#8a6d3b', '#d25c9c', '#6b7280',
   '#9a9a1f', '#1f9aa8',
 ];
 
+/** @param {string} label @param {object} [more] */
 function axis(label, more = {}) {
   return {
     label,
@@ -22,6 +25,7 @@ function axis(label, more = {}) {
 }
 
 // A tick's number, if uPlot shows it.
+/** @param {number | null} value @returns {string} */
 function written(value) {
   if (value === null) return '';
   const size = Math.abs(value);
@@ -31,6 +35,10 @@ function written(value) {
 
 /** A chart of curves over x, with points drawn by `draw(u)` behind them. */
 class Chart {
+  /**
+   * @param {HTMLElement} place
+   * @param {{series: any[], scales: any, labels: string[], draw?: (u: any) => void}} chart
+   */
   constructor(place, { series, scales, labels, draw }) {
     this.place = place;
     const options = {
@@ -39,13 +47,14 @@ class Chart {
       cursor: { drag: { x: false, y: false }, points: { show: false } },
       series: [{}, ...series],
       scales,
-      axes: [axis(labels[0], { size: 30 }), axis(labels[1], { size: 54, values: (_, ticks) => ticks.map(written) })],
+      axes: [axis(labels[0], { size: 30 }), axis(labels[1], { size: 54, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(written) })],
       hooks: { drawAxes: draw ? [draw] : [] },
     };
     this.plot = new uPlot(options, [[0], ...series.map(() => [null])], place);
     this.observer = new ResizeObserver(() => this.plot.setSize(size(place)));
     this.observer.observe(place);
   }
+  /** @param {any} data */
   show(data) {
     this.plot.setData(data);
   }
@@ -55,6 +64,13 @@ class Chart {
   }
 }
 
+/**
+ * @param {any} u
+ * @param {ArrayLike<number>} xs
+ * @param {ArrayLike<number>} ys
+ * @param {string | ((i: number) => string)} colour
+ * @param {number} [radius]
+ */
 function dots(u, xs, ys, colour, radius = 3.2) {
   const { ctx } = u;
   const { left, top, width, height } = u.bbox;
@@ -72,6 +88,7 @@ function dots(u, xs, ys, colour, radius = 3.2) {
   ctx.restore();
 }
 
+/** @param {Iterable<number>} values @param {number} [margin] @returns {[number, number]} */
 function range(values, margin = 0.08) {
   let low = Infinity;
   let high = -Infinity;
@@ -83,12 +100,18 @@ function range(values, margin = 0.08) {
   return [low - margin * (high - low), high + margin * (high - low)];
 }
 
-/** One input: the points and the curve. Several: predictions beside the truth. */
+/**
+ * One input: the points and the curve. Several: predictions beside the truth.
+ * @param {HTMLElement} place
+ * @param {Run} run
+ * @returns {Drawn}
+ */
 export function fitChart(place, run) {
   const { rows, axes, outputs: units } = run;
   const several = rows.inputs > 2;
   const truth = rows.classes && !several ? [-0.1, Math.max(1, units - 1) + 0.1] : range(rows.y);
-  let predicted = [];
+  /** @type {Float32Array} */
+  let predicted = new Float32Array();
   const chart = new Chart(place, {
     series: several
       ? [{ stroke: () => css('--quiet'), dash: [4, 4], width: 1 }]
@@ -102,7 +125,7 @@ export function fitChart(place, run) {
     },
     labels: several
       ? [`${rows.names.at(-1)}, given`, 'predicted']
-      : [rows.names[0], rows.names.at(-1)],
+      : [rows.names[0], rows.names.at(-1) ?? 'y'],
     draw(u) {
       if (several) dots(u, rows.y, predicted, css('--accent'));
       else if (rows.classes)
@@ -133,6 +156,7 @@ export function fitChart(place, run) {
 }
 
 // The class of the largest output, for each row.
+/** @param {Float32Array} output @param {number} units */
 function largest(output, units) {
   return Float32Array.from({ length: output.length / units }, (_, i) => {
     const row = output.subarray(i * units, (i + 1) * units);
@@ -140,10 +164,18 @@ function largest(output, units) {
   });
 }
 
+/** @param {string} hex */
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+/** @param {number[]} a @param {number[]} b @param {number} share */
 const mixed = (a, b, share) => a.map((v, i) => v + (b[i] - v) * share);
 
 // Colours of an output on a map: blue below, orange above, or that of the likeliest class.
+/**
+ * @param {{outputs: number}} run
+ * @param {number} low
+ * @param {number} high
+ * @returns {(output: Float32Array, i: number) => number[]}
+ */
 function painter(run, low, high) {
   const paper = rgb(css('--paper'));
   const [blue, orange] = CLASS_COLOURS.map(rgb);
@@ -160,14 +192,21 @@ function painter(run, low, high) {
   };
 }
 
-/** Two inputs: the output as colours, the rows as dots. */
+/**
+ * Two inputs: the output as colours, the rows as dots.
+ * @param {HTMLElement} place
+ * @param {Run} run
+ * @returns {Drawn}
+ */
 export function mapChart(place, run) {
   const canvas = pixels(place, 'map');
   const { rows, axes, map } = run;
   const [low, high] = rows.classes ? [0, 1] : range(rows.y, 0);
   const small = document.createElement('canvas');
   small.width = small.height = map;
+  /** @type {Float32Array | null} */
   let last = null;
+  /** @param {{output: Float32Array}} picture */
   function show({ output }) {
     last = output;
     const paint = painter(run, low, high);
@@ -176,11 +215,12 @@ export function mapChart(place, run) {
       const [r, g, b] = paint(output, i);
       image.data.set([r, g, b, 255], 4 * i);
     }
-    small.getContext('2d').putImageData(image, 0, 0);
+    small.getContext('2d')?.putImageData(image, 0, 0);
     const { width, height } = size(place);
     const side = Math.min(width, height);
     const ctx = canvas.start(side, side);
     ctx.drawImage(small, 0, 0, side, side);
+    /** @param {number} k @param {number} v */
     const place_ = (k, v) => {
       const [from, to] = axes[k];
       const share = (v - from) / (to - from);
@@ -212,17 +252,22 @@ export function mapChart(place, run) {
 }
 
 // At most six decades, whole ones.
+/** @param {number} low @param {number} high */
 function decades(low, high) {
   if (!(high > 0)) return [0.1, 1];
   const top = 10 ** Math.ceil(Math.log10(high));
   return [Math.max(10 ** Math.floor(Math.log10(low)), top / 1e6), top];
 }
 
-/** The loss of each step, on a logarithmic axis. */
+/**
+ * The loss of each step, on a logarithmic axis.
+ * @param {HTMLElement} place
+ * @returns {Drawn}
+ */
 export function lossChart(place) {
   const chart = new Chart(place, {
     series: [{ stroke: () => css('--accent'), width: 1.5 }],
-    scales: { x: { time: false }, y: { distr: 3, range: (_, low, high) => decades(low, high) } },
+    scales: { x: { time: false }, y: { distr: 3, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => decades(low, high) } },
     labels: ['step', ''],
   });
   return {
@@ -233,7 +278,12 @@ export function lossChart(place) {
   };
 }
 
-/** The units of a layer: curves over x. */
+/**
+ * The units of a layer: curves over x.
+ * @param {HTMLElement} place
+ * @param {Run} run
+ * @returns {Drawn}
+ */
 export function unitsChart(place, run) {
   const chart = new Chart(place, {
     series: Array.from({ length: 24 }, (_, i) => ({
@@ -246,6 +296,7 @@ export function unitsChart(place, run) {
   return {
     show({ units }) {
       if (!units) return;
+      /** @type {(number | null)[][]} */
       const curves = units.curves.map((c) => Array.from(c));
       while (curves.length < 24) curves.push(curves[0].map(() => null));
       chart.show([Array.from(run.gridX), ...curves]);
@@ -254,8 +305,13 @@ export function unitsChart(place, run) {
   };
 }
 
-/** The units of a layer as small maps. */
-export function unitMaps(place, run) {
+/**
+ * The units of a layer as small maps.
+ * @param {HTMLElement} place
+ * @returns {Drawn}
+ */
+export function unitMaps(place) {
+  /** @type {HTMLCanvasElement[]} */
   const tiles = [];
   return {
     show({ units }) {
@@ -273,14 +329,20 @@ export function unitMaps(place, run) {
         const image = new ImageData(units.map, units.map);
         for (let i = 0; i < values.length; i++)
           image.data.set([...paint(values, i), 255], 4 * i);
-        tiles[k].getContext('2d').putImageData(image, 0, 0);
+        tiles[k].getContext('2d')?.putImageData(image, 0, 0);
       });
     },
     free: () => tiles.forEach((t) => t.remove()),
   };
 }
 
-/** The best straight line from each layer's units, over x. */
+/**
+ * The best straight line from each layer's units, over x.
+ * @param {HTMLElement} place
+ * @param {Run} run
+ * @param {Pick<Readout, "layers">} readout
+ * @returns {Drawn}
+ */
 export function readoutChart(place, run, { layers }) {
   const chart = new Chart(place, {
     series: layers.map((_, i) => ({ stroke: () => readoutColour(i, layers.length), width: 1.6 })),

@@ -1,11 +1,14 @@
 // Data sets: the article's sine, formulas, drawn points, tables, and sets of classes.
 import { parseFormula, pythonFloat } from './formula.js';
 
+/** @import { DataSettings, Draw, Rows, Table } from './types.js' */
+
 export const DATA_SEED = 1n << 40n; // keeps the data's numbers apart from the model's
 export const LARGEST = 20000;
 export const SIDE = 8; // pixels of a digit, each way
 export const TEST = 450; // digits that are not trained on: the last ones
 
+/** @type {Uint8Array} */
 let digitBytes = new Uint8Array();
 
 /**
@@ -30,6 +33,14 @@ export function testDigits() {
 }
 
 /** @returns x (rows x inputs) and y, with names; classes: labels, or null */
+/**
+ * @param {ArrayLike<number>} x
+ * @param {ArrayLike<number>} y
+ * @param {number} inputs
+ * @param {string[]} [names]
+ * @param {string[] | null} [classes]
+ * @returns {Rows}
+ */
 function dataOf(x, y, inputs, names = ['x', 'y'], classes = null) {
   const rows = y.length;
   return {
@@ -38,7 +49,12 @@ function dataOf(x, y, inputs, names = ['x', 'y'], classes = null) {
   };
 }
 
-/** The data of settings.data; draw(purpose, n) returns uniform random numbers. */
+/**
+ * The data of settings.data; draw(purpose, n) returns uniform random numbers.
+ * @param {DataSettings} given
+ * @param {Draw} draw
+ * @returns {Rows}
+ */
 export function makeData(given, draw) {
   const data = MAKERS[given.kind](given, draw);
   if (given.noise > 0 && !data.classes) {
@@ -49,12 +65,14 @@ export function makeData(given, draw) {
   return data;
 }
 
+/** @param {Float32Array} values */
 function deviation(values) {
   const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
   const square = values.reduce((sum, v) => sum + (v - mean) ** 2, 0);
   return Math.sqrt(square / values.length);
 }
 
+/** @param {Draw} draw @param {number} purpose @param {number} n */
 export function normalNumbers(draw, purpose, n) {
   const u = draw(purpose, 2 * n);
   return Array.from({ length: n }, (_, i) => {
@@ -63,6 +81,7 @@ export function normalNumbers(draw, purpose, n) {
   });
 }
 
+/** @type {Record<string, (given: DataSettings, draw: Draw) => Rows>} */
 const MAKERS = {
   sine() {
     const x = Array.from({ length: 200 }, (_, i) => i * 0.1);
@@ -113,32 +132,54 @@ const MAKERS = {
       const angle = 1.75 * u * 2 * Math.PI + (first ? 0 : Math.PI);
       return [5 * u * Math.sin(angle), 5 * u * Math.cos(angle)];
     }),
+  clouds: ({ noise }, draw) =>
+    classes(draw, noise, (u, v, first) => {
+      const radius = Math.sqrt(-2 * Math.log(u));
+      const middle = first ? 2 : -2;
+      return [middle + radius * Math.cos(2 * Math.PI * v), middle + radius * Math.sin(2 * Math.PI * v)];
+    }),
   squares({ noise }, draw) {
     const set = classes(draw, noise, (u, v) => [10 * u - 5, 10 * v - 5]);
     for (let i = 0; i < set.rows; i++)
       set.y[i] = set.x[2 * i] * set.x[2 * i + 1] >= 0 ? 1 : 0;
     return set;
   },
+  plane: (_, draw) => surface(draw, (a, b) => (a + b) / 10),
   hills(_, draw) {
-    const u = draw(8, 600);
-    const x = Array.from(u, (v) => 10 * v - 5);
+    /** @param {number} a @param {number} b @param {number} p @param {number} q */
     const hill = (a, b, p, q) => Math.exp(-((a - p) ** 2 + (b - q) ** 2) / 5);
-    const y = Array.from({ length: 300 }, (_, i) => {
-      const [a, b] = [x[2 * i], x[2 * i + 1]];
-      return hill(a, b, -2, 2) + hill(a, b, 2, -2) - hill(a, b, 2, 2) - hill(a, b, -2, -2);
-    });
-    return dataOf(x, y, 2, ['x1', 'x2', 'y']);
+    return surface(
+      draw,
+      (a, b) => hill(a, b, -2, 2) + hill(a, b, 2, -2) - hill(a, b, 2, 2) - hill(a, b, -2, -2),
+    );
   },
 };
 
 export const KINDS = Object.keys(MAKERS);
 
+/**
+ * 300 points of a function of two inputs.
+ * @param {Draw} draw
+ * @param {(a: number, b: number) => number} height
+ */
+function surface(draw, height) {
+  const x = Array.from(draw(8, 600), (v) => 10 * v - 5);
+  const y = Array.from({ length: 300 }, (_, i) => height(x[2 * i], x[2 * i + 1]));
+  return dataOf(x, y, 2, ['x1', 'x2', 'y']);
+}
+
+/** @param {number} from @param {number} to @param {number} count */
 function spaced(from, to, count) {
   const step = count > 1 ? (to - from) / (count - 1) : 0;
   return Array.from({ length: count }, (_, i) => (i === count - 1 ? to : from + i * step));
 }
 
 // 250 points of two classes in turn, moved by normal noise.
+/**
+ * @param {Draw} draw
+ * @param {number} noise
+ * @param {(u: number, v: number, first: boolean) => number[]} place
+ */
 function classes(draw, noise, place) {
   const n = 250;
   const u = draw(8, 2 * n);
@@ -154,12 +195,15 @@ function classes(draw, noise, place) {
   return dataOf(x, y, 2, ['x1', 'x2', 'class'], ['0', '1']);
 }
 
-/** Rows of cells; the delimiter is the one of , ; tab that the first line has most of. */
+/**
+ * Rows of cells; the delimiter is the one of , ; tab that the first line has most of.
+ * @param {string} text
+ */
 export function parseTable(text) {
   text = text.replace(/^\ufeff/, '');
   const first = text.split(/\r?\n/, 1)[0];
-  const counts = [',', ';', '\t'].map((d) => [first.split(d).length, d]);
-  const delimiter = counts.sort((a, b) => b[0] - a[0])[0][1];
+  const count = (/** @type {string} */ delimiter) => first.split(delimiter).length;
+  const [delimiter] = [',', ';', '\t'].sort((a, b) => count(b) - count(a));
   const rows = [];
   let row = [];
   let cell = '';
@@ -197,13 +241,17 @@ export function parseTable(text) {
   return { names, rows: body, delimiter, header };
 }
 
+/** @param {string} text */
 function number(text) {
   if (text.trim() === '') return null;
   const value = Number(text);
   return Number.isFinite(Math.fround(value)) ? value : null;
 }
 
-/** The columns whose filled cells are all numbers, and all with few different values. */
+/**
+ * The columns whose filled cells are all numbers, and all with few different values.
+ * @param {Table} table
+ */
 export function columnKinds({ names, rows }) {
   return names.map((_, i) => {
     const filled = rows.map((r) => r[i]).filter((v) => v !== '');
@@ -214,7 +262,9 @@ export function columnKinds({ names, rows }) {
   });
 }
 
+/** @param {DataSettings} given */
 function tableData({ table, x: inputs, y: target }) {
+  if (!table) throw new Error('There is no table yet.');
   const kinds = columnKinds(table);
   const chosen = inputs.filter((i) => i !== target && kinds[i]?.numeric);
   if (!chosen.length)
@@ -228,12 +278,16 @@ function tableData({ table, x: inputs, y: target }) {
   if (kept.length < 2) throw new Error('Fewer than two rows have all chosen values.');
   const labels = label ? [...new Set(kept.map((r) => r[target]))].sort() : null;
   const x = kept.flatMap((r) => chosen.map((i) => Number(r[i])));
-  const y = kept.map((r) => (label ? labels.indexOf(r[target]) : Number(r[target])));
+  const y = kept.map((r) => (labels ? labels.indexOf(r[target]) : Number(r[target])));
   const names = [...chosen, target].map((i) => table.names[i]);
   return dataOf(x, y, chosen.length, names, labels);
 }
 
-/** Python that makes the same x and y. */
+/**
+ * Python that makes the same x and y.
+ * @param {DataSettings} given
+ * @param {Rows} data
+ */
 export function dataProgram(given, data) {
   if (given.kind === 'sine' && !given.noise)
     return ['x = np.arange(0, 20, 0.1)', 'y = np.sin(x)'];
@@ -265,11 +319,13 @@ export function dataProgram(given, data) {
 }
 
 // Names may hold anything; in a comment, only a line's end could start code.
+/** @param {string} name */
 function comment(name) {
   return name.replace(/[\p{C}\p{Z}]+/gu, ' ').slice(0, 60);
 }
 
 // The shortest decimal number that float32 reads as this one.
+/** @param {number} value */
 function shortest(value) {
   for (let digits = 1; digits < 9; digits++) {
     const text = Number(value.toPrecision(digits));
@@ -278,6 +334,7 @@ function shortest(value) {
   return pythonFloat(value);
 }
 
+/** @param {string} line @param {number} [width] */
 function wrapped(line, width = 88) {
   const lines = [];
   while (line.length > width) {

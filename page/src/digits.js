@@ -43,7 +43,7 @@ export function asDigit(bitmap) {
  */
 export function digitsChart(place, run) {
   const canvas = pixels(place, 'map');
-  const labels = run.testLabels;
+  const labels = run.testLabels ?? new Uint8Array();
   /** @type {Float32Array | null} */
   let last = null;
   function draw() {

@@ -1,15 +1,24 @@
 // The engine in JavaScript: kurve.wasm (cpp/wasm/api.cpp) behind two classes.
 
-/** Compiles kurve.wasm. Returns the classes that run on it. */
+/** @import { Exports, Saved } from './types.js' */
+
+/**
+ * Compiles kurve.wasm. Returns the classes that run on it.
+ * @param {BufferSource} bytes
+ */
 export async function loadEngine(bytes) {
+  /** @type {Exports} */
   let wasm;
   const view = () => new DataView(wasm.memory.buffer);
+  /** @param {number} at @param {number} n */
   const floats = (at, n) => new Float32Array(wasm.memory.buffer, at, n);
+  /** @param {number} at @param {number} n */
   const doubles = (at, n) => new Float64Array(wasm.memory.buffer, at, n);
 
   // What C++'s runtime asks of a system: no environment, no files.
   const badFile = 8;
   const system = {
+    /** @param {number} count @param {number} size */
     environ_sizes_get(count, size) {
       view().setUint32(count, 0, true);
       view().setUint32(size, 0, true);
@@ -19,6 +28,7 @@ export async function loadEngine(bytes) {
     fd_write: () => badFile,
     fd_seek: () => badFile,
     fd_close: () => badFile,
+    /** @param {number} code */
     proc_exit(code) {
       throw new Error(`the engine ended with code ${code}`);
     },
@@ -26,13 +36,15 @@ export async function loadEngine(bytes) {
   const { instance } = await WebAssembly.instantiate(bytes, {
     wasi_snapshot_preview1: system,
   });
-  wasm = instance.exports;
+  wasm = /** @type {Exports} */ (/** @type {unknown} */ (instance.exports));
   wasm._initialize();
 
+  /** @param {number} at */
   function text(at) {
     const memory = new Uint8Array(wasm.memory.buffer);
     return new TextDecoder().decode(memory.slice(at, memory.indexOf(0, at)));
   }
+  /** @param {number} result */
   function checked(result) {
     if (result === 0 || result === -1) {
       const message = text(wasm.kurve_error());
@@ -41,6 +53,7 @@ export async function loadEngine(bytes) {
     return result;
   }
   // Calls body with memory for n bytes.
+  /** @template T @param {number} n @param {(at: number) => T} body @returns {T} */
   function withMemory(n, body) {
     const at = wasm.kurve_alloc(n);
     if (!at) throw new Error(`[engine] not enough memory for ${n} bytes.`);
@@ -54,8 +67,11 @@ export async function loadEngine(bytes) {
   /** Rows of data for a model. */
   class Data {
     /**
-     * @param x, y: for each input and output, numbers of all rows, one row after the
-     *     other; y may be left out for predictions
+     * @param {Model} model
+     * @param {number} rows
+     * @param {ArrayLike<number>[]} x for each input, numbers of all rows, one row after the
+     *     other
+     * @param {ArrayLike<number>[]} y the same for each output, but for predictions
      */
     constructor(model, rows, x, y = []) {
       this.model = model;
@@ -70,6 +86,7 @@ export async function loadEngine(bytes) {
         this.copy(values, wasm.kurve_y(this.at, h), size);
       });
     }
+    /** @param {ArrayLike<number>} values @param {number} at @param {number} size */
     copy(values, at, size) {
       if (values.length !== size)
         throw new Error(`[data] expected ${size} numbers. Received: ${values.length}.`);
@@ -78,7 +95,8 @@ export async function loadEngine(bytes) {
     /**
      * Divides the rows into steps as `fit` does: batches of `size` rows, or `steps`
      * batches.
-     * @returns the number of steps of a pass over the rows
+     * @param {{size?: number, steps?: number, shuffle?: boolean}} division
+     * @returns {number} the number of steps of a pass over the rows
      */
     batches({ size = 0, steps = 0, shuffle = true }) {
       return checked(
@@ -92,7 +110,7 @@ export async function loadEngine(bytes) {
 
   /** A model of a plan, with its weights and its optimizer's state. */
   class Model {
-    /** @param plan: its JSON (kurve.engines.plan_json); seed: a BigInt */
+    /** @param {string} plan its JSON (kurve.engines.plan_json) @param {bigint} seed */
     constructor(plan, seed = 0n) {
       const bytes = new TextEncoder().encode(plan + '\0');
       this.at = withMemory(bytes.length, (at) => {
@@ -123,6 +141,8 @@ export async function loadEngine(bytes) {
     /**
      * Trains for a step per learning rate.
      * @returns the losses; fewer than rates, and `error`, if something is not finite
+     * @param {Data} data
+     * @param {number[]} rates
      */
     train(data, rates) {
       const n = rates.length;
@@ -134,12 +154,14 @@ export async function loadEngine(bytes) {
       });
     }
     /** @returns the sums of losses and metrics over all rows: see Plan.totals_size */
+    /** @param {Data} data */
     test(data) {
       checked(wasm.kurve_test(this.at, data.at));
       const size = wasm.kurve_totals_size(this.at);
       return Array.from(doubles(wasm.kurve_totals(this.at), size));
     }
     /** @returns the first output for each row */
+    /** @param {Data} data */
     predict(data) {
       const size = data.rows * wasm.kurve_output_size(this.at, 0);
       return withMemory(4 * size, (at) => {
@@ -147,12 +169,13 @@ export async function loadEngine(bytes) {
         return floats(at, size).slice();
       });
     }
-    /** A copy of everything that training changes. */
+    /** A copy of everything that training changes. @returns {Saved} */
     save() {
       const { params, buffers, slots, scalars, step } = this;
       const copies = [params, buffers, slots, scalars].map((a) => a.slice());
       return { copies, step };
     }
+    /** @param {Saved} saved */
     restore({ copies, step }) {
       const [params, buffers, slots, scalars] = copies;
       this.params.set(params);
@@ -166,14 +189,24 @@ export async function loadEngine(bytes) {
     }
   }
 
-  /** Uniform numbers in (0, 1): those of kurve.core.rng. */
+  /**
+   * Uniform numbers in (0, 1): those of kurve.core.rng.
+   * @param {bigint} seed
+   * @param {number} purpose
+   * @param {number | bigint} stream
+   * @param {number} count
+   * @returns {Float64Array<ArrayBuffer>}
+   */
   function uniform(seed, purpose, stream, count) {
     return withMemory(8 * count, (at) => {
       wasm.kurve_uniform(seed, purpose, BigInt(stream), count, at);
       return doubles(at, count).slice();
     });
   }
-  /** The seed of model n (from 1) after kurve.utils.set_random_seed(seed). */
+  /**
+   * The seed of model n (from 1) after kurve.utils.set_random_seed(seed).
+   * @param {number} seed
+   */
   function modelSeed(seed, n = 1) {
     return BigInt.asUintN(64, wasm.kurve_model_seed(BigInt(seed), n));
   }

@@ -2,11 +2,16 @@
 import { sha256 } from './sha256.js';
 import { layersOf } from './network.js';
 
-/** @import { Layer } from './types.js' */
+/** @import { Layer, Training, Variable } from './types.js' */
+
+/** @typedef {[name: string, shape: number[], bytes: Uint8Array]} Entry */
 
 const ZEROS = '0'.repeat(64);
 
-/** The file of a worker's run: configuration and weights. */
+/**
+ * The file of a worker's run: configuration and weights.
+ * @param {Pick<Training, "settings" | "rows" | "plan" | "model" | "seed">} run
+ */
 export function modelFile({ settings, rows, plan, model, seed }) {
   const description = JSON.stringify({
     kind: 'model',
@@ -15,7 +20,9 @@ export function modelFile({ settings, rows, plan, model, seed }) {
     step: model.step,
     compile: null,
   }).replace('"SEED"', String(seed)); // a 64-bit number, which JavaScript's are not
+  /** @type {Entry[]} */
   const arrays = [];
+  /** @param {Float32Array} from @param {Variable[]} list */
   const add = (from, list) => {
     for (const { name, shape, offset } of list) {
       const size = shape.reduce((a, b) => a * b, 1);
@@ -41,7 +48,8 @@ const TRAINABLE = {
 function configOf({ kind, name, units, activation, l2, rate, shape }) {
   const regularizer = l2 ? { class_name: 'L2', config: { l2 } } : null;
   const trained = { activation, ...TRAINABLE, kernel_regularizer: regularizer };
-  const [class_name, config] = {
+  /** @type {Record<Layer['kind'], [string, object]>} */
+  const forms = {
     reshape: ['Reshape', { target_shape: shape }],
     flatten: ['Flatten', {}],
     normalization: [
@@ -60,12 +68,16 @@ function configOf({ kind, name, units, activation, l2, rate, shape }) {
     ],
     dropout: ['Dropout', { rate, noise_shape: null, seed: null }],
     dense: ['Dense', { units, ...trained }],
-  }[kind];
+  };
+  const [class_name, config] = forms[kind];
   return { class_name, config: { name, trainable: true, ...config } };
 }
 
+/** @param {string} description @param {Entry[]} arrays */
 function container(description, arrays) {
+  /** @type {Record<string, string>} */
   const metadata = { sha256: ZEROS, format: 'kurve 2', kurve: description };
+  /** @type {Record<string, object>} */
   const entries = {};
   let end = 0;
   for (const [name, shape, bytes] of arrays) {

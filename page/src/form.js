@@ -18,7 +18,8 @@ export const $ = (id) => document.getElementById(id);
 const DATA_NAMES = {
   sine: 'sin(x), the article’s 200 points', formula: 'a formula', points: 'points you draw',
   table: 'your table', circles: 'circles (2 classes)', moons: 'moons (2 classes)',
-  spiral: 'spirals (2 classes)', squares: 'squares (2 classes)', hills: 'hills (2 inputs)',
+  spiral: 'spirals (2 classes)', squares: 'squares (2 classes)', clouds: 'two clouds (2 classes)', plane: 'a plane (2 inputs)',
+  hills: 'hills (2 inputs)',
   digits: 'handwritten digits',
 };
 
@@ -40,7 +41,9 @@ export function fill(select, entries) {
   select.replaceChildren(...entries.map(([value, text]) => make('option', text, { value })));
 }
 
+/** @type {('rate' | 'epochs' | 'l2' | 'dropout' | 'seed')[]} */
 export const NUMBERS = ['rate', 'epochs', 'l2', 'dropout', 'seed'];
+/** @type {('from' | 'to' | 'count' | 'noise')[]} */
 export const DATA_NUMBERS = ['from', 'to', 'count', 'noise'];
 
 /**
@@ -56,8 +59,10 @@ export function showSettings(settings, actions) {
   $('text').value = data.text;
   for (const name of DATA_NUMBERS) $(name).value = data[name];
   for (const name of NUMBERS) $(name).value = settings[name];
-  for (const part of document.querySelectorAll('[data-for]')) {
-    const wanted = part.dataset.for;
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (
+    document.querySelectorAll('[data-for]')
+  )) {
+    const wanted = part.dataset.for ?? '';
     part.hidden = wanted === 'noisy' ? ['points', 'digits'].includes(data.kind) : wanted !== data.kind;
   }
   if (data.kind === 'table') showColumns(data, actions);

@@ -1,5 +1,6 @@
 // Formulas that people type, such as sin(x) + x^2 / 4: parsed, never evaluated as code.
 
+/** @type {Record<string, [(x: number) => number, string]>} */
 const FUNCTIONS = {
   sin: [Math.sin, 'np.sin'],
   cos: [Math.cos, 'np.cos'],
@@ -12,7 +13,9 @@ const FUNCTIONS = {
   sign: [Math.sign, 'np.sign'],
   floor: [Math.floor, 'np.floor'],
 };
+/** @type {Record<string, [number, string]>} */
 const CONSTANTS = { pi: [Math.PI, 'np.pi'], e: [Math.E, 'np.e'] };
+/** @type {Record<string, (a: number, b: number) => number>} */
 const OPERATORS = {
   '+': (a, b) => a + b,
   '-': (a, b) => a - b,
@@ -20,23 +23,29 @@ const OPERATORS = {
   '/': (a, b) => a / b,
   '^': (a, b) => a ** b,
 };
+/** @typedef {{value: (x: number) => number, python: string}} Formula */
+
 const DEEPEST = 50;
 
 /**
  * Reads a formula of x.
- * @returns value: a function of x; python: the same for NumPy; usesX
+ * @param {string} text
+ * @returns {Formula & {usesX: boolean}}
  */
 export function parseFormula(text) {
   const tokens = text.match(/\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+|[A-Za-z]+|\*\*|\S/g) ?? [];
   let at = 0;
   let depth = 0;
   let usesX = false;
+  /** @param {string} what @returns {never} */
   const fail = (what) => {
     const here = at < tokens.length ? `“${tokens[at]}”` : 'the end';
     throw new Error(`Expected ${what} at ${here}. Try sin(x) + x^2/4.`);
   };
-  const take = (...wanted) => wanted.includes(tokens[at]) && tokens[at++];
+  /** @param {string[]} wanted */
+  const take = (...wanted) => (wanted.includes(tokens[at]) ? tokens[at++] : '');
 
+  /** @param {string} operator @param {Formula} a @param {Formula} b @returns {Formula} */
   function operation(operator, a, b) {
     const f = OPERATORS[operator];
     const sign = operator === '^' ? '**' : operator;
@@ -45,6 +54,7 @@ export function parseFormula(text) {
       python: `(${a.python} ${sign} ${b.python})`,
     };
   }
+  /** @returns {Formula} */
   function sum() {
     if (++depth > DEEPEST) fail('fewer brackets');
     let left = product();
@@ -52,21 +62,25 @@ export function parseFormula(text) {
     depth--;
     return left;
   }
+  /** @returns {Formula} */
   function product() {
     let left = signed();
     for (let sign; (sign = take('*', '/')); ) left = operation(sign, left, signed());
     return left;
   }
+  /** @returns {Formula} */
   function signed() {
     if (take('+')) return signed();
     if (!take('-')) return power();
     const of = signed();
     return { value: (x) => -of.value(x), python: `(-${of.python})` };
   }
+  /** @returns {Formula} */
   function power() {
     const base = atom();
     return take('^', '**') ? operation('^', base, signed()) : base;
   }
+  /** @returns {Formula} */
   function atom() {
     const token = tokens[at];
     if (token === undefined) fail('a number, x or a function');
@@ -107,7 +121,10 @@ export function parseFormula(text) {
   return { ...whole, usesX };
 }
 
-/** A number as Python writes a float. */
+/**
+ * A number as Python writes a float.
+ * @param {number} number
+ */
 export function pythonFloat(number) {
   const text = String(number);
   return /[.e]/.test(text) ? text : `${text}.0`;

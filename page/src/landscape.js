@@ -69,6 +69,7 @@ export function pathDirections(params, states) {
 /** By powers of a symmetric matrix. @param {number[][]} matrix */
 function largestEigenvector(matrix) {
   const heaviest = matrix.reduce((best, row, i) => (row[i] > matrix[best][best] ? i : best), 0);
+  /** @type {number[]} */
   let vector = matrix.map((_, i) => (i === heaviest ? 1 : 0));
   let value = 0;
   for (let round = 0; round < 200; round++) {

@@ -8,15 +8,23 @@ import { OPTIMIZERS } from './plan.js';
 import { EXAMPLES, checked, example, fromHash, toHash, withData } from './settings.js';
 import workerSource from 'worker-source';
 
+/** @import { DataSettings, Drawn, Picture, Readout, Run, Settings } from './types.js' */
+
+/** @type {Settings} */
 let settings;
-let run = null; // of the worker: what it trains, and the last picture
+/** @type {Run} */
+let run = /** @type {any} */ (null); // of the worker: what it trains, and the last picture
+/** @type {Drawn[]} */
 let charts = [];
 let id = 0; // of the newest settings; answers to older ones are ignored
 let playing = false;
+/** @type {object | null} */
 let engineFiles = null; // what a worker needs to start
 const worker = startWorker();
+/** @type {Worker | null} */
 let helper = null; // a second one, for what takes long beside training
-let pad = null;
+/** @type {ReturnType<typeof drawingPad>} */
+let pad;
 
 function startWorker() {
   const blob = new Blob([workerSource], { type: 'text/javascript' });
@@ -26,6 +34,7 @@ function startWorker() {
   return started;
 }
 
+/** @type {Record<string, (answer: any) => void>} */
 const answers = {
   ready: () => apply(settings),
   started(answer) {
@@ -64,16 +73,21 @@ const answers = {
   },
 };
 
+/** @param {string} kind @param {object} [more] */
 function send(kind, more = {}) {
   worker.postMessage({ kind, id, ...more });
 }
 
+/** @param {string} text */
 function showMessage(text) {
   $('message').textContent = text;
   $('message').hidden = !text;
 }
 
-/** Starts with new settings. */
+/**
+ * Starts with new settings.
+ * @param {Settings} chosen
+ */
 function apply(chosen) {
   settings = chosen;
   id++;
@@ -92,6 +106,7 @@ function showAll() {
   }
 }
 
+/** @param {Partial<Settings>} more */
 function change(more) {
   apply(checked({ ...settings, ...more }));
 }
@@ -105,6 +120,7 @@ function remember() {
   }
 }
 
+/** @param {boolean} on */
 function setPlaying(on) {
   playing = on;
   $('play').textContent = on ? 'Pause' : 'Train';
@@ -112,8 +128,15 @@ function setPlaying(on) {
 
 // ------------------------------------------------------------------ pictures
 
+/** @returns {Run['view']} */
 function drawnView() {
   if (settings.data.kind !== 'points') return null;
+  /**
+   * @param {number[]} values
+   * @param {number} low
+   * @param {number} high
+   * @returns {[number, number]}
+   */
   const around = (values, low, high) => [Math.min(low, ...values), Math.max(high, ...values)];
   const { points } = settings.data;
   return {
@@ -166,6 +189,7 @@ function showLayerButtons() {
   showUnits(false);
 }
 
+/** @param {boolean} shown */
 function showUnits(shown) {
   const place = $('units');
   charts.splice(2).forEach((chart) => chart.free());
@@ -175,6 +199,7 @@ function showUnits(shown) {
   if (shown) charts.push((maps ? unitMaps : unitsChart)(place, run));
 }
 
+/** @param {Readout} readout */
 function showReadouts(readout) {
   for (const button of $('layer-buttons').children) button.setAttribute('aria-pressed', 'false');
   showUnits(false);
@@ -185,6 +210,7 @@ function showReadouts(readout) {
   charts.push(readoutChart($('units'), run, readout));
 }
 
+/** @param {Float32Array | null} probabilities */
 const showBars = (probabilities) =>
   Array.from($('bars').children).forEach((item, i) => {
     const share = probabilities ? probabilities[i] : 0;
@@ -192,6 +218,7 @@ const showBars = (probabilities) =>
     item.querySelector('output').textContent = probabilities ? `${Math.round(100 * share)} %` : '';
   });
 
+/** @param {Picture} picture */
 function showPicture(picture) {
   for (const chart of charts) chart.show(picture);
   if (picture.running !== playing && !picture.running) setPlaying(false);
@@ -223,6 +250,7 @@ function showPicture(picture) {
     'wrong ones are framed, with the answer.';
 }
 
+/** @param {[number[], number[]]} losses @param {number} step */
 function lossAt([steps, values], step) {
   let i = steps.findIndex((s) => s >= step);
   if (i < 0) i = steps.length - 1;
@@ -231,10 +259,12 @@ function lossAt([steps, values], step) {
 
 // ------------------------------------------------------------------ settings
 
+/** @param {Partial<DataSettings>} more */
 function changeData(more) {
   apply(withData(settings, more));
 }
 
+/** @param {string} text */
 function useTable(text) {
   const table = parseTable(text);
   const kinds = columnKinds(table);
@@ -246,18 +276,19 @@ function useTable(text) {
   changeData({ kind: 'table', table: { names: table.names, rows: table.rows }, x, y });
 }
 
+/** @template T @param {(given: T) => unknown} action */
 function trying(action) {
-  return async (...given) => {
+  return async (/** @type {T} */ given) => {
     try {
       showMessage('');
-      await action(...given);
+      await action(given);
     } catch (error) {
-      showMessage(error.message);
+      showMessage(error instanceof Error ? error.message : String(error));
     }
   };
 }
 
-const useFile = trying(async (file) => {
+const useFile = trying(async (/** @type {File | undefined} */ file) => {
   if (!file) return;
   if (file.size > 2e7) throw new Error('The page takes files of up to 20 MB.');
   useTable(await file.text());
@@ -265,12 +296,14 @@ const useFile = trying(async (file) => {
 
 // ------------------------------------------------------------------ actions
 
+/** @param {string} name @param {Blob} blob */
 function save(name, blob) {
   const link = make('a', '', { download: name, href: URL.createObjectURL(blob) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+/** @param {string} purpose @param {object} more */
 function around(purpose, more) {
   showMessage('');
   const text = purpose === 'landscape' ? 'landscape-text' : 'units-hint';
@@ -278,6 +311,7 @@ function around(purpose, more) {
   send('snapshot', { purpose, ...more });
 }
 
+/** @param {string} text @param {HTMLButtonElement} button */
 async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
@@ -293,6 +327,7 @@ async function copy(text, button) {
   setTimeout(() => (button.textContent = label), 1200);
 }
 
+/** @type {Record<string, HTMLButtonElement>} */
 const exampleButtons = {};
 
 function connect() {
@@ -322,6 +357,7 @@ function connect() {
     setPlaying(!playing);
     send(playing ? 'play' : 'pause');
   };
+  /** @param {string} kind @param {() => object} more */
   const stopped = (kind, more) => {
     setPlaying(false);
     send(kind, more());
@@ -333,24 +369,24 @@ function connect() {
   $('time').oninput = () => stopped('goto', () => ({ step: Number($('time').value) }));
 
   fill($('optimizer'), Object.keys(OPTIMIZERS).map((o) => [o, o]));
-  $('optimizer').onchange = (event) => {
+  $('optimizer').onchange = (/** @type {any} */ event) => {
     const optimizer = event.target.value;
     change({ optimizer, rate: OPTIMIZERS[optimizer].rate });
   };
   for (const name of NUMBERS)
-    $(name).onchange = (event) => change({ [name]: numberOf(event.target, settings[name]) });
+    $(name).onchange = (/** @type {any} */ event) => change({ [name]: numberOf(event.target, settings[name]) });
   for (const name of DATA_NUMBERS)
-    $(name).onchange = (event) =>
+    $(name).onchange = (/** @type {any} */ event) =>
       changeData({ [name]: numberOf(event.target, settings.data[name]) });
-  $('text').onchange = (event) => changeData({ text: event.target.value });
-  $('kind').onchange = (event) => changeData({ kind: event.target.value });
-  $('target').onchange = (event) => {
+  $('text').onchange = (/** @type {any} */ event) => changeData({ text: event.target.value });
+  $('kind').onchange = (/** @type {any} */ event) => changeData({ kind: event.target.value });
+  $('target').onchange = (/** @type {any} */ event) => {
     const y = Number(event.target.value);
-    const kinds = columnKinds(settings.data.table);
+    const kinds = columnKinds(settings.data.table ?? { names: [], rows: [] });
     changeData({ y, x: kinds.flatMap(({ numeric }, i) => (numeric && i !== y ? [i] : [])) });
   };
   for (const name of ['normalize', 'decay'])
-    $(name).onchange = (event) => change({ [name]: event.target.checked });
+    $(name).onchange = (/** @type {any} */ event) => change({ [name]: event.target.checked });
   const batching = () => {
     const size = numberOf($('size'), 20);
     change($('batching').value === 'steps' ? { steps: size } : { steps: 0, batch: size });
@@ -366,14 +402,15 @@ function connect() {
     const first = settings.layers.findIndex(({ kind }) => kind !== 'conv');
     const at = first < 0 ? settings.layers.length : first;
     const units = settings.layers[at - 1]?.units ?? 16;
-    const layer = { kind: 'conv', units, activation: 'relu' };
+    const layer = { kind: /** @type {const} */ ('conv'), units, activation: 'relu' };
     change({ layers: settings.layers.toSpliced(at, 0, layer) });
   };
 
+  /** @param {number[]} point */
   const addPoint = (point) =>
     changeData({ points: [...settings.data.points, point.map((v) => Number(v.toFixed(3)))] });
-  $('fit').onclick = (event) => {
-    if (settings.data.kind === 'points' && run) addPoint(charts[0].position(event));
+  $('fit').onclick = (/** @type {any} */ event) => {
+    if (settings.data.kind === 'points' && run) addPoint(charts[0].position?.(event) ?? [0, 0]);
   };
   $('add-point').onclick = () =>
     addPoint([numberOf($('point-x'), 0), numberOf($('point-y'), 0)]);
@@ -381,11 +418,11 @@ function connect() {
   $('clear-points').onclick = () => changeData({ points: [] });
 
   $('use-table').onclick = trying(() => useTable($('paste').value));
-  $('file').onchange = (event) => useFile(event.target.files[0]);
+  $('file').onchange = (/** @type {any} */ event) => useFile(event.target.files[0]);
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => {
     event.preventDefault();
-    useFile(event.dataTransfer.files[0]);
+    useFile(event.dataTransfer?.files[0]);
   });
 
   $('copy').onclick = () => copy($('program').textContent, $('copy'));
@@ -410,7 +447,7 @@ function connect() {
   $('clear-drawing').onclick = () => pad.clear();
   let shown = -1;
   $('show-digit').onclick = () => {
-    shown = (shown + 1) % run.testLabels.length;
+    shown = (shown + 1) % (run.testLabels?.length ?? 1);
     pad.put(run.gridX.slice(64 * shown, 64 * shown + 64));
   };
   $('link').onclick = () => {
@@ -428,6 +465,7 @@ function connect() {
 }
 
 // Bytes that the build has packed into an element.
+/** @param {string} name */
 async function unpacked(name) {
   const binary = atob($(name).textContent.trim());
   const packed = Uint8Array.from(binary, (c) => c.charCodeAt(0));

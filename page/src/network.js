@@ -9,6 +9,7 @@ export const ACTIVATIONS = [
 /**
  * Number of outputs, their activation and the loss.
  * @param {Pick<Rows, 'classes'>} data
+ * @returns {{units: number, activation: string, loss: string, attrs: Record<string, number>}}
  */
 export function outputOf(data) {
   if (!data.classes)

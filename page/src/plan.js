@@ -158,7 +158,7 @@ export function initialize(model, weights, uniform, seed) {
     const field = product(shape.slice(0, -2));
     const limit = Math.sqrt(6 / (field * (inputs + units)));
     const u = uniform(seed, INITIALIZER, stream, product(shape));
-    model.params.set(u.map((v) => limit * (2 * v - 1)), offset);
+    model.params.set(u.map((/** @type {number} */ v) => limit * (2 * v - 1)), offset);
   }
 }
 

@@ -3,15 +3,21 @@ import { KINDS } from './data.js';
 import { ACTIVATIONS } from './network.js';
 import { OPTIMIZERS } from './plan.js';
 
+/** @import { DataSettings, Settings, Table } from './types.js' */
+
+/** @type {DataSettings} */
 const DATA = {
   kind: 'sine', noise: 0, seed: 1, text: 'sin(x) + x/5', from: -5, to: 5, count: 100,
   points: [[-4, -1], [-2.5, 0.9], [-1, -0.2], [0.5, -0.6], [2, 1.1], [4, 0.2]],
   table: null, x: [], y: 0,
 };
+/** @param {number} units @param {number} n */
 const relu = (units, n) => Array.from({ length: n }, () => ({ units, activation: 'relu' }));
+/** @param {number} units */
 const conv = (units) => ({ kind: 'conv', units, activation: 'relu' });
 export const MOST_CONVOLUTIONS = 3; // each halves the picture
 
+/** @type {Settings} */
 export const START = {
   data: DATA, layers: relu(256, 7), optimizer: 'adam', rate: 0.001, decay: false, batch: 20,
   steps: 10, epochs: 10, normalize: false, l2: 0, dropout: 0, seed: 3,
@@ -25,7 +31,10 @@ const DIGITS = {
   epochs: 20, normalize: false,
 };
 
-/** The buttons: the article's three programs, and starts for data of one's own. */
+/**
+ * The buttons: the article's three programs, and starts for data of one's own.
+ * @type {Record<string, {label: string, title: string, settings: Partial<Settings>}>}
+ */
 export const EXAMPLES = {
   raw10: { label: '10 × 10', title: 'raw x, 10 epochs of 10 steps', settings: {} },
   raw30: {
@@ -40,12 +49,19 @@ export const EXAMPLES = {
   },
 };
 
-/** Complete settings of an example. */
+/**
+ * Complete settings of an example.
+ * @param {string} name
+ */
 export function example(name) {
   return checked({ ...START, ...EXAMPLES[name].settings });
 }
 
-/** Settings for another kind of data: the user's, with a network that suits it. */
+/**
+ * Settings for another kind of data: the user's, with a network that suits it.
+ * @param {Settings} settings
+ * @param {Partial<DataSettings>} data
+ */
 export function withData(settings, data) {
   const found = { ...settings, data: { ...settings.data, ...data } };
   const { kind } = found.data;
@@ -55,14 +71,22 @@ export function withData(settings, data) {
   return checked(leaves ? { ...found, ...OWN } : found);
 }
 
+/** @param {unknown} value @param {number} low @param {number} high @param {number} otherwise */
 const within = (value, low, high, otherwise) =>
   typeof value === 'number' && value >= low && value <= high ? value : otherwise;
+/** @param {unknown} value @param {number} low @param {number} high @param {number} otherwise */
 const whole = (value, low, high, otherwise) =>
   Math.round(within(value, low, high, otherwise));
+/** @param {any} value @param {string[]} list @param {string} otherwise */
 const oneOf = (value, list, otherwise) => (list.includes(value) ? value : otherwise);
+/** @param {unknown} value */
 const text = (value, most = 200) => String(value ?? '').slice(0, most);
 
-/** Settings of anything: what does not fit becomes the start's. */
+/**
+ * Settings of anything: what does not fit becomes the start's.
+ * @param {any} given
+ * @returns {Settings}
+ */
 export function checked(given) {
   const data = { ...DATA, ...(given?.data ?? {}) };
   const table = tableOf(data.table);
@@ -72,7 +96,7 @@ export function checked(given) {
   const kinds = table ? KINDS : KINDS.filter((k) => k !== 'table');
   const layers = Array.isArray(given?.layers) ? given.layers : START.layers;
   const digits = data.kind === 'digits';
-  const leading = layers.findIndex((layer) => layer?.kind !== 'conv');
+  const leading = layers.findIndex((/** @type {any} */ layer) => layer?.kind !== 'conv');
   const most = digits ? Math.min(leading < 0 ? layers.length : leading, MOST_CONVOLUTIONS) : 0;
   return {
     data: {
@@ -85,12 +109,12 @@ export function checked(given) {
       count: whole(data.count, 2, 5000, 100),
       points: points
         .slice(0, 2000)
-        .filter((p) => Array.isArray(p) && p.length === 2 && p.every(Number.isFinite)),
+        .filter((/** @type {any} */ p) => Array.isArray(p) && p.length === 2 && p.every(Number.isFinite)),
       table,
-      x: indices.filter((i) => Number.isInteger(i) && i >= 0 && i < columns),
+      x: indices.filter((/** @type {any} */ i) => Number.isInteger(i) && i >= 0 && i < columns),
       y: whole(data.y, 0, Math.max(0, columns - 1), 0),
     },
-    layers: layers.slice(0, 12).map((layer, i) => ({
+    layers: layers.slice(0, 12).map((/** @type {any} */ layer, /** @type {number} */ i) => ({
       ...(i < most ? { kind: 'conv' } : {}),
       units: whole(layer?.units, 1, 512, 16),
       activation: oneOf(layer?.activation, ACTIVATIONS, 'relu'),
@@ -109,17 +133,21 @@ export function checked(given) {
   };
 }
 
+/** @param {any} table @returns {Table | null} */
 function tableOf(table) {
   if (!table || !Array.isArray(table.names) || !Array.isArray(table.rows)) return null;
-  const names = table.names.slice(0, 200).map((n) => text(n));
+  const names = table.names.slice(0, 200).map((/** @type {unknown} */ n) => text(n));
   const rows = table.rows
     .slice(0, 20000)
     .filter(Array.isArray)
-    .map((row) => names.map((_, i) => text(row[i])));
+    .map((/** @type {unknown[]} */ row) => names.map((/** @type {unknown} */ _, /** @type {number} */ i) => text(row[i])));
   return names.length && rows.length ? { names, rows } : null;
 }
 
-/** Settings as the part of a link behind #. */
+/**
+ * Settings as the part of a link behind #.
+ * @param {Settings} settings
+ */
 export function toHash(settings) {
   const bytes = new TextEncoder().encode(JSON.stringify(settings));
   let binary = '';
@@ -128,6 +156,7 @@ export function toHash(settings) {
 }
 
 /** @returns settings, or null if it is not such a part */
+/** @param {string} hash */
 export function fromHash(hash) {
   try {
     const binary = atob(hash.replace(/^#/, '').replaceAll('-', '+').replaceAll('_', '/'));

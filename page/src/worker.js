@@ -9,18 +9,27 @@ import { onnxFile } from './onnx.js';
 import { initialize, makePlan, moments, rateAt, stepsPerEpoch, withHead } from './plan.js';
 import { makeProgram } from './program.js';
 
+/** @import { Engine, Picture, Rows, Run, Settings, Training, Units, View } from './types.js' */
+
 const SLICE = 25; // ms of training between two looks at the messages
 const REDRAW = 40; // ms between two pictures, at least
 const MOST_SAVED = 40; // states to go back to
 const MOST_BYTES = 3e8;
 const MOST_STATES = 20; // of the path over the loss landscape
 
+/** @type {Engine} */
 let engine;
+/** @type {Promise<Engine>} */
 let loading;
-let run = null; // the current model
+// The current model; none before the first start, when only ALONE's messages are heard.
+/** @type {Training} */
+let run;
 let running = false;
 let scheduled = false;
 
+/**
+ * @type {Record<string, (message: any) => object | null | undefined | void | Promise<object | null | undefined | void>>}
+ */
 const handlers = {
   async engine({ bytes, digits, quiet }) {
     setDigits(digits);
@@ -79,6 +88,7 @@ const handlers = {
 const ALONE = ['engine', 'start', 'landscape', 'readout']; // need no run
 
 const trained = () => ({ plan: run.plan, params: run.model.params, buffers: run.model.buffers });
+/** @type {Record<string, () => Uint8Array>} */
 const FILES = {
   kurve: () => modelFile(run),
   onnx: () => onnxFile(trained()),
@@ -86,6 +96,7 @@ const FILES = {
 };
 
 // Copies of all that the second worker needs.
+/** @param {boolean} along */
 function snapshot(along) {
   const { id, settings, model, gridX } = run;
   const states = along ? run.saved.filter(({ step }) => step <= model.step) : [];
@@ -103,23 +114,28 @@ self.onmessage = async ({ data }) => {
     if (answer) self.postMessage(answer);
   } catch (error) {
     running = false;
-    self.postMessage({ kind: 'error', message: error.message, id: data.id });
+    self.postMessage({ kind: 'error', message: messageOf(error), id: data.id });
   }
 };
 
+/** @param {unknown} error */
+const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+
 function free() {
   if (!run) return;
-  for (const view of [...run.views.values(), run]) {
-    view.grid?.free();
-    view.data?.free();
-    view.drawn?.free();
-    view.model.free();
+  for (const { model, grid } of [...run.views.values(), run]) {
+    grid?.free();
+    model.free();
   }
-  run = null;
+  run.data.free();
+  run.drawn?.free();
+  run = /** @type {any} */ (null);
 }
 
+/** @param {Settings} settings @param {number} id @returns {Training} */
 function begin(settings, id) {
   const seed = engine.modelSeed(settings.seed);
+  /** @param {number} purpose @param {number} n */
   const draw = (purpose, n) => engine.uniform(DATA_SEED, purpose, settings.data.seed ?? 0, n);
   const rows = makeData(settings.data, draw);
   const made = makePlan(settings, rows);
@@ -138,18 +154,17 @@ function begin(settings, id) {
   const perEpoch = stepsPerEpoch(settings, rows.rows);
   data.batches(settings.steps > 0 ? { steps: perEpoch } : { size: settings.batch });
   const axes = axesOf(rows);
-  const grid = gridOf(rows, axes);
-  const started = {
+  const gridX = gridOf(rows, axes);
+  const grid = new engine.Data(model, gridX.length / rows.inputs, [gridX]);
+  return {
     id, settings, seed, rows, ...made, model, data, perEpoch, axes,
-    gridX: grid, losses: [], saved: [], views: new Map(), layer: -1, speed: 0, until: 0,
-    error: '', shown: 0,
+    gridX, grid, losses: [], saved: [model.save()], every: 1, views: new Map(), layer: -1,
+    speed: 0, until: 0, error: '', shown: 0, cost: 0, digit: null, drawn: null,
   };
-  started.grid = new engine.Data(model, grid.length / rows.inputs, [grid]);
-  started.saved.push(model.save());
-  return started;
 }
 
 // The range of each input, a little wider than the data.
+/** @param {Rows} rows @returns {[number, number][]} */
 function axesOf({ x, rows, inputs }) {
   return Array.from({ length: inputs }, (_, k) => {
     let low = Infinity;
@@ -167,9 +182,11 @@ export const MAP = 60; // cells of a map, each way
 
 // Where the outputs are drawn: along x, on a map, for the test's digits, or at the rows
 // themselves.
+/** @param {Rows} rows @param {[number, number][]} axes */
 function gridOf({ x, inputs, image }, axes) {
   if (image) return testDigits().x;
   if (inputs > 2) return x;
+  /** @param {[number, number]} range @param {number} i @param {number} n */
   const at = ([low, high], i, n) => low + ((high - low) * i) / (n - 1);
   if (inputs === 1) return Float32Array.from({ length: 401 }, (_, i) => at(axes[0], i, 401));
   const grid = new Float32Array(2 * MAP * MAP);
@@ -205,11 +222,12 @@ function schedule() {
       if (running) schedule();
     } catch (error) {
       running = false;
-      self.postMessage({ kind: 'error', message: error.message, id: run.id });
+      self.postMessage({ kind: 'error', message: messageOf(error), id: run.id });
     }
   }, 0);
 }
 
+/** @param {number} count */
 function train(count) {
   for (let i = 0; i < count && !run.error; i++) {
     const { step } = run.model;
@@ -228,27 +246,28 @@ function train(count) {
 // Saves states at distances that grow with the number of steps.
 function keep() {
   const { step } = run.model;
-  if (run.saved.at(-1).step >= step) return;
-  if (step - run.saved.at(-1).step < (run.every ?? 1)) return;
+  if (step - run.saved[run.saved.length - 1].step < run.every) return;
   run.saved.push(run.model.save());
   const bytes = 4 * run.model.size * 3;
   if (run.saved.length <= Math.max(4, Math.min(MOST_SAVED, MOST_BYTES / bytes))) return;
   run.saved = run.saved.filter((_, i) => i % 2 === 0);
-  run.every = 2 * (run.every ?? 1);
+  run.every *= 2;
 }
 
 // Back from the nearest state before, trained again: the same numbers, as they follow
 // from the seed and the step.
+/** @param {number} step */
 function goTo(step) {
   run.error = '';
   step = Math.max(0, Math.min(step, run.losses.length));
   const all = run.losses.slice();
-  const from = run.saved.findLast((state) => state.step <= step);
+  const from = run.saved.findLast((state) => state.step <= step) ?? run.saved[0];
   run.model.restore(from);
   train(step - from.step);
   run.losses = all;
 }
 
+/** @returns {Omit<Run, "view"> & {id: number, steps: number}} */
 function started() {
   const { rows, settings, id, axes, perEpoch, model } = run;
   const outputs = outputOf(rows).units;
@@ -261,6 +280,7 @@ function started() {
   };
 }
 
+/** @returns {Picture} */
 function picture() {
   const start = performance.now();
   const output = run.model.predict(run.grid);
@@ -275,6 +295,7 @@ function picture() {
 }
 
 // At most 2000 of the losses, as [steps, losses]; each is the mean of its neighbours.
+/** @param {number[]} losses @returns {[number[], number[]]} */
 function thinned(losses) {
   const every = Math.ceil(losses.length / 2000);
   const steps = [];
@@ -288,21 +309,22 @@ function thinned(losses) {
 }
 
 const MOST_UNITS = 24;
+/** @param {number} layer */
 const looksAt = (layer) => run.settings.layers[layer].kind === 'conv';
 
 // The outputs of the units of the layer looked at: over x, on a map, or for the digit that
 // is drawn (else the first of the test).
+/** @returns {Units | null} */
 function hidden() {
   const { layer, rows } = run;
   if (layer < 0 || layer >= run.values.length || (rows.inputs > 2 && !looksAt(layer))) return null;
   const view = viewOf(layer);
   view.model.params.set(run.model.params);
   view.model.buffers.set(run.model.buffers);
-  if (rows.image) {
-    view.grid?.free();
-    view.grid = new engine.Data(view.model, 1, [run.digit ?? run.gridX.subarray(0, rows.inputs)]);
-  }
-  const all = view.model.predict(view.grid);
+  const shown = run.digit ?? run.gridX.subarray(0, rows.inputs);
+  const grid = view.grid ?? new engine.Data(view.model, 1, [shown]);
+  const all = view.model.predict(grid);
+  if (!view.grid) grid.free();
   const width = run.settings.layers[layer].units;
   const map = rows.image ? Math.sqrt(all.length / width) : MAP;
   const count = Math.min(width, MOST_UNITS);
@@ -314,14 +336,17 @@ function hidden() {
   return { layer, width, curves, map };
 }
 
+/** @param {number} layer @returns {View} */
 function viewOf(layer) {
-  if (!run.views.has(layer)) {
+  let view = run.views.get(layer);
+  if (!view) {
     const plan = withHead(run.plan, run.values[layer]);
     const model = new engine.Model(JSON.stringify(plan), 0n);
     const grid = run.rows.image
       ? null
       : new engine.Data(model, run.gridX.length / run.rows.inputs, [run.gridX]);
-    run.views.set(layer, { model, grid });
+    view = { model, grid };
+    run.views.set(layer, view);
   }
-  return run.views.get(layer);
+  return view;
 }

@@ -154,6 +154,13 @@ const checks = {
     await page.setInputFiles('#file', path);
     await facts('4 rows');
     expect((await page.textContent('#program')).includes('softmax'), 'classes');
+    await page.evaluate(() => {
+      const dropped = new DataTransfer();
+      dropped.items.add(new File(['p,q\n1,2\n2,3\n3,5\n'], 'dropped.csv'));
+      document.body.dispatchEvent(
+        new DragEvent('drop', { dataTransfer: dropped, bubbles: true, cancelable: true }));
+    });
+    await facts('3 rows');
     await page.fill('#paste', 'only one line');
     await button('Use this table').click();
     await page.waitForFunction(() => document.querySelector('#message').textContent);
@@ -165,6 +172,24 @@ const checks = {
     expect((await page.textContent('#columns')).includes(HOSTILE), 'name of a column');
     await end();
   },
+  // As a notebook shows it: in a frame whose origin is its own.
+  async in_a_notebooks_frame() {
+    const page = await browser.newPage();
+    const faults = [];
+    page.on('pageerror', (error) => faults.push(error.message));
+    await page.setContent('<iframe width="1000" height="900" sandbox="allow-scripts allow-downloads"></iframe>');
+    await page.evaluate((text) => (document.querySelector('iframe').srcdoc = text), readFileSync(file, 'utf8'));
+    const frame = page.frameLocator('iframe');
+    const facts = frame.locator('#facts');
+    await frame.getByRole('button', { name: 'Draw your own', exact: true }).click();
+    await facts.filter({ hasText: '6 rows' }).waitFor();
+    await frame.getByRole('button', { name: 'One epoch', exact: true }).click();
+    await facts.filter({ hasText: 'step 1 ' }).waitFor();
+    await frame.getByRole('button', { name: 'Two random directions', exact: true }).click();
+    await frame.locator('#landscape-text').filter({ hasText: 'at the cross' }).waitFor();
+    expect(faults.length === 0, faults.join('; '));
+    await page.close();
+  },
   async maps_and_units() {
     const { page, facts, trained, button, pause, end } = await opened();
     await button('Two inputs').click();
@@ -174,7 +199,7 @@ const checks = {
     await button('layer 2: 64').click();
     await page.waitForFunction(() => document.querySelectorAll('.tile').length === 24);
     await pause();
-    for (const kind of ['circles', 'moons', 'squares', 'hills']) {
+    for (const kind of ['circles', 'moons', 'squares', 'clouds', 'plane', 'hills']) {
       await page.selectOption('#kind', kind);
       await facts('step 0');
       await page.waitForFunction(() => document.querySelector('canvas.map'));

@@ -88,6 +88,8 @@ SETTINGS: dict[str, Any] = {
         "dropout": 0.2,
     },
     "digits without convolutions": {**OWN, "data": {"kind": "digits"}, "epochs": 1},
+    "clouds": {**OWN, "data": {"kind": "clouds", "noise": 0.2}},
+    "plane": {**OWN, "data": {"kind": "plane", "noise": 0.1}},
     "no hidden layer": {**OWN, "layers": []},
     **{
         activation: {**OWN, "layers": [{"units": 6, "activation": activation}]}
@@ -168,9 +170,7 @@ def test_c_predicts_what_the_page_predicts(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def _model_and_rows(
-    found: dict[str, Any], folder: Path
-) -> tuple[Any, np.ndarray]:
+def _model_and_rows(found: dict[str, Any], folder: Path) -> tuple[Any, np.ndarray]:
     """The model of the page's file, and rows like those it has seen."""
     file = folder / "page.kurve"
     file.write_bytes(base64.b64decode(found["file"]))

@@ -21,35 +21,6 @@ inline Micro micro_of(const std::string& name) {
   return Micro(found - std::begin(names));
 }
 
-inline size_t arity_of(Micro kind) {
-  switch (kind) {
-    case Micro::constant:
-      return 0;
-    case Micro::where:
-      return 3;
-    case Micro::add:
-    case Micro::sub:
-    case Micro::mul:
-    case Micro::div:
-    case Micro::pow:
-    case Micro::mod:
-    case Micro::arctan2:
-    case Micro::max:
-    case Micro::min:
-    case Micro::lt:
-    case Micro::le:
-    case Micro::gt:
-    case Micro::ge:
-    case Micro::eq:
-    case Micro::ne:
-    case Micro::land:
-    case Micro::lor:
-      return 2;
-    default:
-      return 1;
-  }
-}
-
 // Whether one of the two operands may be in the instruction.
 inline bool takes_value(Micro kind) {
   switch (kind) {
@@ -68,6 +39,23 @@ inline bool takes_value(Micro kind) {
       return true;
     default:
       return false;
+  }
+}
+
+inline size_t arity_of(Micro kind) {
+  switch (kind) {
+    case Micro::constant:
+      return 0;
+    case Micro::where:
+      return 3;
+    case Micro::pow:
+    case Micro::mod:
+    case Micro::arctan2:
+    case Micro::land:
+    case Micro::lor:
+      return 2;
+    default:
+      return takes_value(kind) ? 2 : 1;
   }
 }
 

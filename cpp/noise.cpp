@@ -9,6 +9,15 @@
 namespace kurve {
 namespace {
 
+// Outside of training, y = x, with derivative 1.
+void pass_through(const float* x, int64_t n, float* y, float* saved) {
+  if (saved)
+    in_chunks(n, [&](int64_t first, int64_t count) {
+      std::fill_n(saved + first, count, 1.0f);
+    });
+  copy(x, n, y);
+}
+
 // Saves its mask, already scaled, as the derivative. If positions share the mask, it
 // has one element per channel of each block of them. Alpha dropout replaces dropped
 // values with the lowest value of selu, and preserves mean and variance (Klambauer et
@@ -48,13 +57,7 @@ class DropoutOp : public Op {
   void forward(const ExecContext& ctx, const float* x, float* y,
                float* saved) const override {
     int64_t n = ctx.batch * out;
-    if (!ctx.training) {
-      if (saved)
-        in_chunks(n, [&](int64_t first, int64_t count) {
-          std::fill_n(saved + first, count, 1.0f);
-        });
-      return copy(x, n, y);
-    }
+    if (!ctx.training) return pass_through(x, n, y, saved);
     if (shared_ == 1) {
       draw(ctx, n, x, y, saved);
     } else {
@@ -133,13 +136,7 @@ class GaussianNoise : public Op {
   void forward(const ExecContext& ctx, const float* x, float* y,
                float* saved) const override {
     int64_t n = ctx.batch * out;
-    if (!ctx.training) {
-      if (saved)
-        in_chunks(n, [&](int64_t first, int64_t count) {
-          std::fill_n(saved + first, count, 1.0f);
-        });
-      return copy(x, n, y);
-    }
+    if (!ctx.training) return pass_through(x, n, y, saved);
     parallel((n + task_size - 1) / task_size, n * element_cost * 4, [&](int64_t task) {
       int64_t end = std::min(n, (task + 1) * task_size);
       for (int64_t i = task * task_size; i < end; i += 4) {

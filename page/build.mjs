@@ -48,10 +48,11 @@ const parts = {
   POLICY: policy,
   STYLE: style,
   ENGINE: gzipSync(readFileSync(wasm), { level: 9 }).toString('base64'),
+  DIGITS: readFileSync(here('digits.gz')).toString('base64'),
   SCRIPT: script,
 };
 const page = readFileSync(here('src/index.html'), 'utf8').replace(
-  /\b(POLICY|STYLE|ENGINE|SCRIPT)\b/g,
+  /\b(POLICY|STYLE|ENGINE|DIGITS|SCRIPT)\b/g,
   (name) => parts[name],
 );
 writeFileSync(out, page);

@@ -1,16 +1,12 @@
 // The pictures: curves by uPlot, maps on a canvas.
 import uPlot from 'uplot';
+import { readoutColour } from './around.js';
+import { css, pixels, size } from './drawing.js';
 
 const CLASS_COLOURS = [
   '#3b7dd8', '#e07b28', '#3a9d5d', '#a45bbf', '#c8453b', '#8a6d3b', '#d25c9c', '#6b7280',
   '#9a9a1f', '#1f9aa8',
 ];
-
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const size = (place) => ({
-  width: Math.max(200, place.clientWidth),
-  height: Math.max(120, place.clientHeight),
-});
 
 function axis(label, more = {}) {
   return {
@@ -166,10 +162,7 @@ function painter(run, low, high) {
 
 /** Two inputs: the output as colours, the rows as dots. */
 export function mapChart(place, run) {
-  const canvas = document.createElement('canvas');
-  canvas.className = 'map';
-  canvas.setAttribute('role', 'img');
-  place.append(canvas);
+  const canvas = pixels(place, 'map');
   const { rows, axes, map } = run;
   const [low, high] = rows.classes ? [0, 1] : range(rows.y, 0);
   const small = document.createElement('canvas');
@@ -184,19 +177,16 @@ export function mapChart(place, run) {
       image.data.set([r, g, b, 255], 4 * i);
     }
     small.getContext('2d').putImageData(image, 0, 0);
-    const ratio = devicePixelRatio;
     const { width, height } = size(place);
     const side = Math.min(width, height);
-    canvas.style.width = canvas.style.height = `${side}px`;
-    canvas.width = canvas.height = Math.round(side * ratio);
-    const ctx = canvas.getContext('2d');
-    ctx.drawImage(small, 0, 0, canvas.width, canvas.height);
+    const ctx = canvas.start(side, side);
+    ctx.drawImage(small, 0, 0, side, side);
     const place_ = (k, v) => {
       const [from, to] = axes[k];
       const share = (v - from) / (to - from);
-      return (k ? 1 - share : share) * canvas.width;
+      return (k ? 1 - share : share) * side;
     };
-    ctx.lineWidth = ratio;
+    ctx.lineWidth = 1;
     ctx.strokeStyle = css('--paper');
     for (let i = 0; i < rows.y.length; i++) {
       const class_ = rows.classes ? rows.y[i] : 0;
@@ -205,7 +195,7 @@ export function mapChart(place, run) {
       ctx.fillStyle = rows.classes ? CLASS_COLOURS[class_] : `rgb(${mix.map(Math.round)})`;
       ctx.beginPath();
       const [x, y] = [place_(0, rows.x[2 * i]), place_(1, rows.x[2 * i + 1])];
-      ctx.arc(x, y, 3.6 * ratio, 0, 2 * Math.PI);
+      ctx.arc(x, y, 3.6, 0, 2 * Math.PI);
       ctx.fill();
       ctx.stroke();
     }
@@ -273,14 +263,14 @@ export function unitMaps(place, run) {
       while (tiles.length < units.curves.length) {
         const canvas = document.createElement('canvas');
         canvas.className = 'tile';
-        canvas.width = canvas.height = run.map;
+        canvas.width = canvas.height = units.map;
         place.append(canvas);
         tiles.push(canvas);
       }
-      while (tiles.length > units.curves.length) tiles.pop().remove();
+      while (tiles.length > units.curves.length) tiles.pop()?.remove();
       units.curves.forEach((values, k) => {
         const paint = painter({ outputs: 1 }, ...range(values, 0));
-        const image = new ImageData(run.map, run.map);
+        const image = new ImageData(units.map, units.map);
         for (let i = 0; i < values.length; i++)
           image.data.set([...paint(values, i), 255], 4 * i);
         tiles[k].getContext('2d').putImageData(image, 0, 0);
@@ -288,4 +278,20 @@ export function unitMaps(place, run) {
     },
     free: () => tiles.forEach((t) => t.remove()),
   };
+}
+
+/** The best straight line from each layer's units, over x. */
+export function readoutChart(place, run, { layers }) {
+  const chart = new Chart(place, {
+    series: layers.map((_, i) => ({ stroke: () => readoutColour(i, layers.length), width: 1.6 })),
+    scales: { x: { time: false, range: run.axes[0] }, y: { range: range(run.rows.y, 0.3) } },
+    labels: [run.rows.names[0], ''],
+    draw: (u) => dots(u, run.rows.x, run.rows.y, css('--points'), 1.6),
+  });
+  const nothing = Array.from(run.gridX, () => null);
+  chart.show([
+    Array.from(run.gridX),
+    ...layers.map(({ curve }) => (curve ? Array.from(curve) : nothing)),
+  ]);
+  return { show() {}, free: () => chart.free() };
 }

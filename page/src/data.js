@@ -1,12 +1,41 @@
 // Data sets: the article's sine, formulas, drawn points, tables, and sets of classes.
 import { parseFormula, pythonFloat } from './formula.js';
 
+export const DATA_SEED = 1n << 40n; // keeps the data's numbers apart from the model's
 export const LARGEST = 20000;
+export const SIDE = 8; // pixels of a digit, each way
+export const TEST = 450; // digits that are not trained on: the last ones
+
+let digitBytes = new Uint8Array();
+
+/**
+ * The digits of page/digits.gz: all pixels, 0 to 16, and then the labels.
+ * @param {Uint8Array} bytes
+ */
+export function setDigits(bytes) {
+  digitBytes = bytes;
+}
+
+/** @returns {{x: Float32Array, y: Uint8Array}} all digits, and those of the test last */
+function digits() {
+  const count = digitBytes.length / (SIDE * SIDE + 1);
+  const y = digitBytes.subarray(SIDE * SIDE * count);
+  return { x: Float32Array.from(digitBytes.subarray(0, SIDE * SIDE * count), (v) => v / 16), y };
+}
+
+/** The digits that are not trained on. */
+export function testDigits() {
+  const { x, y } = digits();
+  return { x: x.slice(-TEST * SIDE * SIDE), y: y.slice(-TEST) };
+}
 
 /** @returns x (rows x inputs) and y, with names; classes: labels, or null */
 function dataOf(x, y, inputs, names = ['x', 'y'], classes = null) {
   const rows = y.length;
-  return { x: Float32Array.from(x), y: Float32Array.from(y), rows, inputs, names, classes };
+  return {
+    x: Float32Array.from(x), y: Float32Array.from(y), rows, inputs, names, classes,
+    image: null,
+  };
 }
 
 /** The data of settings.data; draw(purpose, n) returns uniform random numbers. */
@@ -26,7 +55,7 @@ function deviation(values) {
   return Math.sqrt(square / values.length);
 }
 
-function normalNumbers(draw, purpose, n) {
+export function normalNumbers(draw, purpose, n) {
   const u = draw(purpose, 2 * n);
   return Array.from({ length: n }, (_, i) => {
     const radius = Math.sqrt(-2 * Math.log(u[2 * i]));
@@ -58,6 +87,15 @@ const MAKERS = {
     );
   },
   table: tableData,
+  digits() {
+    const { x, y } = digits();
+    const pixels = SIDE * SIDE;
+    const names = Array.from({ length: pixels }, (_, i) => `pixel ${i + 1}`);
+    const labels = Array.from({ length: 10 }, (_, i) => String(i));
+    const rows = y.length - TEST;
+    const set = dataOf(x.subarray(0, rows * pixels), y.subarray(0, rows), pixels, [...names, 'digit'], labels);
+    return { ...set, image: [SIDE, SIDE, 1] };
+  },
   circles: ({ noise }, draw) =>
     classes(draw, noise, (u, v, inside) => {
       const radius = inside ? 2.5 * Math.sqrt(u) : 3.5 + 1.5 * u;
@@ -205,6 +243,13 @@ export function dataProgram(given, data) {
     const y = usesX ? python : `np.full(len(x), ${python})`;
     return [`x = np.linspace(${from}, ${to}, ${given.count})`, `y = ${y}`];
   }
+  if (given.kind === 'digits')
+    return [
+      'from sklearn.datasets import load_digits',
+      '',
+      'digits = load_digits()',
+      `x, y = digits.data[:-${TEST}] / 16, digits.target[:-${TEST}]`,
+    ];
   const names = data.names.map((n) => comment(n));
   const lines = [`# columns of x: ${names.slice(0, -1).join(', ')}`];
   const rows = Array.from({ length: data.rows }, (_, i) =>

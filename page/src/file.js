@@ -1,6 +1,8 @@
 // Files of models (.kurve), as kurve.models.load_model reads them.
 import { sha256 } from './sha256.js';
-import { outputOf } from './plan.js';
+import { layersOf } from './network.js';
+
+/** @import { Layer } from './types.js' */
 
 const ZEROS = '0'.repeat(64);
 
@@ -8,7 +10,7 @@ const ZEROS = '0'.repeat(64);
 export function modelFile({ settings, rows, plan, model, seed }) {
   const description = JSON.stringify({
     kind: 'model',
-    model: { name: 'sequential', input_shape: [rows.inputs], layers: layersOf(settings, rows) },
+    model: { name: 'sequential', input_shape: [rows.inputs], layers: layersOf(settings, rows).map(configOf) },
     seed: 'SEED',
     step: model.step,
     compile: null,
@@ -26,36 +28,40 @@ export function modelFile({ settings, rows, plan, model, seed }) {
   return container(description, arrays);
 }
 
-function layersOf(settings, rows) {
-  const layers = [];
-  const add = (class_name, name, config) =>
-    layers.push({ class_name, config: { name, trainable: true, ...config } });
-  const dense = (units, activation, i, l2) =>
-    add('Dense', i ? `dense_${i}` : 'dense', {
-      units,
-      activation,
-      use_bias: true,
-      kernel_initializer: { class_name: 'GlorotUniform', config: { seed: null } },
-      bias_initializer: { class_name: 'Zeros', config: {} },
-      kernel_regularizer: l2 > 0 ? { class_name: 'L2', config: { l2 } } : null,
-      bias_regularizer: null,
-      kernel_constraint: null,
-      bias_constraint: null,
-    });
-  if (settings.normalize)
-    add('Normalization', 'normalization', {
-      axis: [-1], mean: null, variance: null, invert: false,
-    });
-  settings.layers.forEach(({ units, activation }, i) => {
-    dense(units, activation, i, settings.l2);
-    if (settings.dropout > 0) {
-      const config = { rate: settings.dropout, noise_shape: null, seed: null };
-      add('Dropout', i ? `dropout_${i}` : 'dropout', config);
-    }
-  });
-  const { units, activation } = outputOf(rows);
-  dense(units, activation, settings.layers.length, 0);
-  return layers;
+const TRAINABLE = {
+  use_bias: true,
+  kernel_initializer: { class_name: 'GlorotUniform', config: { seed: null } },
+  bias_initializer: { class_name: 'Zeros', config: {} },
+  bias_regularizer: null,
+  kernel_constraint: null,
+  bias_constraint: null,
+};
+
+/** @param {Layer} layer */
+function configOf({ kind, name, units, activation, l2, rate, shape }) {
+  const regularizer = l2 ? { class_name: 'L2', config: { l2 } } : null;
+  const trained = { activation, ...TRAINABLE, kernel_regularizer: regularizer };
+  const [class_name, config] = {
+    reshape: ['Reshape', { target_shape: shape }],
+    flatten: ['Flatten', {}],
+    normalization: [
+      'Normalization', { axis: [-1], mean: null, variance: null, invert: false },
+    ],
+    conv: [
+      'Conv2D',
+      {
+        filters: units, kernel_size: [3, 3], strides: [1, 1], padding: 'same',
+        data_format: 'channels_last', dilation_rate: [1, 1], groups: 1, ...trained,
+      },
+    ],
+    pool: [
+      'MaxPooling2D',
+      { pool_size: [2, 2], strides: [2, 2], padding: 'valid', data_format: 'channels_last' },
+    ],
+    dropout: ['Dropout', { rate, noise_shape: null, seed: null }],
+    dense: ['Dense', { units, ...trained }],
+  }[kind];
+  return { class_name, config: { name, trainable: true, ...config } };
 }
 
 function container(description, arrays) {

@@ -1,23 +1,22 @@
 // The page: what the user chooses goes to the worker, what it computes to the pictures.
-import { fitChart, lossChart, mapChart, unitMaps, unitsChart } from './charts.js';
+import { drawLandscape, showReadout } from './around.js';
+import { fitChart, lossChart, mapChart, readoutChart, unitMaps, unitsChart } from './charts.js';
 import { columnKinds, parseTable } from './data.js';
-import { ACTIVATIONS, OPTIMIZERS } from './plan.js';
+import { digitsChart, drawingPad, shareRight } from './digits.js';
+import { $, DATA_NUMBERS, NUMBERS, fill, make, numberOf, showSettings } from './form.js';
+import { OPTIMIZERS } from './plan.js';
 import { EXAMPLES, checked, example, fromHash, toHash, withData } from './settings.js';
 import workerSource from 'worker-source';
-
-const $ = (id) => document.getElementById(id);
-const DATA_NAMES = {
-  sine: 'sin(x), the article’s 200 points', formula: 'a formula', points: 'points you draw',
-  table: 'your table', circles: 'circles (2 classes)', moons: 'moons (2 classes)',
-  spiral: 'spirals (2 classes)', squares: 'squares (2 classes)', hills: 'hills (2 inputs)',
-};
 
 let settings;
 let run = null; // of the worker: what it trains, and the last picture
 let charts = [];
 let id = 0; // of the newest settings; answers to older ones are ignored
 let playing = false;
+let engineFiles = null; // what a worker needs to start
 const worker = startWorker();
+let helper = null; // a second one, for what takes long beside training
+let pad = null;
 
 function startWorker() {
   const blob = new Blob([workerSource], { type: 'text/javascript' });
@@ -43,10 +42,25 @@ const answers = {
   error(answer) {
     if (answer.id !== undefined && answer.id !== id) return;
     setPlaying(false);
+    for (const name of ['landscape-text', 'units-hint']) $(name).textContent = '';
     showMessage(answer.message);
   },
-  file({ bytes }) {
-    save('model.kurve', new Blob([bytes]));
+  file({ format, bytes }) {
+    save(`model.${format}`, new Blob([bytes]));
+  },
+  snapshot({ kind, purpose, ...given }) {
+    if (given.id !== id) return;
+    if (!helper) {
+      helper = startWorker();
+      helper.postMessage({ kind: 'engine', ...engineFiles, quiet: true });
+    }
+    helper.postMessage({ kind: purpose, ...given });
+  },
+  landscape(answer) {
+    if (answer.id === id) $('landscape-text').textContent = drawLandscape($('landscape'), answer);
+  },
+  readout(answer) {
+    if (answer.id === id) showReadouts(answer);
   },
 };
 
@@ -65,9 +79,17 @@ function apply(chosen) {
   id++;
   setPlaying(false);
   showMessage('');
-  showSettings();
+  showAll();
   remember();
   send('start', { settings });
+}
+
+function showAll() {
+  showSettings(settings, { change, changeData });
+  for (const [name, button] of Object.entries(exampleButtons)) {
+    const pressed = toHash(example(name)) === toHash(settings);
+    button.setAttribute('aria-pressed', String(pressed));
+  }
 }
 
 function change(more) {
@@ -103,24 +125,31 @@ function drawnView() {
 function rebuildCharts() {
   charts.forEach((chart) => chart.free());
   const { inputs } = run.rows;
-  const fit = (inputs === 2 ? mapChart : fitChart)($('fit'), run);
+  const chart = run.testLabels ? digitsChart : inputs === 2 ? mapChart : fitChart;
+  const fit = chart($('fit'), run);
   charts = [fit, lossChart($('loss'))];
   const drawing = settings.data.kind === 'points';
+  $('fit-title').textContent = run.testLabels ? 'Digits it was not trained on' : 'The fit';
+  $('pad').hidden = !run.testLabels;
   $('fit').style.cursor = drawing ? 'crosshair' : '';
   $('hint').textContent = drawing ? 'Click to add a point.' : '';
   $('hint').hidden = !drawing;
   showLayerButtons();
+  $('landscape').replaceChildren();
+  $('landscape-text').textContent = '';
+  if (run.testLabels) pad.clear();
 }
 
 function showLayerButtons() {
   const place = $('layer-buttons');
   place.replaceChildren();
-  const visible = run.rows.inputs <= 2;
+  const visible = run.rows.inputs <= 2 || run.testLabels;
   $('units-hint').textContent = visible
     ? 'Choose a layer to see what its units compute.'
     : 'With more than two inputs there is no picture of the units.';
   if (visible)
-    settings.layers.forEach(({ units }, i) => {
+    settings.layers.forEach(({ kind, units }, i) => {
+      if (run.testLabels && kind !== 'conv') return;
       const button = make('button', `layer ${i + 1}: ${units}`);
       button.setAttribute('aria-pressed', 'false');
       button.onclick = () => {
@@ -128,10 +157,12 @@ function showLayerButtons() {
         for (const other of place.children) other.setAttribute('aria-pressed', 'false');
         button.setAttribute('aria-pressed', String(!pressed));
         showUnits(!pressed);
+        $('readout').replaceChildren();
         send('look', { layer: pressed ? -1 : i });
       };
       place.append(button);
     });
+  $('readout').replaceChildren();
   showUnits(false);
 }
 
@@ -139,10 +170,27 @@ function showUnits(shown) {
   const place = $('units');
   charts.splice(2).forEach((chart) => chart.free());
   place.hidden = !shown;
-  place.classList.toggle('tiles', run.rows.inputs === 2);
-  if (!shown) return;
-  charts.push((run.rows.inputs === 2 ? unitMaps : unitsChart)(place, run));
+  const maps = run.rows.inputs > 1;
+  place.classList.toggle('tiles', maps);
+  if (shown) charts.push((maps ? unitMaps : unitsChart)(place, run));
 }
+
+function showReadouts(readout) {
+  for (const button of $('layer-buttons').children) button.setAttribute('aria-pressed', 'false');
+  showUnits(false);
+  send('look', { layer: -1 });
+  $('units-hint').textContent = showReadout($('readout'), readout);
+  if (run.rows.inputs > 1 || run.rows.classes) return;
+  $('units').hidden = false;
+  charts.push(readoutChart($('units'), run, readout));
+}
+
+const showBars = (probabilities) =>
+  Array.from($('bars').children).forEach((item, i) => {
+    const share = probabilities ? probabilities[i] : 0;
+    item.querySelector('meter').value = share;
+    item.querySelector('output').textContent = probabilities ? `${Math.round(100 * share)} %` : '';
+  });
 
 function showPicture(picture) {
   for (const chart of charts) chart.show(picture);
@@ -166,6 +214,13 @@ function showPicture(picture) {
     $('units-hint').textContent =
       `${picture.units.curves.length} of ${picture.units.width} units of layer ${picture.units.layer + 1}`;
   $('back').disabled = step === 0;
+  if (!run.testLabels) return;
+  showBars(picture.drawn);
+  const right = (100 * shareRight(picture.output, run.testLabels)).toFixed(1);
+  $('hint').hidden = false;
+  $('hint').textContent =
+    `${right} % of ${run.testLabels.length} digits it was not trained on are right; ` +
+    'wrong ones are framed, with the answer.';
 }
 
 function lossAt([steps, values], step) {
@@ -175,90 +230,6 @@ function lossAt([steps, values], step) {
 }
 
 // ------------------------------------------------------------------ settings
-
-function make(tag, text = '', more = {}) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  return Object.assign(element, more);
-}
-
-function fill(select, entries) {
-  select.replaceChildren(...entries.map(([value, text]) => make('option', text, { value })));
-}
-
-const NUMBERS = ['rate', 'epochs', 'l2', 'dropout', 'seed'];
-const DATA_NUMBERS = ['from', 'to', 'count', 'noise'];
-
-function showSettings() {
-  const { data } = settings;
-  const kinds = Object.entries(DATA_NAMES).filter(([k]) => k !== 'table' || data.table);
-  fill($('kind'), kinds);
-  $('kind').value = data.kind;
-  $('text').value = data.text;
-  for (const name of DATA_NUMBERS) $(name).value = data[name];
-  for (const name of NUMBERS) $(name).value = settings[name];
-  for (const part of document.querySelectorAll('[data-for]')) {
-    const wanted = part.dataset.for;
-    part.hidden = wanted === 'noisy' ? data.kind === 'points' : wanted !== data.kind;
-  }
-  if (data.kind === 'table') showColumns(data);
-  $('normalize').checked = settings.normalize;
-  $('decay').checked = settings.decay;
-  $('optimizer').value = settings.optimizer;
-  $('batching').value = settings.steps > 0 ? 'steps' : 'batch';
-  $('size').value = settings.steps > 0 ? settings.steps : settings.batch;
-  showLayers();
-  for (const [name, button] of Object.entries(exampleButtons)) {
-    const pressed = toHash(example(name)) === toHash(settings);
-    button.setAttribute('aria-pressed', String(pressed));
-  }
-}
-
-function showColumns({ table, x, y }) {
-  const kinds = columnKinds(table);
-  const targets = table.names.map((name, i) => [i, name]);
-  fill($('target'), targets.filter(([i]) => kinds[i].numeric || kinds[i].label));
-  $('target').value = y;
-  const boxes = table.names.flatMap((name, i) => {
-    if (!kinds[i].numeric || i === y) return [];
-    const label = make('label');
-    const box = make('input', '', { type: 'checkbox', checked: x.includes(i) });
-    box.onchange = () => {
-      const chosen = box.checked ? [...x, i] : x.filter((k) => k !== i);
-      changeData({ x: chosen.sort((a, b) => a - b) });
-    };
-    label.append(box, ` x: ${name}`);
-    return [label];
-  });
-  $('columns').replaceChildren(...boxes);
-}
-
-function showLayers() {
-  const items = settings.layers.map(({ units, activation }, i) => {
-    const item = make('li');
-    const alter = (more) =>
-      change({ layers: settings.layers.map((l, k) => (k === i ? { ...l, ...more } : l)) });
-    const count = make('input', '', { type: 'number', min: 1, max: 512, value: units });
-    count.setAttribute('aria-label', `units of layer ${i + 1}`);
-    count.onchange = () => alter({ units: numberOf(count, units) });
-    const choice = make('select');
-    choice.setAttribute('aria-label', `activation of layer ${i + 1}`);
-    fill(choice, ACTIVATIONS.map((a) => [a, a]));
-    choice.value = activation;
-    choice.onchange = () => alter({ activation: choice.value });
-    const remove = make('button', '−');
-    remove.setAttribute('aria-label', `remove layer ${i + 1}`);
-    remove.onclick = () => change({ layers: settings.layers.filter((_, k) => k !== i) });
-    item.append(count, choice, remove);
-    return item;
-  });
-  $('layers').replaceChildren(...items);
-  $('add-layer').disabled = settings.layers.length >= 12;
-}
-
-function numberOf(input, otherwise) {
-  return input.value.trim() === '' ? otherwise : Number(input.value);
-}
 
 function changeData(more) {
   apply(withData(settings, more));
@@ -300,6 +271,13 @@ function save(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+function around(purpose, more) {
+  showMessage('');
+  const text = purpose === 'landscape' ? 'landscape-text' : 'units-hint';
+  $(text).textContent = 'Computing…';
+  send('snapshot', { purpose, ...more });
+}
+
 async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
@@ -324,7 +302,9 @@ function connect() {
     exampleButtons[name] = button;
     $('examples').append(button);
   }
-  const own = { points: 'Draw your own', formula: 'A formula', spiral: 'Two inputs' };
+  const own = {
+    points: 'Draw your own', formula: 'A formula', spiral: 'Two inputs', digits: 'Digits',
+  };
   $('examples').append(make('strong', 'or:'));
   for (const [kind, label] of Object.entries(own)) {
     const button = make('button', label);
@@ -382,6 +362,14 @@ function connect() {
     change({ layers: [...settings.layers, { ...last }] });
   };
 
+  $('add-conv').onclick = () => {
+    const first = settings.layers.findIndex(({ kind }) => kind !== 'conv');
+    const at = first < 0 ? settings.layers.length : first;
+    const units = settings.layers[at - 1]?.units ?? 16;
+    const layer = { kind: 'conv', units, activation: 'relu' };
+    change({ layers: settings.layers.toSpliced(at, 0, layer) });
+  };
+
   const addPoint = (point) =>
     changeData({ points: [...settings.data.points, point.map((v) => Number(v.toFixed(3)))] });
   $('fit').onclick = (event) => {
@@ -402,7 +390,29 @@ function connect() {
 
   $('copy').onclick = () => copy($('program').textContent, $('copy'));
   $('download').onclick = () => save('model.py', new Blob([$('program').textContent]));
-  $('model').onclick = () => send('file');
+  for (const format of ['kurve', 'onnx', 'c'])
+    $(`model-${format}`).onclick = () => send('file', { format });
+  $('random').onclick = () => around('landscape', { along: false });
+  $('along').onclick = () => around('landscape', { along: true });
+  $('adds').onclick = () => around('readout', { along: false });
+  $('bars').append(
+    ...Array.from({ length: 10 }, (_, i) => {
+      const item = make('li');
+      const meter = make('meter', '', { min: 0, max: 1 });
+      meter.setAttribute('aria-label', `probability of ${i}`);
+      item.append(make('span', String(i)), meter, make('output'));
+      return item;
+    }),
+  );
+  pad = drawingPad($('drawing'), (digit) => {
+    if (run?.testLabels) send('draw', { digit });
+  });
+  $('clear-drawing').onclick = () => pad.clear();
+  let shown = -1;
+  $('show-digit').onclick = () => {
+    shown = (shown + 1) % run.testLabels.length;
+    pad.put(run.gridX.slice(64 * shown, 64 * shown + 64));
+  };
   $('link').onclick = () => {
     const { href } = location;
     copy(`${href.split('#')[0]}#${toHash(settings)}`, $('link'));
@@ -412,15 +422,17 @@ function connect() {
     if (found && toHash(found) !== toHash(settings)) apply(found);
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    pad.show();
     send('redraw');
   });
 }
 
-async function engineBytes() {
-  const binary = atob($('engine').textContent.trim());
+// Bytes that the build has packed into an element.
+async function unpacked(name) {
+  const binary = atob($(name).textContent.trim());
   const packed = Uint8Array.from(binary, (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Response(stream).arrayBuffer();
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // The data that `kurve live` wrote into the page: {table: {names, rows}, x, y}.
@@ -431,8 +443,11 @@ function given() {
 
 connect();
 settings = fromHash(location.hash) ?? given() ?? example('raw10');
-showSettings();
-engineBytes().then(
-  (bytes) => send('engine', { bytes }),
+showAll();
+Promise.all(['engine', 'digits'].map(unpacked)).then(
+  ([bytes, digits]) => {
+    engineFiles = { bytes, digits };
+    send('engine', engineFiles);
+  },
   (error) => showMessage(`This browser cannot unpack the engine: ${error.message}`),
 );

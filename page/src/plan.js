@@ -1,14 +1,15 @@
-// Settings to the engine's plan, the initial weights, and the same model in Python.
-import { dataProgram } from './data.js';
-import { pythonFloat } from './formula.js';
+// Settings to the engine's plan, and the initial weights.
+import { layersOf, outputOf } from './network.js';
 
-export const ACTIVATIONS = [
-  'relu', 'tanh', 'sigmoid', 'gelu', 'silu', 'elu', 'leaky_relu', 'sin', 'linear',
-];
+/** @import { Plan, PlanOp, Rows, Settings, Uniform, Variable, Weights } from './types.js' */
+/** @import { Model } from './types.js' */
+
+/** @type {Record<string, number>} */
 const ALPHAS = { elu: 1, leaky_relu: 0.2 };
 const INITIALIZER = 2; // kurve.core.rng.INITIALIZER
 
 const CLIPPING = { weight_decay: 0, clipnorm: 0, clipvalue: 0, global_clipnorm: 0 };
+/** @type {Record<string, {python: (rate: string) => string, kind?: string, attrs: Record<string, number>, rate: number}>} */
 export const OPTIMIZERS = {
   adam: {
     python: (rate) => `optimizers.Adam(${rate})`,
@@ -38,104 +39,133 @@ export const OPTIMIZERS = {
   },
 };
 
-/** Number of outputs, their activation and the loss. */
-export function outputOf(data) {
-  if (!data.classes)
-    return { units: 1, activation: 'linear', loss: 'mean_squared_error', attrs: {} };
-  const two = data.classes.length === 2;
-  return {
-    units: two ? 1 : data.classes.length,
-    activation: two ? 'sigmoid' : 'softmax',
-    loss: two ? 'binary_crossentropy' : 'sparse_categorical_crossentropy',
-    attrs: two ? { from_logits: 0, label_smoothing: 0 } : { from_logits: 0 },
-  };
-}
-
-const named = (name, n) => (n ? `${name}_${n}` : name);
+/** @param {number[]} shape */
+export const product = (shape) => shape.reduce((a, b) => a * b, 1);
 
 /**
  * The plan of a model.
- * @returns plan: as plan_json of Python writes it; weights: where the initial kernels
- *     go, {offset, shape, stream}; values: of each hidden layer, its number in the plan
+ * @param {Settings} settings
+ * @param {Pick<Rows, 'classes' | 'image' | 'inputs'>} data
+ * @returns {{plan: Plan, weights: Weights[], values: number[]}} plan: as plan_json of Python
+ *     writes it; weights: where the initial kernels go; values: of each hidden layer, its
+ *     number in the plan
  */
 export function makePlan(settings, data) {
-  const plan = { inputs: [[data.inputs]], ops: [], params: [], buffers: [], heads: [] };
+  /** @type {Plan} */
+  const plan = {
+    inputs: [[data.inputs]], ops: [], params: [], buffers: [], heads: [], optimizer: null,
+  };
+  /** @type {Weights[]} */
   const weights = [];
+  /** @type {number[]} */
   const values = [];
   let variables = 0; // of all layers, which is what the streams count
-  let layer = 0;
-  let width = data.inputs;
+  let shape = [data.inputs];
+  /** @param {Variable[]} list @param {string} name @param {number[]} shape */
   const place = (list, name, shape, l2 = 0) => {
     const last = list.at(-1);
-    const size = (s) => s.reduce((a, b) => a * b, 1);
-    const end = last ? last.offset + size(last.shape) : 0;
-    const offset = Math.ceil(end / 16) * 16;
+    const offset = last ? Math.ceil((last.offset + product(last.shape)) / 16) * 16 : 0;
     list.push({ name, shape, offset, trainable: true, l1: 0, l2 });
     variables++;
     return list.length - 1;
   };
-  const add = (kind, name, units, more) => {
-    const shapes = { in_shape: [width], out_shape: [units] };
-    const op = { kind, layer: name, ...shapes, params: {}, buffers: {}, attrs: {} };
+  /** @param {string} kind @param {string} name @param {number[]} to @param {Partial<PlanOp>} more */
+  const add = (kind, name, to, more = {}) => {
+    const op = { kind, layer: name, in_shape: shape, out_shape: to, params: {}, buffers: {}, attrs: {} };
     plan.ops.push({ ...op, ...more });
-    width = units;
-    layer++;
+    shape = to;
   };
-  const dense = (units, activation, index, l2) => {
-    const name = named('dense', index);
+  /** @param {string} name @param {number[]} kernelShape @param {number} [l2] */
+  const kernelAndBias = (name, kernelShape, l2) => {
     const stream = variables;
-    const kernel = place(plan.params, `${name}/kernel`, [width, units], l2);
-    const bias = place(plan.params, `${name}/bias`, [units]);
+    const kernel = place(plan.params, `${name}/kernel`, kernelShape, l2);
+    const bias = place(plan.params, `${name}/bias`, [kernelShape.at(-1) ?? 1]);
     weights.push({ ...plan.params[kernel], stream });
-    const attrs = { activation, alpha: ALPHAS[activation] ?? 0 };
-    add('dense', name, units, { params: { kernel, bias }, attrs });
+    return { kernel, bias };
   };
-  if (settings.normalize) {
-    const shapes = { mean: [width], variance: [width], count: [] };
-    const [mean, variance] = Object.entries(shapes).map(([role, shape]) =>
-      place(plan.buffers, `normalization/${role}`, shape),
-    );
-    const attrs = { invert: 0, epsilon: 1e-7 };
-    add('normalization', 'normalization', width, { buffers: { mean, variance }, attrs });
-  }
-  settings.layers.forEach(({ units, activation }, i) => {
-    dense(units, activation, i, settings.l2);
-    values.push(plan.ops.length);
-    if (settings.dropout > 0) {
-      const attrs = { rate: settings.dropout, stream: layer };
-      add('dropout', named('dropout', i), width, { attrs });
+  layersOf(settings, data).forEach((layer, index) => {
+    const { kind, name, units = 0, activation = 'linear', l2, rate = 0 } = layer;
+    const activated = { activation, alpha: ALPHAS[activation] ?? 0 };
+    if (kind === 'reshape') add('reshape', name, layer.shape ?? shape);
+    if (kind === 'flatten') add('reshape', name, [product(shape)]);
+    if (kind === 'dropout') add('dropout', name, shape, { attrs: { rate, stream: index } });
+    if (kind === 'pool') {
+      const [height, width, channels] = shape;
+      add('pool', name, [Math.floor(height / 2), Math.floor(width / 2), channels], { attrs: POOL });
     }
+    if (kind === 'conv') {
+      const params = kernelAndBias(name, [3, 3, shape[2], units], l2);
+      add('conv', name, [shape[0], shape[1], units], { params, attrs: { ...activated, ...CONV } });
+    }
+    if (kind === 'dense') {
+      const softmax = activation === 'softmax'; // an operation of its own
+      const params = kernelAndBias(name, [shape[0], units], l2);
+      const attrs = softmax ? { activation: 'linear', alpha: 0 } : activated;
+      add('dense', name, [units], { params, attrs });
+      if (softmax) add('softmax', name, shape);
+    }
+    if (kind === 'normalization') {
+      const mean = place(plan.buffers, `${name}/mean`, shape);
+      const variance = place(plan.buffers, `${name}/variance`, shape);
+      place(plan.buffers, `${name}/count`, []);
+      const attrs = { invert: 0, epsilon: 1e-7 };
+      add('normalization', name, shape, { buffers: { mean, variance }, attrs });
+    }
+    if (layer.hidden !== undefined) values.push(plan.ops.length);
   });
   const output = outputOf(data);
-  const softmax = output.activation === 'softmax'; // an operation of its own
-  dense(output.units, softmax ? 'linear' : output.activation, settings.layers.length, 0);
-  const name = plan.ops.at(-1).layer;
-  if (softmax) add('softmax', name, width, {});
-  const loss = { kind: output.loss, attrs: output.attrs };
-  const head = { value: plan.ops.length, shape: [output.units], loss, metrics: [], weight: 1 };
-  plan.heads.push({ ...head, rows: -1, reduction: 'mean', name });
+  plan.heads.push({
+    value: plan.ops.length, shape, loss: { kind: output.loss, attrs: output.attrs },
+    metrics: [], weight: 1, rows: -1, reduction: 'mean', name: plan.ops.at(-1)?.layer ?? '',
+  });
   const { kind, attrs } = OPTIMIZERS[settings.optimizer];
   plan.optimizer = { kind: kind ?? settings.optimizer, attrs: { ...attrs, ...CLIPPING } };
   return { plan, weights, values };
 }
 
-/** The same plan with the output of a hidden layer, without a loss. */
+// 3 x 3 with padding "same", and 2 x 2.
+const CONV = {
+  kernel_h: 3, stride_h: 1, dilation_h: 1, kernel_w: 3, stride_w: 1, dilation_w: 1,
+  pad_top: 1, pad_bottom: 1, pad_left: 1, pad_right: 1, groups: 1,
+};
+const POOL = {
+  pool_h: 2, stride_h: 2, pool_w: 2, stride_w: 2,
+  pad_top: 0, pad_bottom: 0, pad_left: 0, pad_right: 0, mode: 'max',
+};
+
+/**
+ * The same plan with the output of a hidden layer, without a loss.
+ * @param {Plan} plan
+ * @param {number} value
+ * @returns {Plan}
+ */
 export function withHead(plan, value) {
   const head = { ...plan.heads[0], value, loss: null };
   head.shape = value === 0 ? plan.inputs[0] : plan.ops[value - 1].out_shape;
   return { ...plan, ops: plan.ops.slice(0, Math.max(value, 1)), heads: [head], optimizer: null };
 }
 
-/** Glorot's uniform numbers, as kurve.initializers.GlorotUniform draws them. */
+/**
+ * Glorot's uniform numbers, as kurve.initializers.GlorotUniform draws them.
+ * @param {Model} model
+ * @param {Weights[]} weights
+ * @param {Uniform} uniform
+ * @param {bigint} seed
+ */
 export function initialize(model, weights, uniform, seed) {
   for (const { offset, shape, stream } of weights) {
-    const limit = Math.sqrt(6 / (shape[0] + shape[1]));
-    const u = uniform(seed, INITIALIZER, stream, shape[0] * shape[1]);
+    const [inputs, units] = shape.slice(-2);
+    const field = product(shape.slice(0, -2));
+    const limit = Math.sqrt(6 / (field * (inputs + units)));
+    const u = uniform(seed, INITIALIZER, stream, product(shape));
     model.params.set(u.map((v) => limit * (2 * v - 1)), offset);
   }
 }
 
-/** Mean and variance of each input, for the normalization's buffers. */
+/**
+ * Mean and variance of each input, for the normalization's buffers.
+ * @param {Rows} rows
+ */
 export function moments({ x, rows, inputs }) {
   const found = Array.from({ length: inputs }, (_, k) => {
     let mean = 0;
@@ -147,66 +177,23 @@ export function moments({ x, rows, inputs }) {
   return { mean: found.map(([m]) => m), variance: found.map(([, v]) => v) };
 }
 
-/** The number of steps of an epoch. */
+/**
+ * The number of steps of an epoch.
+ * @param {Pick<Settings, 'batch' | 'steps'>} settings
+ * @param {number} rows
+ */
 export function stepsPerEpoch({ batch, steps }, rows) {
   return steps > 0 ? Math.min(steps, rows) : Math.ceil(rows / Math.max(1, batch));
 }
 
-/** The learning rate of a step. */
+/**
+ * The learning rate of a step.
+ * @param {Settings} settings
+ * @param {number} perEpoch
+ * @param {number} step
+ */
 export function rateAt({ rate, decay, epochs }, perEpoch, step) {
   if (!decay) return rate;
   const all = perEpoch * epochs;
   return (rate * (1 + Math.cos((Math.PI * Math.min(step, all)) / all))) / 2;
-}
-
-/** A Python program that trains the same model. */
-export function makeProgram(settings, data) {
-  const { units, activation, loss } = outputOf(data);
-  const perEpoch = stepsPerEpoch(settings, data.rows);
-  const rate = pythonFloat(settings.rate);
-  const schedule = `optimizers.schedules.CosineDecay(${rate}, decay_steps=${perEpoch * settings.epochs})`;
-  const optimizer = OPTIMIZERS[settings.optimizer].python(settings.decay ? 'rate' : rate);
-  const regularizer =
-    settings.l2 > 0 ? `, kernel_regularizer=regularizers.L2(${pythonFloat(settings.l2)})` : '';
-  const lines = [
-    'import numpy as np',
-    '',
-    'import kurve',
-    `from kurve import layers, models, optimizers${regularizer ? ', regularizers' : ''}`,
-    '',
-    ...dataProgram(settings.data, data),
-    '',
-    `kurve.utils.set_random_seed(${settings.seed})`,
-    `model = models.Sequential([layers.Input((${data.inputs},))])`,
-  ];
-  if (settings.normalize)
-    lines.push(
-      'normalization = layers.Normalization()',
-      `normalization.adapt(${data.inputs === 1 ? 'x[:, None]' : 'x'})`,
-      'model.add(normalization)',
-    );
-  const { layers } = settings;
-  for (let i = 0, n; i < layers.length; i += n) {
-    const same = (l) => l?.units === layers[i].units && l?.activation === layers[i].activation;
-    for (n = 1; same(layers[i + n]); ) n++;
-    const { units: u, activation: a } = layers[i];
-    const dense = `model.add(layers.Dense(${u}, activation="${a}"${regularizer}))`;
-    const rest = settings.dropout > 0 ? [`model.add(layers.Dropout(${settings.dropout}))`] : [];
-    const body = [dense, ...rest];
-    if (n === 1) lines.push(...body);
-    else lines.push(`for _ in range(${n}):`, ...body.map((line) => `    ${line}`));
-  }
-  const last = activation === 'linear' ? '' : `, activation="${activation}"`;
-  lines.push(`model.add(layers.Dense(${units}${last}))`);
-  if (settings.decay) lines.push(`rate = ${schedule}`);
-  lines.push(`model.compile(optimizer=${optimizer}, loss="${loss}")`);
-  const division =
-    settings.steps > 0 ? `steps_per_epoch=${perEpoch}` : `batch_size=${settings.batch}`;
-  lines.push(
-    `model.fit(x, y, ${division}, epochs=${settings.epochs}, verbose=0)`,
-    'print("loss:", model.evaluate(x, y, verbose=0))',
-    '',
-    'model.save("model.kurve")',
-  );
-  return `${lines.join('\n')}\n`;
 }

@@ -1,6 +1,7 @@
 // What the user has chosen, where it starts, and as part of a link.
 import { KINDS } from './data.js';
-import { ACTIVATIONS, OPTIMIZERS } from './plan.js';
+import { ACTIVATIONS } from './network.js';
+import { OPTIMIZERS } from './plan.js';
 
 const DATA = {
   kind: 'sine', noise: 0, seed: 1, text: 'sin(x) + x/5', from: -5, to: 5, count: 100,
@@ -8,6 +9,8 @@ const DATA = {
   table: null, x: [], y: 0,
 };
 const relu = (units, n) => Array.from({ length: n }, () => ({ units, activation: 'relu' }));
+const conv = (units) => ({ kind: 'conv', units, activation: 'relu' });
+export const MOST_CONVOLUTIONS = 3; // each halves the picture
 
 export const START = {
   data: DATA, layers: relu(256, 7), optimizer: 'adam', rate: 0.001, decay: false, batch: 20,
@@ -16,6 +19,10 @@ export const START = {
 const OWN = {
   layers: relu(64, 3), rate: 0.003, decay: true, batch: 20, steps: 0, epochs: 300,
   normalize: true,
+};
+const DIGITS = {
+  layers: [conv(16), conv(32), ...relu(64, 1)], rate: 0.003, decay: true, batch: 32, steps: 0,
+  epochs: 20, normalize: false,
 };
 
 /** The buttons: the article's three programs, and starts for data of one's own. */
@@ -41,8 +48,11 @@ export function example(name) {
 /** Settings for another kind of data: the user's, with a network that suits it. */
 export function withData(settings, data) {
   const found = { ...settings, data: { ...settings.data, ...data } };
-  const article = settings.data.kind === 'sine' && data.kind !== 'sine';
-  return checked(article ? { ...found, ...OWN } : found);
+  const { kind } = found.data;
+  const other = kind !== settings.data.kind;
+  if (other && kind === 'digits') return checked({ ...found, ...DIGITS });
+  const leaves = other && ['sine', 'digits'].includes(settings.data.kind);
+  return checked(leaves ? { ...found, ...OWN } : found);
 }
 
 const within = (value, low, high, otherwise) =>
@@ -61,6 +71,9 @@ export function checked(given) {
   const points = Array.isArray(data.points) ? data.points : DATA.points;
   const kinds = table ? KINDS : KINDS.filter((k) => k !== 'table');
   const layers = Array.isArray(given?.layers) ? given.layers : START.layers;
+  const digits = data.kind === 'digits';
+  const leading = layers.findIndex((layer) => layer?.kind !== 'conv');
+  const most = digits ? Math.min(leading < 0 ? layers.length : leading, MOST_CONVOLUTIONS) : 0;
   return {
     data: {
       kind: oneOf(data.kind, kinds, 'sine'),
@@ -77,7 +90,8 @@ export function checked(given) {
       x: indices.filter((i) => Number.isInteger(i) && i >= 0 && i < columns),
       y: whole(data.y, 0, Math.max(0, columns - 1), 0),
     },
-    layers: layers.slice(0, 12).map((layer) => ({
+    layers: layers.slice(0, 12).map((layer, i) => ({
+      ...(i < most ? { kind: 'conv' } : {}),
       units: whole(layer?.units, 1, 512, 16),
       activation: oneOf(layer?.activation, ACTIVATIONS, 'relu'),
     })),
@@ -87,7 +101,8 @@ export function checked(given) {
     batch: whole(given?.batch, 1, 100000, START.batch),
     steps: whole(given?.steps, 0, 100000, 0),
     epochs: whole(given?.epochs, 1, 100000, START.epochs),
-    normalize: given?.normalize === true,
+    // a pixel that is the same in all digits would be divided by 0
+    normalize: given?.normalize === true && !digits,
     l2: within(given?.l2, 0, 10, 0),
     dropout: within(given?.dropout, 0, 0.9, 0),
     seed: whole(given?.seed, 0, 2 ** 32 - 1, START.seed),

@@ -1,26 +1,32 @@
 // Trains in a thread of its own and reports to the page.
-import { makeData } from './data.js';
+import { cSource } from './c.js';
+import { DATA_SEED, makeData, setDigits, testDigits } from './data.js';
 import { loadEngine } from './engine.js';
-import {
-  initialize, makePlan, makeProgram, moments, outputOf, rateAt, stepsPerEpoch, withHead,
-} from './plan.js';
 import { modelFile } from './file.js';
+import { landscape, readout } from './helper.js';
+import { outputOf } from './network.js';
+import { onnxFile } from './onnx.js';
+import { initialize, makePlan, moments, rateAt, stepsPerEpoch, withHead } from './plan.js';
+import { makeProgram } from './program.js';
 
-const DATA_SEED = 1n << 40n; // keeps the data's numbers apart from the model's
 const SLICE = 25; // ms of training between two looks at the messages
 const REDRAW = 40; // ms between two pictures, at least
 const MOST_SAVED = 40; // states to go back to
 const MOST_BYTES = 3e8;
+const MOST_STATES = 20; // of the path over the loss landscape
 
 let engine;
+let loading;
 let run = null; // the current model
 let running = false;
 let scheduled = false;
 
 const handlers = {
-  async engine({ bytes }) {
-    engine = await loadEngine(bytes);
-    return { kind: 'ready' };
+  async engine({ bytes, digits, quiet }) {
+    setDigits(digits);
+    loading = loadEngine(bytes);
+    engine = await loading;
+    return quiet ? null : { kind: 'ready' };
   },
   start({ settings, id }) {
     running = false;
@@ -49,18 +55,50 @@ const handlers = {
     return { kind: 'picture', ...picture() };
   },
   redraw: () => ({ kind: 'picture', ...picture() }),
+  draw({ digit }) {
+    run.drawn?.free();
+    run.drawn = digit && new engine.Data(run.model, 1, [digit]);
+    run.digit = digit;
+    return { kind: 'picture', ...picture() };
+  },
   look({ layer }) {
     run.layer = layer;
     return { kind: 'picture', ...picture() };
   },
-  file() {
-    return { kind: 'file', bytes: modelFile(run) };
+  file({ format }) {
+    return { kind: 'file', format, bytes: FILES[format]() };
   },
+  snapshot({ purpose, along }) {
+    return { kind: 'snapshot', purpose, ...snapshot(along) };
+  },
+  // of the second worker
+  landscape: async (given) =>
+    landscape(await loading, given, (answer) => self.postMessage(answer)),
+  readout: async (given) => readout(await loading, given),
 };
+const ALONE = ['engine', 'start', 'landscape', 'readout']; // need no run
+
+const trained = () => ({ plan: run.plan, params: run.model.params, buffers: run.model.buffers });
+const FILES = {
+  kurve: () => modelFile(run),
+  onnx: () => onnxFile(trained()),
+  c: () => new TextEncoder().encode(cSource(trained())),
+};
+
+// Copies of all that the second worker needs.
+function snapshot(along) {
+  const { id, settings, model, gridX } = run;
+  const states = along ? run.saved.filter(({ step }) => step <= model.step) : [];
+  const every = Math.ceil(states.length / MOST_STATES);
+  const kept = states.filter((_, i) => i % every === 0).map(({ copies }) => copies[0]);
+  const [params, buffers] = [model.params.slice(), model.buffers.slice()];
+  if (along) kept.push(params);
+  return { id, settings, step: model.step, params, buffers, gridX, along, states: kept };
+}
 
 self.onmessage = async ({ data }) => {
   try {
-    if (!run && !['engine', 'start'].includes(data.kind)) return;
+    if (!run && !ALONE.includes(data.kind)) return;
     const answer = await handlers[data.kind](data);
     if (answer) self.postMessage(answer);
   } catch (error) {
@@ -74,6 +112,7 @@ function free() {
   for (const view of [...run.views.values(), run]) {
     view.grid?.free();
     view.data?.free();
+    view.drawn?.free();
     view.model.free();
   }
   run = null;
@@ -126,8 +165,10 @@ function axesOf({ x, rows, inputs }) {
 
 export const MAP = 60; // cells of a map, each way
 
-// Where the outputs are drawn: along x, on a map, or at the rows themselves.
-function gridOf({ x, inputs }, axes) {
+// Where the outputs are drawn: along x, on a map, for the test's digits, or at the rows
+// themselves.
+function gridOf({ x, inputs, image }, axes) {
+  if (image) return testDigits().x;
   if (inputs > 2) return x;
   const at = ([low, high], i, n) => low + ((high - low) * i) / (n - 1);
   if (inputs === 1) return Float32Array.from({ length: 401 }, (_, i) => at(axes[0], i, 401));
@@ -215,8 +256,8 @@ function started() {
   const bytes = run.plan.params.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
   return {
     id, axes, perEpoch, program, outputs, weights: bytes, steps: model.step,
-    rows: { x: rows.x, y: rows.y, names: rows.names, classes: rows.classes, inputs: rows.inputs },
-    gridX: run.gridX, map: MAP,
+    rows,
+    gridX: run.gridX, map: MAP, testLabels: rows.image ? testDigits().y : null,
   };
 }
 
@@ -229,6 +270,7 @@ function picture() {
   return {
     id: run.id, step: run.model.step, last: n, losses: thinned(run.losses), output, units,
     speed: run.speed, running, error: run.error,
+    drawn: run.drawn ? run.model.predict(run.drawn) : null,
   };
 }
 
@@ -246,30 +288,39 @@ function thinned(losses) {
 }
 
 const MOST_UNITS = 24;
+const looksAt = (layer) => run.settings.layers[layer].kind === 'conv';
 
-// The outputs of the units of the layer looked at, over x; or their mean on a map.
+// The outputs of the units of the layer looked at: over x, on a map, or for the digit that
+// is drawn (else the first of the test).
 function hidden() {
   const { layer, rows } = run;
-  if (layer < 0 || layer >= run.values.length || rows.inputs > 2) return null;
+  if (layer < 0 || layer >= run.values.length || (rows.inputs > 2 && !looksAt(layer))) return null;
   const view = viewOf(layer);
   view.model.params.set(run.model.params);
   view.model.buffers.set(run.model.buffers);
+  if (rows.image) {
+    view.grid?.free();
+    view.grid = new engine.Data(view.model, 1, [run.digit ?? run.gridX.subarray(0, rows.inputs)]);
+  }
   const all = view.model.predict(view.grid);
   const width = run.settings.layers[layer].units;
+  const map = rows.image ? Math.sqrt(all.length / width) : MAP;
   const count = Math.min(width, MOST_UNITS);
   const points = all.length / width;
   const curves = Array.from({ length: count }, (_, k) => {
     const unit = Math.floor((k * width) / count);
     return Float32Array.from({ length: points }, (_, i) => all[i * width + unit]);
   });
-  return { layer, width, curves };
+  return { layer, width, curves, map };
 }
 
 function viewOf(layer) {
   if (!run.views.has(layer)) {
     const plan = withHead(run.plan, run.values[layer]);
     const model = new engine.Model(JSON.stringify(plan), 0n);
-    const grid = new engine.Data(model, run.gridX.length / run.rows.inputs, [run.gridX]);
+    const grid = run.rows.image
+      ? null
+      : new engine.Data(model, run.gridX.length / run.rows.inputs, [run.gridX]);
     run.views.set(layer, { model, grid });
   }
   return run.views.get(layer);

@@ -187,6 +187,107 @@ const checks = {
     await page.waitForFunction(() => document.querySelector('#units .u-wrap'));
     await end();
   },
+  async digits_are_drawn() {
+    const { page, facts, button, pause, end } = await opened();
+    await button('Digits').click();
+    await facts('1347 rows');
+    await page.fill('#epochs', '6');
+    await page.keyboard.press('Tab');
+    await button('Train').click();
+    await facts('step 258 ');
+    await pause();
+    const right = Number((await page.textContent('#hint')).match(/([\d.]+) %/)[1]);
+    expect(right > 85, `${right} % of the test digits`);
+    const likeliest = () => page.evaluate(() => {
+      const bars = [...document.querySelectorAll('#bars meter')].map((m) => m.value);
+      return [bars.indexOf(Math.max(...bars)), Math.max(...bars)];
+    });
+    const found = () => page.waitForFunction(() =>
+      [...document.querySelectorAll('#bars meter')].some((m) => m.value > 0));
+    await page.locator('#drawing').scrollIntoViewIfNeeded();
+    const box = await page.locator('#drawing').boundingBox();
+    const at = (x, y) => [box.x + x * box.width, box.y + y * box.height];
+    const { mouse } = page;
+    const circle = Array.from({ length: 25 }, (_, i) => {
+      const angle = (2 * Math.PI * i) / 24;
+      return at(0.5 + 0.2 * Math.sin(angle), 0.5 - 0.33 * Math.cos(angle));
+    });
+    for (const [digit, points] of [[1, [at(0.5, 0.1), at(0.5, 0.9)]], [0, circle],
+      [7, [at(0.25, 0.15), at(0.75, 0.15), at(0.4, 0.9)]]]) {
+      await button('Clear').click();
+      await mouse.move(...points[0]);
+      await mouse.down();
+      for (const point of points) await mouse.move(...point);
+      await mouse.up();
+      await found();
+      await page.waitForTimeout(300);
+      expect((await likeliest())[0] === digit, `${digit} was read as ${await likeliest()}`);
+    }
+    // by the keyboard: a line from the top down
+    await button('Clear').click();
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll('#bars meter')].every((m) => m.value === 0));
+    await page.focus('#drawing');
+    await page.keyboard.press('Space');
+    for (let i = 0; i < 24; i++) await page.keyboard.press('ArrowDown');
+    await found();
+    await button('Show a digit').click();
+    await button('layer 1: 16').click();
+    await page.waitForFunction(() => document.querySelectorAll('.tile').length === 16);
+    await button('Add convolution').click();
+    await page.waitForFunction(() =>
+      document.querySelector('#program').textContent.match(/Conv2D/g).length === 3);
+    await button('A formula').click();
+    await facts('100 rows');
+    expect(!(await page.textContent('#program')).includes('Conv2D'), 'convolutions of numbers');
+    await end();
+  },
+  async the_loss_landscape() {
+    const { page, facts, step, button, trained, pause, end } = await opened();
+    await button('Draw your own').click();
+    await facts('6 rows');
+    await page.fill('#epochs', '100000');
+    await page.keyboard.press('Tab');
+    await button('Train').click();
+    await trained(100);
+    const text = () => page.textContent('#landscape-text');
+    const done = () => page.waitForFunction(() => {
+      const now = document.querySelector('#landscape-text').textContent;
+      return now && !now.includes('omputing');
+    });
+    for (const name of ['Two random directions', 'Along the training path']) {
+      const before = await step();
+      await button(name).click();
+      await done();
+      expect((await step()) > before, 'training stood still');
+      const [low, high] = (await text()).match(/([\d.e+-]+) to ([\d.e+-]+)/).slice(1).map(Number);
+      expect(low < high, await text());
+      expect(await page.locator('#landscape canvas').count() === 1, 'no picture');
+    }
+    await pause();
+    await end();
+  },
+  async what_each_layer_adds() {
+    const { page, facts, button, trained, pause, end } = await opened();
+    const shares = async (count) => {
+      await button('What each layer adds').click();
+      await page.waitForFunction(
+        (n) => document.querySelectorAll('#readout meter').length === n, count);
+      return page.evaluate(() => [...document.querySelectorAll('#readout meter')].map((m) => m.value));
+    };
+    await button('Better model').click();
+    await facts('step 0');
+    await button('Train').click();
+    await trained(300);
+    await pause();
+    const found = await shares(8);
+    expect(found[0] < 0.3 && found[7] > 0.8, `R2 of the layers: ${found}`);
+    expect(await page.locator('#units .u-wrap').count() === 1, 'no curves');
+    await button('Two inputs').click();
+    await facts('250 rows');
+    expect((await shares(4))[3] > 0.5, 'classes');
+    await end();
+  },
   async every_setting() {
     const { page, facts, button, end } = await opened();
     await button('Draw your own').click();
@@ -225,7 +326,8 @@ const checks = {
     await button('Draw your own').click();
     await facts('6 rows');
     for (const [name, ending] of [['Download program', 'model.py'],
-      ['Download model (.kurve)', 'model.kurve']]) {
+      ['Download model (.kurve)', 'model.kurve'], ['Download ONNX', 'model.onnx'],
+      ['Download C', 'model.c']]) {
       const [download] = await Promise.all([page.waitForEvent('download'), button(name).click()]);
       expect(download.suggestedFilename() === ending, download.suggestedFilename());
       expect(readFileSync(await download.path()).length > 100, 'an empty file');
@@ -243,7 +345,7 @@ const checks = {
   async the_keyboard_alone() {
     const { page, facts, trained, end } = await opened();
     const seen = [];
-    for (let i = 0; i < 80; i++) {
+    for (let i = 0; i < 120; i++) {
       await page.keyboard.press('Tab');
       const at = await page.evaluate(() => {
         const e = document.activeElement;
@@ -263,10 +365,10 @@ const checks = {
         await page.keyboard.press('Space');
       }
       if (at[0] === 'time') await page.keyboard.press('ArrowLeft');
-      if (at[0] === 'link') break;
+      if (at[0] === 'model-c') break;
     }
     for (const name of ['play', 'step', 'back', 'time', 'kind', 'add-point', 'add-layer',
-      'optimizer', 'rate', 'program', 'copy', 'model', 'link'])
+      'optimizer', 'rate', 'program', 'copy', 'link', 'random', 'adds', 'model-onnx'])
       expect(seen.includes(name), `${name} is not reached`);
     await end();
   },

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,17 +112,131 @@ def test_attention_returns_the_weights_that_it_used() -> None:
     assert (weights == 0).any()
 
 
-def test_training_mode_in_prediction_is_refused() -> None:
+def test_the_mode_of_a_call_in_a_graph(tmp_path: Path) -> None:
+    """training=True of a layer that mixes samples: batch statistics while the model is
+    trained, as in Keras; training=False of a layer or a model: never, in copies and
+    files, too."""
     x = kurve.Input((3,))
-    with pytest.raises(NotImplementedError, match="training=True"):
-        layers.BatchNormalization()(x, training=True)
-    for layer in (layers.Dropout(0.5), layers.BatchNormalization()):
-        for training in (False, None):
-            assert layer(x, training=training).shape == (None, 3)
     for training in (True, False):
         assert layers.Dense(2)(x, training=training).shape == (None, 2)
-    frozen = layers.BatchNormalization(trainable=False)
-    assert frozen(x, training=False).shape == (None, 3)
+    inner = kurve.Sequential(
+        [kurve.Input((3,)), layers.BatchNormalization(), layers.Dropout(0.9)]
+    )
+    single = kurve.Sequential([kurve.Input((3,)), layers.BatchNormalization()])
+    alone = layers.BatchNormalization()
+    h = inner(single(alone(x, training=True)), training=False)
+    model = kurve.Model(x, layers.Dense(1)(h))
+    model.compile("sgd", "mse")
+    expected = [True, True, False]
+    rng = np.random.default_rng(0)
+    data, targets = rng.normal(size=(40, 3)) + 3.0, np.ones((40, 1))
+    for ending in ("kurve", "keras", "h5"):
+        model.save(tmp_path / f"m.{ending}")
+    models = [
+        model,
+        kurve.models.clone_model(model),
+        kurve.models.model_from_json(model.to_json()),
+        pickle.loads(pickle.dumps(model)),
+        *(
+            kurve.models.load_model(tmp_path / f"m.{ending}")
+            for ending in ("kurve", "keras", "h5")
+        ),
+    ]
+    for one in models:
+        one.compile(kurve.optimizers.SGD(1e-3), "mse")
+        one.fit(data, targets, epochs=2, verbose=0)
+        moved = [
+            bool((w.numpy() != 0.0).all())
+            for w in one.non_trainable_weights
+            if w.name.endswith("moving_mean")
+        ]
+        assert moved == expected
+    same = kurve.Model(x, single(x, training=True))
+    np.testing.assert_array_equal(same(data, training=True), single(data, training=True))
+
+
+def test_a_model_within_a_call_keeps_its_mode() -> None:
+    inner = kurve.Sequential([kurve.Input((3,)), layers.BatchNormalization()])
+
+    class Tuned(kurve.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.head = inner, layers.Dense(1)
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return self.head(self.inner(x, training=False))
+
+    model = Tuned()
+    model.compile("sgd", "mse")
+    model.fit(X + 3.0, X[:, :1], verbose=0)
+    model(X, training=True)
+    assert (inner.layers[-1].moving_mean.numpy() == 0.0).all()
+
+
+def test_a_layer_that_wraps_its_call(engine: str) -> None:
+    """`__call__` around that of the class runs where the layer is called: in a graph,
+    in a stack, in another layer and on arrays."""
+
+    class Around(layers.Dense):
+        def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().__call__(2.0 * x, *args, **kwargs) + 1.0
+
+    class Outer(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Around(1, kernel_initializer="ones")
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    expected = 2.0 * X.sum(axis=1, keepdims=True) + 1.0
+    x = kurve.Input((X.shape[1],))
+    layer = Around(1, kernel_initializer="ones")
+    for model in (
+        kurve.Model(x, layer(x)),
+        kurve.Sequential([x, Around(1, kernel_initializer="ones")]),
+        kurve.Sequential([x, Outer()]),
+    ):
+        model.compile("sgd", "mse", engine=engine)
+        np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5)
+        assert model.evaluate(X, expected, verbose=0) < 1e-10
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-5)
+
+
+def test_copies_of_functions() -> None:
+    """A clone has the same functions, also of nested models."""
+    inner = kurve.Sequential([kurve.Input((3,)), layers.Lambda(lambda x: 2.0 * x)])
+    x = kurve.Input((3,))
+    model = kurve.Model(x, layers.Lambda(lambda x: x + 1.0, name="one")(inner(x)))
+    cloned = kurve.models.clone_model(model)
+    assert cloned.layers[-1] is not model.layers[-1]
+    assert [layer.name for layer in cloned.layers] == [la.name for la in model.layers]
+    np.testing.assert_allclose(cloned.predict(X, verbose=0), 2.0 * X + 1.0)
+
+
+def test_folders_are_no_files(tmp_path: Path) -> None:
+    model = kurve.Sequential([kurve.Input((1,)), layers.Dense(1)])
+    for save in (model.save, model.save_weights):
+        with pytest.raises(ValueError, match="is a folder"):
+            save(tmp_path)
+    with pytest.raises(NotImplementedError, match="does not exist since Keras 3"):
+        model.add_metric(1.0, name="mine")
+
+
+def test_names_of_losses_of_nested_outputs() -> None:
+    x = kurve.Input((3,))
+    a, b, c = (layers.Dense(1, name=name)(x) for name in "abc")
+    y = X[:, :1]
+    for outputs, targets, expected in (
+        ({"u": a, "v": [b, c]}, {"u": y, "v": [y, y]}, ["u", "v/b", "v/c"]),
+        ([a, [b, c]], [y, [y, y]], ["1/b", "1/c", "a"]),
+        ({"u": a, "v": {"w": b, "z": c}}, None, ["u", "v/w", "v/z"]),
+    ):
+        targets = targets or {"u": y, "v": {"w": y, "z": y}}
+        model = kurve.Model(x, outputs)
+        model.compile("sgd", "mse")
+        found = model.fit(X, targets, verbose=0).history
+        assert sorted(found) == sorted(["loss", *(f"{e}_loss" for e in expected)])
 
 
 def test_open_sizes_in_the_first_call() -> None:

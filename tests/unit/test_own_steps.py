@@ -473,3 +473,26 @@ def test_metrics_of_rows_with_computed_targets() -> None:
     model.rate = kurve.metrics.BinaryAccuracy()
     rates = [model.evaluate(X, Y, verbose=0) for _ in range(4)]
     assert rates == [np.mean(model.predict(X, verbose=0) > 0.5)] * 4
+
+
+def test_class_weights_beside_batches() -> None:
+    """The rows of each batch are weighted by their classes, as those of arrays."""
+    seen: list[list[float]] = []
+
+    class Seeing(kurve.Model):
+        def call(self, x: Any) -> Any:
+            return x
+
+        def train_step(self, data: Any) -> dict[str, float]:
+            _, _, weights = kurve.utils.unpack_x_y_sample_weight(data)
+            seen.append(np.asarray(weights).tolist())
+            return {"loss": 0.0}
+
+    x, y = np.zeros((4, 1), np.float32), np.array([0, 1, 1, 0])
+    model = Seeing()
+    model.compile("sgd", "mse", run_eagerly=True)
+    batches = [(x[:2], y[:2]), (x[2:], y[2:, None])]
+    model.fit(iter(batches), class_weight={0: 2.0, 1: 3.0}, verbose=0)
+    assert seen == [[2.0, 3.0], [3.0, 2.0]]
+    with pytest.raises(ValueError, match="sample weights in a batch"):
+        model.fit(iter([(x, y, y)]), class_weight={0: 2.0}, verbose=0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Sequential, layers, optimizers, utils
+from kurve import Sequential, layers, optimizers, saving, utils
 from kurve.optimizers.schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -153,3 +153,11 @@ def test_a_schedule_that_gives_no_number() -> None:
         ValueError, match=r"^\[SGD\] the schedule must .*nan from Broken"
     ):
         made.learning_rates(0, 5)
+
+
+def test_names_of_schedules_of_keras_objects() -> None:
+    made = optimizers.schedules.CosineDecay(0.1, 10, name="mine")
+    again = saving.deserialize_keras_object(
+        saving.serialize_keras_object(made)
+    )
+    assert again.name == "mine"

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import io
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,27 @@ SETTINGS: dict[str, Any] = {
         **OWN,
         "data": {"kind": "table", "table": TABLE, "x": [1], "y": 0},
     },
+    "digits": {
+        **OWN,
+        "data": {"kind": "digits"},
+        "layers": [
+            {"kind": "conv", "units": 6, "activation": "relu"},
+            {"kind": "conv", "units": 4, "activation": "tanh"},
+            *LAYERS,
+        ],
+        "batch": 64,
+        "epochs": 1,
+        "l2": 1e-4,
+    },
+    "only convolutions": {
+        **OWN,
+        "data": {"kind": "digits"},
+        "layers": [{"kind": "conv", "units": 4, "activation": "gelu"}],
+        "steps": 10,
+        "epochs": 1,
+        "dropout": 0.2,
+    },
+    "digits without convolutions": {**OWN, "data": {"kind": "digits"}, "epochs": 1},
     "no hidden layer": {**OWN, "layers": []},
     **{
         activation: {**OWN, "layers": [{"units": 6, "activation": activation}]}
@@ -108,6 +131,52 @@ def test_the_program_trains_the_same_model(
     for own, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(own, theirs, rtol=5e-3, atol=5e-3)
     assert np.std(found["losses"]) > 0
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_onnx_predicts_what_the_page_predicts(
+    native: None, results: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model, x = _model_and_rows(results[name], tmp_path)
+    file = base64.b64decode(results[name]["onnx"])
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [port.name for port in session.get_inputs()] == ["x"]
+    [found] = session.run(["y"], {"x": x})
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_c_predicts_what_the_page_predicts(
+    native: None, results: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    model, x = _model_and_rows(results[name], tmp_path)
+    source, library = tmp_path / "model.c", tmp_path / "model.so"
+    source.write_text(results[name]["c"])
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]
+    subprocess.run(
+        ["gcc", *strict, "-shared", "-fPIC", source, "-o", library, "-lm"], check=True
+    )
+    predict = ctypes.CDLL(str(library)).model_predict
+    expected = model.predict(x, verbose=0)
+    floats = np.ctypeslib.ndpointer(np.float32, flags="C")
+    predict.argtypes = [floats, floats]
+    found = np.empty_like(expected)
+    for row, out in zip(x, found, strict=True):
+        predict(row, out)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def _model_and_rows(
+    found: dict[str, Any], folder: Path
+) -> tuple[Any, np.ndarray]:
+    """The model of the page's file, and rows like those it has seen."""
+    file = folder / "page.kurve"
+    file.write_bytes(base64.b64decode(found["file"]))
+    model = kurve.models.load_model(file)
+    inputs = model.input_shape[-1]
+    return model, np.random.default_rng(0).uniform(0, 2, (50, inputs)).astype("f4")
 
 
 def test_wrong_settings_are_errors_in_words(tmp_path: Path) -> None:

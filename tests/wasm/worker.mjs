@@ -1,6 +1,7 @@
 // Lets the page's worker train with the settings of a file, without a browser.
 //   node worker.mjs kurve.wasm settings.json
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 
 const [wasm, file] = process.argv.slice(2);
 const answers = [];
@@ -16,7 +17,8 @@ async function ask(message) {
   return answer;
 }
 
-await ask({ kind: 'engine', bytes: readFileSync(wasm) });
+const digits = gunzipSync(readFileSync(new URL('../../page/digits.gz', import.meta.url)));
+await ask({ kind: 'engine', bytes: readFileSync(wasm), digits });
 const results = [];
 for (const given of JSON.parse(readFileSync(file))) {
   try {
@@ -24,18 +26,23 @@ for (const given of JSON.parse(readFileSync(file))) {
     const { program, perEpoch, rows } = await ask({ kind: 'start', settings, id: 1 });
     const all = perEpoch * settings.epochs;
     const { losses } = await ask({ kind: 'step', count: all });
-    const { bytes } = await ask({ kind: 'file' });
+    const { bytes } = await ask({ kind: 'file', format: 'kurve' });
+    const [onnx, c] = [
+      await ask({ kind: 'file', format: 'onnx' }), await ask({ kind: 'file', format: 'c' }),
+    ];
     // back in time and forward again: the same numbers
     const half = Math.floor(all / 2);
     await ask({ kind: 'goto', step: half });
     await ask({ kind: 'step', count: all - half });
-    const again = (await ask({ kind: 'file' })).bytes;
+    const again = (await ask({ kind: 'file', format: 'kurve' })).bytes;
     results.push({
       program,
       steps: all,
       losses: losses[1],
       classes: rows.classes,
       file: Buffer.from(bytes).toString('base64'),
+      onnx: Buffer.from(onnx.bytes).toString('base64'),
+      c: Buffer.from(c.bytes).toString('utf8'),
       again: Buffer.from(again).toString('base64'),
     });
   } catch (error) {

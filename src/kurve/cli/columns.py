@@ -12,7 +12,7 @@ import numpy as np
 
 from kurve.cli.console import plural
 from kurve.errors import TableError
-from kurve.estimators.columns import listener
+from kurve.estimators.notes import listener
 from kurve.tables import roles
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Encoding of table columns as a float64 matrix.
 
-    table = read_table("fit", X)                  numbers, texts and dates, separately
-    columns = Columns.learn("fit", table, impute) what each column is, levels, medians
+    table = read_table("fit", X)                   numbers, texts and dates, separately
+    columns = learn_columns("fit", table, impute)  see `estimators.column_learning`
     matrix, unseen = columns.encode("predict", table)
 
 The matrix holds the numeric columns (booleans are 0 and 1), then the features of dates
@@ -13,64 +13,18 @@ as an average one: in its place stands each level's share of the training rows.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import has_lone_surrogate
 from kurve.core.entries import warn
 from kurve.estimators.frames import Table, levels_of
-from kurve.estimators.kinds import (
-    Dates,
-    Level,
-    Words,
-    frequent_levels,
-    is_identifier,
-    learn_words,
-    recognise,
-    too_many_levels,
-)
-from kurve.tables.dates import DateText, learn_dates, seconds_of_digits
+from kurve.estimators.kinds import Dates, Level, Words
+from kurve.estimators.notes import Note, listener
+from kurve.tables.dates import DateText, learn_dates
 from kurve.tables.numerals import Numerals, is_gap
-
-
-class Note(NamedTuple):
-    """What a fit did with a column.
-
-    about: "gaps" that were filled in, a "loss" of values, or "use" for how a column is
-        learned
-    """
-
-    text: str
-    about: str
-
-
-listener: ContextVar[Callable[[Note], None] | None] = ContextVar(
-    "listener", default=None
-)
-"""Receives the notes of every `fit` in this context, in place of warnings."""
-
-
-def tell(where: str, columns: Columns, missing: str) -> None:
-    """Tell the user what was done with the columns of training data. What loses values
-    is a warning, except for what the user asked for.
-
-    Args:
-        missing: the estimator's argument.
-    """
-    listening = listener.get()
-    if listening is not None:
-        for note in columns.notes:
-            listening(note)
-        return
-    wanted = ("loss",) if missing == "impute" else ("loss", "gaps")
-    texts = [note.text for note in columns.notes if note.about in wanted]
-    if texts:
-        warn(f"[{where}] {'; '.join(texts)}.", UserWarning)
 
 
 @dataclass
@@ -90,7 +44,7 @@ class Columns:
         as text
     dates, words: by position, columns of dates and of texts
     left_out: by position, why a column is not used
-    notes:   what `learn` did, for the user
+    notes:   what was done with them, for the user
     """
 
     names: list[str] | None
@@ -108,186 +62,6 @@ class Columns:
     words: dict[int, Words] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
-
-    @classmethod
-    def learn(
-        cls,
-        where: str,
-        table: Table,
-        impute: bool,
-        more: bool = False,
-        counts: Mapping[int, Counter[Any]] | None = None,
-    ) -> Columns:
-        """Learn the columns of training data.
-
-        Args:
-            more: whether more rows will follow.
-            counts: by position, how often each text occurs, if the table is only a
-                sample of the rows.
-
-        Raises:
-            ValueError: missing values without imputation, infinite values, or no column
-                that could be learned from.
-        """
-        _refuse_infinite(where, table)
-        columns = cls(table.names, table.width, [], np.zeros(0), [], {}, {}, impute)
-        columns._recognise(where, table, more, counts or {})
-        found = columns.prepared(where, table)
-        if not impute:
-            columns._refuse_missing(where, found)
-        missing = np.isnan(found.numbers)
-        columns.medians = np.zeros(len(columns.numeric))
-        for position, column in enumerate(columns.numeric):
-            if missing[:, position].all():
-                raise _no_value(where, table, column)
-            if missing[:, position].any():
-                columns.medians[position] = np.nanmedian(found.numbers[:, position])
-            elif impute:
-                columns.medians[position] = np.median(found.numbers[:, position])
-        flags = columns._missing(found)
-        columns.with_missing = [c for c, flag in sorted(flags.items()) if flag.any()]
-        columns._note_gaps(table, flags)
-        if not (columns.numeric or columns.levels or columns.dates or columns.words):
-            reasons = "; ".join(
-                f"{table.label(c)} {why}" for c, why in columns.left_out.items()
-            )
-            raise ValueError(
-                f"[{where}] there must be a column to learn from. Received: {reasons}. "
-                "Try other columns, or astype('category') for one of these."
-            )
-        return columns
-
-    def _recognise(
-        self,
-        where: str,
-        table: Table,
-        more: bool,
-        counts: Mapping[int, Counter[Any]],
-    ) -> None:
-        """Find out what each column is."""
-        for column in range(table.width):
-            if column in table.texts:
-                values = table.texts[column]
-                count = counts.get(column)
-                if count is None:
-                    count = Counter(v for v in values if v is not None)
-                self._recognise_text(where, table, column, count, more)
-            elif column in table.dates:
-                if np.isnan(table.dates[column]).all():
-                    self._leave_out(table, column, "has no value", more, where)
-                else:
-                    self._add_dates(table, column, Dates.learn(table.dates[column]))
-            else:
-                self._recognise_numbers(where, table, column, more)
-
-    def _recognise_numbers(
-        self, where: str, table: Table, column: int, more: bool
-    ) -> None:
-        values = table.numbers[:, table.numeric.index(column)]
-        name = "" if table.names is None else table.names[column]
-        if np.isnan(values).all():
-            self._leave_out(table, column, "has no value", more, where)
-        elif is_identifier(name, values) and not more:
-            self._leave_out(table, column, "identifies the rows", more, where)
-        elif (seconds := seconds_of_digits(values)) is not None:
-            self._add_dates(table, column, Dates.learn(seconds, digits=True))
-        else:
-            self.numeric.append(column)
-
-    def _recognise_text(
-        self, where: str, table: Table, column: int, counts: Counter[Any], more: bool
-    ) -> None:
-        if not counts:
-            self._leave_out(table, column, "has no value", more, where)
-            return
-        declared = column in table.declared
-        found = None if declared else recognise(counts)
-        if found is not None and found.numerals is not None:
-            self.numeric.append(column)
-            self.readers[column] = found.numerals
-            mark = found.numerals.decimal
-            self._note(
-                f"{table.label(column)} holds numbers with decimal mark {mark!r}"
-            )
-            if found.strange is not None:
-                self._note(
-                    f"{table.label(column)}: cells such as {found.strange!r} are no "
-                    "numbers and count as missing",
-                    "loss",
-                )
-            return
-        if found is not None and found.dates is not None:
-            text = found.dates
-            seconds = text.seconds(table.texts[column])
-            if text.order == "duration":
-                self.numeric.append(column)
-                self.readers[column] = text
-                return
-            self._add_dates(table, column, Dates.learn(seconds, text))
-            if found.unsure:
-                order = "day first" if text.order == "dmy" else "month first"
-                self._note(f"{table.label(column)}: dates are read {order}", "loss")
-            return
-        check_levels(where, table, column, counts)
-        rows = sum(counts.values())
-        if too_many_levels(len(counts), None if more else rows):
-            words = None if declared else learn_words(counts)
-            if words is not None:
-                self.words[column] = words
-                self._note(
-                    f"{table.label(column)} holds texts, learned by "
-                    f"{len(words.words)} frequent words"
-                )
-                return
-            kept = frequent_levels(counts, declared)
-            if not kept:
-                why = f"has {len(counts):,} different texts in {rows:,} rows"
-                self._leave_out(table, column, why, False, where)
-                return
-            self.pooled.append(column)
-            self._note(
-                f"{table.label(column)} has {len(counts):,} levels: the "
-                f"{len(kept)} most frequent are learned, the others as one",
-                "loss",
-            )
-            counts = Counter({level: counts[level] for level in kept})
-        self.add_levels(column, counts, rows)
-
-    def add_levels(self, column: int, counts: Counter[Any], rows: int) -> None:
-        """Learn the levels of a category.
-
-        Args:
-            counts: by level, the number of rows.
-            rows: with a level.
-        """
-        levels = sorted(counts, key=lambda v: (str(type(v)), v))
-        self.levels[column] = levels
-        self.common[column] = min(counts, key=lambda v: (-counts[v], str(v)))
-        self.shares[column] = np.array([counts[v] for v in levels], np.float64) / rows
-
-    def _add_dates(self, table: Table, column: int, dates: Dates) -> None:
-        self.dates[column] = dates
-        self._note(
-            f"{table.label(column)} holds dates, {dates}; predictions for other dates "
-            "continue the trend"
-        )
-
-    def _leave_out(
-        self, table: Table, column: int, why: str, more: bool, where: str
-    ) -> None:
-        if more:
-            raise _no_value(where, table, column)
-        self.left_out[column] = why
-        self._note(f"{table.label(column)} {why} and is left out", "loss")
-
-    def _note_gaps(self, table: Table, flags: Mapping[int, np.ndarray]) -> None:
-        gaps = {c: int(flags[c].sum()) for c in self.with_missing}
-        if gaps:
-            listed = ", ".join(f"{table.label(c)} ({n})" for c, n in gaps.items())
-            self._note(f"missing values are filled in and marked: {listed}", "gaps")
-
-    def _note(self, text: str, about: str = "use") -> None:
-        self.notes.append(Note(text, about))
 
     # ---------------------------------------------------------------- encoding
 
@@ -342,7 +116,7 @@ class Columns:
             matrix[:, start:stop] = words.encode(table.texts[column].tolist())
             start = stop
         if self.with_missing:
-            flags = self._missing(table)
+            flags = self.missing(table)
             for column in self.with_missing:
                 matrix[:, start] = flags[column]
                 start += 1
@@ -503,7 +277,7 @@ class Columns:
             f"Try {fix.get(was, 'dates')} on it."
         )
 
-    def _missing(self, table: Table) -> dict[int, np.ndarray]:
+    def missing(self, table: Table) -> dict[int, np.ndarray]:
         """By position, where each column of a prepared table has no value."""
         missing = np.isnan(table.numbers)
         found = {c: missing[:, i] for i, c in enumerate(self.numeric)}
@@ -555,12 +329,12 @@ class Columns:
 
     def _refuse_bad_values(self, where: str, table: Table) -> None:
         """Refuse infinite numbers and, unless they are imputed, missing values."""
-        _refuse_infinite(where, table)
+        refuse_infinite(where, table)
         if not self.impute:
-            self._refuse_missing(where, table)
+            self.refuse_missing(where, table)
 
-    def _refuse_missing(self, where: str, table: Table) -> None:
-        flags = self._missing(table)
+    def refuse_missing(self, where: str, table: Table) -> None:
+        flags = self.missing(table)
         count = sum(int(flag.sum()) for flag in flags.values())
         if not count:
             return
@@ -589,32 +363,7 @@ def _names_message(known: list[str], given: list[str]) -> str:
     return message
 
 
-def check_levels(where: str, table: Table, column: int, counts: Counter[Any]) -> None:
-    """Refuse levels that are neither strings nor numbers."""
-    invalid = [v for v in counts if not isinstance(v, (str, int, float))]
-    if invalid:
-        raise TypeError(
-            f"[{where}] the levels of {table.label(column)} must be strings or "
-            f"numbers. Received: {invalid[0]!r} of type {type(invalid[0]).__name__}. "
-            "Try astype(str) on it."
-        )
-    invalid = [v for v in counts if not isinstance(v, str) and not abs(v) < 1e19]
-    if invalid:
-        raise ValueError(
-            f"[{where}] the levels of {table.label(column)} must be finite and below "
-            f"1e19 if they are numbers. Received: {invalid[0]!r}. "
-            "Try astype(str) on it."
-        )
-    for level in counts:
-        if isinstance(level, str) and has_lone_surrogate(level):
-            raise ValueError(
-                f"[{where}] the levels of {table.label(column)} must not contain "
-                "lone surrogates, which UTF-8 cannot encode. "
-                f"Received: {level!r}. Try replacing it with text that has none."
-            )
-
-
-def _refuse_infinite(where: str, table: Table) -> None:
+def refuse_infinite(where: str, table: Table) -> None:
     infinite = np.isinf(table.numbers)
     if infinite.any():
         row, position = (int(i) for i in np.argwhere(infinite)[0])
@@ -629,11 +378,3 @@ def _refuse_infinite(where: str, table: Table) -> None:
 def _is_gap(cell: Any) -> bool:
     """Whether a cell of dates has none."""
     return cell is None or (isinstance(cell, str) and is_gap(cell))
-
-
-def _no_value(where: str, table: Table, column: int) -> ValueError:
-    return ValueError(
-        f"[{where}] every column must have at least one value. Received: "
-        f"{table.label(column)}, missing in all {table.rows} rows. "
-        "Try dropping the column."
-    )

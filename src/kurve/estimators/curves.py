@@ -27,8 +27,8 @@ from kurve.estimators.fitted import Fitted, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample
 from kurve.estimators.intervals import Conformal
 from kurve.estimators.novelty import Novelty
-from kurve.estimators.training import Rows
-from kurve.estimators.waves import SAMPLE, Search, Solution, Sums, Waves, solve, sums
+from kurve.estimators.training import Rows, first_of, rows_of
+from kurve.estimators.wave_fit import WaveFit, set_waves
 from kurve.layers import FourierFeatures
 from kurve.models import Sequential
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Outcome = tuple[Fitted[RegressionHead], "HeldOut"] | None
 """The record of a race's winner and its held-out rows."""
 
-LEAST_FREEDOM = 3.0
+MIN_FREEDOM = 3.0
 """Fewest degrees of freedom of the noise, so that it has a variance."""
 
 
@@ -125,11 +125,11 @@ def calibrated(
     errors = held.t - held.means
     scaler, weights = fitted.head.outputs, held.rows.weights
     # The variance of Student's t, whose degrees of freedom are the rows that remain.
-    freedom = max(held.freedom, LEAST_FREEDOM)
+    freedom = max(held.freedom, MIN_FREEDOM)
     tails = freedom / (freedom - 2.0)
     if fitted.head.likelihood == "none":
         variance = np.average(errors**2, axis=0, weights=weights) * tails
-        if len(errors) < LEAST_FREEDOM:  # nothing is known about the noise
+        if len(errors) < MIN_FREEDOM:  # nothing is known about the noise
             size = np.maximum(np.abs(scaler.mean) / scaler.deviation, 1.0)
             variance = np.maximum(variance, size**2)
         fitted = updated(noise=np.asarray(variance + 1e-12))
@@ -191,13 +191,13 @@ class _Race:
         session, split = self.session, self.split
         assert split.validation is not None and split.validation_rows is not None
         train, held = split.train_rows, split.validation_rows
-        waves = _WaveFit(train, self._seed())
+        waves = WaveFit(train, self._seed())
         means = waves.predict(held[0])
         errors, lines = _errors(held, means), not waves.prior.ratio
         trained: Sequential | None = None
         if self._lm_possible():
             limit = float(errors.mean())
-            lm = self._lm(_part(train, defaults.LM_ROWS), None, limit)
+            lm = self._lm(first_of(train, defaults.LM_ROWS), None, limit)
             found = _outputs(lm, held[0])
             if _wins(errors - _errors(held, found), errors, lines):
                 means, errors, lines, trained = found, _errors(held, found), False, lm
@@ -208,7 +208,7 @@ class _Race:
         if _wins(better, errors, lines):
             return None
         if trained is not None:
-            again = self._lm(_part(train, defaults.LM_MOST_ROWS), trained, np.inf)
+            again = self._lm(first_of(train, defaults.LM_MAX_ROWS), trained, np.inf)
             found = _outputs(again, held[0])
             if _errors(held, found).mean() < errors.mean():
                 trained, means = again, found
@@ -228,21 +228,21 @@ class _Race:
         rows = split.train_rows
         z = rows[0]
         n = len(z)
-        waves = _WaveFit(rows, self._seed())
+        waves = WaveFit(rows, self._seed())
         count = min(defaults.FOLDS, n)
         fold_of = session.generator.permutation(n) % count
         tried = _folds_tried(n)
         chosen = fold_of < tried
         means = waves.without_folds(fold_of, tried)
-        part = _taken(rows, chosen)
+        part = rows_of(rows, chosen)
         error = _errors(part, means[chosen])
         models: list[Sequential] = []
-        if self._lm_possible() and n >= defaults.LM_LEAST_ROWS:
+        if self._lm_possible() and n >= defaults.LM_MIN_ROWS:
             others = np.empty_like(means)
             for fold in range(tried):
                 inside = fold_of != fold
                 limit = float(error.mean())
-                model = self._lm(_taken(rows, inside), None, limit)
+                model = self._lm(rows_of(rows, inside), None, limit)
                 others[~inside] = _outputs(model, z[~inside])
                 models.append(model)
             better = error - _errors(part, others[chosen])
@@ -282,7 +282,7 @@ class _Race:
         return few and size <= defaults.SMALL_NETWORK
 
     def _ordinary_possible(self) -> bool:
-        return self.rows >= defaults.ORDINARY_LEAST_ROWS
+        return self.rows >= defaults.ORDINARY_MIN_ROWS
 
     def _lm(self, rows: Rows, start: Sequential | None, limit: float) -> Sequential:
         """A small network by Levenberg-Marquardt.
@@ -338,8 +338,8 @@ class _Race:
             setup.train(
                 [model],
                 loss,
-                _taken(rows, inside[stop:]),
-                _taken(rows, inside[:stop]),
+                rows_of(rows, inside[stop:]),
+                rows_of(rows, inside[:stop]),
             )
             outside = fold_of == fold
             means[outside] = _outputs(model, z[outside])[:, : t.shape[1]]
@@ -347,7 +347,7 @@ class _Race:
 
     # --------------------------------------------------------------- records
 
-    def _wave_record(self, waves: _WaveFit, held: HeldOut) -> Fitted[RegressionHead]:
+    def _wave_record(self, waves: WaveFit, held: HeldOut) -> Fitted[RegressionHead]:
         session = self.session
         extra = self._noise(held, noise.waving(self.features))
         frequencies = waves.frequencies
@@ -360,7 +360,7 @@ class _Race:
         session.make_models(self.features)
         for number, model in enumerate(session.models):
             amplitudes = waves.amplitudes(number, self._seed())
-            _set_waves(model, amplitudes, waves.frequencies.shape[1], extra)
+            set_waves(model, amplitudes, waves.frequencies.shape[1], extra)
         session.setup = replace(session.setup, template=None)
         return self._record({"loss": [float(waves.noise.mean())]})
 
@@ -410,119 +410,6 @@ class _Race:
         return self.session.next_seed()
 
 
-class _WaveFit:
-    """Bayesian regression on waves, with the prior of the greatest evidence.
-
-    Args:
-        rows: scaled.
-        seed: of random frequencies, and of the rows on which the prior is chosen.
-    """
-
-    def __init__(self, rows: Rows, seed: int) -> None:
-        z = rows[0]
-        self.rows = [rows]
-        self.waves = Waves(z, seed)
-        search = Search(self.waves, *_part(rows, SAMPLE))
-        self.prior = search.best()
-        self.spread = self.waves.spread(self.prior)
-        self.frequencies = self.waves.frequencies(self.prior)
-        self.total = self._sums(rows)
-        self._solve()
-
-    def _solve(self) -> None:
-        found = solve(self.total, self.spread)
-        assert found is not None  # the search has solved it
-        self.solution: Solution = found
-        self.noise = found.noise
-
-    def _features(self, z: np.ndarray) -> np.ndarray:
-        return self.waves.features(z, self.prior)
-
-    def _sums(self, rows: Rows) -> Sums:
-        z, t, weights = rows
-        return sums(self._features(z), t, weights)
-
-    def add(self, rows: Rows) -> None:
-        """Learn from more rows."""
-        self.rows.append(rows)
-        more = self._sums(rows)
-        self.total = self.total + more
-        self._solve()
-
-    def predict(self, z: np.ndarray) -> np.ndarray:
-        return _times(self._features(z), self.solution.amplitudes)
-
-    def without_folds(self, fold_of: np.ndarray, tried: int) -> np.ndarray:
-        """Predictions for the rows of each fold from the others."""
-        z, t, _ = self.rows[0]
-        means = np.zeros(t.shape)
-        for fold in range(tried):
-            inside = fold_of == fold
-            part = self._sums(_taken(self.rows[0], inside))
-            found = solve(self.total - part, self.spread)
-            found = found or self.solution
-            means[inside] = _times(self._features(z[inside]), found.amplitudes)
-        return means
-
-    def leave_one_out(self) -> tuple[np.ndarray, float]:
-        """Predictions for each row from the others, and how many rows remain for the
-        noise: all, less the parameters they determine."""
-        z, t, weights = self.rows[0]
-        features = self._features(z)
-        covariance = self.solution.covariance()
-        leverage = np.einsum("np,np->n", _times(features, covariance), features)
-        if weights is not None:
-            leverage = leverage * weights
-        freedom = len(z) - float(leverage.sum())
-        rest = np.maximum(1.0 - leverage, 1e-3)[:, None]
-        means = _times(features, self.solution.amplitudes)
-        return t - (t - means) / rest, freedom
-
-    def amplitudes(self, member: int, seed: int) -> np.ndarray:
-        """Those of a member of an ensemble: the first is the most probable one, the
-        others see the rows with random weights.
-
-        Source: Rubin 1981 (the Bayesian bootstrap).
-        """
-        if not member:
-            return self.solution.amplitudes
-        rng = np.random.default_rng(seed)
-        total: Sums | None = None
-        for z, t, weights in self.rows:
-            drawn = rng.standard_exponential(len(z))
-            drawn = drawn if weights is None else drawn * weights
-            part = self._sums((z, t, drawn.astype(np.float32)))
-            total = part if total is None else total + part
-        assert total is not None
-        found = solve(total, self.spread)
-        return (found or self.solution).amplitudes
-
-
-def _set_waves(
-    model: Sequential, amplitudes: np.ndarray, count: int, extra: noise.Noise | None
-) -> None:
-    """The weights of the output layer.
-
-    Args:
-        amplitudes: (2 count + 1, T): sines, cosines, constant.
-        extra: the unequal noise, whose frequencies follow the others.
-    """
-    output: Any = model.layers[-1]
-    inputs, units = output.kernel.shape
-    half, targets = inputs // 2, amplitudes.shape[1]
-    kernel, bias = np.zeros((inputs, units)), np.zeros(units)
-    kernel[:count, :targets] = amplitudes[:count]
-    kernel[half : half + count, :targets] = amplitudes[count:-1]
-    bias[:targets] = amplitudes[-1]
-    if extra is not None:
-        sines, cosines = np.split(extra.kernel, 2)
-        kernel[count:half, targets:] = sines
-        kernel[half + count :, targets:] = cosines
-        bias[targets:] = extra.constant
-    output.kernel.assign(kernel.astype(np.float32))
-    output.bias.assign(bias.astype(np.float32))
-
-
 def _folds_tried(rows: int) -> int:
     """How many of the folds train networks."""
     if rows < 100:
@@ -548,16 +435,6 @@ def _wins(better: np.ndarray, errors: np.ndarray, lines: bool) -> bool:
     return float(better.mean()) > max(doubt * standard, 0.02 * float(errors.mean()))
 
 
-def _part(rows: Rows, most: int) -> Rows:
-    """At most so many rows; those of a split are in random order."""
-    return _taken(rows, slice(0, most)) if len(rows[0]) > most else rows
-
-
-def _taken(rows: Rows, chosen: Any) -> Rows:
-    x, y, weights = rows
-    return x[chosen], y[chosen], None if weights is None else weights[chosen]
-
-
 def _outputs(model: Sequential, z: np.ndarray) -> np.ndarray:
     return np.asarray(model.predict(z, verbose=0), np.float64)
 
@@ -570,8 +447,3 @@ def _errors(rows: Rows, means: np.ndarray) -> np.ndarray:
 
 def _error(rows: Rows, means: np.ndarray) -> float:
     return float(_errors(rows, means).mean())
-
-
-def _times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b with the same bits for any number of threads."""
-    return np.einsum("np,pt->nt", a, b, dtype=np.float64)

@@ -30,14 +30,14 @@ RACE_FEATURES, RACE_TARGETS = 5, 8
 RACE_ROWS, RACE_WIDTH = 200, 50
 """With so few rows it is a race for more columns too."""
 
-ORDINARY_LEAST_ROWS = 100
+ORDINARY_MIN_ROWS = 100
 """Rows from which the ordinary network takes part if Levenberg-Marquardt does not: with
 fewer, it learns the noise."""
 
-LM_LEAST_ROWS = 12
+LM_MIN_ROWS = 12
 """Rows from which Levenberg-Marquardt takes part."""
 
-LM_ROWS, LM_MOST_ROWS, LM_MORE = 1_000, 10_000, 50
+LM_ROWS, LM_MAX_ROWS, LM_MORE = 1_000, 10_000, 50
 """Of a larger table, rows on which Levenberg-Marquardt runs the race, and on which it
 continues, for so many iterations, if it wins."""
 
@@ -75,9 +75,9 @@ RESTARTS, PLATEAU = 2, 0.05
 """Maximum random restarts of Levenberg-Marquardt, and the loss, in scaled units, below
 which there are none."""
 
-BATCH, EPOCHS, ROW_STEPS, MOST_EPOCHS = 32, 40, 60_000, 400
+BATCH, EPOCHS, ROW_STEPS, MAX_EPOCHS = 32, 40, 60_000, 400
 """Batch size; and epochs: at least EPOCHS, for small tables as many as it takes to
-train on ROW_STEPS rows in total, but at most MOST_EPOCHS. Measured on the nine UCI
+train on ROW_STEPS rows in total, but at most MAX_EPOCHS. Measured on the nine UCI
 sets (docs/benchmarks/uci.md); the weights of the best epoch are restored."""
 
 HIDDEN, ACTIVATION, RATE = (64, 64), "silu", 1e-2
@@ -183,7 +183,7 @@ def choose(
     is_full_batch = solver in ("lm", "lbfgs")
     if likelihood == "auto":
         likelihood = "none" if solver == "lm" or classify else "gaussian"
-    epochs = min(max(EPOCHS, ROW_STEPS // rows), MOST_EPOCHS)
+    epochs = min(max(EPOCHS, ROW_STEPS // rows), MAX_EPOCHS)
     lm = solver == "lm"
     return Hyperparameters(
         hidden=hidden or (LM_HIDDEN if lm else HIDDEN),

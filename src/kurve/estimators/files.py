@@ -258,6 +258,10 @@ class _Arrays:
 
     def scaler(self, name: str, width: int) -> Scaler:
         scaler = Scaler(*(self.take(f"{name}/{part}", width) for part in _SCALER))
+        if f"{name}/tails" in self:
+            scaler.tails = self.take(f"{name}/tails", 2, width)
+            if not (scaler.tails[0] < scaler.tails[1]).all():
+                raise self.error(f"{name}/tails", "they are not in order")
         if not (scaler.deviation > 0).all():
             raise self.error(f"{name}/deviation", "it is not above 0")
         return scaler
@@ -461,3 +465,5 @@ class _Tensors(dict[str, np.ndarray]):
         """Add a scaler's arrays."""
         for part in _SCALER:
             self[f"{name}/{part}"] = getattr(scaler, part)
+        if scaler.tails is not None:
+            self[f"{name}/tails"] = scaler.tails

@@ -302,10 +302,7 @@ class Prediction:
         """
         ends = self._intervals(coverage)
         fitted = self._fitted
-        low, high = fitted.novelty.low, fitted.novelty.high
-        free = fitted.free_columns
-        # Along the others, a bound at the border holds beyond it.
-        beyond = np.where(free, outside.excess(self._z, low, high), 0.0)
+        beyond = self._beyond
         rows = np.flatnonzero(beyond.any(axis=1))
         if len(rows):
             near = self._at_border
@@ -321,13 +318,24 @@ class Prediction:
         return ends
 
     @cached_property
+    def _beyond(self) -> np.ndarray:
+        """By how much the rows lie beyond the training range, (n, D); in z without
+        tails, so that the distance grows as that of the values."""
+        fitted, known = self._fitted, self._fitted.novelty
+        low, high, z = (
+            fitted.inputs.straight(np.asarray(part, np.float64))
+            for part in (known.low, known.high, self._z)
+        )
+        # Along the other columns, a bound at the border holds beyond it.
+        return np.where(fitted.free_columns, outside.excess(z, low, high), 0.0)
+
+    @cached_property
     def _at_border(self) -> Prediction:
         """What is predicted where the rows outside the training range leave it."""
         fitted = self._fitted
         low, high = fitted.novelty.low, fitted.novelty.high
         free = fitted.free_columns
-        beyond = np.where(free, outside.excess(self._z, low, high), 0.0)
-        z = self._z[beyond.any(axis=1)]
+        z = self._z[self._beyond.any(axis=1)]
         inside = np.where(free, np.clip(z, low, high), z).astype(np.float32)
         return Prediction(fitted, inside, self._interval)
 

@@ -13,8 +13,10 @@ import numpy as np
 from kurve.core import rng
 from kurve.core.samples import as_weights, check_same_length
 from kurve.estimators import defaults
-from kurve.estimators.columns import Columns, tell
+from kurve.estimators.column_learning import learn_columns
+from kurve.estimators.columns import Columns
 from kurve.estimators.fitted import Fitted
+from kurve.estimators.notes import tell
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler, merge_equal_rows
 from kurve.estimators.targets import ClassTargets, TargetEncoder, Targets
@@ -114,10 +116,10 @@ class FitSession:
             flat = previous.columns.width == 1
         table = estimator._table(where, X, flat)
         if previous is None:
-            self.columns = Columns.learn(
+            self.columns = learn_columns(
                 where, table, estimator.missing != "error", where == "partial_fit"
             )
-            tell(where, self.columns, estimator.missing)
+            tell(where, self.columns.notes, estimator.missing)
         else:
             self.columns = previous.columns
             self.columns.check_names(where, table, name)
@@ -230,14 +232,21 @@ class FitSession:
             return by_class[~taken], by_class[taken]
         return order[count:], order[:count]
 
-    def learn_scales(self, train: Sample) -> None:
-        """Learn scales of inputs and targets, or reuse the previous ones."""
+    def learn_scales(self, train: Sample, tails: bool = False) -> None:
+        """Learn scales of inputs and targets, or reuse the previous ones.
+
+        Args:
+            tails: whether numbers have logarithmic tails; see `Scaler`.
+        """
         estimator = self.estimator
         if self.previous is not None:
             self.inputs = self.previous.inputs
         else:
             self.inputs = Scaler.learn(train.x, train.weights, bool(estimator.scale))
             if estimator.scale:
+                if tails:
+                    numbers = len(self.columns.numeric)
+                    self.inputs = self.inputs.with_tails(train.x, numbers)
                 self.inputs.soften(self.columns.continuous)
         self.encoder.learn(train.y, train.weights)
 

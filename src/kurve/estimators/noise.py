@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 EVIDENCE = 6.0
 """By how much the BIC must be smaller: then the odds are about 20 to 1."""
 
-LEAST_ROWS = 30
+MIN_ROWS = 30
 """Minimum rows to look for unequal noise."""
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 """Maximum rows that the functions are fitted to."""
 
 BENDS = (0.7, 1.4)
@@ -47,7 +47,7 @@ PENALTY = 0.05
 
 STEPS = 50
 
-MOST_COLUMNS = 10
+MAX_COLUMNS = 10
 """Maximum number of columns: with more, chance finds one that fits."""
 
 
@@ -113,9 +113,9 @@ def learn(
         bases: to choose from, simple ones first.
     """
     n = len(z)
-    if n < LEAST_ROWS or z.shape[1] > MOST_COLUMNS:
+    if n < MIN_ROWS or z.shape[1] > MAX_COLUMNS:
         return None
-    part = slice(0, MOST_ROWS)
+    part = slice(0, MAX_ROWS)
     z, errors = z[part], errors[part]
     counted = np.ones(len(z)) if weights is None else weights[part].astype(float)
     squares = np.maximum(errors**2, 1e-10)

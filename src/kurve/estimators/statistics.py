@@ -1,4 +1,4 @@
-"""Statistics of the columns of data that comes in batches: what `Columns.learn` and
+"""Statistics of the columns of data that comes in batches: what `learn_columns` and
 `Scaler.learn` compute for a table in memory."""
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from kurve.estimators.columns import Columns, check_levels
+from kurve.estimators.column_learning import check_levels, learn_columns
+from kurve.estimators.columns import Columns
 from kurve.estimators.frames import Table
 from kurve.estimators.reservoir import Batch
 from kurve.estimators.scaling import Moments, Scaler
@@ -96,7 +97,7 @@ class ColumnStatistics:
         rows, their levels and the span of dates those of all rows."""
         table = self.first
         assert table is not None
-        columns = Columns.learn("fit", sample, self.impute, counts=self.counts)
+        columns = learn_columns("fit", sample, self.impute, counts=self.counts)
         columns.with_missing = sorted(
             c for c in self.missing if c not in columns.left_out
         )

@@ -18,10 +18,10 @@ from kurve.core.progress import ProgressBar
 from kurve.core.samples import as_weights, check_same_length
 from kurve.core.stopping import Patience
 from kurve.estimators import defaults
-from kurve.estimators.columns import tell
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.frames import Table, read_table
+from kurve.estimators.notes import tell
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.reservoir import Batch, Reservoir, row_keys, take
 from kurve.estimators.spool import Spool
@@ -237,7 +237,7 @@ def _learn(session: FitSession, statistics: ColumnStatistics, sample: Table) -> 
     estimator, previous = session.estimator, session.previous
     if previous is None:
         session.columns = statistics.columns(sample)
-        tell("fit", session.columns, estimator.missing)
+        tell("fit", session.columns.notes, estimator.missing)
         session.inputs = statistics.scaler(
             session.columns, sample, bool(estimator.scale)
         )

@@ -43,6 +43,17 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Inputs, targets and weights of some rows, scaled, float32."""
 
 
+def rows_of(rows: Rows, chosen: Any) -> Rows:
+    """Some of the rows, by an index of NumPy's."""
+    x, y, weights = rows
+    return x[chosen], y[chosen], None if weights is None else weights[chosen]
+
+
+def first_of(rows: Rows, count: int) -> Rows:
+    """At most so many rows; those of a split are in random order."""
+    return rows_of(rows, slice(0, count)) if len(rows[0]) > count else rows
+
+
 @dataclass
 class TrainingResult:
     """The result of a training.

@@ -36,7 +36,7 @@ FLAT = 1e6
 PERIOD = 1.3
 """Ground period for one column, over the range of the data."""
 
-MOST_WAVES, LEAST_ROWS = 160, 3
+MAX_WAVES, MIN_ROWS = 160, 3
 """Maximum number of frequencies for one column, and minimum number of rows for each."""
 
 RANDOM_WAVES = 128
@@ -147,7 +147,7 @@ class Waves:
 
     def __init__(self, z: np.ndarray, seed: int) -> None:
         self.columns = z.shape[1]
-        count = min(MOST_WAVES, max(4, len(z) // LEAST_ROWS))
+        count = min(MAX_WAVES, max(4, len(z) // MIN_ROWS))
         if self.columns == 1:
             reach = float(np.ptp(z)) or 1.0
             self.base = 2 * np.pi / (PERIOD * reach) * np.arange(1.0, count + 1)[None]

@@ -73,7 +73,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Inputs:
-    """z = (x - mean) / deviation in float64 of a table's rows.
+    """z = (x - mean) / deviation in float64 of a table's rows, with tails.
 
     order:      the user's column of each numeric column
     imputation: (C,) values in place of NaN; None if NaN makes the outputs NaN
@@ -81,6 +81,7 @@ class Inputs:
                 column after all others that is 1 where the value was NaN
     mean, deviation: (C + indicators,) float64
     low, high:  (C,) range of the training data
+    tails:      (2, C + indicators) or None; see `estimators.scaling.Scaler`
     """
 
     order: tuple[int, ...]
@@ -90,6 +91,7 @@ class Inputs:
     deviation: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    tails: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -389,26 +391,20 @@ def _fitted(model: Estimator) -> Fitted[Any]:
 def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
     """How the estimator scales a row."""
     columns, scaler = fitted.columns, fitted.inputs
+    scale, tails = (scaler.mean, scaler.deviation), scaler.tails
     if _table_inputs(fitted) is not None:
-        return Inputs(
-            tuple(range(columns.matrix_width)),
-            None,
-            (),
-            scaler.mean,
-            scaler.deviation,
-            scaler.low,
-            scaler.high,
-        )
+        order = tuple(range(columns.matrix_width))
+        return Inputs(order, None, (), *scale, scaler.low, scaler.high, tails)
     count = len(columns.numeric)
     place = {column: position for position, column in enumerate(columns.numeric)}
     inputs = Inputs(
         tuple(columns.numeric),
         columns.medians if columns.impute else None,
         tuple(place[column] for column in columns.with_missing),
-        scaler.mean,
-        scaler.deviation,
+        *scale,
         scaler.low[:count],
         scaler.high[:count],
+        tails,
     )
     _check_range(inputs, columns.names, outputs)
     return inputs
@@ -489,6 +485,8 @@ def _column(names: list[str] | None, position: int) -> str:
 def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
     """The scaled inputs of the networks, float32: columns in order, missing values
     imputed, indicators added, all scaled."""
+    from kurve.estimators.scaling import bent
+
     rows = np.asarray(x, np.float64)[:, list(inputs.order)]
     missing = np.isnan(rows)
     if inputs.imputation is not None:
@@ -496,4 +494,5 @@ def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
     rows = np.hstack([rows, missing[:, list(inputs.indicators)]])
     with np.errstate(over="ignore"):
         z = (rows - inputs.mean) / inputs.deviation
-    return np.ascontiguousarray(np.clip(z, -LARGEST, LARGEST), np.float32)
+    z = bent(np.clip(z, -LARGEST, LARGEST), inputs.tails)
+    return np.ascontiguousarray(z, np.float32)

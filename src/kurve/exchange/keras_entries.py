@@ -81,14 +81,9 @@ def check_name(what: str, name: str) -> None:
 
 
 def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) -> Any:
-    if key.endswith("activation"):
-        return parts.activation_entry(value, what)
-    if key.endswith("_initializer"):
-        return parts.initializer_entry(value, what)
-    if key.endswith("_regularizer"):
-        return parts.regularizer_entry(value, what)
-    if key.endswith("_constraint"):
-        return parts.constraint_entry(value, what)
+    converter = parts.converter_of(key)
+    if converter is not None:
+        return converter.write(value, what)
     if key in INNER_LAYERS and config[key] is not None:
         if isinstance(config[key], list):
             return [inner_entry(part) for part in value]

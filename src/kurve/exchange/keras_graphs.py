@@ -189,12 +189,21 @@ def _graph(
                 described["config"].name = part.name = name
         old = old or any(not isinstance(node, Mapping) for node in nodes)
         calls = [_call(node, called, options, inner) for node in nodes]
+        if cls not in OPEN_MODE:
+            for call in calls:
+                if call["kwargs"].get("training") is False:
+                    del call["kwargs"]["training"]
         entries.append({**described, "name": name, "inbound_nodes": calls})
     ends = config.get("input_layers"), config.get("output_layers")
     if old:
         _count_from_zero(entries, ends)
         ends = _single(ends[0]), _single(ends[1])
     return {"layers": entries, "input_layers": ends[0], "output_layers": ends[1]}, tree
+
+
+OPEN_MODE = ("BatchNormalization", "Sequential", "Functional", "Model")
+"""Classes for whose calls Keras writes training=False only if the user said so; for
+others it is also the default, which the mode of the model replaces."""
 
 
 def _function(
@@ -229,8 +238,6 @@ def _call(
         return {"args": [options["subscripts"], *args], "kwargs": {}}
     given = {k: _value(v, what) for k, v in node["kwargs"].items()}
     given = {k: v for k, v in given.items() if not _is_none(v)}
-    if given.get("training") is False:  # the default, which the model's mode replaces
-        del given["training"]
     return {"args": args, "kwargs": {**given, **options}}
 
 

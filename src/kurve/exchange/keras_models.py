@@ -159,14 +159,9 @@ def layer_from(
 
 
 def _argument_from(key: str, value: Any, what: str) -> Any:
-    if key.endswith("activation"):
-        return parts.activation_from(value, what)
-    if key.endswith("_initializer"):
-        return parts.initializer_from(value, what)
-    if key.endswith("_regularizer"):
-        return parts.regularizer_from(value, what)
-    if key.endswith("_constraint"):
-        return parts.constraint_from(value, what)
+    converter = parts.converter_of(key)
+    if converter is not None:
+        return converter.read(value, what)
     if key in INNER_LAYERS and value is not None:
         if isinstance(value, list):
             return [inner_layer(part, what) for part in value]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -286,35 +286,26 @@ def initializer_entry(
 
 def regularizer_from(value: Any, what: str) -> regularizers.Regularizer | None:
     """Kurve's regularizer for a Keras name or object."""
-    if value is None or isinstance(value, str):
-        return regularizers.get(value)
-    found = own(value)
-    if found is not None:
-        mine: regularizers.Regularizer = made(
-            found, value, what, regularizers.Regularizer
+
+    def make(cls: Any, config: dict[str, Any]) -> Any:
+        return cls(
+            **{
+                key: config[key] if key == "mode" else number(config, key, 0.0, what)
+                for key in config
+            }
         )
-        return mine
-    name, config = opened(value, what)
-    if name not in regularizers.CLASSES:
-        raise ValueError(f"{what} is {name}, which Kurve does not have")
-    return regularizers.CLASSES[name](
-        **{
-            key: config[key] if key == "mode" else number(config, key, 0.0, what)
-            for key in config
-        }
+
+    found: regularizers.Regularizer | None = _part_from(
+        value, what, regularizers, regularizers.Regularizer, make
     )
+    return found
 
 
 def regularizer_entry(
     regularizer: regularizers.Regularizer | None, what: str
 ) -> dict[str, Any] | None:
     """The Keras configuration of a regularizer."""
-    if regularizer is None:
-        return None
-    name = type(regularizer).__name__
-    if regularizers.CLASSES.get(name) is not type(regularizer):
-        return own_entry(regularizer)
-    return entry("keras.regularizers", name, regularizer.get_config())
+    return _part_entry(regularizer, regularizers)
 
 
 # -------------------------------------------------------------------- constraints
@@ -322,33 +313,86 @@ def regularizer_entry(
 
 def constraint_from(value: Any, what: str) -> constraints.Constraint | None:
     """Kurve's constraint for a Keras name or object."""
-    if value is None or isinstance(value, str):
-        return constraints.get(value)
-    found = own(value)
-    if found is not None:
-        mine: constraints.Constraint = made(found, value, what, constraints.Constraint)
-        return mine
-    name, config = opened(value, what)
-    if name not in constraints.CLASSES:
-        raise ValueError(f"{what} is {name}, which Kurve does not have")
-    axis = unwrapped(config.pop("axis", 0))
-    cls = constraints.CLASSES[name]
-    drop_defaults(config, what, {}, arguments_of(cls))
-    numbers = {key: number(config, key, 0.0, what) for key in config}
-    takes_axis = "axis" in arguments_of(cls)
-    return cls(**numbers, **({"axis": axis} if takes_axis else {}))
+
+    def make(cls: Any, config: dict[str, Any]) -> Any:
+        axis = unwrapped(config.pop("axis", 0))
+        drop_defaults(config, what, {}, arguments_of(cls))
+        numbers = {key: number(config, key, 0.0, what) for key in config}
+        takes_axis = "axis" in arguments_of(cls)
+        return cls(**numbers, **({"axis": axis} if takes_axis else {}))
+
+    found: constraints.Constraint | None = _part_from(
+        value, what, constraints, constraints.Constraint, make
+    )
+    return found
 
 
 def constraint_entry(
     constraint: constraints.Constraint | None, what: str
 ) -> dict[str, Any] | None:
     """The Keras configuration of a constraint."""
-    if constraint is None:
+    return _part_entry(constraint, constraints)
+
+
+# -------------------------------------------------------------------- by argument
+
+
+def _part_from(
+    value: Any,
+    what: str,
+    module: Any,
+    base: type,
+    make: Callable[[Any, dict[str, Any]], Any],
+) -> Any:
+    """A regularizer or constraint for a Keras name or object.
+
+    Args:
+        module: that defines such parts.
+        make: the part, from one of the module's classes and a configuration.
+    """
+    if value is None or isinstance(value, str):
+        return module.get(value)
+    found = own(value)
+    if found is not None:
+        return made(found, value, what, base)
+    name, config = opened(value, what)
+    if name not in module.CLASSES:
+        raise ValueError(f"{what} is {name}, which Kurve does not have")
+    return make(module.CLASSES[name], config)
+
+
+def _part_entry(part: Any, module: Any) -> dict[str, Any] | None:
+    if part is None:
         return None
-    name = type(constraint).__name__
-    if constraints.CLASSES.get(name) is not type(constraint):
-        return own_entry(constraint)
-    return entry("keras.constraints", name, constraint.get_config())
+    name = type(part).__name__
+    if module.CLASSES.get(name) is not type(part):
+        return own_entry(part)
+    package = module.__name__.rpartition(".")[2]
+    return entry(f"keras.{package}", name, part.get_config())
+
+
+class Converter(NamedTuple):
+    """Reads a part of a layer from a Keras configuration, and writes it."""
+
+    read: Callable[[Any, str], Any]
+    write: Callable[[Any, str], Any]
+
+
+def converter_of(argument: str) -> Converter | None:
+    """The converter of a layer's argument, by its name; None if it is no part."""
+    for ending, converter in _CONVERTERS.items():
+        if argument.endswith(ending):
+            return converter
+    return None
+
+
+_CONVERTERS = {
+    "activation": Converter(activation_from, activation_entry),
+    "_initializer": Converter(initializer_from, initializer_entry),
+    "_regularizer": Converter(regularizer_from, regularizer_entry),
+    "_constraint": Converter(constraint_from, constraint_entry),
+}
+"""By the end of an argument's name."""
 
 
 def _short(value: Any) -> str:

@@ -167,7 +167,7 @@ def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
     if name in KURVE_SCHEDULES or name not in schedules.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     cls = schedules.CLASSES[name]
-    config.pop("name", None)
+    label = config.pop("name", None)
     parts.drop_defaults(config, what, {}, parts.arguments_of(cls))
     for key, value in config.items():
         value = parts.unwrapped(value)
@@ -175,6 +175,8 @@ def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
             config[key] = [parts.finite(v, f"{what} has {key}") for v in value]
         elif value is not None and not isinstance(value, bool):
             config[key] = parts.finite(value, f"{what} has {key}")
+    if isinstance(label, str) and label:
+        config["name"] = label
     return cls(**config)
 
 

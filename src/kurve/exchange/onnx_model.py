@@ -227,6 +227,14 @@ def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
     x = graph.node("Div", x, graph.constant(inputs.deviation, np.float64))
     ends = (graph.constant(end, np.float64) for end in (-LARGEST, LARGEST))
     x = graph.node("Clip", x, *ends)
+    if inputs.tails is not None:
+        low, high = (graph.constant(end, np.float64) for end in inputs.tails)
+        inside = graph.node("Min", graph.node("Max", x, low), high)
+        beyond = graph.node("Sub", x, inside)
+        one = graph.constant(1.0, np.float64)
+        size = graph.node("Log", graph.node("Add", graph.node("Abs", beyond), one))
+        size = graph.node("Mul", size, graph.node("Sign", beyond))
+        x = graph.node("Add", inside, size)
     return graph.node("Cast", x, to=TensorProto.FLOAT), guard
 
 

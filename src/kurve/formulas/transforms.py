@@ -156,6 +156,58 @@ def stft(
     return rfft(ops.stack(pieces, axis) * factors, fft_length)
 
 
+@function
+def istft(
+    x: Pair,
+    sequence_length: int,
+    sequence_stride: int,
+    fft_length: int,
+    length: int | None = None,
+    window: Any = "hann",
+    center: bool = True,
+) -> Any:
+    """What `stft` gives this for: the sum of the pieces, each multiplied with the
+    window, over the sum of the squared windows.
+
+    Args:
+        x: real and imaginary part, (..., pieces, fft_length // 2 + 1).
+        sequence_length, sequence_stride, fft_length, window, center: as in `stft`.
+        length: length of the result; by default what the pieces cover, without the
+            mirrored ends.
+
+    Raises:
+        ValueError: a stride that is no positive integer.
+    """
+    if not isinstance(sequence_stride, int) or sequence_stride < 1:
+        raise ValueError(
+            "[istft] sequence_stride must be an integer of at least 1. "
+            f"Received: {sequence_stride!r}. Try that of stft."
+        )
+    afford(fft_length)
+    factors = np.zeros(fft_length, np.float32)
+    before = (fft_length - sequence_length) // 2
+    factors[before : before + sequence_length] = _window(window, sequence_length)
+    pieces = irfft(x, fft_length) * factors
+    axis = len(ops.shape(pieces)) - 2
+    count = ops.shape(pieces)[axis]
+    samples = fft_length + sequence_stride * (count - 1)
+    afford(samples)
+    weights = np.zeros(samples, np.float32)
+    first = fft_length // 2 if center else 0
+    last = samples - first if center else samples
+    if length is not None:
+        last = first + int(length)
+    y: Any = None
+    for k in range(count):
+        start = k * sequence_stride
+        weights[start : start + fft_length] += factors**2
+        margins = [(0, 0)] * axis + [(start, samples - fft_length - start)]
+        part = ops.pad(ops.get_item(pieces, (..., k, slice(None))), margins)
+        y = part if y is None else y + part
+    y = y / np.where(weights > 1e-10, weights, np.float32(1.0))
+    return ops.get_item(_of_length(y, max(last, samples)), (..., slice(first, last)))
+
+
 def _window(window: str | Sequence[float] | None, length: int) -> Any:
     if window is None:
         return 1.0
@@ -171,4 +223,4 @@ def _window(window: str | Sequence[float] | None, length: int) -> Any:
     return first[window] - (1.0 - first[window]) * np.cos(turns)
 
 
-NAMES = ("fft", "fft2", "ifft2", "irfft", "rfft", "stft")
+NAMES = ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft")

@@ -157,12 +157,6 @@ def derivatives(
     return tuple(result(segment.value(tensor.index)) for tensor in found)
 
 
-PUBLIC: dict[str, Callable[..., Any]] = {
-    call.__name__: call for call in (grad, jacobian, hessian, derivatives)
-}
-"""Functions of `kurve.ops`."""
-
-
 # ---------------------------------------------------------------- checks
 
 

@@ -45,6 +45,15 @@ class LayerLosses(LayerWeights):
         for part in leaves(loss):
             add_loss(graph, graph.as_tensor(part))
 
+    def add_metric(self, *args: Any, **kwargs: Any) -> None:
+        """Refused, as in Keras 3: a metric is an argument of `compile`."""
+        raise NotImplementedError(
+            f"[{type(self).__name__}] add_metric does not exist since Keras 3. "
+            f"Received: name={kwargs.get('name')!r}. Try metrics=[...] in compile, a "
+            "further output of the model with a metric, or an attribute that is a "
+            "Metric, with update_state(value) in train_step."
+        )
+
     @property
     def losses(self) -> list[Any]:
         """Losses added by the layer and its sublayers: by the last direct call

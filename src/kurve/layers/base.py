@@ -33,6 +33,7 @@ from kurve.layers.calling import LayerCalls
 from kurve.layers.calling import refuse_layers as refuse_layers
 from kurve.layers.placing import all_layers as all_layers
 from kurve.layers.placing import assign_all as assign_all
+from kurve.layers.placing import called as called
 from kurve.layers.placing import flags_of as flags_of
 from kurve.layers.placing import lower as lower
 from kurve.layers.placing import place_all as place_all
@@ -249,7 +250,8 @@ def _use_as_call(cls: Any) -> None:
     own: Any = vars(cls).get("__call__")
     if not is_own(cls) or not inspect.isfunction(own):
         return
-    if is_own(cls.call) or getattr(cls, "kind", None):
+    calls_another = "__call__" in own.__code__.co_names
+    if calls_another or is_own(cls.call) or getattr(cls, "kind", None):
         return  # it wraps the computation of another class
     cls.call = own
     del cls.__call__

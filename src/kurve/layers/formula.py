@@ -23,7 +23,7 @@ class LayerFormula(Entrance):
 
         def run(self, *args: Any, **kwargs: Any) -> Any: ...
 
-    ignored: tuple[str, ...] = ("__call__",)
+    ignored: tuple[str, ...] = ()
 
     instead = "a layer of kurve.layers, or a custom one with call()"
 

@@ -91,7 +91,19 @@ class Lambda(Layer):
     def get_config(self) -> dict[str, Any]:
         """Refused: functions cannot be serialized."""
         raise NotImplementedError(
-            f"[Lambda] a function cannot be saved or copied. Received: layer "
+            f"[Lambda] a function cannot be saved. Received: layer "
             f"{self.name!r} with {self.function!r}. Try a subclass of kurve.layers."
             "Layer with the formula in call(self, x)."
+        )
+
+    def copied(self) -> Lambda:
+        """A new layer with the same function, for `clone_model`."""
+        return Lambda(
+            self.function,
+            mask=self.mask,
+            arguments=self.given,
+            name=self.name,
+            trainable=self.trainable,
+            input_shape=self.given_input_shape,
+            activity_regularizer=self.activity_regularizer,
         )

@@ -16,6 +16,7 @@ from kurve.formulas import randomness as random
 from kurve.formulas.fusing import SELU_ALPHA, SELU_SCALE
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import leaves, replaced
+from kurve.layers.weights import running
 from kurve.plan import Op
 from kurve.plan.kinds import OPERATIONS
 
@@ -79,9 +80,13 @@ def set_mode(
         training: the mode to use.
         x, y: their input and output.
 
+    A layer whose outputs would then depend on other samples, or which transforms
+    images, acts as in training only while the model is trained, as with Keras's `fit`
+    and `predict`.
+
     Raises:
-        NotImplementedError: always training mode, for a layer whose outputs then depend
-            on other samples, or which transforms images.
+        NotImplementedError: such a layer in the `call` of a custom layer or model,
+            where Keras would use training mode in prediction, too.
     """
     if training is graph.training:
         return y
@@ -93,6 +98,8 @@ def set_mode(
             graph.back_to(first)
             with graph.within(layer):
                 return _ALWAYS[op.kind](x, op.attrs)
+        if training and not running:
+            continue  # called by a graph of layers
         if training:
             raise NotImplementedError(
                 f"[{type(layer).__name__}] in a model, the layer runs in training mode "

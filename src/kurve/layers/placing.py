@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.core.arrays import as_numbers
 from kurve.core.inside import inner_network
+from kurve.core.overrides import custom_members
 from kurve.formulas.graph import Graph, Tensor
 from kurve.layers.variable import Variable
 from kurve.plan import Plan, Shape
@@ -26,13 +27,19 @@ def lower(
 
     def chain(tensors: list[Tensor]) -> list[Tensor]:
         for layer in layers:
-            tensors = [layer.run(*tensors)]
+            tensors = [called(layer)(*tensors)]
         return tensors
 
     graph = Graph([input_shape], streams=streams_of(layers))
     place_all(graph, layers, trainable)
     plan = graph.finish(chain(graph.inputs))
     return plan, graph.params, graph.buffers
+
+
+def called(layer: Any) -> Any:
+    """What appends a layer to a plan: `run`, or the user's `__call__` around it."""
+    wraps = any("__call__" in members for members in custom_members(layer))
+    return layer if wraps else layer.run
 
 
 def all_layers(layers: Iterable[Any]) -> list[Any]:

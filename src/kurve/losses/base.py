@@ -54,6 +54,8 @@ class Loss(Rowwise, Entrance):
     """
 
     kind = ""
+    attr_names: tuple[str, ...] = ()
+    """Its attributes that are parameters of the formula."""
     across_rows = False
     """Whether it compares rows of a batch: no plan computes it, and steps are
     Python."""
@@ -110,7 +112,7 @@ class Loss(Rowwise, Entrance):
 
     def attrs(self) -> dict[str, Attr]:
         """The parameters of the formula, for the plan."""
-        return {}
+        return {name: getattr(self, name) for name in self.attr_names}
 
     @property
     def spec(self) -> Spec:

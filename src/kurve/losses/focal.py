@@ -10,7 +10,6 @@ from kurve.config import EPSILON
 from kurve.core.arguments import check_flag, check_number
 from kurve.formulas import functions as ops
 from kurve.losses.formulas import Formula, axis_of, number, row_function
-from kurve.plan import Attr
 
 
 def _smoothed(y_true: Any, smoothing: float, share: float) -> Any:
@@ -41,6 +40,14 @@ class BinaryFocalCrossentropy(Formula):
     """
 
     kind = "binary_focal_crossentropy"
+    attr_names = (
+        "apply_class_balancing",
+        "alpha",
+        "gamma",
+        "from_logits",
+        "label_smoothing",
+        "axis",
+    )
 
     def __init__(
         self,
@@ -63,16 +70,6 @@ class BinaryFocalCrossentropy(Formula):
         self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
         self.label_smoothing = number(self, "label_smoothing", label_smoothing, 1.0)
         self.axis = axis_of(self, axis)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "apply_class_balancing": self.apply_class_balancing,
-            "alpha": self.alpha,
-            "gamma": self.gamma,
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample."""
@@ -112,6 +109,7 @@ class CategoricalFocalCrossentropy(Formula):
     """
 
     kind = "categorical_focal_crossentropy"
+    attr_names = ("alpha", "gamma", "from_logits", "label_smoothing", "axis")
 
     def __init__(
         self,
@@ -135,15 +133,6 @@ class CategoricalFocalCrossentropy(Formula):
         self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
         self.label_smoothing = number(self, "label_smoothing", label_smoothing, 1.0)
         self.axis = axis_of(self, axis)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "alpha": self.alpha,
-            "gamma": self.gamma,
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample."""
@@ -178,6 +167,7 @@ class CategoricalGeneralizedCrossEntropy(Formula):
 
     kind = "categorical_generalized_cross_entropy"
     sparse = True
+    attr_names = ("q",)
 
     def __init__(
         self,
@@ -189,9 +179,6 @@ class CategoricalGeneralizedCrossEntropy(Formula):
         super().__init__(name, reduction, dtype)
         check_number("CategoricalGeneralizedCrossEntropy", "q", q, 0.5, 0, 1, "()")
         self.q = q
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"q": self.q}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample."""

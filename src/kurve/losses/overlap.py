@@ -13,6 +13,8 @@ from kurve.plan import Attr
 class _Along(Formula):
     """A formula over an axis."""
 
+    attr_names = ("axis",)
+
     def __init__(
         self,
         axis: int | None,
@@ -22,9 +24,6 @@ class _Along(Formula):
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = axis_of(self, axis, several=True)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"axis": self.axis}
 
 
 class CosineSimilarity(_Along):

@@ -8,7 +8,6 @@ from kurve.core.arguments import check_flag
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.losses.formulas import Formula, number
-from kurve.plan import Attr
 
 LOWEST = -1e30
 """In the place of -infinity, whose logarithmic sums have no derivative."""
@@ -44,6 +43,7 @@ class Circle(Formula):
     kind = "circle"
     sparse = True
     across_rows = True
+    attr_names = ("gamma", "margin", "remove_diagonal")
 
     def __init__(
         self,
@@ -58,13 +58,6 @@ class Circle(Formula):
         self.gamma = number(self, "gamma", gamma)
         self.margin = number(self, "margin", margin)
         self.remove_diagonal = check_flag("Circle", "remove_diagonal", remove_diagonal)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "gamma": self.gamma,
-            "margin": self.margin,
-            "remove_diagonal": self.remove_diagonal,
-        }
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The formula."""

@@ -11,7 +11,6 @@ from kurve.core.arguments import check_number
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss
 from kurve.losses.formulas import PlainFormula, row_function
-from kurve.plan import Attr
 
 
 class Poisson(PlainFormula):
@@ -91,6 +90,7 @@ class GaussianNLL(Loss):
 
     kind = "gaussian_nll"
     outputs_per_target = 2
+    attr_names = ("beta",)
 
     def __init__(
         self,
@@ -102,9 +102,6 @@ class GaussianNLL(Loss):
         super().__init__(name, reduction, dtype)
         check_number("GaussianNLL", "beta", beta, 0.5, 0, 1)
         self.beta = float(beta)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"beta": self.beta}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         count = y_true.shape[-1]

@@ -132,6 +132,7 @@ class Huber(Loss):
     """
 
     kind = "huber"
+    attr_names = ("delta",)
 
     def __init__(
         self,
@@ -143,9 +144,6 @@ class Huber(Loss):
         super().__init__("huber_loss" if name is None else name, reduction, dtype)
         check_number("Huber", "delta", delta, 1.0, 0, LARGEST, "(]")
         self.delta = float(delta)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"delta": self.delta}
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         e = ops.absolute(y_true - y_pred)

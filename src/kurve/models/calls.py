@@ -44,7 +44,9 @@ class Calls(Facade, Layer):
 
         Args:
             x: as for `predict`, or symbolic tensors.
-            training: whether to run in training mode; None means False.
+            training: whether to run in training mode; None means False. Of a symbolic
+                call, False means that the layers never act as in training there, and
+                other values that they do while the outer model is trained.
             mask: masks of symbolic x, in the same structure.
             others, named: further arguments of a subclass's `call`.
         """
@@ -65,10 +67,12 @@ class Calls(Facade, Layer):
             named = {} if mask is None else {"mask": mask}
             for leaf in leaves(x):
                 if isinstance(leaf, KerasTensor):
+                    if training is not None:
+                        named["training"] = bool(training)
                     return self._symbolic_call((x,), named)
                 if isinstance(leaf, Tensor):
                     self._build_like(x)
-                    run = functools.partial(self.run, x, **named)
+                    run = functools.partial(self.run, x, training=training, **named)
                     return leaf.graph.called(self, training, run)
         if mask is not None:
             raise TypeError(
@@ -159,10 +163,27 @@ class Calls(Facade, Layer):
         mask = kwargs.get("mask")
         if mask is not None:
             tensors = self._with_masks(graph, tensors, list(leaves(mask)))
-        found = iter(self._network.trace(tensors))
+        found = iter(self._traced(graph, tensors, kwargs.get("training")))
         if structure is None:
             return next(found)
         return replaced(structure.outputs, lambda _: next(found))
+
+    def _traced(
+        self, graph: Graph, tensors: list[Any], training: bool | None
+    ) -> list[Any]:
+        """The outputs; with training=False, of layers that never act as in training,
+        as in a pretrained model that a new one is built on."""
+        first, before = len(graph.ops), graph.training
+        if training is False:
+            graph.training = False
+        try:
+            found = self._network.trace(tensors)
+        finally:
+            graph.training = before
+        if training is False:
+            for i in range(first, len(graph.ops)):
+                graph.ops[i] = graph.ops[i].predicting()
+        return found
 
     def _with_masks(
         self, graph: Graph, tensors: list[Any], masks: list[Any]

@@ -13,6 +13,7 @@ import numpy as np
 from kurve.callbacks import History
 from kurve.core import registry, rng
 from kurve.core.entries import entry
+from kurve.core.inside import is_model
 from kurve.engines import aligned_zeros
 from kurve.formulas.calls import recorded
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
@@ -142,7 +143,14 @@ def clone_model(
 
 
 def _copied(layer: Any) -> Any:
-    """A layer or model with the same configuration."""
+    """A layer or model with the same configuration, or function."""
+    from kurve.layers import Lambda
+
+    if type(layer) is Lambda:
+        return layer.copied()
+    if is_model(layer) and layer._network.build_for is None:
+        if any(type(part) is Lambda for part in all_layers([layer])):
+            return clone_model(layer)  # what it computes is in no configuration
     with registry.collect_custom() as own:  # functions are named in configurations
         config = layer.get_config()
     with registry.custom_objects(own):

@@ -238,7 +238,14 @@ class Facade(Trainer):
 
 
 def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) -> None:
-    """Refuse to replace a file without overwrite=True."""
+    """Refuse to replace a folder, or a file without overwrite=True."""
+    if isinstance(filepath, (str, os.PathLike)) and os.path.isdir(filepath):
+        path = os.fspath(filepath)
+        ending = ".kurve" if where == "save" else ".weights.kurve"
+        raise ValueError(
+            f"[{where}] the path is a folder, not a file. Received: {path!r}. "
+            f"Try {os.path.join(path, 'model' + ending)!r}."
+        )
     if not check_flag(where, "overwrite", overwrite) and os.path.exists(filepath):
         raise FileExistsError(
             f"[{where}] the file exists already. "

@@ -13,14 +13,22 @@ The internal modules are tables of what engines compute, with derivatives.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 _SAME = ("linalg", "nn", "numpy")
 """Submodules of `keras.ops` whose names are all in `keras.ops` too."""
 
-_DERIVATIVES = ("derivatives", "grad", "hessian", "jacobian")
-"""What a function is differentiated with."""
+_DERIVATIVES = {
+    "custom_gradient": "own",
+    "derivatives": "inputs",
+    "grad": "inputs",
+    "hessian": "inputs",
+    "jacobian": "inputs",
+    "jvp": "directional",
+}
+"""What a function is differentiated with, and its module of `kurve.gradients`."""
 
 
 def __getattr__(name: str) -> Any:
@@ -34,9 +42,7 @@ def __getattr__(name: str) -> Any:
     elif name in public.PUBLIC:
         found = public.PUBLIC[name]
     elif name in _DERIVATIVES:
-        from kurve.gradients import inputs
-
-        found = inputs.PUBLIC[name]
+        found = getattr(import_module(f"kurve.gradients.{_DERIVATIVES[name]}"), name)
     else:
         from kurve.errors import no_attribute
 

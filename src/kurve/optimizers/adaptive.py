@@ -42,6 +42,7 @@ class Adadelta(Optimizer):
         "accumulated_grad": 0.0,
         "accumulated_delta_var": 0.0,
     }
+    attr_names = ("rho", "epsilon")
 
     def __init__(
         self,
@@ -55,9 +56,6 @@ class Adadelta(Optimizer):
         self.epsilon: float
         self._set(0.0, 1.0, rho=rho)
         self._set(0.0, LARGEST, epsilon=epsilon)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"rho": self.rho, "epsilon": self.epsilon}
 
     def formula(self, terms: Terms) -> Any:
         g, rho, epsilon = terms.gradient, self.rho, self.epsilon
@@ -180,6 +178,7 @@ class Lion(Optimizer):
 
     kind = "lion"
     own_slots: Mapping[str, float] = {"momentum": 0.0}
+    attr_names = ("beta_1", "beta_2")
 
     def __init__(
         self,
@@ -197,9 +196,6 @@ class Lion(Optimizer):
                 "[Lion] beta_1 must be above 0, because 0 would use only the sign of "
                 f"the last gradient. Received: {beta_1!r}. Try beta_1=0.9."
             )
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"beta_1": self.beta_1, "beta_2": self.beta_2}
 
     def formula(self, terms: Terms) -> Any:
         m, g = terms.slots["momentum"], terms.gradient
@@ -236,6 +232,7 @@ class ScheduleFreeAdamW(Optimizer):
 
     kind = "schedule_free_adamw"
     own_slots: Mapping[str, float] = {"momentum": 0.0, "velocity": 0.0}
+    attr_names = ("beta_1", "beta_2", "epsilon", "warmup_steps")
 
     def __init__(
         self,
@@ -255,14 +252,6 @@ class ScheduleFreeAdamW(Optimizer):
         self._set(0.0, LARGEST, epsilon=epsilon)
         self._set(0, MAX_COUNT, warmup_steps=warmup_steps)
         self.warmup_steps = int(warmup_steps)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "warmup_steps": self.warmup_steps,
-        }
 
     def formula(self, terms: Terms) -> Any:
         g, rate, t = terms.gradient, terms.rate, terms.step

@@ -13,6 +13,7 @@ from kurve.optimizers.applier import Applier
 from kurve.optimizers.written import WrittenApplier
 
 if TYPE_CHECKING:
+    from kurve.engines.base import State
     from kurve.optimizers.base import Optimizer
 
 
@@ -103,16 +104,22 @@ def exchange_memory(optimizer: Optimizer) -> None:
     own = applier.state
     if own.step > state.step:
         network.start_slots()
-        for there, here in pairs if len(own.slots) else ():
-            slots = own.slots[:, here.offset : here.end]
-            state.slots[:, there.offset : there.end] = slots
-        state.step = own.step
-        if own.scalars.shape == state.scalars.shape:
-            state.scalars = own.scalars.copy()
+        _copy_memory(own, state, [(here, there) for there, here in pairs])
     elif len(state.slots) == len(own.slots):
-        for there, here in pairs if len(own.slots) else ():
-            slots = state.slots[:, there.offset : there.end]
-            own.slots[:, here.offset : here.end] = slots
-        own.step = state.step
-        if own.scalars.shape == state.scalars.shape:
-            own.scalars = state.scalars.copy()
+        _copy_memory(state, own, pairs)
+
+
+def _copy_memory(
+    source: State, target: State, pairs: Sequence[tuple[Any, Any]]
+) -> None:
+    """Copy slots, scalars and the number of updates.
+
+    Args:
+        pairs: where a variable is in both.
+    """
+    for here, there in pairs if len(source.slots) else ():
+        slots = source.slots[:, here.offset : here.end]
+        target.slots[:, there.offset : there.end] = slots
+    target.step = source.step
+    if source.scalars.shape == target.scalars.shape:
+        target.scalars = source.scalars.copy()

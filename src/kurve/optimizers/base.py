@@ -81,6 +81,8 @@ class Optimizer(OwnUpdates, LearningRates):
     """
 
     kind = ""
+    attr_names: tuple[str, ...] = ()
+    """Its attributes that are parameters of the formula."""
     ignored = (
         "stateless_apply",
         "compute_gradients",
@@ -394,7 +396,7 @@ class Optimizer(OwnUpdates, LearningRates):
 
     def attrs(self) -> dict[str, Attr]:
         """The parameters of the formula, for the plan."""
-        return {}
+        return {name: getattr(self, name) for name in self.attr_names}
 
     @property
     def spec(self) -> Spec:

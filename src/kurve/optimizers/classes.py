@@ -40,6 +40,7 @@ class SGD(Optimizer):
     """
 
     kind = "sgd"
+    attr_names = ("momentum", "nesterov")
 
     def __init__(
         self,
@@ -54,9 +55,6 @@ class SGD(Optimizer):
         self.nesterov: bool
         self._flag(nesterov=nesterov)
         self.own_slots = {"momentum": 0.0} if self.momentum else {}
-
-    def attrs(self) -> dict[str, Attr]:
-        return {"momentum": self.momentum, "nesterov": self.nesterov}
 
 
 class RMSprop(Optimizer):
@@ -85,6 +83,7 @@ class RMSprop(Optimizer):
 
     kind = "rmsprop"
     interleaved = 1
+    attr_names = ("rho", "momentum", "epsilon", "centered")
 
     def __init__(
         self,
@@ -107,14 +106,6 @@ class RMSprop(Optimizer):
         names += ["momentum"] * (self.momentum > 0)
         names += ["average_gradient"] * self.centered
         self.own_slots = dict.fromkeys(names, 0.0)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "rho": self.rho,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "centered": self.centered,
-        }
 
 
 class Adagrad(Optimizer):
@@ -139,6 +130,7 @@ class Adagrad(Optimizer):
     """
 
     kind = "adagrad"
+    attr_names = ("initial_accumulator_value", "epsilon")
 
     def __init__(
         self,
@@ -158,17 +150,12 @@ class Adagrad(Optimizer):
         )
         self.own_slots = {"accumulator": self.initial_accumulator_value}
 
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "initial_accumulator_value": self.initial_accumulator_value,
-            "epsilon": self.epsilon,
-        }
-
 
 class _Moments(Optimizer):
     """Optimizers that track moving means of g and its magnitude."""
 
     own_slots: Mapping[str, float] = {"momentum": 0.0, "velocity": 0.0}
+    attr_names = ("beta_1", "beta_2", "epsilon")
 
     def __init__(
         self,
@@ -184,13 +171,6 @@ class _Moments(Optimizer):
         self.epsilon: float
         self._set(0.0, 1.0 - 2.0**-24, beta_1=beta_1, beta_2=beta_2)
         self._set(0.0, LARGEST, epsilon=epsilon)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-        }
 
 
 class Adam(_Moments):

@@ -17,7 +17,6 @@ from kurve.optimizers.base import (
     Rate,
 )
 from kurve.optimizers.classes import _Moments
-from kurve.plan import Attr
 
 if TYPE_CHECKING:
     from kurve.optimizers.updates import Terms
@@ -93,6 +92,13 @@ class Adafactor(Optimizer):
 
     kind = "adafactor"
     own_slots: Mapping[str, float] = {"r": 0.0, "c": 0.0, "velocity": 0.0}
+    attr_names = (
+        "beta_2_decay",
+        "epsilon_1",
+        "epsilon_2",
+        "clip_threshold",
+        "relative_step",
+    )
 
     def __init__(
         self,
@@ -114,15 +120,6 @@ class Adafactor(Optimizer):
         self._set(0.0, LARGEST, epsilon_1=epsilon_1, epsilon_2=epsilon_2)
         self._set(2.0**-126, LARGEST, clip_threshold=clip_threshold)
         self._flag(relative_step=relative_step)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "beta_2_decay": self.beta_2_decay,
-            "epsilon_1": self.epsilon_1,
-            "epsilon_2": self.epsilon_2,
-            "clip_threshold": self.clip_threshold,
-            "relative_step": self.relative_step,
-        }
 
     def slot_shapes(
         self, name: str, shape: tuple[int, ...]
@@ -190,6 +187,19 @@ class Muon(Optimizer):
 
     kind = "muon"
     own_slots: Mapping[str, float] = {"momentum": 0.0, "velocity": 0.0}
+    attr_names = (
+        "adam_beta_1",
+        "adam_beta_2",
+        "epsilon",
+        "muon_a",
+        "muon_b",
+        "muon_c",
+        "adam_lr_ratio",
+        "momentum",
+        "ns_steps",
+        "nesterov",
+        "exclude_embeddings",
+    )
 
     def __init__(
         self,
@@ -236,21 +246,6 @@ class Muon(Optimizer):
         self.ns_steps = int(ns_steps)
         self._check_iteration()
         self.exclude_layers = _patterns(exclude_layers)
-
-    def attrs(self) -> dict[str, Attr]:
-        return {
-            "adam_beta_1": self.adam_beta_1,
-            "adam_beta_2": self.adam_beta_2,
-            "epsilon": self.epsilon,
-            "muon_a": self.muon_a,
-            "muon_b": self.muon_b,
-            "muon_c": self.muon_c,
-            "adam_lr_ratio": self.adam_lr_ratio,
-            "momentum": self.momentum,
-            "ns_steps": self.ns_steps,
-            "nesterov": self.nesterov,
-            "exclude_embeddings": self.exclude_embeddings,
-        }
 
     def _config(self) -> dict[str, Any]:
         return {

@@ -250,8 +250,8 @@ class LogNames:
         shown = sum(goal.loss is not None for goal in goals) > 1
         taken = {"loss"}
         names = [
-            _free(f"{prefix}loss", taken) if shown and goal.loss is not None else ""
-            for prefix, goal in zip(prefixes, goals, strict=True)
+            _free(f"{label}_loss", taken) if shown and goal.loss is not None else ""
+            for label, goal in zip(outputs.loss_labels, goals, strict=True)
         ]
         found: dict[tuple[int, int], str] = {}
         # So that weighted metrics are the ones renamed.

@@ -15,6 +15,7 @@ from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.tensor import KerasTensor, leaves
 from kurve.layers.base import (
     all_layers,
+    called,
     check_shape,
     flags_of,
     place_all,
@@ -288,7 +289,7 @@ class Layout(Description):
             return self.structure.run(tensors)
         layers = self.layers[len(self.encoding) :]
         for layer in layers:
-            tensors = list(leaves(layer.run(*tensors)))
+            tensors = list(leaves(called(layer)(*tensors)))
             if len(tensors) > 1:
                 raise _several(layer)
         # An output must be computed by an operation.

@@ -50,7 +50,8 @@ class OwnCall(Call):
         self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
     ) -> Batches:
         if is_source(x):
-            return Stream("fit", "x", x, steps, "steps_per_epoch", self.shuffle)
+            given = "fit", "x", x, steps, "steps_per_epoch", self.shuffle
+            return Stream(*given, class_weight=self.class_weight)
         if self.class_weight is not None:
             sample_weight = class_weights(y, self.class_weight)
         rows = RowsInMemory("fit", x, y, sample_weight)

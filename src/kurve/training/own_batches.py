@@ -15,7 +15,7 @@ from kurve.losses import targets
 from kurve.training.batching import Division
 from kurve.training.feeds import Feed, hashed
 from kurve.training.streams import END, StreamFeed
-from kurve.utils import pack_x_y_sample_weight
+from kurve.utils import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
 
 class RowsInMemory(Feed):
@@ -91,11 +91,16 @@ class RowsInMemory(Feed):
 class Stream(StreamFeed):
     """Batches from a user's iterable, for custom steps.
 
-    Args: see `StreamFeed`.
+    Args:
+        given: see `StreamFeed`.
+        class_weight: weights of the rows of a batch by their classes, or None.
     """
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(
+        self, *given: Any, class_weight: Mapping[int, float] | None = None
+    ) -> None:
         super().__init__(*given)
+        self.class_weight = class_weight
         if not self.resumable:
             self.peek()  # refuses an empty one
 
@@ -103,8 +108,21 @@ class Stream(StreamFeed):
         """The batches of an epoch, their arrays as values, but for the first."""
         self.begin(epoch, done)
         while (batch := self.next_batch()) is not END:
+            if self.class_weight is not None:
+                batch = self._weighted(batch, self.class_weight)
             yield replaced(batch, _value)
         self.end()
+
+    def _weighted(self, batch: Any, class_weight: Mapping[int, float]) -> Any:
+        x, y, weights = unpack_x_y_sample_weight(batch)
+        if weights is not None or y is None:
+            what = "y missing in a batch" if y is None else "sample weights in a batch"
+            raise ValueError(
+                "[fit] class_weight needs batches of (x, y), and sample weights cannot "
+                f"be passed with it. Received: class_weight, and {what}. "
+                "Try one of them."
+            )
+        return x, y, class_weights(y, class_weight)
 
 
 Batches = RowsInMemory | Stream

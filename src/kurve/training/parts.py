@@ -7,7 +7,7 @@ as in Keras: lists in order, dictionaries by sorted keys, OrderedDicts by insert
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,17 @@ def pack(structure: Any, values: Sequence[Any]) -> Any:
     """The structure with new leaves, in the order of `flatten`."""
     rest = iter(values)
     return replaced(structure, lambda _: next(rest))
+
+
+def _paths(structure: Any, before: str) -> Iterator[str]:
+    """See `Parts.loss_labels`, in the order of `flatten`."""
+    by_key = isinstance(structure, Mapping)
+    for key in keys(structure) if by_key else range(len(structure)):
+        value = structure[key]
+        if isinstance(value, (list, tuple, Mapping)):
+            yield from _paths(value, f"{before}{key}/")
+        else:
+            yield f"{before}{key if by_key else value}"
 
 
 class Parts:
@@ -47,6 +58,14 @@ class Parts:
         if self.is_dict:
             return tuple(map(str, keys(self.structure)))
         return self.names
+
+    @cached_property
+    def loss_labels(self) -> tuple[str, ...]:
+        """Names for losses in logs: those of Keras, the keys that lead to an output in
+        nested structures, and its name in place of an index that ends them."""
+        if self.is_dict or self.is_flat or self.structure is None:
+            return self.labels
+        return tuple(_paths(self.structure, ""))
 
     @cached_property
     def is_flat(self) -> bool:

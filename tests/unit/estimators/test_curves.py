@@ -12,7 +12,8 @@ import pytest
 
 import kurve
 from kurve import Regressor
-from kurve.estimators import curves, load, noise
+from kurve.estimators import load, noise
+from kurve.estimators.wave_fit import WaveFit
 from kurve.estimators.waves import Search, Waves, solve, sums
 from kurve.layers import FourierFeatures
 
@@ -293,7 +294,7 @@ def test_waves_solve_a_gaussian_process() -> None:
 def test_leaving_a_row_out_is_what_training_without_it_is() -> None:
     x, y = curve(sine(2), 40, 0.1)
     z, t = x[:, None].astype(np.float32), y[:, None].astype(np.float32)
-    fit = curves._WaveFit((z, t, None), 0)
+    fit = WaveFit((z, t, None), 0)
     left_out, freedom = fit.leave_one_out()
     np.testing.assert_allclose(
         left_out, fit.without_folds(np.arange(40), 40), rtol=1e-4, atol=1e-5

@@ -11,7 +11,7 @@ import pytest
 
 import kurve
 from kurve import Classifier, Regressor
-from kurve.estimators.columns import Columns
+from kurve.estimators.column_learning import learn_columns
 from kurve.estimators.frames import read_table
 
 RNG = np.random.default_rng(5)
@@ -217,7 +217,7 @@ def test_levels_may_be_numbers() -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("narwhals")
     table = pandas.DataFrame({"zone": pandas.Categorical(([1, 2, 3] * N)[:N])})
-    columns = Columns.learn("fit", read_table("fit", table), False)
+    columns = learn_columns("fit", read_table("fit", table), False)
     assert columns.levels == {0: [1, 2, 3]}
     plain = pandas.DataFrame({"zone": [3, 1]})
     matrix, _ = columns.encode("predict", read_table("predict", plain))

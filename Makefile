@@ -25,7 +25,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
 .PHONY: neighbours pages reference gpu processes wasm wasm-test page page-check page-test
-.PHONY: capi capi-address docs wheels wheels-check wheels-again wheels-test
+.PHONY: capi capi-address docs wheels wheels-check wheels-again wheels-test wheels-roots
 .PHONY: sdist sdist-check
 
 help:
@@ -51,9 +51,10 @@ help:
 	@echo 'make wasm-test    its numbers beside those of the native engine, by Node'
 	@echo 'make page         rewrite the live page of the package from page/'
 	@echo 'make page-check   the types of its sources; page-test: the page in Chromium'
-	@echo 'make wheels       wheels into dist/, by Zig; other systems: TARGETS="..."'
+	@echo 'make wheels       wheels of all systems into dist/, by Zig; some: TARGETS="..."'
 	@echo 'make wheels-again builds them in another folder and compares the bytes'
 	@echo 'make wheels-test  installs those for this machine into clean environments, tests them'
+	@echo 'make wheels-roots tries them in a bare Debian, and on ARM64 under qemu (as root)'
 	@echo 'make sdist        the source package into dist/; sdist-check: builds it elsewhere'
 	@echo 'make clean        remove everything that these made'
 
@@ -215,9 +216,9 @@ $(WHEELS)/tools: packaging/requirements.txt | $(WHEELS)/bin/python
 	$(WHEELS)/bin/python -m pip install -q -r $<
 	@touch $@
 
-# Takes minutes of both cores for each, so CI does not do it in every run. The other
-# targets of wheels.py have not been tested on their systems.
-TARGETS := manylinux-x86_64
+# Takes a minute or two for each system, so CI does not do it in every run. TARGETS: some
+# of those of wheels.py instead of all.
+TARGETS :=
 wheels: $(WHEELS)/tools
 	$(WHEELS)/bin/python packaging/wheels.py $(TARGETS)
 
@@ -235,6 +236,10 @@ wheels-again: $(WHEELS)/tools
 TESTS := tests/engines tests/native tests/unit
 wheels-test:
 	packaging/test_installed.sh $(TESTS)
+
+# As root; TESTS as above.
+wheels-roots: $(WHEELS)/tools
+	TESTS="$(TESTS)" packaging/test_roots.sh amd64 arm64
 
 sdist: $(WHEELS)/tools
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \

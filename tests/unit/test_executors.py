@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures as cf
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -132,8 +133,9 @@ def test_a_pool_that_breaks(tmp_path: Path) -> None:
     here, there = committee(), committee()
     here.fit(X, Y, **OPTIONS)
     die = DieOnce(tmp_path / "x")
+    spawned = multiprocessing.get_context("spawn")  # threads may run here by now
     with (
-        cf.ProcessPoolExecutor(2) as executor,
+        cf.ProcessPoolExecutor(2, spawned) as executor,
         pytest.warns(RuntimeWarning, match=r"^\[executor\] .* no more tasks"),
     ):
         there.fit(X, Y, executor=executor, callbacks=[die], **OPTIONS)

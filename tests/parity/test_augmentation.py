@@ -177,3 +177,99 @@ def test_erased_rectangles() -> None:
             (filled == 255).mean(),
         )
     np.testing.assert_allclose(found["kurve"], found["keras"], rtol=0.2, atol=0.02)
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 1)])
+@pytest.mark.parametrize("bins", [256, 64])
+def test_equalization(values: tuple[int, int], bins: int) -> None:
+    x = X / 255.0 * values[1]
+    theirs = keras.layers.Equalization(values, bins=bins)(x, training=True)
+    ours = kurve.layers.Equalization(values, bins=bins)
+    np.testing.assert_allclose(ours(x), np.asarray(theirs), atol=1e-4)
+    assert (ours(x, training=False) == x).all()
+    flat = np.full((1, 3, 3, 1), 7.0)
+    np.testing.assert_allclose(ours(flat), flat, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fill", ["reflect", "wrap", "constant", "nearest"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_moved_places(fill: str, interpolation: str) -> None:
+    """Sheared and seen from elsewhere by given numbers."""
+    tensor = keras.ops.convert_to_tensor
+    # Not halfway between pixels, where rounding decides.
+    factors = np.array([[0.31, -0.23], [0.0, 0.17], [-0.29, 0.0]], np.float32)
+    given = {"interpolation": interpolation, "fill_mode": fill, "fill_value": 3.0}
+    theirs = keras.layers.RandomShear(0.5, 0.5, **given).transform_images(
+        tensor(X), {"shear_factor": tensor(factors)}
+    )
+    layer = kurve.layers.RandomShear(0.5, 0.5, **given)
+    ours = layer.sheared(X, factors[:, 0], factors[:, 1])
+    np.testing.assert_allclose(ours, np.asarray(theirs), atol=2e-3)
+    found = layer(X)
+    assert found.shape == X.shape and (found != X).any()
+    del given["fill_mode"]
+    moves = RNG.uniform(-0.3, 0.3, (3, 4, 2)).astype(np.float32)
+    corners = [[0.0, 0.0], [4.0, 0.0], [0.0, 5.0], [4.0, 5.0]]
+    start = np.repeat([corners], 3, axis=0).astype(np.float32)
+    transformation = {
+        "apply_perspective": tensor(np.array([True, False, True])),
+        "start_points": tensor(start),
+        "end_points": tensor(start + start * moves),
+    }
+    theirs = keras.layers.RandomPerspective(**given).transform_images(
+        tensor(X), transformation
+    )
+    ours = kurve.layers.RandomPerspective(**given).moved(X, moves)
+    ours = np.where([[[[True]]], [[[False]]], [[[True]]]], ours, X)
+    np.testing.assert_allclose(ours, np.asarray(theirs), atol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["MixUp", "CutMix"])
+def test_mixed_images(name: str) -> None:
+    """By the numbers drawn, what Keras makes of images and labels; of the same
+    distribution."""
+    labels = np.eye(3, dtype=np.float32)
+    layer = getattr(kurve.layers, name)(seed=2)
+    images, order, share = layer.mixed(X)
+    again = getattr(kurve.layers, name)(seed=2)({"images": X, "labels": labels})
+    np.testing.assert_array_equal(again["images"], images)
+    tensor = keras.ops.convert_to_tensor
+    transformation = {
+        "permutation_order": tensor(order),
+        "mix_weight": tensor(share.astype(np.float32)),
+        "batch_masks": tensor(images != X),
+    }
+    theirs = getattr(keras.layers, name)()
+    np.testing.assert_allclose(
+        again["images"],
+        np.asarray(theirs.transform_images(tensor(X), transformation)),
+        atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        again["labels"],
+        np.asarray(theirs.transform_labels(tensor(labels), transformation)),
+        atol=1e-6,
+    )
+    kept = {}
+    zeros = np.zeros((400, 12, 12, 1), np.float32)
+    for library in (kurve, keras):
+        made = getattr(library.layers, name)()
+        data = {"images": zeros, "labels": np.arange(400.0)[:, None] ** 0}
+        kept[library.__name__] = np.asarray(made(data)["labels"]).mean()
+    assert kept["kurve"] == pytest.approx(kept["keras"], abs=1e-5)
+    still = layer({"images": X, "labels": labels}, training=False)
+    assert (still["images"] == X).all() and (still["labels"] == labels).all()
+
+
+def test_what_has_no_place() -> None:
+    boxes = {"images": X, "bounding_boxes": {"boxes": np.ones((3, 1, 4))}}
+    masks = {"images": X, "segmentation_masks": X}
+    hue, shear = kurve.layers.RandomHue(0.2), kurve.layers.RandomShear(0.2)
+    assert (hue(masks)["segmentation_masks"] == X).all()
+    for layer, data in ((hue, boxes), (shear, boxes), (shear, masks)):
+        with pytest.raises(NotImplementedError, match="belongs to places"):
+            layer(data)
+    with pytest.raises(NotImplementedError, match="cannot be part of a model"):
+        shear(kurve.Input((6, 5, 3)))
+    with pytest.raises(AttributeError, match="no bounding boxes"):
+        kurve.layers.MaxNumBoundingBoxes  # noqa: B018

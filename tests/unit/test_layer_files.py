@@ -116,7 +116,8 @@ def model_of(layer: Any, shape: tuple[int, ...]) -> Any:
 
 TEXTS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
-NO_MODELS = ("Lambda", *CELLS, *TEXTS)
+ARRAYS = ("CutMix", "Equalization", "MixUp", "RandomPerspective", "RandomShear")
+NO_MODELS = ("Lambda", *CELLS, *TEXTS, *ARRAYS)
 
 
 @pytest.mark.filterwarnings("ignore:.*gets a masked input:UserWarning")

@@ -76,6 +76,11 @@ if TYPE_CHECKING:
     from kurve.layers.image_effects import RandomPosterization as RandomPosterization
     from kurve.layers.image_effects import RandomSharpness as RandomSharpness
     from kurve.layers.image_effects import Solarization as Solarization
+    from kurve.layers.image_mixing import CutMix as CutMix
+    from kurve.layers.image_mixing import Equalization as Equalization
+    from kurve.layers.image_mixing import MixUp as MixUp
+    from kurve.layers.image_mixing import RandomPerspective as RandomPerspective
+    from kurve.layers.image_mixing import RandomShear as RandomShear
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
     from kurve.layers.lstm import GRU as GRU
@@ -239,6 +244,7 @@ _MODULES = {
         "AutoContrast RandomErasing RandomGaussianBlur RandomInvert "
         "RandomPosterization RandomSharpness Solarization"
     ),
+    "image_mixing": "CutMix Equalization MixUp RandomPerspective RandomShear",
     "random_colors": (
         "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
         "RandomGrayscale RandomHue RandomSaturation"

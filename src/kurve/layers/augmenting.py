@@ -96,7 +96,7 @@ class Augmenting(Images):
         bounds permit."""
         least, most = self.bounds if bounds is None else bounds
         ends = factor
-        if is_number(factor):
+        if is_number(factor) and least <= factor <= most:
             ends = [max(-abs(factor), least), abs(factor)]
         if (
             isinstance(ends, (list, tuple))

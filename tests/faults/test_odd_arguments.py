@@ -104,7 +104,11 @@ def use_layer(layer: Any) -> None:
     """In a model, for samples of as many axes as it takes."""
     if isinstance(layer, layers.InputLayer):
         return
-    for x in (X[:, 0, 0], X[:, 0], X):
+    if hasattr(layer, "transformed"):  # on data before a model
+        layer(X)
+        layer.get_config()
+        return
+    for x in (X[:, 0, 0], X[:, 0], X[..., :3] if hasattr(layer, "changed") else X):
         try:
             model = Sequential([Input(x.shape[1:]), layer])
         except ValueError as error:

@@ -152,7 +152,9 @@ def test_the_mode_of_a_call_in_a_graph(tmp_path: Path) -> None:
         ]
         assert moved == expected
     same = kurve.Model(x, single(x, training=True))
-    np.testing.assert_array_equal(same(data, training=True), single(data, training=True))
+    np.testing.assert_array_equal(
+        same(data, training=True), single(data, training=True)
+    )
 
 
 def test_a_model_within_a_call_keeps_its_mode() -> None:

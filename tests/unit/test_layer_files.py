@@ -26,6 +26,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "RandomFlip": {},
     "RandomBrightness": {"factor": 0.1},
     "RandomContrast": {"factor": 0.1},
+    "RandomColorDegeneration": {"factor": 0.2},
+    "RandomErasing": {"fill_value": 1.0},
+    "RandomHue": {"factor": 0.2},
+    "RandomPosterization": {"factor": 4},
+    "RandomSaturation": {"factor": (0.2, 0.8)},
+    "RandomSharpness": {"factor": 0.4},
     "RandomCrop": {"height": 3, "width": 4},
     "CenterCrop": {"height": 3, "width": 4},
     "CategoryEncoding": {"num_tokens": 3, "output_mode": "one_hot"},
@@ -63,6 +69,16 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 
 
+COLORS = (
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomSaturation",
+)
+"""Layers of images with three channels."""
+
+
 def arguments(name: str) -> dict[str, Any]:
     """What its constructor cannot do without."""
     if name in NEEDED:
@@ -80,6 +96,8 @@ def shape_for(name: str) -> tuple[int, ...]:
         return (6,)
     if "ConvLSTM" in name:
         return (3, *(4,) * int(name[8]), 2)
+    if name in COLORS:
+        return (6, 6, 3)
     sequential = ("Attention", "1D", "RNN", "LSTM", "GRU", "Bidirectional")
     if any(text in name for text in sequential) or name == "Dot":
         return (6, 2)
@@ -98,7 +116,8 @@ def model_of(layer: Any, shape: tuple[int, ...]) -> Any:
 
 TEXTS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
-NO_MODELS = ("Lambda", *CELLS, *TEXTS)
+ARRAYS = ("CutMix", "Equalization", "MixUp", "RandomPerspective", "RandomShear")
+NO_MODELS = ("Lambda", *CELLS, *TEXTS, *ARRAYS)
 
 
 @pytest.mark.filterwarnings("ignore:.*gets a masked input:UserWarning")

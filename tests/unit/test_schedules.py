@@ -157,7 +157,5 @@ def test_a_schedule_that_gives_no_number() -> None:
 
 def test_names_of_schedules_of_keras_objects() -> None:
     made = optimizers.schedules.CosineDecay(0.1, 10, name="mine")
-    again = saving.deserialize_keras_object(
-        saving.serialize_keras_object(made)
-    )
+    again = saving.deserialize_keras_object(saving.serialize_keras_object(made))
     assert again.name == "mine"

@@ -69,6 +69,18 @@ if TYPE_CHECKING:
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
     from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
+    from kurve.layers.image_effects import AutoContrast as AutoContrast
+    from kurve.layers.image_effects import RandomErasing as RandomErasing
+    from kurve.layers.image_effects import RandomGaussianBlur as RandomGaussianBlur
+    from kurve.layers.image_effects import RandomInvert as RandomInvert
+    from kurve.layers.image_effects import RandomPosterization as RandomPosterization
+    from kurve.layers.image_effects import RandomSharpness as RandomSharpness
+    from kurve.layers.image_effects import Solarization as Solarization
+    from kurve.layers.image_mixing import CutMix as CutMix
+    from kurve.layers.image_mixing import Equalization as Equalization
+    from kurve.layers.image_mixing import MixUp as MixUp
+    from kurve.layers.image_mixing import RandomPerspective as RandomPerspective
+    from kurve.layers.image_mixing import RandomShear as RandomShear
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
     from kurve.layers.lstm import GRU as GRU
@@ -118,14 +130,21 @@ if TYPE_CHECKING:
     from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
     from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
     from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
+    from kurve.layers.random_colors import RandomBrightness as RandomBrightness
+    from kurve.layers.random_colors import (
+        RandomColorDegeneration as RandomColorDegeneration,
+    )
+    from kurve.layers.random_colors import RandomColorJitter as RandomColorJitter
+    from kurve.layers.random_colors import RandomContrast as RandomContrast
+    from kurve.layers.random_colors import RandomGrayscale as RandomGrayscale
+    from kurve.layers.random_colors import RandomHue as RandomHue
+    from kurve.layers.random_colors import RandomSaturation as RandomSaturation
     from kurve.layers.recurrent import RNN as RNN
     from kurve.layers.reshaping import Flatten as Flatten
     from kurve.layers.reshaping import Permute as Permute
     from kurve.layers.reshaping import RepeatVector as RepeatVector
     from kurve.layers.reshaping import Reshape as Reshape
     from kurve.layers.resizing import CenterCrop as CenterCrop
-    from kurve.layers.resizing import RandomBrightness as RandomBrightness
-    from kurve.layers.resizing import RandomContrast as RandomContrast
     from kurve.layers.resizing import RandomCrop as RandomCrop
     from kurve.layers.resizing import Resizing as Resizing
     from kurve.layers.scaling import BatchNormalization as BatchNormalization
@@ -221,9 +240,18 @@ _MODULES = {
         "GlobalAvgPool1D=GlobalAveragePooling1D GlobalAvgPool2D=GlobalAveragePooling2D "
         "GlobalAvgPool3D=GlobalAveragePooling3D"
     ),
+    "image_effects": (
+        "AutoContrast RandomErasing RandomGaussianBlur RandomInvert "
+        "RandomPosterization RandomSharpness Solarization"
+    ),
+    "image_mixing": "CutMix Equalization MixUp RandomPerspective RandomShear",
+    "random_colors": (
+        "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
+        "RandomGrayscale RandomHue RandomSaturation"
+    ),
     "recurrent": "RNN",
     "reshaping": "Flatten Permute RepeatVector Reshape",
-    "resizing": "CenterCrop RandomBrightness RandomContrast RandomCrop Resizing",
+    "resizing": "CenterCrop RandomCrop Resizing",
     "scaling": "BatchNormalization LayerNormalization Rescaling",
     "softmax": "Softmax",
     "specs": "InputSpec",

@@ -8,6 +8,10 @@ WHY: dict[str, str] = {
         "Kurve has no layers for sound. Try scipy.signal.stft on the data before fit",
     ),
     **dict.fromkeys(
+        ("MaxNumBoundingBoxes",),
+        "Kurve has no bounding boxes. Try np.pad on the arrays of boxes",
+    ),
+    **dict.fromkeys(
         ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),
         "engines cannot run other libraries. Try a subclass of Layer with call()",
     ),

@@ -1,4 +1,4 @@
-"""Layers that change the size, brightness and contrast of images.
+"""Layers that change the size of images.
 
 Resizing multiplies by one matrix for the rows and one for the columns, which engines
 differentiate.
@@ -6,21 +6,18 @@ differentiate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core import rng
 from kurve.core.arguments import check_flag, check_integer, is_number
 from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
-from kurve.formulas.calls import graph_of
 from kurve.formulas.limits import afford
 from kurve.formulas.tensor import KerasTensor
+from kurve.layers.augmenting import uniforms
 from kurve.layers.base import UNSAID, LayerArguments
 from kurve.layers.windows import Images
-from kurve.plan import Attr
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -223,16 +220,6 @@ class CenterCrop(_Sized):
         return resized(window, self.height, self.width, "bilinear")
 
 
-def _uniform(x: Any, count: int, seed: int | None) -> Any:
-    """Random numbers in (0, 1) for each image and step, (B, count)."""
-    graph = graph_of(x)
-    assert graph is not None
-    attrs: dict[str, Attr] = {"distribution": "uniform", "stream": graph.stream}
-    if seed is not None:
-        attrs |= {"stream": 0, "seed": seed & rng.LARGEST_SEED}
-    return graph.op("random", [x], (count,), attrs=attrs)
-
-
 class RandomCrop(_Sized):
     """In training, a random window of each image: x (B, H, W, C) -> y (B, height,
     width, C). In prediction, and for smaller images, the largest centered window with
@@ -276,7 +263,7 @@ class RandomCrop(_Sized):
         if not training or h <= self.height or w <= self.width:
             window = cropped(x, self.height, self.width)
             return resized(window, self.height, self.width, "bilinear")
-        at = _uniform(x, 2, self.seed)
+        at = uniforms(x, 2, self.seed)
         rows = _window(ops.get_item(at, (slice(None), slice(0, 1))), h, self.height)
         columns = _window(ops.get_item(at, (slice(None), slice(1, 2))), w, self.width)
         y = ops.einsum("bai,bijc->bajc", rows, x)
@@ -290,126 +277,3 @@ def _window(at: Any, size: int, new: int) -> Any:
     start = ops.reshape(ops.floor(at * float(size - new + 1)), (-1, 1, 1))
     ahead = np.arange(size)[None, :] - np.arange(new)[:, None]
     return ops.cast(ops.equal(start, ahead.astype(np.float32)), "float32")
-
-
-class _Colors(Images):
-    """Shared by both: a factor and the value range."""
-
-    training_by_default = True
-    arguments = ("factor", "value_range", "seed", "data_format")
-    bounds = (-1.0, 1.0)
-
-    def __init__(
-        self,
-        factor: float | Sequence[float],
-        value_range: Sequence[float] = (0, 255),
-        seed: int | None = None,
-        data_format: str | None = None,
-        **common: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(data_format, **common)
-        self.seed = check_seed(type(self).__name__, seed)
-        where, (least, most) = type(self).__name__, self.bounds
-        ends: Any = self._both(float(factor)) if is_number(factor) else factor  # type: ignore[arg-type]
-        if (
-            not isinstance(ends, (list, tuple))
-            or len(ends) != 2
-            or not all(is_number(end) and least <= end <= most for end in ends)
-        ):
-            raise ValueError(
-                f"[{where}] factor must be a number, or a pair of them, in "
-                f"[{least:g}, {most:g}]. Received: factor={factor!r}. Try factor=0.2."
-            )
-        self.factor = (float(ends[0]), float(ends[1]))
-        if (
-            not isinstance(value_range, (list, tuple))
-            or len(value_range) != 2
-            or not all(map(is_number, value_range))
-        ):
-            raise ValueError(
-                f"[{where}] value_range must be two numbers. "
-                f"Received: value_range={value_range!r}. Try (0, 255)."
-            )
-        low, high = sorted(value_range)
-        self.value_range = (low, high)
-
-    def _both(self, factor: float) -> tuple[float, float]:
-        return (-abs(factor), abs(factor))
-
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        """The images, modified in training."""
-        self.check_axes(tuple(x.shape[1:]))
-        if not training:
-            return x
-        y = self.changed(x, ops.reshape(_uniform(x, 1, self.seed), (-1, 1, 1, 1)))
-        low, high = self.value_range
-        return ops.clip(y, float(low), float(high))
-
-    def changed(self, x: Any, uniform: Any) -> Any:
-        """The images, each modified according to a number in (0, 1)."""
-        raise NotImplementedError
-
-
-class RandomBrightness(_Colors):
-    """In training, adds to each image a random number between low and high times the
-    width of `value_range`, and clips to that range; in prediction it does nothing.
-
-    Source: defaults follow keras.layers.RandomBrightness.
-
-    Args:
-        factor: (low, high), in [-1, 1]; a number means (-factor, factor).
-        value_range: range of pixel values.
-        seed: an integer, or None for the model's.
-        data_format: "channels_last" or "channels_first"; None is the first.
-        name, trainable, input_shape: see `Layer`.
-
-    Raises:
-        ValueError: a factor outside [-1, 1], or an invalid value_range.
-
-    Example:
-        >>> x = np.full((1, 2, 2, 1), 100.0)
-        >>> y = kurve.layers.RandomBrightness((0.2, 0.2))(x)
-        >>> bool(np.allclose(y, 151.0))
-        True
-    """
-
-    def changed(self, x: Any, uniform: Any) -> Any:
-        """The images, brighter or darker."""
-        low, high = self.factor
-        width = float(self.value_range[1] - self.value_range[0])
-        return x + (uniform * (high - low) + low) * width
-
-
-class RandomContrast(_Colors):
-    """In training, y = mean + (x - mean) f, with the mean of each channel of an image
-    and random f between 1 - low and 1 + high, clipped to `value_range`; in prediction
-    it does nothing.
-
-    Source: defaults follow keras.layers.RandomContrast.
-
-    Args:
-        factor: (low, high), in [0, 1]; a number is used for both.
-        value_range: range of pixel values.
-        seed: an integer, or None for the model's.
-        data_format: "channels_last" or "channels_first"; None is the first.
-        name, trainable, input_shape: see `Layer`.
-
-    Raises:
-        ValueError: a factor outside [0, 1], or an invalid value_range.
-
-    Example:
-        >>> x = np.array([100.0, 200.0]).reshape(1, 1, 2, 1)
-        >>> kurve.layers.RandomContrast(0.0)(x).ravel()
-        array([100., 200.], dtype=float32)
-    """
-
-    bounds = (0.0, 1.0)
-
-    def _both(self, factor: float) -> tuple[float, float]:
-        return (factor, factor)
-
-    def changed(self, x: Any, uniform: Any) -> Any:
-        """The images, with more or less contrast."""
-        low, high = self.factor
-        mean = ops.mean(x, [1, 2], True)
-        return (x - mean) * (uniform * (low + high) + (1.0 - low)) + mean

@@ -148,9 +148,10 @@ def _copied(layer: Any) -> Any:
 
     if type(layer) is Lambda:
         return layer.copied()
-    if is_model(layer) and layer._network.build_for is None:
-        if any(type(part) is Lambda for part in all_layers([layer])):
-            return clone_model(layer)  # what it computes is in no configuration
+    parts = all_layers([layer])
+    is_graph = is_model(layer) and layer._network.build_for is None
+    if is_graph and any(type(part) is Lambda for part in parts):
+        return clone_model(layer)  # what it computes is in no configuration
     with registry.collect_custom() as own:  # functions are named in configurations
         config = layer.get_config()
     with registry.custom_objects(own):

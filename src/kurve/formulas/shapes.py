@@ -34,7 +34,8 @@ def ndim(x: Any) -> int:
 def size(x: Any) -> Any:
     """The number of elements, None if it is unknown."""
     axes = shape(x)
-    return None if None in axes else math.prod(axes)
+    unknown = any(a is None for a in axes)  # rows of a traced step also equal None
+    return None if unknown else math.prod(axes)
 
 
 @function

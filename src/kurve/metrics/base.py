@@ -27,7 +27,7 @@ def _in_steps(method: Any) -> Any:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if active.step is not None:
-            return active.step.metric_call(self, method.__name__, args, kwargs)
+            return active.step.metric_call(self, method, args, kwargs)
         if method.__name__ == "update_state":
             if any(isinstance(leaf, Symbolic) for leaf in leaves((args, kwargs))):
                 raise NeedsValues(
@@ -43,8 +43,7 @@ def _in_steps(method: Any) -> Any:
 
 
 class Metric(Entrance):
-    """Base class of metrics. Subclasses with their own `update_state` and `result` are
-    called with each batch; models then run their steps in Python:
+    """Base class of metrics. Subclasses have their own `update_state` and `result`:
 
         class Positives(kurve.metrics.Metric):
             def __init__(self, name="positives", **common):
@@ -52,10 +51,14 @@ class Metric(Entrance):
                 self.count = self.add_weight(name="count")
 
             def update_state(self, y_true, y_pred, sample_weight=None):
-                self.count.assign_add((y_pred > 0).sum())
+                self.count.assign_add(ops.sum(ops.cast(y_pred > 0, "float32")))
 
             def result(self):
                 return float(self.count)
+
+    An `update_state` that only adds numbers computed by `kurve.ops` to scalars, with
+    `assign_add` and `assign_sub`, becomes a part of the model's steps. Any other is
+    called with the arrays of each batch, which takes longer.
 
     Args:
         dtype: name of a dtype, which is only stored. Kurve accumulates in float64.

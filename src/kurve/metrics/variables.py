@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.formulas.recording import active, refuse_in_steps
 from kurve.plan import Shape
 
 
@@ -33,7 +34,12 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def numpy(self) -> np.ndarray:
         """A copy of the value."""
-        return self.value.copy()
+        return self._read().copy()
+
+    def _read(self) -> np.ndarray:
+        """The value; a step that is traced cannot have it."""
+        refuse_in_steps(f"the variable {self.name!r} of a metric")
+        return self.value
 
     def assign(self, value: Any) -> np.ndarray:
         """Replace the value with one of the same shape, and return it.
@@ -41,6 +47,7 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
         Raises:
             ValueError: wrong shape.
         """
+        self._read()
         new = np.asarray(value, self.value.dtype)
         if new.shape not in (self.shape, ()):
             raise ValueError(
@@ -50,31 +57,35 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
         self.value[...] = new
         return self.value
 
-    def assign_add(self, value: Any) -> np.ndarray:
+    def assign_add(self, value: Any) -> Any:
         """Add to the value."""
+        if active.step is not None:
+            return active.step.metric_added(self, value)
         return self.assign(self.value + np.asarray(value))
 
-    def assign_sub(self, value: Any) -> np.ndarray:
+    def assign_sub(self, value: Any) -> Any:
         """Subtract from the value."""
+        if active.step is not None:
+            return active.step.metric_added(self, -value)
         return self.assign(self.value - np.asarray(value))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return np.array(self.value, dtype)
+        return np.array(self._read(), dtype)
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, **given: Any
     ) -> Any:
-        plain = [x.value if isinstance(x, MetricVariable) else x for x in inputs]
+        plain = [x._read() if isinstance(x, MetricVariable) else x for x in inputs]
         return getattr(ufunc, method)(*plain, **given)
 
     def __float__(self) -> float:
-        return float(self.value)
+        return float(self._read())
 
     def __bool__(self) -> bool:
-        return bool(self.value)
+        return bool(self._read())
 
     def __getitem__(self, key: Any) -> Any:
-        return self.value[key]
+        return self._read()[key]
 
     def __len__(self) -> int:
         return len(self.value)

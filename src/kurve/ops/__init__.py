@@ -13,22 +13,14 @@ The internal modules are tables of what engines compute, with derivatives.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 _SAME = ("linalg", "nn", "numpy")
 """Submodules of `keras.ops` whose names are all in `keras.ops` too."""
 
-_DERIVATIVES = {
-    "custom_gradient": "own",
-    "derivatives": "inputs",
-    "grad": "inputs",
-    "hessian": "inputs",
-    "jacobian": "inputs",
-    "jvp": "directional",
-}
-"""What a function is differentiated with, and its module of `kurve.gradients`."""
+_DERIVATIVES = ("custom_gradient", "derivatives", "grad", "hessian", "jacobian", "jvp")
+"""What a function is differentiated with."""
 
 
 def __getattr__(name: str) -> Any:
@@ -42,7 +34,10 @@ def __getattr__(name: str) -> Any:
     elif name in public.PUBLIC:
         found = public.PUBLIC[name]
     elif name in _DERIVATIVES:
-        found = getattr(import_module(f"kurve.gradients.{_DERIVATIVES[name]}"), name)
+        from kurve.gradients import directional, inputs, own
+
+        home: Any = {"custom_gradient": own, "jvp": directional}.get(name, inputs)
+        found = getattr(home, name)
     else:
         from kurve.errors import no_attribute
 

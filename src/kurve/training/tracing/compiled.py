@@ -15,16 +15,15 @@ from kurve.layers.placing import Watched
 from kurve.metrics import Mean, RowMetric
 from kurve.plan import VariableSpec
 from kurve.plan.kinds import OPERATIONS
+from kurve.training.tracing.order import is_given, needed, time_of
 from kurve.training.tracing.part import Arrays
 from kurve.training.tracing.stages import Read, Stage
 from kurve.training.tracing.steps import (
+    MEAN,
     MetricCall,
     Result,
     StepGraph,
     Untraceable,
-    is_given,
-    needed,
-    time_of,
 )
 
 
@@ -87,8 +86,11 @@ class Compiled:
         self._watched = Watched({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
-        """Whether the trainable weights are still those of the trace."""
-        return self._watched.holds()
+        """Whether the trainable weights, and what metrics read, are still those of the
+        trace."""
+        return self._watched.holds() and all(
+            outside.now() == values for outside, values in self.step.outsides
+        )
 
     def _check_statistics(self) -> None:
         """Find which program updates each moving average; refuse any updated twice."""
@@ -139,7 +141,7 @@ class Compiled:
 
         for call in self.calls:
             args, kwargs = replaced(call.args, value), replaced(call.kwargs, value)
-            results[id(call)] = getattr(call.metric, call.method)(*args, **kwargs)
+            results[id(call)] = call.run(args, kwargs)
         return _filled(self.out, value)
 
     @property
@@ -150,17 +152,7 @@ class Compiled:
             len(self.parts) == 1
             and self.parts[0].in_bulk
             and not self.step.arrays
-            and all(
-                call.method == "result"
-                or (
-                    call.method == "update_state"
-                    and type(call.metric) is Mean
-                    and isinstance(call.kwargs.get("sample_weight", 1.0), float)
-                    and isinstance(call.args[0], Tensor)
-                    and len(call.args) == 1
-                )
-                for call in self.calls
-            )
+            and all(call.method == "result" or _adds(call) for call in self.calls)
         )
 
     def run_many(
@@ -185,10 +177,15 @@ class Compiled:
         part.ready()
         part.run(arrays, values, order, bounds)
         for call in self.calls:
-            if call.method == "update_state":
-                weight = count * call.kwargs.get("sample_weight", 1.0)
-                mean = values[call.args[0].index]
-                call.metric.update_state(mean, sample_weight=weight)
+            if call.method == "result":
+                continue
+            (value,) = call.args
+            mean = values[value.index] if isinstance(value, Tensor) else value
+            if call.method == "assign_add":
+                call.metric.assign_add(count * mean)
+                continue
+            weight = count * call.kwargs.get("sample_weight", 1.0)
+            call.run((mean,), {"sample_weight": weight})
 
 
 def _filled(structure: Any, value: Any) -> Any:
@@ -198,6 +195,20 @@ def _filled(structure: Any, value: Any) -> Any:
     if type(structure) in (list, tuple):
         return type(structure)(_filled(part, value) for part in structure)
     return replaced(structure, value)
+
+
+def _adds(call: MetricCall) -> bool:
+    """Whether a call adds a number, so that many can be replaced by one that adds their
+    sum."""
+    if call.method == "assign_add":
+        return True
+    return (
+        call.method == "update_state"
+        and (type(call.metric) is Mean or call.function is MEAN)
+        and isinstance(call.kwargs.get("sample_weight", 1.0), float)
+        and len(call.args) == 1
+        and isinstance(call.args[0], Tensor)
+    )
 
 
 def _is_of_rows(step: StepGraph, call: MetricCall) -> bool:
@@ -212,6 +223,7 @@ def _is_of_rows(step: StepGraph, call: MetricCall) -> bool:
 def _may_be_of_rows(call: MetricCall) -> bool:
     return (
         call.method == "update_state"
+        and call.function is None
         and isinstance(call.metric, RowMetric)
         and not call.metric.counts_itself
         and len(call.args) == 2

@@ -165,7 +165,7 @@ class Function:
             return None
         if known.traces < CONFIRMED or self._is_plain:
             return None
-        return known if known.in_bulk else None
+        return known if known.in_bulk and known.holds() else None
 
     def _traced(
         self,

@@ -28,6 +28,7 @@ KEPT = frozenset(
         "_resolved",
         "_tracker",
         "_inbound_nodes",
+        "_model_lock",
         "_warned_of_mask",
         "_compiled",
         "run_eagerly",
@@ -57,7 +58,7 @@ class State(NamedTuple):
             names != others
             or self.values != other.values
             or repr(self.generators) != repr(other.generators)
-            or repr(self.numpy) != repr(other.numpy)
+            or (self.numpy[0], *self.numpy[2:]) != (other.numpy[0], *other.numpy[2:])
             or self.numpy[1].tobytes() != other.numpy[1].tobytes()
             or self.python != other.python
         )

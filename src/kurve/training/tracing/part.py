@@ -18,16 +18,8 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.plan import Op, Plan
 from kurve.plan.kinds import OPERATIONS
-from kurve.training.tracing.steps import (
-    MetricCall,
-    StepGraph,
-    Untraceable,
-    Update,
-    is_given,
-    needed,
-    seen,
-    time_of,
-)
+from kurve.training.tracing.order import is_given, needed, seen, time_of
+from kurve.training.tracing.steps import MetricCall, StepGraph, Untraceable, Update
 
 Arrays = dict[int, np.ndarray]
 

@@ -22,13 +22,9 @@ from kurve.formulas.graph import Tensor
 from kurve.optimizers.applier import Applier
 from kurve.optimizers.applying import applier_of
 from kurve.plan import Op
+from kurve.training.tracing.order import needed
 from kurve.training.tracing.part import Arrays, Part
-from kurve.training.tracing.steps import (
-    MetricCall,
-    StepGraph,
-    Update,
-    needed,
-)
+from kurve.training.tracing.steps import MetricCall, StepGraph, Update
 
 
 class Stage(Part):

@@ -21,11 +21,14 @@ from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import active
 from kurve.formulas.tensor import leaves
 from kurve.gradients.formulas import RULES_OF_OPS
+from kurve.metrics import Mean
 from kurve.plan import Op, Shape
 from kurve.plan.kinds import OPERATIONS
+from kurve.training.tracing.order import CAPTURED
+from kurve.training.tracing.outside import Outside
 
-CAPTURED = "captured"
-"""Kind of placeholders for arrays that are not arguments."""
+MEAN = vars(Mean)["update_state"].__wrapped__
+"""`Mean.update_state`, as metrics that are subclasses call it."""
 
 
 class Untraceable(Exception):
@@ -91,12 +94,23 @@ class Update:
 
 @dataclass
 class MetricCall:
-    """A call of a metric's method."""
+    """A call of a method of a metric or of one of its variables.
+
+    function: the function itself, if it is not the method of that name, but one that
+              the metric's own `update_state` calls by `super()`
+    """
 
     metric: Any
     method: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    function: Callable[..., Any] | None = None
+
+    def run(self, args: Any, kwargs: Any) -> Any:
+        """Call it with values."""
+        if self.function is not None:
+            return self.function(self.metric, *args, **kwargs)
+        return getattr(self.metric, self.method)(*args, **kwargs)
 
 
 class Result:
@@ -120,6 +134,8 @@ class StepGraph(Graph):
     calls:   metric calls, in order
     tensors: results of operations, by index
     models:  models that were called
+    outsides: what the metrics that are a part of it read besides their arguments, with
+              its values
     """
 
     def __init__(self, rows: int, inputs: Sequence[Shape]) -> None:
@@ -130,7 +146,10 @@ class StepGraph(Graph):
         self.calls: list[MetricCall] = []
         self.tensors: dict[int, Tensor] = {}
         self.models: list[Any] = []
+        self.outsides: list[tuple[Outside, Any]] = []
         self._kept: dict[int, tuple[Any, Tensor]] = {}
+        self._counting: list[Any] = []
+        self._times: list[int] = []
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -267,13 +286,68 @@ class StepGraph(Graph):
         update = Update(optimizer, chosen, loss, spans, len(self.ops))
         self.updates.append(update)
 
-    def metric_call(self, metric: Any, method: str, args: Any, kwargs: Any) -> Any:
+    def metric_call(
+        self, metric: Any, method: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
         """Record a call of a metric's method."""
-        if method == "reset_state":
+        name = method.__name__
+        if name == "reset_state":
             raise Untraceable("a metric is reset in the step")
-        call = MetricCall(metric, method, args, kwargs)
+        inner = metric in self._counting
+        is_own = name == "update_state" and metric.counts_itself and not inner
+        if is_own and self._counted(metric, args, kwargs):
+            return None
+        if not kwargs and len(args) == 1:
+            args, kwargs = self._as_mean(method, args[0])
+        call = MetricCall(metric, name, args, kwargs, method if inner else None)
         self.calls.append(call)
-        return Result(call) if method == "result" else None
+        return Result(call) if name == "result" else None
+
+    def _counted(self, metric: Any, args: Any, kwargs: Any) -> bool:
+        """Record what a metric's own `update_state` does, if it only adds numbers that
+        the step computes to variables, or calls other metrics."""
+        outside, kept = Outside(metric.update_state), self._copied()
+        before = outside.state()
+        self._counting.append(metric)
+        try:
+            metric.update_state.__func__.__wrapped__(metric, *args, **kwargs)
+            fits = not outside.prints and not outside.state().differs(before)
+        except Exception:  # it needs values, and gets them in each step
+            fits = False
+        finally:
+            self._counting.remove(metric)
+        if fits:
+            self.outsides.append((outside, outside.now()))
+        else:
+            outside.restore(before)
+            vars(self).update(kept)
+        return fits
+
+    def _copied(self) -> dict[str, Any]:
+        """The contents of the graph, to go back to."""
+        found: dict[str, Any] = {
+            name: value.copy()
+            for name, value in vars(self).items()
+            if isinstance(value, (list, dict)) and name != "_counting"
+        }
+        for name in ("vectors", "_variables"):
+            found[name] = {key: list(part) for key, part in found[name].items()}
+        return found
+
+    def metric_added(self, variable: Any, value: Any) -> None:
+        """Record an addition to a variable of a metric."""
+        if isinstance(value, Tensor):
+            if value.batched or variable.shape != () or value.sample != ():
+                raise Untraceable("a metric adds more than one number")
+        elif np.shape(value) not in ((), variable.shape):
+            raise Untraceable("a metric adds another shape than its variable has")
+        self.calls.append(MetricCall(variable, "assign_add", (value,), {}))
+
+    def _as_mean(self, method: Any, values: Any) -> tuple[Any, Any]:
+        """The arguments of `Mean.update_state`: values of rows as one mean."""
+        if method is not MEAN or not isinstance(values, Tensor) or not values.batched:
+            return (values,), {}
+        return (ops.mean(values),), {"sample_weight": float(self.count)}
 
     # ---------------------------------------------------------------- gradients
 
@@ -403,28 +477,3 @@ class StepGraph(Graph):
 
 def _added(old: Tensor | None, new: Tensor) -> Tensor:
     return new if old is None else old + new
-
-
-def needed(step: StepGraph, roots: Sequence[Tensor]) -> set[int]:
-    """The values that these depend on, including themselves."""
-    found = {t.index for t in roots}
-    for i in reversed(range(len(step.ops))):
-        if step.given + i in found and step.ops[i].kind != CAPTURED:
-            found.update(step.ops[i].inputs)
-    return found
-
-
-def is_given(step: StepGraph, index: int) -> bool:
-    """Whether a value is an input."""
-    return index < step.given or index in step.arrays
-
-
-def time_of(step: StepGraph, index: int) -> int:
-    """The number of updates before a value."""
-    position = index - step.given
-    return sum(update.before <= position for update in step.updates)
-
-
-def seen(step: StepGraph, index: int, spans: Sequence[tuple[int, int]]) -> bool:
-    """Whether a tape watched the computation of a value."""
-    return any(a <= index - step.given < b for a, b in spans)

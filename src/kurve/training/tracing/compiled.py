@@ -84,11 +84,11 @@ class Compiled:
         for part in self.parts:
             part.build()
         self.early = [part for part in self.parts if part.early]
-        self._trainable = TrainableFlags({id(m): m for m in step.models}.values())
+        self._watched = TrainableFlags({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
         """Whether the trainable weights are still those of the trace."""
-        return self._trainable.holds()
+        return self._watched.holds()
 
     def _check_statistics(self) -> None:
         """Find which program updates each moving average; refuse any updated twice."""

@@ -79,7 +79,7 @@ def looped(
         except _Unlike:
             graph.back_to(mark)
             graph.made = made
-        except _Kept as error:
+        except _LeakedTensor as error:
             raise NeedsValues(str(error)) from None
         except Exception:
             # Written out, the steps either do it or say what is wrong.
@@ -89,7 +89,7 @@ def looped(
     return None
 
 
-class _Kept(Exception):
+class _LeakedTensor(Exception):
     """A tensor of a step is kept elsewhere."""
 
 
@@ -158,7 +158,7 @@ def _looped(
         gc.collect()
         if any(ref() is not None for ref in inside):
             graph.back_to(mark)
-            raise _Kept(
+            raise _LeakedTensor(
                 "[loop] what a step computes must be a part of its output or of its "
                 "states. Received: a tensor of a step, kept elsewhere. "
                 "Try returning it."

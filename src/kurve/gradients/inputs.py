@@ -306,10 +306,10 @@ def _traced(fun: Callable[[Any], Any], x: Tensor) -> tuple[Tensor, Tensor]:
     graph = x.graph
     own = graph.op("reshape", [x], x.sample, batched=x.batched)
     y = graph.as_tensor(fun(own))
-    return own, _apart(graph, own, y)
+    return own, _recomputed(graph, own, y)
 
 
-def _apart(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
+def _recomputed(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     """The same value, recomputed from x with operations that have rules."""
     depends = reached(graph, {x.index})
     first = x.index - graph.given

@@ -23,7 +23,7 @@ from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.arguments import UNSAID, check_shape, takes
 from kurve.layers.building import LayerBuilding, check_said_shape
-from kurve.layers.masks import attach, check_rows, hand_over, is_for_all
+from kurve.layers.masks import attach, check_rows, is_for_all, pass_masks
 from kurve.layers.modes import in_both_modes
 from kurve.layers.placing import place_all
 from kurve.layers.weights import LayerWeights, running
@@ -167,7 +167,7 @@ class LayerCalls(LayerBuilding):
         output tensors."""
         graph = graph_of(args, kwargs)
         assert graph is not None
-        mask = hand_over(self, args, kwargs)
+        mask = pass_masks(self, args, kwargs)
         y = self._called(graph, args, dict(kwargs))
         self.penalize(graph, y)
         return attach(self, graph, args, kwargs, y, mask)

@@ -38,7 +38,7 @@ def _is_tensor(leaf: Any) -> bool:
     return isinstance(leaf, Tensor)
 
 
-def hand_over(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def pass_masks(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Add the masks of the inputs to the arguments of `call`, if it has parameters for
     them that were not passed.
 

@@ -90,7 +90,7 @@ def flags_of(layers: Iterable[Any]) -> list[bool]:
     return flags
 
 
-class Watched:
+class TrainableFlags:
     """The `trainable` flags of layers and models, to be compared before each step.
 
     Layers that come or go are noticed by the number of attributes, or of items in lists

@@ -28,7 +28,7 @@ def called(layer: Any, args: Any, kwargs: Mapping[str, Any], training: Any) -> A
     if training is None:
         training = bool(active.training)
     args, given = replaced(args, _as_values), replaced(dict(kwargs), _as_values)
-    mask = _hand_over(layer, args, given)
+    mask = _pass_mask(layer, args, given)
     if takes(layer.call, "training"):
         given["training"] = training
     owner = layer.loss_owner
@@ -78,7 +78,7 @@ def _mask_of(value: Any) -> Any:
     return replaced(value, lambda leaf: getattr(leaf, "_keras_mask", None))
 
 
-def _hand_over(layer: Any, args: Any, given: dict[str, Any]) -> Any:
+def _pass_mask(layer: Any, args: Any, given: dict[str, Any]) -> Any:
     """Put the mask of the first input among the arguments of `call`, if it has one for
     it; and return it."""
     first = args[0] if args else next(iter(given.values()))

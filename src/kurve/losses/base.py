@@ -101,7 +101,7 @@ class Loss(Rowwise, Entrance):
     @property
     def targets(self) -> dict[Shape, Shape]:
         """Of a loss of `any_targets`: the shape of a sample's target for outputs of a
-        shape, where that is known. See `kurve.losses.settling`."""
+        shape, where that is known. See `kurve.losses.target_shapes`."""
         found: dict[Shape, Shape] = vars(self).setdefault("_targets", {})
         return found
 

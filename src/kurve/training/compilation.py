@@ -214,7 +214,7 @@ class Compilation:
         return [loss for loss in flatten(self.loss) if loss and loss.across_rows]
 
     @property
-    def unsettled(self) -> bool:
+    def has_unknown_targets(self) -> bool:
         """Whether it is not known yet how a loss takes its targets."""
         found = [loss for loss in flatten(self.loss) if loss is not None]
         return any(

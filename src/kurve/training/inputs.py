@@ -307,7 +307,7 @@ class DataCheck:
         if type(y) is not np.ndarray:
             y = one_array(where, "y", self.outputs.single(y), None, rows)
         if goal.loss is not None and goal.loss.any_targets:
-            y = self.network.settle(goal.loss, y, shape)
+            y = self.network.fit_targets(goal.loss, y, shape)
         if goal.loss is not None and goal.loss.across_rows:
             raise NotImplementedError(
                 f"[{where}] the loss {goal.loss.name!r} compares rows of a batch, "

@@ -131,13 +131,13 @@ class Network(Layout):
             )
         return self.compilation
 
-    def settle(self, loss: Loss, y: Any, output: Shape) -> Any:
+    def fit_targets(self, loss: Loss, y: Any, output: Shape) -> Any:
         """Targets for a loss that takes any, once it is known how it takes these."""
-        from kurve.losses.settling import settle
+        from kurve.losses.target_shapes import infer_target_shape
 
         y = loss.fitted(y, output)
         if output not in loss.targets:
-            settle(loss, np.shape(y)[1:], output)
+            infer_target_shape(loss, np.shape(y)[1:], output)
             self._program = None
         return y
 
@@ -248,7 +248,7 @@ class Network(Layout):
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
                 self.metrics = [metric for each in resolved for metric in each]
                 goals = [goal.summed for goal in self.goals]
-                if not training and self.compilation.unsettled:
+                if not training and self.compilation.has_unknown_targets:
                     goals = self._predicting(goals)
                 resolved = [
                     [metric for metric in each if not metric.counts_itself]
@@ -280,8 +280,8 @@ class Network(Layout):
         )
 
     def _predicting(self, goals: Sequence[Goal]) -> list[Goal]:
-        """The goals without the losses that data must settle first."""
-        from kurve.losses.settling import is_row_by_row
+        """The goals without the losses whose target shape only data can tell."""
+        from kurve.losses.target_shapes import is_row_by_row
 
         assert self.plan is not None
         found = []

@@ -149,7 +149,7 @@ def refuse_own_steps(where: str, model: Any) -> None:
         )
 
 
-def settled(model: Any, x: Any, y: Any) -> Any:
+def with_known_targets(model: Any, x: Any, y: Any) -> Any:
     """x, once it is known how losses of the user take such data; where it gives batches
     one after the other, with the first one in front again."""
     from kurve.training.feeds import is_dataset, is_source
@@ -158,7 +158,11 @@ def settled(model: Any, x: Any, y: Any) -> Any:
 
     network = model._network
     compilation = network.compilation
-    if compilation is None or not compilation.unsettled or has_own_steps(model):
+    if (
+        compilation is None
+        or not compilation.has_unknown_targets
+        or has_own_steps(model)
+    ):
         return x
     data = x, y
     if is_source(x):

@@ -42,7 +42,7 @@ from kurve.training.inputs import (
 )
 from kurve.training.predicting import predict_batches, predict_rows, structured
 from kurve.training.stepping import Stepping
-from kurve.training.steps import function_of, has_own_steps, settled
+from kurve.training.steps import function_of, has_own_steps, with_known_targets
 
 
 class Trainer(Stepping):
@@ -144,7 +144,7 @@ class Trainer(Stepping):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
-        x = settled(self, x, y)
+        x = with_known_targets(self, x, y)
         run = fit_steps(
             self,
             x,
@@ -194,7 +194,7 @@ class Trainer(Stepping):
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
-        x = settled(self, x, y)
+        x = with_known_targets(self, x, y)
         return evaluate(
             self,
             x,
@@ -349,7 +349,7 @@ class Trainer(Stepping):
             named by `metrics_names`, for this batch alone.
         """
         self._network.require_compiled("train_on_batch")
-        settled(self, x, y)
+        with_known_targets(self, x, y)
         if has_own_steps(self):
             from kurve.training.own import on_batch
 
@@ -393,7 +393,7 @@ class Trainer(Stepping):
             sample_weight: (n,), or None; or one per output.
             return_dict: whether to return the values by name.
         """
-        settled(self, x, y)
+        with_known_targets(self, x, y)
         if has_own_steps(self):
             from kurve.training.own import on_batch
 

@@ -57,7 +57,7 @@ def _in_front(op: Op, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x.movedim(-1, 1)
 
 
-def _behind(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _channels_last(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x.movedim(1, -1).reshape(len(x), *shape)
 
 
@@ -87,7 +87,7 @@ def conv_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
         planes = _padded(planes, _pads(op))
     factors = f.rounded(planes, _kernel(op, f))
     z = torch.convolution(*factors, None, *_options(op)).to(x.dtype)
-    z = _behind(_padded(z, _pads(op, -1)) if transposed else z, op.out_shape)
+    z = _channels_last(_padded(z, _pads(op, -1)) if transposed else z, op.out_shape)
     if "bias" in op.params:
         z = z + f.param(op, "bias")
     y = activation(z, alpha)
@@ -110,7 +110,7 @@ def conv_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor | None:
     if dx is None or not f.wanted:
         return None
     dx = dx.to(dy.dtype)
-    return _behind(dx if transposed else _padded(dx, _pads(op, -1)), op.in_shape)
+    return _channels_last(dx if transposed else _padded(dx, _pads(op, -1)), op.in_shape)
 
 
 def pool_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
@@ -124,7 +124,7 @@ def pool_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
         ones = _padded(torch.ones_like(planes[:1, :1]), _pads(op))
         cache = _sum_pool(ones, size, stride)
         y = _sum_pool(padded.to(f.wide), size, stride).to(x.dtype) / cache
-    return _behind(y, op.out_shape), (cache, padded)
+    return _channels_last(y, op.out_shape), (cache, padded)
 
 
 def _sum_pool(x: Tensor, size: list[int], stride: list[int]) -> Tensor:
@@ -158,7 +158,7 @@ def pool_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
             True,
             1,
         )
-    return _behind(_padded(dx.to(dy.dtype), _pads(op, -1)), op.in_shape)
+    return _channels_last(_padded(dx.to(dy.dtype), _pads(op, -1)), op.in_shape)
 
 
 def global_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
@@ -182,14 +182,14 @@ def global_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 
 
 def pad_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
-    return _behind(
+    return _channels_last(
         _padded(_in_front(op, x, op.in_shape), _pads(op)), op.out_shape
     ), None
 
 
 def pad_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
     front = _in_front(op, dy, op.out_shape)
-    return _behind(_padded(front, _pads(op, -1)), op.in_shape)
+    return _channels_last(_padded(front, _pads(op, -1)), op.in_shape)
 
 
 def upsample_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:

@@ -11,7 +11,7 @@ import numpy as np
 from kurve.core.results import result
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import leaves, replaced
-from kurve.layers.placing import Watched
+from kurve.layers.placing import TrainableFlags
 from kurve.metrics import Mean, RowMetric
 from kurve.plan import VariableSpec
 from kurve.plan.kinds import OPERATIONS
@@ -83,7 +83,7 @@ class Compiled:
         for part in self.parts:
             part.build()
         self.early = [part for part in self.parts if part.early]
-        self._watched = Watched({id(m): m for m in step.models}.values())
+        self._watched = TrainableFlags({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
         """Whether the trainable weights, and what metrics read, are still those of the
@@ -94,7 +94,7 @@ class Compiled:
 
     def _check_statistics(self) -> None:
         """Find which program updates each moving average; refuse any updated twice."""
-        settled: set[int] = set()
+        updated: set[int] = set()
         step, moved_by = self.step, dict[VariableSpec, int]()
         names = dict(zip(step.vectors[False], step.buffers, strict=True))
         for part in self.parts:
@@ -108,9 +108,9 @@ class Compiled:
                 for spec in op.buffers.values():
                     if moved_by.setdefault(spec, i) != i:
                         raise Untraceable(f"{op.layer!r} is called twice in training")
-                    if id(names[spec]) not in settled:
+                    if id(names[spec]) not in updated:
                         part.settles.add(id(names[spec]))
-                settled.update(id(names[spec]) for spec in op.buffers.values())
+                updated.update(id(names[spec]) for spec in op.buffers.values())
 
     def run(self, given: Sequence[np.ndarray]) -> Any:
         """Run the step on these arrays."""

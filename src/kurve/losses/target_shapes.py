@@ -18,7 +18,7 @@ TRIAL_ROWS = (97, 32)
 broadcasts by chance, and one that formulas for batches of a fixed size may know."""
 
 
-def settle(loss: Loss, target: Shape, output: Shape) -> None:
+def infer_target_shape(loss: Loss, target: Shape, output: Shape) -> None:
     """Find out how a loss takes targets of this shape for outputs of that shape, and
     let it remember that. Of a loss that takes them in neither way nothing is known: who
     uses it says what is wrong.

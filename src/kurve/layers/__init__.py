@@ -118,6 +118,7 @@ if TYPE_CHECKING:
     from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
     from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
     from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
+    from kurve.layers.radial import RadialBasis as RadialBasis
     from kurve.layers.recurrent import RNN as RNN
     from kurve.layers.reshaping import Flatten as Flatten
     from kurve.layers.reshaping import Permute as Permute
@@ -221,6 +222,7 @@ _MODULES = {
         "GlobalAvgPool1D=GlobalAveragePooling1D GlobalAvgPool2D=GlobalAveragePooling2D "
         "GlobalAvgPool3D=GlobalAveragePooling3D"
     ),
+    "radial": "RadialBasis",
     "recurrent": "RNN",
     "reshaping": "Flatten Permute RepeatVector Reshape",
     "resizing": "CenterCrop RandomBrightness RandomContrast RandomCrop Resizing",

@@ -119,8 +119,8 @@ def train(
     errors[~np.isfinite(errors)] = np.inf
     if not np.isfinite(errors).any():
         return []
-    step, ridge = np.unravel_index(int(np.argmin(errors)), errors.shape)
-    return [machines[step].network(session, int(ridge)) for machines in tried]
+    step, ridge = divmod(int(np.argmin(errors)), len(RIDGES))
+    return [machines[step].network(session, ridge) for machines in tried]
 
 
 def _error(found: np.ndarray, y: np.ndarray) -> float:

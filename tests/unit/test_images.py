@@ -391,6 +391,7 @@ def test_configuration_is_json(name: str) -> None:
         "RepeatVector": {"n": 3},
         "Resizing": {"height": 3, "width": 4, "fill_value": 2.0},
         "FourierFeatures": {"frequencies": 3},
+        "RadialBasis": {"units": 3},
         "Reshape": {"target_shape": (3, -1)},
         "Rescaling": {"scale": [1.0, 2.0], "offset": 1},
         "GaussianNoise": {"stddev": 0.3},

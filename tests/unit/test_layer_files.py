@@ -18,6 +18,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "GaussianNoise": {"stddev": 0.1},
     "GaussianDropout": {"rate": 0.2, "seed": 3},
     "AlphaDropout": {"rate": 0.2},
+    "RadialBasis": {"units": 3},
     "Rescaling": {"scale": 0.5},
     "Reshape": {"target_shape": (-1, 2)},
     "SpatialDropout1D": {"rate": 0.5},

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.estimators import defaults
+from kurve.estimators import defaults, kernels
 from kurve.estimators.fitted import Fitted, outputs_of
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.targets import ClassTargets
@@ -191,6 +191,16 @@ def train(
         )[None]
         for kind in range(len(KINDS))
     ]
+    classify = isinstance(session.encoder, ClassTargets)
+    thorough = session.estimator.effort == "best"
+    if thorough and not classify and kernels.applies(*rows[0].shape):
+        raw = fitted.outputs(rows[0]).mean(axis=0)[:, session.outputs :]
+        machines = kernels.train(session, rows, raw, folds)
+        if machines:
+            fitted = replace(fitted, members=[*fitted.members, *machines])
+            each_fold = zip(machines, folds, strict=True)
+            outs = [outputs_of([m], rows[0][out])[0] for m, (_, out) in each_fold]
+            parts.append(np.concatenate(outs)[None])
     return _weighed(
         session, fitted, sample.take(held), _taken(rows, held), np.stack(parts)
     )
@@ -271,7 +281,7 @@ def _weighed(
     points = [fitted.head.points(part) for part in outputs]
     shares = greedy(points, lambda p: fitted.head.loss(p, targets, weights))
     kept = np.flatnonzero(shares)
-    copies = len(fitted.members) // len(KINDS)
+    copies = len(fitted.members) // len(outputs)
     members = [
         model
         for kind in kept.tolist()

@@ -57,10 +57,10 @@ class Regressor(Estimator):
         members: "auto", or the number of equal networks trained in parallel on the
             same rows; the prediction is that of their mixture.
         effort: how many networks "auto" trains: "fast": one; "default": a bag of 12;
-            "best": a bag of 24. It is one network whatever the effort for fewer than 40
-            different rows and for batches, and it is what you choose, one network or
-            `members` of them, if you choose anything about the networks
-            (hidden_layer_sizes, activation, solver, members, alpha, dropout,
+            "best": a bag of 24 and 8 kernel machines. It is one network whatever the
+            effort for fewer than 40 different rows and for batches, and it is what you
+            choose, one network or `members` of them, if you choose anything about the
+            networks (hidden_layer_sizes, activation, solver, members, alpha, dropout,
             likelihood, monotone, convex, positive), an interval other than "gaussian",
             or warm_start. Beyond 20,000 rows a bag has half as many networks.
         learning_rate: a number or a schedule; "auto" is a one-cycle schedule.

@@ -17,8 +17,9 @@ become a huge number."""
 BULK, FAR = (0.05, 0.95), 1.0
 """Quantiles of a column between which most of its values lie; one is far if it lies
 beyond them by more than FAR times their difference: 5 standard deviations from the mean
-of normal values. Far values have no effect on the scale of the others. On 14 inner parts
-of ten real tables the error is 0.97 of that without tails, most for segment (0.8)."""
+of normal values. Far values have no effect on the scale of the others. On 14 inner
+parts of ten real tables the error is 0.98 of that without tails: 0.8 on segment, 0.92
+to 1.05 elsewhere."""
 
 BEYOND = 1.0
 """Standard deviations beyond the training range up to which z is linear."""

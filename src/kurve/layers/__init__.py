@@ -130,6 +130,7 @@ if TYPE_CHECKING:
     from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
     from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
     from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
+    from kurve.layers.radial import RadialBasis as RadialBasis
     from kurve.layers.random_colors import RandomBrightness as RandomBrightness
     from kurve.layers.random_colors import (
         RandomColorDegeneration as RandomColorDegeneration,
@@ -245,6 +246,7 @@ _MODULES = {
         "RandomPosterization RandomSharpness Solarization"
     ),
     "image_mixing": "CutMix Equalization MixUp RandomPerspective RandomShear",
+    "radial": "RadialBasis",
     "random_colors": (
         "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
         "RandomGrayscale RandomHue RandomSaturation"

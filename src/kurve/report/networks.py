@@ -7,6 +7,7 @@ from typing import Any
 PLAIN = {
     "FourierFeatures": "waves",
     "PiecewiseLinear": "piecewise linear encoding",
+    "RadialBasis": "kernel of centres",
 }
 """Layers by what they are to a reader who does not know them."""
 

@@ -103,3 +103,82 @@ def test_slopes_in_a_loss(cell: str) -> None:
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, 1e-4, 1e-6)
     assert losses[-1] < losses[0]
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    return np.exp(-x * x / 2.0) / np.sqrt(2.0 * np.pi)
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+SECOND: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "tanh": (ops.tanh, lambda x: -2.0 * np.tanh(x) / np.cosh(x) ** 2),
+    "sin": (ops.sin, lambda x: -np.sin(x)),
+    "gelu": (
+        lambda x: ops.gelu(x, approximate=False),
+        lambda x: _normal(x) * (2.0 - x * x),
+    ),
+    "softplus": (ops.softplus, lambda x: _logistic(x) * _logistic(-x)),
+    "a constant": (lambda x: 0.1 * x**3, lambda x: 0.6 * x),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_twice_in_float64(name: str) -> None:
+    """Every way to a second derivative of float64 numbers computes in float64."""
+    f, second = SECOND[name]
+    x = np.linspace(-2.3, 2.1, 7).reshape(-1, 1)
+    expected = second(x)
+    with kurve.GradientTape() as outer:
+        outer.watch(given := ops.convert_to_tensor(x, dtype="float64"))
+        with kurve.GradientTape() as inner:
+            inner.watch(given)
+            y = f(given)
+        slope = inner.gradient(y, given)
+    found = {
+        "grad": ops.grad(ops.grad(f))(x),
+        "hessian": ops.hessian(f)(x)[:, 0],
+        "derivatives": ops.derivatives(f, x, ["00"])[0],
+        "tapes": outer.gradient(slope, given),
+    }
+    for way, values in found.items():
+        values = np.asarray(values).reshape(x.shape)
+        assert values.dtype == np.float64, way
+        np.testing.assert_allclose(values, expected, 1e-13, 1e-15, err_msg=way)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sin", "gelu", "softplus"])
+def test_models_in_float64(activation: str) -> None:
+    """The Hessian of a model, and the gradient of its gradient, against differences of
+    a formula in NumPy; and float32 as before for float32."""
+    model = kurve.Sequential([kurve.Input((2,))])
+    own = "gelu" if activation == "gelu" else getattr(ops, activation)
+    model.add(layers.Dense(5, own))
+    model.add(layers.Dense(1))
+    rng = np.random.default_rng(3)
+    weights = [rng.normal(size=w.shape).astype(np.float32) for w in model.get_weights()]
+    model.set_weights(weights)
+    kernel, bias, last = (w.astype(np.float64) for w in weights[:3])
+    second = SECOND["gelu"][1] if activation == "gelu" else SECOND[activation][1]
+    x = rng.normal(size=(4, 2))
+    expected = np.einsum(
+        "bh,ih,jh,h->bij", second(x @ kernel + bias), kernel, kernel, last[:, 0]
+    )
+    if activation == "gelu":
+        # The model's own constants are float32 numbers.
+        close = {"rtol": 1e-6, "atol": 1e-6}
+    else:
+        close = {"rtol": 1e-12, "atol": 1e-13}
+    found = ops.hessian(model)(x)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[:, 0], expected, **close)
+    twice = ops.grad(lambda x: ops.grad(model)(x)[:, :1])(x)
+    assert twice.dtype == np.float64
+    np.testing.assert_allclose(twice, expected[:, 0], **close)
+    layer = ops.grad(lambda x: ops.sum(model.layers[0](x)))(x)
+    assert layer.dtype == np.float64
+    narrow = ops.hessian(model)(x.astype(np.float32))
+    assert narrow.dtype == np.float32
+    np.testing.assert_allclose(narrow[:, 0], expected, 1e-4, 1e-4)

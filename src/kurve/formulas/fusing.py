@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Builder, Tape
+from kurve.ops.tape import Builder, Tape, constants_of
 from kurve.plan import Attr, Head, Op
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -130,6 +132,7 @@ def _known(alpha: float) -> dict[Any, str]:
     known = {}
     for name, write in _WRITTEN.items():
         if (alpha > 0.0) == (name in _WITH_ALPHA):
-            build = Builder(RULES, 1)
-            known[_form(build.finish([write(build, 0, alpha)]))] = name
+            with constants_of(np.float32):
+                build = Builder(RULES, 1)
+                known[_form(build.finish([write(build, 0, alpha)]))] = name
     return known

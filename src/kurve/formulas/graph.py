@@ -24,7 +24,7 @@ from kurve.formulas.needs import NeedsBatch
 from kurve.formulas.symbols import Tensor as Tensor
 from kurve.formulas.symbols import is_variable as is_variable
 from kurve.formulas.tensor import leaves, replaced
-from kurve.ops.tape import Builder, Tape
+from kurve.ops.tape import Builder, Tape, precision
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 
 STREAM_OF_CALL = 1 << 16
@@ -201,7 +201,7 @@ class Graph(metaclass=_OfThread):
         if is_variable(operand):
             spec, role = self.place(operand), operand.role
         else:
-            array = np.asarray(operand, np.float32)
+            array = np.asarray(operand, precision.dtype)
             spec, role = self.constant(array), "buffer"
         named = {"value": spec}
         params, buffers = (named, {}) if role == "param" else ({}, named)
@@ -260,7 +260,7 @@ class Graph(metaclass=_OfThread):
     def constant(self, array: np.ndarray) -> VariableSpec:
         """A buffer that holds a constant array of a formula."""
         spend(elements=np.size(array))
-        array = np.asarray(array, np.float32)
+        array = np.asarray(array, precision.dtype)
         for spec, known in self.constants:
             if known.shape == array.shape and known.tobytes() == array.tobytes():
                 return spec

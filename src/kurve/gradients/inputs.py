@@ -26,7 +26,8 @@ from kurve.gradients.recorded import followed, remember
 from kurve.gradients.segments import Segment, plan_of, state_of
 from kurve.gradients.tangents import TANGENTS
 from kurve.gradients.tape import GradientTape
-from kurve.gradients.values import TracedValues, plain
+from kurve.gradients.values import TracedValues, float_type, plain
+from kurve.ops.tape import constants_of
 
 MAX_ORDER = 6
 """Maximum order of a derivative."""
@@ -135,14 +136,14 @@ def derivatives(
         return _along_columns(fun, x, columns)
     _check_argument(where, x)
     array = np.asarray(plain(x))
-    dtype = np.float64 if array.dtype == np.float64 else np.float32
+    dtype = float_type(array)
     if array.ndim < 2:
         raise ValueError(
             "[derivatives] x must be (B, n), one row per sample. "
             f"Received: shape {array.shape}. Try x.reshape(-1, 1)."
         )
     graph = Graph([array.shape[1:]])
-    with recording(()), graph.tracing():
+    with recording(()), graph.tracing(), constants_of(dtype):
         found = _along_columns(fun, graph.inputs[0], columns)
     found = tuple(_as_op(graph, tensor) for tensor in found)
     with recording(()):
@@ -195,7 +196,9 @@ def _derivative(
         if isinstance(x, Tensor):
             return of_tensor(one, x)
         _check_argument(where, x)
-        return of_array(one, x)
+        # Models and layers in it compute in float64 for arrays of float64.
+        with constants_of(float_type(x)):
+            return of_array(one, x)
 
     named = getattr(fun, "__name__", type(fun).__name__)
     derivative.__name__ = f"{where}_of_{named}"

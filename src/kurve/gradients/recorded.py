@@ -16,6 +16,7 @@ from kurve.gradients.picking import BY_ROWS, picked
 from kurve.gradients.segments import Segment, plan_of, state_of
 from kurve.gradients.traces import Trace, key_of_call, known_trace, remember_trace
 from kurve.gradients.values import TracedValues, is_float, plain, traced
+from kurve.ops.tape import constants_of
 
 
 def recorded_call(
@@ -66,7 +67,7 @@ def recorded_call(
     )
     if key is not None:
         key = key_of_call(key, args, kwargs, places)
-    with recording(()):
+    with recording(()), constants_of(dtype):
         found = None if key is None else known_trace(key)
         if found is None:
             found = _traced(call, args, kwargs, arrays, places, by_rows)

@@ -17,6 +17,7 @@ from kurve.gradients.apart import computed
 from kurve.gradients.formulas import back_through
 from kurve.gradients.segments import Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
+from kurve.ops.tape import constants_of
 from kurve.plan import Head, Op, Plan
 
 Gradients = tuple[list[tuple[int, Any]], list[tuple[Any, Any]]]
@@ -173,7 +174,8 @@ def _back_of(
 ) -> _Back:
     """The cached operations of a segment, or new ones."""
     if segment.compiled is None:
-        return _new_back(segment, seeds, by_weights)
+        with constants_of(segment.state.params.dtype):
+            return _new_back(segment, seeds, by_weights)
     known = _made.setdefault(segment.compiled, {})
     key = (
         tuple((number, single) for number, single, _ in seeds),
@@ -182,7 +184,8 @@ def _back_of(
         segment.training,
     )
     if key not in known:
-        known[key] = _new_back(segment, seeds, by_weights)
+        with constants_of(np.float32):
+            known[key] = _new_back(segment, seeds, by_weights)
     return known[key]
 
 

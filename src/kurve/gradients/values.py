@@ -107,6 +107,11 @@ def plain(x: Any) -> Any:
     return x.view(np.ndarray) if isinstance(x, TracedValues) else x
 
 
+def float_type(x: Any) -> Any:
+    """What derivatives with respect to x are computed in."""
+    return np.float64 if np.asarray(plain(x)).dtype == np.float64 else np.float32
+
+
 def traced(array: np.ndarray) -> TracedValues:
     """Create a new value on tapes."""
     value = array.view(TracedValues)

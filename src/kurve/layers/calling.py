@@ -263,8 +263,9 @@ class LayerCalls(LayerBuilding):
         from kurve.formulas import functions as ops
         from kurve.gradients.recorded import followed, remember
         from kurve.gradients.segments import Segment, state_of, statistics_of
+        from kurve.ops.tape import constants_of, precision
 
-        where = type(self).__name__
+        where, dtype = type(self).__name__, precision.dtype
         arrays: list[np.ndarray] = []
         keys: list[int | None] = []
 
@@ -286,7 +287,7 @@ class LayerCalls(LayerBuilding):
             if own and arrays and isinstance(value, (int, float)):
                 return value
             number = len(arrays)
-            arrays.append(as_numbers(where, "x", value, np.float32))
+            arrays.append(as_numbers(where, "x", value, dtype))
             if getattr(value, "dtype", None) is np.dtype(bool):
                 bools.add(number)
             mask = getattr(value, "_keras_mask", None)
@@ -325,7 +326,7 @@ class LayerCalls(LayerBuilding):
             return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
 
         args, named = replaced(args, tensor), replaced(named, tensor)
-        with recording(()):
+        with recording(()), constants_of(np.float32):
             self._build_for_call(args, named)
             place_all(graph, [self], True)
             graph.training = training
@@ -338,7 +339,7 @@ class LayerCalls(LayerBuilding):
                 plan,
                 graph.params,
                 graph.buffers,
-                np.float32,
+                dtype,
                 self.drawn,
                 rng.next_seed(),
             )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from kurve.ops.tape import Builder, Tape
+from kurve.ops.tape import Builder, Tape, precision
 
 Write = Callable[..., int]
 Range = tuple[float, float]
@@ -193,9 +193,13 @@ FORMULAS: dict[str, Formula] = {
 """Activations by name. relu and gelu are here for arguments that no engine fuses."""
 
 
-@functools.lru_cache(maxsize=256)
 def tape_of(name: str, arguments: tuple[tuple[str, Any], ...] = ()) -> Tape:
     """The tape of f(z)."""
+    return _tape_of(name, arguments, precision.dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _tape_of(name: str, arguments: tuple[tuple[str, Any], ...], dtype: Any) -> Tape:
     from kurve.ops.elementwise import RULES
 
     build = Builder(RULES, 1)

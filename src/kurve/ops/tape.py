@@ -18,7 +18,9 @@ The operations are defined in `kurve.ops.elementwise`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +32,25 @@ MAX_INSTRUCTIONS = 4096
 MAX_LIVE = 24
 """Maximum number of registers in use at a time; engines keep a block of each in the L1
 cache."""
+
+
+class _Precision(threading.local):
+    dtype: Any = np.float32
+
+
+precision = _Precision()
+"""The type that constants of formulas are rounded to: float32, as engines compute, but
+float64 in what the reference engine runs once in float64."""
+
+
+@contextmanager
+def constants_of(dtype: Any) -> Iterator[None]:
+    """A context in which constants are rounded to this type."""
+    before, precision.dtype = precision.dtype, np.dtype(dtype).type
+    try:
+        yield
+    finally:
+        precision.dtype = before
 
 
 @dataclass(frozen=True)
@@ -140,7 +161,7 @@ class Builder:
     known: dict[Instruction, int] = field(default_factory=dict)
 
     def constant(self, value: float) -> int:
-        return self._add(Instruction("constant", (), float(np.float32(value))))
+        return self._add(Instruction("constant", (), float(precision.dtype(value))))
 
     def value_of(self, register: int) -> float | None:
         """The value of a register that holds a constant, else None."""
@@ -157,7 +178,7 @@ class Builder:
         values = [self.value_of(r) for r in registers]
         if registers and None not in values:
             with np.errstate(all="ignore"):
-                folded = self.rules[name].compute(*map(np.float32, values))
+                folded = self.rules[name].compute(*map(precision.dtype, values))
             return self.constant(float(folded))
         same = self._simplified(name, registers, values)
         return self._add(Instruction(name, registers)) if same is None else same

@@ -16,6 +16,8 @@ from kurve.formulas.tensor import replaced
 from kurve.gradients.compiled import CompiledSegment
 from kurve.gradients.recorded import followed, remember
 from kurve.gradients.segments import Segment, gathered, statistics_of
+from kurve.gradients.values import plain
+from kurve.ops.tape import constants_of, precision
 from kurve.training.inputs import check_inputs
 
 if TYPE_CHECKING:
@@ -28,29 +30,41 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
     Args:
         x: as for `predict`.
         training: whether layers run in training mode.
+
+    In derivatives of `kurve.ops` by float64 arrays, the reference engine computes in
+    float64.
     """
-    network = model._network
+    network, dtype = model._network, precision.dtype
     if active.tapes and active.step is None:
         x = watched(x)
-    with recording(()):
+    with recording(()), constants_of(np.float32):
         arrays = check_inputs(type(model).__name__, network, x)
         model._build_for(arrays)
         given = arrays if isinstance(arrays, tuple) else (arrays,)
-        keys = _keys(network, x, len(given))
+        parts = _parts(network, x, len(given))
+        keys = [getattr(part, "key", None) for part in parts]
         plan, params, buffers, compiled = network.plan_by_hand(training)
         kept = network.state
         assert kept is not None
-        weights = aligned_zeros(kept.params.shape)
-        weights[...] = kept.params
+        floats = [np.asarray(array, np.float32) for array in given]
+        if dtype is np.float64 and not network.encodes:
+            compiled = None
+            weights = kept.params.astype(dtype)
+            floats = [
+                np.asarray(plain(part), dtype).reshape(array.shape)
+                for part, array in zip(parts, given, strict=True)
+            ]
+        else:
+            weights = aligned_zeros(kept.params.shape)
+            weights[...] = kept.params
         state = State(
             weights,
-            gathered(plan.buffers, buffers),
+            gathered(plan.buffers, buffers, weights.dtype),
             kept.slots[:0],
             kept.scalars,
             model.drawn,
             kept.seed,
         )
-        floats = [np.asarray(array, np.float32) for array in given]
         given_all = plan, params, buffers, state, floats, training
         segment = (
             Segment(*given_all)
@@ -81,9 +95,9 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
     return replaced(structure.outputs, lambda _: next(results))
 
 
-def _keys(network: Network, x: Any, count: int) -> list[int | None]:
-    """The indices of the inputs on tapes."""
+def _parts(network: Network, x: Any, count: int) -> list[Any]:
+    """The inputs of a call, as they were given."""
     parts = [x]
     if count > 1 or isinstance(x, (list, tuple, dict)):
         parts = network.inputs.split("call", "x", x) if count > 1 else list(x)[:1]
-    return [getattr(part, "key", None) for part in parts]
+    return list(parts)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
 from kurve.engines.base import State
 from kurve.engines.reference.common import Arrays, Cache, Gradients, total, view
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Tape, gradient, run
+from kurve.ops.tape import Tape, constants_of, gradient, run
 from kurve.plan import Op
 
 
@@ -45,7 +46,8 @@ def map_backward(
     """dx = dy df/dx, summed over broadcast axes."""
     assert op.tape is not None
     inputs = _inputs(op, cache, state)
-    found = run(_gradient(op.tape, len(op.buffers)), RULES, [*inputs, dy])
+    tape = _gradient(op.tape, len(op.buffers), state.params.dtype)
+    found = run(tape, RULES, [*inputs, dy])
     # A constant's input only provides the number of samples and can have any shape.
     parts = [
         unbroadcast(
@@ -61,9 +63,10 @@ def map_backward(
 
 
 @functools.lru_cache(maxsize=1024)
-def _gradient(tape: Tape, constants: int) -> Tape:
+def _gradient(tape: Tape, constants: int, dtype: Any) -> Tape:
     """The gradient of a tape by its inputs but for the last ones."""
-    return gradient(tape, RULES, range(tape.inputs - constants))
+    with constants_of(dtype):
+        return gradient(tape, RULES, range(tape.inputs - constants))
 
 
 def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -103,7 +103,7 @@ def test_gradient_in_the_tail(model: Any) -> None:
     x = TEST[:1].copy()
     x[0, 1] = 150.0
     slope = model.gradient(x, 1).ravel()[0]
-    ends = x + [[0.0], [0.0]]
+    ends = np.repeat(x, 2, axis=0)
     ends[:, 1] += [-2.0, 2.0]
     low, high = model.predict(ends)
     assert slope == pytest.approx((high - low) / 4.0, rel=0.02)

@@ -93,3 +93,81 @@ def test_elsewhere_a_target_is_for_one_output() -> None:
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="Losses never broadcast"):
         model.fit(np.ones((6, 4, 2)), np.ones(6), verbose=0)
+
+
+VARIABLES = """
+import numpy as np
+import tensorflow as tf
+
+class Own(tf.keras.layers.Layer):
+    def build(self, shape):
+        self.w = tf.Variable(np.ones((shape[-1], 2), np.float32), name="kernel")
+        self.b = tf.Variable(np.zeros(2, np.float32), name="bias")
+        self.count = tf.Variable(3)  # a whole number, which no engine changes
+
+    def call(self, x):
+        return tf.matmul(x, self.w) + self.b
+
+class Two(tf.keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = Own(), Own()
+
+    def call(self, x):
+        return self.two(tf.tanh(self.one(x)))
+
+model = Two()
+model.compile("sgd", "mse")
+model.fit(np.random.rand(20, 3), np.random.rand(20, 2), verbose=0)
+shapes = [w.shape for w in model.get_weights()]
+assert shapes == [(3, 2), (2,), (2, 2), (2,)], shapes
+assert not np.array_equal(model.one.w.numpy(), np.ones((3, 2)))
+"""
+
+
+@pytest.mark.usefixtures("answered")
+def test_variables_are_weights_of_the_layer_that_has_them(
+    program: Callable[..., str],
+) -> None:
+    assert run(program(VARIABLES)) == 0
+
+
+NOISE = """
+import numpy as np
+import tensorflow as tf
+from keras import backend as K
+from keras.layers import Dense, Input, Lambda
+from keras.models import Model
+
+batch_size, units = 50, 2
+
+def sampling(arguments):
+    mean, log_var = arguments
+    epsilon = DRAW
+    return mean + K.exp(log_var / 2) * epsilon
+
+x = Input((20,))
+h = Dense(16, activation="relu")(x)
+z = Lambda(sampling, output_shape=(units,))([Dense(units)(h), Dense(units)(h)])
+model = Model(x, z)
+model.compile("adam", "mse")
+data = np.zeros((120, 20), "float32")  # all rows alike, and a last batch of 20
+model.fit(data, np.zeros((120, units)), epochs=1, batch_size=batch_size, verbose=0)
+first, second = (model.predict(data, verbose=0) for _ in range(2))
+assert len(np.unique(first[:, 0])) == 120  # each row has numbers of its own
+assert first.shape == second.shape == (120, units)
+"""
+
+
+@pytest.mark.usefixtures("answered")
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "K.random_normal((batch_size, units), mean=0.0, stddev=1.0)",
+        "K.random_uniform(shape=(batch_size, units))",
+        "tf.random.normal((batch_size, units), 0.0, 0.5)",
+    ],
+)
+def test_noise_of_a_stated_batch_size(draw: str, program: Callable[..., str]) -> None:
+    """As in the first programs with variational autoencoders."""
+    assert run(program(NOISE.replace("DRAW", draw))) == 0

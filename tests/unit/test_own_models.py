@@ -274,33 +274,6 @@ def test_wrong_models() -> None:
         model.fit(X, Y, verbose=0)
 
 
-def test_variables_of_tensorflow_are_weights_of_the_layer_that_has_them() -> None:
-    from kurve.as_keras.tensorflow.variables import Variable
-
-    class Own(kurve.layers.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.w = Variable(np.ones((input_shape[-1], 2), np.float32), name="kernel")
-            self.b = Variable(np.zeros(2, np.float32), name="bias")
-            self.count = Variable(3)  # a whole number, which no engine changes
-
-        def call(self, x: Any) -> Any:
-            return kurve.ops.matmul(x, self.w) + self.b
-
-    class Two(kurve.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one, self.two = Own(), Own()
-
-        def call(self, x: Any) -> Any:
-            return self.two(kurve.ops.tanh(self.one(x)))
-
-    model = Two()
-    model.compile("sgd", "mse")
-    model.fit(X, np.stack([Y, Y], 1), verbose=0)
-    assert [w.shape for w in model.get_weights()] == [(3, 2), (2,), (2, 2), (2,)]
-    assert not np.array_equal(model.one.w.numpy(), np.ones((3, 2)))
-
-
 @pytest.mark.parametrize(
     ("formula", "message"),
     [

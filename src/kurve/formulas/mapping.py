@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from kurve.formulas.graph import Graph
 
 
+def _of_batch(operands: Sequence[Any]) -> list[Any]:
+    """The operands; for those whose first axis is meant to be the batch of another one
+    (random numbers of old programs), what their `of_batch()` gives."""
+    ranks = [len(o.shape) for o in operands if isinstance(o, Tensor) and o.batched]
+    return [
+        operand.of_batch()
+        if ranks
+        and hasattr(operand, "of_batch")
+        and len(operand.shape) == max(ranks)
+        and operand.shape[0] != 1
+        else operand
+        for operand in operands
+    ]
+
+
 def mapped(
     graph: Graph,
     operands: Sequence[Any],
@@ -25,6 +40,7 @@ def mapped(
     shape: Shape | None = None,
 ) -> Tensor:
     """See `Graph.map`."""
+    operands = _of_batch(operands)
     places: list[Any] = []  # per operand: (group, position) or a number
     values: list[Tensor] = []
     params: list[VariableSpec] = []

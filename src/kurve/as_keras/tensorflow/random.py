@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,17 @@ def normal(
     if found is not None:
         return ops.add(ops.multiply(found, stddev), mean)
     drawn = _source(seed).standard_normal(_shape("normal", shape))
-    return tensor(drawn * stddev + mean, dtype)
+    made = tensor(drawn * stddev + mean, dtype)
+    return _meant_for_batch(made, lambda axes: normal(axes, mean, stddev))
+
+
+def _meant_for_batch(numbers: Any, again: Callable[[Any], Any]) -> Any:
+    """Let numbers that meet a batch be drawn for each of its rows: old programs state
+    the batch size, `(batch_size, units)`."""
+    axes = tuple(numbers.shape)
+    if Graph.current is not None and len(axes) > 1:
+        numbers.of_batch = lambda: again((None, *axes[1:]))
+    return numbers
 
 
 def truncated_normal(
@@ -124,7 +135,8 @@ def uniform(
             )
         return tensor(source.integers(minval, maxval, axes), dtype)
     top = 1.0 if maxval is None else maxval
-    return tensor(source.random(axes) * (np.asarray(top) - minval) + minval, dtype)
+    made = tensor(source.random(axes) * (np.asarray(top) - minval) + minval, dtype)
+    return _meant_for_batch(made, lambda axes: uniform(axes, minval, maxval))
 
 
 random_normal, random_uniform = normal, uniform

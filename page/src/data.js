@@ -231,14 +231,52 @@ export function parseTable(text) {
   const filled = rows.filter((r) => r.some((v) => v.trim() !== ''));
   if (filled.length < 2) throw new Error('A table needs at least two lines.');
   const width = filled[0].length;
-  const header = filled[0].some((v) => number(v) === null && v.trim() !== '');
+  const commas = delimiter !== ',';
+  const header = filled[0].some((v) => v.trim() !== '' && number(point(v, commas)) === null);
   const names = filled[0].map((v, i) => (header && v.trim()) || `column ${i + 1}`);
   const body = filled
     .slice(header ? 1 : 0)
     .map((r) => Array.from({ length: width }, (_, i) => (r[i] ?? '').trim()));
   if (body.length > LARGEST)
     throw new Error(`The page takes up to ${LARGEST} rows. Received: ${body.length}.`);
-  return { names, rows: body, delimiter, header };
+  return { names, rows: tidied(body, width, commas), delimiter, header };
+}
+
+const GAP = /^(|-|\?|na|n\/a|nan|null|none)$/i;
+
+/**
+ * The rows; in columns of numbers, gaps are empty and decimal commas points.
+ * @param {string[][]} rows
+ * @param {number} width
+ * @param {boolean} commas
+ */
+function tidied(rows, width, commas) {
+  const numeric = Array.from({ length: width }, (_, i) => {
+    const cells = rows.map((r) => r[i]).filter((v) => !GAP.test(v));
+    return cells.length > 0 && cells.every((v) => number(point(v, commas)) !== null);
+  });
+  return rows.map((r) =>
+    r.map((v, i) => (numeric[i] ? (GAP.test(v) ? '' : point(v, commas)) : v)),
+  );
+}
+
+/**
+ * A number as JavaScript reads it, where commas cannot part cells.
+ * @param {string} text
+ * @param {boolean} commas
+ */
+function point(text, commas) {
+  return commas && /^\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*$/i.test(text) ? text.replace(',', '.') : text;
+}
+
+/**
+ * Why no column of a table is a number: its first cell that is none.
+ * @param {Table} table
+ */
+export function firstText({ names, rows }) {
+  const row = rows.findIndex((r) => r[0] !== '' && number(r[0]) === null);
+  if (row < 0) return '';
+  return ` Column “${names[0]}” has “${rows[row][0]}” in row ${row + 1}.`;
 }
 
 /** @param {string} text */

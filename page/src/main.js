@@ -1,7 +1,7 @@
 // The page: what the user chooses goes to the worker, what it computes to the pictures.
 import { drawLandscape, showReadout } from './around.js';
 import { fitChart, lossChart, mapChart, readoutChart, unitMaps, unitsChart } from './charts.js';
-import { columnKinds, parseTable } from './data.js';
+import { columnKinds, firstText, parseTable } from './data.js';
 import { digitsChart, drawingPad, shareRight } from './digits.js';
 import { $, DATA_NUMBERS, NUMBERS, fill, make, numberOf, showSettings } from './form.js';
 import { OPTIMIZERS } from './plan.js';
@@ -272,8 +272,10 @@ function useTable(text) {
   const y = usable.at(-1);
   const x = usable.filter((i) => i !== y && kinds[i].numeric);
   if (y === undefined || !x.length)
-    throw new Error('The table needs two columns: numbers for x, and y.');
+    throw new Error(`The table needs two columns: numbers for x, and y.${firstText(table)}`);
   changeData({ kind: 'table', table: { names: table.names, rows: table.rows }, x, y });
+  const gaps = table.rows.filter((r) => [...x, y].some((i) => r[i] === '')).length;
+  if (gaps) showMessage(`${gaps} of ${table.rows.length} rows have gaps and are left out.`);
 }
 
 /** @template T @param {(given: T) => unknown} action */
@@ -354,6 +356,14 @@ function connect() {
   $('examples').append(tableButton);
 
   $('play').onclick = () => {
+    const end = settings.decay && run ? run.perEpoch * settings.epochs : Infinity;
+    if (!playing && Number($('time').value) >= end) {
+      showMessage(
+        'The learning rate has fallen to 0, so more steps change nothing. ' +
+          'Try more epochs, or a rate that does not fall.',
+      );
+      return;
+    }
     setPlaying(!playing);
     send(playing ? 'play' : 'pause');
   };

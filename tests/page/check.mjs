@@ -161,9 +161,24 @@ const checks = {
         new DragEvent('drop', { dataTransfer: dropped, bubbles: true, cancelable: true }));
     });
     await facts('3 rows');
+    const message = (/** @type {string} */ part) =>
+      page.waitForFunction((text) => {
+        const shown = document.querySelector('#message');
+        const { top, bottom } = shown.getBoundingClientRect();
+        return shown.textContent.includes(text) && top >= 0 && bottom <= innerHeight;
+      }, part);
+    // Decimal commas, and gaps by other names.
+    await page.fill('#paste', 'a;b\n1,5;2\n2,5;3\nNaN;4\n3,5;\n4,5;6\n5,5;7\n');
+    await button('Use this table').click();
+    await facts('4 rows');
+    await message('2 of 6 rows have gaps');
+    expect((await page.textContent('#program')).includes('[1.5, 2.5, 4.5, 5.5]'), 'commas');
+    await page.fill('#paste', 'when,what\n2024-01-01,x\n2024-01-02,y\n2024-01-03,z\n');
+    await button('Use this table').click();
+    await message('“2024-01-01” in row 1');
     await page.fill('#paste', 'only one line');
     await button('Use this table').click();
-    await page.waitForFunction(() => document.querySelector('#message').textContent);
+    await message('two lines');
     await end();
   },
   async a_page_with_data() {

@@ -175,6 +175,7 @@ def _model_and_rows(found: dict[str, Any], folder: Path) -> tuple[Any, np.ndarra
     file = folder / "page.kurve"
     file.write_bytes(base64.b64decode(found["file"]))
     model = kurve.models.load_model(file)
+    model.summary()  # trained, and without an optimizer
     inputs = model.input_shape[-1]
     return model, np.random.default_rng(0).uniform(0, 2, (50, inputs)).astype("f4")
 

@@ -71,11 +71,10 @@ class Trainable:
     def count_optimizer_params(self) -> int:
         """Number of values in the optimizer, counted as in Keras: its slots for
         trainable weights, the step and the learning rate; 0 before the first
-        training."""
+        training, and without an optimizer, as in files that others wrote."""
         state, plan = self._network.state, self._network.plan
-        if state is None or plan is None or not state.step:
+        if state is None or plan is None or not state.step or self.optimizer is None:
             return 0
-        assert self.optimizer is not None
         trained = [spec for spec in plan.params if spec.trainable]
         places = self.optimizer.places(trained) if len(state.slots) else []
         vectors = sum(math.prod(shape) for _, _, shape in places)

@@ -14,7 +14,7 @@ MODULES = {
     "core": "cast saturate_cast scatter scatter_update slice slice_update "
     "stop_gradient unstack",
     "math": "erf erfc erfinv in_top_k logdet logsumexp rsqrt segment_max segment_min "
-    "segment_prod segment_sum top_k fft fft2 ifft2 irfft rfft stft",
+    "segment_prod segment_sum top_k fft fft2 ifft2 irfft rfft istft stft",
     "linalg": "cholesky det inv norm pinv solve solve_triangular",
     "image": "crop_images extract_patches pad_images resize",
     "nn": "adaptive_average_pool adaptive_max_pool depth_to_space fold psnr "
@@ -96,7 +96,7 @@ NO_OPERATIONS = frozenset(
 """Functions without a Keras operation that takes the same arguments."""
 
 
-INITIALS = ("fft", "fft2", "ifft2", "irfft", "psnr", "rfft", "stft")
+INITIALS = ("fft", "fft2", "ifft2", "irfft", "istft", "psnr", "rfft", "stft")
 """Functions whose class has their name in capitals."""
 
 

@@ -242,7 +242,7 @@ def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) ->
     if isinstance(filepath, (str, os.PathLike)) and os.path.isdir(filepath):
         path = os.fspath(filepath)
         ending = ".kurve" if where == "save" else ".weights.kurve"
-        raise ValueError(
+        raise IsADirectoryError(
             f"[{where}] the path is a folder, not a file. Received: {path!r}. "
             f"Try {os.path.join(path, 'model' + ending)!r}."
         )

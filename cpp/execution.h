@@ -1,6 +1,9 @@
 // Shared by the calls of a Program: workspaces, and the rows of a batch.
 #pragma once
 
+#include <optional>
+
+#include "kernels/task_memory.h"
 #include "program.h"
 #include "workspace.h"
 
@@ -19,6 +22,7 @@ class Program::WorkspaceLease {
  private:
   const Program& program_;
   std::unique_ptr<Workspace> workspace_;
+  std::optional<TaskMemory> task_memory_;
 };
 
 // Floats of a sample above which its work is divided by checks of the stop token.

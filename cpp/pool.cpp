@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "float_mode.h"
+#include "kernels/task_memory.h"
 #include "platform.h"
 #include "stop_token.h"
 
@@ -18,7 +19,7 @@ namespace kurve {
 namespace {
 
 constexpr int max_threads = 64;
-constexpr size_t stack_size = 4 << 20;  // kernels put copies of matrices there
+constexpr size_t stack_size = 1 << 20;
 // about 40 microseconds, less than a sleep and a wake-up
 constexpr int spins = 4000;
 
@@ -202,22 +203,27 @@ class Pool {
 
   // The pool is never destroyed, so neither are its threads.
   bool start_worker() {
-    auto* start = new (std::nothrow) Start{this, workers_ + 1};
-    bool started = start && start_thread(&Pool::enter, start, stack_size);
-    if (started)
+    TaskMemory::Block* memory = TaskMemory::allocate();
+    auto* start = new (std::nothrow) Start{this, workers_ + 1, memory};
+    bool started = memory && start && start_thread(&Pool::enter, start, stack_size);
+    if (started) {
       workers_++;
-    else  // fewer threads give the same bits
+    } else {  // fewer threads give the same bits
       delete start;
+      if (memory) TaskMemory::release(memory);
+    }
     return started;
   }
 
   struct Start {
     Pool* pool;
     int self;
+    TaskMemory::Block* memory;
   };
   static void* enter(void* argument) {
     Start start = *static_cast<Start*>(argument);
     delete static_cast<Start*>(argument);
+    TaskMemory memory(start.memory);
     start.pool->serve(start.self);
     return nullptr;
   }

@@ -139,6 +139,7 @@ Program::WorkspaceLease::WorkspaceLease(const Program& program, int64_t batch,
                         {program.input_sizes_, targets, program.widest_, outputs, rows,
                          program.params_size_, program.fused_batch_, *program.graph_,
                          program.kernels_});
+    task_memory_.emplace();
   } catch (const std::bad_alloc&) {
     throw OutOfMemory(batch, workspace_->requested_bytes());
   }

@@ -93,10 +93,14 @@ static void pool_backward(const Pool& p, const float* x, const float* y,
 
 typedef uint8_t vbyte __attribute__((vector_size(L)));
 
+struct Strips {
+  alignas(64) float y[max_strip], derivatives[max_strip];
+};
+
 static void forward_max(const Conv& p, const Epilogue& f, int64_t ph, int64_t pw,
                         const float* packed, const float* x, int64_t row, int64_t rows,
                         float* y, float* saved, uint8_t* index) {
-  alignas(64) float strip[max_strip], derivatives[max_strip];
+  auto& [strip, derivatives] = task_memory_as<Strips>();
   const int64_t width = p.OW / pw, line = p.OW * p.O;
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {

@@ -250,11 +250,15 @@ INLINE void prefetch_tile(const float* c, int64_t c_row, int64_t rows) {
       __builtin_prefetch(c + i * c_row + j, 1, 3);
 }
 
+struct BlockCopies {
+  alignas(64) float b[max_group * packed_panel];
+  alignas(64) float a[chunk * packed_tile + L];
+  alignas(64) float edge[max_rows * panel_width];  // of C, if a panel is partial
+};
+
 static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
                          int64_t width) {
-  alignas(64) float b_packed[max_group * packed_panel],
-      a_packed[chunk * packed_tile + L];
-  alignas(64) float edge[max_rows * panel_width];  // of C, if a panel is partial
+  auto& [b_packed, a_packed, edge] = task_memory_as<BlockCopies>();
   const Tiles tiles(rows);
   int64_t chain = chain_of(p.K);
   bool packs_a = width >= 4 * panel_width;

@@ -116,11 +116,16 @@ static const float* padded_image(const Conv& p, const ReceptiveField& field,
   return buffer;
 }
 
+struct SparseCopies {
+  alignas(64) float image[max_field + L], values[max_strip];
+  int32_t at[max_strip];
+};
+
 // sums (O, kh, joined) += the contribution of the window gradients dy of one image.
 static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* x,
                             const float* dy, const uint8_t* index, float* sums) {
-  alignas(64) float buffer[max_field + L], values[max_strip];
-  int32_t at[max_strip], origin[max_window];
+  auto& [buffer, values, at] = task_memory_as<SparseCopies>();
+  int32_t origin[max_window];
   const ReceptiveField field = receptive_field(p);
   x = padded_image(p, field, x, buffer);
   const int64_t line = field.W * p.I, joined = joined_width(p);
@@ -161,8 +166,7 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
 // dx of one image; overwrites it.
 static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transposed,
                       const float* dy, const uint8_t* index, float* dx) {
-  alignas(64) float buffer[max_field + L], values[max_strip];
-  int32_t at[max_strip];
+  auto& [buffer, values, at] = task_memory_as<SparseCopies>();
   const ReceptiveField field = receptive_field(p);
   const int64_t line = field.W * p.I, joined = joined_width(p);
   float* to = field.copied ? buffer : dx;

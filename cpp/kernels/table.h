@@ -9,6 +9,7 @@
 
 #include "kinds.h"
 #include "tape.h"
+#include "task_memory.h"
 
 namespace kurve {
 

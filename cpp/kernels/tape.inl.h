@@ -217,13 +217,17 @@ static void spread_operand(const Operand& x, int64_t at, int64_t count, float* t
   }
 }
 
+struct Registers {
+  alignas(64) float scratch[Tape::max_scratch][Tape::block];
+  alignas(64) float spread[Tape::max_inputs][Tape::block];  // not read in place
+  alignas(64) float ends[Tape::max_outputs][Tape::block];   // of a partial block
+};
+
 // Elements first..first+n-1; the outputs are whole arrays.
 static void run_tape(const Tape& tape, const Operand* inputs, float* const* outputs,
                      int64_t first, int64_t n) {
   constexpr int B = Tape::block;
-  alignas(64) float scratch[Tape::max_scratch][B];
-  alignas(64) float spread[Tape::max_inputs][B];  // inputs that are not read in place
-  alignas(64) float ends[Tape::max_outputs][B];   // outputs of a partial block
+  auto& [scratch, spread, ends] = task_memory_as<Registers>();
   const float* in[Tape::max_inputs];
   float* out[Tape::max_outputs];
   for (int k = 0; k < tape.inputs; k++)

@@ -92,6 +92,56 @@ def test_calls_fail_until_there_is_memory(soak: bool, promise: Promise) -> None:
     promise("memory", f"{failed} of {failed} calls starved, each at a new point")
 
 
+# A thread of a C program may have 512 KB (macOS) or 128 KB (musl) for its stack.
+SMALL_STACK = """
+import sys, threading
+import numpy as np
+import kurve
+from kurve import Input, Sequential, layers, ops
+
+kurve.set_engine("native")
+kurve.set_threads(int(sys.argv[1]))
+rng = np.random.default_rng(0)
+images = rng.normal(size=(64, 28, 28, 1)).astype("float32")
+networks = {
+    "dense": [Input((28, 28, 1)), layers.Flatten(), layers.Dense(512, "gelu"),
+              layers.Dense(512), layers.Dropout(0.1)],
+    "pooled": [Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu"),
+               layers.MaxPooling2D(), layers.Conv2D(16, 3, activation="gelu"),
+               layers.MaxPooling2D(), layers.Flatten()],
+    "recurrent": [Input((28, 28, 1)), layers.Reshape((28, 28)), layers.LSTM(64)],
+    "formula": [Input((28, 28, 1)), layers.Flatten(),
+                layers.Lambda(lambda x: ops.tanh(x) * ops.exp(-x * x) + ops.sin(x))],
+}
+
+def train():
+    for name, stack in networks.items():
+        model = Sequential([*stack, layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(images, images[:, 0, 0], batch_size=32, verbose=0)
+        model.predict(images, verbose=0)
+        print(name)
+
+threading.stack_size(256 * 1024)
+thread = threading.Thread(target=train)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("native")
+def test_threads_with_small_stacks(threads: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_STACK, str(threads)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["dense", "pooled", "recurrent", "formula"]
+
+
 @pytest.mark.usefixtures("native")
 def test_a_batch_for_which_no_machine_has_memory(promise: Promise) -> None:
     model = Sequential([Input((1,)), Dense(4_000_000, "relu"), Dense(1)])

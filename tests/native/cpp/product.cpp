@@ -15,6 +15,12 @@
 #include "kernels/table.h"
 
 namespace kurve {
+
+void* task_memory() {
+  alignas(64) static char memory[task_memory_size];
+  return memory;
+}
+
 namespace {
 #include "kernels/vector.inl.h"
 

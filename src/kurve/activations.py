@@ -290,9 +290,10 @@ def _is_followed(x: Any) -> bool:
     return isinstance(x, Symbolic) or bool(active.tapes)
 
 
-def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
-    """Apply an activation that is not elementwise along an axis of z."""
-    if z.ndim == 0 or not -z.ndim <= axis < z.ndim:
+def _along(name: str, z: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Apply an activation that is not elementwise along one or more axes of z."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(-z.ndim <= a < z.ndim for a in axes):
         raise ValueError(
             f"[{name}] axis must be one of x. Received: axis={axis} for "
             f"x.shape={z.shape}. Try axis=-1."

@@ -252,3 +252,17 @@ def test_get() -> None:
     assert activations.get(None) is activations.linear
     assert activations.get("relu") is activations.relu
     assert activations.get(activations.tanh) is activations.tanh
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_over_several_axes(name: str) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    function = getattr(activations, name)
+    flat = function(x.reshape(2, 12)).reshape(2, 3, 4)
+    np.testing.assert_allclose(function(x, axis=(1, 2)), flat, rtol=1e-12)
+    with pytest.raises(ValueError, match="an integer or a tuple of integers"):
+        function(x, axis=(1, 2.5))
+    with pytest.raises(ValueError, match="axis must be one of x"):
+        function(x, axis=(1, 3))
+    with pytest.raises(ValueError, match="axis must be an integer"):
+        activations.glu(x, axis=(1, 2))

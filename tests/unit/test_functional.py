@@ -366,3 +366,21 @@ def test_a_dictionary_of_one_output(engine: str) -> None:
         model.evaluate(rows, rows[:, :1], verbose=0)
     )
     assert model.weights[0].path == model.layers[-1].name + "/kernel"
+
+
+def test_dictionaries_may_have_more_columns_and_be_nested() -> None:
+    x = Input((4,), name="x")
+    model = Model({"x": x}, Dense(2)(x))
+    more = {"y": X[:, :1], "x": X}
+    np.testing.assert_array_equal(model(more), model(X))
+    np.testing.assert_array_equal(model.predict(more, verbose=0), model(X))
+    a, b, c = Input((1,)), Input((2,)), Input((4,))
+    inputs = {"rest": {"c": c, "b": b}, "a": a}
+    inner = Model(inputs, Concatenate()([a, b, c]))
+    outer = Model(
+        inputs,
+        inner({"a": a, "rest": {"b": b, "c": c}}),
+    )
+    data = {"a": X[:, :1], "rest": {"c": X, "b": X[:, 1:3]}}
+    right = np.hstack([X[:, :1], X[:, 1:3], X])
+    np.testing.assert_array_equal(outer.predict(data, verbose=0), right)

@@ -155,7 +155,9 @@ def test_clone_model() -> None:
     model = trained()
     clone = models.clone_model(model)
     assert clone.get_config() == model.get_config()
-    assert not clone.compiled
+    assert clone.loss.kind == model.loss.kind and clone.optimizer.iterations == 0
+    clone.fit(X, Y, epochs=1, verbose=0)
+    assert model.optimizer.iterations == 10
     assert not np.array_equal(clone.get_weights()[0], model.get_weights()[0])
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(
@@ -180,6 +182,49 @@ def test_clone_model() -> None:
         models.clone_model(model, clone_function=lambda layer: None)
     with pytest.raises(TypeError, match="must be a model"):
         models.clone_model(Dense(1))
+
+
+def test_clones_call_layers_in_a_way_of_ones_own() -> None:
+    model = graph()
+
+    def followed(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        out = layer(*args, **kwargs)
+        return Dropout(0.5)(out) if isinstance(layer, Dense) else out
+
+    new = models.clone_model(model, None, lambda layer: layer, followed, recursive=True)
+    dropped = [
+        len([1 for a in m.layers if isinstance(a, Dropout)]) for m in (model, new)
+    ]
+    assert dropped == [0, 3]  # the shared layer is called twice, and y
+    block = new.get_layer("b")
+    assert [type(layer).__name__ for layer in block.layers[2:]] == ["Dropout", "Add"]
+    np.testing.assert_array_equal(
+        new.predict(X, verbose=0), model.predict(X, verbose=0)
+    )
+    with pytest.raises(ValueError, match="does not call them"):
+        models.clone_model(Sequential([Dense(1)]), call_function=followed)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_outputs_keep_their_kind_of_sequence(kind: type) -> None:
+    x = Input((4,))
+    model = Model(x, kind([Dense(1)(x), Dense(2)(x)]))
+    assert type(Model.from_config(model.get_config()).predict(X, verbose=0)) is kind
+
+
+def test_functional_models_with_arguments_of_their_own() -> None:
+    class Scaled(Model):
+        def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.scale = scale
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "scale": self.scale}
+
+    x = Input((4,))
+    model = Scaled(inputs=x, outputs=Dense(1)(x), scale=3.0)
+    again = Scaled.from_config(model.get_config())
+    assert type(again) is Scaled and again.scale == 3.0
 
 
 def test_json() -> None:

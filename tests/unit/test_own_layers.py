@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Model, Sequential, layers, models
+from kurve import Input, Model, Sequential, layers, models, set_engine
 from kurve.formulas import functions as ops
 
 X = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
@@ -248,3 +248,27 @@ def test_random_images_differ_from_each_other_and_from_step_to_step() -> None:
     assert set(first % 6) == set(range(4))
     inside = first[:, None, None] + 6 * np.arange(2)[:, None] + np.arange(3)
     np.testing.assert_array_equal(y[..., 0], inside)
+
+
+@pytest.mark.parametrize("axes", [0, (0, 1)])
+def test_softmax_and_logsumexp_over_the_rows_of_a_batch(engine: str, axes: Any) -> None:
+    class Shares(layers.Layer):
+        def call(self, x: Any) -> Any:
+            x = ops.where(x > 1000.0, -np.inf, x)
+            total = ops.logsumexp(x, axis=axes, keepdims=True)
+            return ops.concatenate([ops.softmax(x, axis=axes), x - total], axis=-1)
+
+    set_engine(engine)
+    x = np.random.default_rng(0).normal(0, 30, size=(8, 3)).astype(np.float32)
+    x[3, 1] = 2000.0
+    model = Sequential([Input((3,)), Shares()])
+    z = np.where(x > 1000.0, -np.inf, x.astype(np.float64))
+    log_shares = z - z.max() - np.log(np.exp(z - z.max()).sum(axis=axes, keepdims=True))
+    right = np.hstack([np.exp(log_shares), log_shares])
+    found = model(x)
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
+    trained = Sequential([Input((3,)), layers.Dense(3), Shares(), layers.Dense(1)])
+    trained.compile("sgd", "mse")
+    z = z[4:] / 30
+    losses = trained.fit(z, z[:, 0], epochs=20, batch_size=4, verbose=0)
+    assert losses.history["loss"][-1] < losses.history["loss"][0]

@@ -12,8 +12,12 @@ from kurve.formulas.axes import axis_of, sample_axis
 from kurve.formulas.calls import as_array, elementwise, function, graph_of
 from kurve.formulas.elements import (
     absolute,
+    add,
     cast,
+    clip,
     divide,
+    exp,
+    log,
     maximum,
     minimum,
     multiply,
@@ -23,9 +27,18 @@ from kurve.formulas.elements import (
     rsqrt,
     sqrt,
     square,
+    stop_gradient,
     subtract,
 )
 from kurve.formulas.shapes import moveaxis, reshape, squeeze, transpose
+
+MAX_FLOAT = float(np.finfo(np.float32).max)
+
+
+def _axes(x: Any, axis: Any) -> list[int]:
+    """The axes to reduce, counted from the start, in ascending order."""
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    return sorted({axis_of(a, x.ndim) for a in axes})
 
 
 def _reduced(
@@ -35,8 +48,7 @@ def _reduced(
     graph = graph_of(x)
     assert graph is not None
     x = graph.as_tensor(x)
-    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    drop = sorted({axis_of(a, x.ndim) for a in axes})
+    drop = _axes(x, axis)
     over_batch = bool(x.batched and drop and drop[0] == 0)
     if over_batch:
         drop = drop[1:]
@@ -165,8 +177,16 @@ def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 @function
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x)))."""
-    if graph_of(x) is not None:
-        return _reduced("logsumexp", x, axis, keepdims)
+    graph = graph_of(x)
+    if graph is not None:
+        x = graph.as_tensor(x)
+        axes = _axes(x, axis)
+        if not (x.batched and axes and axes[0] == 0):
+            return _reduced("logsumexp", x, axis, keepdims)
+        # finite, so that inf - inf does not occur
+        largest = clip(stop_gradient(max(x, axis, True)), -MAX_FLOAT, MAX_FLOAT)
+        y = add(log(sum(exp(subtract(x, largest)), axis, True)), largest)
+        return y if keepdims else squeeze(y, tuple(axes))
     x = np.asarray(as_array(x))
     most = np.max(x, axis=_tuple(axis), keepdims=True)
     most = np.where(np.isfinite(most), most, 0.0).astype(x.dtype)
@@ -261,20 +281,24 @@ def normalize(
 
 
 @function
-def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x) / sum(exp(x)) along an axis."""
+def softmax(x: Any, axis: Any = -1) -> Any:
+    """exp(x) / sum(exp(x)) along an axis, or over several."""
     graph = graph_of(x)
     if graph is None:
         x = np.asarray(as_array(x))
         e = np.exp(x - np.max(x, axis=axis, keepdims=True))
         return e / np.sum(e, axis=axis, keepdims=True)
     x = graph.as_tensor(x)
+    axes = _axes(x, axis)
+    if len(axes) > 1 or (x.batched and axes[0] == 0):
+        return exp(log_softmax(x, axis))
+    axis = axes[0]
     if sample_axis(x, axis) == len(x.sample) - 1:
         return graph.op("softmax", [x], x.sample)
     return moveaxis(softmax(moveaxis(x, axis, -1)), -1, axis)
 
 
 @function
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """x - log(sum(exp(x))) along an axis."""
+def log_softmax(x: Any, axis: Any = -1) -> Any:
+    """x - log(sum(exp(x))) along an axis, or over several."""
     return subtract(x, logsumexp(x, axis, True))

@@ -22,6 +22,7 @@ from kurve.layers.arguments import takes
 from kurve.layers.base import Layer
 from kurve.models.facade import Facade
 from kurve.training import Trainer
+from kurve.training.parts import fits, up_to
 
 
 @entries
@@ -152,7 +153,9 @@ class Calls(Facade, Layer):
         structure = self._network.structure
         tensors = list(leaves(x))
         if structure is not None:
-            if isinstance(structure.inputs, Mapping) and isinstance(x, Mapping):
+            if fits(structure.inputs, x):
+                tensors = up_to(structure.inputs, x)
+            elif isinstance(structure.inputs, Mapping) and isinstance(x, Mapping):
                 tensors = [x[name] for name in structure.inputs]
             if len(tensors) != len(structure.flat_inputs):
                 raise ValueError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve.callbacks import History
 from kurve.core import registry, rng
+from kurve.core.arguments import check_flag
 from kurve.core.entries import entry
 from kurve.core.inside import is_model
 from kurve.engines import aligned_zeros
@@ -31,8 +32,11 @@ def clone_model(
     model: Model,
     input_tensors: Any = None,
     clone_function: Callable[[Any], Any] | None = None,
+    call_function: Callable[..., Any] | None = None,
+    recursive: bool = False,
 ) -> Any:
-    """Create a copy with new layers and initial weights, not compiled.
+    """Create a copy with new layers and initial weights, compiled if the model is, with
+    an optimizer that starts anew.
 
     Args:
         model: a functional model or a Sequential.
@@ -40,10 +44,15 @@ def clone_model(
             new inputs by default.
         clone_function: returns the new layer for each layer or nested model; by default
             a copy from its configuration.
+        call_function: returns the output of each new layer of a functional model,
+            given the layer and the arguments of its call; by default the call's.
+        recursive: whether the functions are also applied to the layers of nested
+            models, instead of to the nested models themselves.
 
     Raises:
         TypeError: not a model, or clone_function does not return a layer.
-        ValueError: wrong number of tensors for the model's inputs.
+        ValueError: wrong number of tensors for the model's inputs, or functions for a
+            model that does not use them.
 
     Example:
         >>> x = kurve.Input((3,))
@@ -51,9 +60,7 @@ def clone_model(
         >>> kurve.models.clone_model(model).output_shape
         (None, 1)
     """
-    from kurve.layers import Input, Layer
     from kurve.models.model import Model
-    from kurve.models.sequential import Sequential
 
     if not isinstance(model, Model):
         raise TypeError(
@@ -61,10 +68,68 @@ def clone_model(
             "Try clone_model(Model(x, y))."
         )
 
-    def cloned(layer: Any) -> Any:
-        if isinstance(layer, FunctionCall):
-            return FunctionCall(layer.function, layer.name)
-        copied = (clone_function or _copied)(layer)
+    check_flag("clone_model", "recursive", recursive)
+    if model._network.build_for is not None:
+        given_any = (input_tensors, clone_function, call_function)
+        if any(argument is not None for argument in given_any):
+            raise ValueError(
+                "[clone_model] a subclassed model is created by its class. "
+                f"Received: input_tensors={input_tensors!r}, clone_function="
+                f"{clone_function!r}, call_function={call_function!r}. Try neither."
+            )
+        own = type(model).from_config(model.get_config())
+        if model.built:
+            own._build_like(_own_shapes(model))
+        return _compiled_like(own, model)
+    if model._network.structure is None and call_function is not None:
+        raise ValueError(
+            "[clone_model] a Sequential lists its layers and does not call them. "
+            f"Received: call_function={call_function!r}. Try clone_function."
+        )
+    made = _Cloning(clone_function, call_function, recursive)
+    return _compiled_like(made.model(model, input_tensors), model)
+
+
+def _compiled_like(new: Any, model: Model) -> Any:
+    """Compile a clone as its model is compiled, if it is."""
+    compilation = model._network.compilation
+    if compilation is not None:
+        optimizer = type(compilation.optimizer).from_config(
+            compilation.optimizer.get_config()
+        )
+        new._network.compile(replace(compilation, optimizer=optimizer))
+    return new
+
+
+class _Cloning:
+    """Clones a model, and with `recursive` the models in it: a layer that occurs
+    several times is cloned once."""
+
+    def __init__(
+        self,
+        clone_function: Callable[[Any], Any] | None = None,
+        call_function: Callable[..., Any] | None = None,
+        recursive: bool = False,
+    ) -> None:
+        self.clone_function = clone_function or _copied
+        self.call_function = call_function
+        self.recursive = recursive
+        self.made: dict[int, Any] = {}
+
+    def operation(self, operation: Any) -> Any:
+        """The clone of a layer, a nested model or a function."""
+        from kurve.layers import Layer
+
+        if isinstance(operation, FunctionCall):
+            return FunctionCall(operation.function, operation.name)
+        key = id(operation)
+        if key not in self.made:
+            nested = self.recursive and is_model(operation)
+            if nested and operation._network.build_for is None:
+                self.made[key] = self.model(operation)
+            else:
+                self.made[key] = self.clone_function(operation)
+        copied = self.made[key]
         if not isinstance(copied, Layer):
             raise TypeError(
                 "[clone_model] clone_function must return a layer. "
@@ -72,28 +137,26 @@ def clone_model(
             )
         return copied
 
-    if model._network.build_for is not None:
-        if input_tensors is not None or clone_function is not None:
+    def model(self, model: Any, input_tensors: Any = None) -> Any:
+        """The clone of a functional model or a Sequential."""
+        given = None if input_tensors is None else list(leaves(input_tensors))
+        structure = model._network.structure
+        count = 1 if structure is None else len(structure.flat_inputs)
+        if given is not None and (
+            len(given) != count or not all(isinstance(t, KerasTensor) for t in given)
+        ):
             raise ValueError(
-                "[clone_model] a subclassed model is created by its class. "
-                f"Received: input_tensors={input_tensors!r}, "
-                f"clone_function={clone_function!r}. Try neither."
+                f"[clone_model] input_tensors must be {count} symbolic tensors. "
+                f"Received: {input_tensors!r}. Try Input(shape=(1,))."
             )
-        own = type(model).from_config(model.get_config())
-        if model.built:
-            own._build_like(_own_shapes(model))
-        return own
-    given = None if input_tensors is None else list(leaves(input_tensors))
-    structure = model._network.structure
-    count = 1 if structure is None else len(structure.flat_inputs)
-    if given is not None and (
-        len(given) != count or not all(isinstance(t, KerasTensor) for t in given)
-    ):
-        raise ValueError(
-            f"[clone_model] input_tensors must be {count} symbolic tensors. "
-            f"Received: {input_tensors!r}. Try Input(shape=(1,))."
-        )
-    if structure is None:
+        if structure is None:
+            return self._stack(model, given)
+        return self._graph(model, structure, given)
+
+    def _stack(self, model: Any, given: list[Any] | None) -> Any:
+        from kurve.layers import Input
+        from kurve.models.sequential import Sequential
+
         stack = Sequential(name=model.name, trainable=model._network.trainable)
         shape: Any = model._network.input_shape
         rows = model._network.given_batch_size
@@ -102,44 +165,53 @@ def clone_model(
         if shape is not None:
             stack.add(Input(shape, rows))
         for layer in model.layers:
-            stack.add(cloned(layer))
+            stack.add(self.operation(layer))
         return stack
-    if given is None:
-        given = [
-            Input(
-                tensor.sample,
-                tensor.shape[0],
-                dtype=tensor.dtype,
-                name=tensor.history.operation.name,
-            )
-            for tensor in structure.flat_inputs
-        ]
-    made = dict(zip(map(id, structure.flat_inputs), given, strict=True))
-    operations: dict[int, Any] = {}
 
-    def new(leaf: Any) -> Any:
-        return made[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+    def _graph(self, model: Any, structure: Any, given: list[Any] | None) -> Any:
+        from kurve.layers import Input
+        from kurve.models.model import Model
 
-    for node in structure.nodes:
-        if node.is_input:
-            continue
-        key = id(node.operation)
-        if key not in operations:
-            operations[key] = cloned(node.operation)
-        args, kwargs = replaced(node.args, new), replaced(node.kwargs, new)
-        operation = operations[key]
-        if isinstance(operation, FunctionCall):
-            out = recorded(operation, args, kwargs)
-        else:
-            out = operation(*args, **kwargs)
-        for old, tensor in zip(leaves(node.outputs), leaves(out), strict=True):
-            made.setdefault(id(old), tensor)
-    return Model(
-        replaced(structure.inputs, new),
-        replaced(structure.outputs, new),
-        trainable=model._network.trainable,
-        name=model.name,
-    )
+        if given is None:
+            given = [
+                Input(
+                    tensor.sample,
+                    tensor.shape[0],
+                    dtype=tensor.dtype,
+                    name=tensor.history.operation.name,
+                )
+                for tensor in structure.flat_inputs
+            ]
+        tensors = dict(zip(map(id, structure.flat_inputs), given, strict=True))
+        functions: dict[int, Any] = {}
+
+        def new(leaf: Any) -> Any:
+            return tensors[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        for node in structure.nodes:
+            if node.is_input:
+                continue
+            args, kwargs = replaced(node.args, new), replaced(node.kwargs, new)
+            if isinstance(node.operation, FunctionCall):
+                key = id(node.operation)
+                if key not in functions:
+                    functions[key] = self.operation(node.operation)
+                out = recorded(functions[key], args, kwargs)
+            else:
+                layer = self.operation(node.operation)
+                out = (self.call_function or _called)(layer, *args, **kwargs)
+            for old, tensor in zip(leaves(node.outputs), leaves(out), strict=True):
+                tensors.setdefault(id(old), tensor)
+        return Model(
+            replaced(structure.inputs, new),
+            replaced(structure.outputs, new),
+            trainable=model._network.trainable,
+            name=model.name,
+        )
+
+
+def _called(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    return layer(*args, **kwargs)
 
 
 def _copied(layer: Any) -> Any:
@@ -151,7 +223,7 @@ def _copied(layer: Any) -> Any:
     parts = all_layers([layer])
     is_graph = is_model(layer) and layer._network.build_for is None
     if is_graph and any(type(part) is Lambda for part in parts):
-        return clone_model(layer)  # what it computes is in no configuration
+        return _Cloning().model(layer)  # what it computes is in no configuration
     with registry.collect_custom() as own:  # functions are named in configurations
         config = layer.get_config()
     with registry.custom_objects(own):

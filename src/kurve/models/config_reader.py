@@ -27,6 +27,9 @@ from kurve.models.model import Model
 from kurve.models.sequential import Sequential
 from kurve.training.structure import Structure
 
+GRAPH_KEYS = ("name", "trainable", "layers", "input_layers", "output_layers")
+"""The keys of a functional model's configuration."""
+
 MAX_DEPTH = 32
 """Maximum nesting depth of models."""
 
@@ -250,7 +253,8 @@ def _functional(config: Field, depth: int, seed: int | None) -> Model:
         parts = list(field.items())
         if len(parts) == 3 and isinstance(parts[0].value, str):
             return _tensor(field, made)
-        return [ends(part) for part in parts]
+        found = [ends(part) for part in parts]
+        return tuple(found) if isinstance(field.value, tuple) else found
 
     inputs, outputs = ends(fields["input_layers"]), ends(fields["output_layers"])
     return fields["name"].convert(

@@ -42,7 +42,7 @@ class Field:
 
     def items(self) -> Iterator[Field]:
         """The values of a list."""
-        if not isinstance(self.value, list):
+        if not isinstance(self.value, (list, tuple)):
             raise self.error("it must be a list")
         for i, value in enumerate(self.value):
             yield Field(self.path, f"{self.name}[{i}]", value)

@@ -434,20 +434,30 @@ class Model(Calls):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.config_reader import built, construct, model_from
+        from kurve.models.config_reader import (
+            GRAPH_KEYS,
+            built,
+            construct,
+            model_from,
+        )
 
         if "layers" not in config and is_own(cls):
             return construct(cls.__new__(cls), config)
+        more = {}
+        if is_own(cls):  # what a get_config of its own adds
+            more = {key: config[key] for key in config if key not in GRAPH_KEYS}
+            config = {key: config[key] for key in config if key in GRAPH_KEYS}
         with registry.custom_objects(custom_objects):
             model = model_from(config)
         structure = model._network.structure
         if structure is None:
             return built(model)
         return cls(
-            structure.inputs,
-            structure.outputs,
+            inputs=structure.inputs,
+            outputs=structure.outputs,
             trainable=model.trainable,
             name=model.name,
+            **more,
         )
 
     def to_json(self) -> str:

@@ -17,6 +17,10 @@ ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
 """Activations that are not elementwise. Engines support softmax over the last axis."""
 
 
+OVER_AXES = ("softmax", "log_softmax")
+"""Those that can be computed over several axes."""
+
+
 ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "leaky_relu": {"alpha": 0.2},
     "elu": {"alpha": 1.0},
@@ -30,9 +34,11 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
 def check(name: str, key: str, value: Any) -> None:
     """Refuse an invalid value of an argument."""
     if key == "axis":
-        if not is_integer(value):
+        several = isinstance(value, tuple) and name in OVER_AXES
+        if not (all(map(is_integer, value)) if several else is_integer(value)):
+            also = " or a tuple of integers" if name in OVER_AXES else ""
             raise ValueError(
-                f"[{name}] axis must be an integer. Received: axis={value!r}. "
+                f"[{name}] axis must be an integer{also}. Received: axis={value!r}. "
                 "Try axis=-1."
             )
     elif key == "approximate":
@@ -78,6 +84,8 @@ def is_default(value: Any, default: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """Convert to built-in Python types."""
+    if isinstance(value, tuple):
+        return tuple(plain(v) for v in value)
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     return int(value) if is_integer(value) else None if value is None else float(value)

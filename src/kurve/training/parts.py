@@ -82,8 +82,9 @@ class Parts:
         )
 
     def single(self, value: Any) -> Any:
-        """The value of a single part: of a dictionary, that of its name."""
-        if isinstance(value, Mapping) and len(value) == len(self.names) == 1:
+        """The value of a single part: of a dictionary, that of its name. As in Keras, a
+        data set may have more columns than a model reads."""
+        if isinstance(value, Mapping) and (self.what == "input" or len(value) == 1):
             for label in (*self.labels, *self.names):
                 if label in value:
                     return value[label]
@@ -144,8 +145,8 @@ class Parts:
                 f"of type {type(value).__name__}. "
                 f"Try {argument}={self._form}."
             )
-        if self.structure is not None and _fits(self.structure, value):
-            return _up_to(self.structure, value)
+        if self.structure is not None and fits(self.structure, value):
+            return up_to(self.structure, value)
         needed = [i for i, one in enumerate(optional) if not one]
         if len(value) == len(self.names):
             return list(value)
@@ -166,8 +167,8 @@ class Parts:
         value: Mapping[Any, Any],
         optional: Sequence[bool],
     ) -> list[Any]:
-        if self.structure is not None and _fits(self.structure, value):
-            return _up_to(self.structure, value)
+        if self.structure is not None and fits(self.structure, value):
+            return up_to(self.structure, value)
         labels = self.labels
         if self.is_dict and not set(value) <= set(labels):
             labels = self.names if set(value) <= set(self.names) else labels
@@ -201,32 +202,32 @@ class Parts:
         return ", ".join(map(repr, self.labels))
 
 
-def _up_to(structure: Any, value: Any) -> list[Any]:
+def up_to(structure: Any, value: Any) -> list[Any]:
     """The parts of a value at the leaves of the structure."""
     if isinstance(structure, Mapping):
         return [
             leaf
             for key in keys(structure)
-            for leaf in _up_to(structure[key], value[key])
+            for leaf in up_to(structure[key], value[key])
         ]
     if isinstance(structure, (list, tuple)):
         pairs = zip(structure, value, strict=True)
-        return [leaf for one, part in pairs for leaf in _up_to(one, part)]
+        return [leaf for one, part in pairs for leaf in up_to(one, part)]
     return [value]
 
 
-def _fits(structure: Any, value: Any) -> bool:
+def fits(structure: Any, value: Any) -> bool:
     """Whether a value is nested like the structure; leaves can be anything."""
     if isinstance(structure, Mapping):
         return (
             isinstance(value, Mapping)
             and set(value) == set(structure)
-            and all(_fits(structure[key], value[key]) for key in structure)
+            and all(fits(structure[key], value[key]) for key in structure)
         )
     if isinstance(structure, (list, tuple)):
         return (
             isinstance(value, (list, tuple))
             and len(value) == len(structure)
-            and all(map(_fits, structure, value))
+            and all(map(fits, structure, value))
         )
     return True

@@ -367,12 +367,18 @@ function tableData({ table, x: inputs, y: target }) {
   return dataOf(x, y, chosen.length, names, labels);
 }
 
+const MOST_SHOWN = 20000; // numbers in a program that is shown
+
+/** Whether a program that is shown leaves out the numbers. @param {Rows} data */
+export const isLong = ({ rows, inputs, image }) => !image && rows * (inputs + 1) > MOST_SHOWN;
+
 /**
  * Python that makes the same x and y.
  * @param {DataSettings} given
  * @param {Rows} data
+ * @param {boolean} whole with all numbers, however many
  */
-export function dataProgram(given, data) {
+export function dataProgram(given, data, whole) {
   if (given.kind === 'sine' && !given.noise)
     return ['x = np.arange(0, 20, 0.1)', 'y = np.sin(x)'];
   if (given.kind === 'formula' && !given.noise) {
@@ -391,6 +397,10 @@ export function dataProgram(given, data) {
     ];
   const names = data.names.map((n) => comment(n));
   const lines = [`# columns of x: ${names.slice(0, -1).join(', ')}`];
+  if (!whole && isLong(data)) {
+    const count = (data.rows * (data.inputs + 1)).toLocaleString('en');
+    return [...lines, `# “Download program” writes the ${count} numbers of x and y here.`, 'x, y = ...'];
+  }
   const rows = Array.from({ length: data.rows }, (_, i) =>
     Array.from(data.x.slice(i * data.inputs, (i + 1) * data.inputs), shortest).join(', '),
   );
@@ -422,11 +432,14 @@ function shortest(value) {
 /** @param {string} line @param {number} [width] */
 function wrapped(line, width = 88) {
   const lines = [];
-  while (line.length > width) {
-    const cut = line.lastIndexOf(' ', width);
-    if (cut <= 0) break;
-    lines.push(line.slice(0, cut));
-    line = `    ${line.slice(cut + 1)}`;
+  let now = '';
+  for (const word of line.split(' ')) {
+    if (now && now.length + 1 + word.length > width) {
+      lines.push(now);
+      now = `    ${word}`;
+    } else {
+      now = now ? `${now} ${word}` : word;
+    }
   }
-  return [...lines, line];
+  return [...lines, now];
 }

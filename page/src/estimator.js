@@ -37,7 +37,7 @@ export function estimatorFile({ settings, rows, plan, model, seed, epochs }, err
     },
     columns: {
       names: names.slice(0, -1), width: inputs, numeric: Array.from({ length: inputs }, (_, i) => i),
-      gaps: [], levels: [], common: [], impute: false,
+      gaps: [], levels: [], common: [], impute: true,
     },
     model: { name: 'estimator', input_shape: [inputs], layers },
     members: 1, folds: 0, threshold: place.threshold, iterations: epochs, outputs: 1,

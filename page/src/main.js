@@ -48,6 +48,7 @@ const answers = {
     failed = false;
     run.view = drawnView();
     $('program').textContent = run.program;
+    $('copy').disabled = run.long;
     if (!same) rebuildCharts();
     showBatches();
     showPicture(answer);
@@ -469,7 +470,7 @@ function connect() {
   });
 
   $('copy').onclick = () => copy($('program').textContent, $('copy'));
-  $('download').onclick = () => save('model.py', new Blob([$('program').textContent]));
+  $('download').onclick = () => send('file', { format: 'py' });
   for (const format of ['kurve', 'network', 'onnx', 'c'])
     $(`model-${format}`).onclick = () => send('file', { format });
   $('random').onclick = () => around('landscape', { along: false });

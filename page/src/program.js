@@ -23,8 +23,9 @@ function layerProgram({ kind, units, activation, l2, rate, shape }) {
  * A Python program that trains the same model.
  * @param {Settings} settings
  * @param {Rows} data all rows, also those held out
+ * @param {boolean} whole with all numbers, however many; else as it is shown
  */
-export function makeProgram(settings, data) {
+export function makeProgram(settings, data, whole) {
   const { loss } = outputOf(data);
   const { trained, heldOut } = parted(data, settings.held);
   const perEpoch = stepsPerEpoch(settings, trained.rows);
@@ -32,7 +33,7 @@ export function makeProgram(settings, data) {
   const rate = pythonFloat(settings.rate);
   const schedule = `optimizers.schedules.CosineDecay(${rate}, decay_steps=${perEpoch * epochs})`;
   const optimizer = OPTIMIZERS[settings.optimizer].python(settings.decay ? 'rate' : rate);
-  const rows = dataProgram(settings.data, data);
+  const rows = dataProgram(settings.data, data, whole);
   const numpy = rows.some((line) => line.includes('np.'));
   const lines = [
     ...(numpy ? ['import numpy as np', ''] : []),

@@ -170,6 +170,7 @@ export interface Run {
   first: number;
   layer: number;
   program: string;
+  long: boolean; // the program that is shown lacks the numbers
   outputs: number;
   weights: number;
   rows: Rows;

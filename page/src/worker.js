@@ -1,6 +1,6 @@
 // Trains in a thread of its own and reports to the page.
 import { cSource } from './c.js';
-import { DATA_SEED, makeData, parted, setDigits, testDigits } from './data.js';
+import { DATA_SEED, isLong, makeData, parted, setDigits, testDigits } from './data.js';
 import { loadEngine } from './engine.js';
 import { estimatorFile } from './estimator.js';
 import { modelFile } from './file.js';
@@ -104,6 +104,7 @@ const FILES = {
   network: () => modelFile(run),
   onnx: () => onnxFile(trained()),
   c: () => new TextEncoder().encode(cSource(trained())),
+  py: () => new TextEncoder().encode(program(true)),
 };
 
 // What predictions lack, of the rows held out or else of those trained on.
@@ -261,7 +262,12 @@ export const MAP = 60; // cells of a map, each way
 /** @param {Rows} rows @param {Rows | null} heldOut @param {[number, number][]} axes */
 function gridOf({ x, inputs, image }, heldOut, axes) {
   if (image) return testDigits().x;
-  if (inputs > 2) return heldOut ? Float32Array.of(...x, ...heldOut.x) : x;
+  if (inputs > 2) {
+    const all = new Float32Array(x.length + (heldOut?.x.length ?? 0));
+    all.set(x);
+    if (heldOut) all.set(heldOut.x, x.length);
+    return all;
+  }
   /** @param {[number, number]} range @param {number} i @param {number} n */
   const at = ([low, high], i, n) => low + ((high - low) * i) / (n - 1);
   if (inputs === 1) return Float32Array.from({ length: 401 }, (_, i) => at(axes[0], i, 401));
@@ -355,15 +361,17 @@ function goTo(step) {
 
 /** @returns {Omit<Run, "view"> & {id: number}} */
 function started() {
-  const { rows, heldOut, settings, id, axes, perEpoch, epochs, all, first, layer } = run;
+  const { rows, heldOut, id, axes, perEpoch, epochs, all, first, layer } = run;
   const outputs = outputOf(rows).units;
-  const program = first ? CHANGED + makeProgram(settings, all) : makeProgram(settings, all);
   const weights = run.plan.params.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
   return {
-    id, axes, perEpoch, epochs, program, outputs, weights, rows, heldOut, first, layer,
+    id, axes, perEpoch, epochs, program: program(false), long: isLong(all), outputs, weights, rows, heldOut, first, layer,
     gridX: run.gridX, map: MAP, testLabels: rows.image ? testDigits().y : null,
   };
 }
+/** @param {boolean} whole */
+const program = (whole) =>
+  (run.first ? CHANGED : '') + makeProgram(run.settings, run.all, whole);
 const CHANGED =
   '# Settings were changed while the page trained. This program trains with the present\n' +
   '# ones from the start, as "Start again" does.\n';
@@ -376,15 +384,17 @@ function picture() {
   const step = now();
   const { id, first, end, losses, held, speed, error } = run;
   const means = epochMeans(run, losses.length);
-  run.cost = performance.now() - start;
-  return {
-    id, step, first, end, last: losses.length, losses: thinned(losses.map((loss, i) => ({ step: i + 1, loss }))),
+  const found = {
+    id, step, first, end, last: losses.length,
+    losses: thinned(losses.map((loss, i) => ({ step: i + 1, loss }))),
     means: thinned(means), held: thinned(held), loss: lossAt(run, means, step),
     heldLoss: held.findLast((h) => h.step <= step)?.loss ?? null,
     epoch: run.epochsBefore + (step - first) / run.perEpoch,
     output, units, speed, running, error,
     drawn: run.drawn ? run.model.predict(run.drawn) : null,
   };
+  run.cost = performance.now() - start;
+  return found;
 }
 
 const MOST_UNITS = 24;

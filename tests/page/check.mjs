@@ -386,6 +386,22 @@ const checks = {
     expect(many.includes('“n0”') && many.includes('4 more'), many);
     await end();
   },
+  async a_long_table() {
+    const { page, facts, button, end } = await opened();
+    const rows = Array.from({ length: 20000 }, (_, i) => `${i},${i % 13},${(i * 7) % 31},${i % 17}`);
+    await page.setInputFiles('#file', {
+      name: 'long.csv', mimeType: 'text/csv', buffer: Buffer.from(`a,b,c,y\n${rows.join('\n')}\n`),
+    });
+    await facts('16000 rows · 4000 held out');
+    expect((await page.textContent('#program')).includes('writes the 80,000 numbers'), 'program');
+    expect(await page.locator('#copy').isDisabled(), 'a program without its numbers is copied');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'), button('Download program').click()]);
+    const program = readFileSync(await download.path(), 'utf8');
+    expect(/19999\.0,\s+5\.0,\s+28\.0\]/.test(program), 'not all numbers');
+    expect(program.split('\n').every((line) => line.length <= 88), 'long lines');
+    await end();
+  },
   async a_page_with_data() {
     const { page, facts, end } = await opened({}, pathToFileURL(fileWithData).href);
     await facts('25 rows');

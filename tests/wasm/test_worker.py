@@ -90,6 +90,14 @@ SETTINGS: dict[str, Any] = {
     "digits without convolutions": {**OWN, "data": {"kind": "digits"}, "epochs": 1},
     "clouds": {**OWN, "data": {"kind": "clouds", "noise": 0.2}},
     "plane": {**OWN, "data": {"kind": "plane", "noise": 0.1}},
+    "rows held out": {
+        **OWN,
+        "data": {"kind": "table", "table": TABLE, "x": [0], "y": 1},
+        "held": 5,
+        "normalize": True,
+        "decay": True,
+    },
+    "classes held out": {**OWN, "data": {"kind": "moons", "noise": 0.2}, "held": 3},
     "no hidden layer": {**OWN, "layers": []},
     **{
         activation: {**OWN, "layers": [{"units": 6, "activation": activation}]}

@@ -23,10 +23,11 @@ const results = [];
 for (const given of JSON.parse(readFileSync(file))) {
   try {
     const settings = checked(given);
-    const { program, perEpoch, epochs, rows } = await ask({ kind: 'start', settings, id: 1 });
+    const { perEpoch, epochs, rows } = await ask({ kind: 'start', settings, id: 1 });
     const all = perEpoch * epochs;
     const { losses } = await ask({ kind: 'step', count: all });
     const { bytes } = await ask({ kind: 'file', format: 'network' });
+    const program = Buffer.from((await ask({ kind: 'file', format: 'py' })).bytes).toString();
     const estimator = await ask({ kind: 'file', format: 'kurve' });
     const [onnx, c] = [
       await ask({ kind: 'file', format: 'onnx' }), await ask({ kind: 'file', format: 'c' }),

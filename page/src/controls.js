@@ -24,9 +24,22 @@ export function connectControls({ settings, rows, change, changeData }) {
       if (name === 'epochs' && $(name).value === '' && $(name).validity.valid) change({ epochs: 0 });
       else numberOf($(name), name, settings()[name], (value) => change({ [name]: value }));
     };
-  for (const name of DATA_NUMBERS)
+  /** @param {string} name @param {number} value */
+  const reversed = (name, value) => {
+    const { data } = settings();
+    const [from, to] = name === 'from' ? [value, data.to] : [data.from, value];
+    const other = name === 'from' ? `end, ${to}` : `start, ${from}`;
+    const which = name === 'from' ? 'The start of x must be below its' : 'The end of x must be above its';
+    return from < to ? '' : `${which} ${other}. Received: ${value}. Change the other one first.`;
+  };
+  for (const name of DATA_NUMBERS) {
+    const ends = name === 'from' || name === 'to';
     $(name).onchange = () =>
-      numberOf($(name), name, settings().data[name], (value) => changeData({ [name]: value }));
+      numberOf(
+        $(name), name, settings().data[name], (value) => changeData({ [name]: value }),
+        ends ? (value) => reversed(name, value) : undefined,
+      );
+  }
   $('text').onchange = (/** @type {any} */ event) => changeData({ text: event.target.value });
   $('kind').onchange = (/** @type {any} */ event) => changeData({ kind: event.target.value });
   $('target').onchange = (/** @type {any} */ event) => {

@@ -234,6 +234,8 @@ const checks = {
     await refused(at('count'), '1', '100', 'The number of points');
     await refused(at('noise'), '-0.5', '0', 'The noise');
     await refused(at('from'), '', '-5', 'The start of x');
+    await refused(at('from'), '5', '-5', 'must be below its end, 5. Received: 5.');
+    await refused(at('to'), '-9', '5', 'must be above its start, -5');
     await end();
     // the same by a link
     const link = (settings) => `${url}#${btoa(JSON.stringify(settings))}`;
@@ -334,6 +336,15 @@ const checks = {
     await again('starts again: the network is another one', () => button('Add layer').click());
     await again('the seed sets', typed('seed', '5'));
     await again('x is scaled', () => page.locator('#normalize').uncheck());
+    await button('A formula').click();
+    await facts('100 rows');
+    await button('One epoch').click();
+    await facts('step 34 '); // of 3 rows
+    await typed('noise', '0.2')();
+    await page.waitForFunction(() => document.querySelector('#message').textContent.includes('new noise'));
+    await facts('step 34 ');
+    expect((await page.textContent('#program')).includes('x = np.array('), 'no noise in the program');
+    await again('the data have changed', typed('count', '60'));
     await button('One epoch').click();
     await facts('epoch 1.0');
     await button('Start again').click();

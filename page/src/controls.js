@@ -52,8 +52,8 @@ export function connectControls({ settings, rows, change, changeData }) {
   const tooMany = (/** @type {number} */ size) => {
     const most = rows();
     if (size <= most) return '';
-    const what = settings().steps ? 'An epoch has at most as many steps as rows' : 'A batch has at most all rows';
-    return `${what}, which are ${most}. Received: ${size}.`;
+    const what = settings().steps ? `an epoch has at most ${most} steps` : `a batch has at most ${most}`;
+    return `There are only ${most} rows to train on, so ${what}. Received: ${size}.`;
   };
   // the same number of rows in a batch, as near as whole numbers allow
   $('batching').onchange = (/** @type {any} */ event) => {

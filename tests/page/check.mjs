@@ -219,13 +219,13 @@ const checks = {
     // the data have 6 rows; the 20 of the start are said to be more
     expect((await page.textContent('#size-hint')).includes('only 6 rows'), 'hint');
     await refused(at('size'), '0', '20', 'The rows of a batch');
-    await refused(at('size'), '7', '20', 'at most all rows, which are 6');
+    await refused(at('size'), '7', '20', 'only 6 rows to train on, so a batch has at most 6');
     await at('size').fill('6');
     await at('size').blur();
     expect((await message(page)) === '', await message(page));
     expect(await page.locator('#size-hint').isHidden(), 'hint of batches that fit');
     await page.selectOption('#batching', 'steps');
-    await refused(at('size'), '9', '1', 'at most as many steps as rows');
+    await refused(at('size'), '9', '1', 'an epoch has at most 6 steps');
     await page.fill('#point-x', '');
     await button('Add point').click();
     expect((await message(page)).includes('x and y must be'), await message(page));

@@ -248,8 +248,8 @@ export function mapChart(place, run) {
         ctx.stroke();
       }
     };
-    draw(rows, css('--paper'));
-    if (heldOut) draw(heldOut, css('--ink'));
+    draw(rows, '#fff');
+    if (heldOut) draw(heldOut, '#000');
   }
   const observer = new ResizeObserver(() => last && show({ output: last }));
   observer.observe(place);

@@ -182,6 +182,13 @@ function drawnView() {
   };
 }
 
+// How rows held out are drawn; curves of classes do not show them.
+function heldHint() {
+  const { heldOut, testLabels, rows } = run;
+  if (!heldOut || testLabels || (rows.inputs === 1 && rows.classes)) return [];
+  return [rows.inputs === 2 ? 'Points with a dark ring are held out.' : 'Orange points are held out.'];
+}
+
 // Whether the pictures of one are those of the other: only weights have changed.
 /** @param {Run} a @param {Run} b */
 function sameData(a, b) {
@@ -210,8 +217,9 @@ function rebuildCharts() {
   $('fit-title').textContent = run.testLabels ? 'Digits it was not trained on' : 'The fit';
   $('pad').hidden = !run.testLabels;
   $('fit').style.cursor = drawing ? 'crosshair' : '';
-  $('hint').textContent = drawing ? 'Click to add a point.' : '';
-  $('hint').hidden = !drawing;
+  const hints = [...(drawing ? ['Click to add a point.'] : []), ...heldHint()];
+  $('hint').textContent = hints.join(' ');
+  $('hint').hidden = !hints.length;
   showLayerButtons();
   $('landscape').replaceChildren();
   $('landscape-text').textContent = '';

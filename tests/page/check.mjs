@@ -260,6 +260,7 @@ const checks = {
     await page.fill('#paste', `a,b\n${rows.join('\n')}\n`);
     await button('Use this table').click();
     await facts('160 rows · 40 held out');
+    expect((await page.textContent('#hint')).includes('are held out'), 'which points');
     await page.fill('#epochs', '40');
     await page.locator('#epochs').blur();
     await button('Train').click();

@@ -1,5 +1,6 @@
 // The page: what the user chooses goes to the worker, what it computes to the pictures.
 import { drawLandscape, showReadout } from './around.js';
+import { copy, save, unpacked } from './browser.js';
 import { fitChart, lossChart, mapChart, readoutChart, unitMaps, unitsChart } from './charts.js';
 import { connectControls } from './controls.js';
 import { columnKinds, parseTable, textColumns } from './data.js';
@@ -373,35 +374,12 @@ const useFile = trying(async (/** @type {File | undefined} */ file) => {
 
 // ------------------------------------------------------------------ actions
 
-/** @param {string} name @param {Blob} blob */
-function save(name, blob) {
-  const link = make('a', '', { download: name, href: URL.createObjectURL(blob) });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-
 /** @param {string} purpose @param {object} more */
 function around(purpose, more) {
   showMessage('');
   const text = purpose === 'landscape' ? 'landscape-text' : 'units-hint';
   $(text).textContent = 'Computing…';
   send('snapshot', { purpose, ...more });
-}
-
-/** @param {string} text @param {HTMLButtonElement} button */
-async function copy(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const area = make('textarea', text);
-    document.body.append(area);
-    area.select();
-    document.execCommand('copy');
-    area.remove();
-  }
-  const label = button.textContent;
-  button.textContent = 'Copied';
-  setTimeout(() => (button.textContent = label), 1200);
 }
 
 /** @type {Record<string, HTMLButtonElement>} */
@@ -514,15 +492,6 @@ function connect() {
     pad.show();
     send('redraw');
   });
-}
-
-// Bytes that the build has packed into an element.
-/** @param {string} name */
-async function unpacked(name) {
-  const binary = atob($(name).textContent.trim());
-  const packed = Uint8Array.from(binary, (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // The data that `kurve live` wrote into the page: {table: {names, rows}, x, y}.

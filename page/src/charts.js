@@ -107,9 +107,10 @@ function range(values, margin = 0.08) {
  * @returns {Drawn}
  */
 export function fitChart(place, run) {
-  const { rows, axes, outputs: units } = run;
+  const { rows, heldOut, axes, outputs: units } = run;
   const several = rows.inputs > 2;
-  const truth = rows.classes && !several ? [-0.1, Math.max(1, units - 1) + 0.1] : range(rows.y);
+  const allY = [...rows.y, ...(heldOut?.y ?? [])];
+  const truth = rows.classes && !several ? [-0.1, Math.max(1, units - 1) + 0.1] : range(allY);
   /** @type {Float32Array} */
   let predicted = new Float32Array();
   const chart = new Chart(place, {
@@ -127,8 +128,13 @@ export function fitChart(place, run) {
       ? [`${rows.names.at(-1)}, given`, 'predicted']
       : [rows.names[0], rows.names.at(-1) ?? 'y'],
     draw(u) {
-      if (several) dots(u, rows.y, predicted, css('--accent'));
-      else if (rows.classes)
+      if (several) {
+        const [trained, held] = [css('--accent'), css('--held')];
+        dots(u, allY, predicted, (i) => (i < rows.rows ? trained : held));
+        return;
+      }
+      if (heldOut && !rows.classes) dots(u, heldOut.x, heldOut.y, css('--held'));
+      if (rows.classes)
         dots(u, rows.x, units > 1 ? rows.y.map(() => 0) : rows.y, (i) => CLASS_COLOURS[rows.y[i]]);
       else dots(u, rows.x, rows.y, css('--points'));
     },
@@ -200,7 +206,7 @@ function painter(run, low, high) {
  */
 export function mapChart(place, run) {
   const canvas = pixels(place, 'map');
-  const { rows, axes, map } = run;
+  const { rows, heldOut, axes, map } = run;
   const [low, high] = rows.classes ? [0, 1] : range(rows.y, 0);
   const small = document.createElement('canvas');
   small.width = small.height = map;
@@ -227,18 +233,23 @@ export function mapChart(place, run) {
       return (k ? 1 - share : share) * side;
     };
     ctx.lineWidth = 1;
-    ctx.strokeStyle = css('--paper');
-    for (let i = 0; i < rows.y.length; i++) {
-      const class_ = rows.classes ? rows.y[i] : 0;
-      const share = rows.classes ? 0 : (rows.y[i] - low) / (high - low);
-      const mix = mixed(rgb(CLASS_COLOURS[0]), rgb(CLASS_COLOURS[1]), share);
-      ctx.fillStyle = rows.classes ? CLASS_COLOURS[class_] : `rgb(${mix.map(Math.round)})`;
-      ctx.beginPath();
-      const [x, y] = [place_(0, rows.x[2 * i]), place_(1, rows.x[2 * i + 1])];
-      ctx.arc(x, y, 3.6, 0, 2 * Math.PI);
-      ctx.fill();
-      ctx.stroke();
-    }
+    /** @param {{x: Float32Array, y: Float32Array}} points @param {string} ring */
+    const draw = (points, ring) => {
+      ctx.strokeStyle = ring;
+      for (let i = 0; i < points.y.length; i++) {
+        const class_ = rows.classes ? points.y[i] : 0;
+        const share = rows.classes ? 0 : (points.y[i] - low) / (high - low);
+        const mix = mixed(rgb(CLASS_COLOURS[0]), rgb(CLASS_COLOURS[1]), share);
+        ctx.fillStyle = rows.classes ? CLASS_COLOURS[class_] : `rgb(${mix.map(Math.round)})`;
+        ctx.beginPath();
+        const [x, y] = [place_(0, points.x[2 * i]), place_(1, points.x[2 * i + 1])];
+        ctx.arc(x, y, 3.6, 0, 2 * Math.PI);
+        ctx.fill();
+        ctx.stroke();
+      }
+    };
+    draw(rows, '#fff');
+    if (heldOut) draw(heldOut, '#000');
   }
   const observer = new ResizeObserver(() => last && show({ output: last }));
   observer.observe(place);
@@ -260,19 +271,28 @@ function decades(low, high) {
 }
 
 /**
- * The loss of each step, on a logarithmic axis.
+ * The losses of the batches, of the epochs and of the rows held out, on a logarithmic axis.
  * @param {HTMLElement} place
  * @returns {Drawn}
  */
 export function lossChart(place) {
   const chart = new Chart(place, {
-    series: [{ stroke: () => css('--accent'), width: 1.5 }],
+    series: [
+      { stroke: () => css('--points'), width: 0.7, alpha: 0.6, spanGaps: true },
+      { stroke: () => css('--accent'), width: 1.5, spanGaps: true },
+      { stroke: () => css('--held'), width: 1.5, spanGaps: true, dash: [6, 3] },
+    ],
     scales: { x: { time: false }, y: { distr: 3, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => decades(low, high) } },
     labels: ['step', ''],
   });
   return {
-    show({ losses: [steps, values] }) {
-      chart.show([steps, values.map((v) => (v > 0 ? v : null))]);
+    show({ losses, means, held }) {
+      // each has its own steps; a logarithm has no place for 0
+      const tables = [losses, means, held].map(([steps, values]) => [
+        steps.length ? steps : [0],
+        steps.length ? values.map((v) => (v > 0 ? v : null)) : [null],
+      ]);
+      chart.show(uPlot.join(/** @type {any} */ (tables)));
     },
     free: () => chart.free(),
   };

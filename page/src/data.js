@@ -65,6 +65,31 @@ export function makeData(given, draw) {
   return data;
 }
 
+/**
+ * The rows to train on, and those held out: every `held`th one, or the digits' test.
+ * @param {Rows} all
+ * @param {number} held
+ * @returns {{trained: Rows, heldOut: Rows | null}}
+ */
+export function parted(all, held) {
+  if (all.image) {
+    const test = testDigits();
+    const y = Float32Array.from(test.y);
+    return { trained: all, heldOut: { ...all, x: test.x, y, rows: y.length } };
+  }
+  if (!held || all.rows < held) return { trained: all, heldOut: null };
+  /** @param {boolean} out @returns {Rows} */
+  const part = (out) => {
+    const kept = Array.from(all.y.keys()).filter((i) => (i % held === held - 1) === out);
+    const x = new Float32Array(kept.length * all.inputs);
+    kept.forEach((i, k) =>
+      x.set(all.x.subarray(i * all.inputs, (i + 1) * all.inputs), k * all.inputs),
+    );
+    return { ...all, x, y: Float32Array.from(kept, (i) => all.y[i]), rows: kept.length };
+  };
+  return { trained: part(false), heldOut: part(true) };
+}
+
 /** @param {Float32Array} values */
 function deviation(values) {
   const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
@@ -233,7 +258,7 @@ export function parseTable(text) {
   const width = filled[0].length;
   const commas = delimiter !== ',';
   const header = filled[0].some((v) => v.trim() !== '' && number(point(v, commas)) === null);
-  const names = filled[0].map((v, i) => (header && v.trim()) || `column ${i + 1}`);
+  const names = filled[0].map((v, i) => (header ? v.trim() || `column ${i + 1}` : `x${i + 1}`));
   const body = filled
     .slice(header ? 1 : 0)
     .map((r) => Array.from({ length: width }, (_, i) => (r[i] ?? '').trim()));
@@ -269,14 +294,23 @@ function point(text, commas) {
   return commas && /^\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*$/i.test(text) ? text.replace(',', '.') : text;
 }
 
+const MOST_NAMED = 8; // columns in a message
+
 /**
- * Why no column of a table is a number: its first cell that is none.
+ * The columns that hold text, each with its first cell that is no number; nothing if all
+ * are numbers. Columns in `used` may be text: labels of classes.
  * @param {Table} table
+ * @param {number[]} [used]
  */
-export function firstText({ names, rows }) {
-  const row = rows.findIndex((r) => r[0] !== '' && number(r[0]) === null);
-  if (row < 0) return '';
-  return ` Column “${names[0]}” has “${rows[row][0]}” in row ${row + 1}.`;
+export function textColumns({ names, rows }, used = []) {
+  const found = names.flatMap((name, i) => {
+    const row = rows.findIndex((r) => r[i] !== '' && number(r[i]) === null);
+    return row < 0 || used.includes(i) ? [] : [`“${name}” (“${rows[row][i]}” in row ${row + 1})`];
+  });
+  const more = found.length - MOST_NAMED;
+  if (more > 0) found.splice(MOST_NAMED, more, `${more} more`);
+  if (found.length < 2) return found.join('');
+  return `${found.slice(0, -1).join(', ')} and ${found.at(-1)}`;
 }
 
 /** @param {string} text */
@@ -300,6 +334,18 @@ export function columnKinds({ names, rows }) {
   });
 }
 
+// Labels in Python's order: whole numbers by value, texts by their code points.
+/** @param {string[]} labels */
+function inOrder(labels) {
+  if (labels.every((v) => String(parseInt(v)) === v)) return labels.sort((a, b) => Number(a) - Number(b));
+  const codes = (/** @type {string} */ v) => Array.from(v, (c) => c.codePointAt(0) ?? 0);
+  return labels.sort((a, b) => {
+    const [p, q] = [codes(a), codes(b)];
+    const i = p.findIndex((c, k) => c !== q[k]);
+    return i < 0 ? p.length - q.length : p[i] - (q[i] ?? -1);
+  });
+}
+
 /** @param {DataSettings} given */
 function tableData({ table, x: inputs, y: target }) {
   if (!table) throw new Error('There is no table yet.');
@@ -314,19 +360,25 @@ function tableData({ table, x: inputs, y: target }) {
     (r) => r[target] !== '' && chosen.every((i) => r[i] !== ''),
   );
   if (kept.length < 2) throw new Error('Fewer than two rows have all chosen values.');
-  const labels = label ? [...new Set(kept.map((r) => r[target]))].sort() : null;
+  const labels = label ? inOrder([...new Set(kept.map((r) => r[target]))]) : null;
   const x = kept.flatMap((r) => chosen.map((i) => Number(r[i])));
   const y = kept.map((r) => (labels ? labels.indexOf(r[target]) : Number(r[target])));
   const names = [...chosen, target].map((i) => table.names[i]);
   return dataOf(x, y, chosen.length, names, labels);
 }
 
+const MOST_SHOWN = 20000; // numbers in a program that is shown
+
+/** Whether a program that is shown leaves out the numbers. @param {Rows} data */
+export const isLong = ({ rows, inputs, image }) => !image && rows * (inputs + 1) > MOST_SHOWN;
+
 /**
  * Python that makes the same x and y.
  * @param {DataSettings} given
  * @param {Rows} data
+ * @param {boolean} whole with all numbers, however many
  */
-export function dataProgram(given, data) {
+export function dataProgram(given, data, whole) {
   if (given.kind === 'sine' && !given.noise)
     return ['x = np.arange(0, 20, 0.1)', 'y = np.sin(x)'];
   if (given.kind === 'formula' && !given.noise) {
@@ -341,9 +393,14 @@ export function dataProgram(given, data) {
       '',
       'digits = load_digits()',
       `x, y = digits.data[:-${TEST}] / 16, digits.target[:-${TEST}]`,
+      `x_test, y_test = digits.data[-${TEST}:] / 16, digits.target[-${TEST}:]`,
     ];
   const names = data.names.map((n) => comment(n));
   const lines = [`# columns of x: ${names.slice(0, -1).join(', ')}`];
+  if (!whole && isLong(data)) {
+    const count = (data.rows * (data.inputs + 1)).toLocaleString('en');
+    return [...lines, `# “Download program” writes the ${count} numbers of x and y here.`, 'x, y = ...'];
+  }
   const rows = Array.from({ length: data.rows }, (_, i) =>
     Array.from(data.x.slice(i * data.inputs, (i + 1) * data.inputs), shortest).join(', '),
   );
@@ -375,11 +432,14 @@ function shortest(value) {
 /** @param {string} line @param {number} [width] */
 function wrapped(line, width = 88) {
   const lines = [];
-  while (line.length > width) {
-    const cut = line.lastIndexOf(' ', width);
-    if (cut <= 0) break;
-    lines.push(line.slice(0, cut));
-    line = `    ${line.slice(cut + 1)}`;
+  let now = '';
+  for (const word of line.split(' ')) {
+    if (now && now.length + 1 + word.length > width) {
+      lines.push(now);
+      now = `    ${word}`;
+    } else {
+      now = now ? `${now} ${word}` : word;
+    }
   }
-  return [...lines, line];
+  return [...lines, now];
 }

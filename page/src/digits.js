@@ -4,8 +4,36 @@ import { css, pixels, size } from './drawing.js';
 /** @import { Picture, Run } from './types.js' */
 
 const SIDE = 8; // pixels of a digit, each way
-const FINE = 32; // of the drawing: each pixel counts how many of 4 x 4 points are drawn
-const BRUSH = 2.4;
+const FINE = 32; // points of the drawing, each way: each pixel counts how many of 4 x 4 are inked
+const BRUSH = 2.4; // half the width of the pen
+const INK = 310; // inked points of a digit, on average in the data
+const [THIN, THICK] = [1.8, 3.2];
+const LARGEST = 12; // enlargement: a dot is no digit as high as the picture
+
+/** @typedef {number[][]} Stroke the places of the pen, from down to up */
+
+/**
+ * Calls `mark` with each point that a pen touches.
+ * @param {Stroke[]} strokes
+ * @param {number} brush
+ * @param {(i: number) => void} mark
+ */
+function rasterize(strokes, brush, mark) {
+  for (const stroke of strokes)
+    stroke.forEach((to, k) => {
+      const from = stroke[Math.max(0, k - 1)];
+      const steps = Math.max(1, Math.ceil(2 * Math.hypot(to[0] - from[0], to[1] - from[1])));
+      for (let s = 0; s <= steps; s++) {
+        const [x, y] = to.map((end, axis) => from[axis] + ((end - from[axis]) * s) / steps);
+        const reach = (/** @type {number} */ v) =>
+          [Math.max(0, Math.floor(v - brush)), Math.min(FINE - 1, Math.ceil(v + brush))];
+        const [[left, right], [top, bottom]] = [reach(x), reach(y)];
+        for (let v = top; v <= bottom; v++)
+          for (let u = left; u <= right; u++)
+            if (Math.hypot(u + 0.5 - x, v + 0.5 - y) < brush) mark(v * FINE + u);
+      }
+    });
+}
 
 /** The place of the largest of 10 outputs. @param {Float32Array} output @param {number} i */
 function classAt(output, i) {
@@ -14,25 +42,43 @@ function classAt(output, i) {
 }
 
 /**
- * A drawing as a digit of the data: as high as the picture, in its middle.
- * @param {Uint8Array} bitmap FINE x FINE, 1 where drawn
+ * A drawing as a digit of the data, wherever and however large it was drawn. The data's
+ * digits are as high as the picture, their mass is in its middle from left to right, and
+ * the pen is about as thick for all; so the strokes are scaled, not the ink.
+ * @param {Stroke[]} strokes
  * @returns {Float32Array | null} null if nothing is drawn
  */
-export function asDigit(bitmap) {
-  const places = Array.from(bitmap.keys()).filter((i) => bitmap[i]);
+export function asDigit(strokes) {
+  const places = strokes.flat();
   if (!places.length) return null;
-  const ends = (/** @type {number[]} */ all) => [Math.min(...all), Math.max(...all) + 1];
-  const [left, right] = ends(places.map((i) => i % FINE));
-  const [top, bottom] = ends(places.map((i) => Math.floor(i / FINE)));
-  const scale = Math.min(FINE / (bottom - top), (FINE - 4) / (right - left));
+  /** @param {number} brush @param {number} shift */
+  const inked = (brush, shift) => {
+    const [[left, right], [top, bottom]] = [0, 1].map((axis) => {
+      const all = places.map((p) => p[axis]);
+      return [Math.min(...all), Math.max(...all)];
+    });
+    const scale = Math.min(
+      (FINE - 2 * brush) / (bottom - top), (FINE - 4 - 2 * brush) / (right - left), LARGEST,
+    );
+    const scaled = strokes.map((stroke) => stroke.map(([x, y]) => [
+      FINE / 2 + (x - (left + right) / 2) * scale + shift, FINE / 2 + (y - (top + bottom) / 2) * scale,
+    ]));
+    const points = new Uint8Array(FINE * FINE);
+    rasterize(scaled, brush, (i) => (points[i] = 1));
+    return points;
+  };
+  /** @param {Uint8Array} points */
+  const mass = (points) => points.reduce((sum, on) => sum + on, 0);
+  let brush = THIN;
+  while (brush < THICK && mass(inked(brush, 0)) < INK) brush += 0.2;
+  const centred = inked(brush, 0);
+  const middle = centred.reduce((sum, on, i) => sum + on * ((i % FINE) + 0.5), 0) / mass(centred);
+  const points = inked(brush, FINE / 2 - middle);
   const digit = new Float32Array(SIDE * SIDE);
-  for (let v = 0; v < FINE; v++)
-    for (let u = 0; u < FINE; u++) {
-      const x = Math.floor((left + right) / 2 + (u + 0.5 - FINE / 2) / scale);
-      const y = Math.floor((top + bottom) / 2 + (v + 0.5 - FINE / 2) / scale);
-      const inside = x >= left && x < right && y >= top && y < bottom;
-      if (inside && bitmap[y * FINE + x]) digit[(v >> 2) * SIDE + (u >> 2)] += 1 / 16;
-    }
+  points.forEach((on, i) => {
+    const [u, v] = [i % FINE, Math.floor(i / FINE)];
+    digit[(v >> 2) * SIDE + (u >> 2)] += on / 16;
+  });
   return digit;
 }
 
@@ -98,7 +144,9 @@ export function shareRight(output, labels) {
  * @param {(digit: Float32Array | null) => void} changed
  */
 export function drawingPad(canvas, changed) {
-  const bitmap = new Uint8Array(FINE * FINE);
+  const bitmap = new Uint8Array(FINE * FINE); // what is seen
+  /** @type {Stroke[]} */
+  let strokes = [];
   let at = [FINE / 2, 4];
   let drawing = false;
   let keyboard = false;
@@ -120,15 +168,20 @@ export function drawingPad(canvas, changed) {
   }
   /** @param {number[]} to */
   function move(to) {
-    const steps = Math.max(1, Math.ceil(2 * Math.hypot(to[0] - at[0], to[1] - at[1])));
-    for (let s = 0; s <= steps && drawing; s++) {
-      const [x, y] = at.map((from, k) => from + ((to[k] - from) * s) / steps);
-      for (let i = 0; i < bitmap.length; i++)
-        if (Math.hypot((i % FINE) + 0.5 - x, Math.floor(i / FINE) + 0.5 - y) < BRUSH) bitmap[i] = 1;
+    if (drawing) {
+      const stroke = strokes[strokes.length - 1];
+      stroke.push(to);
+      rasterize([stroke.slice(-2)], BRUSH, (i) => (bitmap[i] = 1));
     }
     at = to;
     show();
-    if (drawing) changed(asDigit(bitmap));
+    if (drawing) changed(asDigit(strokes));
+  }
+  // A digit of the data that is shown has no strokes, and goes when one is drawn.
+  function penDown() {
+    if (!strokes.length) bitmap.fill(0);
+    drawing = true;
+    strokes.push([at]);
   }
   /** @param {PointerEvent} event */
   const place = (event) => {
@@ -141,8 +194,8 @@ export function drawingPad(canvas, changed) {
   canvas.onpointerdown = (event) => {
     canvas.setPointerCapture(event.pointerId);
     keyboard = false;
-    drawing = true;
     at = place(event);
+    penDown();
     move(at);
   };
   canvas.onpointermove = (event) => {
@@ -160,7 +213,10 @@ export function drawingPad(canvas, changed) {
     if (event.key !== ' ' && !(event.key in arrows)) return;
     event.preventDefault();
     keyboard = true;
-    if (event.key === ' ') drawing = !drawing;
+    if (event.key === ' ') {
+      if (drawing) drawing = false;
+      else penDown();
+    }
     const by = arrows[event.key] ?? [0, 0];
     move(at.map((v, k) => Math.max(1, Math.min(FINE - 1, v + by[k]))));
   };
@@ -168,12 +224,15 @@ export function drawingPad(canvas, changed) {
     show,
     clear() {
       bitmap.fill(0);
+      strokes = [];
       drawing = false;
       show();
       changed(null);
     },
     /** Shows a digit of the data. @param {Float32Array} digit */
     put(digit) {
+      strokes = [];
+      drawing = false;
       for (let i = 0; i < bitmap.length; i++) {
         const [u, v] = [i % FINE, Math.floor(i / FINE)];
         bitmap[i] = digit[(v >> 2) * SIDE + (u >> 2)] > 0.4 ? 1 : 0;

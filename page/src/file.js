@@ -4,22 +4,24 @@ import { layersOf } from './network.js';
 
 /** @import { Layer, Training, Variable } from './types.js' */
 
-/** @typedef {[name: string, shape: number[], bytes: Uint8Array]} Entry */
+/** @typedef {[name: string, shape: number[], bytes: Uint8Array, dtype?: 'F32' | 'F64']} Entry */
 
 const ZEROS = '0'.repeat(64);
+/** Stands for the seed in a description: a 64-bit number, which JavaScript's are not. */
+export const BIG = 'KURVE-SEED';
 
 /**
  * The file of a worker's run: configuration and weights.
  * @param {Pick<Training, "settings" | "rows" | "plan" | "model" | "seed">} run
  */
 export function modelFile({ settings, rows, plan, model, seed }) {
-  const description = JSON.stringify({
+  const description = {
     kind: 'model',
     model: { name: 'sequential', input_shape: [rows.inputs], layers: layersOf(settings, rows).map(configOf) },
-    seed: 'SEED',
+    seed: BIG,
     step: model.step,
     compile: null,
-  }).replace('"SEED"', String(seed)); // a 64-bit number, which JavaScript's are not
+  };
   /** @type {Entry[]} */
   const arrays = [];
   /** @param {Float32Array} from @param {Variable[]} list */
@@ -32,7 +34,7 @@ export function modelFile({ settings, rows, plan, model, seed }) {
   };
   add(model.buffers, plan.buffers);
   add(model.params, plan.params);
-  return container(description, arrays);
+  return container(description, seed, arrays);
 }
 
 const TRAINABLE = {
@@ -44,8 +46,8 @@ const TRAINABLE = {
   bias_constraint: null,
 };
 
-/** @param {Layer} layer */
-function configOf({ kind, name, units, activation, l2, rate, shape }) {
+/** @param {Layer} layer @returns {{class_name: string, config: any}} */
+export function configOf({ kind, name, units, activation, l2, rate, shape }) {
   const regularizer = l2 ? { class_name: 'L2', config: { l2 } } : null;
   const trained = { activation, ...TRAINABLE, kernel_regularizer: regularizer };
   /** @type {Record<Layer['kind'], [string, object]>} */
@@ -73,17 +75,23 @@ function configOf({ kind, name, units, activation, l2, rate, shape }) {
   return { class_name, config: { name, trainable: true, ...config } };
 }
 
-/** @param {string} description @param {Entry[]} arrays */
-function container(description, arrays) {
+/** Files of models are ASCII up to the numbers. @param {string} unit */
+const escaped = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
+/** @param {object} description @param {bigint} seed @param {Entry[]} arrays */
+export function container(description, seed, arrays) {
+  const json = JSON.stringify(description)
+    .replace(new RegExp(`("seeds?":\\[?)"${BIG}"`), `$1${seed}`) // no text can hold this
+    .replace(/[^\x00-\x7f]/g, escaped);
   /** @type {Record<string, string>} */
-  const metadata = { sha256: ZEROS, format: 'kurve 2', kurve: description };
+  const metadata = { sha256: ZEROS, format: 'kurve 2', kurve: json };
   /** @type {Record<string, object>} */
   const entries = {};
   let end = 0;
-  for (const [name, shape, bytes] of arrays) {
+  for (const [name, shape, bytes, dtype = 'F32'] of arrays) {
     metadata[`sha256:${name}`] = sha256(bytes);
     const data_offsets = [end, end + bytes.length];
-    entries[name] = { dtype: 'F32', shape, data_offsets };
+    entries[name] = { dtype, shape, data_offsets };
     end += bytes.length;
   }
   const header = new TextEncoder().encode(

@@ -1,7 +1,8 @@
 // The form of all settings.
 import { columnKinds } from './data.js';
 import { ACTIVATIONS } from './network.js';
-import { MOST_CONVOLUTIONS } from './settings.js';
+import { HELD, LIMITS, MOST_CONVOLUTIONS, problemOf } from './settings.js';
+import { ORDINALS } from './program.js';
 
 /** @import { DataSettings, LayerSettings, Settings } from './types.js' */
 
@@ -46,6 +47,11 @@ export const NUMBERS = ['rate', 'epochs', 'l2', 'dropout', 'seed'];
 /** @type {('from' | 'to' | 'count' | 'noise')[]} */
 export const DATA_NUMBERS = ['from', 'to', 'count', 'noise'];
 
+/** Kinds of data that lack a setting. @type {Record<string, string[]>} */
+const WITHOUT = { noisy: ['points', 'digits'], holding: ['digits'] };
+
+export const HELD_NAMES = HELD.map((n) => [String(n), n ? `every ${ORDINALS[n]} row` : 'no rows']);
+
 /**
  * Shows settings; what is changed in lists goes to the actions.
  * @param {Settings} settings
@@ -59,11 +65,14 @@ export function showSettings(settings, actions) {
   $('text').value = data.text;
   for (const name of DATA_NUMBERS) $(name).value = data[name];
   for (const name of NUMBERS) $(name).value = settings[name];
+  if (!settings.epochs) $('epochs').value = '';
+  $('held').value = settings.held;
   for (const part of /** @type {NodeListOf<HTMLElement>} */ (
     document.querySelectorAll('[data-for]')
   )) {
     const wanted = part.dataset.for ?? '';
-    part.hidden = wanted === 'noisy' ? ['points', 'digits'].includes(data.kind) : wanted !== data.kind;
+    const without = WITHOUT[wanted];
+    part.hidden = without ? without.includes(data.kind) : wanted !== data.kind;
   }
   if (data.kind === 'table') showColumns(data, actions);
   $('normalize').checked = settings.normalize;
@@ -103,7 +112,7 @@ function showLayers(settings, { change }) {
       change({ layers: settings.layers.map((l, k) => (k === i ? { ...l, ...more } : l)) });
     const count = make('input', '', { type: 'number', min: 1, max: 512, value: units });
     count.setAttribute('aria-label', `units of layer ${i + 1}`);
-    count.onchange = () => alter({ units: numberOf(count, units) });
+    count.onchange = () => numberOf(count, 'units', units, (value) => alter({ units: value }));
     const choice = make('select');
     choice.setAttribute('aria-label', `activation of layer ${i + 1}`);
     fill(choice, ACTIVATIONS.map((a) => [a, a]));
@@ -123,7 +132,31 @@ function showLayers(settings, { change }) {
   $('normalize').disabled = settings.data.kind === 'digits';
 }
 
-/** @param {HTMLInputElement} input @param {number} otherwise */
-export function numberOf(input, otherwise) {
-  return input.value.trim() === '' ? otherwise : Number(input.value);
+/** @type {(text: string) => void} */
+let say = () => {};
+/** @param {(text: string) => void} how messages are shown */
+export const sayBy = (how) => (say = how);
+
+/**
+ * Gives the number that was typed to `use`; one that cannot be is refused in words, and
+ * the old one stays.
+ * @param {HTMLInputElement} input
+ * @param {keyof typeof LIMITS} limits
+ * @param {number} old
+ * @param {(value: number) => void} use
+ * @param {(value: number) => string} [problem] another reason to refuse it
+ */
+export function numberOf(input, limits, old, use, problem = () => '') {
+  const value = input.value.trim() === '' ? NaN : Number(input.value);
+  const wrong = problemOf(limits, value) || problem(value);
+  if (!wrong) {
+    input.removeAttribute('aria-invalid');
+    use(value);
+    return;
+  }
+  const open = limits === 'epochs' && !old; // as many as suit the rows
+  input.value = open ? '' : String(old);
+  input.setAttribute('aria-invalid', 'true');
+  input.oninput = () => input.removeAttribute('aria-invalid');
+  say(open ? wrong : `${wrong} It stays ${old}.`);
 }

@@ -1,6 +1,6 @@
 // What takes long beside training, in a second thread: the loss landscape and what each
 // layer adds.
-import { DATA_SEED, makeData, normalNumbers } from './data.js';
+import { DATA_SEED, makeData, normalNumbers, parted } from './data.js';
 import { CELLS, cellsInOrder, pathDirections, randomDirection, squareAround } from './landscape.js';
 import { makePlan, product, withHead } from './plan.js';
 import { applyLines, bestLine, explained, targetsOf } from './readout.js';
@@ -30,7 +30,7 @@ function some(rows) {
 function restored(engine, { settings, params, buffers }) {
   const draw = (/** @type {number} */ purpose, /** @type {number} */ n) =>
     engine.uniform(DATA_SEED, purpose, settings.data.seed, n);
-  const rows = some(makeData(settings.data, draw));
+  const rows = some(parted(makeData(settings.data, draw), settings.held).trained);
   const { plan, values } = makePlan({ ...settings, dropout: 0 }, rows);
   const model = new engine.Model(JSON.stringify(plan));
   model.params.set(params);

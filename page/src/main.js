@@ -1,11 +1,14 @@
 // The page: what the user chooses goes to the worker, what it computes to the pictures.
 import { drawLandscape, showReadout } from './around.js';
+import { copy, save, unpacked } from './browser.js';
 import { fitChart, lossChart, mapChart, readoutChart, unitMaps, unitsChart } from './charts.js';
-import { columnKinds, firstText, parseTable } from './data.js';
+import { connectControls } from './controls.js';
+import { columnKinds, parseTable, textColumns } from './data.js';
 import { digitsChart, drawingPad, shareRight } from './digits.js';
-import { $, DATA_NUMBERS, NUMBERS, fill, make, numberOf, showSettings } from './form.js';
-import { OPTIMIZERS } from './plan.js';
-import { EXAMPLES, checked, example, fromHash, toHash, withData } from './settings.js';
+import { $, make, numberOf, sayBy, showSettings } from './form.js';
+import {
+  EXAMPLES, changesOf, checked, example, fromHash, toHash, whyAgain, withData,
+} from './settings.js';
 import workerSource from 'worker-source';
 
 /** @import { DataSettings, Drawn, Picture, Readout, Run, Settings } from './types.js' */
@@ -18,6 +21,8 @@ let run = /** @type {any} */ (null); // of the worker: what it trains, and the l
 let charts = [];
 let id = 0; // of the newest settings; answers to older ones are ignored
 let playing = false;
+let end = 0; // the step after which the chosen epochs are done
+let failed = false; // the worker could not use the newest settings
 /** @type {object | null} */
 let engineFiles = null; // what a worker needs to start
 const worker = startWorker();
@@ -39,10 +44,14 @@ const answers = {
   ready: () => apply(settings),
   started(answer) {
     if (answer.id !== id) return;
+    const same = run && answer.first > 0 && sameData(run, answer);
     run = answer;
+    failed = false;
     run.view = drawnView();
     $('program').textContent = run.program;
-    rebuildCharts();
+    $('copy').disabled = run.long;
+    if (!same) rebuildCharts();
+    showBatches();
     showPicture(answer);
   },
   picture(answer) {
@@ -51,11 +60,12 @@ const answers = {
   error(answer) {
     if (answer.id !== undefined && answer.id !== id) return;
     setPlaying(false);
+    failed = true;
     for (const name of ['landscape-text', 'units-hint']) $(name).textContent = '';
     showMessage(answer.message);
   },
   file({ format, bytes }) {
-    save(`model.${format}`, new Blob([bytes]));
+    save(format === 'network' ? 'network.kurve' : `model.${format}`, new Blob([bytes]));
   },
   snapshot({ kind, purpose, ...given }) {
     if (given.id !== id) return;
@@ -78,10 +88,11 @@ function send(kind, more = {}) {
   worker.postMessage({ kind, id, ...more });
 }
 
-/** @param {string} text */
-function showMessage(text) {
+/** @param {string} text @param {boolean} [note] whether nothing is wrong */
+function showMessage(text, note = false) {
   $('message').textContent = text;
   $('message').hidden = !text;
+  $('message').classList.toggle('note', note);
 }
 
 /**
@@ -89,13 +100,40 @@ function showMessage(text) {
  * @param {Settings} chosen
  */
 function apply(chosen) {
+  use(chosen);
+  setPlaying(false);
+  send('start', { settings });
+  if (broken) showMessage(`In the link: ${broken}`);
+  broken = '';
+}
+
+/** @param {Settings} chosen */
+function use(chosen) {
   settings = chosen;
   id++;
-  setPlaying(false);
   showMessage('');
   showAll();
   remember();
-  send('start', { settings });
+}
+
+/**
+ * Goes on with new settings from the weights of now, if these belong to them too.
+ * @param {Settings} chosen
+ */
+function goOn(chosen) {
+  const step = run ? Number($('time').value) : 0;
+  const why = whyAgain(settings, chosen);
+  const changes = changesOf(settings, chosen);
+  if (!step || failed || why) {
+    const asked = chosen.data.kind !== settings.data.kind; // for something else altogether
+    apply(chosen);
+    if (step && !failed && !asked) showMessage(`Training starts again: ${why}.`, true);
+    return;
+  }
+  if (!changes) return;
+  use(chosen);
+  send('resume', { settings });
+  showMessage(`Training goes on from the present weights, with the new ${changes}.`, true);
 }
 
 function showAll() {
@@ -108,7 +146,7 @@ function showAll() {
 
 /** @param {Partial<Settings>} more */
 function change(more) {
-  apply(checked({ ...settings, ...more }));
+  goOn(checked({ ...settings, ...more }));
 }
 
 function remember() {
@@ -145,6 +183,31 @@ function drawnView() {
   };
 }
 
+// How rows held out are drawn; curves of classes do not show them.
+function heldHint() {
+  const { heldOut, testLabels, rows } = run;
+  if (!heldOut || testLabels || (rows.inputs === 1 && rows.classes)) return [];
+  return [rows.inputs === 2 ? 'Points with a dark ring are held out.' : 'Orange points are held out.'];
+}
+
+// Whether the pictures of one are those of the other: only weights have changed.
+/** @param {Run} a @param {Run} b */
+function sameData(a, b) {
+  const parts = (/** @type {Run} */ { axes, rows, outputs }) => [axes, rows.names, rows.rows, outputs];
+  if (JSON.stringify(parts(a)) !== JSON.stringify(parts(b))) return false;
+  return a.rows.y.every((v, i) => v === b.rows.y[i]) && a.rows.x.every((v, i) => v === b.rows.x[i]);
+}
+
+// Batches that the rows are too few for, which data chosen later may bring about.
+function showBatches() {
+  const [size, most] = [settings.steps || settings.batch, run.rows.rows];
+  $('size-hint').hidden = size <= most;
+  $('size-hint').textContent = settings.steps
+    ? `There are only ${most} rows: an epoch has ${run.perEpoch} steps.`
+    : `There are only ${most} rows: each step takes all of them.`;
+  $('epochs').placeholder = String(run.epochs);
+}
+
 function rebuildCharts() {
   charts.forEach((chart) => chart.free());
   const { inputs } = run.rows;
@@ -155,11 +218,15 @@ function rebuildCharts() {
   $('fit-title').textContent = run.testLabels ? 'Digits it was not trained on' : 'The fit';
   $('pad').hidden = !run.testLabels;
   $('fit').style.cursor = drawing ? 'crosshair' : '';
-  $('hint').textContent = drawing ? 'Click to add a point.' : '';
-  $('hint').hidden = !drawing;
+  const hints = [...(drawing ? ['Click to add a point.'] : []), ...heldHint()];
+  $('hint').textContent = hints.join(' ');
+  $('hint').hidden = !hints.length;
   showLayerButtons();
   $('landscape').replaceChildren();
   $('landscape-text').textContent = '';
+  $('held-key').hidden = !run.heldOut;
+  $('held-key').textContent = run.testLabels ? 'digits of the test' : 'rows held out';
+  if (run.layer >= 0) send('look', { layer: -1 });
   if (run.testLabels) pad.clear();
 }
 
@@ -223,24 +290,29 @@ function showPicture(picture) {
   for (const chart of charts) chart.show(picture);
   if (picture.running !== playing && !picture.running) setPlaying(false);
   if (picture.error) showMessage(picture.error);
-  const { step, last, losses, speed } = picture;
+  const { step, first, last, loss, heldLoss, speed } = picture;
   const time = $('time');
+  time.min = first;
   time.max = last;
   time.value = step;
-  const loss = losses[1].length && step ? lossAt(losses, step) : null;
+  end = picture.end;
+  const { heldOut } = run;
   const facts = [
-    `${run.rows.y.length} rows`,
+    `${run.rows.rows} rows`,
+    ...(heldOut ? [`${heldOut.rows} ${run.testLabels ? 'to test' : 'held out'}`] : []),
     `${run.weights.toLocaleString('en')} weights`,
     `step ${step}`,
-    `epoch ${(step / run.perEpoch).toFixed(1)}`,
+    `epoch ${picture.epoch.toFixed(1)}`,
   ];
-  if (loss !== null) facts.push(`loss ${loss.toPrecision(3)}`);
+  if (loss) facts.push(`loss ${loss.value.toPrecision(3)} (mean of ${loss.of})`);
+  if (heldLoss !== null)
+    facts.push(`${run.testLabels ? 'test' : 'held-out'} loss ${heldLoss.toPrecision(3)}`);
   if (speed) facts.push(`${Math.round(speed)} steps/s`);
   $('facts').textContent = facts.join(' · ');
   if (picture.units)
     $('units-hint').textContent =
       `${picture.units.curves.length} of ${picture.units.width} units of layer ${picture.units.layer + 1}`;
-  $('back').disabled = step === 0;
+  $('back').disabled = step === first;
   if (!run.testLabels) return;
   showBars(picture.drawn);
   const right = (100 * shareRight(picture.output, run.testLabels)).toFixed(1);
@@ -250,18 +322,11 @@ function showPicture(picture) {
     'wrong ones are framed, with the answer.';
 }
 
-/** @param {[number[], number[]]} losses @param {number} step */
-function lossAt([steps, values], step) {
-  let i = steps.findIndex((s) => s >= step);
-  if (i < 0) i = steps.length - 1;
-  return values[i];
-}
-
 // ------------------------------------------------------------------ settings
 
 /** @param {Partial<DataSettings>} more */
 function changeData(more) {
-  apply(withData(settings, more));
+  goOn(withData(settings, more));
 }
 
 /** @param {string} text */
@@ -271,12 +336,23 @@ function useTable(text) {
   const usable = table.names.map((_, i) => i).filter((i) => kinds[i].numeric || kinds[i].label);
   const y = usable.at(-1);
   const x = usable.filter((i) => i !== y && kinds[i].numeric);
-  if (y === undefined || !x.length)
-    throw new Error(`The table needs two columns: numbers for x, and y.${firstText(table)}`);
-  changeData({ kind: 'table', table: { names: table.names, rows: table.rows }, x, y });
+  if (y === undefined || !x.length) {
+    const texts = textColumns(table);
+    const reason = texts ? `Text, not numbers: ${texts}. ${INSTEAD}` : 'There is one column only.';
+    throw new Error(`The table needs two columns: numbers for x, and y. ${reason}`);
+  }
+  apply(withData(settings, { kind: 'table', table: { names: table.names, rows: table.rows }, x, y }));
+  const texts = textColumns(table, [y]);
   const gaps = table.rows.filter((r) => [...x, y].some((i) => r[i] === '')).length;
-  if (gaps) showMessage(`${gaps} of ${table.rows.length} rows have gaps and are left out.`);
+  const notes = [
+    ...(texts ? [`Left out as text, not numbers: ${texts}. ${INSTEAD}`] : []),
+    ...(gaps ? [`${gaps} of ${table.rows.length} rows have gaps and are left out.`] : []),
+  ];
+  showMessage(notes.join(' '), true);
 }
+const INSTEAD =
+  'Correct such cells, or write numbers instead (dates as days, two labels as 0 and 1); ' +
+  'the command “kurve fit” takes text and dates as they are.';
 
 /** @template T @param {(given: T) => unknown} action */
 function trying(action) {
@@ -298,35 +374,12 @@ const useFile = trying(async (/** @type {File | undefined} */ file) => {
 
 // ------------------------------------------------------------------ actions
 
-/** @param {string} name @param {Blob} blob */
-function save(name, blob) {
-  const link = make('a', '', { download: name, href: URL.createObjectURL(blob) });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-
 /** @param {string} purpose @param {object} more */
 function around(purpose, more) {
   showMessage('');
   const text = purpose === 'landscape' ? 'landscape-text' : 'units-hint';
   $(text).textContent = 'Computing…';
   send('snapshot', { purpose, ...more });
-}
-
-/** @param {string} text @param {HTMLButtonElement} button */
-async function copy(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const area = make('textarea', text);
-    document.body.append(area);
-    area.select();
-    document.execCommand('copy');
-    area.remove();
-  }
-  const label = button.textContent;
-  button.textContent = 'Copied';
-  setTimeout(() => (button.textContent = label), 1200);
 }
 
 /** @type {Record<string, HTMLButtonElement>} */
@@ -356,8 +409,7 @@ function connect() {
   $('examples').append(tableButton);
 
   $('play').onclick = () => {
-    const end = settings.decay && run ? run.perEpoch * settings.epochs : Infinity;
-    if (!playing && Number($('time').value) >= end) {
+    if (!playing && settings.decay && run && Number($('time').value) >= end) {
       showMessage(
         'The learning rate has fallen to 0, so more steps change nothing. ' +
           'Try more epochs, or a rate that does not fall.',
@@ -378,43 +430,10 @@ function connect() {
   $('reset').onclick = () => apply(settings);
   $('time').oninput = () => stopped('goto', () => ({ step: Number($('time').value) }));
 
-  fill($('optimizer'), Object.keys(OPTIMIZERS).map((o) => [o, o]));
-  $('optimizer').onchange = (/** @type {any} */ event) => {
-    const optimizer = event.target.value;
-    change({ optimizer, rate: OPTIMIZERS[optimizer].rate });
-  };
-  for (const name of NUMBERS)
-    $(name).onchange = (/** @type {any} */ event) => change({ [name]: numberOf(event.target, settings[name]) });
-  for (const name of DATA_NUMBERS)
-    $(name).onchange = (/** @type {any} */ event) =>
-      changeData({ [name]: numberOf(event.target, settings.data[name]) });
-  $('text').onchange = (/** @type {any} */ event) => changeData({ text: event.target.value });
-  $('kind').onchange = (/** @type {any} */ event) => changeData({ kind: event.target.value });
-  $('target').onchange = (/** @type {any} */ event) => {
-    const y = Number(event.target.value);
-    const kinds = columnKinds(settings.data.table ?? { names: [], rows: [] });
-    changeData({ y, x: kinds.flatMap(({ numeric }, i) => (numeric && i !== y ? [i] : [])) });
-  };
-  for (const name of ['normalize', 'decay'])
-    $(name).onchange = (/** @type {any} */ event) => change({ [name]: event.target.checked });
-  const batching = () => {
-    const size = numberOf($('size'), 20);
-    change($('batching').value === 'steps' ? { steps: size } : { steps: 0, batch: size });
-  };
-  $('batching').onchange = batching;
-  $('size').onchange = batching;
-  $('add-layer').onclick = () => {
-    const last = settings.layers.at(-1) ?? { units: 32, activation: 'relu' };
-    change({ layers: [...settings.layers, { ...last }] });
-  };
-
-  $('add-conv').onclick = () => {
-    const first = settings.layers.findIndex(({ kind }) => kind !== 'conv');
-    const at = first < 0 ? settings.layers.length : first;
-    const units = settings.layers[at - 1]?.units ?? 16;
-    const layer = { kind: /** @type {const} */ ('conv'), units, activation: 'relu' };
-    change({ layers: settings.layers.toSpliced(at, 0, layer) });
-  };
+  sayBy(showMessage);
+  connectControls({
+    settings: () => settings, rows: () => run?.rows.rows ?? Infinity, change, changeData,
+  });
 
   /** @param {number[]} point */
   const addPoint = (point) =>
@@ -423,7 +442,8 @@ function connect() {
     if (settings.data.kind === 'points' && run) addPoint(charts[0].position?.(event) ?? [0, 0]);
   };
   $('add-point').onclick = () =>
-    addPoint([numberOf($('point-x'), 0), numberOf($('point-y'), 0)]);
+    numberOf($('point-x'), 'point', 1, (x) =>
+      numberOf($('point-y'), 'point', 0, (y) => addPoint([x, y])));
   $('undo-point').onclick = () => changeData({ points: settings.data.points.slice(0, -1) });
   $('clear-points').onclick = () => changeData({ points: [] });
 
@@ -436,8 +456,8 @@ function connect() {
   });
 
   $('copy').onclick = () => copy($('program').textContent, $('copy'));
-  $('download').onclick = () => save('model.py', new Blob([$('program').textContent]));
-  for (const format of ['kurve', 'onnx', 'c'])
+  $('download').onclick = () => send('file', { format: 'py' });
+  for (const format of ['kurve', 'network', 'onnx', 'c'])
     $(`model-${format}`).onclick = () => send('file', { format });
   $('random').onclick = () => around('landscape', { along: false });
   $('along').onclick = () => around('landscape', { along: true });
@@ -465,7 +485,7 @@ function connect() {
     copy(`${href.split('#')[0]}#${toHash(settings)}`, $('link'));
   };
   window.addEventListener('hashchange', () => {
-    const found = fromHash(location.hash);
+    const found = fromLink();
     if (found && toHash(found) !== toHash(settings)) apply(found);
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
@@ -474,23 +494,25 @@ function connect() {
   });
 }
 
-// Bytes that the build has packed into an element.
-/** @param {string} name */
-async function unpacked(name) {
-  const binary = atob($(name).textContent.trim());
-  const packed = Uint8Array.from(binary, (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
 // The data that `kurve live` wrote into the page: {table: {names, rows}, x, y}.
 function given() {
   const found = JSON.parse($('given').textContent);
   return found && withData(example('raw10'), { kind: 'table', ...found });
 }
 
+// The settings of a link, with a word about those that cannot be.
+function fromLink() {
+  /** @type {string[]} */
+  const problems = [];
+  const found = fromHash(location.hash, problems);
+  if (location.hash.length > 1 && !found) problems.push('This link holds no settings.');
+  broken = problems.join(' ');
+  return found;
+}
+let broken = '';
+
 connect();
-settings = fromHash(location.hash) ?? given() ?? example('raw10');
+settings = fromLink() ?? given() ?? example('raw10');
 showAll();
 Promise.all(['engine', 'digits'].map(unpacked)).then(
   ([bytes, digits]) => {

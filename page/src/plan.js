@@ -186,14 +186,28 @@ export function stepsPerEpoch({ batch, steps }, rows) {
   return steps > 0 ? Math.min(steps, rows) : Math.ceil(rows / Math.max(1, batch));
 }
 
+const FEW_STEPS = 6000; // of a training whose number of epochs is left open
+const MANY_STEPS = 30000;
+const OPEN_EPOCHS = 300; // between the two
+
+/**
+ * The number of epochs: the chosen one, or as many as suit the rows, since an epoch of few
+ * rows is few steps.
+ * @param {Pick<Settings, 'epochs'>} settings
+ * @param {number} perEpoch
+ */
+export function epochsOf({ epochs }, perEpoch) {
+  const steps = Math.min(MANY_STEPS, Math.max(FEW_STEPS, OPEN_EPOCHS * perEpoch));
+  return epochs || Math.ceil(steps / perEpoch);
+}
+
 /**
  * The learning rate of a step.
- * @param {Settings} settings
- * @param {number} perEpoch
+ * @param {Pick<Settings, 'rate' | 'decay'>} settings
  * @param {number} step
+ * @param {number} all steps until a falling rate is 0
  */
-export function rateAt({ rate, decay, epochs }, perEpoch, step) {
+export function rateAt({ rate, decay }, step, all) {
   if (!decay) return rate;
-  const all = perEpoch * epochs;
   return (rate * (1 + Math.cos((Math.PI * Math.min(step, all)) / all))) / 2;
 }

@@ -1,8 +1,8 @@
 // The same model as a Python program.
-import { dataProgram } from './data.js';
+import { dataProgram, parted } from './data.js';
 import { pythonFloat } from './formula.js';
 import { layersOf, outputOf } from './network.js';
-import { OPTIMIZERS, stepsPerEpoch } from './plan.js';
+import { OPTIMIZERS, epochsOf, stepsPerEpoch } from './plan.js';
 
 /** @import { Layer, Rows, Settings } from './types.js' */
 
@@ -22,15 +22,18 @@ function layerProgram({ kind, units, activation, l2, rate, shape }) {
 /**
  * A Python program that trains the same model.
  * @param {Settings} settings
- * @param {Rows} data
+ * @param {Rows} data all rows, also those held out
+ * @param {boolean} whole with all numbers, however many; else as it is shown
  */
-export function makeProgram(settings, data) {
+export function makeProgram(settings, data, whole) {
   const { loss } = outputOf(data);
-  const perEpoch = stepsPerEpoch(settings, data.rows);
+  const { trained, heldOut } = parted(data, settings.held);
+  const perEpoch = stepsPerEpoch(settings, trained.rows);
+  const epochs = epochsOf(settings, perEpoch);
   const rate = pythonFloat(settings.rate);
-  const schedule = `optimizers.schedules.CosineDecay(${rate}, decay_steps=${perEpoch * settings.epochs})`;
+  const schedule = `optimizers.schedules.CosineDecay(${rate}, decay_steps=${perEpoch * epochs})`;
   const optimizer = OPTIMIZERS[settings.optimizer].python(settings.decay ? 'rate' : rate);
-  const rows = dataProgram(settings.data, data);
+  const rows = dataProgram(settings.data, data, whole);
   const numpy = rows.some((line) => line.includes('np.'));
   const lines = [
     ...(numpy ? ['import numpy as np', ''] : []),
@@ -38,6 +41,7 @@ export function makeProgram(settings, data) {
     `from kurve import layers, models, optimizers${settings.l2 > 0 ? ', regularizers' : ''}`,
     '',
     ...rows,
+    ...(heldOut && !data.image ? holdingOut(settings.held) : []),
     '',
     `kurve.utils.set_random_seed(${settings.seed})`,
     `model = models.Sequential([layers.Input((${data.inputs},))])`,
@@ -56,13 +60,24 @@ export function makeProgram(settings, data) {
   const division =
     settings.steps > 0 ? `steps_per_epoch=${perEpoch}` : `batch_size=${settings.batch}`;
   lines.push(
-    `model.fit(x, y, ${division}, epochs=${settings.epochs}, verbose=0)`,
+    `model.fit(x, y, ${division}, epochs=${epochs}, verbose=0)`,
     'print("loss:", model.evaluate(x, y, verbose=0))',
+    ...(heldOut ? ['print("held-out loss:", model.evaluate(x_test, y_test, verbose=0))'] : []),
     '',
     'model.save("model.kurve")',
   );
   return `${lines.join('\n')}\n`;
 }
+
+/** @type {Record<number, string>} */
+export const ORDINALS = { 3: 'third', 5: 'fifth', 10: 'tenth' };
+/** @param {number} every */
+const holdingOut = (every) => [
+  '',
+  `held = np.arange(len(x)) % ${every} == ${every - 1}  # every ${ORDINALS[every]} row is not trained on`,
+  'x_test, y_test = x[held], y[held]',
+  'x, y = x[~held], y[~held]',
+];
 
 /**
  * Lines of which the same `size` lines follow each other as a loop.

@@ -15,21 +15,24 @@ const DATA = {
 const relu = (units, n) => Array.from({ length: n }, () => ({ units, activation: 'relu' }));
 /** @param {number} units */
 const conv = (units) => ({ kind: 'conv', units, activation: 'relu' });
+/** Every which row is held out; 0: none. */
+export const HELD = [0, 3, 5, 10];
 export const MOST_CONVOLUTIONS = 3; // each halves the picture
 
 /** @type {Settings} */
 export const START = {
   data: DATA, layers: relu(256, 7), optimizer: 'adam', rate: 0.001, decay: false, batch: 20,
-  steps: 10, epochs: 10, normalize: false, l2: 0, dropout: 0, seed: 3,
+  steps: 10, epochs: 10, normalize: false, l2: 0, dropout: 0, held: 0, seed: 3,
 };
 const OWN = {
-  layers: relu(64, 3), rate: 0.003, decay: true, batch: 20, steps: 0, epochs: 300,
-  normalize: true,
+  layers: relu(64, 3), rate: 0.003, decay: true, batch: 20, steps: 0, epochs: 0,
+  normalize: true, held: 0,
 };
 const DIGITS = {
   layers: [conv(16), conv(32), ...relu(64, 1)], rate: 0.003, decay: true, batch: 32, steps: 0,
-  epochs: 20, normalize: false,
+  epochs: 20, normalize: false, held: 0,
 };
+const ROWS_TO_HOLD_OUT = 50; // a table of one's own has a held-out loss from here on
 
 /**
  * The buttons: the article's three programs, and starts for data of one's own.
@@ -68,15 +71,46 @@ export function withData(settings, data) {
   const other = kind !== settings.data.kind;
   if (other && kind === 'digits') return checked({ ...found, ...DIGITS });
   const leaves = other && ['sine', 'digits'].includes(settings.data.kind);
-  return checked(leaves ? { ...found, ...OWN } : found);
+  if (leaves) Object.assign(found, OWN);
+  const rows = kind === 'table' ? found.data.table?.rows.length ?? 0 : 0;
+  if (other || data.table) found.held = rows < ROWS_TO_HOLD_OUT ? 0 : 5;
+  return checked(found);
 }
 
-/** @param {unknown} value @param {number} low @param {number} high @param {number} otherwise */
-const within = (value, low, high, otherwise) =>
-  typeof value === 'number' && value >= low && value <= high ? value : otherwise;
-/** @param {unknown} value @param {number} low @param {number} high @param {number} otherwise */
-const whole = (value, low, high, otherwise) =>
-  Math.round(within(value, low, high, otherwise));
+/**
+ * What each number may be; the names are those in messages.
+ * @type {Record<string, {name: string, low: number, high: number, whole?: boolean}>}
+ */
+export const LIMITS = {
+  rate: { name: 'The learning rate', low: 1e-7, high: 10 },
+  batch: { name: 'The rows of a batch', low: 1, high: 100000, whole: true },
+  steps: { name: 'The steps of an epoch', low: 1, high: 100000, whole: true },
+  epochs: { name: 'The epochs', low: 1, high: 100000, whole: true },
+  l2: { name: 'L2', low: 0, high: 10 },
+  dropout: { name: 'Dropout', low: 0, high: 0.9 },
+  seed: { name: 'The seed', low: 0, high: 2 ** 32 - 1, whole: true },
+  noise: { name: 'The noise', low: 0, high: 2 },
+  from: { name: 'The start of x', low: -1e6, high: 1e6 },
+  to: { name: 'The end of x', low: -1e6, high: 1e6 },
+  count: { name: 'The number of points', low: 2, high: 5000, whole: true },
+  units: { name: 'The units of a layer', low: 1, high: 512, whole: true },
+  point: { name: 'A point’s x and y', low: -1e6, high: 1e6 },
+};
+
+/**
+ * Why a number cannot be used; nothing if it can.
+ * @param {string} limits a key of LIMITS
+ * @param {unknown} value
+ */
+export function problemOf(limits, value) {
+  const { name, low, high, whole } = LIMITS[limits];
+  const good = typeof value === 'number' && value >= low && value <= high;
+  if (good && (!whole || Number.isInteger(value))) return '';
+  const given = typeof value === 'number' && !Number.isNaN(value) ? value : 'no number';
+  const must = whole ? 'a whole number' : 'a number';
+  return `${name} must be ${must} from ${low} to ${high}. Received: ${given}.`;
+}
+
 /** @param {any} value @param {string[]} list @param {string} otherwise */
 const oneOf = (value, list, otherwise) => (list.includes(value) ? value : otherwise);
 /** @param {unknown} value */
@@ -85,9 +119,18 @@ const text = (value, most = 200) => String(value ?? '').slice(0, most);
 /**
  * Settings of anything: what does not fit becomes the start's.
  * @param {any} given
+ * @param {string[]} [problems] receives what did not fit
  * @returns {Settings}
  */
-export function checked(given) {
+export function checked(given, problems = []) {
+  /** @param {string} limits @param {any} value @param {number} otherwise */
+  const number = (limits, value, otherwise) => {
+    if (value === undefined) return otherwise;
+    const problem = problemOf(limits, value);
+    if (!problem) return value;
+    problems.push(`${problem} ${otherwise} is used instead.`);
+    return otherwise;
+  };
   const data = { ...DATA, ...(given?.data ?? {}) };
   const table = tableOf(data.table);
   const columns = table ? table.names.length : 0;
@@ -101,36 +144,75 @@ export function checked(given) {
   return {
     data: {
       kind: oneOf(data.kind, kinds, 'sine'),
-      noise: within(data.noise, 0, 2, 0),
-      seed: whole(data.seed, 0, 2 ** 31, 1),
+      noise: number('noise', data.noise, 0),
+      seed: number('seed', data.seed, 1),
       text: text(data.text),
-      from: within(data.from, -1e6, 1e6, -5),
-      to: within(data.to, -1e6, 1e6, 5),
-      count: whole(data.count, 2, 5000, 100),
+      from: number('from', data.from, DATA.from),
+      to: number('to', data.to, DATA.to),
+      count: number('count', data.count, DATA.count),
       points: points
         .slice(0, 2000)
         .filter((/** @type {any} */ p) => Array.isArray(p) && p.length === 2 && p.every(Number.isFinite)),
       table,
       x: indices.filter((/** @type {any} */ i) => Number.isInteger(i) && i >= 0 && i < columns),
-      y: whole(data.y, 0, Math.max(0, columns - 1), 0),
+      y: Number.isInteger(data.y) && data.y >= 0 && data.y < columns ? data.y : 0,
     },
     layers: layers.slice(0, 12).map((/** @type {any} */ layer, /** @type {number} */ i) => ({
       ...(i < most ? { kind: 'conv' } : {}),
-      units: whole(layer?.units, 1, 512, 16),
+      units: number('units', layer?.units, 16),
       activation: oneOf(layer?.activation, ACTIVATIONS, 'relu'),
     })),
     optimizer: oneOf(given?.optimizer, Object.keys(OPTIMIZERS), 'adam'),
-    rate: within(given?.rate, 1e-7, 10, START.rate),
+    rate: number('rate', given?.rate, START.rate),
     decay: given?.decay === true,
-    batch: whole(given?.batch, 1, 100000, START.batch),
-    steps: whole(given?.steps, 0, 100000, 0),
-    epochs: whole(given?.epochs, 1, 100000, START.epochs),
+    batch: number('batch', given?.batch, START.batch),
+    steps: given?.steps === 0 ? 0 : number('steps', given?.steps, 0), // 0: batches of `batch` rows
+    epochs: given?.epochs === 0 ? 0 : number('epochs', given?.epochs, START.epochs), // 0: as many as suit the rows
     // a pixel that is the same in all digits would be divided by 0
     normalize: given?.normalize === true && !digits,
-    l2: within(given?.l2, 0, 10, 0),
-    dropout: within(given?.dropout, 0, 0.9, 0),
-    seed: whole(given?.seed, 0, 2 ** 32 - 1, START.seed),
+    l2: number('l2', given?.l2, 0),
+    dropout: number('dropout', given?.dropout, 0),
+    held: HELD.includes(given?.held) && !digits ? given.held : 0, // digits have a test
+    seed: number('seed', given?.seed, START.seed),
   };
+}
+
+/** @param {any} a @param {any} b */
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+/**
+ * Why training starts again with other settings; nothing if it goes on from its weights.
+ * @param {Settings} before
+ * @param {Settings} after
+ */
+export function whyAgain(before, after) {
+  if (!same(before.layers, after.layers)) return 'the network is another one';
+  if (before.normalize !== after.normalize) return 'x is scaled in another way';
+  if (before.seed !== after.seed) return 'the seed sets the first weights';
+  if (before.held !== after.held) return 'other rows are held out';
+  const fixed = (/** @type {Settings} */ { data }) => ({ ...data, noise: 0, points: [] });
+  return same(fixed(before), fixed(after)) ? '' : 'the data have changed';
+}
+
+/** @type {Record<string, string>} */
+const CHANGES = {
+  optimizer: 'optimizer (its own averages start at 0)', rate: 'learning rate',
+  decay: 'course of the learning rate', batch: 'batches', steps: 'batches',
+  epochs: 'number of epochs', l2: 'L2', dropout: 'dropout',
+};
+
+/**
+ * What has changed, in words.
+ * @param {Settings} before
+ * @param {Settings} after
+ */
+export function changesOf(before, after) {
+  const names = Object.keys(CHANGES)
+    .filter((name) => !same(/** @type {any} */ (before)[name], /** @type {any} */ (after)[name]))
+    .map((name) => CHANGES[name]);
+  if (before.data.noise !== after.data.noise) names.push('noise');
+  if (!same(before.data.points, after.data.points)) names.push('points');
+  return [...new Set(names)].join(' and ');
 }
 
 /** @param {any} table @returns {Table | null} */
@@ -155,14 +237,17 @@ export function toHash(settings) {
   return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
-/** @returns settings, or null if it is not such a part */
-/** @param {string} hash */
-export function fromHash(hash) {
+/**
+ * Settings, or null if it is not such a part.
+ * @param {string} hash
+ * @param {string[]} [problems] receives what did not fit
+ */
+export function fromHash(hash, problems) {
   try {
     const binary = atob(hash.replace(/^#/, '').replaceAll('-', '+').replaceAll('_', '/'));
     const json = new TextDecoder().decode(Uint8Array.from(binary, (c) => c.charCodeAt(0)));
     const found = JSON.parse(json);
-    return found && typeof found === 'object' ? checked(found) : null;
+    return found && typeof found === 'object' ? checked(found, problems) : null;
   } catch {
     return null;
   }

@@ -34,6 +34,7 @@ export interface Settings {
   normalize: boolean;
   l2: number;
   dropout: number;
+  held: number;
   seed: number;
 }
 
@@ -118,16 +119,27 @@ export interface Training {
   id: number;
   settings: Settings;
   seed: bigint;
-  rows: Rows;
+  all: Rows;
+  rows: Rows; // those to train on
+  heldOut: Rows | null;
   plan: Plan;
   values: number[];
   model: Model;
   data: Data;
+  heldData: Data | null;
   perEpoch: number;
+  epochs: number;
   axes: [number, number][];
   gridX: Float32Array;
   grid: Data;
+  first: number; // step of the last change of settings
+  offset: number; // steps before those that the engine counts
+  epochsBefore: number; // until `first`
+  scheduled: number; // the same for a falling learning rate
+  end: number; // step after which `epochs` are done
   losses: number[];
+  past: Loss[]; // of the epochs before `first`
+  held: Loss[];
   saved: Saved[];
   every: number;
   views: Map<number, View>;
@@ -140,6 +152,11 @@ export interface Training {
   digit: Float32Array | null;
   drawn: Data | null;
 }
+/** A mean loss, and the step after which it was found. */
+export interface Loss {
+  step: number;
+  loss: number;
+}
 export interface View {
   model: Model;
   grid: Data | null;
@@ -149,10 +166,15 @@ export interface View {
 export interface Run {
   axes: [number, number][];
   perEpoch: number;
+  epochs: number;
+  first: number;
+  layer: number;
   program: string;
+  long: boolean; // the program that is shown lacks the numbers
   outputs: number;
   weights: number;
   rows: Rows;
+  heldOut: Rows | null;
   gridX: Float32Array;
   map: number;
   testLabels: Uint8Array | null;
@@ -167,8 +189,15 @@ export interface Units {
 export interface Picture {
   id: number;
   step: number;
+  first: number;
   last: number;
+  end: number;
+  epoch: number;
   losses: [number[], number[]];
+  means: [number[], number[]];
+  held: [number[], number[]];
+  loss: { value: number; of: string } | null;
+  heldLoss: number | null;
   output: Float32Array;
   units: Units | null;
   speed: number;

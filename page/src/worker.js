@@ -1,15 +1,19 @@
 // Trains in a thread of its own and reports to the page.
 import { cSource } from './c.js';
-import { DATA_SEED, makeData, setDigits, testDigits } from './data.js';
+import { DATA_SEED, isLong, makeData, parted, setDigits, testDigits } from './data.js';
 import { loadEngine } from './engine.js';
+import { estimatorFile } from './estimator.js';
 import { modelFile } from './file.js';
 import { landscape, readout } from './helper.js';
 import { outputOf } from './network.js';
 import { onnxFile } from './onnx.js';
-import { initialize, makePlan, moments, rateAt, stepsPerEpoch, withHead } from './plan.js';
+import { epochMeans, lossAt, thinned } from './losses.js';
+import {
+  epochsOf, initialize, makePlan, moments, rateAt, stepsPerEpoch, withHead,
+} from './plan.js';
 import { makeProgram } from './program.js';
 
-/** @import { Engine, Picture, Rows, Run, Settings, Training, Units, View } from './types.js' */
+/** @import { Data, Engine, Picture, Rows, Run, Settings, Training, Units, View } from './types.js' */
 
 const SLICE = 25; // ms of training between two looks at the messages
 const REDRAW = 40; // ms between two pictures, at least
@@ -43,10 +47,16 @@ const handlers = {
     run = begin(settings, id);
     return { kind: 'started', ...started(), ...picture() };
   },
+  resume({ settings, id }) {
+    const before = run;
+    run = resumed(before, settings, id);
+    release(before);
+    if (running) handlers.play({});
+    return { kind: 'started', ...started(), ...picture() };
+  },
   play() {
     running = true;
-    run.until = run.settings.epochs * run.perEpoch;
-    if (run.model.step >= run.until) run.until = run.model.step + run.until;
+    run.until = run.end > now() ? run.end : now() + run.epochs * run.perEpoch;
     schedule();
   },
   pause() {
@@ -90,21 +100,32 @@ const ALONE = ['engine', 'start', 'landscape', 'readout']; // need no run
 const trained = () => ({ plan: run.plan, params: run.model.params, buffers: run.model.buffers });
 /** @type {Record<string, () => Uint8Array>} */
 const FILES = {
-  kurve: () => modelFile(run),
+  kurve: () => estimatorFile(run, errors(), run.heldOut !== null),
+  network: () => modelFile(run),
   onnx: () => onnxFile(trained()),
   c: () => new TextEncoder().encode(cSource(trained())),
+  py: () => new TextEncoder().encode(program(true)),
 };
+
+// What predictions lack, of the rows held out or else of those trained on.
+function errors() {
+  const { x, y, rows } = run.heldOut ?? run.rows;
+  const data = new engine.Data(run.model, rows, [x]);
+  const found = run.model.predict(data);
+  data.free();
+  return y.map((v, i) => v - found[i]);
+}
 
 // Copies of all that the second worker needs.
 /** @param {boolean} along */
 function snapshot(along) {
   const { id, settings, model, gridX } = run;
-  const states = along ? run.saved.filter(({ step }) => step <= model.step) : [];
+  const states = along ? run.saved.filter((saved) => saved.step <= model.step) : [];
   const every = Math.ceil(states.length / MOST_STATES);
   const kept = states.filter((_, i) => i % every === 0).map(({ copies }) => copies[0]);
   const [params, buffers] = [model.params.slice(), model.buffers.slice()];
   if (along) kept.push(params);
-  return { id, settings, step: model.step, params, buffers, gridX, along, states: kept };
+  return { id, settings, step: now(), params, buffers, gridX, along, states: kept };
 }
 
 self.onmessage = async ({ data }) => {
@@ -122,22 +143,31 @@ self.onmessage = async ({ data }) => {
 const messageOf = (error) => (error instanceof Error ? error.message : String(error));
 
 function free() {
-  if (!run) return;
-  for (const { model, grid } of [...run.views.values(), run]) {
+  if (run) release(run);
+  run = /** @type {any} */ (null);
+}
+
+/** @param {Training} training */
+function release(training) {
+  for (const { model, grid } of [...training.views.values(), training]) {
     grid?.free();
     model.free();
   }
-  run.data.free();
-  run.drawn?.free();
-  run = /** @type {any} */ (null);
+  training.data.free();
+  training.heldData?.free();
+  training.drawn?.free();
 }
+
+// The number of steps so far. The engine's starts again with another optimizer.
+const now = () => run.offset + run.model.step;
 
 /** @param {Settings} settings @param {number} id @returns {Training} */
 function begin(settings, id) {
   const seed = engine.modelSeed(settings.seed);
   /** @param {number} purpose @param {number} n */
   const draw = (purpose, n) => engine.uniform(DATA_SEED, purpose, settings.data.seed ?? 0, n);
-  const rows = makeData(settings.data, draw);
+  const all = makeData(settings.data, draw);
+  const { trained: rows, heldOut } = parted(all, settings.held);
   const made = makePlan(settings, rows);
   const model = new engine.Model(JSON.stringify(made.plan), seed);
   initialize(model, made.weights, engine.uniform, seed);
@@ -152,14 +182,61 @@ function begin(settings, id) {
   if (settings.optimizer === 'nadam') model.scalars.set([1]);
   const data = new engine.Data(model, rows.rows, [rows.x], [rows.y]);
   const perEpoch = stepsPerEpoch(settings, rows.rows);
-  data.batches(settings.steps > 0 ? { steps: perEpoch } : { size: settings.batch });
-  const axes = axesOf(rows);
-  const gridX = gridOf(rows, axes);
+  const epochs = epochsOf(settings, perEpoch);
+  divide(data, settings, perEpoch);
+  const axes = axesOf(all);
+  const gridX = gridOf(rows, heldOut, axes);
   const grid = new engine.Data(model, gridX.length / rows.inputs, [gridX]);
+  const heldData =
+    heldOut && new engine.Data(model, heldOut.rows, [heldOut.x], [heldOut.y]);
   return {
-    id, settings, seed, rows, ...made, model, data, perEpoch, axes,
-    gridX, grid, losses: [], saved: [model.save()], every: 1, views: new Map(), layer: -1,
-    speed: 0, until: 0, error: '', shown: 0, cost: 0, digit: null, drawn: null,
+    id, settings, seed, all, rows, heldOut, heldData, ...made, model, data, perEpoch, epochs,
+    axes, gridX, grid, first: 0, offset: 0, epochsBefore: 0, scheduled: 0,
+    end: epochs * perEpoch, losses: [], past: [], held: [], saved: [model.save()], every: 1,
+    views: new Map(), layer: -1, speed: 0, until: 0, error: '', shown: 0, cost: 0,
+    digit: null, drawn: null,
+  };
+}
+
+/** @param {Data} data @param {Settings} settings @param {number} perEpoch */
+function divide(data, settings, perEpoch) {
+  data.batches(settings.steps > 0 ? { steps: perEpoch } : { size: settings.batch });
+}
+
+/**
+ * Training that goes on from the weights of another one, with other settings. A new epoch
+ * begins; a falling learning rate falls on, unless it has reached 0.
+ * @param {Training} before
+ * @param {Settings} settings
+ * @param {number} id
+ */
+function resumed(before, settings, id) {
+  const step = before.offset + before.model.step;
+  const next = begin(settings, id);
+  if (step === 0) return next;
+  const { copies, step: updates } = before.model.save();
+  if (settings.optimizer === before.settings.optimizer) {
+    next.model.restore({ copies, step: updates });
+  } else {
+    next.model.params.set(copies[0]);
+    next.model.buffers.set(copies[1]);
+  }
+  divide(next.data, settings, next.perEpoch); // from this step on
+  const done = before.epochsBefore + (step - before.first) / before.perEpoch;
+  const scheduled = done < next.epochs ? done : 0;
+  return {
+    ...next,
+    first: step,
+    offset: step - next.model.step,
+    epochsBefore: done,
+    scheduled,
+    end: step + Math.ceil((next.epochs - scheduled) * next.perEpoch),
+    losses: before.losses.slice(0, step),
+    past: epochMeans(before, step),
+    held: before.held.filter((h) => h.step <= step),
+    saved: [next.model.save()],
+    layer: before.layer < next.values.length ? before.layer : -1,
+    speed: before.speed,
   };
 }
 
@@ -181,11 +258,16 @@ function axesOf({ x, rows, inputs }) {
 export const MAP = 60; // cells of a map, each way
 
 // Where the outputs are drawn: along x, on a map, for the test's digits, or at the rows
-// themselves.
-/** @param {Rows} rows @param {[number, number][]} axes */
-function gridOf({ x, inputs, image }, axes) {
+// themselves, those held out last.
+/** @param {Rows} rows @param {Rows | null} heldOut @param {[number, number][]} axes */
+function gridOf({ x, inputs, image }, heldOut, axes) {
   if (image) return testDigits().x;
-  if (inputs > 2) return x;
+  if (inputs > 2) {
+    const all = new Float32Array(x.length + (heldOut?.x.length ?? 0));
+    all.set(x);
+    if (heldOut) all.set(heldOut.x, x.length);
+    return all;
+  }
   /** @param {[number, number]} range @param {number} i @param {number} n */
   const at = ([low, high], i, n) => low + ((high - low) * i) / (n - 1);
   if (inputs === 1) return Float32Array.from({ length: 401 }, (_, i) => at(axes[0], i, 401));
@@ -205,7 +287,7 @@ function schedule() {
     try {
       const start = performance.now();
       let done = 0;
-      while (performance.now() - start < SLICE && run.model.step < run.until && !run.error) {
+      while (performance.now() - start < SLICE && now() < run.until && !run.error) {
         train(1);
         done++;
       }
@@ -214,7 +296,7 @@ function schedule() {
         const speed = done / seconds;
         run.speed = run.speed ? 0.8 * run.speed + 0.2 * speed : speed;
       }
-      if (run.model.step >= run.until || run.error) running = false;
+      if (now() >= run.until || run.error) running = false;
       if (!running || performance.now() - run.shown > Math.max(REDRAW, 3 * run.cost)) {
         self.postMessage({ kind: 'picture', ...picture() });
         run.shown = performance.now();
@@ -227,20 +309,32 @@ function schedule() {
   }, 0);
 }
 
-/** @param {number} count */
-function train(count) {
+/** @param {number} count @param {boolean} [again] steps whose losses are known */
+function train(count, again = false) {
+  const { settings, perEpoch, epochs, scheduled: before, first } = run;
   for (let i = 0; i < count && !run.error; i++) {
-    const { step } = run.model;
-    const rate = rateAt(run.settings, run.perEpoch, step);
+    const step = now();
+    const rate = rateAt(settings, before * perEpoch + step - first, perEpoch * epochs);
     const { losses, error } = run.model.train(run.data, [rate]);
     if (error) {
       run.error = `Training stopped before step ${step + 1}: ${error} is not finite. Try a lower learning rate.`;
       return;
     }
-    run.losses.length = step;
-    run.losses.push(losses[0]);
+    if (!again) note(step, losses[0]);
     keep();
   }
+}
+
+// Keeps the loss of a step and, where an epoch ends, that of the rows held out.
+/** @param {number} step @param {number} loss */
+function note(step, loss) {
+  run.losses.length = step;
+  run.losses.push(loss);
+  if (!run.heldData) return;
+  while (run.held.length && run.held[run.held.length - 1].step > step) run.held.pop();
+  if ((step + 1 - run.first) % run.perEpoch) return;
+  const [sum, weight] = run.model.test(run.heldData);
+  run.held.push({ step: step + 1, loss: sum / weight });
 }
 
 // Saves states at distances that grow with the number of steps.
@@ -255,57 +349,52 @@ function keep() {
 }
 
 // Back from the nearest state before, trained again: the same numbers, as they follow
-// from the seed and the step.
+// from the seed and the step. Not further than to the last change of settings.
 /** @param {number} step */
 function goTo(step) {
   run.error = '';
-  step = Math.max(0, Math.min(step, run.losses.length));
-  const all = run.losses.slice();
-  const from = run.saved.findLast((state) => state.step <= step) ?? run.saved[0];
+  const to = Math.max(run.first, Math.min(step, run.losses.length)) - run.offset;
+  const from = run.saved.findLast((state) => state.step <= to) ?? run.saved[0];
   run.model.restore(from);
-  train(step - from.step);
-  run.losses = all;
+  train(to - from.step, true);
 }
 
-/** @returns {Omit<Run, "view"> & {id: number, steps: number}} */
+/** @returns {Omit<Run, "view"> & {id: number}} */
 function started() {
-  const { rows, settings, id, axes, perEpoch, model } = run;
+  const { rows, heldOut, id, axes, perEpoch, epochs, all, first, layer } = run;
   const outputs = outputOf(rows).units;
-  const program = makeProgram(settings, rows);
-  const bytes = run.plan.params.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
+  const weights = run.plan.params.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
   return {
-    id, axes, perEpoch, program, outputs, weights: bytes, steps: model.step,
-    rows,
+    id, axes, perEpoch, epochs, program: program(false), long: isLong(all), outputs, weights, rows, heldOut, first, layer,
     gridX: run.gridX, map: MAP, testLabels: rows.image ? testDigits().y : null,
   };
 }
+/** @param {boolean} whole */
+const program = (whole) =>
+  (run.first ? CHANGED : '') + makeProgram(run.settings, run.all, whole);
+const CHANGED =
+  '# Settings were changed while the page trained. This program trains with the present\n' +
+  '# ones from the start, as "Start again" does.\n';
 
 /** @returns {Picture} */
 function picture() {
   const start = performance.now();
   const output = run.model.predict(run.grid);
   const units = hidden();
-  const n = run.losses.length;
-  run.cost = performance.now() - start;
-  return {
-    id: run.id, step: run.model.step, last: n, losses: thinned(run.losses), output, units,
-    speed: run.speed, running, error: run.error,
+  const step = now();
+  const { id, first, end, losses, held, speed, error } = run;
+  const means = epochMeans(run, losses.length);
+  const found = {
+    id, step, first, end, last: losses.length,
+    losses: thinned(losses.map((loss, i) => ({ step: i + 1, loss }))),
+    means: thinned(means), held: thinned(held), loss: lossAt(run, means, step),
+    heldLoss: held.findLast((h) => h.step <= step)?.loss ?? null,
+    epoch: run.epochsBefore + (step - first) / run.perEpoch,
+    output, units, speed, running, error,
     drawn: run.drawn ? run.model.predict(run.drawn) : null,
   };
-}
-
-// At most 2000 of the losses, as [steps, losses]; each is the mean of its neighbours.
-/** @param {number[]} losses @returns {[number[], number[]]} */
-function thinned(losses) {
-  const every = Math.ceil(losses.length / 2000);
-  const steps = [];
-  const means = [];
-  for (let i = 0; i < losses.length; i += every) {
-    const part = losses.slice(i, i + every);
-    steps.push(i + (part.length + 1) / 2);
-    means.push(part.reduce((a, b) => a + b, 0) / part.length);
-  }
-  return [steps, means];
+  run.cost = performance.now() - start;
+  return found;
 }
 
 const MOST_UNITS = 24;

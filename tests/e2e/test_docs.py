@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib
 import os
@@ -42,6 +43,36 @@ def test_code_runs(page: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_each_recipe_runs_on_its_own() -> None:
+    """After the preamble, as the page says. How the recipes run together is tested
+    above; here, each name that one uses comes from itself or the preamble."""
+    preamble, *recipes = re.split(
+        r"^(?=## )", (ROOT / "docs" / "how-to.md").read_text(), flags=re.M
+    )
+    block = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
+    shared = _assigned(ast.parse("\n".join(block.findall(preamble))))
+    for recipe in recipes:
+        code = ast.parse("\n".join(block.findall(recipe)))
+        known = shared | _assigned(code) | set(dir(builtins))
+        used = {node.id for node in ast.walk(code) if isinstance(node, ast.Name)}
+        assert used <= known, (recipe.splitlines()[0], used - known)
+
+
+def _assigned(code: ast.Module) -> set[str]:
+    """All names that some code gives a value."""
+    found = set()
+    for node in ast.walk(code):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,14 @@ SETTINGS: dict[str, Any] = {
     "digits without convolutions": {**OWN, "data": {"kind": "digits"}, "epochs": 1},
     "clouds": {**OWN, "data": {"kind": "clouds", "noise": 0.2}},
     "plane": {**OWN, "data": {"kind": "plane", "noise": 0.1}},
+    "rows held out": {
+        **OWN,
+        "data": {"kind": "table", "table": TABLE, "x": [0], "y": 1},
+        "held": 5,
+        "normalize": True,
+        "decay": True,
+    },
+    "classes held out": {**OWN, "data": {"kind": "moons", "noise": 0.2}, "held": 3},
     "no hidden layer": {**OWN, "layers": []},
     **{
         activation: {**OWN, "layers": [{"units": 6, "activation": activation}]}
@@ -133,6 +141,30 @@ def test_the_program_trains_the_same_model(
     for own, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(own, theirs, rtol=5e-3, atol=5e-3)
     assert np.std(found["losses"]) > 0
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_estimator_predicts_what_the_page_predicts(
+    native: None, results: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    model, x = _model_and_rows(results[name], tmp_path)
+    file = tmp_path / "model.kurve"
+    file.write_bytes(base64.b64decode(results[name]["estimator"]))
+    estimator = kurve.estimators.load(file)
+    expected = model.predict(x, verbose=0)
+    labels = results[name]["classes"]
+    rows = pandas.DataFrame(x, columns=estimator.feature_names_in_)
+    if labels is None:
+        found = estimator.predict(rows)[:, None]
+        low, high = estimator.predict_interval(rows).T
+        assert (low < found[:, 0]).all() and (found[:, 0] < high).all()
+    else:
+        found = estimator.predict_proba(rows)
+        found = found[:, 1:] if len(labels) == 2 else found
+        assert [str(label) for label in estimator.classes_] == labels
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert estimator.extrapolates(rows + 1e4).all()
 
 
 @pytest.mark.parametrize("name", SETTINGS)

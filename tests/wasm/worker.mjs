@@ -23,10 +23,12 @@ const results = [];
 for (const given of JSON.parse(readFileSync(file))) {
   try {
     const settings = checked(given);
-    const { program, perEpoch, rows } = await ask({ kind: 'start', settings, id: 1 });
-    const all = perEpoch * settings.epochs;
+    const { perEpoch, epochs, rows } = await ask({ kind: 'start', settings, id: 1 });
+    const all = perEpoch * epochs;
     const { losses } = await ask({ kind: 'step', count: all });
-    const { bytes } = await ask({ kind: 'file', format: 'kurve' });
+    const { bytes } = await ask({ kind: 'file', format: 'network' });
+    const program = Buffer.from((await ask({ kind: 'file', format: 'py' })).bytes).toString();
+    const estimator = await ask({ kind: 'file', format: 'kurve' });
     const [onnx, c] = [
       await ask({ kind: 'file', format: 'onnx' }), await ask({ kind: 'file', format: 'c' }),
     ];
@@ -34,13 +36,14 @@ for (const given of JSON.parse(readFileSync(file))) {
     const half = Math.floor(all / 2);
     await ask({ kind: 'goto', step: half });
     await ask({ kind: 'step', count: all - half });
-    const again = (await ask({ kind: 'file', format: 'kurve' })).bytes;
+    const again = (await ask({ kind: 'file', format: 'network' })).bytes;
     results.push({
       program,
       steps: all,
       losses: losses[1],
       classes: rows.classes,
       file: Buffer.from(bytes).toString('base64'),
+      estimator: Buffer.from(estimator.bytes).toString('base64'),
       onnx: Buffer.from(onnx.bytes).toString('base64'),
       c: Buffer.from(c.bytes).toString('utf8'),
       again: Buffer.from(again).toString('base64'),

@@ -290,7 +290,7 @@ def _is_followed(x: Any) -> bool:
     return isinstance(x, Symbolic) or bool(active.tapes)
 
 
-def _along(name: str, z: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+def _along(name: str, z: np.ndarray, axis: Any) -> np.ndarray:
     """Apply an activation that is not elementwise along one or more axes of z."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not all(-z.ndim <= a < z.ndim for a in axes):

@@ -98,7 +98,7 @@ def read(field: Field, arrays: Any) -> Columns:
     levels = by_column("levels")
     common = {column: value.value for column, value in by_column("common").items()}
     listed = {column: [v.value for v in f.items()] for column, f in levels.items()}
-    names = texts(fields["names"])
+    names = fields["names"].texts()
     if names is not None and len(names) != width:
         raise fields["names"].error(f"there must be {width}")
     for column, values in listed.items():
@@ -169,8 +169,3 @@ def pairs_of(field: Field, width: int) -> dict[int, Field]:
             raise item.error("it is not a column and its value")
         pairs[pair[0].value] = pair[1]
     return pairs
-
-
-def texts(field: Field) -> list[str] | None:
-    """A list of texts, or None."""
-    return None if field.value is None else [item.text() for item in field.items()]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core import rng
+from kurve.core.arguments import check_choice
 from kurve.formulas import nn
 from kurve.formulas.images import batched
 from kurve.formulas.only_arrays import of_arrays
@@ -29,15 +30,6 @@ FILLS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "reflect": lambda i, size: (_mirrored(2 * i + 1, 2 * size + 1) - 1) // 2,
 }
 """What an index outside the axis means."""
-
-
-def _checked(where: str, name: str, value: Any, known: Any) -> Any:
-    if value not in known:
-        raise ValueError(
-            f"[{where}] {name} must be one of {', '.join(map(repr, known))}. "
-            f"Received: {name}={value!r}. Try {name}={next(iter(known))!r}."
-        )
-    return value
 
 
 def _map_coordinates(
@@ -62,8 +54,8 @@ def _map_coordinates(
     """
     where, x = "map_coordinates", np.asarray(inputs)
     places = [np.asarray(part, np.float64) for part in coordinates]
-    _checked(where, "order", order, (0, 1))
-    fill = FILLS[_checked(where, "fill_mode", fill_mode, FILLS)]
+    check_choice(where, "order", order, (0, 1))
+    fill = FILLS[check_choice(where, "fill_mode", fill_mode, FILLS)]
     if len(places) != x.ndim or not places[0].ndim:
         raise ValueError(
             f"[{where}] coordinates must be one array of places per axis of inputs. "
@@ -104,7 +96,7 @@ def _sampled(
     fill_value: float,
 ) -> np.ndarray:
     """Images whose pixel (i, j) is that at places(number, i, j)."""
-    order = ORDERS[_checked(where, "interpolation", interpolation, ORDERS)]
+    order = ORDERS[check_choice(where, "interpolation", interpolation, ORDERS)]
 
     def sampled(x: np.ndarray) -> np.ndarray:
         grid = np.meshgrid(*map(np.arange, x.shape[1:3]), indexing="ij")
@@ -278,7 +270,7 @@ def _scale_and_translate(
         method: "linear", "cubic", "lanczos3" or "lanczos5", or another name of these.
         antialias: whether kernels widen where the scale is below 1.
     """
-    kernel = KERNELS[_checked("scale_and_translate", "method", method, KERNELS)]
+    kernel = KERNELS[check_choice("scale_and_translate", "method", method, KERNELS)]
     x = np.asarray(images)
     y = x.astype(np.float64)
     scales, shifts = np.atleast_1d(scale), np.atleast_1d(translation)

@@ -18,7 +18,7 @@ from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.loops import MIN_STEPS, scanned
 from kurve.formulas.moved import Moved
 from kurve.formulas.needs import NeedsValues
-from kurve.formulas.tensor import leaves, replaced
+from kurve.formulas.tensor import leaves, pack, replaced
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 """From the carry and an element to the new carry and the output."""
@@ -266,10 +266,5 @@ def parts_of(where: str, xs: Any, length: int | None) -> Sequence[Any]:
         )
     steps = []
     for parts in zip(*found, strict=True):
-        steps.append(_filled(xs, parts))
+        steps.append(pack(xs, parts))
     return steps
-
-
-def _filled(structure: Any, parts: Sequence[Any]) -> Any:
-    given = iter(parts)
-    return replaced(structure, lambda _: next(given))

@@ -10,7 +10,7 @@ outputs)` traces the nodes back from its outputs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kurve.core.arguments import check_unused
@@ -202,3 +202,9 @@ def replaced(structure: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(structure, list):
         return parts
     return type(structure)(*parts) if hasattr(structure, "_fields") else tuple(parts)
+
+
+def pack(structure: Any, values: Iterable[Any]) -> Any:
+    """A copy of a nested structure with new leaves, in the order of `leaves`."""
+    rest = iter(values)
+    return replaced(structure, lambda _: next(rest))

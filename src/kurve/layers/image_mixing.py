@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_integer, check_number, is_number
+from kurve.core.arguments import check_choice, check_integer, check_number, is_number
 from kurve.core.results import result
 from kurve.formulas.image_sampling import PUBLIC as SAMPLING
 from kurve.formulas.operators import Symbolic
@@ -62,15 +62,6 @@ class OnArrays(Augmenting):
         range."""
         found = self.numbers.random(count) < self.numbers.uniform(*factor, count)
         return found.reshape(-1, 1, 1, 1)
-
-    def _one_of(self, name: str, value: Any, known: Sequence[str]) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be one of "
-                f"{', '.join(map(repr, known))}. "
-                f"Received: {name}={value!r}. Try {name}={known[0]!r}."
-            )
-        return value
 
     def _number(self, name: str, value: Any) -> float:
         check_number(type(self).__name__, name, value, 0.0)
@@ -129,10 +120,12 @@ class RandomShear(OnArrays):
         super().__init__(seed, data_format, **common)
         self.x_factor = self._factor("x_factor", x_factor)
         self.y_factor = self._factor("y_factor", y_factor)
-        self.interpolation = self._one_of(
-            "interpolation", interpolation, INTERPOLATIONS
+        self.interpolation = check_choice(
+            type(self).__name__, "interpolation", interpolation, INTERPOLATIONS
         )
-        self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
+        self.fill_mode = check_choice(
+            type(self).__name__, "fill_mode", fill_mode, FILL_MODES
+        )
         self.fill_value = self._number("fill_value", fill_value)
 
     def _factor(self, name: str, factor: Any) -> Any:
@@ -212,8 +205,8 @@ class RandomPerspective(OnArrays):
         self.factor = self._ends("factor", factor)
         given = scale if is_number(scale) else -1.0
         self.scale = self._ends("scale", (0.0, given))[1]
-        self.interpolation = self._one_of(
-            "interpolation", interpolation, INTERPOLATIONS
+        self.interpolation = check_choice(
+            type(self).__name__, "interpolation", interpolation, INTERPOLATIONS
         )
         self.fill_value = self._number("fill_value", fill_value)
 

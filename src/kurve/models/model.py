@@ -301,10 +301,6 @@ class Model(Calls):
         variable: Variable = self._body.add_weight(*args, **kwargs)
         return variable
 
-    def _build_for(self, x: Any) -> None:
-        if self._network.plan is None:
-            self._build_from(x)
-
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with that name or index."""
         layers = self._network.layers

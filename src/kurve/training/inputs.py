@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kurve.core.samples import as_samples, as_weights, check_lengths
+from kurve.formulas.tensor import pack
 from kurve.layers.base import refuse_layers
 from kurve.losses.targets import as_targets, class_weights
 from kurve.plan import Shape
 from kurve.training.compilation import Goal
 from kurve.training.network import Network
-from kurve.training.parts import Parts, pack
+from kurve.training.parts import Parts
 
 if TYPE_CHECKING:
     from kurve.training.trainable import Trainable

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t alignment = 16;
 
-// Variables lie one behind the other, as in kurve.plan.
+// Variables follow one another, as in kurve.plan.
 std::vector<VariableSpec> variables_of(const Field& field,
                                        std::vector<std::string>& arrays) {
   std::vector<VariableSpec> variables;

@@ -36,8 +36,8 @@ def program(plan: Plan, core: Any) -> Any:
 def _is_separable(plan: Plan) -> bool:
     """Whether rows do not influence each other, not even by statistics of a batch."""
     facts = [OPERATIONS.get(op.kind) for op in plan.ops]
-    apart = all(fact is not None and not fact.updates_buffers for fact in facts)
-    return apart and divides_rows(plan)
+    by_row = all(fact is not None and not fact.updates_buffers for fact in facts)
+    return by_row and divides_rows(plan)
 
 
 def attrs_of(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:

@@ -65,9 +65,9 @@ def learn_columns(
             columns.medians[position] = np.median(values)
     columns.with_missing = [c for c, flag in sorted(flags.items()) if flag.any()]
     if columns.with_missing:
-        gaps = (f"{table.label(c)} ({flags[c].sum()})" for c in columns.with_missing)
-        text = f"missing values are filled in and marked: {', '.join(gaps)}"
-        columns.notes.append(Note(text, "gaps"))
+        shown = (f"{table.label(c)} ({flags[c].sum()})" for c in columns.with_missing)
+        text = f"missing values are filled in and marked: {', '.join(shown)}"
+        columns.notes.append(Note(text, "missing"))
     if not (columns.numeric or columns.levels or columns.dates or columns.words):
         reasons = "; ".join(
             f"{table.label(c)} {why}" for c, why in columns.left_out.items()

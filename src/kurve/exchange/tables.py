@@ -99,13 +99,13 @@ class TableInputs:
 
         def add_text(column: int, values: Sequence[str | None]) -> None:
             cells: list[str | None] = list(values)
-            if column in gaps:
+            if column in imputed:
                 cells[1] = None
             texts[column] = np.array(cells, object)
 
-        gaps = set(columns.with_missing) if columns.impute else set()
+        imputed = set(columns.with_missing) if columns.impute else set()
         for column in self.used:
-            gap = column in gaps
+            is_imputed = column in imputed
             if column in columns.levels:
                 levels = columns.levels[column]
                 chosen = [levels[i % len(levels)] for i in range(rows)]
@@ -114,7 +114,7 @@ class TableInputs:
                     add_text(column, list(map(str, chosen)))
                 else:
                     values = np.array([*chosen[:-1], 1e9], np.float64)
-                    values[1] = np.nan if gap else values[1]
+                    values[1] = np.nan if is_imputed else values[1]
                     numeric.append(column)
                     numbers.append(values)
             elif column in columns.words:
@@ -130,7 +130,7 @@ class TableInputs:
             else:
                 place = columns.numeric.index(column)
                 values = random.uniform(self.low[place], self.high[place], rows)
-                if gap:
+                if is_imputed:
                     values[1] = np.nan
                 if column in columns.readers:
                     add_text(column, [self._written(column, v) for v in values])

@@ -133,11 +133,11 @@ def _sliding(
 ) -> tuple[list[int], list[tuple[slice, slice]], tuple[int, ...]]:
     """How many windows each axis has; for each kernel position the elements under it;
     and the kernel's size."""
-    sizes, apart = _pair(kernel, 2), _pair(dilation, 2)
+    sizes, dilations = _pair(kernel, 2), _pair(dilation, 2)
     pads, steps = _pair(padding, 2), _pair(stride, 2)
     counts = [
         (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(lengths, pads, apart, sizes, steps, strict=True)
+        for n, p, d, k, s in zip(lengths, pads, dilations, sizes, steps, strict=True)
     ]
     if min(counts) < 1:
         raise ValueError(
@@ -147,7 +147,7 @@ def _sliding(
     keys = [
         tuple(
             slice(i * d, i * d + (n - 1) * s + 1, s)
-            for i, d, n, s in zip(place, apart, counts, steps, strict=True)
+            for i, d, n, s in zip(place, dilations, counts, steps, strict=True)
         )
         for place in np.ndindex(*sizes)
     ]
@@ -326,8 +326,8 @@ def cdist(x: Any, y: Any) -> Any:
 
     Shapes: x (..., M, D), y (..., N, D) -> (..., M, N)
     """
-    apart = ops.expand_dims(x, -2) - ops.expand_dims(y, -3)
-    return ops.norm(apart, axis=-1)
+    differences = ops.expand_dims(x, -2) - ops.expand_dims(y, -3)
+    return ops.norm(differences, axis=-1)
 
 
 @function

@@ -35,7 +35,7 @@ def _complex(x: Pair) -> np.ndarray:
     return np.asarray(real) + 1j * np.asarray(imag)
 
 
-def _turned(x: Pair, sign: float) -> Pair:
+def _fourier(x: Pair, sign: float) -> Pair:
     """sum over j of x_j exp(sign i 2 pi j k / n), along the last axis."""
     real, imag = x
     n = ops.shape(real)[-1]
@@ -50,7 +50,7 @@ def _turned(x: Pair, sign: float) -> Pair:
 def _of_rows(x: Pair, sign: float) -> Pair:
     """The same along the axis before the last."""
     swapped = tuple(ops.swapaxes(part, -1, -2) for part in x)
-    real, imag = _turned((swapped[0], swapped[1]), sign)
+    real, imag = _fourier((swapped[0], swapped[1]), sign)
     return ops.swapaxes(real, -1, -2), ops.swapaxes(imag, -1, -2)
 
 
@@ -60,7 +60,7 @@ def fft(x: Pair) -> Pair:
     x_j exp(-2 pi i j k / n)."""
     if graph_of(x) is None:
         return _parts(np.fft.fft(_complex(x)))
-    return _turned(x, -1.0)
+    return _fourier(x, -1.0)
 
 
 @function
@@ -68,7 +68,7 @@ def fft2(x: Pair) -> Pair:
     """`fft` along the last two axes."""
     if graph_of(x) is None:
         return _parts(np.fft.fft2(_complex(x)))
-    return _of_rows(_turned(x, -1.0), -1.0)
+    return _of_rows(_fourier(x, -1.0), -1.0)
 
 
 @function
@@ -76,7 +76,7 @@ def ifft2(x: Pair) -> Pair:
     """What `fft2` gives this for."""
     if graph_of(x) is None:
         return _parts(np.fft.ifft2(_complex(x)))
-    real, imag = _of_rows(_turned(x, 1.0), 1.0)
+    real, imag = _of_rows(_fourier(x, 1.0), 1.0)
     count = float(ops.shape(real)[-1] * ops.shape(real)[-2])
     return real / count, imag / count
 

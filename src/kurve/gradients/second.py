@@ -13,7 +13,7 @@ import numpy as np
 from kurve.engines import Engine, State, aligned_zeros
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
-from kurve.gradients.apart import computed
+from kurve.gradients.decomposed import computed
 from kurve.gradients.formulas import back_through
 from kurve.gradients.segments import Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced

@@ -291,9 +291,9 @@ def dependence(
             for k, mean in enumerate(found.mean.reshape(len(places), -1).T):
                 ax.plot(places, mean, "o", color=COLOURS[k], markersize=5.5)
             labels = [_short(str(value), 12) for value in found.grid]
-            turned = 0 if sum(map(len, labels)) < 26 else 40
+            angle = 0 if sum(map(len, labels)) < 26 else 40
             ax.set_xticks(
-                places, labels, rotation=turned, ha="right" if turned else "center"
+                places, labels, rotation=angle, ha="right" if angle else "center"
             )
             ax.margins(x=0.15)
         if limits is not None:

@@ -96,9 +96,9 @@ def pearson_correlation(y: Tensor, p: Tensor, attrs: Attrs) -> Tensor:
 
 
 def concordance_correlation(y: Tensor, p: Tensor, attrs: Attrs) -> Tensor:
-    apart = mean(y) - mean(p)
+    difference = mean(y) - mean(p)
     y, p = _centred(y), _centred(p)
-    return 2.0 * mean(y * p) / (mean(y * y) + mean(p * p) + apart**2 + EPSILON)
+    return 2.0 * mean(y * p) / (mean(y * y) + mean(p * p) + difference**2 + EPSILON)
 
 
 def _centred(a: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def test_a_shared_layer_is_not_two(tmp_path: Path) -> None:
         return model
 
     fit(chain("aba"), tmp_path, 1)
-    with pytest.raises(CheckpointError, match="places of the parameters"):
+    with pytest.raises(CheckpointError, match="positions of the parameters"):
         fit(chain("abb"), tmp_path, 2)
     fit(chain("aba"), tmp_path, 2)
 

@@ -297,7 +297,9 @@ def test_fit_of_two_heads_stops_and_resumes(tmp_path: Any) -> None:
     first.fit(X, T, epochs=2, verbose=0, checkpoint=tmp_path)
     assert second.fit(X, T, epochs=4, verbose=0, checkpoint=tmp_path).history == whole
     changed = {**T, "y": Y + 1.0}
-    with pytest.raises(ValueError, match=r"a different call.*y\[1\] has other values"):
+    with pytest.raises(
+        ValueError, match=r"a different call.*y\[1\] has different values"
+    ):
         second.fit(X, changed, epochs=4, verbose=0, checkpoint=tmp_path)
 
 

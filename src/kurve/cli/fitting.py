@@ -81,7 +81,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
     say = console.say_nothing if options["quiet"] else console.say
     if "" in file.names and options["features"] is None:
         number = file.names.index("") + 1
-        say(f"{file.path}: column {number} has no name: left out, as row names")
+        say(f"{file.path}: column {number} has no name: left out, as row labels")
     start = time.monotonic()
     split = splitting.read(file, targets, features, options, say)
     if options["test_path"]:

@@ -34,7 +34,7 @@ def check_dtype(where: str, dtype: Any) -> None:
         _warned_of.add(name)
         warn(
             f"[{where}] engines compute in float32. Received: dtype={dtype!r}, which "
-            "changes nothing. Try dtype=None."
+            "has no effect. Try dtype=None."
         )
 
 

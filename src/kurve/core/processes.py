@@ -219,7 +219,7 @@ class Processes:
                 f"[distribution] process {self.rank} of {self.count} lost another one "
                 f"while {doing}, or waited for it for {self.timeout:g} s. Received: "
                 f"{reason[0] if reason else type(error).__name__}. Try torchrun with "
-                "--max-restarts and fit(..., checkpoint=folder), which goes on from "
+                "--max-restarts and fit(..., checkpoint=folder), which resumes from "
                 "the last checkpoint."
             ) from None
 

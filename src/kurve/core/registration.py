@@ -86,8 +86,9 @@ def register_keras_serializable(
     def register(target: T) -> T:
         if isinstance(target, type) and not hasattr(target, "get_config"):
             raise ValueError(
-                "[register_keras_serializable] a class needs get_config(), which gives "
-                f"its arguments. Received: {target.__name__}. Try one that has it."
+                "[register_keras_serializable] a class needs get_config(), which "
+                f"returns its arguments. Received: {target.__name__}. Try a class "
+                "that has it."
             )
         whole = f"{package}>{name or getattr(target, '__name__', '')}"
         registry.REGISTERED[whole] = target

@@ -63,7 +63,7 @@ def _style(reader: Numerals | DateText | None) -> str:
 def _reader(field: Field) -> Numerals | DateText | None:
     style = field.text()
     if style not in ("", ".", ",", *KINDS):
-        raise field.error("it is no way to write numbers or dates")
+        raise field.error("it is not a known format of numbers or dates")
     if style in (".", ","):
         return Numerals(style)
     return DateText(style) if style else None
@@ -116,12 +116,12 @@ def read(field: Field, arrays: Any) -> Columns:
     left_out = {column: why.text() for column, why in by_column("left_out").items()}
     kinds = [*numeric, *levels, *dates, *words, *left_out]
     if sorted(kinds) != list(range(width)):
-        raise fields["numeric"].error("the columns are not each of one kind")
+        raise fields["numeric"].error("each column must have exactly one kind")
     readers = {}
     for column, value in by_column("readers").items():
         reader = _reader(value)
         if reader is None or column not in numeric:
-            raise value.error("it is not of a column of numbers")
+            raise value.error("it does not belong to a numeric column")
         readers[column] = reader
     shares: dict[int, np.ndarray] = {}
     if "shares" in fields and fields["shares"].boolean():
@@ -152,10 +152,10 @@ def _dates(field: Field) -> Dates:
         raise field.error("it does not describe dates")
     reader = _reader(parts[0])
     if isinstance(reader, Numerals):
-        raise parts[0].error("it is no way to write dates")
+        raise parts[0].error("it is not a known date format")
     names = tuple(part.text() for part in parts[2].items())
     if not names or any(name not in PARTS for name in names):
-        raise parts[2].error(f"it is not some of {', '.join(PARTS)}")
+        raise parts[2].error(f"it must name some of {', '.join(PARTS)}")
     first, last = parts[3].number(), parts[4].number()
     return Dates(reader, parts[1].boolean(), names, first, last)
 

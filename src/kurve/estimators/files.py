@@ -341,7 +341,7 @@ def _shares(arrays: _Arrays, members: int) -> np.ndarray:
     """The share of each member in a bag."""
     shares = arrays.take("shares", members)
     if (shares < 0.0).any() or abs(shares.sum() - 1.0) > 1e-6:
-        raise arrays.error("shares", "they are not shares of 1")
+        raise arrays.error("shares", "they must be fractions that sum to 1")
     return shares
 
 

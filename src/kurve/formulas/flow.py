@@ -109,7 +109,7 @@ def scan(
         )
     if xs is None and length is None:
         raise ValueError(
-            "[scan] a loop over nothing needs its length. Received: xs=None, "
+            "[scan] a loop without xs needs a length. Received: xs=None, "
             "length=None. Try length=10."
         )
     found = None

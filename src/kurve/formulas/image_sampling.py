@@ -58,7 +58,7 @@ def _map_coordinates(
     fill = FILLS[check_choice(where, "fill_mode", fill_mode, FILLS)]
     if len(places) != x.ndim or not places[0].ndim:
         raise ValueError(
-            f"[{where}] coordinates must be one array of places per axis of inputs. "
+            f"[{where}] coordinates must have one array per axis of inputs. "
             f"Received: {len(places)} for shape {x.shape}. "
             "Try np.stack([rows, columns])."
         )

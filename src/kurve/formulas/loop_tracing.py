@@ -159,8 +159,8 @@ def _looped(
         if any(ref() is not None for ref in inside):
             graph.back_to(mark)
             raise _LeakedTensor(
-                "[loop] what a step computes must be a part of its output or of its "
-                "states. Received: a tensor of a step, kept elsewhere. "
+                "[loop] a tensor computed in a step must be part of the step's output "
+                "or states. Received: one that was stored elsewhere. "
                 "Try returning it."
             )
     new = iter(
@@ -237,8 +237,8 @@ def by_sample(f: Callable[[Any], Any], xs: Any) -> Any | None:
     mixes = any(op.kind == "batch_reduce" for op in graph.ops[start:])
     if mixes or any(tensor.batched for tensor in made):
         raise NeedsValues(
-            "[map] the function must depend on its argument alone. Received: one that "
-            "reads a tensor of the whole batch. Try it among the arguments."
+            "[map] the function must only depend on its argument. Received: one that "
+            "reads a tensor of the whole batch. Try passing it as an argument."
         )
     rest = iter(made)
     return replaced(out, lambda _: _batched(next(rest)))
@@ -261,7 +261,8 @@ def parts_of(where: str, xs: Any, length: int | None) -> Sequence[Any]:
         counts, found = {length}, [parts[:length] for parts in found]
     if len(counts) != 1:
         raise ValueError(
-            f"[{where}] what is looped over must have equal first axes. Received: "
+            f"[{where}] the arrays that are looped over must have first axes of "
+            f"equal length. Received: "
             f"{sorted(counts)}. Try slices of one length."
         )
     steps = []

@@ -46,9 +46,9 @@ class _Gone:
 
     def __getattr__(self, name: str) -> Any:
         raise ValueError(
-            "[loop] what a step computes exists in this step only, so it must return "
-            "it. Received: a tensor of a step, kept in an attribute and used after "
-            "the loop. Try returning it as part of the output, or as a state."
+            "[loop] a tensor computed in a step only exists in that step, so it must "
+            "be returned. Received: one stored in an attribute and used after the "
+            "loop. Try returning it as part of the output, or as a state."
         )
 
 

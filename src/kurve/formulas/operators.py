@@ -76,7 +76,7 @@ class Symbolic(Operators):
     def _through(self, name: str, args: Any, kwargs: Any) -> Any:
         if name not in FUNCTIONS or kwargs is None:
             raise TypeError(
-                f"[numpy] numpy.{name} needs values, and a symbolic tensor has none. "
+                f"[numpy] numpy.{name} needs values, but a symbolic tensor has none. "
                 f"Received: {self!r} in {user_line()}. Try functions of kurve.ops."
             )
         return FUNCTIONS[name](*args, **kwargs)
@@ -130,7 +130,7 @@ class Symbolic(Operators):
 
     def _no_values(self, what: str) -> TypeError:
         return self._error(
-            f"[{self._where}] {what} needs values, and a symbolic tensor has "
+            f"[{self._where}] {what} needs values, but a symbolic tensor has "
             f"none before the model runs. Received: {self!r} in {user_line()}. "
             "Try functions of kurve.ops (such as ops.where for a condition), or "
             "Model(inputs, outputs).predict(x)."

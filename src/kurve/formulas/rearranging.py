@@ -191,7 +191,7 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
     shape = ops.shape(tensor)
     if len(shape) != len(given):
         raise ValueError(
-            f"[rearrange] the pattern has {len(given)} axes in front of its arrow. "
+            f"[rearrange] the pattern has {len(given)} axes before its arrow. "
             f"Received: {pattern!r} for an array of shape {tuple(shape)}. "
             "Try another pattern."
         )
@@ -202,8 +202,8 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
         fits = length is None or length == known or (open_names and length % known == 0)
         if len(open_names) > 1 or not fits:
             raise ValueError(
-                "[rearrange] of each separated axis all lengths but one must be given, "
-                f"and divide it. Received: {pattern!r}, {axes_lengths} for an array of "
+                "[rearrange] all lengths but one of each split axis must be given, and "
+                f"divide it. Received: {pattern!r}, {axes_lengths} for an array of "
                 f"shape {tuple(shape)}. Try the missing lengths."
             )
         for name in open_names:

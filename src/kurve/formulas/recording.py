@@ -40,7 +40,7 @@ def refuse_in_steps(what: str) -> None:
     """
     if active.step is not None:
         raise TypeError(
-            f"[function] {what} needs values, and a traced step has none. "
+            f"[function] {what} needs values, but a traced step has none. "
             "Received: a call in a step. Try it outside kurve.function."
         )
 

@@ -97,9 +97,9 @@ def stepped(
             return found
     if length > MAX_STEPS:
         raise ValueError(
-            f"[{where}] a cell with random numbers, statistics or losses of its own is "
-            f"written out, for at most {MAX_STEPS} steps. Received: {length}. Try "
-            "shorter sequences, or what is random outside of the cell."
+            f"[{where}] a cell with its own random numbers, statistics or losses is "
+            f"unrolled, for at most {MAX_STEPS} steps. Received: {length}. Try "
+            "shorter sequences, or the random operations outside the cell."
         )
     outputs: list[Tensor] = []
     times = range(length)

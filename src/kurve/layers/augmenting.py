@@ -80,10 +80,9 @@ class Augmenting(Images):
         for name in ("bounding_boxes", "segmentation_masks"):
             if name in x and (name == "bounding_boxes" or not self.keeps_places):
                 raise NotImplementedError(
-                    f"[{type(self).__name__}] the layer transforms images, and nothing "
-                    f"that belongs to places in them. Received: {name!r}. Try a layer "
-                    "that leaves pixels where they are, such as RandomBrightness, on "
-                    "the images alone."
+                    f"[{type(self).__name__}] the layer only transforms images, not "
+                    f"their boxes and masks. Received: {name!r}. Try a layer that does "
+                    "not move pixels, such as RandomBrightness, on the images alone."
                 )
 
     def _ends(

@@ -397,7 +397,7 @@ class FeatureSpace:
             return encode(value)
         if spec.output_mode == "int" and self.output_mode == "concat":
             raise ValueError(
-                "[FeatureSpace] whole numbers are not put side by side. Received: "
+                "[FeatureSpace] integer features cannot be concatenated. Received: "
                 f"the feature {name!r} with output_mode='int'. "
                 "Try output_mode='dict' of the space."
             )
@@ -426,8 +426,8 @@ def _count(name: str, layer: Any) -> int:
         if is_count(getattr(layer, attribute, None)):
             return int(getattr(layer, attribute))
     raise ValueError(
-        f"[FeatureSpace] the feature {name!r} is to be encoded, but nobody knows how "
-        f"many numbers there are. Received: {layer!r}. Try output_mode='int'."
+        f"[FeatureSpace] the feature {name!r} cannot be encoded, because the number "
+        f"of its values is unknown. Received: {layer!r}. Try output_mode='int'."
     )
 
 

@@ -61,7 +61,7 @@ def construct(model: Any, config: Mapping[str, Any]) -> Any:
     missing = [name for name in needed if name not in config]
     if missing:
         raise TypeError(
-            f"[{cls.__name__}] get_config must give the arguments of __init__. "
+            f"[{cls.__name__}] get_config must return the arguments of __init__. "
             f"Received: none for {', '.join(missing)}. Try a get_config() that returns "
             f"{{**super().get_config(), {missing[0]!r}: self.{missing[0]}}}."
         )

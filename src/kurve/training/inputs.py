@@ -311,9 +311,10 @@ class DataCheck:
             y = self.network.fit_targets(goal.loss, y, shape)
         if goal.loss is not None and goal.loss.across_rows:
             raise NotImplementedError(
-                f"[{where}] the loss {goal.loss.name!r} compares rows of a batch, "
-                "which no plan of an engine does. Received: a model that was compiled "
-                "with it. Try model.fit or model.evaluate, whose steps are Python then."
+                f"[{where}] the loss {goal.loss.name!r} compares the rows of a "
+                "batch with each other, which a compiled plan cannot do. Received: a "
+                "model compiled with it. Try model.fit or model.evaluate, which then "
+                "run as Python."
             )
         return as_targets(where, y, goal.rule, shape)
 

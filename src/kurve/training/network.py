@@ -178,9 +178,9 @@ class Network(Layout):
         if self.compilation is not None and self.compilation.across_rows:
             name = self.compilation.across_rows[0].name
             raise NotImplementedError(
-                f"[{where}] it needs a loss of each row by itself. Received: the loss "
-                f"{name!r}, which compares rows of a batch. Try fit and evaluate, or "
-                "compile with another loss, such as 'mse'."
+                f"[{where}] the loss must be computed for each row separately. "
+                f"Received: the loss {name!r}, which compares the rows of a batch. Try "
+                "fit and evaluate, or compile with another loss, such as 'mse'."
             )
 
     def values(
@@ -273,10 +273,10 @@ class Network(Layout):
         received, _, remedy = rest.partition(" Try ")
         remedy = f"Try {remedy.rstrip('.')}; or" if remedy else "Try"
         warn(
-            "[fit] the model trains as it is written, function by function on arrays "
-            "of each batch, which is many times slower than a compiled plan. "
+            "[fit] the model runs eagerly, one function at a time on the arrays of "
+            "each batch, which is many times slower than a compiled plan. "
             f"{rule} Received: {received} {remedy} "
-            "model.compile(..., run_eagerly=True), which says no more about it."
+            "model.compile(..., run_eagerly=True), which turns this warning off."
         )
 
     def _predicting(self, goals: Sequence[Goal]) -> list[Goal]:

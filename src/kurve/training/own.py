@@ -362,8 +362,8 @@ def _joined(where: str, found: list[Any]) -> Any:
         np.ndim(array) for part in parts for array in part
     ):
         raise ValueError(
-            f"[{where}] predict_step must give arrays with a row for each sample, in "
-            "the same structure in each step. Received: "
+            f"[{where}] predict_step must return arrays with one row per sample, in "
+            "the same structure in every step. Received: "
             f"{', '.join(str([np.shape(a) for a in part]) for part in parts[:2])}. "
             "Try the model's outputs."
         )

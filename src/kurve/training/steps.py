@@ -143,9 +143,9 @@ def refuse_own_steps(where: str, model: Any) -> None:
     """Refuse a model whose custom steps would not be called."""
     if has_own_steps(model):
         raise NotImplementedError(
-            f"[{where}] it trains with the engine's own step. Received: a model with a "
-            "step, metric or optimizer of its own, or a loss that compares rows of a "
-            f"batch, {type(model).__name__}. Try model.fit."
+            f"[{where}] it only works with the engine's own step. Received: a model "
+            "with a custom step, metric or optimizer, or a loss that compares the rows "
+            f"of a batch, {type(model).__name__}. Try model.fit."
         )
 
 

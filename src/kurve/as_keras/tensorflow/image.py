@@ -85,7 +85,7 @@ def resize(
         return _by_areas(x, height, width)
     if method not in ("bilinear", "nearest") or preserve_aspect_ratio or antialias:
         raise NotImplementedError(
-            "[tf.image.resize] images are resized bilinearly or to the nearest pixel. "
+            "[tf.image.resize] only bilinear and nearest resizing are supported. "
             f"Received: method={method!r}. Try method='bilinear'."
         )
     alone = len(x.shape) == 3
@@ -434,7 +434,7 @@ def ssim(
     """The structural similarity of images, one number for each."""
     if return_index_map:
         raise NotImplementedError(
-            "[tf.image.ssim] only means are supported. Received: "
+            "[tf.image.ssim] only the mean over an image is supported. Received: "
             "return_index_map=True. Try False."
         )
     x, y = value(img1), value(img2)

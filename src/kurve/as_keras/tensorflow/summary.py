@@ -89,7 +89,7 @@ def _place(name: str, step: Any) -> tuple[EventFile, int] | None:
     step = _open[-1].step if step is None else step
     if step is None:
         raise ValueError(
-            f"[tf.summary.{name}] a value belongs to a step. Received: step=None. "
+            f"[tf.summary.{name}] a value needs a step. Received: step=None. "
             "Try step=epoch."
         )
     return _open[-1].file, int(concrete(f"summary.{name}", step))

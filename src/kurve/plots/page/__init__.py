@@ -98,7 +98,7 @@ def live(x: Any = None, y: Any = None, *, height: int = 900) -> LivePage:
     """
     if (x is None) != (y is None):
         raise ValueError(
-            "[live] x and y belong together. Received: only one of them. "
+            "[live] x and y must be passed together. Received: only one of them. "
             "Try kurve.live(x, y)."
         )
     text = _FILE.read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def live(x: Any = None, y: Any = None, *, height: int = 900) -> LivePage:
     target, target_name = _target(y)
     if len(target) != len(columns[0]):
         raise ValueError(
-            "[live] x and y must have as many rows. Received: "
+            "[live] x and y must have the same number of rows. Received: "
             f"{len(columns[0])} and {len(target)}. Try x[:{len(target)}]."
         )
     return LivePage(with_table(text, [*columns, target], [*names, target_name]), height)

@@ -264,7 +264,7 @@ class Checkpointer(NullCheckpointer):
         for name, array in self._vectors().items():
             have, want = tensors[name].shape, array.shape
             if have != want:
-                raise ValueError(f"{name} has shape {have}, the model's {want}")
+                raise ValueError(f"{name} has shape {have}, in the model {want}")
 
     def _restore_state(
         self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]

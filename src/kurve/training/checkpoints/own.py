@@ -183,7 +183,7 @@ class OwnCheckpointer(Checkpointer):
         parts = self._look()
         counts = info["counts"]
         if len(counts) != len(parts):
-            raise ValueError(f"it is of {len(counts)} parts, the model of {len(parts)}")
+            raise ValueError(f"it has {len(counts)} parts, the model {len(parts)}")
         _build_appliers(parts, info["updated"])
         for part, count in zip(parts, counts, strict=True):
             _set_counts(part, count)

@@ -199,8 +199,8 @@ class StepGraph(Graph):
         own_way = op.kind != CAPTURED and (op.acts_in_training or op.kind == "random")
         if own_way and self.training is None:
             raise Untraceable(
-                f"the layer {op.layer!r} is called outside of a model, and acts in "
-                "another way in training"
+                f"the layer {op.layer!r} is called outside of a model, and behaves "
+                "differently in training"
             )
         tensor = super().append_op(op, batched, dtype)
         self.tensors[tensor.index] = tensor

@@ -13,10 +13,11 @@ import pytest
 
 from kurve import Input, Sequential, callbacks, metrics, models
 from kurve.exchange import keras_training
+from kurve.formulas.tensor import pack
 from kurve.layers import Dense
 from kurve.models import saved_training
 from kurve.models.fields import Field
-from kurve.training.parts import Parts, flatten, pack
+from kurve.training.parts import Parts, flatten
 from tests.two_heads import TwoHeads, data
 
 A, B = data()[0].values()

@@ -17,7 +17,8 @@ from kurve.tables.dates import KINDS, DateText
 from kurve.tables.numerals import Numerals
 
 LATER = ("shares", "pooled", "readers", "dates", "words", "left_out")
-"""What files only contain if a table has it, so that older files stay as they were."""
+"""Fields that are only written if a table needs them, so that the format of older files
+is unchanged."""
 
 
 def described(columns: Columns) -> dict[str, Any]:
@@ -54,7 +55,8 @@ def tensors(columns: Columns) -> dict[str, np.ndarray]:
 
 
 def _style(reader: Numerals | DateText | None) -> str:
-    """How texts are read, in a word: a decimal mark, or the order of a date."""
+    """How texts are parsed, as one string: a decimal mark, or the order of the parts of
+    a date."""
     if reader is None:
         return ""
     return reader.decimal if isinstance(reader, Numerals) else reader.order

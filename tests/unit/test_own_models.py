@@ -356,7 +356,7 @@ def test_a_constructor_without_name(tmp_path: Path) -> None:
     for use in (copy.deepcopy, kurve.models.clone_model):
         with pytest.raises(TypeError, match=r"\[Units\] get_config must give.*units"):
             use(wrong)
-    with pytest.raises(TypeError, match=r"\[Units\] get_config must give"):
+    with pytest.raises(TypeError, match=r"\[Units\] get_config must return"):
         kurve.lr_find(wrong, x, x[:, :1], steps=50)
     for one, other in zip(before, wrong.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -325,7 +325,7 @@ class Context:
         return self._loss_of(self.state, self.rows)
 
     def loss_of_zero(self) -> float | None:
-        """Loss of a model whose output is 0, for losses of numbers."""
+        """Loss of a model whose output is 0, for regression losses."""
         rows = self.rows
         if rows.targets is None or rows.predicted is None or self.loss is None:
             return None

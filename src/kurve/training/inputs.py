@@ -348,7 +348,7 @@ def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray
 
 def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
     """The weights of the rows: one array for all outputs, or a tuple. Negative weights
-    reward a larger loss of a row, as in policy gradients."""
+    reward a larger loss, as in policy gradients."""
     if len(outputs.names) == 1:
         given = outputs.single(given)
         if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):

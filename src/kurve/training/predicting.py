@@ -107,7 +107,7 @@ def by_batches(
     progress bar and callbacks.
 
     Args:
-        shown: what callbacks get of outputs.
+        shown: converts outputs to what callbacks get.
     """
     found, by_batch = [], "predict" in hooks.per_batch
     model.stop_predicting = False

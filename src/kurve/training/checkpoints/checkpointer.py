@@ -48,7 +48,7 @@ MIN_SECONDS = 2.0
 """Minimum time between checkpoints with save_freq="auto"."""
 
 POLL_SECONDS = 0.03
-"""Duration of steps after which the checkpointer checks the clock and signals."""
+"""Duration of steps after which the checkpointer checks the clock and the signals."""
 
 UNREADABLE = (KeyError, TypeError, ValueError, LookupError, ArithmeticError)
 """Errors from reading a file whose contents `_content` did not write."""

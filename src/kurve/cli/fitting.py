@@ -31,7 +31,8 @@ from kurve.tables import roles
 
 MAX_CLASSES = 1000
 LARGEST_CLASS = 1000
-"""Largest of two numbers that are classes without --classify."""
+"""If a target has two values, the largest value for which they are classes without
+--classify."""
 
 DIAGNOSED_ROWS = 20_000
 """Rows in which to look for what may be wrong."""

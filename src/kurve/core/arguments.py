@@ -129,8 +129,8 @@ def check_integer(
     high: int = MAX_COUNT,
     optional: bool = False,
 ) -> None:
-    """Check that the value is an integer from `low` to `high`, or None if that may be
-    given.
+    """Check that the value is an integer from `low` to `high`, or None if that is
+    allowed.
 
     Args:
         where, name, example: for the message.

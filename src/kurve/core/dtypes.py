@@ -1,4 +1,4 @@
-"""The dtype that users ask for: engines compute in float32 whatever it is."""
+"""The dtype that users ask for: engines always compute in float32."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from kurve.errors import lookup
 CUSTOM_PREFIX = "custom>"
 
 REGISTERED: dict[str, Any] = {}
-"""What the program has registered, by "Package>Name" or another name."""
+"""The objects that the program has registered, by "Package>Name" or another name."""
 
 _NONE: Mapping[str, type] = MappingProxyType({})
 _given: ContextVar[Mapping[str, type]] = ContextVar("custom_objects", default=_NONE)

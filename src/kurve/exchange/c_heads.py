@@ -22,7 +22,7 @@ from kurve.exchange.exported import (
 
 LIMIT = f"{LARGEST:g}"
 MAX_SAMPLE = 20_000
-"""Maximum numbers in the rows of a test, unless a single row has more."""
+"""Maximum number of elements in the rows of a test, unless a single row has more."""
 
 
 def scaling(name: str, inputs: Inputs, kind: str = "float") -> list[str]:

@@ -141,7 +141,7 @@ OutputHead = SingleNetwork | Average | Regression | Classification
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A model ready to be written.
+    """A model ready for export.
 
     outputs: name and shape of one row of each output, in order
     columns, targets: their names, if they are known

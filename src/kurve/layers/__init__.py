@@ -293,7 +293,8 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Layer:
-    """The layer of a `serialize`, not built; a layer as it is."""
+    """The layer from the result of `serialize`, not built; a layer is returned
+    unchanged."""
     if isinstance(config, Layer):
         return config
     if "module" in config:  # as Keras writes it

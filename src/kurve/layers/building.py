@@ -295,8 +295,8 @@ def checked_build(build: Any) -> Any:
 
 
 def check_said_shape(layer: Any, args: Any, out: Any) -> None:
-    """Refuse a layer of the user whose `compute_output_shape` says anything else than
-    what its `call` gives.
+    """Refuse a custom layer whose `compute_output_shape` does not match the output of
+    its `call`.
 
     Raises:
         ValueError: the number of axes, or a known size, is another one.

@@ -56,7 +56,7 @@ class Encoding(Layer):
 
     @property
     def encodes_first(self) -> bool:
-        """Whether in a Sequential it must come before the numeric layers."""
+        """Whether it must come before the numeric layers in a Sequential."""
         return not self.has_formula
 
     def encoded_shape(self, *shapes: Any) -> Any:

@@ -1,7 +1,6 @@
-"""Random changes of images that are computed with arrays: images moved by a transform
-of their places, and mixed with others of their batch.
-
-They are used on data before `fit`, and are refused in a model.
+"""Random changes of images that are computed with arrays: geometric transforms, and
+mixing with other images of the batch. They are applied to data before `fit`, and are
+refused in a model.
 """
 
 from __future__ import annotations
@@ -376,7 +375,7 @@ class Equalization(OnArrays):
 
     Args:
         value_range: range of pixel values.
-        bins: how many values are told apart.
+        bins: number of bins of the histogram.
         data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 

@@ -1,6 +1,6 @@
 """Recurrent layers: `RNN`, for any cell.
 
-Where engines know the cell and its activations, a loop is an operation of its own; else
+If engines know the cell and its activations, the loop is a single operation; otherwise
 it is a loop over the operations of a step. Both give the same numbers.
 """
 
@@ -352,9 +352,9 @@ class RNN(Layer):
         """The states before the first step, for a number of samples.
 
         Args:
-            batch_size: number of samples; 1 by default. An array stands for its rows,
-                and None inside a model for those of the batch, of which one row, for
-                all, is then enough.
+            batch_size: number of samples; 1 by default. An array stands for its number
+                of rows, and None inside a model for that of the batch; a single row,
+                which broadcasts, is then enough.
         """
         rows: Any = 1 if batch_size is None else batch_size
         count = len(rows) if np.ndim(rows) else int(rows)

@@ -78,7 +78,7 @@ def _op(op: Op, plan: Plan, core: Any, reads: Sequence[int] | None = None) -> An
     if op.tape is not None:
         operands = [plan.params.index(slot) for slot in op.params.values()]
         count = len(op.in_shapes)
-        # Nothing asks for the gradient of an input or a target.
+        # The gradient of an input or a target is never requested.
         wanted = [k for k in range(count) if reads is None or reads[k] >= plan.given]
         wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
         wanted = wanted or [0]

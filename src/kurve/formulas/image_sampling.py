@@ -1,4 +1,4 @@
-"""Images sampled at other places: functions of `kurve.ops.image` for arrays only."""
+"""Images sampled at other positions: functions of `kurve.ops.image` for arrays only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILLS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "mirror": _mirrored,
     "reflect": lambda i, size: (_mirrored(2 * i + 1, 2 * size + 1) - 1) // 2,
 }
-"""What an index outside the axis means."""
+"""The element to read for an index outside the axis."""
 
 
 def _map_coordinates(
@@ -43,9 +43,9 @@ def _map_coordinates(
 
     Args:
         inputs: an array with R axes.
-        coordinates: R arrays of one shape: the places along each axis.
+        coordinates: R arrays of one shape: the positions along each axis.
         order: 1 for linear interpolation, 0 for the nearest element.
-        fill_mode: what is outside: "constant" (`fill_value`), "nearest", "wrap",
+        fill_mode: how to fill outside: "constant" (`fill_value`), "nearest", "wrap",
             "mirror" or "reflect".
         fill_value: the constant outside.
 
@@ -151,7 +151,7 @@ def _perspective_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Images in a perspective that moves four points.
+    """Images under the perspective transform that moves four points.
 
     Args:
         images: (B, H, W, C) or (H, W, C).
@@ -196,12 +196,12 @@ def _elastic_transform(
     seed: Any = None,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Images bent by random shifts that vary smoothly.
+    """Images deformed by random shifts that vary smoothly.
 
     Args:
         images: (B, H, W, C) or (H, W, C).
         alpha: factor of the shifts.
-        sigma: how smooth they are, in pixels.
+        sigma: smoothness of the shifts, in pixels.
         interpolation, fill_mode, fill_value: see `affine_transform`.
         seed: an integer, or None for the next of the stream.
         data_format: "channels_last", or None for it.

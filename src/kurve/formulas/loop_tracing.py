@@ -1,5 +1,5 @@
 """The loops of `kurve.ops` in a model: their body is traced once, as one operation,
-if all steps do the same; otherwise the steps are written out."""
+if all steps do the same; otherwise the loop is unrolled."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 _KEEPING = frozenset(
     ("append", "extend", "setdefault", "add_loss", "assign", "assign_add", "assign_sub")
 )
-"""Methods with which a body keeps what it computes elsewhere."""
+"""Methods by which a body can store its results elsewhere."""
 
 
 class Counter(Tensor):
-    """The number of a step. What Python decides by it, or calls with it, needs an
-    integer: the steps are written out then."""
+    """The number of a step. Python code that branches on it, or passes it to a call,
+    needs an integer: the loop is then unrolled."""
 
     def __eq__(self, other: object) -> bool:
         raise self._no_values("a comparison")
@@ -59,11 +59,11 @@ def looped(
     reverse: bool = False,
     counts: bool = False,
 ) -> tuple[Any, Any] | None:
-    """The last carry and all outputs of a loop, as one operation; None if its steps
-    have to be written out.
+    """The last carry and all outputs of a loop, as one operation; None if it must be
+    unrolled.
 
     Args:
-        function: whose code tells whether it keeps anything elsewhere.
+        function: whose code shows whether it stores results elsewhere.
         step: see `Step`.
         carry: any structure of states.
         xs: any structure of arrays whose first axis is that of the steps.
@@ -82,7 +82,7 @@ def looped(
         except _LeakedTensor as error:
             raise NeedsValues(str(error)) from None
         except Exception:
-            # Written out, the steps either do it or say what is wrong.
+            # Unrolled, the steps either work or report the error.
             graph.back_to(mark)
             graph.made = made
             return None
@@ -196,7 +196,7 @@ def _looped(
 
 
 class _Shape:
-    """What is known of an output of a step, without the tensor itself."""
+    """The properties of an output of a step, without the tensor itself."""
 
     def __init__(self, one: Tensor | None) -> None:
         self.size = None if one is None else _size(one)

@@ -21,7 +21,7 @@ from kurve.formulas.window import Window
 
 
 def _blocks(where: str, x: Any, size: int, first: bool, parts: int) -> list[int]:
-    """Height, width and channels of images that blocks divide."""
+    """Height, width and channels of images, which must be divisible into blocks."""
     check_integer(where, "block_size", size, 2)
     shape = list(ops.shape(x)[1:])
     height, width, channels = [*shape[1:], shape[0]] if first else shape
@@ -106,7 +106,7 @@ def fold(
     padding: int | Sequence[int] = 0,
     stride: int | Sequence[int] = 1,
 ) -> Any:
-    """Images from windows as those of `unfold`, which are added where they overlap.
+    """Images from windows like those of `unfold`, added where they overlap.
 
     Shapes: (B, C KH KW, P) -> (B, C, H, W)
     """
@@ -155,7 +155,7 @@ def _sliding(
 
 
 def _spread(x: Any, axis: int, key: slice, count: int, length: int) -> Any:
-    """The elements of an axis where `key` takes them from, among zeros."""
+    """The elements of an axis at the positions `key`, and zeros elsewhere."""
     shape, step = ops.shape(x), key.step
     rank, width = len(shape), (count - 1) * step + 1
     if step > 1:
@@ -265,8 +265,8 @@ def _adaptive(kind: str, inputs: Any, output_size: Any, data_format: Any) -> Any
 def adaptive_average_pool(
     inputs: Any, output_size: int | Sequence[int], data_format: str | None = None
 ) -> Any:
-    """The means of windows that divide images into `output_size` parts, whatever their
-    size."""
+    """The means of windows that divide images into `output_size` parts, for images of
+    any size."""
     return _adaptive("average", inputs, output_size, data_format)
 
 

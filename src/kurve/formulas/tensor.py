@@ -40,7 +40,7 @@ class KerasTensor(Symbolic):
         shape: with the batch axis, (None, ...).
         dtype: "float32", "int32", "bool" or "string".
         sparse, ragged: only False; there are no such tensors.
-        record_history: ignored; taken for Keras's sake.
+        record_history: ignored; accepted for compatibility with Keras.
         name: generated if None.
     """
 
@@ -56,7 +56,7 @@ class KerasTensor(Symbolic):
     """Whether it is one value for the whole batch, repeated for each row."""
 
     rows = (2, 3)
-    """The sizes of its batch in trials of formulas that only arrays can show, see
+    """The sizes of its batch in trials of formulas that only run on arrays, see
     `kurve.formulas.trials`."""
 
     @property

@@ -73,7 +73,7 @@ def fft2(x: Pair) -> Pair:
 
 @function
 def ifft2(x: Pair) -> Pair:
-    """What `fft2` gives this for."""
+    """The inverse of `fft2`."""
     if graph_of(x) is None:
         return _parts(np.fft.ifft2(_complex(x)))
     real, imag = _of_rows(_fourier(x, 1.0), 1.0)
@@ -82,7 +82,7 @@ def ifft2(x: Pair) -> Pair:
 
 
 def _of_length(x: Any, length: int) -> Any:
-    """x with its last axis cut, or padded with zeros at the end."""
+    """x with its last axis truncated, or padded with zeros at the end."""
     own = ops.shape(x)[-1]
     if own > length:
         return ops.get_item(x, (..., slice(0, length)))
@@ -135,8 +135,9 @@ def stft(
     Args:
         x: (..., samples).
         sequence_length, sequence_stride: of the pieces.
-        fft_length: at least sequence_length; a piece stands in the middle of zeros.
-        window: what pieces are multiplied with: "hann", "hamming", numbers or None.
+        fft_length: at least sequence_length; a piece is padded with zeros on both
+        sides.
+        window: the factors of pieces: "hann", "hamming", numbers or None.
         center: whether x is mirrored at both ends, so that piece t is around sample t x
             sequence_stride.
     """
@@ -166,14 +167,14 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> Any:
-    """What `stft` gives this for: the sum of the pieces, each multiplied with the
+    """The inverse of `stft`: the sum of the pieces, each multiplied with the
     window, over the sum of the squared windows.
 
     Args:
         x: real and imaginary part, (..., pieces, fft_length // 2 + 1).
         sequence_length, sequence_stride, fft_length, window, center: as in `stft`.
-        length: length of the result; by default what the pieces cover, without the
-            mirrored ends.
+        length: length of the result; by default the range that the pieces cover,
+            without the mirrored ends.
 
     Raises:
         ValueError: a stride that is no positive integer.

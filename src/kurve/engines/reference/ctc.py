@@ -119,7 +119,8 @@ class Sequences:
 
     @staticmethod
     def _moved(a: np.ndarray, by: int) -> np.ndarray:
-        """Each state gets what the one so many before it has."""
+        """The value of the state that is the given number of places before each
+        state."""
         found = np.full(a.shape, -math.inf)
         if by > 0:
             found[:, by:] = a[:, :-by]

@@ -28,16 +28,16 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
 class Frame:
-    """What ops see besides values.
+    """The context of ops besides their values.
 
     params, buffers: flat vectors on the device; ops get views of them
-    gradient: (P,), which backward passes write; None where there is none
-    step: a number, or int64 on the device, so that a captured step draws other numbers
-        each time
-    wanted: whether anything trainable lies before the op whose backward pass runs
-    known: what ops keep from step to step, by their identity
-    share: of a step whose rows several processes divide among them
-    factors: the type that factors of products are rounded to, if not their own
+    gradient: (P,), written by backward passes; None if there is none
+    step: a number, or int64 on the device, so that a captured step draws different
+        numbers each time
+    wanted: whether anything trainable precedes the op whose backward pass runs
+    known: data that ops keep from step to step, by their id
+    share: the part of this process, if several processes divide the rows of a step
+    factors: the type to which factors of products are rounded; None for their own
     """
 
     share: Share | None = None
@@ -82,7 +82,7 @@ class Frame:
         return self._buffers[op.buffers[role].offset]
 
     def add(self, op: Op, role: str, part: Tensor) -> None:
-        """Add to the gradient of a variable, whose first part overwrites it."""
+        """Add to the gradient of a variable; the first part overwrites it."""
         offset = op.params[role].offset
         slope = self._gradients.get(offset)
         if slope is None:
@@ -120,7 +120,7 @@ class Frame:
             self._written.add(offset)
 
     def rounded(self, *factors: Tensor) -> Sequence[Tensor]:
-        """Factors of a product, whose result is to have the type they had."""
+        """The factors of a product, rounded, and the type of its result."""
         if self.factors is None:
             return factors
         return [factor.to(self.factors) for factor in factors]
@@ -132,15 +132,15 @@ class Frame:
         return torch.matmul(*self.rounded(a, b)).to(a.dtype)
 
     def finish(self) -> None:
-        """Set the gradients that no op wrote to 0, and be ready for the next step."""
+        """Set gradients that no op has written to 0, and prepare for the next step."""
         for offset, slope in self._gradients.items():
             if offset not in self._written:
                 slope.zero_()
         self._written.clear()
 
     def words(self, op: Op, count: int, each: int) -> Tensor:
-        """Words of the op's stream in this step, int64 in [0, 2**32): `each` for a row
-        of the batch, 0 where all rows share them."""
+        """Words of the op's stream in this step, int64 in [0, 2**32): `each` per row of
+        the batch, 0 if all rows share them."""
         key = int(op.attrs.get("seed", self.seed))
         purpose = rng.DROPOUT + int(op.attrs["stream"])
         first = 0 if self.share is None else self.share.first * each
@@ -164,12 +164,12 @@ class Frame:
     # ---------------------------------------------------------------- sharing
 
     def all_rows(self, rows: int) -> int:
-        """Of all processes together, where this one has so many."""
+        """The number for all processes together, from that of this one."""
         share = self.share
         return rows if share is None else rows // share.rows * share.batch
 
     def add_shares(self, sums: Tensor) -> Tensor:
-        """Sums over the rows of this process, to sums over all."""
+        """Sums over all rows, from sums over the rows of this process."""
         return sums if self.share is None else self.share.add(sums)
 
     def constant(self, op: Op, name: str, make: Callable[[], Any]) -> Any:
@@ -232,13 +232,13 @@ def philox(key: int, purpose: int, stream: Tensor, first: int, count: int) -> Te
 
 @functools.lru_cache(maxsize=4096)
 def scalar(value: float, dtype: torch.dtype) -> Tensor:
-    """A number as an operand of any function: on the CPU, from where every device takes
-    it, and once, so that capturing a step copies nothing."""
+    """A number as an operand of any function: on the CPU, which every device can read,
+    and created once, so that capturing a step copies nothing."""
     return torch.tensor(value, dtype=dtype)
 
 
 class _Memory:
-    """The memory of an array, as if it could be written to."""
+    """The memory of an array, even of a read-only one."""
 
     def __init__(self, array: np.ndarray) -> None:
         interface = array.__array_interface__
@@ -248,8 +248,7 @@ class _Memory:
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
-    """The array's own memory as a tensor; nothing here writes to what is only to be
-    read."""
+    """The array's own memory as a tensor; read-only arrays are never written to."""
     if not array.flags.writeable:
         array = np.asarray(_Memory(array))
     return torch.from_numpy(array)

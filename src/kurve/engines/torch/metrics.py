@@ -1,5 +1,5 @@
-"""Metrics: what a batch adds to accumulators on the device, in float64; formulas as in
-`kurve.engines.reference.metrics`."""
+"""Metrics: the terms that a batch adds to float64 accumulators on the device; formulas
+as in `kurve.engines.reference.metrics`."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def accumulate(
 def _add_spread(
     y: Tensor, p: Tensor, weights: Tensor, attrs: Attrs, totals: Tensor
 ) -> None:
-    """r2_score. Rows of weight 0 do not count, whatever they hold."""
+    """r2_score. Rows with weight 0 do not count, whatever their values."""
     if "counts_rows" in attrs:
         totals[-1].add_(len(y))
         totals = totals[:-1]
@@ -255,7 +255,7 @@ def _add_class_counts(
 def _add_matrix(
     y: Tensor, p: Tensor, weights: Tensor, attrs: Attrs, totals: Tensor
 ) -> None:
-    """confusion_matrix. What does not count adds 0 to the first cell."""
+    """confusion_matrix. Rows that do not count add 0 to the first cell."""
     count = int(attrs["classes"])
     if attrs["largest_output"]:
         p = p.argmax(-1)[:, None]

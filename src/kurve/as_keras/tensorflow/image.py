@@ -96,7 +96,7 @@ def resize(
 
 
 def _by_areas(x: Any, height: int, width: int) -> Any:
-    """Each pixel the mean of the rectangle that it covers."""
+    """Resized images: each pixel is the mean of the rectangle that it covers."""
     rows, columns = (
         _areas(have, want)
         for have, want in zip(x.shape[-3:-1], (height, width), strict=True)
@@ -443,7 +443,8 @@ def ssim(
 
 @eager
 def total_variation(images: Any, name: Any = None) -> Any:
-    """The sum of the sizes of the differences between neighbours, for each image."""
+    """The sum of the absolute differences between neighbouring pixels, for each
+    image."""
     x = value(images)
     axes = tuple(range(len(ops.shape(x)) - 3, len(ops.shape(x))))
     down = ops.get_item(x, (..., slice(1, None), slice(None), slice(None)))

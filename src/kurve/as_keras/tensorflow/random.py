@@ -42,8 +42,8 @@ set_random_seed = set_seed
 
 
 def _source(seed: Any) -> np.random.Generator:
-    """The generator of the next stream; with a seed, each call gets the same first
-    stream as in a new program."""
+    """The generator of the next stream; with a seed, each call gets the same stream as
+    the first call in a new program."""
     return np.random.Generator(np.random.Philox(_number(seed)))
 
 
@@ -91,8 +91,8 @@ def normal(
 
 
 def _meant_for_batch(numbers: Any, again: Callable[[Any], Any]) -> Any:
-    """Let numbers that meet a batch be drawn for each of its rows: old programs state
-    the batch size, `(batch_size, units)`."""
+    """Random numbers that are combined with a batch are drawn for each of its rows: old
+    programs pass the batch size, `(batch_size, units)`."""
     axes = tuple(numbers.shape)
     if Graph.current is not None and len(axes) > 1:
         numbers.of_batch = lambda: again((None, *axes[1:]))

@@ -120,7 +120,8 @@ class Frame:
             self._written.add(offset)
 
     def rounded(self, *factors: Tensor) -> Sequence[Tensor]:
-        """The factors of a product, rounded, and the type of its result."""
+        """The factors of a product, rounded; the result must be cast back to their
+        type."""
         if self.factors is None:
             return factors
         return [factor.to(self.factors) for factor in factors]

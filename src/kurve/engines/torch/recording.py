@@ -279,7 +279,7 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def _memory(tensor: Tensor) -> int:
-    """The storage that views of one tensor share."""
+    """The id of a tensor's storage, which its views share."""
     return int(tensor.untyped_storage()._cdata)
 
 

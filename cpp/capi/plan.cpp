@@ -25,7 +25,7 @@ std::vector<VariableSpec> variables_of(const Field& field,
   return variables;
 }
 
-// What the engine has, but this library cannot do.
+// Features of the engine that this library does not support.
 void check_kinds(const Field& ops) {
   for (const Field& op : ops.list()) {
     const std::string& kind = op.at("kind").text();

@@ -17,7 +17,7 @@ from kurve.core.arguments import (
 from kurve.core.naming import auto_name
 from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers import schedules
-from kurve.optimizers.own import OwnUpdates
+from kurve.optimizers.custom import OwnUpdates
 from kurve.optimizers.rates import LARGEST as LARGEST
 from kurve.optimizers.rates import USUAL as USUAL
 from kurve.optimizers.rates import LearningRates, name_of

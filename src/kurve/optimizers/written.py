@@ -22,7 +22,7 @@ from kurve.engines import State, aligned_zeros
 from kurve.errors import NonFiniteError
 from kurve.formulas.recording import recording
 from kurve.optimizers.applier import Applier
-from kurve.optimizers.own import OwnUpdates
+from kurve.optimizers.custom import OwnUpdates
 from kurve.optimizers.updates import excluded
 from kurve.optimizers.values import slot_views
 

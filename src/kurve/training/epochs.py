@@ -1,7 +1,7 @@
 """The epochs of `fit`: callbacks, validation and checkpoints around the steps.
 
 There are two kinds of steps: those of an engine (`kurve.training.loop`), and Python
-steps of a model that overrides `train_step` (`kurve.training.own`).
+steps of a model that overrides `train_step` (`kurve.training.custom_steps`).
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def call_of(
 ) -> Call:
     """The implementation of `fit` or `evaluate` for the model's kind of steps."""
     if has_own_steps(model):
-        from kurve.training.own import OwnCall
+        from kurve.training.custom_steps import OwnCall
 
         return OwnCall(model, class_weight, batch_size, shuffle)
     if where == "fit":

@@ -18,11 +18,11 @@ from kurve.legacy.logs import Logs
 from kurve.training.arguments import Call, split_rows
 from kurve.training.batching import Division, evaluation_bounds, pass_bounds
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
+from kurve.training.custom_batches import Batches, RowsInMemory, Stream, class_weights
 from kurve.training.epochs import EpochLoop, FitConfig
 from kurve.training.feeds import Feed, is_source
 from kurve.training.inputs import unpack_data
 from kurve.training.loop import NO_CHECKPOINTS
-from kurve.training.own_batches import Batches, RowsInMemory, Stream, class_weights
 from kurve.training.predicting import by_batches
 from kurve.training.steps import (
     Ahead,
@@ -134,7 +134,7 @@ class OwnLoop(EpochLoop):
         first_step = int(optimizer.iterations) if optimizer is not None else 0
         if backup is None:
             return NullCheckpointer(first_step)
-        from kurve.training.checkpoints.own import OwnCheckpointer
+        from kurve.training.checkpoints.custom import OwnCheckpointer
 
         def try_step(progress: TrainingProgress) -> None:
             """Run the first step, and one of the validation; both are undone later."""

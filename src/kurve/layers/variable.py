@@ -226,7 +226,7 @@ class Variable(Operators):
         once.
 
         Raises:
-            NeedsValues: it is; the formula then runs as it is written.
+            NeedsValues: it is; the formula then runs eagerly.
         """
         if Graph.current is not None and active.step is None and not active.building:
             raise NeedsValues(

@@ -204,7 +204,7 @@ class Code:
 
 
 def appended(network: Any, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of a network that runs as it is written, for tensors of a plan under
+    """The outputs of a network that runs eagerly, for tensors of a plan under
     construction."""
     graph = tensors[0].graph
     if active.step is not None:

@@ -93,8 +93,8 @@ def assess(
     coverage: float = 0.9,
     seed: int = 0,
 ) -> dict[str, Assessment]:
-    """Score a fitted model on some rows, per target, beside simple baselines: the mean
-    and a straight line, or always the largest class.
+    """Score a fitted model on some rows, per target, along with simple baselines: the
+    mean and a straight line, or always the largest class.
 
     Args:
         model: has `predict`; a classifier also `classes_` and `predict_proba`.

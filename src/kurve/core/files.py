@@ -35,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with replacing("report.html") as file:
             file.write(page)
 
-    It is written beside `path` as `.kurve-*.tmp`, synced, then renamed, so that at any
+    It is written next to `path` as `.kurve-*.tmp`, synced, then renamed, so that at any
     moment, even in a power failure, either the old or the new file exists. After an
     error, nothing is left behind. The temporary file of a killed process is removed by
     the next process that writes to the folder. Symbolic links are followed, and the

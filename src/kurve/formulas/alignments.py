@@ -46,7 +46,7 @@ def _leading(
     """The axes before those of a sequence.
 
     Raises:
-        ValueError: shapes that do not fit, or a blank that is no class.
+        ValueError: shapes that do not match, or a blank that is not a class.
     """
     leading = tuple(output[:-2])
     if len(output) < 2 or any(s != leading for s in (tuple(target[:-1]), *lengths)):

@@ -178,7 +178,7 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
     two, and "b (h w) c -> b h w c" with h=8 separates them.
 
     Raises:
-        ValueError: a pattern that is none, or lengths that do not fit.
+        ValueError: an invalid pattern, or lengths that do not match.
     """
     before, arrow, after = pattern.partition("->")
     given, wanted = _groups(before), _groups(after)

@@ -177,7 +177,7 @@ def istft(
             without the mirrored ends.
 
     Raises:
-        ValueError: a stride that is no positive integer.
+        ValueError: a stride that is not a positive integer.
     """
     if not isinstance(sequence_stride, int) or sequence_stride < 1:
         raise ValueError(

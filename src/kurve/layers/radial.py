@@ -33,7 +33,7 @@ class RadialBasis(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: units that are no integer.
+        TypeError: units that are not an integer.
         ValueError: units below 1; when built: samples without a last axis.
 
     Example:

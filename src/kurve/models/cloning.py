@@ -238,7 +238,7 @@ def snapshot(model: Model) -> dict[str, Any]:
 
 
 def memory_of(compilation: Compilation | None) -> list[np.ndarray]:
-    """The arrays of an optimizer with an `update_step` of its own."""
+    """The arrays of an optimizer with a custom `update_step`."""
     if compilation is None or not compilation.optimizer.is_written:
         return []
     applier = compilation.optimizer.applier

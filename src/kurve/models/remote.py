@@ -28,7 +28,7 @@ class Trained(NamedTuple):
     inputs: shapes of a sample of each input
     values: of its variables
     memory: seed, number of updates, the optimizer's vectors and numbers
-    own: the variables of an optimizer with an `update_step` of its own
+    own: the variables of an optimizer with a custom `update_step`
     error:  that ended the training early, if any
     """
 

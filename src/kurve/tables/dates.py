@@ -99,7 +99,7 @@ class DateText:
     order: str
 
     def seconds(self, cells: Iterable[str | None]) -> np.ndarray:
-        """float64, NaN where a cell is no date: seconds since 1970, within a day for
+        """float64, NaN where a cell is not a date: seconds since 1970, within a day for
         "clock", of the duration for "duration"."""
         read, known = _READERS[self.order], dict[str, float]()
         out = []

@@ -477,7 +477,7 @@ class Trainer(Stepping):
 
 
 def _predicts_by_itself(model: Any) -> bool:
-    """Whether a model has a step of its own for `predict`."""
+    """Whether a model has a custom step for `predict`."""
     cls, given = type(model), vars(model)
     return (
         cls.predict_step is not Trainer.predict_step

@@ -249,7 +249,7 @@ _NOTHING = (
     types.FunctionType,
     types.MethodType,
 )
-"""Types of which no object matters."""
+"""Types whose objects never matter."""
 
 
 def _is_of_user(part: Any) -> bool:

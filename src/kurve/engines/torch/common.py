@@ -11,6 +11,8 @@ import torch
 from torch import Tensor as Tensor
 
 from kurve.core import rng
+from kurve.engines.reference.common import number as number
+from kurve.engines.reference.common import plane_shape as plane_shape
 from kurve.plan import Op, Plan, Shape, VariableSpec
 
 if TYPE_CHECKING:
@@ -253,15 +255,6 @@ def tensor_of(array: np.ndarray) -> Tensor:
     if not array.flags.writeable:
         array = np.asarray(_Memory(array))
     return torch.from_numpy(array)
-
-
-def number(op: Op, name: str) -> int:
-    return int(op.attrs[name])
-
-
-def plane_shape(shape: Shape) -> Shape:
-    """(H, W, C) of a sample (H, W, C) or (L, C)."""
-    return (*((1,) * (3 - len(shape))), *shape)
 
 
 def plane(x: Tensor, shape: Shape) -> Tensor:

@@ -137,10 +137,10 @@ INNER = {
         "kurve.exchange.keras_graphs",
     ): "a model in a layer",
     (
-        "kurve.exchange.keras_custom",
+        "kurve.exchange.keras_own",
         "kurve.exchange.keras_entries",
     ): "layers of a layer",
-    ("kurve.exchange.keras_custom", "kurve.exchange.keras_parts"): "its activations",
+    ("kurve.exchange.keras_own", "kurve.exchange.keras_parts"): "its activations",
     ("kurve.estimators.base", "kurve.estimators.files"): "Estimator.save",
     ("kurve.estimators.fitting", "kurve.estimators.files"): "warm starts",
 }

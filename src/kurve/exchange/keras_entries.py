@@ -13,7 +13,6 @@ from kurve import layers as kurve_layers
 from kurve.core.arguments import has_lone_surrogate
 from kurve.core.inside import is_model, network_of
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_custom import class_entry
 from kurve.exchange.keras_functions import BY_NAME, CALLED, NO_OPERATIONS, class_of
 from kurve.exchange.keras_names import (
     INNER_LAYERS,
@@ -21,6 +20,7 @@ from kurve.exchange.keras_names import (
     NOT_WRITTEN,
     OTHER_ATTRIBUTES,
 )
+from kurve.exchange.keras_own import class_entry
 from kurve.exchange.keras_tree import is_own_model
 from kurve.formulas.tensor import FunctionCall, leaves, replaced
 from kurve.layers import Layer

@@ -18,7 +18,6 @@ from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_custom import made
 from kurve.exchange.keras_functions import NO_OPERATIONS, class_of
 from kurve.exchange.keras_models import (
     layer_from,
@@ -31,6 +30,7 @@ from kurve.exchange.keras_models import (
     stack_of,
     with_rows,
 )
+from kurve.exchange.keras_own import made
 from kurve.exchange.keras_tree import Part, attach, is_own_model, tree_of
 from kurve.formulas.public import FUNCTIONS
 from kurve.formulas.tensor import KerasTensor, leaves

@@ -16,7 +16,6 @@ from typing import Any
 from kurve import layers as kurve_layers
 from kurve.core.arguments import is_count
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_custom import made
 from kurve.exchange.keras_names import (
     IGNORED_OF_LAYER,
     IGNORED_OF_LAYERS,
@@ -24,6 +23,7 @@ from kurve.exchange.keras_names import (
     KURVE_LAYERS,
     LAYER_DEFAULTS,
 )
+from kurve.exchange.keras_own import made
 from kurve.layers import Layer
 
 MAX_LAYERS = 10_000

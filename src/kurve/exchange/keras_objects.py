@@ -28,10 +28,10 @@ from kurve.constraints import Constraint
 from kurve.core import registry
 from kurve.exchange import keras_parts as parts
 from kurve.exchange import keras_training as training
-from kurve.exchange.keras_custom import PLAIN, function_entry, own_entry
 from kurve.exchange.keras_entries import inner_entry, model_entry
 from kurve.exchange.keras_graphs import MODELS, model_of
 from kurve.exchange.keras_models import inner_layer
+from kurve.exchange.keras_own import PLAIN, function_entry, own_entry
 from kurve.formulas.limits import is_limited
 from kurve.initializers import Initializer
 from kurve.layers.base import Layer

@@ -17,13 +17,13 @@ import numpy as np
 
 from kurve import activations, constraints, initializers, layers, regularizers
 from kurve.core import registry
-from kurve.exchange.keras_custom import function_entry, made, own_entry
 from kurve.exchange.keras_names import (
     ACTIVATION_LAYERS,
     INITIALIZER_DEFAULTS,
     KURVE_ACTIVATIONS,
     KURVE_INITIALIZERS,
 )
+from kurve.exchange.keras_own import function_entry, made, own_entry
 
 
 def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:

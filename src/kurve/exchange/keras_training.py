@@ -12,7 +12,6 @@ from kurve import losses, metrics, optimizers
 from kurve.core.entries import warn
 from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_custom import class_entry, function_entry, made, own_entry
 from kurve.exchange.keras_entries import check_name, not_in_keras
 from kurve.exchange.keras_names import (
     FUNCTION_WRAPPERS,
@@ -23,6 +22,7 @@ from kurve.exchange.keras_names import (
     LOSS_NAMES,
     METRIC_OF_LOSS,
 )
+from kurve.exchange.keras_own import class_entry, function_entry, made, own_entry
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules

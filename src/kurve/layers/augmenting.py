@@ -38,8 +38,8 @@ def between(u: Any, ends: tuple[float, float]) -> Any:
 
 class Augmenting(Images):
     """Base class: called directly, such a layer transforms images unless
-    training=False; one image (H, W, C), a batch of them, or a dictionary as in Keras,
-    of which it transforms the "images" and, if it mixes images, the "labels".
+    training=False; one image (H, W, C), a batch of them, or a dictionary as Keras takes
+    it, whose "images" it transforms, and, if it mixes images, whose "labels".
     """
 
     training_by_default = True

@@ -143,7 +143,7 @@ def dropout(
     """
     if is_symbolic_tensor(x):
         raise NotImplementedError(
-            "[tf.nn.dropout] in a model, only layers draw random numbers. "
+            "[tf.nn.dropout] random numbers of a model are those of its layers. "
             f"Received: {x!r}. Try layers.Dropout({rate})(x)."
         )
     x = value(x)

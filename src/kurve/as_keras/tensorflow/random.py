@@ -91,8 +91,8 @@ def normal(
 
 
 def _meant_for_batch(numbers: Any, again: Callable[[Any], Any]) -> Any:
-    """Random numbers that are combined with a batch are drawn for each of its rows: old
-    programs pass the batch size, `(batch_size, units)`."""
+    """Let numbers that meet a batch be drawn for each of its rows: old programs state
+    the batch size, `(batch_size, units)`."""
     axes = tuple(numbers.shape)
     if Graph.current is not None and len(axes) > 1:
         numbers.of_batch = lambda: again((None, *axes[1:]))

@@ -33,13 +33,13 @@ class Frame:
     """The context of ops besides their values.
 
     params, buffers: flat vectors on the device; ops get views of them
-    gradient: (P,), written by backward passes; None if there is none
-    step: a number, or int64 on the device, so that a captured step draws different
-        numbers each time
-    wanted: whether anything trainable precedes the op whose backward pass runs
-    known: data that ops keep from step to step, by their id
-    share: the part of this process, if several processes divide the rows of a step
-    factors: the type to which factors of products are rounded; None for their own
+    gradient: (P,), which backward passes write; None where there is none
+    step: a number, or int64 on the device, so that a captured step draws other numbers
+        each time
+    wanted: whether anything trainable lies before the op whose backward pass runs
+    known: what ops keep from step to step, by their identity
+    share: of a step whose rows several processes divide among them
+    factors: the type that factors of products are rounded to, if not their own
     """
 
     share: Share | None = None
@@ -142,8 +142,8 @@ class Frame:
         self._written.clear()
 
     def words(self, op: Op, count: int, each: int) -> Tensor:
-        """Words of the op's stream in this step, int64 in [0, 2**32): `each` per row of
-        the batch, 0 if all rows share them."""
+        """Words of the op's stream in this step, int64 in [0, 2**32): `each` for a row
+        of the batch, 0 where all rows share them."""
         key = int(op.attrs.get("seed", self.seed))
         purpose = rng.DROPOUT + int(op.attrs["stream"])
         first = 0 if self.share is None else self.share.first * each

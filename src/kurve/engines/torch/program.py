@@ -300,7 +300,7 @@ class TorchProgram:
             totals[2 : 2 + len(losses)].add_(torch.stack(list(losses)), alpha=samples)
 
     def _metrics(self, totals: Tensor, losses: Sequence[Tensor]) -> Tensor:
-        """The part of the totals after those of the losses."""
+        """The part of the totals behind those of the losses."""
         return totals[2 + (len(losses) if len(losses) > 1 else 0) :]
 
     def _count_metrics(

@@ -62,6 +62,9 @@ class OnArrays(Augmenting):
         found = self.numbers.random(count) < self.numbers.uniform(*factor, count)
         return found.reshape(-1, 1, 1, 1)
 
+    def _one_of(self, name: str, value: Any, known: Sequence[str]) -> str:
+        return str(check_choice(type(self).__name__, name, value, known))
+
     def _number(self, name: str, value: Any) -> float:
         check_number(type(self).__name__, name, value, 0.0)
         return float(value)
@@ -119,12 +122,10 @@ class RandomShear(OnArrays):
         super().__init__(seed, data_format, **common)
         self.x_factor = self._factor("x_factor", x_factor)
         self.y_factor = self._factor("y_factor", y_factor)
-        self.interpolation = check_choice(
-            type(self).__name__, "interpolation", interpolation, INTERPOLATIONS
+        self.interpolation = self._one_of(
+            "interpolation", interpolation, INTERPOLATIONS
         )
-        self.fill_mode = check_choice(
-            type(self).__name__, "fill_mode", fill_mode, FILL_MODES
-        )
+        self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
         self.fill_value = self._number("fill_value", fill_value)
 
     def _factor(self, name: str, factor: Any) -> Any:
@@ -204,8 +205,8 @@ class RandomPerspective(OnArrays):
         self.factor = self._ends("factor", factor)
         given = scale if is_number(scale) else -1.0
         self.scale = self._ends("scale", (0.0, given))[1]
-        self.interpolation = check_choice(
-            type(self).__name__, "interpolation", interpolation, INTERPOLATIONS
+        self.interpolation = self._one_of(
+            "interpolation", interpolation, INTERPOLATIONS
         )
         self.fill_value = self._number("fill_value", fill_value)
 

@@ -178,7 +178,7 @@ Mean processor seconds of a fit:
 {tables.rows(["", "s"], means)}
 
 Which kinds of network race for these curves, and how the choice is made, is in the
-[explanation](../explanation.md#a-race-decides-what-learns-a-curve).
+[explanation](../explanation.md#a-race-chooses-the-network-for-a-curve).
 """
 
 

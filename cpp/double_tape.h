@@ -36,7 +36,7 @@ class DoubleTape {
   int blocks_ = 0;               // places in scratch memory; arrays come after them
   std::vector<Step64> uniform_;  // of what is the same for all elements
   std::vector<Step64> code_;
-  size_t cheap_code_ = 0;     // how much of code_ the cheap outputs need
+  size_t cheap_code_ = 0;     // the part of code_ that the cheap outputs need
   std::vector<int> outputs_;  // places
 };
 

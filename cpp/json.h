@@ -22,7 +22,7 @@ struct Json {
   std::vector<std::pair<std::string, Json>> fields;
 };
 
-// Something in a file or text is not as it must be; the message names the field.
+// Thrown if something in a file or text is invalid; the message names the field.
 struct Malformed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -254,8 +254,8 @@ double Metric::value(const float* y, const float* p, bool signs) const {
     }
     case MetricKind::concordance_correlation: {
       Moments m = moments(y, p, O_);
-      double apart = m.y - m.p;
-      return 2.0 * m.yp / (m.yy + m.pp + apart * apart + smallest_d);
+      double difference = m.y - m.p;
+      return 2.0 * m.yp / (m.yy + m.pp + difference * difference + smallest_d);
     }
     default:
       return 0;

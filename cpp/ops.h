@@ -84,7 +84,7 @@ struct OpSpec {
   std::vector<int> inputs{};
   std::vector<Shape> more_shapes{};
 
-  // Of a map: its formula, the variables and then the buffers that are inputs behind x,
+  // Of a map: its formula, the variables and then the buffers that are inputs after x,
   // and the gradient tape, whose outputs belong to the inputs `wanted`. Without an
   // input for dy, it is that of y and dy/dx, which forward then keeps for backward.
   TapeSpec tape{}, gradient{};

@@ -28,7 +28,7 @@ OutOfMemory::OutOfMemory(int64_t batch, double bytes) {
 constexpr int64_t fused_rows = 128;
 
 // A large batch is computed in parts, so that all values of a part stay in the L2 cache
-// and a thread takes a part through all ops. Each part has a gradient of its own, so
+// and a thread takes a part through all ops. Each part has its own gradient, so
 // only models with few parameters gain. Where a few samples fill the cache (attention
 // over many steps), parts have as few as a Share can have.
 constexpr int64_t part_floats = 1 << 17, smallest_part = 4, max_part = 1024;

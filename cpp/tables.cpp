@@ -88,11 +88,11 @@ class Embedding : public Op {
  private:
   int64_t row_of(float x) const { return x >= 0 && x < float(N_) ? int64_t(x) : -1; }
 
-  // The first `count` columns of the rows of dz at these places, summed. False if the
-  // call should stop.
+  // The sum of the first `count` columns of the rows of dz at these positions. False if
+  // the call should stop.
   bool sum_positions(const float* dz, const int64_t* place, const int64_t* end,
                      int64_t count, float* to) const {
-    constexpr int64_t between = 16384;  // positions between two looks at the token
+    constexpr int64_t between = 16384;  // positions between two checks of the token
     double sums[64];
     std::fill_n(sums, count, 0.0);
     while (place < end) {

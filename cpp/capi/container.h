@@ -35,8 +35,8 @@ class Container {
 
   const Json& description() const { return description_; }
   const std::vector<Entry>& entries() const { return entries_; }
-  // Reads the next array, float32; throws Malformed if its checksum is not right, or if
-  // it holds NaN or infinity.
+  // Reads the next array, float32; throws Malformed if its checksum is wrong, or if it
+  // holds NaN or infinity.
   void read(const Entry&, float* to);
 
  private:

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t alignment = 16;
 
-// Variables lie one behind the other, as in kurve.plan.
+// Variables follow one another, as in kurve.plan.
 std::vector<VariableSpec> variables_of(const Field& field,
                                        std::vector<std::string>& arrays) {
   std::vector<VariableSpec> variables;
@@ -25,7 +25,7 @@ std::vector<VariableSpec> variables_of(const Field& field,
   return variables;
 }
 
-// What the engine has, but this library cannot do.
+// Features of the engine that this library does not support.
 void check_kinds(const Field& ops) {
   for (const Field& op : ops.list()) {
     const std::string& kind = op.at("kind").text();

@@ -21,7 +21,7 @@ struct Plan {
   int64_t step = 0;
 };
 
-// A file in order, but not for this library, or not for this version of it.
+// Thrown for a valid file that this library, or this version of it, cannot use.
 struct OtherFile : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -2,7 +2,7 @@
 baselines are: the mean of the training targets, a straight line, the largest class.
 
 Intervals are bootstrap percentiles: rows are resampled with replacement, and the
-interval holds 95 % of the scores of these samples. Shares of rows have Wilson's
+interval holds 95 % of the scores of these samples. Fractions of rows have Wilson's
 interval.
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
 """
@@ -93,8 +93,8 @@ def assess(
     coverage: float = 0.9,
     seed: int = 0,
 ) -> dict[str, Assessment]:
-    """Score a fitted model on some rows, per target, beside simple baselines: the mean
-    and a straight line, or always the largest class.
+    """Score a fitted model on some rows, per target, along with simple baselines: the
+    mean and a straight line, or always the largest class.
 
     Args:
         model: has `predict`; a classifier also `classes_` and `predict_proba`.
@@ -431,8 +431,8 @@ def as_text(found: dict[str, Assessment]) -> str:
 
 
 def wilson(share: float, rows: int) -> tuple[float, float]:
-    """The 95 % interval of a share that was seen in some rows. Unlike the bootstrap, it
-    knows of events that did not happen. Source: Wilson 1927.
+    """The 95 % interval of a fraction observed in some rows. Unlike the bootstrap, it
+    also covers events that did not occur. Source: Wilson 1927.
 
     Example:
         >>> low, high = kurve.assessment.wilson(1.0, 34)

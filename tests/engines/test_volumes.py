@@ -108,7 +108,7 @@ def test_wrong_plans_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_empty_volumes_are_refused() -> None:
-    with pytest.raises(ValueError, match="must leave some of each axis"):
+    with pytest.raises(ValueError, match="must leave part of each axis"):
         Cropping3D(((1, 1), (2, 2), (0, 0))).build((None, 3, 4, 5, 1))
     with pytest.raises(ValueError, match=r"\(\(front, back\), \(top, bottom\)"):
         Cropping3D((1, 2))

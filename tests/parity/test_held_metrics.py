@@ -60,7 +60,7 @@ def models(lib: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", models(kurve))
-@pytest.mark.filterwarnings("ignore:.*trains as it is written")
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
 def test_held_metrics_stand_in_the_logs(name: str) -> None:
     histories, results, names = [], [], []
     for lib in (keras, kurve):

@@ -123,7 +123,7 @@ def test_wrong_arguments() -> None:
         image.gaussian_blur(X, (2, 3))
     with pytest.raises(ValueError, match="fill_mode must be one of"):
         image.map_coordinates(X[0, ..., 0], PLACES, 1, "far")
-    with pytest.raises(ValueError, match="one array of places per axis"):
+    with pytest.raises(ValueError, match="one array per axis"):
         image.map_coordinates(X[0], PLACES, 1)
     with pytest.raises(ValueError, match="images must have 3 axes"):
         image.affine_transform(X[0, 0], TURN)

@@ -136,7 +136,10 @@ INNER = {
         "kurve.exchange.keras_models",
         "kurve.exchange.keras_graphs",
     ): "a model in a layer",
-    ("kurve.exchange.keras_own", "kurve.exchange.keras_entries"): "layers of a layer",
+    (
+        "kurve.exchange.keras_own",
+        "kurve.exchange.keras_entries",
+    ): "layers of a layer",
     ("kurve.exchange.keras_own", "kurve.exchange.keras_parts"): "its activations",
     ("kurve.estimators.base", "kurve.estimators.files"): "Estimator.save",
     ("kurve.estimators.fitting", "kurve.estimators.files"): "warm starts",
@@ -263,8 +266,11 @@ PRIVATE = {
     ("kurve.layers.base", "_symbolic"): "a stack is asked for its graph",
     ("kurve.layers.calling", "_keras_mask"): "Keras's name on arrays",
     ("kurve.layers.tracing", "_model"): "the model of a layer read from a file",
-    ("kurve.training.checkpoints.own", "_totals"): "what a metric has counted",
-    ("kurve.training.checkpoints.own", "_variables"): "the same of the user's metrics",
+    ("kurve.training.checkpoints.custom", "_totals"): "what a metric has counted",
+    (
+        "kurve.training.checkpoints.custom",
+        "_variables",
+    ): "the same of the user's metrics",
     ("kurve.models.cloning", "_build"): "layers of a snapshot",
 }
 """Underscored members that another room reads, and why."""

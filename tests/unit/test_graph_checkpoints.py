@@ -89,7 +89,7 @@ def test_another_graph_of_equal_sizes_is_refused(name: str, tmp_path: Path) -> N
 
 def test_another_formula_of_a_loss_is_refused(tmp_path: Path) -> None:
     fit(graph(loss=["mse", losses.Tversky(0.2)]), tmp_path, 1)
-    with pytest.raises(CheckpointError, match=r"layers\[\d+\]: formula has other"):
+    with pytest.raises(CheckpointError, match=r"layers\[\d+\]: formula has different"):
         fit(graph(loss=["mse", losses.Tversky(0.3)]), tmp_path, 2)
     fit(graph(loss=["mse", losses.Tversky(0.2)]), tmp_path, 2)
 
@@ -121,7 +121,7 @@ def test_a_shared_layer_is_not_two(tmp_path: Path) -> None:
         return model
 
     fit(chain("aba"), tmp_path, 1)
-    with pytest.raises(CheckpointError, match="places of the parameters"):
+    with pytest.raises(CheckpointError, match="positions of the parameters"):
         fit(chain("abb"), tmp_path, 2)
     fit(chain("aba"), tmp_path, 2)
 

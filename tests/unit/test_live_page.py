@@ -72,8 +72,8 @@ def test_names_and_labels_cannot_leave_their_place() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "part"),
     [
-        ([1, 2], None, "belong together"),
-        ([1, 2, 3], [1, 2], "as many rows. Received: 3 and 2"),
+        ([1, 2], None, "passed together"),
+        ([1, 2, 3], [1, 2], "the same number of rows. Received: 3 and 2"),
         ([1, np.nan], [1, 2], "x must be finite. Received: x[1] = nan"),
         ([1, 2], [1, np.inf], "y must be finite. Received: y[1] = inf"),
         (["a", "b"], [1, 2], "x must be numbers"),

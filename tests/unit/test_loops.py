@@ -303,5 +303,5 @@ def test_what_a_step_keeps_is_not_there_behind_it() -> None:
         def call(self, x: Any) -> Any:
             return self.loop(x) + self.cell.last
 
-    with pytest.raises(ValueError, match="in this step only"):
+    with pytest.raises(ValueError, match="only exists in that step"):
         Outer()(X)

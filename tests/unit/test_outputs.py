@@ -13,10 +13,11 @@ import pytest
 
 from kurve import Input, Sequential, callbacks, metrics, models
 from kurve.exchange import keras_training
+from kurve.formulas.tensor import pack
 from kurve.layers import Dense
 from kurve.models import saved_training
 from kurve.models.fields import Field
-from kurve.training.parts import Parts, flatten, pack
+from kurve.training.parts import Parts, flatten
 from tests.two_heads import TwoHeads, data
 
 A, B = data()[0].values()
@@ -297,7 +298,9 @@ def test_fit_of_two_heads_stops_and_resumes(tmp_path: Any) -> None:
     first.fit(X, T, epochs=2, verbose=0, checkpoint=tmp_path)
     assert second.fit(X, T, epochs=4, verbose=0, checkpoint=tmp_path).history == whole
     changed = {**T, "y": Y + 1.0}
-    with pytest.raises(ValueError, match=r"a different call.*y\[1\] has other values"):
+    with pytest.raises(
+        ValueError, match=r"a different call.*y\[1\] has different values"
+    ):
         second.fit(X, changed, epochs=4, verbose=0, checkpoint=tmp_path)
 
 

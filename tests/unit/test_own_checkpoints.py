@@ -255,7 +255,7 @@ def test_a_log_file_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_another_call_is_refused(tmp_path: Path) -> None:
     given = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path / "c"}
     stepping().fit(X, Y, **given)
-    with pytest.raises(CheckpointError, match=r"x.*has other values"):
+    with pytest.raises(CheckpointError, match=r"x.*has different values"):
         stepping().fit(X + 1, Y, **given)
     with pytest.raises(CheckpointError, match='model was "Stepping", and is "Model"'):
         measured().fit(X, Y, **given)

@@ -183,7 +183,7 @@ TIMES = np.ones((2, 3, 4), np.float32)
         (lambda: layers.Permute((1, 3)), ValueError, "each axis of a sample once"),
         (lambda: layers.Permute((1, 2))(X), ValueError, "takes samples of 2"),
         (lambda: layers.RepeatVector(0), ValueError, "n must be an integer"),
-        (lambda: layers.Cropping1D((2, 1))(TIMES), ValueError, "leave some of each"),
+        (lambda: layers.Cropping1D((2, 1))(TIMES), ValueError, "leave part of each"),
         (lambda: layers.Softmax(0.5), TypeError, "axis must be an integer"),
         (lambda: layers.RMSNormalization(3)(X), ValueError, "axis must name axes"),
         (lambda: layers.GroupNormalization(3)(TIMES), ValueError, "divide the chan"),

@@ -205,5 +205,5 @@ def test_a_failed_update_changes_nothing() -> None:
 
 def test_what_the_engine_alone_can_do_is_refused() -> None:
     model, y = signs()
-    with pytest.raises(NotImplementedError, match="optimizer of its own"):
+    with pytest.raises(NotImplementedError, match="a custom step, metric or optimizer"):
         kurve.lr_find(model, X, y)

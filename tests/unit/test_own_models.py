@@ -354,9 +354,9 @@ def test_a_constructor_without_name(tmp_path: Path) -> None:
     wrong.fit(x, x[:, :1], verbose=0)
     before = [w.copy() for w in wrong.get_weights()]
     for use in (copy.deepcopy, kurve.models.clone_model):
-        with pytest.raises(TypeError, match=r"\[Units\] get_config must give.*units"):
+        with pytest.raises(TypeError, match=r"\[Units\] get_config must return.*units"):
             use(wrong)
-    with pytest.raises(TypeError, match=r"\[Units\] get_config must give"):
+    with pytest.raises(TypeError, match=r"\[Units\] get_config must return"):
         kurve.lr_find(wrong, x, x[:, :1], steps=50)
     for one, other in zip(before, wrong.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -420,7 +420,7 @@ def test_own_steps_of_predict() -> None:
     batches = model.predict(iter([(X[:9], Y[:9]), (X[9:12], Y[9:12])]), verbose=0)
     assert np.array_equal(batches["y"], found["y"][:12])
     model.predict_step = lambda data: 1.0
-    with pytest.raises(ValueError, match="a row for each sample"):
+    with pytest.raises(ValueError, match="one row per sample"):
         model.predict(X, verbose=0)
 
 

@@ -445,11 +445,11 @@ def frozen() -> Sequential:
 
 
 CHANGES: list[tuple[str, Callable[[], Sequential], dict[str, Any]]] = [
-    ("data: x has other values", model_of, {"x": X + 1e-6}),
-    ("data: y has other values", model_of, {"y": Y[::-1]}),
+    ("data: x has different values", model_of, {"x": X + 1e-6}),
+    ("data: y has different values", model_of, {"y": Y[::-1]}),
     ("data: x: shape[0] was 60, and is 59", model_of, {"x": X[:59], "y": Y[:59]}),
     (
-        "arguments: batches has other values",
+        "arguments: batches has different values",
         model_of,
         {"batch_size": None, "steps_per_epoch": 8},
     ),
@@ -546,7 +546,7 @@ def test_another_processor_is_warned_of(
 
 def test_differences_in_words() -> None:
     assert difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}) is None
-    assert difference({"a": 1}, {}) == "a was there, but is not now"
+    assert difference({"a": 1}, {}) == "a is missing now"
     long = difference("x" * 99, "y")
     assert long is not None and len(long) < 99
 

@@ -7,12 +7,12 @@ their imports of `keras`, `tensorflow`, `tf_keras` and their submodules to Kurve
     kurve check program.py            # what it needs that Kurve lacks
 
 Layers, models, optimizers and so on are Kurve's own classes under Keras's names. The
-TensorFlow part covers what small models need: tensor functions, data sets, random
+TensorFlow part covers what small models need: tensor functions, datasets, random
 numbers, settings. Tensors are arrays with a `numpy` method.
 
 importing.py   finds and creates the modules
 paths.py       maps paths to Kurve modules
-manners.py     how Kurve's own objects behave differently in such programs
+manners.py     changes to the behaviour of Kurve's own objects in such programs
 reasons.py     why a name is missing, and what to use instead
 programs.py    reads programs and notebooks
 running.py     runs a program

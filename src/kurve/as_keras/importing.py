@@ -29,7 +29,7 @@ class Answer(ModuleType):
     """
 
     def __init__(self, path: str, homes: Sequence[str]) -> None:
-        super().__init__(path, f"`{path}`, answered by Kurve.")
+        super().__init__(path, f"`{path}`, provided by Kurve.")
         self.__path__: list[str] = []
         self.__file__ = None
         self._homes = tuple(homes)
@@ -78,7 +78,7 @@ class Answer(ModuleType):
         return sorted({*own, *(n for home in self._homes for n in paths.names(home))})
 
     def __repr__(self) -> str:
-        return f"<module {self.__name__!r}, answered by Kurve>"
+        return f"<module {self.__name__!r}, provided by Kurve>"
 
 
 class Answers(MetaPathFinder, Loader):

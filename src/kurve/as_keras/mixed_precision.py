@@ -1,4 +1,4 @@
-"""Mixed precision: Kurve computes in float32, whatever is asked for, with a warning."""
+"""Mixed precision: Kurve always computes in float32; other policies cause a warning."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def global_policy() -> DTypePolicy:
 
 
 def set_global_policy(policy: Any) -> None:
-    """Accept a policy: another one than "float32" changes nothing and gets a
+    """Accept a policy: policies other than "float32" have no effect except a
     warning."""
     set_dtype_policy(policy)

@@ -160,7 +160,7 @@ def why(
         rest = rest.partition("?")[0] + "?"
         return AttributeError(f"{text}{hint}{rest}")
     first = text.partition("Try one of: ")[0].partition("There is no ")[0]
-    return AttributeError(f"{first}Try kurve check of the program for what else lacks.")
+    return AttributeError(f"{first}Try kurve check to list what else is missing.")
 
 
 def shown(path: str) -> str:

@@ -120,7 +120,7 @@ class Callback(Entrance):
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
+    """A callback built from functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
     print(logs))`.
 
     Args:

@@ -27,10 +27,10 @@ INTERVAL = 0.2
 """Minimum number of seconds between drawings."""
 
 SHARE = 0.01
-"""Part of the processor time that drawings may take, but for the last one."""
+"""Maximum fraction of the processor time for drawings, except the last one."""
 
 POINTS, GRID = 400, 128
-"""Most points of the data that are drawn; points of the curve."""
+"""Maximum number of data points that are drawn, and number of points of the curve."""
 
 
 class LivePlot(Callback):
@@ -38,13 +38,13 @@ class LivePlot(Callback):
     one input feature, its curve over the data.
 
     In a notebook the picture is redrawn in place, in a terminal as text, at most five
-    times a second, and more rarely where drawing would take more than a hundredth of
-    the processor time. It takes the place of the progress bar, unless `fit` has
-    verbose=1 or 2. Where the output goes to a file, nothing is drawn.
+    times a second, and less often if drawing would take more than 1 % of the processor
+    time. It replaces the progress bar, unless `fit` has verbose=1 or 2. If the output
+    goes to a file, nothing is drawn.
 
     Args:
         data: (x, y) to draw the curve over; by default the arrays that `fit` trains on.
-        where: "auto", which chooses by where the output goes; "notebook", which needs
+        where: "auto", which depends on where the output goes; "notebook", which needs
             IPython; or "terminal", which also writes the last plot into a file.
 
     Raises:
@@ -176,7 +176,7 @@ class LivePlot(Callback):
             self._grid = None
 
     def _title(self) -> str:
-        """The epoch, the time that is left, and the values."""
+        """The epoch, the remaining time, and the values."""
         total = self.params.get("epochs") or 0
         done = max(self._position, 0.0)
         parts = [f"Epoch {min(int(np.ceil(done)), total)}/{total}"]
@@ -214,7 +214,7 @@ class LivePlot(Callback):
         return [loss, fit]
 
     def to_svg(self) -> str:
-        """The picture as it was drawn last, as one SVG.
+        """The last picture, as one SVG.
 
         Example:
             >>> callback = kurve.callbacks.LivePlot()

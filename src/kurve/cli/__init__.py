@@ -5,7 +5,7 @@
 
 Exit codes: 0 for success; 2 for wrong usage, wrong data or a file that cannot be
 written, with one line on standard error; 130 after Ctrl-C; 1 for an internal error. A
-model trained by `fit` is on disk whatever happens afterwards.
+model trained by `fit` is already on disk if something fails afterwards.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Whether the user can fix it: the system's file errors, and Kurve's errors, which
-    start with a location in brackets."""
+    """Whether the user can fix the error: file errors of the system, and Kurve's
+    errors, which start with a location in brackets."""
     return isinstance(error, OSError) or bool(re.match(r"\[[\w. ]+\] ", str(error)))
 
 

@@ -26,7 +26,7 @@ AS_IN_TRAINING = "it did in the training data"
 
 @contextmanager
 def telling(path: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Say, in place of warnings, what estimators do with the columns of a file."""
+    """Print what estimators do with the columns of a file, instead of warnings."""
     token = listener.set(lambda note: say(f"{path}: {note.text}"))
     try:
         yield
@@ -40,7 +40,7 @@ class ModelColumns:
     features: column names, in the model's order
     used:     those that it reads
     texts:    names of the string columns
-    levels:   by name, the known levels of each category that are all there are
+    levels:   by name, the known levels of each category that allows no others
     """
 
     def __init__(self, estimator: Any, file: TableFile) -> None:

@@ -1,4 +1,4 @@
-"""The commands: each parses its arguments, calls a function and prints."""
+"""The commands: each parses its arguments, calls a function and prints the result."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ from kurve.tables import roles
 
 MAX_CLASSES = 1000
 LARGEST_CLASS = 1000
-"""Largest of two numbers that are classes without --classify."""
+"""If a target has two values, the largest value for which they are classes without
+--classify."""
 
 DIAGNOSED_ROWS = 20_000
 """Rows in which to look for what may be wrong."""
@@ -81,7 +82,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
     say = console.say_nothing if options["quiet"] else console.say
     if "" in file.names and options["features"] is None:
         number = file.names.index("") + 1
-        say(f"{file.path}: column {number} has no name: left out, as row names")
+        say(f"{file.path}: column {number} has no name: left out, as row labels")
     start = time.monotonic()
     split = splitting.read(file, targets, features, options, say)
     if options["test_path"]:

@@ -197,7 +197,7 @@ def _of_estimator(top: Field) -> dict[str, Any]:
         raise name.error("it is neither Regressor nor Classifier")
     columns = _required(top, "columns")
     width = _required(columns, "width").integer(1, 2**31)
-    names = _texts(_required(columns, "names"))
+    names = _required(columns, "names").texts()
     if names is None:
         known = [
             *_required(columns, "numeric").items(),
@@ -228,7 +228,7 @@ def _of_estimator(top: Field) -> dict[str, Any]:
     classes, likelihood = _optional(top, "classes"), _optional(top, "likelihood")
     return {
         "kind": name.value,
-        "targets": _texts(_required(top, "target_names")) or [],
+        "targets": _required(top, "target_names").texts() or [],
         "classes": None if classes.value is None else _labels(classes),
         "columns": [
             {"name": name, "categories": levels.get(i), "missing": i in missing}
@@ -241,10 +241,6 @@ def _of_estimator(top: Field) -> dict[str, Any]:
         "iterations": _required(top, "iterations").integer(),
         "parameters": _changed(name.value, parameters),
     }
-
-
-def _texts(field: Field) -> list[str] | None:
-    return None if field.value is None else [item.text() for item in field.items()]
 
 
 def _labels(field: Field) -> list[str | int | float | bool]:

@@ -98,7 +98,7 @@ def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assess
     estimator = load(model)
     targets = options["targets"] or getattr(estimator, "target_names_", None)
     if not targets:
-        raise click.UsageError("the model does not know its target. Try --target y.")
+        raise click.UsageError("the model file names no target. Try --target y.")
     model_columns = ModelColumns(estimator, file)
     targets = file.choose(targets, "target")
     if len(targets) != estimator.n_outputs_:

@@ -52,7 +52,7 @@ def read(
 
     Args:
         options: the command's options.
-        say: prints a line about rows that get special treatment.
+        say: prints a line about rows that are treated specially.
     """
     chunks = options["chunks"]
     if chunks is None:
@@ -215,8 +215,8 @@ def _extra(options: Any, columns: list[str]) -> list[str]:
 
 
 def _held_groups(values: Any, options: Any) -> np.ndarray:
-    """bool (n,): the rows of the groups to hold out, chosen by a hash of their name, so
-    that it does not matter where in a file they are."""
+    """bool (n,): the rows of the groups to hold out, chosen by a hash of its name, so
+    that their positions in the file do not matter."""
     seed = str(options["seed"]).encode()
     held: dict[Any, bool] = {}
     found = []
@@ -236,7 +236,7 @@ def _one_group(file: Any, options: Any) -> tables.TableError:
 
 
 def _hint_at_order(file: Any, table: Any, features: list[str], say: Any) -> None:
-    """Say how to test forecasts, if the rows are in the order of a date."""
+    """Print how to test forecasts, if the rows are in the order of a date."""
     from pyarrow import types
 
     for name in features:

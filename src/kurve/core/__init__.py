@@ -1,1 +1,1 @@
-"""What every other package builds on: random numbers, locks, files, registries."""
+"""The base of all other packages: random numbers, locks, files, registries."""

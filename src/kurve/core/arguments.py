@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,8 +129,8 @@ def check_integer(
     high: int = MAX_COUNT,
     optional: bool = False,
 ) -> None:
-    """Check that the value is an integer from `low` to `high`, or None if that may be
-    given.
+    """Check that the value is an integer from `low` to `high`, or None if that is
+    allowed.
 
     Args:
         where, name, example: for the message.
@@ -196,6 +196,21 @@ def check_batch_size(where: str, batch_size: Any) -> int | None:
     raise ValueError(
         f"[{where}] batch_size must be None or a positive integer. "
         f"Received: batch_size={batch_size!r}. Try batch_size=None."
+    )
+
+
+def check_choice(where: str, name: str, value: Any, known: Iterable[Any]) -> Any:
+    """Return `value` if it is one of the strings or numbers in `known`.
+
+    Raises:
+        ValueError: anything else; the message lists `known` and suggests the first.
+    """
+    choices = tuple(known)
+    if np.isscalar(value) and value in choices:
+        return value
+    raise ValueError(
+        f"[{where}] {name} must be one of {', '.join(map(repr, choices))}. "
+        f"Received: {name}={value!r}. Try {name}={choices[0]!r}."
     )
 
 

@@ -46,7 +46,7 @@ class Chart:
         title: above the chart.
         x_label: below it.
         limits: (lowest, highest) of y; by default those of all series.
-        logarithmic: whether y gets a logarithmic axis where the values call for it.
+        logarithmic: whether y gets a logarithmic axis if its values span a large range.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class _Axis:
         return f"{10**value if self.logarithmic else value:.3g}"
 
     def ticks(self, most: int) -> list[tuple[str, float]]:
-        """Round values within the axis, written, and their places."""
+        """Round values within the axis, as text, and their positions."""
         span = self.high - self.low
         if self.logarithmic:
             step = float(max(1, math.ceil(span / most)))

@@ -1,4 +1,4 @@
-"""The dtype that users ask for: engines compute in float32 whatever it is."""
+"""The dtype that users ask for: engines always compute in float32."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_dtype(where: str, dtype: Any) -> None:
         _warned_of.add(name)
         warn(
             f"[{where}] engines compute in float32. Received: dtype={dtype!r}, which "
-            "changes nothing. Try dtype=None."
+            "has no effect. Try dtype=None."
         )
 
 

@@ -1,13 +1,13 @@
-"""Work that other processes or machines do: whatever has the `submit` of
-`concurrent.futures` takes a function and its arguments there.
+"""Work in other processes or on other machines: any object with the `submit` method of
+`concurrent.futures` can run a function there.
 
     executor.submit(function, shared, items) -> future
 
-Process pools, loky's, Dask's `Client` and `Client.get_executor()`, mpi4py's and thread
-pools are such. The shared data is published once: memory-mapped files for processes of
-this machine, `scatter` for Dask, and with each task where neither is known. Tasks hold
-several items, so that each runs at least for half a second; what a lost worker had is
-submitted again.
+Process and thread pools, and the executors of loky, mpi4py and Dask (`Client` and
+`Client.get_executor()`) have one. The shared data is published once: memory-mapped
+files for processes of this machine, `scatter` for Dask, and sent with each task
+otherwise. Tasks hold several items, so that each runs at least for half a second; the
+tasks of a lost worker are submitted again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ SHORTEST = 0.5
 """Seconds that a task should take at least."""
 
 ATTEMPTS = 3
-"""How often an item is submitted before the loss of its workers is an error."""
+"""How many times an item is submitted before the loss of its workers is an error."""
 
 LARGE = 1 << 20
-"""Bytes from which an array goes into a file for other processes."""
+"""Minimum bytes of an array that is written to a file for other processes."""
 
 LOST = ("KilledWorker", "CommClosedError", "FutureCancelledError")
-"""Dask's errors of a worker that is gone, beside `BrokenExecutor` and
-`CancelledError`."""
+"""Dask's errors for a lost worker, besides `BrokenExecutor` and `CancelledError`."""
 
 Task = Callable[[Any, Any], Any]
 
@@ -82,7 +81,7 @@ def map_items(
 class _Submissions:
     """The tasks of one call.
 
-    publish: gives the data in the form that tasks get
+    publish: converts the data to the form that tasks get
     workers: about how many run at the same time
     """
 
@@ -107,7 +106,7 @@ class _Submissions:
     def run(self) -> None:
         """Run until all tasks are done."""
         try:
-            # Single items first: they tell how long one takes.
+            # Single items first, to measure how long one takes.
             for _ in range(min(self.workers, len(self.items))):
                 self.submit(self.next())
             while self.running or self.waiting:
@@ -127,7 +126,7 @@ class _Submissions:
         return numbers
 
     def submit(self, numbers: list[int]) -> None:
-        """Submit items as one task; they are done here if the executor takes none."""
+        """Submit items as one task; they run here if the executor accepts no tasks."""
         for number in numbers:
             self.attempts[number] += 1
         given = [self.items[number] for number in numbers]
@@ -183,7 +182,7 @@ class _Submissions:
 def _run(
     task: Task, data: Any, items: Sequence[Any], parent: int
 ) -> tuple[float, list[Any]]:
-    """The items of a task, in a worker, and how long they took."""
+    """Run the items of a task in a worker, and measure the time."""
     if os.getpid() != parent:
         _use_one_thread()
     start, shared = time.perf_counter(), _loaded(data)

@@ -15,13 +15,14 @@ from typing import BinaryIO
 
 _PREFIX, _SUFFIX = ".kurve-", ".tmp"
 WINDOWS = os.name == "nt"
-"""Windows neither renames nor removes a file that is open."""
+"""Windows can neither rename nor remove an open file."""
 
 _BUSY_SECONDS = 2.0
-"""How long a file of Windows may be in the way, as while a virus scanner reads it."""
+"""How long a file may be blocked on Windows, for example while a virus scanner reads
+it."""
 
 _LEFT_SECONDS = 60.0
-"""Age from which a closed temporary file of Windows is taken for a left one."""
+"""Age from which a closed temporary file on Windows is considered abandoned."""
 
 _cleaned: set[tuple[int, str]] = set()
 """Folders in which this process has cleaned up after killed processes."""
@@ -34,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with replacing("report.html") as file:
             file.write(page)
 
-    It is written beside `path` as `.kurve-*.tmp`, synced, then renamed, so that at any
+    It is written next to `path` as `.kurve-*.tmp`, synced, then renamed, so that at any
     moment, even in a power failure, either the old or the new file exists. After an
     error, nothing is left behind. The temporary file of a killed process is removed by
     the next process that writes to the folder. Symbolic links are followed, and the

@@ -68,7 +68,7 @@ class Later:
 
 
 def old_name(module: str, name: str) -> Any:
-    """What a name from Keras 1 or 2 stands for, with a warning.
+    """The current equivalent of a name from Keras 1 or 2, with a warning.
 
     Raises:
         LookupError: not such a name.

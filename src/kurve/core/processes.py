@@ -1,8 +1,8 @@
 """Processes that train one model together, connected by `torch.distributed`.
 
-Each has all data and runs the same program. Of a step, each computes the gradient for
-its share of the rows; the gradients are added in the order of the processes, so that
-each gets the same bits, and each does the same update.
+Each has all data and runs the same program. In each step, every process computes the
+gradient for its share of the rows; the gradients are added in the order of the
+processes, so all get the same bits and make the same update.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import numpy as np
 from kurve.core import rng
 
 LARGE = 8 << 20
-"""Bytes from which a gradient is summed by the library rather than gathered, where the
-processes share no memory: faster, in an order that depends on its size too."""
+"""Minimum bytes of a gradient that the library sums, instead of gathering it, if the
+processes share no memory: this is faster, but the order of the sum also depends on the
+size."""
 
 _active: list[Processes] = []
 
@@ -35,7 +36,7 @@ def active() -> Processes | None:
 
 
 class DistributionError(RuntimeError):
-    """Another process has ended, or does something else."""
+    """Another process has ended, or runs something else."""
 
 
 class Processes:
@@ -133,7 +134,7 @@ class Processes:
     def rows_of(self, batch: int) -> tuple[int, int] | None:
         """The number of this process's first row of a batch, and how many it has: whole
         blocks of four, so that random words are those of the undivided batch, as in
-        cpp/share.h. None where there are too few for each process to get some."""
+        cpp/share.h. None if there are too few for each process to get some."""
         blocks = -(-batch // 4)
         if blocks < self.count:
             return None
@@ -179,8 +180,7 @@ class Processes:
     # ---------------------------------------------------------------- calls
 
     def synchronize(self, network: Any) -> None:
-        """Give a model that is about to be trained the state it has in the first
-        process."""
+        """Set the state of a model before training to that of the first process."""
         state = network.state
         seed = np.array([state.seed, state.step], np.uint64)
         arrays = [state.params, state.buffers, state.slots, state.scalars]
@@ -189,7 +189,8 @@ class Processes:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """In it a Ctrl-C takes effect in all processes after the same step."""
+        """A context in which Ctrl-C takes effect in all processes after the same
+        step."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -210,7 +211,7 @@ class Processes:
 
     @contextmanager
     def _named(self, doing: str) -> Iterator[None]:
-        """Turn the library's errors into one that says what happened."""
+        """Convert the library's errors to one that explains what happened."""
         try:
             yield
         except RuntimeError as error:
@@ -219,17 +220,17 @@ class Processes:
                 f"[distribution] process {self.rank} of {self.count} lost another one "
                 f"while {doing}, or waited for it for {self.timeout:g} s. Received: "
                 f"{reason[0] if reason else type(error).__name__}. Try torchrun with "
-                "--max-restarts and fit(..., checkpoint=folder), which goes on from "
+                "--max-restarts and fit(..., checkpoint=folder), which resumes from "
                 "the last checkpoint."
             ) from None
 
 
 class _Memory:
     """Memory that the processes of one machine share, for gradients of one size; false
-    where they share none, because they run on several machines or there is no room.
+    if they share none, because they run on several machines or there is no space.
 
-    It holds every process's gradient twice, in turn. A process writes over one of them
-    after two more exchanges, before which all have read it.
+    It holds two gradients of every process, used alternately. A process overwrites one
+    only two exchanges later, when all have read it.
     """
 
     FOLDER = "/dev/shm"
@@ -247,7 +248,7 @@ class _Memory:
         if self.rank > 0:
             descriptor = _open(path)
         try:
-            # Only on the first one's machine is there a file of that name.
+            # A file of that name only exists on the machine of the first one.
             opened = processes.gather(np.array([descriptor >= 0]), doing)
             if size and opened.all():
                 content = mmap.mmap(descriptor, 0)
@@ -268,7 +269,7 @@ class _Memory:
         self._all[self._turn, self.rank] = gradient
 
     def add(self, gradient: np.ndarray) -> None:
-        """Replace a gradient by the sum of those that all have put."""
+        """Replace a gradient by the sum of the gradients of all processes."""
         assert self._all is not None
         each = self._all[self._turn]
         np.add(each[0], each[1], out=gradient)
@@ -317,7 +318,7 @@ def from_environment(name: str, default: int) -> int:
 
 
 def connect(timeout: float) -> None:
-    """Connect with the processes that torchrun has started, if it has.
+    """Connect to the processes that torchrun has started, if any.
 
     Raises:
         DistributionError: some of them did not answer in time.

@@ -83,16 +83,17 @@ def register_keras_serializable(
         'mine>Twice'
     """
 
-    def register(thing: T) -> T:
-        if isinstance(thing, type) and not hasattr(thing, "get_config"):
+    def register(target: T) -> T:
+        if isinstance(target, type) and not hasattr(target, "get_config"):
             raise ValueError(
-                "[register_keras_serializable] a class needs get_config(), which gives "
-                f"its arguments. Received: {thing.__name__}. Try one that has it."
+                "[register_keras_serializable] a class needs get_config(), which "
+                f"returns its arguments. Received: {target.__name__}. Try a class "
+                "that has it."
             )
-        whole = f"{package}>{name or getattr(thing, '__name__', '')}"
-        registry.REGISTERED[whole] = thing
-        _names[id(thing)] = whole
-        return thing
+        whole = f"{package}>{name or getattr(target, '__name__', '')}"
+        registry.REGISTERED[whole] = target
+        _names[id(target)] = whole
+        return target
 
     return register
 

@@ -17,7 +17,7 @@ from kurve.errors import lookup
 CUSTOM_PREFIX = "custom>"
 
 REGISTERED: dict[str, Any] = {}
-"""What the program has registered, by "Package>Name" or another name."""
+"""The objects that the program has registered, by "Package>Name" or another name."""
 
 _NONE: Mapping[str, type] = MappingProxyType({})
 _given: ContextVar[Mapping[str, type]] = ContextVar("custom_objects", default=_NONE)
@@ -126,12 +126,12 @@ def find(
         where, what: used in messages.
         table: the classes of Kurve.
         base: the class that a custom class must derive from.
-        of_function: gives the class that a custom function stands for; None if only
+        of_function: returns the class that a custom function stands for; None if only
             classes are allowed.
 
     Raises:
-        TypeError: `name` is not a string, or the custom class is no subclass of `base`.
-        ValueError: an unknown name.
+        TypeError: `name` is not a string, or the custom class is not a subclass of
+        `base`. ValueError: an unknown name.
     """
     if not isinstance(name, str):
         raise TypeError(f"[{where}] class_name must be a string. Received: {name!r}.")

@@ -31,7 +31,7 @@ class Values(np.ndarray):
         return int(self.item())
 
     def cpu(self) -> Any:
-        """Itself: it is where Keras's tensors go by that name."""
+        """Itself, for code that reads this attribute of Keras's tensors."""
         return self
 
     detach = cpu
@@ -51,7 +51,7 @@ class Values(np.ndarray):
 
 
 class Text(str):
-    """A text; of TensorFlow's it is bytes, which programs decode."""
+    """A string with the methods of TensorFlow's bytes, which programs decode."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The text itself."""
@@ -59,7 +59,8 @@ class Text(str):
 
 
 class Number(float):
-    """A float with what Keras's scalars have: `numpy()`, `shape`, `ndim`, `dtype`."""
+    """A float with attributes of Keras's scalars: `numpy()`, `shape`, `ndim`,
+    `dtype`."""
 
     shape, ndim, dtype = (), 0, "float32"
 

@@ -178,12 +178,12 @@ def set_random_seed(seed: int) -> None:
 
 
 def is_seeded() -> bool:
-    """Whether random numbers follow from a seed that the program has chosen."""
+    """Whether random numbers are determined by a seed that the program has set."""
     return bool(_seed_source or os.environ.get("KURVE_SEED"))
 
 
 def source_state() -> dict[str, int]:
-    """What determines all seeds that are drawn from now on; for `set_source_state`."""
+    """The state that determines all seeds drawn from now on; for `set_source_state`."""
     return dict(_seed_source)
 
 

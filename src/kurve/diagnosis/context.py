@@ -325,7 +325,7 @@ class Context:
         return self._loss_of(self.state, self.rows)
 
     def loss_of_zero(self) -> float | None:
-        """Loss of a model whose output is 0, for losses of numbers."""
+        """Loss of a model whose output is 0, for regression losses."""
         rows = self.rows
         if rows.targets is None or rows.predicted is None or self.loss is None:
             return None
@@ -432,7 +432,7 @@ class Context:
                 "loss, steps and learning rate, because the model is not compiled",
             ]
         if not self.model.history or not self.model.history.history.get("loss"):
-            unchecked.append("the course of training, because the model has no history")
+            unchecked.append("the loss curves, because the model has no history")
         if self.validation is None:
             unchecked.append("new data, because no validation_data was given")
         return unchecked

@@ -149,7 +149,7 @@ squared error is largely about them. Those of 10,000 exponential targets make up
 
 
 def target_outliers(context: Context) -> Iterator[Finding]:
-    """A few targets so far out that the squared error is mostly about them."""
+    """A few targets so far out that they dominate the squared error."""
     y = context.rows.targets
     if y is None or len(y) < 2 * FEW_ROWS:
         return

@@ -79,7 +79,7 @@ def are_integers(values: np.ndarray, count: int) -> bool:
 
 
 def are_class_numbers(values: np.ndarray, count: int) -> bool:
-    """Whether they look like class numbers: integers from 0, not all the same."""
+    """Whether they look like class indices: integers from 0, not all the same."""
     return are_integers(values, count) and values.min() == 0 and bool(values.max() > 0)
 
 

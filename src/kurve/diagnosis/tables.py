@@ -1,5 +1,5 @@
 """The findings about an estimator, in terms of the user's table: in the units of its
-columns, with what an estimator or the command offers as a remedy.
+columns, with the remedies that an estimator or the command offers.
 
 Estimators scale, choose steps and rates, and keep the best epoch by themselves, so the
 checks of these are left out."""
@@ -23,8 +23,8 @@ in_command: ContextVar[bool] = ContextVar("in_command", default=False)
 """Whether remedies are options of the command instead of lines of Python."""
 
 FAR = 30.0
-"""Times the range of the middle 90 % of a column by which a value must lie outside of
-it: normal and exponential data never reach it."""
+"""How far a value must lie outside the middle 90 % of a column, in multiples of their
+range: normal and exponential data never reach it."""
 
 
 def diagnose_table(

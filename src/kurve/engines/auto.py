@@ -1,9 +1,9 @@
 """The engine that tries the others: `engine="auto"`.
 
-The first training of each program does a few steps by each engine that is there, on
-copies of the model's state, and stays with the fastest. What was chosen is printed to
-the standard error. Since times decide, the bits of a training may be another engine's
-the next time; name an engine to get the same bits every time.
+The first training of each program runs a few steps on each available engine, with
+copies of the model's state, and keeps the fastest engine. The choice is printed to
+standard error. It depends on measured times, so the next training may use another
+engine and get different bits; name an engine to always get the same bits.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class AutoEngine:
     """Chooses between the native and the torch engine; see the module.
 
     Args:
-        get_engine: gives the engine of a name.
+        get_engine: returns the engine with a name.
     """
 
     name = "auto"
@@ -103,8 +103,8 @@ class AutoEngine:
 
 
 def _seconds_a_step(engine: Engine, program: Program, job: Job) -> float:
-    """The time of the first steps of a job, on copies; without that of the call
-    itself, where there are several. The torch engine records its second step."""
+    """The time of the first steps of a job, on copies; without the overhead of the
+    call, if there are several steps. The torch engine records its second step."""
     times = []
     for steps in (1, 1, 1, 1 + STEPS):
         last = min(job.first + steps, job.last)

@@ -151,7 +151,7 @@ class Job:
     """Training steps to run: first..last-1 of the batches.
 
     state, totals: updated in place, step by step
-    processes:     those that do the same job together, see `kurve.core.processes`; an
+    processes:     the processes that train together, see `kurve.core.processes`; an
                    engine may let each compute with a share of the rows
     batches:       the data, with learning rates
     """

@@ -36,8 +36,8 @@ def program(plan: Plan, core: Any) -> Any:
 def _is_separable(plan: Plan) -> bool:
     """Whether rows do not influence each other, not even by statistics of a batch."""
     facts = [OPERATIONS.get(op.kind) for op in plan.ops]
-    apart = all(fact is not None and not fact.updates_buffers for fact in facts)
-    return apart and divides_rows(plan)
+    by_row = all(fact is not None and not fact.updates_buffers for fact in facts)
+    return by_row and divides_rows(plan)
 
 
 def attrs_of(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
@@ -78,7 +78,7 @@ def _op(op: Op, plan: Plan, core: Any, reads: Sequence[int] | None = None) -> An
     if op.tape is not None:
         operands = [plan.params.index(slot) for slot in op.params.values()]
         count = len(op.in_shapes)
-        # Nothing asks for the gradient of an input or a target.
+        # The gradient of an input or a target is never requested.
         wanted = [k for k in range(count) if reads is None or reads[k] >= plan.given]
         wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
         wanted = wanted or [0]

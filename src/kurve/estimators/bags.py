@@ -1,13 +1,13 @@
-"""Weighed bags: the default of tables that Levenberg-Marquardt does not take.
+"""Weighted bags: the default for tables that are not trained by Levenberg-Marquardt.
 
     size = bags.size_of(estimator, setup, rows)   None for a single network
     fitted = bags.train(session, size, ...)       the record of what was learned
 
 The rows are divided into folds. For some folds, or all, a network of every kind in
-`KINDS` is trained on the other folds and stops early on this one, all of them side by
-side. So the rows of these folds have a prediction by networks that have not seen them,
-and these out-of-fold predictions decide what share each kind has in the mixture, and
-how wide its deviations are.
+`KINDS` is trained on the other folds, with early stopping on this one; all networks
+train in parallel. The rows of these folds are thus predicted by networks that were not
+trained on them, and these out-of-fold predictions determine the weight of each kind in
+the mixture and its standard deviation.
 
 Source: bags over folds, Breiman 1996; greedy selection with replacement, Caruana,
 Niculescu-Mizil, Crew & Ksikes 2004; piecewise-linear features, Gorishniy, Rubachev &
@@ -72,17 +72,17 @@ and fine resolution in one column, weakly and strongly regularized.
 
 Measured on parts of the training rows of real tables. The third kind has 0.99 of the
 RMSE (5 tables) and 0.98 of the log loss (10 tables), for 1.5 times the time: many
-columns and few classes want a decay of 1 to 2.5 (0.88 of the log loss of spam mail),
-many classes 0.3 or less, and the shares of the mixture find that out. Decay of the
-plain kind has 1.03 of the RMSE. A temperature from the out-of-fold predictions,
-predictions clipped to the range of y, and networks trained on squared errors have 1.00:
-there are none."""
+columns and few classes need a decay of 1 to 2.5 (0.88 of the log loss on spam mail),
+many classes 0.3 or less, and the weights of the mixture adapt to that. Weight decay for
+the plain kind gives 1.03 of the RMSE. A temperature fitted to the out-of-fold
+predictions, clipping predictions to the range of y, and training on squared errors all
+give 1.00, so none of them is used."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a bag: the rows are divided into `folds`, and `trained` of these are
-    left out by the networks of each kind."""
+    """The size of a bag: the rows are divided into `folds`, and the networks of each
+    kind leave out `trained` of these, one each."""
 
     folds: int
     trained: int
@@ -90,12 +90,12 @@ class Size:
 
 @dataclass
 class Held:
-    """Rows, and what networks say of them that were not trained on them.
+    """Rows, with the outputs of networks that were not trained on them.
 
     sample:  the rows
     outputs: (members, rows, units), in scaled units
-    known:   (kinds, copies, rows, units) what all networks say of some training rows,
-        if `outputs` are those of one network of each kind
+    known:   (kinds, copies, rows, units) the outputs of all networks for some training
+        rows, if `outputs` are those of one network of each kind
     """
 
     sample: Sample
@@ -140,7 +140,7 @@ def train(
 
     Args:
         sample: the training rows.
-        validation: the user's rows for early stopping, which take the place of folds.
+        validation: the user's rows for early stopping, which replace the folds.
         executor: where to train; see `Ensemble.fit`.
     """
     whole = np.arange(len(sample))
@@ -209,8 +209,8 @@ def train(
 def divide(
     session: FitSession, size: Size, sample: Sample
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rows to train on and those left out, for each fold: equal shares of each
-    class, and the only row of a class is never left out."""
+    """The training rows and the held-out rows of each fold, stratified by class; the
+    only row of a class is never held out."""
     order = session.generator.permutation(len(sample))
     fold_of = np.empty(len(sample), np.int64)
     if isinstance(session.encoder, ClassTargets):
@@ -236,8 +236,7 @@ def _taken(rows: Rows, which: np.ndarray) -> Rows:
 def _build(
     session: FitSession, x: np.ndarray, copies: int, rows: int
 ) -> list[Sequential]:
-    """The networks, those of each kind next to each other, compiled for this many
-    rows."""
+    """The networks, grouped by kind, compiled for this many rows."""
     session.units, session.loss = session.encoder.output_layer(
         session.setup.hyperparameters.likelihood
     )
@@ -270,12 +269,12 @@ def _weighed(
     rows: Rows,
     outputs: np.ndarray,
 ) -> Fitted[Any]:
-    """The record with the share of each kind, without the networks of kinds that have
-    none, and calibrated.
+    """The calibrated record with the weight of each kind; networks of kinds with weight
+    0 are dropped.
 
     Args:
-        sample, rows: the rows that were left out, and these in scaled units.
-        outputs: (kinds, copies, rows, units) what the networks say of them.
+        sample, rows: the held-out rows, unscaled and scaled.
+        outputs: (kinds, copies, rows, units) the networks' outputs for them.
     """
     _, targets, weights = rows
     points = [fitted.head.points(part) for part in outputs]
@@ -305,8 +304,9 @@ def _weighed(
 def greedy(
     points: Sequence[np.ndarray], loss: Callable[[np.ndarray], float]
 ) -> np.ndarray:
-    """The share of each prediction in the mixture: `defaults.GREEDY_STEPS` times, the
-    one is added with which the mean of all added so far has the lowest loss.
+    """The weight of each prediction in the mixture: greedy selection with replacement.
+    In each of `defaults.GREEDY_STEPS` steps, the prediction is added that gives the
+    mean of those selected so far the lowest loss.
 
     Args:
         points: predictions of the same rows.

@@ -1,5 +1,5 @@
-"""Shared by regressor and classifier: from a table to trained models, and from a table
-to predictions.
+"""The base of regressor and classifier: from a table to trained models, and from a
+table to predictions.
 
 The conventions are scikit-learn's; scikit-learn itself is imported only when it calls
 `__sklearn_tags__`.
@@ -308,8 +308,8 @@ class Estimator(Parameters):
 
     def diagnose(self, X: Any, y: Any) -> Any:
         """Diagnose the first member and the data: the findings of `kurve.diagnosis`
-        that concern an estimator, in the table's units. What `fit` does by itself, such
-        as scaling and stopping at the best epoch, is not among them.
+        that concern an estimator, in the table's units. What `fit` already takes care
+        of, such as scaling and stopping at the best epoch, is not checked.
 
         Args:
             X, y: see `fit`.

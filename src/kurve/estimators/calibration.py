@@ -1,5 +1,4 @@
-"""How much larger or smaller the errors of new rows are than predicted standard
-deviations."""
+"""The ratio of the errors of new rows to the predicted standard deviations."""
 
 from __future__ import annotations
 
@@ -31,13 +30,13 @@ def measured_std_scale(
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def averaging(head: RegressionHead, held: Held, mean: np.ndarray) -> np.ndarray:
-    """The factor (T,) from the stds of one network of each kind, which the held-out
-    rows have measured, to those of the whole bag.
+    """The factor (T,) from the stds of one network of each kind, as measured on the
+    held-out rows, to those of the whole bag.
 
     Averaging the copies of a kind removes their variance from the error, but adds it to
-    the predicted std, as disagreement. On training rows they disagree less than on
-    others, so the intervals remain a little wide; with few held-out rows, whose errors
-    early stopping has made small, they are corrected less.
+    the predicted std, as disagreement. They disagree less on training rows than on new
+    ones, so the intervals remain slightly too wide. With few held-out rows, whose
+    errors are too small because of early stopping, the correction is smaller.
 
     Args:
         head: with the shares of the kinds.

@@ -21,7 +21,7 @@ from kurve.metrics import scores
 
 @entries
 class Classifier(Estimator):
-    """Networks that predict classes from a table: by default a weighed bag, as in
+    """Networks that predict classes from a table: by default a weighted bag, as in
     `Regressor`. Labels can be strings, integers or booleans. Two classes use one
     sigmoid output, more use a softmax. Everything else works as in `Regressor`.
 

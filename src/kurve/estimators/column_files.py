@@ -17,7 +17,8 @@ from kurve.tables.dates import KINDS, DateText
 from kurve.tables.numerals import Numerals
 
 LATER = ("shares", "pooled", "readers", "dates", "words", "left_out")
-"""What files only contain if a table has it, so that older files stay as they were."""
+"""Fields that are only written if a table needs them, so that the format of older files
+is unchanged."""
 
 
 def described(columns: Columns) -> dict[str, Any]:
@@ -54,7 +55,8 @@ def tensors(columns: Columns) -> dict[str, np.ndarray]:
 
 
 def _style(reader: Numerals | DateText | None) -> str:
-    """How texts are read, in a word: a decimal mark, or the order of a date."""
+    """How texts are parsed, as one string: a decimal mark, or the order of the parts of
+    a date."""
     if reader is None:
         return ""
     return reader.decimal if isinstance(reader, Numerals) else reader.order
@@ -63,7 +65,7 @@ def _style(reader: Numerals | DateText | None) -> str:
 def _reader(field: Field) -> Numerals | DateText | None:
     style = field.text()
     if style not in ("", ".", ",", *KINDS):
-        raise field.error("it is no way to write numbers or dates")
+        raise field.error("it is not a known format of numbers or dates")
     if style in (".", ","):
         return Numerals(style)
     return DateText(style) if style else None
@@ -98,7 +100,7 @@ def read(field: Field, arrays: Any) -> Columns:
     levels = by_column("levels")
     common = {column: value.value for column, value in by_column("common").items()}
     listed = {column: [v.value for v in f.items()] for column, f in levels.items()}
-    names = texts(fields["names"])
+    names = fields["names"].texts()
     if names is not None and len(names) != width:
         raise fields["names"].error(f"there must be {width}")
     for column, values in listed.items():
@@ -116,12 +118,12 @@ def read(field: Field, arrays: Any) -> Columns:
     left_out = {column: why.text() for column, why in by_column("left_out").items()}
     kinds = [*numeric, *levels, *dates, *words, *left_out]
     if sorted(kinds) != list(range(width)):
-        raise fields["numeric"].error("the columns are not each of one kind")
+        raise fields["numeric"].error("each column must have exactly one kind")
     readers = {}
     for column, value in by_column("readers").items():
         reader = _reader(value)
         if reader is None or column not in numeric:
-            raise value.error("it is not of a column of numbers")
+            raise value.error("it does not belong to a numeric column")
         readers[column] = reader
     shares: dict[int, np.ndarray] = {}
     if "shares" in fields and fields["shares"].boolean():
@@ -152,10 +154,10 @@ def _dates(field: Field) -> Dates:
         raise field.error("it does not describe dates")
     reader = _reader(parts[0])
     if isinstance(reader, Numerals):
-        raise parts[0].error("it is no way to write dates")
+        raise parts[0].error("it is not a known date format")
     names = tuple(part.text() for part in parts[2].items())
     if not names or any(name not in PARTS for name in names):
-        raise parts[2].error(f"it is not some of {', '.join(PARTS)}")
+        raise parts[2].error(f"it must name some of {', '.join(PARTS)}")
     first, last = parts[3].number(), parts[4].number()
     return Dates(reader, parts[1].boolean(), names, first, last)
 
@@ -169,8 +171,3 @@ def pairs_of(field: Field, width: int) -> dict[int, Field]:
             raise item.error("it is not a column and its value")
         pairs[pair[0].value] = pair[1]
     return pairs
-
-
-def texts(field: Field) -> list[str] | None:
-    """A list of texts, or None."""
-    return None if field.value is None else [item.text() for item in field.items()]

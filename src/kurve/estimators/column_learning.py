@@ -1,4 +1,4 @@
-"""What the columns of training data are: their kinds, levels and medians.
+"""The columns of training data: their kinds, levels and medians.
 
 columns = learn_columns("fit", table, impute)
 """
@@ -65,9 +65,9 @@ def learn_columns(
             columns.medians[position] = np.median(values)
     columns.with_missing = [c for c, flag in sorted(flags.items()) if flag.any()]
     if columns.with_missing:
-        gaps = (f"{table.label(c)} ({flags[c].sum()})" for c in columns.with_missing)
-        text = f"missing values are filled in and marked: {', '.join(gaps)}"
-        columns.notes.append(Note(text, "gaps"))
+        shown = (f"{table.label(c)} ({flags[c].sum()})" for c in columns.with_missing)
+        text = f"missing values are filled in and marked: {', '.join(shown)}"
+        columns.notes.append(Note(text, "missing"))
     if not (columns.numeric or columns.levels or columns.dates or columns.words):
         reasons = "; ".join(
             f"{table.label(c)} {why}" for c, why in columns.left_out.items()
@@ -80,7 +80,7 @@ def learn_columns(
 
 
 class _Recognition:
-    """Finds out what each column is.
+    """Determines the kind of each column.
 
     Args:
         more: whether more rows will follow.
@@ -191,7 +191,7 @@ class _Recognition:
         """
         Args:
             counts: by level, the number of rows.
-            rows: with a level, kept or not.
+            rows: number of rows with a level, whether kept or not.
         """
         levels = sorted(counts, key=lambda v: (str(type(v)), v))
         shares = np.array([counts[v] for v in levels], np.float64) / rows
@@ -211,7 +211,7 @@ class _Recognition:
         self._note(column, f" {why} and is left out", "loss")
 
     def _no_values(self, column: int) -> None:
-        """Leave out a column without values, unless more rows may bring some."""
+        """Leave out a column without values, unless later rows may contain some."""
         if self.more:
             raise _no_value(self.where, self.table, column)
         self._leave_out(column, "has no value")

@@ -7,8 +7,8 @@
 The matrix holds the numeric columns (booleans are 0 and 1), then the features of dates
 and the words of texts (see `kurve.estimators.kinds`), then for each column with
 missing values an indicator that is 1 where the value was missing, then for each text or
-categorical column one column per level (one-hot). A level that is not among them counts
-as an average one: in its place stands each level's share of the training rows.
+categorical column one column per level (one-hot). An unknown level is encoded as an
+average one: by each level's fraction of the training rows.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Columns:
     levels:  by position, the levels of each text or categorical column, in order
     common:  by position, the most frequent level
     impute:  whether to impute or refuse missing values
-    shares:  by position, each level's share of the training rows
-    pooled:  positions of the columns of which only the frequent levels are kept
-    readers: by position, how a numeric column writes its numbers, or its durations,
+    shares:  by position, each level's fraction of the training rows
+    pooled:  positions of the columns that only keep their frequent levels
+    readers: by position, how the numbers or durations of a numeric column are written
         as text
     dates, words: by position, columns of dates and of texts
     left_out: by position, why a column is not used
@@ -136,7 +136,7 @@ class Columns:
         return matrix, unseen
 
     def _codes(self, column: int, values: np.ndarray) -> np.ndarray:
-        """The number of each value's level, -1 for one that is not known."""
+        """The index of each value's level, -1 if it is unknown."""
         number: dict[Any, int] = {
             level: i for i, level in enumerate(self.levels[column])
         }
@@ -158,7 +158,7 @@ class Columns:
         )
 
     def unseen_levels(self, where: str, table: Table) -> dict[int, list[Any]]:
-        """By position, the values that are no known level of the column."""
+        """By position, the values that are not known levels of the column."""
         table = self.prepared(where, table)
         found = {}
         for column in self.levels:
@@ -183,8 +183,8 @@ class Columns:
         )
 
     def prepared(self, where: str, table: Table) -> Table:
-        """The table with each column as what it was in training: numbers and dates in
-        texts are read, columns that are left out are empty.
+        """The table with each column converted to its kind in training: numbers and
+        dates are parsed from text, and columns that are left out are empty.
 
         Raises:
             TypeError: a column holds something else than in training.
@@ -376,5 +376,5 @@ def refuse_infinite(where: str, table: Table) -> None:
 
 
 def _is_gap(cell: Any) -> bool:
-    """Whether a cell of dates has none."""
+    """Whether a cell of a date column contains no date."""
     return cell is None or (isinstance(cell, str) and is_gap(cell))

@@ -1,17 +1,18 @@
-"""The race that "auto" is for few columns or few rows.
+"""The race by which "auto" chooses the kind of network if there are few columns or few
+rows.
 
-Which kind of network learns a curve cannot be told from the size of its table: a sine
-of 12 periods, a step and a straight line with noise have one each. So up to three kinds
+The size of a table does not tell which kind of network suits it: for a sine of 12
+periods, a step and a noisy straight line, a different one is best. So up to three kinds
 train on some of the rows, and the one with the smallest squared error on the others
 wins:
 
     waves     Bayesian linear regression on sines and cosines (`estimators.waves`),
-              which is a straight line if no waves are there
+              which is a straight line if there are no waves
     lm        a small tanh network by Levenberg-Marquardt
-    ordinary  what "auto" is for larger tables
+    ordinary  the network that "auto" means for larger tables
 
-The winner is trained again on all rows; errors of rows that were held out make its
-intervals.
+The winner is trained again on all rows; its intervals come from the errors of held-out
+rows.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ MIN_FREEDOM = 3.0
 
 @dataclass
 class HeldOut:
-    """What the winner says of rows that it was not trained on.
+    """The winner's predictions for rows that it was not trained on.
 
     rows:  the rows, unscaled
     z, t:  their scaled inputs and targets
     means: (m, T) predictions, in scaled units
-    freedom: rows in excess of the parameters that they determine
+    freedom: degrees of freedom, the number of rows minus that of the parameters
     """
 
     rows: Sample
@@ -61,8 +62,7 @@ class HeldOut:
 
 
 def applies(model: Regressor, session: FitSession, rows: int, features: int) -> bool:
-    """Whether the estimator's arguments leave everything open, for a table of this
-    size."""
+    """Whether the estimator's arguments and the size of the table allow a race."""
     automatic = (
         model.hidden_layer_sizes,
         model.activation,
@@ -94,8 +94,8 @@ def train(
         executor: see `FitSession.train`.
 
     Returns:
-        The record, calibrated; None if the ordinary network has won, which is then to
-        be trained as for larger tables. The session is at the same state again.
+        The record, calibrated; None if the ordinary network has won, which is then
+        trained as for larger tables. The session is at the same state again.
     """
     setup, race = session.setup, _Race(session, sample, validation, executor)
     found = race.run()
@@ -419,13 +419,13 @@ def _folds_tried(rows: int) -> int:
 
 def _wins(better: np.ndarray, errors: np.ndarray, lines: bool) -> bool:
     """Whether a network beats the waves: clearly, because with few rows a small
-    difference is chance.
+    difference may be due to chance.
 
     Args:
         better: per row, by how much its squared error is smaller.
         errors: those of the waves.
-        lines: whether the waves are straight lines, so that there may be nothing to
-            learn for a network but noise.
+        lines: whether the waves are straight lines, so that a network may have nothing
+            to learn but noise.
     """
     n = len(better)
     if n < 2:

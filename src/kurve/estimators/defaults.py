@@ -13,22 +13,25 @@ from kurve.activations import Activation
 from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
 
 SMALL_ROWS = 1000
-"""Rows up to which "auto" is Levenberg-Marquardt, if there are also few columns."""
+"""Maximum rows for which "auto" means Levenberg-Marquardt, if there are also few
+columns."""
 
 SMALL_FEATURES = 4
-"""Encoded columns up to which "auto" is Levenberg-Marquardt."""
+"""Maximum encoded columns for which "auto" means Levenberg-Marquardt."""
 
 SMALL_NETWORK = 500
-"""Parameters up to which it is, including the outputs for all targets."""
+"""Maximum parameters for which it does, including those of the outputs for all
+targets."""
 
 LM_HIDDEN = (8, 8)
 """Hidden layer widths for Levenberg-Marquardt."""
 
 RACE_FEATURES, RACE_TARGETS = 5, 8
-"""Encoded columns, and targets, up to which "auto" is a race (`estimators.curves`)."""
+"""Maximum encoded columns, and targets, for which "auto" means a race
+(`estimators.curves`)."""
 
 RACE_ROWS, RACE_WIDTH = 200, 50
-"""With so few rows it is a race for more columns too."""
+"""With at most this many rows, it means a race for more columns, too."""
 
 ORDINARY_MIN_ROWS = 100
 """Rows from which the ordinary network takes part if Levenberg-Marquardt does not: with
@@ -38,8 +41,8 @@ LM_MIN_ROWS = 12
 """Rows from which Levenberg-Marquardt takes part."""
 
 LM_ROWS, LM_MAX_ROWS, LM_MORE = 1_000, 10_000, 50
-"""Of a larger table, rows on which Levenberg-Marquardt runs the race, and on which it
-continues, for so many iterations, if it wins."""
+"""For a larger table: rows that Levenberg-Marquardt uses in the race and, if it wins,
+to continue, and the number of iterations for that."""
 
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """Quantiles learned by a network; others are interpolated."""
@@ -54,8 +57,8 @@ CALIBRATION = 0.2
 """Fraction of rows held out for conformal intervals."""
 
 MIN_VALIDATION = 10
-"""Smallest validation set for early stopping. With fewer rows, it would follow chance,
-so training runs to the last epoch."""
+"""Smallest validation set for early stopping. With fewer rows, early stopping would
+follow chance, so training runs to the last epoch."""
 
 MIN_CALIBRATION = 30
 """Minimum held-out rows for interval="auto" to trust their residuals more than the
@@ -76,9 +79,9 @@ RESTARTS, PLATEAU = 2, 0.05
 which there are none."""
 
 BATCH, EPOCHS, ROW_STEPS, MAX_EPOCHS = 32, 40, 60_000, 400
-"""Batch size; and epochs: at least EPOCHS, for small tables as many as it takes to
-train on ROW_STEPS rows in total, but at most MAX_EPOCHS. Measured on the nine UCI
-sets (docs/benchmarks/uci.md); the weights of the best epoch are restored."""
+"""Batch size; and epochs: at least EPOCHS, for small tables as many as needed to train
+on ROW_STEPS rows in total, but at most MAX_EPOCHS. Measured on the nine UCI sets
+(docs/benchmarks/uci.md); the weights of the best epoch are restored."""
 
 HIDDEN, ACTIVATION, RATE = (64, 64), "silu", 1e-2
 """For networks that a first-order optimizer trains. RMSE on seven UCI sets relative to
@@ -87,33 +90,34 @@ this choice (geometric mean): relu 1.04, tanh 1.05, (32, 32) 0.99, (128, 128) 1.
 
 BAG_FOLDS, BAG_NETWORKS = 8, {"default": 4, "best": 8}
 """Folds of a bag, and how many of them are left out by networks, by the estimator's
-`effort`. Measured on inner folds of the training parts of seven UCI sets (RMSE beside
-one network, and time): 4 networks over 4 folds 0.93 and 7 times, 4 over 8 folds 0.90
+`effort`. Measured on inner folds of the training parts of seven UCI sets (RMSE relative
+to one network, and time): 4 networks over 4 folds 0.93 and 7 times, 4 over 8 folds 0.90
 and 7 times, 8 over 8 folds 0.89 and 13 times."""
 
 AVERAGING_ROWS = 200
-"""Held-out rows with which the deviations of a bag are corrected by half for what
-averaging its networks removes from the error. On inner parts of eight real tables (22
-splits), intervals for 90 % cover 90.9 %; 92.6 % without the correction (16 tables), and
-89.5 % if it does not depend on the rows, least on the smallest tables."""
+"""Number of held-out rows for which half of the correction is made that accounts for
+the error removed by averaging the networks of a bag. On inner parts of eight real
+tables (22 splits), intervals for 90 % cover 90.9 %; 92.6 % without the correction (16
+tables), and 89.5 % if it does not depend on the rows, least on the smallest tables."""
 
 BAG_ROWS = 40
-"""Distinct rows below which one network is trained: there are as many folds as have
-MIN_VALIDATION rows, and there must be one for each network."""
+"""Distinct rows below which only one network is trained: each fold needs MIN_VALIDATION
+rows, and each network a fold."""
 
 BAG_GAIN = 0.9
-"""Squared error of a bag over that of one of its networks, which stands for it in a
-race: RMSE is 0.95 of it on 24 tables."""
+"""Squared error of a bag relative to that of one of its networks, which represents it
+in a race: the RMSE is 0.95 of it on 24 tables."""
 
 MANY_ROWS, MANY_FOLDS = 20_000, 10
 """Distinct rows beyond which a bag leaves out fewer and smaller folds: then networks
-differ less, and a tenth of the rows is enough to weigh them."""
+differ less, and a tenth of the rows is enough to weight them."""
 
 BINS = 16
 """Bins of a number in the encoded networks of a bag."""
 
 GREEDY_STEPS = 20
-"""Steps of the selection that weighs a bag; the shares are multiples of its inverse."""
+"""Steps of the greedy selection that weights a bag; the weights are multiples of 1 /
+steps."""
 
 BETA = 0.5
 """Of `losses.GaussianNLL`: on the sine of the paper, training gets stuck at a mean

@@ -293,7 +293,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     )
     history = saved_training.read_history(arrays.file)
     iterations = fields["iterations"].integer(1, 2**31)
-    target_names = column_files.texts(fields["target_names"])
+    target_names = fields["target_names"].texts()
     members = fields["members"].integer(1, MAX_MEMBERS + 1)
     folds = fields["folds"].integer(0, 10 * MAX_MEMBERS)
     networks = _networks(fields, arrays, width, members, folds)
@@ -341,7 +341,7 @@ def _shares(arrays: _Arrays, members: int) -> np.ndarray:
     """The share of each member in a bag."""
     shares = arrays.take("shares", members)
     if (shares < 0.0).any() or abs(shares.sum() - 1.0) > 1e-6:
-        raise arrays.error("shares", "they are not shares of 1")
+        raise arrays.error("shares", "they must be fractions that sum to 1")
     return shares
 
 

@@ -193,7 +193,7 @@ class Fitted(Generic[Head]):
     target_names: names of the targets, if any
     partial:      whether `partial_fit` can continue with the members' optimizers
     members:      the trained networks, in scaled units
-    folds:        networks that CV+ trained without one fold each
+    folds:        the networks of CV+, each trained without one fold
     """
 
     columns: Columns
@@ -243,8 +243,8 @@ def outputs_of(networks: Sequence[Sequential], z: np.ndarray) -> np.ndarray:
 
 
 class Prediction:
-    """What a regressor predicts for some rows. The networks run once, on first use,
-    however many means, stds and intervals are requested.
+    """What a regressor predicts for some rows. The networks run only once, on first
+    use, no matter how many means, stds and intervals are requested.
 
     Args:
         fitted: record of the regressor.
@@ -331,7 +331,8 @@ class Prediction:
 
     @cached_property
     def _at_border(self) -> Prediction:
-        """What is predicted where the rows outside the training range leave it."""
+        """The prediction at the point where the rows outside the training range leave
+        it."""
         fitted = self._fitted
         low, high = fitted.novelty.low, fitted.novelty.high
         free = fitted.free_columns

@@ -91,8 +91,8 @@ class FitSession:
 
     @property
     def members(self) -> int:
-        """The number of networks, if they are no bag; those of the previous training
-        go on."""
+        """The number of networks, if they are not a bag; a continued training keeps its
+        number."""
         given = self.estimator.members
         if not isinstance(given, str):
             return int(given)
@@ -186,7 +186,7 @@ class FitSession:
         if fraction:
             rows, held_out = self.random_split(sample, rows, fraction)
             calibration = sample.take(held_out) if len(held_out) else None
-        # Levenberg-Marquardt avoids overfitting by the evidence.
+        # Levenberg-Marquardt avoids overfitting by maximizing the evidence.
         lm = self.setup.hyperparameters.solver == "lm"
         if estimator.early_stopping and not lm and validation is None:
             remaining, held_out = self.random_split(
@@ -262,7 +262,8 @@ class FitSession:
     # ---------------------------------------------------------------- training
 
     def train(self, split: Split, executor: Any = None) -> Fitted[Any]:
-        """Build and train the models, those of the folds of CV+ beside the members.
+        """Build and train the models: the members, and those of the CV+ folds, in
+        parallel.
 
         Args:
             executor: where to train; see `Ensemble.fit`.

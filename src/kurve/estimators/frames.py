@@ -253,7 +253,7 @@ def _moments_of_objects(values: Sequence[Any]) -> np.ndarray | _Seconds:
 
 
 def _seconds(value: Any) -> float:
-    """Seconds since 1970, or since midnight, on the clock of the place."""
+    """Seconds since 1970, or since midnight, in local time."""
     if isinstance(value, datetime.time):
         clock = value.hour * 3600.0 + value.minute * 60.0 + value.second
         return clock + value.microsecond / 1e6

@@ -109,8 +109,8 @@ class Conformal:
     """Split conformal intervals: mean -+ q deviation, where q is the quantile of the
     scores |y - mean| / deviation of rows held out from training.
 
-    Of new rows from the same source, at least the fraction `coverage` lies inside,
-    whatever the distribution and however bad the model.
+    At least the fraction `coverage` of new rows from the same source lies inside, for
+    any distribution and any model, however bad.
     Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018 (the finite-sample quantile
     ceil((m + 1) coverage) / m, and the division by a deviation).
 
@@ -170,7 +170,7 @@ class CrossValidation:
     gives mean_i(x) -+ score_i deviation_i(x) for the new row; the interval extends from
     the lower quantile of the low ends to the upper quantile of the high ones.
 
-    Of new rows, at least the fraction 1 - 2 (1 - coverage), and nearly always about
+    At least the fraction 1 - 2 (1 - coverage) of new rows, and nearly always about
     `coverage`, lies inside. Source: Barber, Candes, Ramdas & Tibshirani 2021, section 3
     (CV+), with residuals divided by the predicted deviation.
 

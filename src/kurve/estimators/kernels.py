@@ -1,15 +1,16 @@
-"""Kernel machines in a bag: what networks learn slowly, smooth functions of few rows.
+"""Kernel machines in a bag: they learn smooth functions from few rows, which networks
+learn slowly.
 
     f(x) = mean + sum over centres c of alpha_c exp(-|P (x - c)| / length)
 
-A bag of effort="best" has them. Measured with 500 centres on 15 inner parts of real
-tables, 12 different ones: RMSE is 0.97 of that without them, less than 0.99 on 4 (0.63
-on naval), more than 1.01 on one, for 1.5 times the time: too little for the default.
+A bag with effort="best" has them. Measured with 500 centres on 15 inner parts of 12
+real tables, the RMSE is 0.97 of that without them, below 0.99 on 4 parts (0.63 on
+naval) and above 1.01 on one, for 1.5 times the time: not enough for the default.
 
 The centres are training rows, and the alphas come from ridge regression. P starts as
 the identity; then, twice, it becomes the fourth root of the mean outer product of f's
-gradients, which stretches the directions along which f changes. The strength of the
-ridge and the number of steps are those with the smallest error on the rows left out.
+gradients, which stretches the directions along which f changes. The ridge parameter and
+the number of steps are those with the smallest error on the held-out rows.
 
 Source: Radhakrishnan, Beaglehole, Pandit & Belkin 2024 (recursive feature machines);
 Williams & Seeger 2001 (a sample of the rows as centres).
@@ -38,10 +39,10 @@ MAX_ROWS, MAX_COLUMNS = 20_000, 400
 """Distinct rows, and encoded columns, up to which a bag has kernel machines."""
 
 STEPS = 2
-"""How often the metric is learned anew."""
+"""How many times the metric is updated."""
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
-"""Strengths of the ridge that are tried."""
+"""The ridge parameters that are tried."""
 
 POINTS = 500
 """Maximum centres at which gradients are computed."""
@@ -57,7 +58,7 @@ class Machine:
     centers: (D, m) P c / length
     alphas:  by ridge, (m, units)
     mean:    (units,)
-    held:    by ridge, predictions of the rows left out, (h, units)
+    held:    by ridge, predictions for the held-out rows, (h, units)
     """
 
     metric: np.ndarray
@@ -96,9 +97,9 @@ def train(
 
     Args:
         rows: all rows.
-        raw: (n, units - T) further outputs to learn, what the networks say of the
-            deviation.
-        folds: the rows to train on, and those left out.
+        raw: (n, units - T) further outputs to learn: the networks' raw standard
+            deviations.
+        folds: the training rows and the held-out rows.
     """
     x, y, weights = rows
     outputs, targets = np.concatenate([y, raw], axis=1), y.shape[1]

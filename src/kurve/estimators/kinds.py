@@ -1,5 +1,5 @@
-"""What the columns of a table are, found by looking at their values: numbers in local
-dress, dates, categories, texts of many words, or what a model cannot use.
+"""The kinds of the columns of a table, inferred from their values: numbers in a local
+notation, dates, categories, texts of many words, or columns that a model cannot use.
 
 A column of dates becomes several numbers, all functions of the days since 1970: the
 days themselves (the trend), sine and cosine of the time of year and of the time of day,
@@ -26,7 +26,8 @@ the number of levels up to which a column is always a category, however few rows
 are."""
 
 COVERED = 0.3
-"""Least share of the rows with a frequent level, if a column has too many levels."""
+"""Minimum fraction of the rows with a frequent level, if a column has too many
+levels."""
 
 FREQUENT = 5
 """Least rows of a frequent level."""
@@ -56,7 +57,7 @@ IDENTIFIER = re.compile(
 UNKNOWN = re.compile(
     r"\W+|unknown|unk|missing|n[./]?[ad][.]?|none|nil|tbd|not available|no data", re.I
 )
-"""Cells by which people say that a number is not known."""
+"""Cells that stand for an unknown number."""
 
 Level = str | int | float | bool
 
@@ -160,7 +161,8 @@ class Words:
     words: tuple[str, ...]
 
     def encode(self, texts: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """Which words each text has, 0 and 1 (n, words); a missing one has none."""
+        """Which words each text contains, 0 or 1 (n, words); a missing text contains
+        none."""
         place = {word: i for i, word in enumerate(self.words)}
         found = np.zeros((len(texts), len(self.words)))
         for row, text in enumerate(texts):
@@ -178,12 +180,12 @@ def words_of(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Text:
-    """What a column of texts is; one of the fields is given.
+    """The kind of a column of texts; one of the fields is set.
 
     numerals: it holds numbers, written this way; other cells count as missing
     strange:  such a cell, if there is one
     dates:    it holds dates, written this way
-    unsure:   whether day and month may be the other way round
+    unsure:   whether day and month may be swapped
     """
 
     numerals: Numerals | None = None
@@ -193,7 +195,7 @@ class Text:
 
 
 def recognise(counts: Counter[Any], decimal: str = ".") -> Text | None:
-    """What the texts of a column are, if they are not categories.
+    """The kind of a column of texts, if they are not categories.
 
     Args:
         counts: by cell, the number of rows.
@@ -225,7 +227,7 @@ def recognise(counts: Counter[Any], decimal: str = ".") -> Text | None:
 
 
 def learn_words(counts: Counter[Any]) -> Words | None:
-    """The frequent words of texts; None if few texts have any.
+    """The frequent words of texts; None if few texts contain any.
 
     Args:
         counts: by text, the number of rows.

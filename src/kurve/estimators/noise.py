@@ -2,10 +2,10 @@
 
     variance(z) = softplus(c + sum over columns of smooth functions of one column)
 
-It is kept only if the errors say so clearly: of the constant, the functions that rise
-or fall, and the functions that can also bend, it is the one of the smallest BIC, and it
-must be smaller than the constant's by `EVIDENCE`. Errors with heavy tails look unequal
-too, so the gain is divided by what their kurtosis adds to it.
+It is kept only if the errors say so clearly: of a constant, monotone functions, and
+functions that can also curve, the one with the smallest BIC is chosen, and its BIC must
+be smaller than that of the constant by `EVIDENCE`. Heavy-tailed errors also look
+heteroscedastic, so the gain is divided by the factor that their kurtosis adds.
 
 Source: Davidian & Carroll 1987 (variance functions); Schwarz 1978 (BIC); Koenker 1981
 (kurtosis).
@@ -30,13 +30,13 @@ EVIDENCE = 6.0
 """By how much the BIC must be smaller: then the odds are about 20 to 1."""
 
 MIN_ROWS = 30
-"""Minimum rows to look for unequal noise."""
+"""Minimum rows to look for heteroscedastic noise."""
 
 MAX_ROWS = 20_000
-"""Maximum rows that the functions are fitted to."""
+"""Maximum rows to fit the functions to."""
 
 BENDS = (0.7, 1.4)
-"""Frequencies of the functions that bend, per standard deviation of the column."""
+"""Frequencies of the functions that can curve, per standard deviation of the column."""
 
 CENTRES, GENTLE = (-1.2, 0.0, 1.2), 0.5
 """For a tanh network: centres of its units per column, in standard deviations, and the
@@ -48,7 +48,7 @@ PENALTY = 0.05
 STEPS = 50
 
 MAX_COLUMNS = 10
-"""Maximum number of columns: with more, chance finds one that fits."""
+"""Maximum number of columns: with more, one fits by chance."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Waving:
 
 @dataclass(frozen=True)
 class Bending:
-    """What two layers of tanh make of each column."""
+    """The features that two layers of tanh compute from each column."""
 
     columns: int
 

@@ -12,8 +12,8 @@ from kurve.core.entries import warn
 class Note(NamedTuple):
     """What a fit did with a column.
 
-    about: "gaps" that were filled in, a "loss" of values, or "use" for how a column is
-        learned
+    about: "missing" (missing values were filled in), "loss" (values were lost), or
+        "use" (how a column is used)
     """
 
     text: str
@@ -38,7 +38,7 @@ def tell(where: str, notes: Sequence[Note], missing: str) -> None:
         for note in notes:
             listening(note)
         return
-    wanted = ("loss",) if missing == "impute" else ("loss", "gaps")
+    wanted = ("loss",) if missing == "impute" else ("loss", "missing")
     texts = [note.text for note in notes if note.about in wanted]
     if texts:
         warn(f"[{where}] {'; '.join(texts)}.", UserWarning)

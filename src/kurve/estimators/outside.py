@@ -1,13 +1,13 @@
 """How uncertain a prediction becomes outside the data.
 
-What a function does beyond the last row is not in the data; how fast its slope changes
-is. If the slope at the border lasts no longer than slopes do inside, the error grows
-with the distance d_j beyond the range of column j by about
+The data does not show what a function does beyond the last row, but it shows how fast
+its slope changes. If the slope at the border persists no longer than slopes do inside,
+the error grows with the distance d_j beyond the range of column j by about
 
     min(sqrt(sum of (s_j d_j)^2), 1 + d)    standard deviations of y,
 
-where s_j is the standard deviation of the slope over the training rows, with a floor
-for what is unknown about a constant slope. Far outside, where a wave may have any
+where s_j is the standard deviation of the slope over the training rows, with a lower
+bound for the uncertainty about a constant slope. Far outside, where a wave may have any
 phase, the first term would be too large, and the second one takes over.
 """
 

@@ -30,12 +30,12 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 class Regressor(Estimator):
     """Networks that predict numbers from a table.
 
-    By default a weighed bag: several networks, half of them with piecewise-linear
-    features, each trained without one part of the rows; their predictions of the rows
-    that they have not seen decide how they are mixed (see `kurve.estimators.bags`).
-    Inputs and targets are scaled, and predictions scaled back; text and categorical
-    columns become one column per level; and "auto" depends on the size of the table
-    (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
+    By default a weighted bag: several networks, half of them with piecewise-linear
+    features, each trained without one part of the rows; their out-of-fold predictions
+    determine the weights of the mixture (see `kurve.estimators.bags`). Inputs and
+    targets are scaled, and predictions scaled back; text and categorical columns become
+    one column per level; and "auto" depends on the size of the table (see
+    `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
     For up to 5 columns, and for up to 200 rows of more, "auto" is a race on held-out
     rows between sines and cosines with a prior, which are a straight line if that is
@@ -55,11 +55,11 @@ class Regressor(Estimator):
         likelihood: "none" (squared error), "gaussian" (the network learns a mean and a
             variance) or "quantile" (it learns quantiles; `predict` gives the median).
         members: "auto", or the number of equal networks trained in parallel on the
-            same rows; the prediction is that of their mixture.
+            same rows; the prediction is the mean of their mixture.
         effort: how many networks "auto" trains: "fast": one; "default": a bag of 12;
-            "best": a bag of 24 and 8 kernel machines. It is one network whatever the
-            effort for fewer than 40 different rows and for batches, and it is what you
-            choose, one network or `members` of them, if you choose anything about the
+            "best": a bag of 24 and 8 kernel machines. One network is trained, whatever
+            the effort, for fewer than 40 distinct rows and for batches. There is no
+            bag, but one network or `members` of them, if you choose anything about the
             networks (hidden_layer_sizes, activation, solver, members, alpha, dropout,
             likelihood, monotone, convex, positive), an interval other than "gaussian",
             or warm_start. Beyond 20,000 rows a bag has half as many networks.
@@ -68,8 +68,8 @@ class Regressor(Estimator):
             iterations of "lm" and "lbfgs".
         early_stopping: whether an optimizer stops when the loss of held-out rows no
             longer improves, and restores the best weights.
-        validation_fraction: fraction of the rows held out for it by networks that are
-            no bag; those of a bag hold out one part of eight.
+        validation_fraction: fraction of the rows held out for early stopping; networks
+            of a bag hold out an eighth instead.
         patience: epochs without improvement after which it stops.
         alpha: alpha * (sum of squared weights) is added to the loss.
         dropout: fraction of the hidden units dropped in training.
@@ -81,9 +81,9 @@ class Regressor(Estimator):
             standard deviation), "quantile" (learned quantiles), "conformal" (from the
             errors on a held-out fifth of the rows), "cv+" (from the errors of models
             that left out a fold), or "auto": from the errors on the rows held out for
-            the race or for early stopping, those of a bag by the networks that have not
-            seen them, if there are enough, else "gaussian". Outside the range of the
-            training data, all widen with the distance, except along monotone columns.
+            the race or for early stopping (in a bag, out-of-fold errors), if there are
+            enough, else "gaussian". Outside the range of the training data, all widen
+            with the distance, except along monotone columns.
         monotone: columns, by name or index, in which the prediction only rises (1)
             or only falls (-1), everywhere and not only at the data: {"size": 1}.
             Such networks have weights of one sign; see `kurve.estimators.shapes`.

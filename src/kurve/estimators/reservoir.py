@@ -52,7 +52,7 @@ class Reservoir:
         self.parts: list[Batch] = []
         self.keys = np.zeros(0)
         self.complete = largest >= 1.0
-        """Whether no added row has been left out."""
+        """Whether all added rows are still in the sample."""
 
     def _ranks(self, keys: np.ndarray) -> np.ndarray:
         return np.asarray((keys * self.mix) % 1.0)

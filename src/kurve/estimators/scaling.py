@@ -35,9 +35,9 @@ class Scaler:
     mean, deviation: (C,) float64; deviation is 1 for constant columns.
     low, high:       (C,) the range of the data
     tails:           (2, C) z below and above which it grows as a logarithm, so that a
-                     far value, such as an error of typing, does not carry a network
-                     far away: with an end e, z = e + log(1 + z - e) above it. None if z
-                     is linear everywhere.
+                     far value, such as a typing error, does not make a network
+                     extrapolate far: with an end e, z = e + log(1 + z - e) above it.
+                     None if z is linear everywhere.
     """
 
     mean: np.ndarray

@@ -1,12 +1,13 @@
-"""Regressors of known shape: monotone, convex or positive, through their weights.
+"""Regressors of known shape: monotone, convex or positive by constraints on their
+weights.
 
     f(x) = v g(W_2 g(W_1 S x + b_1) + b_2) + c,   W_1, W_2, v >= 0, g increasing
 
 S has one row s_i x_i for a column in which f rises (s_i = 1) or falls (s_i = -1), and
 two rows, x_i and -x_i, for a free one. Non-negative weights make f increase with each
-row of S x, and so with s_i x_i, everywhere and not only at the data. Free columns lose
-nothing: of two points that differ in one, neither is below the other in all rows. If g
-is convex, f is convex in S x and hence in x. If the last layer is a softplus, f is
+row of S x, and so with s_i x_i, everywhere and not only at the data. Free columns are
+not restricted: if two points differ in one, neither is below the other in all rows. If
+g is convex, f is convex in S x and hence in x. If the last layer is a softplus, f is
 positive.
 
 Source: Archer & Wang 1993 (weights of one sign); Sill 1998; Amos, Xu & Kolter 2017

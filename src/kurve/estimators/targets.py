@@ -1,5 +1,5 @@
-"""Targets: what a network is trained on instead of y, and what must be learned from y
-for that."""
+"""Targets: the numbers that a network is trained on instead of y, and what must be
+learned from y to compute them."""
 
 from __future__ import annotations
 

@@ -94,9 +94,9 @@ class TrainingSetup:
     decay: float = 0.0
 
     def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Adapt the template's first layer to scaled data, if it can be adapted and was
-        not: `Normalization`, or `FourierFeatures`, which keeps random frequencies if
-        none stand out. The user's model is not changed."""
+        """Adapt the template's first layer to scaled data, if it can be adapted and has
+        not been yet: `Normalization`, or `FourierFeatures`, which keeps random
+        frequencies if none stand out. The user's model is not changed."""
         if self.template is None or not self.template.layers:
             return
         first = self.template.layers[0]
@@ -409,7 +409,7 @@ class TrainingSetup:
 
 
 class Solved(NamedTuple):
-    """What a full-batch method says of one model; see `TrainingResult`."""
+    """The result of a full-batch method for one model; see `TrainingResult`."""
 
     history: dict[str, list[float]]
     iterations: int
@@ -464,7 +464,7 @@ def mean_history(
 
 
 def _outline(model: Sequential) -> list[Any]:
-    """The layers' configuration, without their names and what they adapt."""
+    """The layers' configuration, without their names and their adapted values."""
     outline: list[Any] = []
     for entry in model.get_config()["layers"]:
         config = {k: v for k, v in entry["config"].items() if k != "name"}

@@ -1,6 +1,6 @@
 """The fit of sines and cosines to the rows of a table (see `estimators.waves`), with
-what the race of `estimators.curves` asks of it: predictions of rows that were left out,
-and the weights of the network it becomes."""
+what the race of `estimators.curves` needs from it: predictions for held-out rows, and
+the weights of the equivalent network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kurve.models import Sequential
 
 
 class WaveFit:
-    """Bayesian regression on waves, with the prior of the greatest evidence.
+    """Bayesian regression on waves, with the prior that maximizes the evidence.
 
     Args:
         rows: scaled.
@@ -69,8 +69,8 @@ class WaveFit:
         return means
 
     def leave_one_out(self) -> tuple[np.ndarray, float]:
-        """Predictions for each row from the others, and how many rows remain for the
-        noise: all, less the parameters they determine."""
+        """Predictions for each row from the others, and the degrees of freedom of the
+        noise: the number of rows minus the effective number of parameters."""
         z, t, weights = self.rows[0]
         features = self._features(z)
         covariance = self.solution.covariance()

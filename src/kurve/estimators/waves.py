@@ -2,13 +2,13 @@
 
     f(x) = c + sum over k of (a_k sin(w_k x) + b_k cos(w_k x))
 
-The frequencies w are fixed: for one column, all multiples of a ground frequency whose
-period is longer than the range of the data; for several, random ones of the density
-that belongs to a smoothness (a Matern covariance) and a length per column. D more of
-them are so low that their sines are straight lines. The amplitudes have a normal prior,
-wide for the lines, and falling with the frequency for the waves. How fast it falls, the
-lengths, and how large the waves are compared to the noise are those that make the data
-most probable; so nothing wavy is learned from a line with noise. With this prior, the
+The frequencies w are fixed: for one column, all multiples of a fundamental frequency
+whose period is longer than the range of the data; for several, random ones from the
+spectral density of a Matern covariance with a smoothness and a length scale per column.
+D further frequencies are so low that their sines are straight lines. The amplitudes
+have a normal prior, wide for the lines, and falling with the frequency for the waves.
+How fast it falls, the length scales, and the size of the waves relative to the noise
+maximize the evidence, so no waves are learned from a noisy line. With this prior, the
 amplitudes have a closed form, and a sine of 100 periods is as easy as one.
 
 The result is a network: `FourierFeatures` and a `Dense` output.
@@ -34,7 +34,7 @@ FLAT = 1e6
 """Prior variance of lines, in units of the noise's."""
 
 PERIOD = 1.3
-"""Ground period for one column, over the range of the data."""
+"""Fundamental period for one column, relative to the range of the data."""
 
 MAX_WAVES, MIN_ROWS = 160, 3
 """Maximum number of frequencies for one column, and minimum number of rows for each."""
@@ -59,7 +59,7 @@ DOUBT = 4.5
 """Log odds against waves, and further ones of 1 for each length."""
 
 ROWS_PER_LENGTH = 20
-"""Rows per column from which columns have lengths of their own."""
+"""Minimum rows per column for a separate length scale of each column."""
 
 SHORTEST, LONGEST = 0.01, 64.0
 """Limits of the lengths."""
@@ -68,7 +68,7 @@ FINEST = 1.2
 """Factor at which the search for lengths and ratio stops."""
 
 ROUNDING = 1e-12
-"""Smallest variance of the noise: below it are the roundings of float32."""
+"""Smallest variance of the noise: smaller ones are float32 rounding errors."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""C functions that read cells of text as Kurve does: gaps, levels, numbers in local
-dress, and words. NAME stands for the file's prefix."""
+"""C functions that read cells of text as Kurve does: missing values, levels, numbers in
+local notation, and words. NAME stands for the file's prefix."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def gap(name: str) -> list[str]:
 
 
 def number(name: str) -> list[str]:
-    """The functions that read numbers in local dress."""
+    """The functions that read numbers in local notation."""
     blanks = [" ", "\t", "\u00a0", "\u202f", "\u2009", "\u2007"]
     units = ["%", "‰", *CURRENCIES, *(c + "." for c in CODES.split("|"))]
     groups = {

@@ -1,7 +1,7 @@
 """Graphs in C: placement of values, and operations that move, join or reduce elements.
 
-A row of x holds all inputs in order, a row of y all outputs. A value has its place in
-`scratch` from the operation that computes it to the last one that reads it.
+A row of x holds all inputs in order, a row of y all outputs. A value occupies its place
+in `scratch` from the operation that computes it to the last one that reads it.
 """
 
 from __future__ import annotations

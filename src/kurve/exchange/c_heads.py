@@ -22,7 +22,7 @@ from kurve.exchange.exported import (
 
 LIMIT = f"{LARGEST:g}"
 MAX_SAMPLE = 20_000
-"""Maximum numbers in the rows of a test, unless a single row has more."""
+"""Maximum number of elements in the rows of a test, unless a single row has more."""
 
 
 def scaling(name: str, inputs: Inputs, kind: str = "float") -> list[str]:
@@ -41,19 +41,19 @@ def scaling(name: str, inputs: Inputs, kind: str = "float") -> list[str]:
     if inputs.imputation is not None:
         tables += table("double", f"{name}_imputation", inputs.imputation)
         refuse = ["bad |= isinf(t);", f"if (isnan(t)) t = {name}_imputation[i];"]
-    bend = []
+    tails = []
     if inputs.tails is not None:
         low, high = f"{name}_low[i]", f"{name}_high[i]"
         tables += table("double", f"{name}_low", inputs.tails[0])
         tables += table("double", f"{name}_high", inputs.tails[1])
-        bend = [
+        tails = [
             f"if (t < {low}) t = {low} - log1p({low} - t);",
             f"if (t > {high}) t = {high} + log1p(t - {high});",
         ]
     scaled = [
         f"        t = (t - {name}_mean[i]) / {name}_deviation[i];",
         f"        t = t > {LIMIT} ? {LIMIT} : t < -{LIMIT} ? -{LIMIT} : t;",
-        *("        " + line for line in bend),
+        *("        " + line for line in tails),
         "        z[i] = (float)t;",
         "    }",
     ]

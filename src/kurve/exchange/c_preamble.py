@@ -1,4 +1,4 @@
-"""The preamble of a C file: a comment that says how to use it, and declarations."""
+"""The preamble of a C file: a comment that explains how to use it, and declarations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 100
 
 @dataclass(frozen=True)
 class Preamble:
-    """What users of the file need to know.
+    """The facts that users of the file need.
 
     name:    prefix of all names in the file
     scratch: floats of working memory

@@ -23,8 +23,8 @@ def normalization(op: Op, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
 def matrix(op: Op, arrays: Arrays) -> np.ndarray:
     """The kernel (I, O) of a dense operation."""
     if op.attrs.get("transposed"):
-        turned = arrays["kernel"].reshape(op.out_shape[-1], op.in_shape[-1]).T
-        return np.ascontiguousarray(turned)
+        transposed = arrays["kernel"].reshape(op.out_shape[-1], op.in_shape[-1]).T
+        return np.ascontiguousarray(transposed)
     return arrays["kernel"].reshape(op.in_shape[-1], op.out_shape[-1])
 
 

@@ -19,15 +19,15 @@ def export(
     """Export a trained model to predict without Kurve and without Python.
 
     An ONNX model (opset 17) runs in onnxruntime and similar programs; its one input is
-    float32 (N, *input_shape), N free; a graph has inputs and outputs with the same
-    names as in Kurve. A C file is C99 without dependencies and contains its own test;
-    the comment at its top explains how to compile and call it. A plan is for the C
-    library of `include/kurve.h`, which has all operations, threads and the bits of
-    `predict`; it holds a model only, no estimator.
+    float32 (N, *input_shape), N free; a graph keeps the names of its inputs and
+    outputs. A C file is C99 without dependencies and contains its own test; the comment
+    at its top explains how to compile and call it. A plan is for the C library of
+    `include/kurve.h`, which supports all operations, uses threads, and returns the same
+    bits as `predict`; it can hold a model, but not an estimator.
 
     ONNX and C files take raw rows: the scaling of an estimator is included, and its
-    outputs are in the targets' units. A table whose columns are not all numbers keeps
-    its columns: in ONNX one input (N, 1) each, float64, or strings for categories and
+    outputs are in the targets' units. A table with columns other than numbers keeps its
+    columns: in ONNX one input (N, 1) each, float64, or strings for categories and
     texts, and seconds since 1970 for dates; in C an array of numbers and an array of
     texts, with dates as text. Outputs are "output" of a Sequential; "mean" and
     "deviation" of an Ensemble; "prediction", "deviation" and, of a network of

@@ -141,7 +141,7 @@ OutputHead = SingleNetwork | Average | Regression | Classification
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A model ready to be written.
+    """A model ready for export.
 
     outputs: name and shape of one row of each output, in order
     columns, targets: their names, if they are known
@@ -485,14 +485,12 @@ def _column(names: list[str] | None, position: int) -> str:
 def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
     """The scaled inputs of the networks, float32: columns in order, missing values
     imputed, indicators added, all scaled."""
-    from kurve.estimators.scaling import bent
+    from kurve.estimators.scaling import Scaler
 
     rows = np.asarray(x, np.float64)[:, list(inputs.order)]
     missing = np.isnan(rows)
     if inputs.imputation is not None:
         rows = np.where(missing, inputs.imputation, rows)
     rows = np.hstack([rows, missing[:, list(inputs.indicators)]])
-    with np.errstate(over="ignore"):
-        z = (rows - inputs.mean) / inputs.deviation
-    z = bent(np.clip(z, -LARGEST, LARGEST), inputs.tails)
-    return np.ascontiguousarray(z, np.float32)
+    ranges = inputs.low, inputs.high
+    return Scaler(inputs.mean, inputs.deviation, *ranges, inputs.tails).forward(rows)

@@ -7,7 +7,7 @@ filters. Everything else is refused: soft and external links, external and virtu
 storage, references, other filters and types. Each size is checked against the file's
 before memory is allocated, each structure is read once, and their number is limited. So
 is their total size after decompression, because chunks, arrays, headers and texts of a
-hostile file can overlap.
+malicious file can overlap.
 
 Source: HDF5 File Format Specification, version 3.0 (The HDF Group).
 """

@@ -231,7 +231,7 @@ def _compiled(
 
 @contextmanager
 def _without_compile() -> Iterator[None]:
-    """Replace the advice of an error by that of leaving out the arguments of `compile`;
+    """Replace the advice in an error by the advice to omit the arguments of `compile`;
     the original advice is for their author."""
     try:
         yield
@@ -282,7 +282,7 @@ def _stack_of(
         raise ValueError(NO_SHAPE)
     shape = described.input_shape
     if None in shape and isinstance(layers[0], Normalization):
-        # adapt(x) leaves sizes unknown that only the shape of the mean shows.
+        # adapt(x) leaves sizes unknown; only the shape of the mean determines them.
         mean = first_shape(reader, group, described.classes)
         leading = (None,) * (len(described.input_shape) - len(mean))
         shape = merged(described.input_shape, (*leading, *mean)) or ()
@@ -320,8 +320,8 @@ def _trained(
 ) -> Sequential:
     """Compile the model and restore its optimizer.
 
-    added: what Kurve added to a file that it wrote: the seed, and how often calls by
-        hand have drawn random numbers.
+    added: what Kurve added to a file that it wrote: the seed, and how many times direct
+        calls have drawn random numbers.
     zipped: whether it is a .keras file, which has optimizer state even before the first
         step.
     """

@@ -349,8 +349,8 @@ def needs_graph(value: Any) -> bool:
 
 
 def is_function(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a graph is a function of `keras.ops`. In .h5 files no module
-    tells; layers have more keys in their configuration."""
+    """Whether an entry of a graph is a function of `keras.ops`. .h5 files have no
+    module; there, the configuration of a layer has more keys."""
     if "module" in entry:
         return ".ops." in str(entry["module"])
     config = entry.get("config")

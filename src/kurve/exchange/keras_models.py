@@ -1,7 +1,7 @@
 """Kurve's layers from Keras's configuration of a model; `kurve.exchange.keras_entries`
 writes them.
 
-A layer's class and arguments have the same names in both, so one rule suffices:
+A layer's class and arguments have the same names in both, so one rule is enough:
 arguments of Kurve's class are passed on (activations, initializers and regularizers are
 converted), all others must have a value without effect. The exceptions are in
 `kurve.exchange.keras_names`.

@@ -1,5 +1,5 @@
-"""Names that differ between Keras and Kurve: classes that only one of them has, other
-names for the same thing, and arguments without effect."""
+"""Names that differ between Keras and Kurve: classes that only one of them has,
+different names for the same class, and arguments without effect."""
 
 from __future__ import annotations
 

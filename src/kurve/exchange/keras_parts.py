@@ -379,7 +379,7 @@ class Converter(NamedTuple):
 
 
 def converter_of(argument: str) -> Converter | None:
-    """The converter of a layer's argument, by its name; None if it is no part."""
+    """The converter of a layer's argument, by its name; None if there is none."""
     for ending, converter in _CONVERTERS.items():
         if argument.endswith(ending):
             return converter

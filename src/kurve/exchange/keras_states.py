@@ -89,8 +89,8 @@ def restore(
 def _restore_written(
     reader: Reader, named: list[tuple[str, Dataset]], model: Sequential
 ) -> None:
-    """Let an optimizer with an `update_step` of its own make its variables, and set
-    them; they are the last ones in the file."""
+    """Make an optimizer with a custom `update_step` create its variables, and set them;
+    they are the last ones in the file."""
     optimizer = model.optimizer
     assert optimizer is not None
     known = 1 + isinstance(optimizer.given_rate, float)

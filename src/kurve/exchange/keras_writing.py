@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
 KERAS_VERSION = "3.15.1"
-"""The Keras version whose format is written; reading by it is tested."""
+"""The Keras version whose format is written; tests read the files with it."""
 
 ADDED = "kurve"
 """Key of Kurve's additions to Keras's content: a checksum and the seed."""

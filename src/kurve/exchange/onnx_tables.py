@@ -1,5 +1,5 @@
-"""The columns of a table in ONNX: categories, texts, dates and gaps become the matrix
-that `kurve.estimators.columns` describes."""
+"""The columns of a table in ONNX: categories, texts, dates and missing values become
+the matrix that `kurve.estimators.columns` describes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT_OPSET = 20
 
 ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 3
 APART = r"[^\pL\pN_]"
-"""What stands between words, as `kurve.estimators.kinds.words_of` divides them."""
+"""The separators of words, as in `kurve.estimators.kinds.words_of`."""
 
 RESERVED = re.compile(r"[tc]\d+(_.*)?|labels?|prediction|deviation|quantiles|probab.*")
 
@@ -111,7 +111,8 @@ class _Writer:
         return self.graph.node("Cast", found, to=TensorProto.DOUBLE)
 
     def levels(self, column: int) -> str:
-        """The level as an indicator; in place of an unknown one, the levels' shares."""
+        """The level as an indicator; for an unknown one, the frequencies of the
+        levels."""
         graph, columns = self.graph, self.columns
         levels, count = columns.levels[column], len(columns.levels[column])
         common = levels.index(columns.common[column])

@@ -1,7 +1,8 @@
 """`model.export("m.plan.kurve")`: a model for the C library of `include/kurve.h`.
 
-A file of `kurve.core.container` with the plan itself, ready for the native engine, in
-place of layers: what Python makes of layers when it loads a model has been done.
+A file of `kurve.core.container` with the plan itself, ready for the native engine,
+instead of layers: the work that Python does when it loads the layers of a model is
+already done.
 
 kind      "plan"
 version   of this format, 1

@@ -1,10 +1,10 @@
-"""Tables with columns that are not all numbers, for exported models: what each column
-is given as, and rows to test with.
+"""Tables with columns other than numbers, for exported models: the form in which each
+column is passed, and test rows.
 
 Numbers, and categories that are numbers, are given as float64, NaN where missing. Other
 categories and texts are given as text, empty where missing. Dates and numbers in local
-dress are text in C, which reads them as Kurve does; ONNX has no operations for that, so
-there they are seconds since 1970, and numbers.
+notation are text in C, which parses them like Kurve; ONNX has no operations for that,
+so it takes seconds since 1970, and numbers.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class TableInputs:
 
     def sample(self, rows: int = 6) -> Table:
         """Rows within the range of the training data, with an unknown level and, where
-        the model fills them in, missing values; dates and numbers in local dress are
+        the model fills them in, missing values; dates and numbers in local notation are
         text, as C takes them."""
         columns, random = self.columns, np.random.default_rng(20)
         numeric: list[int] = []
@@ -99,13 +99,13 @@ class TableInputs:
 
         def add_text(column: int, values: Sequence[str | None]) -> None:
             cells: list[str | None] = list(values)
-            if column in gaps:
+            if column in imputed:
                 cells[1] = None
             texts[column] = np.array(cells, object)
 
-        gaps = set(columns.with_missing) if columns.impute else set()
+        imputed = set(columns.with_missing) if columns.impute else set()
         for column in self.used:
-            gap = column in gaps
+            is_imputed = column in imputed
             if column in columns.levels:
                 levels = columns.levels[column]
                 chosen = [levels[i % len(levels)] for i in range(rows)]
@@ -114,7 +114,7 @@ class TableInputs:
                     add_text(column, list(map(str, chosen)))
                 else:
                     values = np.array([*chosen[:-1], 1e9], np.float64)
-                    values[1] = np.nan if gap else values[1]
+                    values[1] = np.nan if is_imputed else values[1]
                     numeric.append(column)
                     numbers.append(values)
             elif column in columns.words:
@@ -130,7 +130,7 @@ class TableInputs:
             else:
                 place = columns.numeric.index(column)
                 values = random.uniform(self.low[place], self.high[place], rows)
-                if gap:
+                if is_imputed:
                     values[1] = np.nan
                 if column in columns.readers:
                     add_text(column, [self._written(column, v) for v in values])
@@ -155,7 +155,7 @@ class TableInputs:
 
 
 def date_text(seconds: float, order: str) -> str:
-    """A date as the columns of that order write it, to the minute."""
+    """A date in the format of a column of that order, to the minute."""
     text = text_of(seconds - seconds % 60)
     day, _, clock = text.partition(" ")
     year, month, number = map(int, day.split("-"))

@@ -21,7 +21,8 @@ def ctc_loss(
     mask_index: int = 0,
 ) -> Any:
     """The loss (B,) of logits (B, T, C) whose labels (B, N) are not aligned with their
-    steps, see `losses.CTC`; of each sequence so many labels and steps count."""
+    steps, see `losses.CTC`; only the given numbers of labels and steps of each sequence
+    count."""
     graph = graph_of(target, output, target_length, output_length)
     parts = [output, target, target_length, output_length]
     if graph is None:
@@ -45,7 +46,7 @@ def _leading(
     """The axes before those of a sequence.
 
     Raises:
-        ValueError: shapes that do not fit, or a blank that is no class.
+        ValueError: shapes that do not match, or a blank that is not a class.
     """
     leading = tuple(output[:-2])
     if len(output) < 2 or any(s != leading for s in (tuple(target[:-1]), *lengths)):
@@ -75,12 +76,13 @@ def ctc_decode(
 
     Args:
         inputs: logits, before the softmax.
-        sequence_lengths: (B,), how many steps of each count.
-        strategy: "greedy": the largest class of each step; "beam_search": the largest
-            sums over alignments, among the best `beam_width` of each step.
-        beam_width, top_paths: of the search; how many labellings are returned.
+        sequence_lengths: (B,), the number of valid steps of each.
+        strategy: "greedy": the largest class of each step; "beam_search": the labels
+            with the largest sums over alignments, among the best `beam_width` in each
+            step.
+        beam_width, top_paths: of the search; the number of results.
         merge_repeated: of "greedy": whether repeated labels count once.
-        mask_index: the class that is no label.
+        mask_index: the class that stands for no label.
 
     Returns:
         Labels (top_paths, B, T), int32, -1 after the last one, and (B, top_paths)

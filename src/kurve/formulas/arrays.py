@@ -329,7 +329,7 @@ def _window(starts: Sequence[int], shape: Sequence[int | None]) -> tuple[Any, ..
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
     """x[..., indices[..., i], ...] along an axis, for each position of the others.
 
-    Formula: the sum of one_hot(indices) x, so that indices can be computed values
+    Formula: the sum of one_hot(indices) x, so that indices can be computed by the model
     """
     if graph_of(x, indices) is None:
         numbers = np.asarray(as_array(indices)).astype(np.int64)

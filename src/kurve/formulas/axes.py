@@ -42,6 +42,6 @@ def sample_axis(x: Tensor, axis: int) -> int:
 def no_batch(where: str, x: Any) -> NeedsBatch:
     return NeedsBatch(
         f"[{where}] the batch axis must stay where it is, because samples are computed "
-        f"on their own. Received: a tensor of shape {x.shape}. "
+        f"independently. Received: a tensor of shape {x.shape}. "
         "Try one of the other axes."
     )

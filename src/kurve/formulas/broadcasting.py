@@ -1,4 +1,4 @@
-"""How operands of elementwise functions broadcast, per sample."""
+"""Broadcasting of operands of elementwise functions, per sample."""
 
 from __future__ import annotations
 

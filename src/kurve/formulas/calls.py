@@ -53,8 +53,8 @@ def recorded(operation: Any, args: Sequence[Any], kwargs: Any) -> Any:
 
 
 TRIALS = SIZES
-"""Sizes that stand for unknown ones while shapes are inferred, in turn: what differs in
-the results is unknown too."""
+"""Sizes used in turn for unknown ones while shapes are inferred: sizes that differ
+between the results are unknown, too."""
 
 
 def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:

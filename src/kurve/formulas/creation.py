@@ -88,7 +88,7 @@ def _spaced(
     dtype: Any,
     axis: int,
 ) -> np.ndarray:
-    """What a function of NumPy puts between these ends."""
+    """The result of a NumPy function between these ends."""
     check_constant(call.__name__, num)
     start, stop = map(as_array, ends)
     y = call(start, stop, num, *more, axis=axis)

@@ -17,7 +17,7 @@ from kurve.formulas.recording import active
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
 
 MAX_TRIED = 64
-"""Turns of a loop without a known number of them, while its formula is tried."""
+"""Iterations of a loop of unknown length in a trial of its formula."""
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
@@ -109,7 +109,7 @@ def scan(
         )
     if xs is None and length is None:
         raise ValueError(
-            "[scan] a loop over nothing needs its length. Received: xs=None, "
+            "[scan] a loop without xs needs a length. Received: xs=None, "
             "length=None. Try length=10."
         )
     found = None
@@ -135,8 +135,8 @@ def scan(
 def associative_scan(
     f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
 ) -> Any:
-    """f of all elements up to each one, along an axis: [a, f(a, b), f(f(a, b), c), ...]
-    for an associative f, which gets slices of several elements."""
+    """The cumulative results of an associative f along an axis: [a, f(a, b), f(f(a, b),
+    c), ...]; f gets slices of several elements."""
     if not callable(f):
         raise TypeError(
             f"[associative_scan] f must be a function. Received: f={f!r}. Try ops.add."
@@ -158,7 +158,8 @@ def associative_scan(
 
 
 def _associative(f: Callable[[Any, Any], Any], elems: Any, axis: int) -> Any:
-    """Pairs first, then all up to each pair, then those between: log2(n) calls."""
+    """First the pairs, then the results up to each pair, then those in between: log2(n)
+    calls."""
 
     def cut(structure: Any, start: int, stop: int | None, step: int) -> Any:
         def of(leaf: Any) -> Any:
@@ -219,7 +220,7 @@ def _has_steps(leaf: Any) -> bool:
 
 
 def _length(xs: Any, length: int | None) -> int:
-    """The number of steps; 0 if the error is for the steps that are written out."""
+    """The number of steps; 0 if the unrolled steps should report the error."""
     counts = {ops.shape(leaf)[0] for leaf in leaves(xs)}
     own = counts.pop() if len(counts) == 1 else 0
     return int(own) if length in (None, own) else 0

@@ -1,5 +1,5 @@
-"""Activations written as formulas are fused into the product before them, as those of
-`Dense(units, activation)` are: one pass over the elements less."""
+"""Activations written as formulas are fused into the preceding product, like those of
+`Dense(units, activation)`, which saves a pass over the elements."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def _activation(op: Op) -> Mapping[str, Attr] | None:
 
 
 def _form(tape: Tape) -> str:
-    """A text that is the same for tapes that differ in the order of their instructions,
-    or of the arguments of sums and products."""
+    """A string that is the same for tapes that only differ in the order of their
+    instructions, or of the arguments of sums and products."""
     forms = [f"x{k}" for k in range(tape.inputs)]
     for step in tape.code:
         parts = [forms[a] for a in step.arguments]

@@ -42,8 +42,8 @@ MAX_ELEMENTS = 2**28
 """Maximum number of elements per sample of a value: 1 GiB."""
 
 MAX_WEIGHTS = 2**48
-"""Maximum number of elements of weights, and of arrays of an eager step, which have
-their memory already."""
+"""Maximum number of elements of weights, and of arrays of an eager step, whose memory
+already exists."""
 
 MAX_AXES = 16
 """Maximum number of axes per sample."""
@@ -59,7 +59,7 @@ _current = _Current()
 
 
 class _OfThread(type):
-    """Gives `Graph` its `current`, which every thread has for itself."""
+    """Provides `Graph.current`, which is local to each thread."""
 
     @property
     def current(cls) -> Graph | None:
@@ -82,7 +82,8 @@ class Graph(metaclass=_OfThread):
     """The size of the batch, if it is known."""
 
     runs_once = False
-    """Whether its operations run once, at once: random numbers are then constants."""
+    """Whether its operations run immediately and only once: random numbers are then
+    constants."""
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class Graph(metaclass=_OfThread):
         return self.append_op(op, batched, dtype)
 
     def append_op(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
-        """Append an operation that names the values that it reads; its value."""
+        """Append an operation that names the values that it reads; return its value."""
         spend(1)
         shape = op.out_shape
         has_memory = self.runs_once or op.kind == "variable"

@@ -69,14 +69,15 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
 
 
 def _bell(size: int, sigma: float) -> np.ndarray:
-    """A Gaussian curve at `size` places around its middle, whose sum is 1."""
+    """A Gaussian curve at `size` positions around its center, normalized to sum 1."""
     x = np.arange(size) - (size - 1) / 2
     y = np.exp(-0.5 * (x / sigma) ** 2)
     return (y / y.sum()).astype(np.float32)
 
 
 def _filtered(x: Any, rows: np.ndarray, columns: np.ndarray, padding: str) -> Any:
-    """Each channel convolved with the product of a column and a row of numbers."""
+    """Each channel convolved with the outer product of a column and a row of
+    numbers."""
     channels = ops.shape(x)[-1]
     for curve, shape in ((rows, (-1, 1)), (columns, (1, -1))):
         kernel = np.tile(curve.reshape(*shape, 1, 1), (1, 1, channels, 1))

@@ -1,4 +1,4 @@
-"""Images sampled at other places: functions of `kurve.ops.image` for arrays only."""
+"""Images sampled at other positions: functions of `kurve.ops.image` for arrays only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core import rng
+from kurve.core.arguments import check_choice
 from kurve.formulas import nn
 from kurve.formulas.images import batched
 from kurve.formulas.only_arrays import of_arrays
@@ -28,16 +29,7 @@ FILLS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "mirror": _mirrored,
     "reflect": lambda i, size: (_mirrored(2 * i + 1, 2 * size + 1) - 1) // 2,
 }
-"""What an index outside the axis means."""
-
-
-def _checked(where: str, name: str, value: Any, known: Any) -> Any:
-    if value not in known:
-        raise ValueError(
-            f"[{where}] {name} must be one of {', '.join(map(repr, known))}. "
-            f"Received: {name}={value!r}. Try {name}={next(iter(known))!r}."
-        )
-    return value
+"""The element to read for an index outside the axis."""
 
 
 def _map_coordinates(
@@ -51,9 +43,9 @@ def _map_coordinates(
 
     Args:
         inputs: an array with R axes.
-        coordinates: R arrays of one shape: the places along each axis.
+        coordinates: R arrays of one shape: the positions along each axis.
         order: 1 for linear interpolation, 0 for the nearest element.
-        fill_mode: what is outside: "constant" (`fill_value`), "nearest", "wrap",
+        fill_mode: how to fill outside: "constant" (`fill_value`), "nearest", "wrap",
             "mirror" or "reflect".
         fill_value: the constant outside.
 
@@ -62,11 +54,11 @@ def _map_coordinates(
     """
     where, x = "map_coordinates", np.asarray(inputs)
     places = [np.asarray(part, np.float64) for part in coordinates]
-    _checked(where, "order", order, (0, 1))
-    fill = FILLS[_checked(where, "fill_mode", fill_mode, FILLS)]
+    check_choice(where, "order", order, (0, 1))
+    fill = FILLS[check_choice(where, "fill_mode", fill_mode, FILLS)]
     if len(places) != x.ndim or not places[0].ndim:
         raise ValueError(
-            f"[{where}] coordinates must be one array of places per axis of inputs. "
+            f"[{where}] coordinates must have one array per axis of inputs. "
             f"Received: {len(places)} for shape {x.shape}. "
             "Try np.stack([rows, columns])."
         )
@@ -104,7 +96,7 @@ def _sampled(
     fill_value: float,
 ) -> np.ndarray:
     """Images whose pixel (i, j) is that at places(number, i, j)."""
-    order = ORDERS[_checked(where, "interpolation", interpolation, ORDERS)]
+    order = ORDERS[check_choice(where, "interpolation", interpolation, ORDERS)]
 
     def sampled(x: np.ndarray) -> np.ndarray:
         grid = np.meshgrid(*map(np.arange, x.shape[1:3]), indexing="ij")
@@ -159,7 +151,7 @@ def _perspective_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Images in a perspective that moves four points.
+    """Images under the perspective transform that moves four points.
 
     Args:
         images: (B, H, W, C) or (H, W, C).
@@ -204,12 +196,12 @@ def _elastic_transform(
     seed: Any = None,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Images bent by random shifts that vary smoothly.
+    """Images deformed by random shifts that vary smoothly.
 
     Args:
         images: (B, H, W, C) or (H, W, C).
         alpha: factor of the shifts.
-        sigma: how smooth they are, in pixels.
+        sigma: smoothness of the shifts, in pixels.
         interpolation, fill_mode, fill_value: see `affine_transform`.
         seed: an integer, or None for the next of the stream.
         data_format: "channels_last", or None for it.
@@ -278,7 +270,7 @@ def _scale_and_translate(
         method: "linear", "cubic", "lanczos3" or "lanczos5", or another name of these.
         antialias: whether kernels widen where the scale is below 1.
     """
-    kernel = KERNELS[_checked("scale_and_translate", "method", method, KERNELS)]
+    kernel = KERNELS[check_choice("scale_and_translate", "method", method, KERNELS)]
     x = np.asarray(images)
     y = x.astype(np.float64)
     scales, shifts = np.atleast_1d(scale), np.atleast_1d(translation)

@@ -9,8 +9,8 @@ from contextvars import ContextVar
 
 
 class TooLarge(ValueError):
-    """A formula whose arrays would take too much memory: it does not run in any other
-    way either."""
+    """Raised for a formula whose arrays would take too much memory; it cannot run
+    eagerly either."""
 
 
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
@@ -44,8 +44,8 @@ def spend(operations: int = 0, elements: int = 0) -> None:
 
 
 def afford(*shape: int) -> None:
-    """Check that the budget has room for an array, before it is created. What becomes
-    part of a formula is spent later.
+    """Check that an array fits into the budget, before it is created. Arrays that
+    become part of a formula are counted later.
 
     Raises:
         ValueError: it has not.

@@ -1,5 +1,5 @@
 """The loops of `kurve.ops` in a model: their body is traced once, as one operation,
-if all steps do the same; otherwise the steps are written out."""
+if all steps do the same; otherwise the loop is unrolled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.loops import MIN_STEPS, scanned
 from kurve.formulas.moved import Moved
 from kurve.formulas.needs import NeedsValues
-from kurve.formulas.tensor import leaves, replaced
+from kurve.formulas.tensor import leaves, pack, replaced
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 """From the carry and an element to the new carry and the output."""
@@ -26,12 +26,12 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 _KEEPING = frozenset(
     ("append", "extend", "setdefault", "add_loss", "assign", "assign_add", "assign_sub")
 )
-"""Methods with which a body keeps what it computes elsewhere."""
+"""Methods by which a body can store its results elsewhere."""
 
 
 class Counter(Tensor):
-    """The number of a step. What Python decides by it, or calls with it, needs an
-    integer: the steps are written out then."""
+    """The number of a step. Python code that branches on it, or passes it to a call,
+    needs an integer: the loop is then unrolled."""
 
     def __eq__(self, other: object) -> bool:
         raise self._no_values("a comparison")
@@ -59,11 +59,11 @@ def looped(
     reverse: bool = False,
     counts: bool = False,
 ) -> tuple[Any, Any] | None:
-    """The last carry and all outputs of a loop, as one operation; None if its steps
-    have to be written out.
+    """The last carry and all outputs of a loop, as one operation; None if it must be
+    unrolled.
 
     Args:
-        function: whose code tells whether it keeps anything elsewhere.
+        function: whose code shows whether it stores results elsewhere.
         step: see `Step`.
         carry: any structure of states.
         xs: any structure of arrays whose first axis is that of the steps.
@@ -82,7 +82,7 @@ def looped(
         except _LeakedTensor as error:
             raise NeedsValues(str(error)) from None
         except Exception:
-            # Written out, the steps either do it or say what is wrong.
+            # Unrolled, the steps either work or report the error.
             graph.back_to(mark)
             graph.made = made
             return None
@@ -159,8 +159,8 @@ def _looped(
         if any(ref() is not None for ref in inside):
             graph.back_to(mark)
             raise _LeakedTensor(
-                "[loop] what a step computes must be a part of its output or of its "
-                "states. Received: a tensor of a step, kept elsewhere. "
+                "[loop] a tensor computed in a step must be part of the step's output "
+                "or states. Received: one that was stored elsewhere. "
                 "Try returning it."
             )
     new = iter(
@@ -196,7 +196,7 @@ def _looped(
 
 
 class _Shape:
-    """What is known of an output of a step, without the tensor itself."""
+    """The properties of an output of a step, without the tensor itself."""
 
     def __init__(self, one: Tensor | None) -> None:
         self.size = None if one is None else _size(one)
@@ -237,8 +237,8 @@ def by_sample(f: Callable[[Any], Any], xs: Any) -> Any | None:
     mixes = any(op.kind == "batch_reduce" for op in graph.ops[start:])
     if mixes or any(tensor.batched for tensor in made):
         raise NeedsValues(
-            "[map] the function must depend on its argument alone. Received: one that "
-            "reads a tensor of the whole batch. Try it among the arguments."
+            "[map] the function must only depend on its argument. Received: one that "
+            "reads a tensor of the whole batch. Try passing it as an argument."
         )
     rest = iter(made)
     return replaced(out, lambda _: _batched(next(rest)))
@@ -261,15 +261,11 @@ def parts_of(where: str, xs: Any, length: int | None) -> Sequence[Any]:
         counts, found = {length}, [parts[:length] for parts in found]
     if len(counts) != 1:
         raise ValueError(
-            f"[{where}] what is looped over must have equal first axes. Received: "
+            f"[{where}] the arrays that are looped over must have first axes of "
+            f"equal length. Received: "
             f"{sorted(counts)}. Try slices of one length."
         )
     steps = []
     for parts in zip(*found, strict=True):
-        steps.append(_filled(xs, parts))
+        steps.append(pack(xs, parts))
     return steps
-
-
-def _filled(structure: Any, parts: Sequence[Any]) -> Any:
-    given = iter(parts)
-    return replaced(structure, lambda _: next(given))

@@ -1,8 +1,8 @@
 """Loops as one operation: a step is traced once, and engines repeat it.
 
 scanned       the loop of a step, as an operation of the kind "scan"
-written_out   the steps of such an operation one after the other
-without_loops a plan in which all steps are written out
+written_out   the unrolled steps of such an operation
+without_loops a plan in which all loops are unrolled
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Step = Callable[[list[Tensor], list[Tensor]], tuple[Any, Sequence[Any]]]
 Append = Callable[[Graph, Op, Sequence[Tensor]], Tensor]
 
 MIN_STEPS = 8
-"""The fewest that are worth one operation: fewer cost little when written out."""
+"""Minimum number of steps for a single operation: unrolling fewer is cheap."""
 
 MAX_READ = 60
 """The most values that a loop can read."""
@@ -46,9 +46,9 @@ class _Gone:
 
     def __getattr__(self, name: str) -> Any:
         raise ValueError(
-            "[loop] what a step computes exists in this step only, so it must return "
-            "it. Received: a tensor of a step, kept in an attribute and used after "
-            "the loop. Try returning it as part of the output, or as a state."
+            "[loop] a tensor computed in a step only exists in that step, so it must "
+            "be returned. Received: one stored in an attribute and used after the "
+            "loop. Try returning it as part of the output, or as a state."
         )
 
 
@@ -72,12 +72,13 @@ def scanned(
         reverse: from the last element to the first; outputs are in the order of steps.
         sequences: whether to give the outputs of all steps, or the last one.
         last: whether to give the last states.
-        shared: whether what is the same for all samples stays so within a step.
+        shared: whether values that are the same for all samples remain so within a
+        step.
 
     Returns:
-        None if the steps must be written out: with moving statistics or random numbers
-        that prediction draws too, losses that the step adds, states that change their
-        shapes.
+        None if the steps must be unrolled: if they have moving statistics, random
+        numbers that are also drawn in prediction, added losses, or states that change
+        their shapes.
     """
     first = (*elements, *states)[0]
     graph: Graph = first.graph
@@ -155,8 +156,8 @@ def _loop(
     elements: Sequence[Tensor],
     states: Sequence[Tensor],
 ) -> tuple[Body, list[int]] | None:
-    """The body of what was traced, and the numbers of the values from outside that it
-    reads in all steps."""
+    """The traced body, and the indices of the values from outside that it reads in all
+    steps."""
     for op in inside:
         facts = OPERATIONS.get(op.kind)
         if facts is None or facts.mixes_rows or facts.updates_buffers:
@@ -195,8 +196,7 @@ def _roles(inside: Sequence[Op], trained: bool) -> dict[str, VariableSpec]:
 def written_out(
     graph: Graph, op: Op, xs: Sequence[Tensor], append: Append | None = None
 ) -> Tensor:
-    """The value of a loop, whose steps are operations of the graph one after the
-    other.
+    """The value of a loop that is unrolled into operations of the graph.
 
     Args:
         xs: what the loop reads.
@@ -230,14 +230,14 @@ def written_out(
 
 def appended(graph: Graph, op: Op, read: Sequence[Tensor]) -> Tensor:
     """An operation of another graph as one of this, with the same variables; a loop is
-    written out."""
+    unrolled."""
     if op.kind == "scan":
         return written_out(graph, op, read)
     return graph.append_op(replace(op, inputs=tuple(t.index for t in read)))
 
 
 def without_loops(plan: Plan) -> Plan:
-    """The same plan with the steps of its loops one after the other."""
+    """The same plan with its loops unrolled."""
     if all(op.kind != "scan" for op in plan.ops):
         return plan
     graph = Graph(plan.inputs, plan.targets)

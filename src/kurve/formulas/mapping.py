@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def _of_batch(operands: Sequence[Any]) -> list[Any]:
-    """The operands; for those whose first axis is meant to be the batch of another one
-    (random numbers of old programs), what their `of_batch()` gives."""
+    """The operands; those whose first axis is meant to be the batch axis of another
+    operand (random numbers of old programs) are replaced by the result of their
+    `of_batch()`."""
     ranks = [len(o.shape) for o in operands if isinstance(o, Tensor) and o.batched]
     return [
         operand.of_batch()

@@ -1,4 +1,4 @@
-"""Tensors with another axis in front of the batch, as loops over steps want them."""
+"""Tensors with another axis before the batch axis, as loops over steps need them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kurve.formulas.tensor import leaves
 class Moved(Tensor):
     """A tensor (B, T, ...) seen as (T, B, ...).
 
-    Loops, indices and transposition know it; formulas that do anything else with it run
-    on arrays, as those that move the batch axis.
+    Loops, indices and transposition support it; formulas that do anything else with it
+    run on arrays, like others that move the batch axis.
     """
 
     def __init__(self, of: Tensor, where: str) -> None:
@@ -40,7 +40,7 @@ def in_layer(x: Tensor) -> bool:
 
 
 def refuse_moved(y: Any) -> Any:
-    """The outputs of a layer, which must have the batch in front."""
+    """The outputs of a layer, whose first axis must be the batch axis."""
     for leaf in leaves(y):
         if isinstance(leaf, Moved):
             raise no_batch(leaf._by, leaf)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 
 class NeedsArrays(Exception):
-    """A formula that no plan can hold, but that arrays can show: it moves the batch
-    axis, asks for values, or writes weights.
+    """Raised for a formula that cannot be a plan, but can run on arrays: it moves the
+    batch axis, needs values, or assigns weights.
 
-    rows: how many rows a batch must have, if it says so
+    rows: the required number of rows of a batch, if fixed
     """
 
     rows: int | None = None

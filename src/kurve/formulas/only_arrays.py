@@ -1,5 +1,5 @@
-"""Functions of `kurve.ops` for arrays only, because networks have no use for their
-results or derivatives."""
+"""Functions of `kurve.ops` for arrays only, because networks do not need their results
+or derivatives."""
 
 from __future__ import annotations
 

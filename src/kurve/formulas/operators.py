@@ -76,7 +76,7 @@ class Symbolic(Operators):
     def _through(self, name: str, args: Any, kwargs: Any) -> Any:
         if name not in FUNCTIONS or kwargs is None:
             raise TypeError(
-                f"[numpy] numpy.{name} needs values, and a symbolic tensor has none. "
+                f"[numpy] numpy.{name} needs values, but a symbolic tensor has none. "
                 f"Received: {self!r} in {user_line()}. Try functions of kurve.ops."
             )
         return FUNCTIONS[name](*args, **kwargs)
@@ -94,7 +94,7 @@ class Symbolic(Operators):
         raise self._no_values("an index")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        # Arrays have no gradient, which nobody who runs the formula would see.
+        # Arrays have no gradient, and nobody would notice that in a formula.
         raise TypeError(*self._no_values("a NumPy array").args)
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class Symbolic(Operators):
 
     def __getattr__(self, name: str) -> Any:
         if name in ("item", "numpy", "tolist", "eval", "detach", "cpu"):
-            # No such attribute, for hasattr; but an error that says what to do.
+            # An AttributeError for hasattr, with a message that explains what to do.
             raise AttributeError(
                 str(self._no_values(f".{name}()")), name=name, obj=self
             )
@@ -130,7 +130,7 @@ class Symbolic(Operators):
 
     def _no_values(self, what: str) -> TypeError:
         return self._error(
-            f"[{self._where}] {what} needs values, and a symbolic tensor has "
+            f"[{self._where}] {what} needs values, but a symbolic tensor has "
             f"none before the model runs. Received: {self!r} in {user_line()}. "
             "Try functions of kurve.ops (such as ops.where for a condition), or "
             "Model(inputs, outputs).predict(x)."

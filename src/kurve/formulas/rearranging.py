@@ -21,7 +21,7 @@ from kurve.formulas.window import Window
 
 
 def _blocks(where: str, x: Any, size: int, first: bool, parts: int) -> list[int]:
-    """Height, width and channels of images that blocks divide."""
+    """Height, width and channels of images, which must be divisible into blocks."""
     check_integer(where, "block_size", size, 2)
     shape = list(ops.shape(x)[1:])
     height, width, channels = [*shape[1:], shape[0]] if first else shape
@@ -106,7 +106,7 @@ def fold(
     padding: int | Sequence[int] = 0,
     stride: int | Sequence[int] = 1,
 ) -> Any:
-    """Images from windows as those of `unfold`, which are added where they overlap.
+    """Images from windows like those of `unfold`, added where they overlap.
 
     Shapes: (B, C KH KW, P) -> (B, C, H, W)
     """
@@ -133,11 +133,11 @@ def _sliding(
 ) -> tuple[list[int], list[tuple[slice, slice]], tuple[int, ...]]:
     """How many windows each axis has; for each kernel position the elements under it;
     and the kernel's size."""
-    sizes, apart = _pair(kernel, 2), _pair(dilation, 2)
+    sizes, dilations = _pair(kernel, 2), _pair(dilation, 2)
     pads, steps = _pair(padding, 2), _pair(stride, 2)
     counts = [
         (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(lengths, pads, apart, sizes, steps, strict=True)
+        for n, p, d, k, s in zip(lengths, pads, dilations, sizes, steps, strict=True)
     ]
     if min(counts) < 1:
         raise ValueError(
@@ -147,7 +147,7 @@ def _sliding(
     keys = [
         tuple(
             slice(i * d, i * d + (n - 1) * s + 1, s)
-            for i, d, n, s in zip(place, apart, counts, steps, strict=True)
+            for i, d, n, s in zip(place, dilations, counts, steps, strict=True)
         )
         for place in np.ndindex(*sizes)
     ]
@@ -155,7 +155,7 @@ def _sliding(
 
 
 def _spread(x: Any, axis: int, key: slice, count: int, length: int) -> Any:
-    """The elements of an axis where `key` takes them from, among zeros."""
+    """The elements of an axis at the positions `key`, and zeros elsewhere."""
     shape, step = ops.shape(x), key.step
     rank, width = len(shape), (count - 1) * step + 1
     if step > 1:
@@ -178,7 +178,7 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
     two, and "b (h w) c -> b h w c" with h=8 separates them.
 
     Raises:
-        ValueError: a pattern that is none, or lengths that do not fit.
+        ValueError: an invalid pattern, or lengths that do not match.
     """
     before, arrow, after = pattern.partition("->")
     given, wanted = _groups(before), _groups(after)
@@ -191,7 +191,7 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
     shape = ops.shape(tensor)
     if len(shape) != len(given):
         raise ValueError(
-            f"[rearrange] the pattern has {len(given)} axes in front of its arrow. "
+            f"[rearrange] the pattern has {len(given)} axes before its arrow. "
             f"Received: {pattern!r} for an array of shape {tuple(shape)}. "
             "Try another pattern."
         )
@@ -202,8 +202,8 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
         fits = length is None or length == known or (open_names and length % known == 0)
         if len(open_names) > 1 or not fits:
             raise ValueError(
-                "[rearrange] of each separated axis all lengths but one must be given, "
-                f"and divide it. Received: {pattern!r}, {axes_lengths} for an array of "
+                "[rearrange] all lengths but one of each split axis must be given, and "
+                f"divide it. Received: {pattern!r}, {axes_lengths} for an array of "
                 f"shape {tuple(shape)}. Try the missing lengths."
             )
         for name in open_names:
@@ -265,8 +265,8 @@ def _adaptive(kind: str, inputs: Any, output_size: Any, data_format: Any) -> Any
 def adaptive_average_pool(
     inputs: Any, output_size: int | Sequence[int], data_format: str | None = None
 ) -> Any:
-    """The means of windows that divide images into `output_size` parts, whatever their
-    size."""
+    """The means of windows that divide images into `output_size` parts, for images of
+    any size."""
     return _adaptive("average", inputs, output_size, data_format)
 
 
@@ -326,8 +326,8 @@ def cdist(x: Any, y: Any) -> Any:
 
     Shapes: x (..., M, D), y (..., N, D) -> (..., M, N)
     """
-    apart = ops.expand_dims(x, -2) - ops.expand_dims(y, -3)
-    return ops.norm(apart, axis=-1)
+    differences = ops.expand_dims(x, -2) - ops.expand_dims(y, -3)
+    return ops.norm(differences, axis=-1)
 
 
 @function

@@ -1,7 +1,7 @@
 """The gradient tapes that are recording in this thread.
 
-Functions and layers ask here whether a call must be recorded; how is known only to
-`kurve.gradients`.
+Functions and layers ask here whether a call must be recorded; `kurve.gradients`
+implements the recording.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class _Active(threading.local):
     """
     tapes: those that record, the innermost last
     step:  the graph of a step that is being traced, see `kurve.training.tracing.steps`
-    training: whether layers act as in training where a call does not say so: inside a
-              layer that runs as it is written
-    undo:  in a trial of a formula, what it has written: variables and their values
-    building: whether weights are being made: how many layers are being built
+    training: whether layers run in training mode if a call does not specify it: inside
+              a layer that runs eagerly
+    undo:  in a trial of a formula, the variables that it has assigned, and their values
+    building: number of layers that are being built
     """
 
     tapes: tuple[Any, ...] = ()
@@ -33,14 +33,14 @@ active = _Active()
 
 
 def refuse_in_steps(what: str) -> None:
-    """Refuse things that a traced step would do or see only once, while tracing.
+    """Refuse actions that a traced step would only perform once, while tracing.
 
     Raises:
         TypeError: a step is being traced; the step then runs untraced.
     """
     if active.step is not None:
         raise TypeError(
-            f"[function] {what} needs values, and a traced step has none. "
+            f"[function] {what} needs values, but a traced step has none. "
             "Received: a call in a step. Try it outside kurve.function."
         )
 
@@ -61,8 +61,8 @@ def recording(tapes: Sequence[Any]) -> Iterator[None]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """A context in which weights are made: what is written there is their first
-    value, even in a trial."""
+    """A context in which weights are created: assignments set their initial values,
+    even in a trial."""
     undo, active.undo = active.undo, None
     active.building += 1
     try:

@@ -1,7 +1,7 @@
 """Loops over the steps of a sequence: of any step, or of the cells that engines know.
 
-`stepped` serves any cell; it is the specification of the other ones, which are
-operations of their own:
+`stepped` supports any cell; it is the specification of the others, which are single
+operations:
 
     simple_rnn  h' = f(x W + h U + b)
     lstm        i, f, c, o = x W + h U + b; c' = g(f) c + g(i) f(c); h' = g(o) f(c')
@@ -55,8 +55,8 @@ def stepped(
     last: bool = True,
 ) -> tuple[Tensor, Any]:
     """The outputs of all steps in the order in which they were computed, (B, T, ...),
-    or the last one; and the last states. Many steps are one operation, few are written
-    out.
+    or the last one; and the last states. Many steps become one operation, few are
+    unrolled.
 
     Args:
         where: for messages.
@@ -64,8 +64,8 @@ def stepped(
         states: any structure of tensors.
         mask: (B, T) of 0 and 1.
         reverse: from the last step to the first.
-        zero_output: whether the outputs of steps that are left out are 0; else they are
-            those before.
+        zero_output: whether outputs of masked steps are 0; otherwise, they repeat the
+            previous output.
         sequences: whether to give all outputs.
         last: whether the last states are needed.
 
@@ -97,9 +97,9 @@ def stepped(
             return found
     if length > MAX_STEPS:
         raise ValueError(
-            f"[{where}] a cell with random numbers, statistics or losses of its own is "
-            f"written out, for at most {MAX_STEPS} steps. Received: {length}. Try "
-            "shorter sequences, or what is random outside of the cell."
+            f"[{where}] a cell with its own random numbers, statistics or losses is "
+            f"unrolled, for at most {MAX_STEPS} steps. Received: {length}. Try "
+            "shorter sequences, or the random operations outside the cell."
         )
     outputs: list[Tensor] = []
     times = range(length)
@@ -124,7 +124,7 @@ def _as_loop(
     sequences: bool,
     last: bool,
 ) -> tuple[Tensor, Any] | None:
-    """`stepped` as one operation; None where it has to be written out."""
+    """`stepped` as one operation; None if it must be unrolled."""
     holds = mask is not None and not zero_output  # the output before is a state
     first: list[Tensor] = []
     if holds:

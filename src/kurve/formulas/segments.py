@@ -27,8 +27,8 @@ def segment_sum(
     Args:
         data: (rows, ...).
         segment_ids: the group of each row.
-        num_segments: how many groups there are; by default as many as are named.
-        sorted: whether the groups of the rows increase; nothing depends on it.
+        num_segments: number of groups; by default, the largest one plus 1.
+        sorted: whether the groups of the rows increase; has no effect.
     """
     ids, count = _groups(segment_ids, num_segments)
     graph = graph_of(data)

@@ -57,7 +57,7 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
     )
     out = tuple(total // max(known, 1) if a in (-1, None) else int(a) for a in sample)
     if math.prod(out) != total or sum(a in (-1, None) for a in sample) > 1:
-        # With a first axis of what is left, samples may be cut or joined.
+        # If the first axis is inferred, samples may be split or joined.
         one = sum(a in (-1, None) for a in axes) == 1
         raise (NeedsBatch if x.batched and one else ValueError)(
             f"[reshape] the shapes must have the same number of elements. Received: "
@@ -69,8 +69,7 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
 
 
 def _of_rows(x: Any, axes: Sequence[int | None]) -> Exception:
-    """The error of a shape without a batch axis, which may say how many rows there must
-    be."""
+    """The error for a shape without a batch axis, which may fix the number of rows."""
     error = no_batch("reshape", x)
     size = math.prod(x.sample)
     if axes and all(isinstance(a, int) and a > 0 for a in axes):
@@ -212,7 +211,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
 
 @function
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
-    """x side by side with itself, `repeats` times along each axis."""
+    """x repeated `repeats` times along each axis."""
     times = [repeats] if isinstance(repeats, int) else list(repeats)
     of_batch = bool(times) and times[0] is None  # as often as there are rows
     graph = graph_of(x) or (Graph.current if of_batch else None)

@@ -141,7 +141,7 @@ def _side_by_side(tensors: Sequence[Any], along: int) -> Any:
 
 
 def _of_moved(x: Moved, keys: list[Any]) -> Any:
-    """x[keys], where the first one is of the axis in front of the batch."""
+    """x[keys], where the first one belongs to the axis before the batch axis."""
     first, batch = keys[0], slice(None) if len(keys) < 2 else keys[1]
     if batch != slice(None) or first is None or first is Ellipsis:
         raise no_batch("tensor", x)

@@ -10,7 +10,7 @@ outputs)` traces the nodes back from its outputs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kurve.core.arguments import check_unused
@@ -40,7 +40,7 @@ class KerasTensor(Symbolic):
         shape: with the batch axis, (None, ...).
         dtype: "float32", "int32", "bool" or "string".
         sparse, ragged: only False; there are no such tensors.
-        record_history: ignored; taken for Keras's sake.
+        record_history: ignored; accepted for compatibility with Keras.
         name: generated if None.
     """
 
@@ -56,7 +56,7 @@ class KerasTensor(Symbolic):
     """Whether it is one value for the whole batch, repeated for each row."""
 
     rows = (2, 3)
-    """The sizes of its batch in trials of formulas that only arrays can show, see
+    """The sizes of its batch in trials of formulas that only run on arrays, see
     `kurve.formulas.trials`."""
 
     @property
@@ -202,3 +202,9 @@ def replaced(structure: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(structure, list):
         return parts
     return type(structure)(*parts) if hasattr(structure, "_fields") else tuple(parts)
+
+
+def pack(structure: Any, values: Iterable[Any]) -> Any:
+    """A copy of a nested structure with new leaves, in the order of `leaves`."""
+    rest = iter(values)
+    return replaced(structure, lambda _: next(rest))

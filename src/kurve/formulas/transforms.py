@@ -35,7 +35,7 @@ def _complex(x: Pair) -> np.ndarray:
     return np.asarray(real) + 1j * np.asarray(imag)
 
 
-def _turned(x: Pair, sign: float) -> Pair:
+def _fourier(x: Pair, sign: float) -> Pair:
     """sum over j of x_j exp(sign i 2 pi j k / n), along the last axis."""
     real, imag = x
     n = ops.shape(real)[-1]
@@ -50,7 +50,7 @@ def _turned(x: Pair, sign: float) -> Pair:
 def _of_rows(x: Pair, sign: float) -> Pair:
     """The same along the axis before the last."""
     swapped = tuple(ops.swapaxes(part, -1, -2) for part in x)
-    real, imag = _turned((swapped[0], swapped[1]), sign)
+    real, imag = _fourier((swapped[0], swapped[1]), sign)
     return ops.swapaxes(real, -1, -2), ops.swapaxes(imag, -1, -2)
 
 
@@ -60,7 +60,7 @@ def fft(x: Pair) -> Pair:
     x_j exp(-2 pi i j k / n)."""
     if graph_of(x) is None:
         return _parts(np.fft.fft(_complex(x)))
-    return _turned(x, -1.0)
+    return _fourier(x, -1.0)
 
 
 @function
@@ -68,21 +68,21 @@ def fft2(x: Pair) -> Pair:
     """`fft` along the last two axes."""
     if graph_of(x) is None:
         return _parts(np.fft.fft2(_complex(x)))
-    return _of_rows(_turned(x, -1.0), -1.0)
+    return _of_rows(_fourier(x, -1.0), -1.0)
 
 
 @function
 def ifft2(x: Pair) -> Pair:
-    """What `fft2` gives this for."""
+    """The inverse of `fft2`."""
     if graph_of(x) is None:
         return _parts(np.fft.ifft2(_complex(x)))
-    real, imag = _of_rows(_turned(x, 1.0), 1.0)
+    real, imag = _of_rows(_fourier(x, 1.0), 1.0)
     count = float(ops.shape(real)[-1] * ops.shape(real)[-2])
     return real / count, imag / count
 
 
 def _of_length(x: Any, length: int) -> Any:
-    """x with its last axis cut, or padded with zeros at the end."""
+    """x with its last axis truncated, or padded with zeros at the end."""
     own = ops.shape(x)[-1]
     if own > length:
         return ops.get_item(x, (..., slice(0, length)))
@@ -135,8 +135,9 @@ def stft(
     Args:
         x: (..., samples).
         sequence_length, sequence_stride: of the pieces.
-        fft_length: at least sequence_length; a piece stands in the middle of zeros.
-        window: what pieces are multiplied with: "hann", "hamming", numbers or None.
+        fft_length: at least sequence_length; a piece is padded with zeros on both
+        sides.
+        window: the factors of pieces: "hann", "hamming", numbers or None.
         center: whether x is mirrored at both ends, so that piece t is around sample t x
             sequence_stride.
     """
@@ -166,17 +167,17 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> Any:
-    """What `stft` gives this for: the sum of the pieces, each multiplied with the
+    """The inverse of `stft`: the sum of the pieces, each multiplied with the
     window, over the sum of the squared windows.
 
     Args:
         x: real and imaginary part, (..., pieces, fft_length // 2 + 1).
         sequence_length, sequence_stride, fft_length, window, center: as in `stft`.
-        length: length of the result; by default what the pieces cover, without the
-            mirrored ends.
+        length: length of the result; by default the range that the pieces cover,
+            without the mirrored ends.
 
     Raises:
-        ValueError: a stride that is no positive integer.
+        ValueError: a stride that is not a positive integer.
     """
     if not isinstance(sequence_stride, int) or sequence_stride < 1:
         raise ValueError(

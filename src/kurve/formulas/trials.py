@@ -1,5 +1,5 @@
-"""What formulas give that only arrays can show: they are tried on zeros, in batches of
-two sizes, and what differs in the results is unknown."""
+"""Shapes of the results of formulas that only run on arrays: they are tried on zeros,
+in batches of two sizes, and sizes that differ between the results are unknown."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ BOUNDED = frozenset(
         "transpose",
     }
 )
-"""Functions whose results are no larger than what they are given: those that are tried
-for a model from a file."""
+"""Functions whose results are no larger than their arguments: only these are tried for
+a model from a file."""
 
 
 @contextmanager
 def trial() -> Iterator[None]:
     """A context in which formulas run on arrays as in prediction, and leave no trace:
-    the variables that they write get their values back."""
+    the variables that they assign get their values back."""
     before = active.training, active.undo, Graph.current
     active.training, active.undo, Graph.current = False, [], None
     try:
@@ -57,7 +57,7 @@ def trial() -> Iterator[None]:
 
 
 def tried(run: Callable[..., Any], args: Any, kwargs: Any, error: NeedsArrays) -> Any:
-    """What a call gives for symbolic tensors: the structure with symbolic tensors of
+    """The result of a call on symbolic tensors: its structure, with symbolic tensors of
     the right shapes.
 
     Args:
@@ -101,11 +101,11 @@ def tried(run: Callable[..., Any], args: Any, kwargs: Any, error: NeedsArrays) -
 def _result(
     run: Callable[..., Any], args: Any, kwargs: Any, k: int, rows: int | None
 ) -> Any:
-    """What a call gives for zeros.
+    """The result of a call on zeros.
 
     Args:
         k: which of the two trials.
-        rows: of the batch, if the formula says.
+        rows: of the batch, if fixed.
     """
     arrays: dict[int, Any] = {}
     for leaf in leaves((args, kwargs)):

@@ -35,9 +35,9 @@ class Window:
         return max(room, -self.stride) // self.stride + 1
 
     def crops(self, padding: str, more: int | None) -> tuple[int, int]:
-        """What a transposed convolution crops from both ends of its full output of
-        length (L - 1) * stride + span; negative numbers add zeros. `more` is Keras's
-        output_padding."""
+        """The elements that a transposed convolution crops from both ends of its full
+        output of length (L - 1) * stride + span; negative numbers add zeros. `more` is
+        Keras's output_padding."""
         span, stride = self.span, self.stride
         if padding == "valid":
             return 0, -(max(stride - span, 0) if more is None else more)

@@ -18,9 +18,9 @@ from kurve.plan import Head, Op, Plan, Spec
 
 
 class CompiledSegment(Segment):
-    """A model that an engine has run. The engine also goes back to the weights, and to
-    the inputs by a plan of the chain rule; where an operation has no rule in
-    operations, the reference engine runs the model again.
+    """A model that an engine has run. The engine also computes the gradients of the
+    weights, and, with a plan for the chain rule, those of the inputs; if an operation
+    has no such rule, the reference engine runs the model again.
 
     Args:
         engine: that has run it.

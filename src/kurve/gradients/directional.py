@@ -1,7 +1,8 @@
 """`jvp` of `kurve.ops`: derivatives along a direction.
 
 The gradient with respect to the inputs is a linear function of the weights u of the
-outputs; its derivative by u, weighted with the direction, is the derivative along it.
+outputs; its derivative with respect to u, weighted with the direction, is the
+derivative along the direction.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.engines.reference.common import plane_shape
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor
 from kurve.ops.elementwise import RULES
@@ -326,10 +327,6 @@ def _pads(op: Op, back: Sequence[int], whole: Sequence[int]) -> dict[str, int]:
     }
 
 
-def _plane(shape: Shape) -> Shape:
-    return (*(1,) * (3 - len(shape)), *shape)
-
-
 def _bias(op: Op, dz: Tensor) -> Tensor:
     axes = list(range(1, len(op.out_shape)))
     return over_batch(ops.sum(dz, axes) if axes else dz)
@@ -341,7 +338,7 @@ def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
         raise KeyError("conv")
     dz = times_slope(op, None, y, dy)
     a = op.attrs
-    sizes = _plane(op.out_shape)[:2]
+    sizes = plane_shape(op.out_shape)[:2]
     whole = [
         (s - 1) * int(a[f"stride_{d}"])
         + (int(a[f"kernel_{d}"]) - 1) * int(a[f"dilation_{d}"])
@@ -350,7 +347,7 @@ def _conv(op: Op, xs: Sequence[Tensor], y: Tensor, dy: Tensor) -> Found:
     ]
     attrs = {k: v for k, v in a.items() if k != "groups"}
     attrs |= {"activation": "linear", "alpha": 0.0}
-    attrs |= _pads(op, _plane(op.in_shape)[:2], whole)
+    attrs |= _pads(op, plane_shape(op.in_shape)[:2], whole)
     kernel = {"kernel": op.params["kernel"]}
     dx = y.graph.op("conv_transpose", [dz], op.in_shape, kernel, attrs=attrs)
     return [dx], {"kernel": None, "bias": lambda: _bias(op, dz)}

@@ -20,7 +20,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph, Tensor, is_variable
 from kurve.formulas.recording import active, recording
 from kurve.formulas.tensor import KerasTensor, leaves
-from kurve.gradients.apart import computed, is_apart
+from kurve.gradients.decomposed import computed, is_decomposed
 from kurve.gradients.formulas import back_through, reached
 from kurve.gradients.recorded import followed, remember
 from kurve.gradients.segments import Segment, plan_of, state_of
@@ -321,12 +321,12 @@ def _recomputed(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
         for i in range(first, len(graph.ops))
         if depends[graph.given + i] and graph.given + i <= y.index
     ]
-    if not any(is_apart(graph.ops[i]) for i in path):
+    if not any(is_decomposed(graph.ops[i]) for i in path):
         return y
     values: dict[int, Tensor] = {}
     for i in path:
         op = graph.ops[i]
-        if not is_apart(op) and not any(v in values for v in op.inputs):
+        if not is_decomposed(op) and not any(v in values for v in op.inputs):
             continue
         read = [
             values[v] if v in values else Tensor(graph, v, graph.shapes[v])
@@ -481,7 +481,7 @@ def _pushed(
         if not any(d is not None for d in moving):
             known[here] = None
             continue
-        if is_apart(op):
+        if is_decomposed(op):
             raise KeyError(op.kind)
         xs = [Tensor(graph, v, graph.shapes[v]) for v in op.inputs]
         y = Tensor(graph, here, op.out_shape)

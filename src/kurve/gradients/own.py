@@ -70,7 +70,7 @@ class _Own:
         self.outputs = [(i, value.key, False) for i, value in enumerate(values)]
 
     def backward(self, gradients: Mapping[Any, Any], wanted: Any = ()) -> Any:
-        """What the function says, for the arguments that are watched."""
+        """The gradients that the function returns, for the watched arguments."""
         dys = [
             gradients.get(key, np.zeros_like(value))
             for (_, key, _), value in zip(self.outputs, self.values, strict=True)
@@ -109,7 +109,7 @@ def _in_graph(f: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 def _check_factors(f: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a gradient that is not a factor for each element, by a trial."""
+    """Check with a trial that the gradient is a factor for each element."""
     rng = np.random.default_rng(0)
 
     def trial(arg: Any) -> Any:

@@ -26,9 +26,9 @@ def recorded_call(
     each array as one sample, so that the first axis is an axis like the others.
 
     Args:
-        key: what, besides the arguments, the function's formula depends on, as a
-            hashable value: then it is traced once for arguments that are alike. None
-            for a function that can do something else in each call.
+        key: the values besides the arguments on which the function's formula depends,
+            hashable: it is then traced once for similar arguments. None for a function
+            that may do something different in each call.
     """
     if active.step is not None:
         return call(*args, **kwargs)

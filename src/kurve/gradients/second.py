@@ -13,7 +13,7 @@ import numpy as np
 from kurve.engines import Engine, State, aligned_zeros
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.recording import active, recording
-from kurve.gradients.apart import computed
+from kurve.gradients.decomposed import computed
 from kurve.gradients.formulas import back_through
 from kurve.gradients.segments import Segment, plan_of
 from kurve.gradients.values import TracedValues, plain, traced
@@ -213,7 +213,7 @@ def _new_back(
     for (number, _, _), dy in zip(seeds, graph.inputs[plan.given :], strict=True):
         gradients[number] = gradients[number] + dy if number in gradients else dy
     of_variables: dict[int, Tensor] = {}
-    # Decomposed operations have an order of their own, so walk over all operations in
+    # Decomposed operations have a different order, so walk over all operations in
     # the graph, from the value of each output.
     _walk(graph, values, gradients, wanted, plan, of_variables)
     arrays = [

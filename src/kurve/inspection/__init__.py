@@ -104,7 +104,7 @@ def permutation_importance(
     repeats: int = 5,
     seed: int = 0,
 ) -> Importance:
-    """How much a model's score drops when one feature is shuffled:
+    """The decrease of a model's score when one feature is shuffled:
     score(y, predict(x)) - score(y, predict(x with a shuffled column)).
 
     A value near 0 means that the model does not need the feature, or that another

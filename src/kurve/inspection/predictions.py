@@ -1,5 +1,5 @@
-"""What a fitted model predicts for some rows, for any kind of model and data: Kurve
-estimators or anything with `predict`; arrays or dataframes."""
+"""The predictions of a fitted model for some rows, for any kind of model and data:
+Kurve estimators or anything with `predict`; arrays or dataframes."""
 
 from __future__ import annotations
 

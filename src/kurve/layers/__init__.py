@@ -65,10 +65,11 @@ if TYPE_CHECKING:
     from kurve.layers.function import Lambda as Lambda
     from kurve.layers.gates import GRUCell as GRUCell
     from kurve.layers.gates import LSTMCell as LSTMCell
-    from kurve.layers.grouped import GroupQueryAttention as GroupQueryAttention
+    from kurve.layers.group_query_attention import (
+        GroupQueryAttention as GroupQueryAttention,
+    )
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
-    from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.image_effects import AutoContrast as AutoContrast
     from kurve.layers.image_effects import RandomErasing as RandomErasing
     from kurve.layers.image_effects import RandomGaussianBlur as RandomGaussianBlur
@@ -103,6 +104,9 @@ if TYPE_CHECKING:
     from kurve.layers.merging import minimum as minimum
     from kurve.layers.merging import multiply as multiply
     from kurve.layers.merging import subtract as subtract
+    from kurve.layers.multi_head_attention import (
+        MultiHeadAttention as MultiHeadAttention,
+    )
     from kurve.layers.noise import AlphaDropout as AlphaDropout
     from kurve.layers.noise import GaussianDropout as GaussianDropout
     from kurve.layers.noise import GaussianNoise as GaussianNoise
@@ -213,8 +217,8 @@ _MODULES = {
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "gates": "GRUCell LSTMCell",
-    "grouped": "GroupQueryAttention",
-    "heads": "MultiHeadAttention",
+    "group_query_attention": "GroupQueryAttention",
+    "multi_head_attention": "MultiHeadAttention",
     "lstm": "GRU LSTM SimpleRNN",
     "masking": "Masking",
     "merging": (
@@ -293,7 +297,8 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Layer:
-    """The layer of a `serialize`, not built; a layer as it is."""
+    """The layer from the result of `serialize`, not built; a layer is returned
+    unchanged."""
     if isinstance(config, Layer):
         return config
     if "module" in config:  # as Keras writes it

@@ -5,11 +5,11 @@ from __future__ import annotations
 WHY: dict[str, str] = {
     **dict.fromkeys(
         ("MelSpectrogram", "STFTSpectrogram"),
-        "Kurve has no layers for sound. Try scipy.signal.stft on the data before fit",
+        "Kurve has no audio layers. Try scipy.signal.stft on the data before fit",
     ),
     **dict.fromkeys(
         ("MaxNumBoundingBoxes",),
-        "Kurve has no bounding boxes. Try np.pad on the arrays of boxes",
+        "Kurve has no bounding boxes. Try np.pad on the arrays of the boxes",
     ),
     **dict.fromkeys(
         ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),

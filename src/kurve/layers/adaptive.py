@@ -1,4 +1,4 @@
-"""Pooling to a given size, whatever the size of the samples."""
+"""Pooling to a given size, for samples of any size."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_number, is_number
+from kurve.core.arguments import check_choice, check_number, is_number
 from kurve.core.rng import check_seed
 from kurve.layers.base import LayerArguments
 from kurve.layers.core import random_stream
@@ -41,22 +41,15 @@ class _Moving(Images):
         **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
-        self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
-        self.interpolation = self._one_of(
-            "interpolation", interpolation, INTERPOLATIONS
+        self.fill_mode = check_choice(
+            type(self).__name__, "fill_mode", fill_mode, FILL_MODES
+        )
+        self.interpolation = check_choice(
+            type(self).__name__, "interpolation", interpolation, INTERPOLATIONS
         )
         check_number(type(self).__name__, "fill_value", fill_value, 0.0)
         self.fill_value = float(fill_value)
         self.seed = check_seed(type(self).__name__, seed)
-
-    def _one_of(self, name: str, value: Any, known: tuple[str, ...]) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be one of "
-                f"{', '.join(map(repr, known))}. "
-                f"Received: {name}={value!r}. Try {name}={known[0]!r}."
-            )
-        return str(value)
 
     def _range(self, name: str, factor: Any) -> tuple[float, float]:
         """(low, high) of a factor; a single number x means (-x, x)."""
@@ -317,7 +310,7 @@ class RandomFlip(_Moving):
     ) -> None:
         super().__init__("nearest", "nearest", seed, 0.0, data_format, **common)
         known = ("horizontal_and_vertical", "horizontal", "vertical")
-        self.mode = self._one_of("mode", mode, known)
+        self.mode = check_choice(type(self).__name__, "mode", mode, known)
 
     def ranges(self) -> dict[str, Attr]:
         return {

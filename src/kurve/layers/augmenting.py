@@ -1,4 +1,4 @@
-"""What the layers that transform images at random in training have in common."""
+"""The base of the layers that transform images at random in training."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Augmenting(Images):
         self.seed = check_seed(type(self).__name__, seed)
 
     def __call__(self, x: Any = UNSAID, *others: Any, **named: Any) -> Any:
-        """Transform images x (B, H, W, C), one image (H, W, C), or a dictionary of
-        them and what belongs to them.
+        """Transform images x (B, H, W, C), one image (H, W, C), or a dictionary with
+        images, labels and masks.
 
         Raises:
             NotImplementedError: bounding boxes, or masks that would have to move.
@@ -80,10 +80,9 @@ class Augmenting(Images):
         for name in ("bounding_boxes", "segmentation_masks"):
             if name in x and (name == "bounding_boxes" or not self.keeps_places):
                 raise NotImplementedError(
-                    f"[{type(self).__name__}] the layer transforms images, and nothing "
-                    f"that belongs to places in them. Received: {name!r}. Try a layer "
-                    "that leaves pixels where they are, such as RandomBrightness, on "
-                    "the images alone."
+                    f"[{type(self).__name__}] the layer only transforms images, not "
+                    f"their boxes and masks. Received: {name!r}. Try a layer that does "
+                    "not move pixels, such as RandomBrightness, on the images alone."
                 )
 
     def _ends(
@@ -92,8 +91,8 @@ class Augmenting(Images):
         factor: Any,
         bounds: tuple[float, float] | None = None,
     ) -> tuple[float, float]:
-        """(low, high) of a factor; a number x means (-x, x), or as far down as the
-        bounds permit."""
+        """(low, high) of a factor; a number x means (-x, x), limited by the lower
+        bound."""
         least, most = self.bounds if bounds is None else bounds
         ends = factor
         if is_number(factor) and least <= factor <= most:
@@ -133,7 +132,7 @@ class Colors(Augmenting):
     value_range: tuple[float, float] = (0, 255)
 
     draws = 1
-    """How many random numbers there are for an image."""
+    """Number of random numbers per image."""
 
     clips = True
     """Whether results are clipped to the range of pixel values."""

@@ -52,11 +52,11 @@ from kurve.regularizers import L1L2, Regularizer
 class Layer(LayerCalls):
     """Base class of all layers: arguments, variables, shapes and operations.
 
-    A custom layer has `call`, a formula in functions of `kurve.ops` and in other
-    layers, which may be its attributes; and, if it has weights, `build`, which makes
-    them by `add_weight`. `call` runs once for each model, on tensors without values.
-    One that asks for values, writes weights or moves the batch axis runs as it is
-    written, for each batch, which is slower: see docs/explanation.md.
+    A custom layer has `call`, a formula written with functions of `kurve.ops` and other
+    layers, which may be its attributes; and, if it has weights, `build`, which creates
+    them with `add_weight`. `call` runs once for each model, on tensors without values.
+    A `call` that needs values, assigns weights or moves the batch axis runs eagerly,
+    for each batch, which is slower: see docs/explanation.md.
 
     Args:
         name: unique in a model; derived from the class if None.
@@ -245,8 +245,8 @@ class Layer(LayerCalls):
 
 
 def _use_as_call(cls: Any) -> None:
-    """Let a class that overrides `__call__` alone compute by it, as one with `call`
-    does: called as a layer, it is also traced, differentiated and trained."""
+    """Use the `__call__` of a class that only overrides `__call__` like a `call`:
+    called as a layer, it is also traced, differentiated and trained."""
     own: Any = vars(cls).get("__call__")
     if not is_own(cls) or not inspect.isfunction(own):
         return

@@ -138,7 +138,7 @@ class Bidirectional(Layer):
 
     def _eager_call(self, args: Any, named: dict[str, Any], training: bool) -> Any:
         """The output for arrays."""
-        args, named = self.forward_layer._apart(args, named)
+        args, named = self.forward_layer._split_states(args, named)
         for layer in (self.forward_layer, self.backward_layer):
             if layer.stateful:
                 layer.keep_states(len(args[0]) if args else None)
@@ -206,7 +206,7 @@ class Bidirectional(Layer):
         return True
 
     def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
-        args, named = self.forward_layer._apart(args, named)
+        args, named = self.forward_layer._split_states(args, named)
         return super()._recorded_call(args, named, training)
 
     def call(
@@ -225,7 +225,7 @@ class Bidirectional(Layer):
             mask: (B, T), True for valid steps.
             training: False disables dropout.
         """
-        (x,), rest = self.forward_layer._apart((sequences,), {})
+        (x,), rest = self.forward_layer._split_states((sequences,), {})
         states = rest.get("initial_state", initial_state)
         halves: tuple[Any, Any] = (None, None)
         if states is not None:

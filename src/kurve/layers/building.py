@@ -295,8 +295,8 @@ def checked_build(build: Any) -> Any:
 
 
 def check_said_shape(layer: Any, args: Any, out: Any) -> None:
-    """Refuse a layer of the user whose `compute_output_shape` says anything else than
-    what its `call` gives.
+    """Refuse a custom layer whose `compute_output_shape` does not match the output of
+    its `call`.
 
     Raises:
         ValueError: the number of axes, or a known size, is another one.
@@ -319,8 +319,8 @@ def check_said_shape(layer: Any, args: Any, out: Any) -> None:
     )
     if not fits:
         raise ValueError(
-            f"[{type(layer).__name__}] compute_output_shape must give the shape of "
-            f"what call returns. Received: {tuple(said)} for an input of shape "
+            f"[{type(layer).__name__}] compute_output_shape must return the shape "
+            f"of call's output. Received: {tuple(said)} for an input of shape "
             f"{tuple(args[0].shape)}, where call returns {given}. Try leaving "
-            "compute_output_shape out: the shape is found from call."
+            "compute_output_shape out: the shape is then inferred from call."
         )

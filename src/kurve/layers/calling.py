@@ -34,7 +34,8 @@ class LayerCalls(LayerBuilding):
     """Calls: on arrays, on symbolic tensors, and while a plan is built."""
 
     drawn = 0
-    """How often a direct call has drawn random numbers, used as their step."""
+    """How many times direct calls have drawn random numbers, used as the step of the
+    next ones."""
 
     @entry
     def __call__(
@@ -219,7 +220,7 @@ class LayerCalls(LayerBuilding):
         return out
 
     _as_written = False
-    """Whether a call on arrays has shown that the formula needs them."""
+    """Whether a call on arrays has shown that the formula needs arrays."""
 
     def _eager_call(
         self, args: tuple[Any, ...], named: dict[str, Any], training: bool
@@ -238,7 +239,8 @@ class LayerCalls(LayerBuilding):
         return self.run_as_written(*args, **named, training=training)
 
     def run_as_written(self, *args: Any, training: Any = None, **kwargs: Any) -> Any:
-        """The output of `call` for arrays, its functions and layers one by one."""
+        """The output of `call` for arrays, computed one function and layer at a
+        time."""
         rule = self.activity_regularizer
         if active.step is not None or (not self.has_formula and rule is None):
             raise NeedsArrays(f"[{type(self).__name__}] its operations move no batch.")
@@ -259,7 +261,7 @@ class LayerCalls(LayerBuilding):
     def _traced_call(
         self, args: tuple[Any, ...], named: dict[str, Any], training: bool
     ) -> Any:
-        """The output for arrays, of a formula that is traced."""
+        """The output for arrays, computed by a traced formula."""
         from kurve.formulas import functions as ops
         from kurve.gradients.recorded import followed, remember
         from kurve.gradients.segments import Segment, state_of, statistics_of

@@ -1,5 +1,5 @@
-"""Cells of recurrent layers, which compute one time step: what all of Kurve's cells
-share, and the simplest one."""
+"""Cells of recurrent layers, which compute one time step: the base of Kurve's cells,
+and the simplest one."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class Cell(Layer):
 
     @property
     def copies(self) -> int:
-        """How many sets of factors there are: one, or one for each gate."""
+        """The number of sets of factors: one, or one per gate."""
         return self.gates if self.recurrent_dropout else 1
 
     def times(self, x: Any, kernel: Variable) -> Any:

@@ -1,5 +1,5 @@
-"""Layers of images whose channels come first: what they do is done with the channels
-last, between two operations that move the axis."""
+"""Image layers with data_format="channels_first": they compute with the channels last,
+between two operations that move the axis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from kurve.plan import Op, Shape
 
 METHODS = ("output_sample_shape", "lower", "make_variables", "call", "call_masked")
-"""Methods that get a shape, or a tensor, and know channels that come last."""
+"""Methods that take a shape or a tensor with the channels last."""
 
 
 def last(shape: Any) -> Any:
@@ -24,7 +24,7 @@ def first(shape: Any) -> Any:
 
 
 def in_both_formats(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method for channels that come last, which also takes those that come first."""
+    """A method written for channels last that also accepts channels first."""
 
     @functools.wraps(method)
     def outer(self: Any, x: Any, *rest: Any, **named: Any) -> Any:

@@ -18,9 +18,8 @@ from kurve.plan import Shape
 
 class ConvLSTMCell(LSTMCell):
     """An LSTM cell whose products are convolutions: of x with `strides`, `padding` and
-    `dilation_rate`, and of h so that its size stays.
-
-    The arguments are those of `ConvLSTM2D`.
+    `dilation_rate`, and of h with its size unchanged. The arguments are those of
+    `ConvLSTM2D`.
     """
 
     kind = ""
@@ -233,7 +232,7 @@ class ConvLSTM2D(_ConvLSTM):
         filters: channels of the output and of both states, at least 1.
         kernel_size: of both convolutions, an integer or one for each axis.
         strides, padding, dilation_rate: of the convolution of x, see `Conv2D`; h is
-            padded so that its size stays.
+            padded so that its size is unchanged.
         data_format: None or "channels_last".
         activation, recurrent_activation, use_bias, kernel_initializer,
             recurrent_initializer, bias_initializer, unit_forget_bias,

@@ -25,7 +25,7 @@ class _Cropping(Images):
         for (first, last), size in zip(self._sides, x.shape[1:], strict=False):
             if first + last >= size:
                 raise ValueError(
-                    f"[{type(self).__name__}] layer {self.name!r} must leave some of "
+                    f"[{type(self).__name__}] layer {self.name!r} must leave part of "
                     f"each axis. Received: cropping={self.cropping}, x.shape="  # type: ignore[attr-defined]
                     f"{x.shape}. Try smaller numbers."
                 )
@@ -151,7 +151,7 @@ class Cropping3D(Images):
         left = tuple(length - sum(sides) for sides, length in axes)
         if min(left) < 1:
             raise ValueError(
-                f"[{type(self).__name__}] layer {self.name!r} must leave some of each "
+                f"[{type(self).__name__}] layer {self.name!r} must leave part of each "
                 f"axis. Received: cropping={self.cropping}, samples of shape "
                 f"{input_shape}. Try smaller numbers."
             )

@@ -97,8 +97,8 @@ class Dense(Layer):
     def make_variables(self, input_shape: Shape) -> None:
         if not input_shape:
             raise ValueError(
-                f"[{type(self).__name__}] x must have an axis besides that of the "
-                "batch. Received: samples of shape (). Try ops.expand_dims(x, -1)."
+                f"[{type(self).__name__}] x must have an axis besides the batch "
+                "axis. Received: samples of shape (). Try ops.expand_dims(x, -1)."
             )
         self.kernel = self.add_weight(
             (input_shape[-1], self.units),

@@ -129,7 +129,7 @@ class Embedding(Layer):
 
 
 class ReversibleEmbedding(Embedding):
-    """An embedding that also leads back: from vectors to a score for each integer.
+    """An embedding with an inverse direction: from vectors to a score for each integer.
 
     Shapes:   x (B, ...), integers -> embeddings[x], (B, ..., D);
               with reverse=True x (B, ..., D) -> y (B, ..., N),
@@ -140,8 +140,8 @@ class ReversibleEmbedding(Embedding):
 
     Args:
         input_dim, output_dim: N and D.
-        tie_weights: whether both directions share the embeddings; else the way back
-            has a kernel (D, N) of its own.
+        tie_weights: whether both directions share the embeddings; otherwise the inverse
+            direction has its own kernel (D, N).
         embeddings_initializer, embeddings_regularizer, mask_zero: see `Embedding`.
         reverse_dtype: None or "float32", in which engines compute.
         logit_soft_cap: c, above 0; None for no cap.

@@ -7,7 +7,12 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_integer, check_number, check_unused
+from kurve.core.arguments import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_unused,
+)
 from kurve.core.arrays import as_numbers
 from kurve.core.results import result
 from kurve.formulas import functions as ops
@@ -51,7 +56,7 @@ class Encoding(Layer):
 
     @property
     def encodes_first(self) -> bool:
-        """Whether in a Sequential it must come before the numeric layers."""
+        """Whether it must come before the numeric layers in a Sequential."""
         return not self.has_formula
 
     def encoded_shape(self, *shapes: Any) -> Any:
@@ -90,13 +95,7 @@ class Encoding(Layer):
     def mode(self, given: Any, known: Sequence[str] = MODES) -> str:
         """The output_mode, by its current name."""
         given = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(str(given), given)
-        if not isinstance(given, str) or given not in known:
-            raise ValueError(
-                f"[{type(self).__name__}] output_mode must be one of "
-                f"{', '.join(map(repr, known))}. "
-                f"Received: output_mode={given!r}. Try output_mode={known[0]!r}."
-            )
-        return str(given)
+        return str(check_choice(type(self).__name__, "output_mode", given, known))
 
     def count(self, name: str, value: Any, low: int = 1) -> int:
         check_integer(type(self).__name__, name, value, 10, low)

@@ -1,4 +1,4 @@
-"""`FeatureSpace`: the columns of a table as numbers, each by a layer of its own."""
+"""`FeatureSpace`: the columns of a table as numbers, each encoded by its own layer."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MODES = ("concat", "dict")
 
 @dataclass(frozen=True)
 class Feature:
-    """How a column becomes numbers.
+    """How a column is encoded.
 
     dtype:        "float32", "int32" or "string", of the column
     preprocessor: a layer, or None for the numbers as they are
-    output_mode:  "float", "int" or "one_hot", of what the layer gives
+    output_mode:  "float", "int" or "one_hot", of the layer's output
     """
 
     dtype: str
@@ -61,13 +61,14 @@ class FeatureSpace:
     Args:
         features: by the columns' names: "float", "float_normalized",
             "float_rescaled", "float_discretized", "integer_categorical",
-            "string_categorical", "integer_hashed", "string_hashed", or what the
-            methods of these names give.
-        output_mode: "concat" gives one array (B, columns), "dict" one for each feature.
-        crosses: tuples of names, or what `cross` gives.
-        crossing_dim, hashing_dim, num_discretization_bins: how many numbers crosses,
-            hashes and bins have by default.
-        name: made up if None.
+            "string_categorical", "integer_hashed", "string_hashed", or the results of
+            the methods with these names.
+        output_mode: "concat" returns one array (B, columns), "dict" one for each
+        feature.
+        crosses: tuples of names, or results of `cross`.
+        crossing_dim, hashing_dim, num_discretization_bins: default sizes of crosses,
+            hashes and bins.
+        name: generated if None.
 
     Raises:
         ValueError: no features, an unknown kind, or a cross of other columns.
@@ -165,7 +166,7 @@ class FeatureSpace:
 
         Args:
             feature_names: at least two.
-            crossing_dim: how many numbers there are.
+            crossing_dim: number of hash values.
             output_mode: "one_hot" or "int".
         """
         return Cross(tuple(feature_names), crossing_dim, output_mode)
@@ -177,7 +178,7 @@ class FeatureSpace:
         Args:
             dtype: of the column.
             preprocessor: the layer.
-            output_mode: what the layer gives: "float", "int" or "one_hot" for
+            output_mode: of the layer's output: "float", "int", or "one_hot" for
                 integers that are to be encoded.
         """
         return Feature(dtype, preprocessor, output_mode)
@@ -397,7 +398,7 @@ class FeatureSpace:
             return encode(value)
         if spec.output_mode == "int" and self.output_mode == "concat":
             raise ValueError(
-                "[FeatureSpace] whole numbers are not put side by side. Received: "
+                "[FeatureSpace] integer features cannot be concatenated. Received: "
                 f"the feature {name!r} with output_mode='int'. "
                 "Try output_mode='dict' of the space."
             )
@@ -426,8 +427,8 @@ def _count(name: str, layer: Any) -> int:
         if is_count(getattr(layer, attribute, None)):
             return int(getattr(layer, attribute))
     raise ValueError(
-        f"[FeatureSpace] the feature {name!r} is to be encoded, but nobody knows how "
-        f"many numbers there are. Received: {layer!r}. Try output_mode='int'."
+        f"[FeatureSpace] the feature {name!r} cannot be encoded, because the number "
+        f"of its values is unknown. Received: {layer!r}. Try output_mode='int'."
     )
 
 

@@ -54,13 +54,14 @@ class LayerFormula(Entrance):
 
     @property
     def lowered_calls(self) -> tuple[Any, ...]:
-        """The `call`s that append what `lower` says, and are no formulas."""
+        """The `call` methods that append the operations of `lower`, and are not
+        formulas."""
         return (LayerFormula.call,)
 
     @property
     def _takes_any(self) -> bool:
-        """Whether it can be called with any structure of tensors; the formula
-        decides."""
+        """Whether it can be called with any structure of tensors; this depends on the
+        formula."""
         return self.has_formula and is_own(type(self))
 
     def call(self, *args: Any, **kwargs: Any) -> Any:

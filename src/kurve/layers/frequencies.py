@@ -149,8 +149,8 @@ def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
             if not multiples[slow, slow]:
                 continue  # is a multiple itself
             times = np.rint(base[:, fast] @ base[:, slow] / (base[:, slow] ** 2).sum())
-            apart = np.linalg.norm(base[:, fast] - times * base[:, slow])
-            if abs(times) < 2 or apart > 2.0 * math.pi * NEAR:
+            distance = np.linalg.norm(base[:, fast] - times * base[:, slow])
+            if abs(times) < 2 or distance > 2.0 * math.pi * NEAR:
                 continue
             tried = multiples.copy()
             tried[:, fast] = times * multiples[:, slow]

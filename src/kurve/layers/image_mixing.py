@@ -1,7 +1,6 @@
-"""Random changes of images that are computed with arrays: images moved by a transform
-of their places, and mixed with others of their batch.
-
-They are used on data before `fit`, and are refused in a model.
+"""Random changes of images that are computed with arrays: geometric transforms, and
+mixing with other images of the batch. They are applied to data before `fit`, and are
+refused in a model.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_integer, check_number, is_number
+from kurve.core.arguments import check_choice, check_integer, check_number, is_number
 from kurve.core.results import result
 from kurve.formulas.image_sampling import PUBLIC as SAMPLING
 from kurve.formulas.operators import Symbolic
@@ -64,13 +63,7 @@ class OnArrays(Augmenting):
         return found.reshape(-1, 1, 1, 1)
 
     def _one_of(self, name: str, value: Any, known: Sequence[str]) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise ValueError(
-                f"[{type(self).__name__}] {name} must be one of "
-                f"{', '.join(map(repr, known))}. "
-                f"Received: {name}={value!r}. Try {name}={known[0]!r}."
-            )
-        return value
+        return str(check_choice(type(self).__name__, name, value, known))
 
     def _number(self, name: str, value: Any) -> float:
         check_number(type(self).__name__, name, value, 0.0)
@@ -383,7 +376,7 @@ class Equalization(OnArrays):
 
     Args:
         value_range: range of pixel values.
-        bins: how many values are told apart.
+        bins: number of bins of the histogram.
         data_format: "channels_last" or "channels_first"; None is the first.
         name, trainable, input_shape: see `Layer`.
 

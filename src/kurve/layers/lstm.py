@@ -38,7 +38,7 @@ class GatedArguments(CommonArguments, total=False):
 
 
 class Recurrent(RNN):
-    """What layers with a cell of their own share: its arguments are theirs."""
+    """The base of layers with a built-in cell, whose arguments they take."""
 
     cell: Cell
 

@@ -1,4 +1,5 @@
-"""Noise layers, active only in training: added noise, dropout of whole channels."""
+"""Noise layers, which are only active in training: additive noise, dropout of whole
+channels."""
 
 from __future__ import annotations
 

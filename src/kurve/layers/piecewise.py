@@ -32,8 +32,8 @@ class PiecewiseLinear(Layer):
 
     The first bin is open below and the last one above, so a number outside of the data
     continues the lines. The edges are quantiles, which `adapt` finds; before that,
-    those of the standard normal distribution. They are not trained. A value of many
-    rows, such as the zeros of a count, takes one bin's share of the rows and leaves
+    those of the standard normal distribution. They are not trained. A value shared by
+    many rows, such as the zeros of a count, counts for at most one bin, which leaves
     the other bins to the other values.
 
     Shapes: x (B, ..., C) -> y (B, ..., C + columns * bins)
@@ -144,7 +144,7 @@ _NAMES = ("edge", "slope", "shift", "low", "high")
 
 def _edges(values: np.ndarray, bins: int) -> np.ndarray:
     """Edges of at most this many bins for a column (n,), increasing: quantiles of the
-    values, each of which counts for at most a bin's share of the rows."""
+    values, each of which counts for at most one bin."""
     different, counts = np.unique(values, return_counts=True)
     if len(different) <= bins + 1:
         edges = different

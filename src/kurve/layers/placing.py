@@ -37,7 +37,8 @@ def lower(
 
 
 def called(layer: Any) -> Any:
-    """What appends a layer to a plan: `run`, or the user's `__call__` around it."""
+    """The function that appends a layer to a plan: `run`, or the user's `__call__`
+    around it."""
     wraps = any("__call__" in members for members in custom_members(layer))
     return layer if wraps else layer.run
 
@@ -93,8 +94,8 @@ def flags_of(layers: Iterable[Any]) -> list[bool]:
 class TrainableFlags:
     """The `trainable` flags of layers and models, to be compared before each step.
 
-    Layers that come or go are noticed by the number of attributes, or of items in lists
-    and dictionaries of layers.
+    Layers that are added or removed are detected by the number of attributes, or of
+    items in lists and dictionaries of layers.
     """
 
     def __init__(self, layers: Iterable[Any]) -> None:

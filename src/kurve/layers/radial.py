@@ -10,19 +10,19 @@ from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 
 LEAST = 1e-12
-"""Least squared distance, where the slope of its root would be infinite."""
+"""Minimum squared distance: at 0, the slope of its square root would be infinite."""
 
 
 class RadialBasis(Layer):
-    """How near the inputs are to some centres: the Laplace kernel.
+    """The similarity of the inputs to some centres: the Laplace kernel.
 
         y[k] = exp(-|x @ metric - centers[k]|)
 
-    With a `Dense` layer behind it, it is a kernel machine; solved by least squares,
-    with the samples as centres, kernel ridge regression. It learns functions from few
-    samples that fall off into noise for networks of other layers. The metric says which
-    directions of x matter; it starts as I / sqrt(I) for I columns, and the centres
-    start as random normal points.
+    Followed by a `Dense` layer, it is a kernel machine; solved by least squares with
+    the samples as centres, it is kernel ridge regression. It learns functions from too
+    few samples for networks of other layers. The metric determines which directions of
+    x matter; it starts as I / sqrt(I) for I columns, and the centres start as random
+    normal points.
 
     Shapes: x (B, ..., I), metric (I, I), centers (I, units) -> y (B, ..., units)
     Source: Powell 1987 (radial basis functions); Radhakrishnan, Beaglehole, Pandit &
@@ -33,7 +33,7 @@ class RadialBasis(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        TypeError: units that are no integer.
+        TypeError: units that are not an integer.
         ValueError: units below 1; when built: samples without a last axis.
 
     Example:

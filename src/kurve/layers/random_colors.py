@@ -145,9 +145,9 @@ class RandomHue(Ranged):
         """The images, with other hues."""
         side, size = uniform
         half = ops.where(side > 0.5, -0.5, 0.5)
-        return self.turned(x, half * between(size, self.factor))
+        return self.rotated(x, half * between(size, self.factor))
 
-    def turned(self, x: Any, turn: Any) -> Any:
+    def rotated(self, x: Any, turn: Any) -> Any:
         """The images with hues moved by a fraction of the circle of colors."""
         self.check_colors(x)
         hsv = rgb_to_hsv(self.scaled(x))

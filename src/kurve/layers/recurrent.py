@@ -1,6 +1,6 @@
 """Recurrent layers: `RNN`, for any cell.
 
-Where engines know the cell and its activations, a loop is an operation of its own; else
+If engines know the cell and its activations, the loop is a single operation; otherwise
 it is a loop over the operations of a step. Both give the same numbers.
 """
 
@@ -176,7 +176,7 @@ class RNN(Layer):
     def _eager_call(self, args: Any, named: dict[str, Any], training: bool) -> Any:
         """The output for arrays."""
         if self.stateful:
-            args, named = self._apart(args, named)
+            args, named = self._split_states(args, named)
             self.keep_states(len(args[0]) if args else None)
         return super()._eager_call(args, named, training)
 
@@ -258,10 +258,10 @@ class RNN(Layer):
         return has_one_formula(self.cell)
 
     def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
-        args, named = self._apart(args, named)
+        args, named = self._split_states(args, named)
         return super()._recorded_call(args, named, training)
 
-    def _apart(self, args: Any, named: dict[str, Any]) -> Any:
+    def _split_states(self, args: Any, named: dict[str, Any]) -> Any:
         """The arguments of a call [x, *states] as (x, initial_state=states)."""
         if args and isinstance(args[0], (list, tuple)) and len(args[0]):
             x, *states = args[0]
@@ -286,7 +286,7 @@ class RNN(Layer):
             mask: (B, T), True for valid steps.
             training: False disables dropout; True keeps it in prediction, too.
         """
-        (x,), rest = self._apart((sequences,), {})
+        (x,), rest = self._split_states((sequences,), {})
         given = rest.get("initial_state", initial_state)
         self._check_axes(tuple(x.shape))
         mask = next(leaves(mask), None)
@@ -352,9 +352,9 @@ class RNN(Layer):
         """The states before the first step, for a number of samples.
 
         Args:
-            batch_size: number of samples; 1 by default. An array stands for its rows,
-                and None inside a model for those of the batch, of which one row, for
-                all, is then enough.
+            batch_size: number of samples; 1 by default. An array stands for its number
+                of rows, and None inside a model for that of the batch; a single row,
+                which broadcasts, is then enough.
         """
         rows: Any = 1 if batch_size is None else batch_size
         count = len(rows) if np.ndim(rows) else int(rows)

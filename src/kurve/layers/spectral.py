@@ -18,8 +18,9 @@ class SpectralNormalization(Wrapper):
     factor of about 1 at most.
 
     The estimate s = v W u^T comes from power iteration, u = norm(v W) and v =
-    norm(u W^T), which goes on from call to call; W is the kernel as a matrix (..., O).
-    Since a call writes weights, models with this layer train step by step in Python.
+    norm(u W^T), which continues from call to call; W is the kernel as a matrix (...,
+    O). Since a call writes weights, models with this layer train step by step in
+    Python.
 
     Source: Miyato et al. 2018; defaults follow keras.layers.SpectralNormalization.
 

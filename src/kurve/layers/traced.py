@@ -7,7 +7,7 @@ A formula is plain data:
     weights    [name, shape, role, rules] of each variable of the layer, in their order;
                the rules, which may be missing, are its "regularizer", its "constraint"
                and "frozen", where a part of the layer is
-    constants  arrays that stand in the formula
+    constants  arrays in the formula
     operations each with its kind, the numbers of the values that it reads, the shape of
                its result, its variables and its attributes; a loop also with its body:
                inputs, operations and outputs of a step
@@ -49,7 +49,7 @@ MAX_TRIED = 1 << 22
 
 class Traced(Layer):
     """Base class of layers from a file whose own classes are not available. It computes
-    what they did, for samples of the same shapes.
+    the same outputs, for samples of the same shapes.
 
     Raises:
         ValueError: called with tensors of other shapes.

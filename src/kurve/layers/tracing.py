@@ -91,7 +91,7 @@ def formula_of(layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
 def _entry(
     op: Op, reads: Sequence[int], places: Mapping[bool, Mapping[int, int]]
 ) -> dict[str, Any]:
-    """An operation of a plan, as it stands in a file.
+    """An operation of a plan, as stored in a file.
 
     Args:
         places: numbers of parameters, and of buffers, by their offsets.

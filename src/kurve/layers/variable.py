@@ -38,8 +38,8 @@ class Variable(Operators):
     lock = UNLOCKED
 
     is_free = False
-    """Whether it was made by itself, and not by `add_weight`: an attribute makes it a
-    weight of a layer."""
+    """Whether it was created directly, not by `add_weight`: it becomes a weight of a
+    layer when assigned to an attribute."""
 
     frozen = False
     """Whether training skips it, whatever its layer says: in a frozen sublayer of a
@@ -108,7 +108,7 @@ class Variable(Operators):
     """Whether the user has made it, not a layer."""
 
     def view_in(self, owner: Any) -> np.ndarray | None:
-        """Its part of that model's vector; None if it is in none."""
+        """Its part of that model's vector; None if it is not in the model."""
         for ref, view in self._views:
             if ref is not None and ref() is owner:
                 return view
@@ -211,7 +211,7 @@ class Variable(Operators):
         self._views.append((None, array))
 
     def give_back(self) -> None:
-        """Have the value again that it had before `borrow`."""
+        """Restore the value from before `borrow`."""
         self._views.pop()
 
     def restore(self, array: np.ndarray | None) -> None:
@@ -222,10 +222,11 @@ class Variable(Operators):
             view[...] = array
 
     def _refuse_in_formulas(self) -> None:
-        """Refuse to be written while a formula is traced, which happens once only.
+        """Refuse assignments while a formula is traced, because tracing happens only
+        once.
 
         Raises:
-            NeedsValues: it is; the formula then runs as it is written.
+            NeedsValues: it is; the formula then runs eagerly.
         """
         if Graph.current is not None and active.step is None and not active.building:
             raise NeedsValues(

@@ -56,7 +56,8 @@ class LayerWeights(LayerFormula):
         """The layers that are attributes of this one, including those in lists and
         dictionaries, in order."""
         found: dict[int, Any] = {}
-        # Asked before each step of a training: most attributes are told by their type.
+        # Called before each training step: most attributes are recognized by their
+        # type.
         for _, value in self.attributes:
             kind = type(value)
             if kind in _plain or _plain.issuperset(_kinds_in(kind, value)):
@@ -131,7 +132,7 @@ class LayerWeights(LayerFormula):
 
     @property
     def own_variables(self) -> list[Variable]:
-        """The variables without those of its parts, trainable ones first."""
+        """The variables without those of sublayers, trainable ones first."""
         attributes = vars(self).values()
         free = [v for v in attributes if isinstance(v, Variable) and v.is_free]
         return sorted([*self._variables, *free], key=lambda v: v.role != "param")

@@ -47,7 +47,7 @@ class Images(Layer):
     axes = 2
 
     channels_moved = False
-    """Whether a method runs for channels that have been moved to the end."""
+    """Whether a method runs with channels that were moved to the end."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -157,11 +157,11 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
-def attribute(thing: Any, name: str, today: str) -> Any:
+def attribute(owner: Any, name: str, today: str) -> Any:
     """An old method, or today's attribute."""
     if name in METHODS:
-        return functools.partial(METHODS[name], thing)
-    return getattr(thing, today)
+        return functools.partial(METHODS[name], owner)
+    return getattr(owner, today)
 
 
 # ---------------------------------------------------------------- layers

@@ -241,39 +241,39 @@ def _say(module: str, name: str, home: str, own: str) -> Any:
     return found
 
 
-def of_object(thing: Any, name: str) -> Any:
+def of_object(owner: Any, name: str) -> Any:
     """Resolve an old attribute or method of an object, with a warning.
 
     Raises:
         AttributeError: unknown attribute.
     """
-    for cls in type(thing).__mro__:
+    for cls in type(owner).__mro__:
         today = ATTRIBUTES.get(cls.__name__, {}).get(name)
         if today is None or not _is_kurve(cls):
             continue
         from kurve.legacy import calls
 
-        where = type(thing).__name__
+        where = type(owner).__name__
         if not today:
             raise AttributeError(
                 f"[{where}] {name} no longer exists: {calls.WHY[name]}. "
                 f"Received: {name!r}."
             )
         say(where, f"{name} is a spelling of Keras 1 or 2", repr(name), today)
-        return calls.attribute(thing, name, today)
-    return object.__getattribute__(thing, name)
+        return calls.attribute(owner, name, today)
+    return object.__getattribute__(owner, name)
 
 
 def _is_kurve(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "kurve"
 
 
-def set_on(thing: Any, name: str, value: Any) -> None:
+def set_on(owner: Any, name: str, value: Any) -> None:
     """Set today's attribute for an old one, with a warning."""
-    for cls in type(thing).__mro__:
+    for cls in type(owner).__mro__:
         today = ATTRIBUTES.get(cls.__name__, {}).get(name)
         if today:
-            where = type(thing).__name__
+            where = type(owner).__name__
             say(where, f"{name} is a spelling of Keras 1 or 2", repr(name), today)
-            setattr(thing, today, value)
+            setattr(owner, today, value)
             return

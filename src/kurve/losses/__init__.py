@@ -172,8 +172,8 @@ def as_loss(identifier: Any) -> Loss:
 
 
 def to_train(identifier: Any) -> Loss:
-    """The same, as an engine can compute it: what a subclass returns from its own
-    `__call__` is the loss, and nothing reduces it further."""
+    """The same, in a form that an engine can compute: the result of a subclass's own
+    `__call__` is the loss, and is not reduced further."""
     loss = as_loss(identifier)
     if any("__call__" in members for members in custom_members(loss)):
         from kurve.losses.formulas import FunctionLoss

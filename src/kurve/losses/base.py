@@ -57,7 +57,7 @@ class Loss(Rowwise, Entrance):
     attr_names: tuple[str, ...] = ()
     """Its attributes that are parameters of the formula."""
     across_rows = False
-    """Whether it compares rows of a batch: no plan computes it, and steps are
+    """Whether it compares rows of a batch: no plan can compute it, so steps run in
     Python."""
     ignored = ("__call__",)
     instead = "call(y_true, y_pred), or a loss of kurve.losses, such as loss='mse'"
@@ -94,8 +94,7 @@ class Loss(Rowwise, Entrance):
 
     @property
     def any_targets(self) -> bool:
-        """Whether its targets may have any shape, as those of a formula of the user's
-        may."""
+        """Whether its targets may have any shape, as in a custom formula."""
         return is_own(type(self))
 
     @property

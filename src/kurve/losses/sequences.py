@@ -27,7 +27,7 @@ class CTC(PlainFormula):
         reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: as `Loss`; class numbers that are none.
+        ValueError: as `Loss`; invalid class numbers.
 
     Example:
         >>> loss = kurve.losses.CTC()
@@ -55,7 +55,7 @@ class CTC(PlainFormula):
         return np.pad(y, ((0, 0), (0, known[0] - y.shape[1])))
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        """Refuse numbers that are no classes."""
+        """Refuse numbers that are not classes."""
         classes = output_shape[-1]
         wrong = (y < 0) | (y >= classes) | (y != np.floor(y))
         if wrong.any():

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from kurve.losses.base import Loss
 
 TRIAL_ROWS = (97, 32)
-"""Numbers of rows that a loss is tried on: one that is no other size, so that nothing
-broadcasts by chance, and one that formulas for batches of a fixed size may know."""
+"""Numbers of rows that a loss is tried on: one that differs from all other sizes, so
+that nothing broadcasts by chance, and one that formulas for batches of a fixed size may
+know."""
 
 
 def infer_target_shape(loss: Loss, target: Shape, output: Shape) -> None:

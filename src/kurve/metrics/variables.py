@@ -37,7 +37,7 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
         return self._read().copy()
 
     def _read(self) -> np.ndarray:
-        """The value; a step that is traced cannot have it."""
+        """The value, which is not available in a traced step."""
         refuse_in_steps(f"the variable {self.name!r} of a metric")
         return self.value
 

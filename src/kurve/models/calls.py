@@ -1,5 +1,4 @@
-"""What happens when a model is called: on arrays, on symbolic tensors, within another
-model."""
+"""Calls of a model: on arrays, on symbolic tensors, and within another model."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ from kurve.training.parts import fits, up_to
 
 @entries
 class Calls(Facade, Layer):
-    """The base class of `Model` that holds its calls."""
+    """The base class of `Model` that implements its calls."""
 
     _body: Any = None
     """The user's call() as a layer."""
@@ -45,9 +44,10 @@ class Calls(Facade, Layer):
 
         Args:
             x: as for `predict`, or symbolic tensors.
-            training: whether to run in training mode; None means False. Of a symbolic
-                call, False means that the layers never act as in training there, and
-                other values that they do while the outer model is trained.
+            training: whether to run in training mode; None means False. In a symbolic
+                call, False means that these layers always run in inference mode; any
+                other value, that they run in training mode while the outer model is
+                trained.
             mask: masks of symbolic x, in the same structure.
             others, named: further arguments of a subclass's `call`.
         """
@@ -102,8 +102,8 @@ class Calls(Facade, Layer):
     def _called_with(
         self, args: tuple[Any, ...], training: bool | None, named: dict[str, Any]
     ) -> Any:
-        """The result of call() with more arguments than x: with arrays as it is
-        written, otherwise as of a layer."""
+        """The result of call() with more arguments than x: run eagerly for arrays,
+        otherwise called like a layer."""
         from kurve.models.body import Body
 
         if training is not None and takes(self.call, "training"):
@@ -174,8 +174,8 @@ class Calls(Facade, Layer):
     def _traced(
         self, graph: Graph, tensors: list[Any], training: bool | None
     ) -> list[Any]:
-        """The outputs; with training=False, of layers that never act as in training,
-        as in a pretrained model that a new one is built on."""
+        """The outputs; with training=False, of layers that always run in inference
+        mode, as in a pretrained model that a new one is built on."""
         first, before = len(graph.ops), graph.training
         if training is False:
             graph.training = False

@@ -223,7 +223,7 @@ def _copied(layer: Any) -> Any:
     parts = all_layers([layer])
     is_graph = is_model(layer) and layer._network.build_for is None
     if is_graph and any(type(part) is Lambda for part in parts):
-        return _Cloning().model(layer)  # what it computes is in no configuration
+        return _Cloning().model(layer)  # its formula is not part of a configuration
     with registry.collect_custom() as own:  # functions are named in configurations
         config = layer.get_config()
     with registry.custom_objects(own):
@@ -237,7 +237,7 @@ set by initializers."""
 
 def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> Any:
     """A new model with the same layers and `compile`, if any. Its weights are newly
-    initialized; what training does not change (the mean and variance of
+    initialized; values that training does not change (the mean and variance of
     `Normalization`) is copied.
 
     Args:
@@ -310,7 +310,7 @@ def snapshot(model: Model) -> dict[str, Any]:
 
 
 def memory_of(compilation: Compilation | None) -> list[np.ndarray]:
-    """The arrays of an optimizer with an `update_step` of its own."""
+    """The arrays of an optimizer with a custom `update_step`."""
     if compilation is None or not compilation.optimizer.is_written:
         return []
     applier = compilation.optimizer.applier

@@ -42,8 +42,8 @@ MAX_ELEMENTS = 1 << 20
 
 
 def construct(model: Any, config: Mapping[str, Any]) -> Any:
-    """Run the constructor of a user's class on a new object of it, with what
-    `get_config` gave; a name that it does not take is set afterwards.
+    """Run the constructor of a user's class with the result of `get_config`; names that
+    it does not accept are set as attributes afterwards.
 
     Raises:
         TypeError: it has other arguments, which `get_config` does not give.
@@ -64,7 +64,7 @@ def construct(model: Any, config: Mapping[str, Any]) -> Any:
     missing = [name for name in needed if name not in config]
     if missing:
         raise TypeError(
-            f"[{cls.__name__}] get_config must give the arguments of __init__. "
+            f"[{cls.__name__}] get_config must return the arguments of __init__. "
             f"Received: none for {', '.join(missing)}. Try a get_config() that returns "
             f"{{**super().get_config(), {missing[0]!r}: self.{missing[0]}}}."
         )
@@ -143,7 +143,7 @@ def _of_no_file(read: Callable[..., Any], config: Field, *arguments: Any) -> Any
     try:
         return read(config, *arguments)
     except ModelFileError as error:
-        # Of a wrong call, whatever Python says of it: it does not name the argument.
+        # For a wrong call, Python's own message: it does not name the argument.
         wrong = (ArithmeticError, AttributeError, AssertionError, RecursionError)
         cause = error.__cause__
         if cause is not None and not isinstance(cause, wrong):
@@ -347,7 +347,7 @@ def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if hasattr(operation, "_network") or isinstance(operation, FunctionCall):
             return recorded(operation, args, kwargs)
         return operation(*args, **kwargs)
-    except MemoryError as error:  # nothing but constants of formulas is made
+    except MemoryError as error:  # only constants of formulas are created
         raise ValueError("it needs more memory than there is") from error
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @entries
 class Facade(Trainer):
-    """The base class of `Sequential` that holds these methods."""
+    """The base class of `Sequential` that provides these methods."""
 
     def __getattr__(self, name: str) -> Any:
         from kurve.legacy.names import of_object

@@ -66,6 +66,10 @@ class Field:
             raise self.error(f"it must be a string. Received: {self.value!r}")
         return self.value
 
+    def texts(self) -> list[str] | None:
+        """A list of strings, or None."""
+        return None if self.value is None else [item.text() for item in self.items()]
+
     def boolean(self) -> bool:
         """True or False."""
         if not isinstance(self.value, bool):

@@ -30,8 +30,8 @@ class Model(Calls):
     """A graph of layers, from one or several inputs to one or several outputs.
 
     Layers called on symbolic tensors return symbolic tensors; `Model(inputs, outputs)`
-    is the graph between them. A layer called twice has its weights once, and so does a
-    layer in several models: what one model learns, the others share. Models can be
+    is the graph between them. A layer that is called twice, or used in several models,
+    has only one set of weights: what one model learns, the others share. Models can be
     called like layers, inside other models.
 
     Alternatively, a subclass defines `call`, which computes the outputs for x with
@@ -183,8 +183,8 @@ class Model(Calls):
 
     @property
     def _holders(self) -> list[Any]:
-        """The layers that hold the weights: before call() of a model with a custom
-        training step has run, its attributes."""
+        """The layers that hold the weights: its attributes, if the model has a custom
+        training step and call() has not run yet."""
         network = self._network
         if network.plan is None and network.build_for is not None:
             return self.layers
@@ -201,7 +201,7 @@ class Model(Calls):
     @property
     def trainable(self) -> bool:
         """Whether training updates the weights. Setting it also sets it for all layers;
-        while it is False, no weight is trained, whatever the layers say.
+        while it is False, no weight is trained, whatever the flags of the layers.
 
         The first training after `compile` fixes the flags of model and layers. If they
         change later, `fit` requires another `compile`.
@@ -300,10 +300,6 @@ class Model(Calls):
             self._body = Body(self)
         variable: Variable = self._body.add_weight(*args, **kwargs)
         return variable
-
-    def _build_for(self, x: Any) -> None:
-        if self._network.plan is None:
-            self._build_from(x)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with that name or index."""

@@ -1,5 +1,5 @@
-"""Members of an ensemble that are trained elsewhere: what goes there and comes back is
-data, so that a member gets the same bits wherever it was trained."""
+"""Members of an ensemble that are trained elsewhere: only data is sent and returned, so
+a member gets the same bits wherever it is trained."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from kurve.training.inputs import build_for
 
 
 class Trained(NamedTuple):
-    """What training changes in a model.
+    """The state of a model that training changes.
 
     inputs: shapes of a sample of each input
     values: of its variables
     memory: seed, number of updates, the optimizer's vectors and numbers
-    own: the variables of an optimizer with an `update_step` of its own
+    own: the variables of an optimizer with a custom `update_step`
     error:  that ended the training early, if any
     """
 
@@ -43,8 +43,7 @@ class Trained(NamedTuple):
 
 
 def sent(model: Any) -> tuple[Any, dict[str, Any]]:
-    """A model as data, independent of it. It is trained by the engine that would be
-    used here."""
+    """A model as data. It is trained by the engine that would be used here."""
     state = copy.deepcopy(snapshot(model))
     engine = model._network.chosen_engine()
     state["compiled"] = replace(state["compiled"], engine=engine)
@@ -60,7 +59,7 @@ def received(data: tuple[Any, Mapping[str, Any]]) -> Any:
 
 
 def trained(model: Any, error: NonFiniteError | None = None) -> Trained:
-    """What the training of a received model has changed."""
+    """The state that the training of a received model has changed."""
     network = model._network
     plan, state = network.require_built("fit")
     network.take_memory()

@@ -1,4 +1,4 @@
-"""How files hold what `compile` was given and what training has left: optimizer, losses
+"""The arguments of `compile` and the results of training in files: optimizer, losses
 and metrics, the optimizer's slots, and the history."""
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 _ENGINES = ("native", "reference")
-"""Those that files name. A model that was trained on a GPU opens anywhere."""
+"""Engines that files can name. A model that was trained on a GPU can be opened
+anywhere."""
 
 
 def compile_from(field: Field, model: Sequential) -> None:
@@ -99,7 +100,7 @@ def read_training(file: Reader, model: Sequential, prefix: str) -> None:
 
 
 def written_memory(model: Sequential) -> dict[str, np.ndarray]:
-    """What an optimizer with an `update_step` of its own remembers."""
+    """The state of an optimizer with a custom `update_step`."""
     optimizer = model.optimizer
     assert optimizer is not None
     if not optimizer.is_written or not optimizer.built:
@@ -114,7 +115,7 @@ def written_memory(model: Sequential) -> dict[str, np.ndarray]:
 
 
 def _read_written_memory(file: Reader, model: Sequential, names: Sequence[str]) -> None:
-    """Let such an optimizer make its variables, and read their values."""
+    """Make such an optimizer create its variables, and read their values."""
     optimizer, top = model.optimizer, Field(file.path, "compile.optimizer", None)
     assert optimizer is not None
     if not optimizer.is_written:

@@ -4,7 +4,7 @@ kind      "model", or "weights" for weights only
 model     model.get_config(), see `kurve.models.configs`
 seed      key of all random streams of the model
 step      number of updates applied
-drawn     how often calls by hand have drawn random numbers; none if never
+drawn     how many times direct calls have drawn random numbers; missing if never
 formulas  what custom layers compute, by class and name of the
           layer, see `kurve.layers.traced`
 own       for a subclassed model: its class and configuration; "model" is
@@ -302,9 +302,9 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
     the models that their layer is in.
 
     Args:
-        entries: the names in a file. A model in a custom layer may have been
-            built in a call of that layer there, and by itself here, or the other way
-            round: only in a call do its weights bear the layer's name.
+        entries: the names in a file. A model inside a custom layer may have been built
+            by a call of that layer in one process and separately in the other: only a
+            call adds the layer's name to its weights.
     """
     found: dict[int, str] = {}
 
@@ -327,8 +327,8 @@ def _weight_names(model: Any, entries: Container[str] = ()) -> list[str]:
 
 
 def _names_in(file: Reader, model: Any) -> list[str]:
-    """The names of all weights in a file. Layers that a custom layer makes may
-    have been named by their number in the program; the file has them in order."""
+    """The names of all weights in a file. Layers created by a custom layer may have
+    been named by their number in the program; the file has them in order."""
     names = _weight_names(model, file.entries)
     listed = [name for name in file.entries if name.startswith("weights/")]
     if len(listed) == len(names) and not set(names) <= set(listed):

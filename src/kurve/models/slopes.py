@@ -11,8 +11,8 @@ import numpy as np
 
 from kurve.core.arguments import is_integer
 from kurve.engines.reference import backward, forward
+from kurve.formulas.tensor import pack
 from kurve.training.network import Network
-from kurve.training.parts import pack
 
 MAX_NUMBERS = 1 << 24
 """Maximum number of elements of all values for rows computed at a time."""

@@ -105,7 +105,7 @@ def summary_text(
 
 def summary_html(model: Any) -> str:
     """The summary of a model as an HTML table that needs no style sheet. It uses the
-    colours of the page, so it is readable on dark pages too."""
+    colours of the page, so it is also readable on dark pages."""
     cell = "padding:.2em .8em;border-bottom:1px solid rgba(128,128,128,.4)"
     columns = _columns(model, Options())
     sides = {"<": "left", ">": "right", "^": "center"}

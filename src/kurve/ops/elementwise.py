@@ -21,7 +21,7 @@ from kurve.ops.tape import Builder, Rule
 LN2 = math.log(2.0)
 
 RULES: dict[str, Rule] = {}
-"""The table of operations: names used in files and known to engines."""
+"""The table of operations: the names are used in files and by engines."""
 
 
 def rule(

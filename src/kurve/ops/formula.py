@@ -36,7 +36,7 @@ class Step:
 
     constant  value
     sum       over the axes in `options`, which are kept with size 1
-    matmul    of two matrices, each transposed if `options` says so
+    matmul    of two matrices, each transposed according to `options`
     reshape   to `shape`
     """
 

@@ -305,14 +305,14 @@ def with_slope(tape: Tape, rules: Mapping[str, Rule]) -> Tape | None:
     Returns:
         None if this costs more than to compute dL/dx from x and dL/dy.
     """
-    apart = gradient(tape, rules, [0])
+    backward = gradient(tape, rules, [0])
     build = Builder(rules, tape.inputs)
     (y,) = build.inline(tape, range(tape.inputs))
     inside = [*range(tape.inputs), build.constant(1.0)]
-    (slope,) = build.inline(apart, inside)
+    (slope,) = build.inline(backward, inside)
     both = build.finish([y, slope])
     one_pass = _cost(both) + 2  # slopes are written and read
-    if one_pass >= _cost(tape) + _cost(apart) or both.scratch() > MAX_LIVE:
+    if one_pass >= _cost(tape) + _cost(backward) or both.scratch() > MAX_LIVE:
         return None
     return both
 

@@ -14,17 +14,17 @@ from kurve.optimizers import schedules as schedules
 from kurve.optimizers.base import Optimizer as Optimizer
 
 if TYPE_CHECKING:
+    from kurve.optimizers.adam_family import Adam as Adam
+    from kurve.optimizers.adam_family import Adamax as Adamax
+    from kurve.optimizers.adam_family import AdamW as AdamW
+    from kurve.optimizers.adam_family import Nadam as Nadam
     from kurve.optimizers.adaptive import Adadelta as Adadelta
     from kurve.optimizers.adaptive import Ftrl as Ftrl
     from kurve.optimizers.adaptive import Lion as Lion
     from kurve.optimizers.adaptive import ScheduleFreeAdamW as ScheduleFreeAdamW
-    from kurve.optimizers.classes import SGD as SGD
-    from kurve.optimizers.classes import Adagrad as Adagrad
-    from kurve.optimizers.classes import Adam as Adam
-    from kurve.optimizers.classes import Adamax as Adamax
-    from kurve.optimizers.classes import AdamW as AdamW
-    from kurve.optimizers.classes import Nadam as Nadam
-    from kurve.optimizers.classes import RMSprop as RMSprop
+    from kurve.optimizers.gradient_descent import SGD as SGD
+    from kurve.optimizers.gradient_descent import Adagrad as Adagrad
+    from kurve.optimizers.gradient_descent import RMSprop as RMSprop
     from kurve.optimizers.scaled import Adafactor as Adafactor
     from kurve.optimizers.scaled import Lamb as Lamb
     from kurve.optimizers.scaled import Muon as Muon
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __getattr__ = Later(
     __name__,
     {
-        "classes": "SGD RMSprop Adagrad Adam AdamW Nadam Adamax",
+        "gradient_descent": "SGD RMSprop Adagrad",
+        "adam_family": "Adam AdamW Nadam Adamax",
         "adaptive": "Adadelta Ftrl Lion ScheduleFreeAdamW",
         "scaled": "Lamb Adafactor Muon",
     },

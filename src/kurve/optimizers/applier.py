@@ -165,7 +165,8 @@ class Applier:
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """What an update changes besides the variables, to be written to."""
+        """The arrays that an update changes besides the variables; they can be written
+        to."""
         return [self.state.slots, self.state.scalars]
 
     def apply(

@@ -87,10 +87,9 @@ def apply(
 
 
 def exchange_memory(optimizer: Optimizer) -> None:
-    """Let the model that an optimizer was compiled for and custom steps have the same
-    slots and number of updates: of both, those with more updates are newer.
-
-    Nothing is done if the optimizer updates variables that the model does not train.
+    """Synchronize slots and number of updates between the model that an optimizer was
+    compiled for and custom steps: those with more updates are newer. Does nothing if
+    the optimizer updates variables that the model does not train.
     """
     applier, network = optimizer.applier, optimizer._owner()
     state = None if network is None else network.state

@@ -17,7 +17,7 @@ from kurve.core.arguments import (
 from kurve.core.naming import auto_name
 from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers import schedules
-from kurve.optimizers.own import OwnUpdates
+from kurve.optimizers.custom import OwnUpdates
 from kurve.optimizers.rates import LARGEST as LARGEST
 from kurve.optimizers.rates import USUAL as USUAL
 from kurve.optimizers.rates import LearningRates, name_of
@@ -54,7 +54,7 @@ class Optimizer(OwnUpdates, LearningRates):
     """Base class of all optimizers.
 
     A subclass can have an `update_step`, and a `build` that adds the variables it
-    needs. Then `fit` runs in steps of Python, which takes longer.
+    needs. `fit` then runs Python steps, which takes longer.
 
     Args:
         learning_rate: a number of at least 0, a schedule of `optimizers.schedules`, or
@@ -357,8 +357,8 @@ class Optimizer(OwnUpdates, LearningRates):
 
     @property
     def built(self) -> bool:
-        """Whether it has variables to update: those of a model, or of `build`, which
-        an `update_step` of the user's own needs."""
+        """Whether it has variables to update: those of a model, or those of `build`,
+        which a custom `update_step` needs."""
         return super().built if self.is_written else self._state() is not None
 
     @property

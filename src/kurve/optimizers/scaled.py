@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from kurve.core.arguments import check_integer
+from kurve.optimizers.adam_family import _Moments
 from kurve.optimizers.base import (
     LARGEST,
     ClippingArguments,
@@ -16,7 +17,6 @@ from kurve.optimizers.base import (
     OptimizerArguments,
     Rate,
 )
-from kurve.optimizers.classes import _Moments
 
 if TYPE_CHECKING:
     from kurve.optimizers.updates import Terms

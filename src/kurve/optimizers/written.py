@@ -1,5 +1,5 @@
-"""Updates by optimizers that have an `update_step` of their own: in Python, variable by
-variable, in Keras's order.
+"""Updates by optimizers with a custom `update_step`: in Python, variable by variable,
+in Keras's order.
 
     g <- clipped g                 by value, by norm, or by the norm of all
     w <- w - decay rate w          except what is excluded
@@ -22,7 +22,7 @@ from kurve.engines import State, aligned_zeros
 from kurve.errors import NonFiniteError
 from kurve.formulas.recording import recording
 from kurve.optimizers.applier import Applier
-from kurve.optimizers.own import OwnUpdates
+from kurve.optimizers.custom import OwnUpdates
 from kurve.optimizers.updates import excluded
 from kurve.optimizers.values import slot_views
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class WrittenApplier(Applier):
-    """The memory of an optimizer with an `update_step` of its own.
+    """The state of an optimizer with a custom `update_step`.
 
     scalars: numbers of the class of Kurve before the update
-    averages, gathered: the optimizer's variables for moving averages and for gradients
-        that are added up; empty if it has none
+    averages, gathered: the optimizer's variables for moving averages and for
+        accumulated gradients; empty if it has none
     """
 
     def __init__(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
@@ -175,7 +175,7 @@ class WrittenApplier(Applier):
 
 
 def clipped(optimizer: Optimizer, gradients: list[np.ndarray]) -> list[np.ndarray]:
-    """The gradients, clipped as the optimizer says."""
+    """The gradients, clipped according to the optimizer's arguments."""
     if optimizer.clipnorm:
         limit = np.float32(optimizer.clipnorm)
         norms = [np.sqrt(np.sum(np.square(g))) for g in gradients]

@@ -1,4 +1,4 @@
-"""`kurve.utils.plot_model`: its arguments, and what they show."""
+"""`kurve.utils.plot_model`: its arguments, and the contents of its boxes."""
 
 from __future__ import annotations
 

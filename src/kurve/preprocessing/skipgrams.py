@@ -16,7 +16,7 @@ def make_sampling_table(size: int, sampling_factor: float = 1e-5) -> np.ndarray:
 
     Zipf's law gives the word of rank r about the share f(r) = 1 / (r (log r + g) + 1/2
     - 1 / (12 r)) of a text, g = 0.577; a word is kept with probability
-    min(1, sqrt(s / f)), s being sampling_factor (Mikolov et al. 2013).
+    min(1, sqrt(s / f)), where s is sampling_factor (Mikolov et al. 2013).
 
     Args:
         size: number of words.

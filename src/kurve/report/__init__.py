@@ -4,8 +4,8 @@
     report.write_report("report.html", model, x, y, test_x, test_y)
 
 It shows what was fitted, how good it is on held-out data compared with simple baselines
-and how certain that is, which features matter, what the errors look like and what can
-be wrong. Needs Jinja2 and matplotlib: pip install "kurve[report]".
+and how certain that is, which features matter, what the errors look like, and possible
+problems. Needs Jinja2 and matplotlib: pip install "kurve[report]".
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def make_report(
         settings: more rows for the table about the model, by name.
         coverage: coverage of the intervals that are drawn and checked.
         assessments: the result of `kurve.assessment.assess`; computed if None.
-        predictions: what the model predicts for the held-out data; computed if None.
+        predictions: the model's predictions for the held-out data; computed if None.
         findings: the result of `model.diagnose`; computed if None.
         seed: seed of the bootstrap and the permutations.
 

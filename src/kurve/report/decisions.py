@@ -1,5 +1,5 @@
-"""How well the probability of one class tells it from another: the ROC curve, precision
-and recall, and what other thresholds than a half would give."""
+"""How well the probability of one class separates it from the other: the ROC curve,
+precision and recall, and the effect of thresholds other than a half."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Decisions:
-    """For each threshold, in falling order, what "positive from here on" gives.
+    """For each threshold, in decreasing order, the result of calling rows at or above
+    it positive.
 
     threshold: (k,) the distinct probabilities
-    false:     (k,) share of the negative rows that are called positive
-    recall:    (k,) share of the positive rows that are called positive
-    precision: (k,) share of the rows called positive that are positive
-    share:     of the positive rows among all
+    false:     (k,) the false positive rate
+    recall:    (k,) the true positive rate
+    precision: (k,) fraction of the rows called positive that are positive
+    share:     fraction of positive rows
     """
 
     threshold: np.ndarray
@@ -59,7 +60,7 @@ class Decisions:
         return float((np.diff(self.recall, prepend=0.0) * self.precision).sum())
 
     def rows(self) -> list[tuple[str, list[float]]]:
-        """Thresholds worth a look: threshold, recall, precision, F1 and balanced
+        """A selection of thresholds: threshold, recall, precision, F1 and balanced
         accuracy."""
         found = []
         above = np.flatnonzero(self.threshold >= 0.5)

@@ -81,7 +81,7 @@ def _cell(value: Any) -> str:
 
 
 def diagnosis(context: Context) -> Any:
-    """What may be wrong; None if the model cannot tell."""
+    """Possible problems; None if the model cannot be diagnosed."""
     diagnose = getattr(context.model, "diagnose", None)
     if not callable(diagnose):
         return None
@@ -96,7 +96,7 @@ def findings(context: Context, known: Any = None) -> Iterable[Markup]:
     """The findings of the diagnosis.
 
     Args:
-        known: the diagnosis, if it has been made.
+        known: the diagnosis, if it has already been made.
     """
     found = diagnosis(context) if known is None else known
     if found is None:

@@ -246,7 +246,7 @@ def importance(found: Importance, names: Sequence[str], most: int = 20) -> Marku
         )
         ax.axvline(0.0, color=INK, linewidth=0.9)
         ax.set_yticks(range(len(order)), [_short(names[i], 30) for i in order])
-        ax.set_xlabel("loss of score when the column is shuffled")
+        ax.set_xlabel("decrease in score when the column is shuffled")
         return canvas.svg("permutation importance of the features")
 
 
@@ -291,9 +291,9 @@ def dependence(
             for k, mean in enumerate(found.mean.reshape(len(places), -1).T):
                 ax.plot(places, mean, "o", color=COLOURS[k], markersize=5.5)
             labels = [_short(str(value), 12) for value in found.grid]
-            turned = 0 if sum(map(len, labels)) < 26 else 40
+            angle = 0 if sum(map(len, labels)) < 26 else 40
             ax.set_xticks(
-                places, labels, rotation=turned, ha="right" if turned else "center"
+                places, labels, rotation=angle, ha="right" if angle else "center"
             )
             ax.margins(x=0.15)
         if limits is not None:
@@ -313,9 +313,9 @@ def coverage(found: Calibration) -> Markup:
         _chance(ax, at, at - spread, at + spread)
         ax.plot(at, at, color=INK, linewidth=0.9, linestyle="--", label="perfect")
         _model_points(ax, at, 100 * found.covered)
-        ax.set(xlabel="promised coverage, %", ylabel="held-out rows inside, %")
+        ax.set(xlabel="nominal coverage, %", ylabel="held-out rows inside, %")
         _legend(ax, 3)
-        return canvas.svg("coverage of the intervals: promised against kept")
+        return canvas.svg("coverage of the intervals: nominal and observed")
 
 
 def reliability(found: Reliability) -> Markup:
@@ -330,7 +330,7 @@ def reliability(found: Reliability) -> Markup:
         high = np.clip(found.promised + 2 * spread, 0, 1)
         _chance(ax, found.promised, low, high)
         _model_points(ax, found.promised, found.happened)
-        ax.set(xlabel="probability given", ylabel="share that came true")
+        ax.set(xlabel="predicted probability", ylabel="observed frequency")
         _legend(ax, 3)
         return canvas.svg("reliability of the probabilities")
 
@@ -342,7 +342,7 @@ def roc(found: Decisions, name: str) -> Markup:
         ax = canvas.panels[0]
         ax.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle="--")
         ax.plot([0, *found.false], [0, *found.recall], color=MODEL, linewidth=1.6)
-        ax.set(xlabel="share of the others called so", ylabel=f"share of {name} found")
+        ax.set(xlabel="false positive rate", ylabel=f"true positive rate of {name}")
         return canvas.svg("ROC curve")
 
 

@@ -1,4 +1,4 @@
-"""What a fit has kept, in words: the kinds of its networks, and their shares."""
+"""A description of the networks that a fit has kept: their kinds, and their weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PLAIN = {
     "PiecewiseLinear": "piecewise linear encoding",
     "RadialBasis": "kernel of centres",
 }
-"""Layers by what they are to a reader who does not know them."""
+"""Descriptions of layers for readers who do not know them."""
 
 
 def networks(estimator: Any) -> list[str]:

@@ -211,7 +211,7 @@ def calibration(context: Context) -> Iterable[Markup]:
 
 
 def decisions(context: Context) -> Iterable[Markup]:
-    """What thresholds of the probability of the rarer of two classes give."""
+    """The effect of thresholds on the probability of the rarer of two classes."""
     classes = context.classes
     if classes is None or len(classes) != 2:
         return
@@ -236,7 +236,7 @@ def importance(context: Context) -> Iterable[Markup]:
     x, rows = some_rows(context.test_x, IMPORTANCE_ROWS)
     judged, score = context.model, None
     if context.classes is not None:
-        # Right answers alone would show nothing where one class is always likelier.
+        # Accuracy would show nothing if one class is always more likely.
         judged = _Probabilities(context.model)
         score = partial(_log_probability, classes=context.classes)
     permuted = inspection.permutation_importance(

@@ -1,8 +1,8 @@
 """An HTTP service for a model file: `kurve serve model.kurve`.
 
-    GET  /           what the model is, for people
+    GET  /           a description of the model as a page
     GET  /health     {"status": "ok"}
-    GET  /model      the columns that it reads and what it predicts
+    GET  /model      the columns that it reads and the values that it predicts
     POST /predict    rows as JSON or CSV; predictions with intervals
     GET  /openapi.json, /docs
 

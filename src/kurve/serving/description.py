@@ -1,4 +1,4 @@
-"""What the service does: in OpenAPI for programs, as a page for people."""
+"""The description of the service: in OpenAPI for programs, and as a web page."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def openapi(service: Service, limits: Limits) -> dict[str, Any]:
 
 
 def page(service: Service, limits: Limits) -> str:
-    """What the service does, for people, without scripts."""
+    """The description of the service as a web page, without scripts."""
     import html
 
     example = dict.fromkeys(service.features)

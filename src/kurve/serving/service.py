@@ -1,4 +1,4 @@
-"""The answers of a model to requests, whatever carries them."""
+"""The answers of a model to requests, independent of the transport."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RequestError(Exception):
 
     Args:
         status: of HTTP.
-        message: what to do about it.
+        message: the explanation for the user.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -32,7 +32,8 @@ class Limits:
     """What a request may hold.
 
     max_bytes, max_rows: at most
-    token: what requests must carry as "Authorization: Bearer TOKEN"; None for nothing
+    token: the token that requests must send as "Authorization: Bearer TOKEN"; None for
+    nothing
     """
 
     max_bytes: int = MAX_BYTES

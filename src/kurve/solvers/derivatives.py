@@ -44,8 +44,8 @@ GOOD = 1e-9
 
 
 class Accuracy(Enum):
-    """How many digits of derivatives are needed: forward differences give half of them,
-    central ones most."""
+    """The required accuracy of derivatives: forward differences provide half of the
+    digits, central ones most of them."""
 
     HALF, MOST, FULL = range(3)
 
@@ -60,7 +60,7 @@ class Derivatives:
     method: str | None
 
     trace: Callable[[np.ndarray, np.ndarray, np.ndarray], Any] | None = None
-    """The traced formula, see `kurve.solvers.tracing`; None if it is not to be tried
+    """The traced formula, see `kurve.solvers.tracing`; None if it should not be tried
     (again)."""
 
     traced: Any = None

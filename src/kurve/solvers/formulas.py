@@ -84,7 +84,7 @@ def curve_fit(
         jac: function (x, *p) -> (n, P) for the derivatives of f; "cs" (complex step),
             "3-point", "2-point", or None for the best method for f. Derivatives of
             formulas with `kurve.ops`, or with NumPy operators and elementwise
-            functions, are exact, even with absolute values and case distinctions.
+            functions, are exact, even with absolute values and conditions.
         full_output: whether to return more results.
         starts: number of starts: p0, and random points around it (within the bounds
             if both are finite). The best fit is returned.

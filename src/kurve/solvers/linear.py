@@ -1,11 +1,10 @@
 """Linear algebra of the solvers, in float64.
 
 The compiled core computes it if available: on one thread unless matrices are large, and
-with the same bits for any number of threads. Neither is true of the libraries behind
+with the same bits for any number of threads. Neither holds for the libraries used by
 NumPy, which serve as the fallback.
 
-Only the upper triangle of a symmetric matrix A (P, P) is read; the rest can be
-anything.
+Only the upper triangle of a symmetric matrix A (P, P) is read; the rest is arbitrary.
 """
 
 from __future__ import annotations

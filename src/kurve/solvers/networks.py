@@ -42,19 +42,19 @@ columns."""
 
 FIRST_STEPS, SLOW = 8, 1e-3
 """Steps during which that ridge stays, unless one of them lowers the error by less than
-the fraction SLOW. To the evidence, a network that has learned nothing yet is one that
-cannot learn, and the ridge would keep it so (18 of 20 networks on a sine with 60
-points; with these steps, none)."""
+the fraction SLOW. By the evidence, a network that has not learned anything yet cannot
+be told from one that cannot learn, and the ridge would keep it that way (18 of 20
+networks on a sine with 60 points; none with these steps)."""
 
 EVIDENCE_CHANGE = 0.1
 """By how much 10 steps must change the log evidence, (N / 2) log C, while the ridge
-follows it: a smaller change is below what the data can tell. On noisy curves this saves
+follows it: the data cannot resolve smaller changes. On noisy curves this saves
 half the steps, at a test error at most 2 % higher."""
 
 OPTIONS = Options(offset=1e-7, step=3e-8, decrease=1e-9, stall=1e-6, uniform=True)
-"""The engine computes in float32. Many parameters of a network hardly matter at times;
-damped each by its own column of J, they run away: the sine of docs/benchmarks then
-takes twice as many steps."""
+"""The engine computes in float32. Many parameters of a network temporarily have little
+influence; if each is damped by its own column of J, they diverge: the sine of
+docs/benchmarks then takes twice as many steps."""
 
 
 @entry
@@ -77,7 +77,7 @@ def levenberg_marquardt(
     Where Adam follows the gradient of the loss, each step here solves for the weights
     at which the linearized network fits best. A step costs rows x parameters^2, so the
     method is for up to a few hundred parameters, and thousands at most; there it needs
-    tens of steps for what takes Adam thousands.
+    tens of steps where Adam needs thousands.
 
     Args:
         model: built or not; compiled with the mean squared error or not at all. L2
@@ -85,7 +85,7 @@ def levenberg_marquardt(
         x, y, sample_weight: as in `Sequential.fit`.
         max_iterations: maximum number of steps.
         regularization: None, or "bayesian": a penalty on large weights whose strength
-            is inferred from the data at every step, by the evidence, once the first
+            is inferred from the data at every step, by the evidence, after the first
             steps have shown whether there is something to learn. With scarce or noisy
             data, the network then does not fit the noise.
         validation_data: (x, y) or (x, y, sample_weight): the model ends with the

@@ -1,8 +1,8 @@
 """Starting points for a formula whose first fit is not well determined.
 
-Many points are drawn, and at each of them the parameters in which f is linear are
-solved for, so that only the others are guesses (variable projection, Golub & Pereyra
-1973). The points with the lowest cost are good starts.
+Many points are drawn, and at each of them f is solved for the parameters in which it is
+linear, so that only the others are guesses (variable projection, Golub & Pereyra 1973).
+The points with the lowest cost are good starts.
 """
 
 from __future__ import annotations

@@ -247,13 +247,14 @@ def _slopes(tape: Tape64, y: int) -> list[int]:
 EMPTY = np.zeros(0)
 
 _known: WeakKeyDictionary[CodeType, tuple[Any, Traced]] = WeakKeyDictionary()
-"""The last trace of formulas that only read x, with what they refer to: formulas are
-often fitted repeatedly."""
+"""The last trace of formulas that only read x, with the objects they refer to: formulas
+are often fitted repeatedly."""
 
 
 def _references(f: Callable[..., Any]) -> tuple[Any, ...] | None:
-    """What a formula refers to, if all of it is modules and functions of NumPy and of
-    this package, so that its trace depends on nothing else; else None."""
+    """The objects that a formula refers to, if all of them are modules and functions
+    of NumPy and this package, so that its trace depends on nothing else; otherwise
+    None."""
     plain = isinstance(f, FunctionType) and not (
         f.__closure__ or f.__defaults__ or f.__kwdefaults__
     )

@@ -86,14 +86,15 @@ class CellParser:
         return self._with_points(bare).cast(kind)
 
     def _are_local(self, values: Any) -> bool:
-        """Whether all cells are numbers in local dress; see `kurve.tables.numerals`."""
+        """Whether all cells are numbers in local notation; see
+        `kurve.tables.numerals`."""
         read = self._numerals.number
         if not len(values) or read(values[0].as_py()) is None:
             return False
         return all(read(v) is not None for v in values.unique().to_pylist())
 
     def local_numbers(self, values: Any) -> Any:
-        """Numbers in local dress as float64; None if some cell is not one, with
+        """Numbers in local notation as float64; None if some cell is not one with
         either decimal mark."""
         import pyarrow
 
@@ -134,8 +135,8 @@ class CellParser:
 
 
 def kind_of(values: Any, bare: Any, pointed: Any) -> str:
-    """What pyarrow would read the cells as: "integer", "number", "boolean", "date",
-    "spaced date" (only dates may have spaces), "time", the name of a type of
+    """The type as which pyarrow would read the cells: "integer", "number", "boolean",
+    "date", "spaced date" (only dates may have spaces), "time", the name of a type of
     `_timestamps`, or "text".
 
     Args:
@@ -206,8 +207,8 @@ def common_type(kinds: set[str]) -> Any:
 
 
 def _has_hexadecimal(values: Any) -> bool:
-    """Whether some integers are such as 0x1F; pyarrow reads them as numbers only in a
-    column of integers."""
+    """Whether some integers are written like 0x1F; pyarrow only reads them as numbers
+    in a column of integers."""
     from pyarrow import compute
 
     return bool(

@@ -1,6 +1,6 @@
-"""What stands before or between the columns of a text file: a line "sep=;" of
-spreadsheets, comments, a header that is a comment (as NumPy's savetxt writes it), and
-blanks as delimiters. Such a file is rewritten into one that has none of it."""
+"""Cleaning of text files: a line "sep=;" written by spreadsheets, comments, a header in
+a comment (as written by NumPy's savetxt), and blanks as delimiters. Such a file is
+rewritten as one without them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cleaned:
     """A file rewritten.
 
     stream: its lines in UTF-8
-    delimiter: its separator, if it says so or if that was blanks
+    delimiter: its separator, if the file declares it or if it was blanks
     dropped: the numbers of the lines left out, from 1
     """
 

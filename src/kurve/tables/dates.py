@@ -1,7 +1,7 @@
-"""Dates, times and durations as text, in the ways that people and programs write them:
+"""Dates, times and durations as text, in the formats that people and programs use:
 "Jan 1 2000", "01.02.2023 13:45", "3/31/24", "2000 Q1", "1 days 02:03:04".
 
-A date is a number of seconds since 1970 on the clock of its place.
+A date is a number of seconds since 1970, in local time.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ KINDS = (*ORDERS, "clock", "duration")
 
 @dataclass(frozen=True)
 class DateText:
-    """How a column writes dates.
+    """The format of the dates in a column.
 
     order: of the parts, one of `KINDS`; months by name and ISO dates are read in any
     """
@@ -99,7 +99,7 @@ class DateText:
     order: str
 
     def seconds(self, cells: Iterable[str | None]) -> np.ndarray:
-        """float64, NaN where a cell is no date: seconds since 1970, within a day for
+        """float64, NaN where a cell is not a date: seconds since 1970, within a day for
         "clock", of the duration for "duration"."""
         read, known = _READERS[self.order], dict[str, float]()
         out = []
@@ -119,8 +119,8 @@ class DateText:
 
 
 def learn_dates(cells: Sequence[str]) -> tuple[DateText | None, bool]:
-    """How some different cells write dates, None if not each of them is one; and
-    whether day and month could be the other way round."""
+    """The date format of some distinct cells, None if not all of them are dates; and
+    whether day and month could be swapped."""
     if not cells or len(cells[0]) < 3 or not any(c.isdigit() for c in cells[0]):
         return None, False
     fits = []
@@ -137,14 +137,14 @@ def learn_dates(cells: Sequence[str]) -> tuple[DateText | None, bool]:
 
 
 def text_of(seconds: float) -> str:
-    """A date for people: 2000-01-31, with the time unless it is midnight."""
+    """A date for display: 2000-01-31, with the time unless it is midnight."""
     moment = EPOCH + datetime.timedelta(seconds=float(seconds))
     text = moment.isoformat(" ", "minutes")
     return text.removesuffix(" 00:00")
 
 
 def seconds_of_digits(values: np.ndarray) -> np.ndarray | None:
-    """Numbers such as 20000131 as dates; None if not each of them is one."""
+    """Numbers such as 20000131 as dates; None if not all of them are dates."""
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
     if len(distinct) < 3 or not ((distinct > 1.7e7) & (distinct < 2.21e7)).all():
@@ -198,7 +198,7 @@ def _date(parts: dict[str, str | None]) -> float | None:
 
 
 def _clock(parts: dict[str, str | None]) -> float | None:
-    """Seconds since midnight; None for hours that are none."""
+    """Seconds since midnight; None for an invalid time."""
     hour, minute = int(parts.get("H") or 0), int(parts.get("M") or 0)
     second = float((parts.get("S") or "0").replace(",", "."))
     if half := parts.get("ap"):

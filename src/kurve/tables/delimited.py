@@ -32,13 +32,13 @@ class Delimited(TableFile):
         delimiter: column separator, " " for any number of blanks; None detects it in
             the header (CSV) or is a tab.
         decimal: "." or ","; None detects it in the first rows. Other numbers in local
-            dress, such as "$1,234.50" and "12 %", are recognised by themselves.
+            notation, such as "$1,234.50" and "12 %", are recognised automatically.
         encoding: encoding of the text; a UTF-16 byte order mark takes precedence.
         header: whether the first line holds the names; otherwise they are x1, x2, ...
         missing_values: additional cells that mean "missing".
-        comment: how lines before the columns' names start that hold comments, which are
-            left out; the last of them may hold the names, as NumPy's savetxt writes
-            them. None for no comments.
+        comment: the start of comment lines before the columns' names, which are left
+            out; the last of them may hold the names, as written by NumPy's savetxt.
+            None for no comments.
 
     Raises:
         TableError: the file does not exist, or its header cannot be read.

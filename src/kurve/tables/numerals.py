@@ -1,4 +1,5 @@
-"""Numbers in local dress: "1.234,50", "1'234", "12 %", "$5", "(5)", "−5", "1.0D+2"."""
+"""Numbers in local notation: "1.234,50", "1'234", "12 %", "$5", "(5)", "−5",
+"1.0D+2"."""
 
 from __future__ import annotations
 
@@ -59,9 +60,9 @@ _PLAIN = re.compile(f"{NUMBER}|{INFINITY}")
 
 @dataclass(frozen=True)
 class Numerals:
-    """How a column writes its numbers.
+    """The format of the numbers in a column.
 
-    decimal: the decimal mark, "." or ","; the other one separates thousands, as do
+    decimal: the decimal mark, "." or ","; the other one separates thousands, like
         blanks and apostrophes
     """
 
@@ -96,10 +97,11 @@ class Numerals:
 
 
 def learn_numerals(cells: Iterable[str], default: str = ".") -> tuple[Numerals, int]:
-    """The style that reads most of some different cells, and how many it reads.
+    """The format that reads most of some distinct cells, and how many it reads.
 
     Args:
-        default: the decimal mark if both read as many: "1,234" may be 1234 or 1.234.
+        default: the decimal mark if both read equally many: "1,234" may be 1234 or
+        1.234.
     """
     distinct = list(cells)
     counts = {
@@ -111,7 +113,7 @@ def learn_numerals(cells: Iterable[str], default: str = ".") -> tuple[Numerals, 
 
 
 def is_plain(cell: str) -> bool:
-    """Whether a cell is a number as computers write it."""
+    """Whether a cell is a number in the usual format of programs."""
     return bool(_PLAIN.fullmatch(cell))
 
 

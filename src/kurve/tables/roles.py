@@ -271,8 +271,8 @@ def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
 
 
 def levels(table: pyarrow.Table) -> dict[str, Any]:
-    """By name, the distinct values of each column of categories; not of texts that
-    hardly repeat."""
+    """By name, the distinct values of each column of categories; not of texts that are
+    rarely repeated."""
     from pyarrow import compute
 
     found = {}
@@ -291,7 +291,7 @@ def with_numeric_targets(
     targets: Sequence[str],
     declared: Collection[str] = (),
 ) -> pyarrow.Table:
-    """The table with targets that are numbers in local dress as numbers.
+    """The table with targets in local notation converted to numbers.
 
     Args:
         file: an open `TableFile`.
@@ -326,7 +326,7 @@ def with_numeric_targets(
 
 
 def _mostly_numbers(counts: Counter[str]) -> bool:
-    """Whether most but not all cells are numbers: the others must be mistakes."""
+    """Whether most but not all cells are numbers: the others are probably mistakes."""
     numerals, _ = learn_numerals(counts)
     numbers = sum(n for cell, n in counts.items() if numerals.number(cell) is not None)
     return 0 < sum(counts.values()) - numbers <= numbers

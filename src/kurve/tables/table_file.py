@@ -27,8 +27,8 @@ class TableFile:
         """The columns, or all of them, as a table.
 
         Args:
-            texts: columns to read as text, whatever they look like: categories of a
-                model, such as "007" and "true".
+            texts: columns to read as text, regardless of their contents: categories of
+                a model, such as "007" and "true".
             exact: columns to copy unchanged: they become numbers only if writing the
                 numbers reproduces the digits.
         """

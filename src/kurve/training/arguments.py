@@ -36,9 +36,8 @@ Shapes = Sequence[Shape] | None
 
 
 class Call:
-    """A call of `fit` or `evaluate`: what is different for the two kinds of step.
-
-    Nothing is changed before `prepare`, or `to_evaluate`.
+    """A call of `fit` or `evaluate`: the part that differs between the two kinds of
+    step. Nothing is changed before `prepare` or `to_evaluate`.
 
     Args:
         class_weight, batch_size, shuffle: as passed to `fit`.
@@ -85,7 +84,8 @@ class Call:
         backup: BackupAndRestore | None = None,
         config: FitConfig | None = None,
     ) -> EpochLoop:
-        """What runs the epochs; without `config`, the batches of `evaluate`."""
+        """The loop that runs the epochs; without `config`, the batches of
+        `evaluate`."""
         raise NotImplementedError
 
     def returned(self, logs: dict[str, Any], return_dict: bool) -> Any:
@@ -94,7 +94,7 @@ class Call:
 
 
 class EngineCall(Call):
-    """A call of `fit` or `evaluate` for a model with an engine's steps."""
+    """A call of `fit` or `evaluate` whose steps are run by an engine."""
 
     shapes: Shapes = None
     held_out: Data | None = None
@@ -149,8 +149,8 @@ class EngineCall(Call):
         class_weight: Mapping[int, float] | None,
         shapes: Shapes = None,
     ) -> Shapes:
-        """Check the first batch of a feed, so that a wrong one changes nothing; a
-        dataset is only asked for it if the model is not built."""
+        """Check the first batch of a feed, so that an invalid one changes nothing; a
+        dataset is only asked for a batch if the model is not built."""
         if feed.resumable and self.network.plan is not None:
             return None
         where = f"{feed.where}, batch 1 of {feed.argument}"

@@ -29,7 +29,7 @@ class Division:
     shuffle: bool
     seed: int
     first_step: int
-    """Number of updates before the first pass. It keys the permutations, so that a
+    """Number of updates before the first pass. The permutations depend on it, so that a
     second `fit` does not repeat those of the first."""
 
     def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:

@@ -37,7 +37,7 @@ class Goal:
 
     @property
     def rule(self) -> Loss | RowMetric | None:
-        """The loss or metric that decides which targets are valid; None if there is
+        """The loss or metric that determines which targets are valid; None if there is
         none."""
         if self.loss is not None:
             return self.loss
@@ -46,8 +46,8 @@ class Goal:
 
     @property
     def summed(self) -> Goal:
-        """Without a loss that compares rows, and the metrics that count by themselves,
-        which engines do not know."""
+        """Without losses that compare rows and metrics that are computed in Python,
+        which engines do not support."""
         known = [pair for pair in self.metrics if not pair[0].counts_itself]
         loss = None if self.loss is None or self.loss.across_rows else self.loss
         return Goal(loss, self.weight, tuple(known))
@@ -197,7 +197,8 @@ class Compilation:
 
     @property
     def has_own_optimizer(self) -> bool:
-        """Whether the optimizer must be called: its updates are not the engine's."""
+        """Whether the optimizer must be called, because the engine cannot compute its
+        updates."""
         optimizer = self.optimizer
         apply = getattr(optimizer.apply, "__func__", None)
         return optimizer.is_written or apply is not Optimizer.apply
@@ -215,7 +216,7 @@ class Compilation:
 
     @property
     def has_unknown_targets(self) -> bool:
-        """Whether it is not known yet how a loss takes its targets."""
+        """Whether the form in which a loss takes its targets is still unknown."""
         found = [loss for loss in flatten(self.loss) if loss is not None]
         return any(
             loss.any_targets and not (loss.across_rows or loss.targets)

@@ -1,4 +1,4 @@
-"""What a network is made of, and what its inputs and outputs are called and shaped."""
+"""The layers of a network, and the names and shapes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ class Description:
     @property
     def declared(self) -> list[tuple[int | None, ...]]:
         """The sample shapes of everything passed to the engine, with None for unknown
-        sizes: all of those that code takes, which can be called with others."""
+        sizes; for a model that runs eagerly, all sizes, because it can be called with
+        others."""
         if self.structure is not None and self.build_for is not None:
             return [(None,) * len(tensor.sample) for tensor in self.structure.entries]
         if self.structure is not None:

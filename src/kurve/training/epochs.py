@@ -1,7 +1,7 @@
 """The epochs of `fit`: callbacks, validation and checkpoints around the steps.
 
-There are two kinds of step: of an engine (`kurve.training.loop`), and Python's, of a
-model that overrides `train_step` (`kurve.training.own`).
+There are two kinds of steps: those of an engine (`kurve.training.loop`), and Python
+steps of a model that overrides `train_step` (`kurve.training.custom_steps`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class FitConfig:
 
 
 class EpochLoop:
-    """Runs the epochs of `fit`, or the batches of `evaluate`; a subclass has the steps.
+    """Runs the epochs of `fit`, or the batches of `evaluate`; subclasses implement the
+    steps.
 
     Args:
         hooks: the callbacks.
@@ -129,8 +130,8 @@ class EpochLoop:
         checkpointer.finish()
 
     def stop_for(self, error: NonFiniteError) -> None:
-        """End the training after a step whose numbers are not finite, if a callback
-        asks for that; otherwise raise the error."""
+        """End the training after a step with non-finite numbers, if a callback asks for
+        that; otherwise raise the error."""
         if not self.hooks.handles_non_finite():
             raise error
         print(f"\nTraining ends early: {error.what} is not finite.")

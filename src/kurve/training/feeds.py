@@ -57,7 +57,7 @@ class Feed:
         """Set the key of the row order, see `Division`."""
 
     def probe(self, most: int) -> Any:
-        """As many rows of x as a step has, up to `most`, to try the model on."""
+        """As many rows of x as a step has, up to `most`, to run the model on."""
         raise NotImplementedError
 
     def arrays(self) -> tuple[Any, Any] | None:

@@ -157,7 +157,7 @@ def evaluate(
     callbacks: Callback | Iterable[Callback] | None,
     return_dict: bool,
 ) -> Any:
-    """`Trainer.evaluate`, once it is known which kind of steps the model has.
+    """`Trainer.evaluate`, once the kind of steps of the model is known.
 
     Args, Raises: see `Trainer.evaluate`.
     """
@@ -193,9 +193,9 @@ def call_of(
     batch_size: int | None = None,
     shuffle: bool = False,
 ) -> Call:
-    """What a call of `fit` or `evaluate` needs for the model's kind of steps."""
+    """The implementation of `fit` or `evaluate` for the model's kind of steps."""
     if has_own_steps(model):
-        from kurve.training.own import OwnCall
+        from kurve.training.custom_steps import OwnCall
 
         return OwnCall(model, class_weight, batch_size, shuffle)
     if where == "fit":

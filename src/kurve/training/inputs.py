@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kurve.core.samples import as_samples, as_weights, check_lengths
+from kurve.formulas.tensor import pack
 from kurve.layers.base import refuse_layers
 from kurve.losses.targets import as_targets, class_weights
 from kurve.plan import Shape
 from kurve.training.compilation import Goal
 from kurve.training.network import Network
-from kurve.training.parts import Parts, pack
+from kurve.training.parts import Parts
 
 if TYPE_CHECKING:
     from kurve.training.trainable import Trainable
@@ -310,9 +311,10 @@ class DataCheck:
             y = self.network.fit_targets(goal.loss, y, shape)
         if goal.loss is not None and goal.loss.across_rows:
             raise NotImplementedError(
-                f"[{where}] the loss {goal.loss.name!r} compares rows of a batch, "
-                "which no plan of an engine does. Received: a model that was compiled "
-                "with it. Try model.fit or model.evaluate, whose steps are Python then."
+                f"[{where}] the loss {goal.loss.name!r} compares the rows of a "
+                "batch with each other, which a compiled plan cannot do. Received: a "
+                "model compiled with it. Try model.fit or model.evaluate, which then "
+                "run as Python."
             )
         return as_targets(where, y, goal.rule, shape)
 
@@ -346,7 +348,7 @@ def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray
 
 def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
     """The weights of the rows: one array for all outputs, or a tuple. Negative weights
-    reward a larger loss of a row, as in policy gradients."""
+    reward a larger loss, as in policy gradients."""
     if len(outputs.names) == 1:
         given = outputs.single(given)
         if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):

@@ -39,9 +39,9 @@ class Layout(Description):
     trainable:         False freezes all weights
     plan, state:       None until the network is built
     shares_variables:  whether a layer is in another model too
-    as_written:        whether it needs arrays, see `kurve.training.written`
+    as_written:        whether it runs eagerly, see `kurve.training.written`
     why_written:       the error that says why
-    written_rows:      how many rows its batches must have then, if it says so
+    written_rows:      the number of rows that its batches must have then, if fixed
 
     Args:
         seed: key of all random streams.
@@ -199,7 +199,7 @@ class Layout(Description):
         losses: Sequence[Loss | None] = (),
         metrics: Sequence[Sequence[RowMetric]] = (),
     ) -> tuple[Plan, Graph]:
-        """The plan for inputs with these shapes, and the graph it was made from.
+        """The plan for inputs with these shapes, and the graph that it was made from.
 
         Args:
             losses: losses of the outputs; the plan computes those that are formulas,
@@ -254,8 +254,8 @@ class Layout(Description):
         return graph
 
     def on_arrays(self, arrays: list[Any]) -> tuple[list[Any], list[Any]]:
-        """The outputs for arrays, layer by layer and function by function, and the
-        terms of the loss, on the tapes that record."""
+        """The outputs for arrays, computed layer by layer and function by function, and
+        the terms of the loss; both are recorded on active tapes."""
         for layer in all_layers(self.layers):
             layer._losses = []
         if self.structure is not None:
@@ -331,7 +331,7 @@ class Layout(Description):
                     if id(variable) not in streams:
                         if variable.learned:
                             raise made_in_call(variable.name)
-                        # Of a layer outside the model that was adapted before.
+                        # Of a layer that was adapted before it was added to the model.
                         view[...] = variable.value
                         continue
                     variable.write_to(view, self.seed, streams[id(variable)])

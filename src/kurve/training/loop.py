@@ -1,4 +1,4 @@
-"""The steps of an engine, with as few calls as the callbacks allow."""
+"""The steps run by an engine, in as few calls as the callbacks allow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_CHECKPOINTS = NullCheckpointer()
 
 
 def unknown_number(plan: Plan, inputs: Sequence[np.ndarray]) -> str:
-    """Why an embedding of an input is NaN, in sentences; "" if none is."""
+    """An explanation of why an embedding of an input is NaN; "" if none is."""
     for i, op in enumerate(plan.ops):
         if op.kind != "embedding":
             continue
@@ -51,7 +51,7 @@ def unknown_number(plan: Plan, inputs: Sequence[np.ndarray]) -> str:
 
 
 class TrainingLoop(EpochLoop):
-    """Runs the epochs of `fit`, or the batches of `evaluate`, for a built model, by an
+    """Runs the epochs of `fit`, or the batches of `evaluate`, of a built model on an
     engine.
 
     Args:

@@ -50,9 +50,9 @@ class Network(Layout):
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
         self._is_partial = False  # whether the program lacks a loss
-        # For calls by hand: what a plan was made for, and `plan_by_hand`.
+        # For direct calls: what the plan was made for, and `plan_by_hand`.
         self._by_hand: list[tuple[Plan, Any, Any]] = []
-        # Whether the user knows that a model that is no plan is slow.
+        # Whether the user knows that a model without a plan is slow.
         self.runs_eagerly = False
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
@@ -132,7 +132,7 @@ class Network(Layout):
         return self.compilation
 
     def fit_targets(self, loss: Loss, y: Any, output: Shape) -> Any:
-        """Targets for a loss that takes any, once it is known how it takes these."""
+        """Targets for a loss that accepts any, once it is known how it takes these."""
         from kurve.losses.target_shapes import infer_target_shape
 
         y = loss.fitted(y, output)
@@ -178,9 +178,9 @@ class Network(Layout):
         if self.compilation is not None and self.compilation.across_rows:
             name = self.compilation.across_rows[0].name
             raise NotImplementedError(
-                f"[{where}] it needs a loss of each row by itself. Received: the loss "
-                f"{name!r}, which compares rows of a batch. Try fit and evaluate, or "
-                "compile with another loss, such as 'mse'."
+                f"[{where}] the loss must be computed for each row separately. "
+                f"Received: the loss {name!r}, which compares the rows of a batch. Try "
+                "fit and evaluate, or compile with another loss, such as 'mse'."
             )
 
     def values(
@@ -218,7 +218,7 @@ class Network(Layout):
 
     def chosen_engine(self) -> Engine:
         """The engine that `compile` chose, else the default one; the reference engine
-        where code of Python is a part of the plan."""
+        if the plan contains Python code."""
         if self.as_written:
             return get_engine("reference")
         chosen = None if self.compilation is None else self.compilation.engine
@@ -233,8 +233,8 @@ class Network(Layout):
         """The plan with loss, metrics and optimizer, compiled by the engine.
 
         Args:
-            training: False for predictions, which need no loss: one of the user that
-                only data can tell how to compute is left out then.
+            training: False for predictions, which need no loss: a custom loss whose
+                form depends on the data is then left out.
         """
         if training and self.as_written:
             self._warn_as_written()
@@ -265,7 +265,8 @@ class Network(Layout):
         return self._program
 
     def _warn_as_written(self) -> None:
-        """Warn once, unless the user has chosen so, that training will be slow."""
+        """Warn once that training will be slow, unless the user has chosen eager
+        execution."""
         if self.runs_eagerly or self.compilation is None:
             return
         self.runs_eagerly = True
@@ -273,14 +274,14 @@ class Network(Layout):
         received, _, remedy = rest.partition(" Try ")
         remedy = f"Try {remedy.rstrip('.')}; or" if remedy else "Try"
         warn(
-            "[fit] the model trains as it is written, function by function on arrays "
-            "of each batch, which is many times slower than a compiled plan. "
+            "[fit] the model runs eagerly, one function at a time on the arrays of "
+            "each batch, which is many times slower than a compiled plan. "
             f"{rule} Received: {received} {remedy} "
-            "model.compile(..., run_eagerly=True), which says no more about it."
+            "model.compile(..., run_eagerly=True), which turns this warning off."
         )
 
     def _predicting(self, goals: Sequence[Goal]) -> list[Goal]:
-        """The goals without the losses whose target shape only data can tell."""
+        """The goals without the losses whose target shape depends on the data."""
         from kurve.losses.target_shapes import is_row_by_row
 
         assert self.plan is not None
@@ -372,8 +373,8 @@ class Network(Layout):
         return state
 
     def take_memory(self) -> None:
-        """Take the optimizer's state from custom steps, if it is newer than that of
-        the engine."""
+        """Take the optimizer's state from custom steps, if it is newer than the
+        engine's."""
         if self.compilation is not None:
             from kurve.optimizers.applying import exchange_memory
 

@@ -12,18 +12,12 @@ from functools import cached_property
 from typing import Any
 
 from kurve.core.arrays import is_frame
-from kurve.formulas.tensor import keys, leaves, replaced
+from kurve.formulas.tensor import keys, leaves
 
 
 def flatten(structure: Any) -> list[Any]:
     """The leaves of nested lists, tuples and dictionaries."""
     return list(leaves(structure))
-
-
-def pack(structure: Any, values: Sequence[Any]) -> Any:
-    """The structure with new leaves, in the order of `flatten`."""
-    rest = iter(values)
-    return replaced(structure, lambda _: next(rest))
 
 
 def _paths(structure: Any, before: str) -> Iterator[str]:

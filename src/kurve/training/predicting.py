@@ -11,10 +11,10 @@ import numpy as np
 from kurve.callbacks import Callback, CallbackList
 from kurve.callbacks.base import as_list
 from kurve.core.progress import ProgressBar
+from kurve.formulas.tensor import pack
 from kurve.training.batching import evaluation_bounds
 from kurve.training.inputs import check_inputs, count_rows, take
 from kurve.training.network import Network
-from kurve.training.parts import pack
 from kurve.training.steps import Ahead
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def by_batches(
     progress bar and callbacks.
 
     Args:
-        shown: what callbacks get of outputs.
+        shown: converts outputs to what callbacks get.
     """
     found, by_batch = [], "predict" in hooks.per_batch
     model.stop_predicting = False

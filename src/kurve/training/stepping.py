@@ -10,8 +10,8 @@ from kurve.training.trainable import Trainable
 
 
 class Stepping(Trainable):
-    """A model whose steps, losses and metrics a subclass may write in Python; `fit` and
-    others then call them for each batch."""
+    """A model whose steps, losses and metrics a subclass may implement in Python; `fit`
+    and similar methods then call them for each batch."""
 
     __call__: Callable[..., Any]
 
@@ -67,7 +67,7 @@ class Stepping(Trainable):
     @entry
     def predict_step(self, data: Any) -> Any:
         """The outputs for a batch. A subclass may override it: `predict` then calls it
-        for each batch, and joins what it gives.
+        for each batch, and concatenates the results.
 
         Args:
             data: x, (x, y) or (x, y, sample_weight).
@@ -77,9 +77,9 @@ class Stepping(Trainable):
         return self(unpack_x_y_sample_weight(data)[0], training=False)
 
     def make_train_function(self, force: bool = False) -> Any:
-        """What `fit` calls with an iterator of batches: it takes the next one, and
-        gives what `train_step` does. A subclass may override it, to take several for a
-        step; it is kept as `train_function`.
+        """The function that `fit` calls with an iterator of batches: it takes the next
+        batch, and returns the result of `train_step`. A subclass may override it, to
+        use several batches in a step; it is stored as `train_function`.
 
         Args:
             force: whether to make another one if there is one.

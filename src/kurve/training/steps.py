@@ -30,13 +30,13 @@ STEPS = (
     "compute_metrics",
     "metrics",
 )
-"""What makes a model train in Python if a subclass has it."""
+"""Methods that make a model train in Python if a subclass overrides them."""
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether a model, or a class of the user, overrides a step, holds a metric, or has
-    been compiled with a metric or optimizer that is the user's, or a loss that compares
-    rows of a batch."""
+    """Whether a model, or a class of the user, overrides a step, holds a metric, or was
+    compiled with a custom metric or optimizer, or a loss that compares the rows of a
+    batch."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
         compilation = model._network.compilation
@@ -55,11 +55,11 @@ def has_own_steps(model: Any) -> bool:
 
 
 class StepOfIterator:
-    """What `make_train_function` and the like return: it runs the step on the next
+    """The result of `make_train_function` and the like: it runs the step on the next
     batch of an iterator.
 
     Args:
-        model, kind: of which model; "train", "test" or "predict".
+        model, kind: the model, and "train", "test" or "predict".
     """
 
     def __init__(self, model: Any, kind: str) -> None:
@@ -79,7 +79,7 @@ def compiled_step(model: Trainer, name: str) -> Callable[[Any], Any]:
     known = model._functions.get(name)
     if known is None or known.python_function != written:
         known = model._functions[name] = Function(written)
-        if model.iterations:  # continue with the state of a file or a copy
+        if model.iterations:  # continue from the state of a file or a copy
             known.skip_first_run()
     return known
 
@@ -99,7 +99,7 @@ def function_of(model: Any, kind: str) -> Any:
 
 
 def made_function(model: Any, kind: str) -> Any:
-    """The same, of models that make it only when they are asked."""
+    """The same, for models that only create it on request."""
     name = f"make_{kind}_function"
     is_base = getattr(getattr(type(model), name), "__module__", "").startswith("kurve.")
     if is_base and name not in vars(model):
@@ -112,7 +112,7 @@ def made_function(model: Any, kind: str) -> Any:
 class Ahead(Iterator[Any]):
     """An iterator that knows whether there is a next batch.
 
-    taken: how many it has given
+    taken: how many batches it has returned
     """
 
     def __init__(self, batches: Iterator[Any]) -> None:
@@ -143,15 +143,15 @@ def refuse_own_steps(where: str, model: Any) -> None:
     """Refuse a model whose custom steps would not be called."""
     if has_own_steps(model):
         raise NotImplementedError(
-            f"[{where}] it trains with the engine's own step. Received: a model with a "
-            "step, metric or optimizer of its own, or a loss that compares rows of a "
-            f"batch, {type(model).__name__}. Try model.fit."
+            f"[{where}] it only works with the engine's own step. Received: a model "
+            "with a custom step, metric or optimizer, or a loss that compares the rows "
+            f"of a batch, {type(model).__name__}. Try model.fit."
         )
 
 
 def with_known_targets(model: Any, x: Any, y: Any) -> Any:
-    """x, once it is known how losses of the user take such data; where it gives batches
-    one after the other, with the first one in front again."""
+    """x, once it is known how custom losses take such data; if x is an iterator, its
+    first batch is put back in front."""
     from kurve.training.feeds import is_dataset, is_source
     from kurve.training.inputs import DataCheck, unpack_batch
     from kurve.training.streams import END
@@ -215,7 +215,8 @@ def test_step(model: Stepping, data: Any) -> dict[str, Any]:
 def loss_of(
     model: Stepping, x: Any, y: Any, y_pred: Any, weights: Any, training: bool
 ) -> Any:
-    """Call `compute_loss`; older ones have no argument `training`."""
+    """Call `compute_loss`; overrides written for older versions lack the argument
+    `training`."""
     import inspect
 
     named: dict[str, Any] = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weights}

@@ -218,7 +218,7 @@ class StreamFeed(Feed):
         return batch
 
     def _put_together(self, batch: Any, most: int) -> list[int]:
-        """Copy at most `most` batches, starting with this one, to the room; return
+        """Copy at most `most` batches, starting with this one, to the buffer; return
         their bounds. Each is copied before the next is read, because a source may reuse
         its arrays."""
         bounds, room = [0], self._room
@@ -242,7 +242,7 @@ class StreamFeed(Feed):
         return bounds
 
     def _checked(self, bounds: list[int], number: int) -> Piece:
-        """Check the batches in the room, up to the first invalid one."""
+        """Check the batches in the buffer, up to the first invalid one."""
         room = self._room
         assert self.check is not None and room is not None
         try:
@@ -337,7 +337,7 @@ class Room:
 
     @classmethod
     def for_batches_like(cls, batch: Any) -> Room | None:
-        """A room for many batches; None if they are large or have another form."""
+        """A buffer for many batches; None if they are large or have another form."""
         form, arrays = _arrays(batch)
         small = arrays and sum(a.nbytes for a in arrays) <= SMALL
         return cls(form, batch, arrays) if small else None

@@ -20,7 +20,7 @@ class Structure:
     has_open_sizes:  whether sizes of the inputs are unknown
     operations:      layers, models and functions in Keras's order, which is that of the
                      weights: by distance from the outputs, farthest first, then in the
-                     order in which they are met going back from the outputs
+                     order in which they are reached going back from the outputs
 
     Raises:
         TypeError: not a symbolic tensor.
@@ -71,9 +71,9 @@ class Structure:
         return [n for n in self.nodes if not n.is_input and id(n) not in self._first]
 
     def _before_encoding(self) -> set[int]:
-        """The calls that are computed with arrays, before the engine: those that read
-        texts, and all that these need, by their ids. Layers that training changes are
-        none of them."""
+        """The calls that are computed with arrays, before the engine runs: those that
+        read strings, and all calls that these depend on, by their ids. Layers that
+        training changes are not among them."""
         found: set[int] = set()
         for node in reversed(self.nodes):
             if node.encodes or id(node) in found:
@@ -100,7 +100,7 @@ class Structure:
         self, tensors: Sequence[KerasTensor]
     ) -> tuple[list[Node], dict[int, int]]:
         """The calls that these tensors depend on, in topological order; and when each
-        operation was first met going back, by id."""
+        operation was first reached going back, by id."""
         known = {id(tensor) for tensor in self.flat_inputs}
         nodes: list[Node] = []
         done: set[int] = set()
@@ -157,7 +157,7 @@ class Structure:
         return [by_id[key] for key in order]
 
     def _entries(self) -> list[KerasTensor]:
-        """Inputs and encoded inputs, as far as other calls or the outputs need them."""
+        """The inputs and encoded inputs that other calls or the outputs need."""
         needed = {id(t) for node in self.inside for t in node.input_tensors}
         needed |= {id(tensor) for tensor in self.flat_outputs}
         made = [t for node in self.encoding for t in leaves(node.outputs)]

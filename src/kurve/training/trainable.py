@@ -34,8 +34,8 @@ class Trainable:
     train_function: Any = None
     test_function: Any = None
     predict_function: Any = None
-    """What `make_train_function` and the others have made: from an iterator of batches,
-    one or several steps. `compile` sets them to None."""
+    """The functions made by `make_train_function` and the like, which run one or
+    several steps on an iterator of batches. `compile` sets them to None."""
 
     name: str
     stop_training: bool
@@ -71,7 +71,7 @@ class Trainable:
     def count_optimizer_params(self) -> int:
         """Number of values in the optimizer, counted as in Keras: its slots for
         trainable weights, the step and the learning rate; 0 before the first
-        training, and without an optimizer, as in files that others wrote."""
+        training, and without an optimizer, as in files written by other programs."""
         state, plan = self._network.state, self._network.plan
         if state is None or plan is None or not state.step or self.optimizer is None:
             return 0
@@ -112,8 +112,8 @@ class Trainable:
         self._keep("loss", value)
 
     def _keep(self, name: str, value: Any) -> None:
-        """Keep what a user's model sets under the name of an argument of `compile`,
-        until `compile` is called."""
+        """Keep an attribute that a user's model sets under the name of an argument of
+        `compile`, until `compile` is called."""
         compilation = self._network.compilation
         if compilation is not None and name == "optimizer":
             check_unlocked(self, "optimizer")
@@ -178,7 +178,7 @@ class Trainable:
             weighted_metrics: the same, but rows count with their sample weights.
             steps_per_execution: call callbacks after this many batches instead of
                 each one.
-            run_eagerly: no warning where the model cannot be compiled.
+            run_eagerly: suppresses the warning for a model that cannot be compiled.
             jit_compile, auto_scale_loss: accepted and ignored: the
                 engine is always compiled.
             engine: "native", "reference", "torch" ("torch:cuda" and the like), "auto"

@@ -238,7 +238,7 @@ class Trainer(Stepping):
                 given = (self, x, batch_size, verbose, steps, callbacks)
                 return again(Trainer.predict, given, dict(unknown))
             if _predicts_by_itself(self):
-                from kurve.training.own import predict
+                from kurve.training.custom_steps import predict
 
                 return predict(self, x, batch_size, verbose, steps, callbacks)
             return self._predicted(x, batch_size, verbose, steps, callbacks)
@@ -351,7 +351,7 @@ class Trainer(Stepping):
         self._network.require_compiled("train_on_batch")
         with_known_targets(self, x, y)
         if has_own_steps(self):
-            from kurve.training.own import on_batch
+            from kurve.training.custom_steps import on_batch
 
             return on_batch(self, "train", x, y, sample_weight, return_dict)
         return self._train_on_batch(x, y, sample_weight, class_weight, return_dict)
@@ -395,7 +395,7 @@ class Trainer(Stepping):
         """
         with_known_targets(self, x, y)
         if has_own_steps(self):
-            from kurve.training.own import on_batch
+            from kurve.training.custom_steps import on_batch
 
             return on_batch(self, "test", x, y, sample_weight, return_dict)
         return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
@@ -477,7 +477,7 @@ class Trainer(Stepping):
 
 
 def _predicts_by_itself(model: Any) -> bool:
-    """Whether a model has a step of its own for `predict`."""
+    """Whether a model has a custom step for `predict`."""
     cls, given = type(model), vars(model)
     return (
         cls.predict_step is not Trainer.predict_step

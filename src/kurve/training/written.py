@@ -1,8 +1,8 @@
-"""Networks that run as they are written: formulas that move the batch axis, ask for
-values or write weights are no plan of operations.
+"""Networks that run eagerly: formulas that move the batch axis, need values or assign
+weights cannot be lowered to a plan of operations.
 
-Such a network is one operation, whose code runs layer by layer and function by
-function, on arrays, for each batch; a tape computes the gradients.
+Such a network is a single operation, whose code runs layer by layer and function by
+function, on the arrays of each batch; a tape computes the gradients.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from kurve.plan import Shape
 
 
 class Piece(NamedTuple):
-    """A part of what the code computes: an output, the mask of one, or what is added to
-    the loss.
+    """One result of the code: an output, the mask of an output, or a term of the loss.
 
     batched: whether it has a value for each sample
     """
@@ -39,7 +38,7 @@ class Piece(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """What a forward pass leaves to the backward pass."""
+    """The state that a forward pass saves for the backward pass."""
 
     tape: Any
     inputs: list[Any]
@@ -47,8 +46,8 @@ class Cache(NamedTuple):
 
 
 class Code:
-    """What a network computes, as the code of one operation, whose output is that of
-    all pieces, concatenated.
+    """A network as the code of one operation, whose output is the concatenation of all
+    pieces.
 
     run:       the outputs for arrays and whether it is training, and terms of the loss
     variables: by their roles in the operation
@@ -70,11 +69,11 @@ class Code:
     def tried(
         self, samples: Sequence[Shape], only: int | None
     ) -> tuple[int, list[bool], bool]:
-        """Find the pieces: how many outputs, which have a mask, and whether there is a
-        loss.
+        """Find the pieces: the number of outputs, which of them have a mask, and
+        whether there is a loss.
 
         Args:
-            only: how many rows a batch must have, if any.
+            only: the required number of rows of a batch, if any.
 
         Raises:
             ValueError: an output has another number of rows than the input.
@@ -141,7 +140,7 @@ class Code:
             m for y in outputs if (m := getattr(y, "_keras_mask", None)) is not None
         ]
         found = [*outputs, *masks, *total]
-        if len(found) < len(self.pieces):  # a loss that is there in training only
+        if len(found) < len(self.pieces):  # a loss that only exists in training
             found += [np.zeros(())] * (len(self.pieces) - len(found))
         flat = []
         for piece, value in zip(self.pieces, found, strict=True):
@@ -205,7 +204,7 @@ class Code:
 
 
 def appended(network: Any, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of a network that runs as it is written, for tensors of a plan under
+    """The outputs of a network that runs eagerly, for tensors of a plan under
     construction."""
     graph = tensors[0].graph
     if active.step is not None:

@@ -37,7 +37,7 @@ def _demand(name: str, holds: Any, message: Any, values: Any) -> None:
     if not holds:
         raise ValueError(
             f"[tf.debugging.{name}] {message or 'it does not hold'}. "
-            f"Received: {values!r:.200}. Try to look where they come from."
+            f"Received: {values!r:.200}. Try to find where they come from."
         )
 
 

@@ -78,7 +78,7 @@ def decode_image(
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "[tf.io.decode_image] pictures are read by Pillow. Received: no module "
+            "[tf.io.decode_image] decoding images needs Pillow. Received: no module "
             "'PIL'. Try pip install kurve[images]."
         ) from error
     modes = {1: "L", 3: "RGB", 4: "RGBA"}

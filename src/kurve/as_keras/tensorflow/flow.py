@@ -191,7 +191,7 @@ recompute_grad = do_not_convert
 
 
 def to_code(entity: Any, *_: Any, **__: Any) -> str:
-    """The source of a function. It runs as it is written: nothing is converted."""
+    """The source of a function. It runs unchanged: nothing is converted."""
     import inspect
 
     found = getattr(entity, "python_function", entity)

@@ -85,7 +85,7 @@ def resize(
         return _by_areas(x, height, width)
     if method not in ("bilinear", "nearest") or preserve_aspect_ratio or antialias:
         raise NotImplementedError(
-            "[tf.image.resize] images are resized bilinearly or to the nearest pixel. "
+            "[tf.image.resize] only bilinear and nearest resizing are supported. "
             f"Received: method={method!r}. Try method='bilinear'."
         )
     alone = len(x.shape) == 3
@@ -96,7 +96,7 @@ def resize(
 
 
 def _by_areas(x: Any, height: int, width: int) -> Any:
-    """Each pixel the mean of the rectangle that it covers."""
+    """Resized images: each pixel is the mean of the rectangle that it covers."""
     rows, columns = (
         _areas(have, want)
         for have, want in zip(x.shape[-3:-1], (height, width), strict=True)
@@ -434,7 +434,7 @@ def ssim(
     """The structural similarity of images, one number for each."""
     if return_index_map:
         raise NotImplementedError(
-            "[tf.image.ssim] only means are supported. Received: "
+            "[tf.image.ssim] only the mean over an image is supported. Received: "
             "return_index_map=True. Try False."
         )
     x, y = value(img1), value(img2)
@@ -443,7 +443,8 @@ def ssim(
 
 @eager
 def total_variation(images: Any, name: Any = None) -> Any:
-    """The sum of the sizes of the differences between neighbours, for each image."""
+    """The sum of the absolute differences between neighbouring pixels, for each
+    image."""
     x = value(images)
     axes = tuple(range(len(ops.shape(x)) - 3, len(ops.shape(x))))
     down = ops.get_item(x, (..., slice(1, None), slice(None), slice(None)))

@@ -42,8 +42,8 @@ set_random_seed = set_seed
 
 
 def _source(seed: Any) -> np.random.Generator:
-    """The generator of the next stream; with a seed, each call gets the same first
-    stream as in a new program."""
+    """The generator of the next stream; with a seed, each call gets the same stream as
+    the first call in a new program."""
     return np.random.Generator(np.random.Philox(_number(seed)))
 
 

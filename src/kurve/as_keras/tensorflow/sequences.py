@@ -1,4 +1,4 @@
-"""`tf.TensorArray`: tensors that a loop writes one after the other."""
+"""`tf.TensorArray`: a list of tensors written by a loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["TensorArray"]
 
 
 class TensorArray:
-    """A list of tensors. `write` and `unstack` return the list to go on with.
+    """A list of tensors. `write` and `unstack` return the list to continue with.
 
     Args:
         dtype: of the tensors.
-        size: number of tensors; more can be written in any case.
+        size: number of tensors; more can always be written.
         dynamic_size, clear_after_read, element_shape, infer_shape, name: accepted and
             ignored.
     """
@@ -79,7 +79,7 @@ class TensorArray:
         return stack(self._filled(), axis=0)
 
     def concat(self, name: Any = None) -> Any:
-        """All tensors one after the other along their first axis."""
+        """All tensors, concatenated along their first axis."""
         return concat(self._filled(), axis=0)
 
     def gather(self, indices: Any, name: Any = None) -> Any:
@@ -98,7 +98,7 @@ class TensorArray:
         return self
 
     def scatter(self, indices: Any, value: Any, name: Any = None) -> TensorArray:
-        """The list with the parts of a tensor at these places."""
+        """The list with the parts of a tensor at these positions."""
         for place, part in zip(np.ravel(indices), unstack(value, axis=0), strict=True):
             self.write(place, part)
         return self

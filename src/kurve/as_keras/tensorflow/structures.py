@@ -99,7 +99,7 @@ def called(function: Callable[..., Any], element: Structure) -> Any:
 def stacked(parts: list[Any]) -> Any:
     if isinstance(parts[0], Passes):
         raise TypeError(
-            "[Dataset.batch] data sets cannot be a batch. Received: elements of a "
+            "[Dataset.batch] datasets cannot be batched. Received: elements of a "
             "window. Try flat_map(lambda window: window.batch(n))."
         )
     return tensor(np.stack(parts))

@@ -29,7 +29,7 @@ _open: list[SummaryWriter] = []
 
 
 class SummaryWriter:
-    """A file of events, which is made when the first value is written."""
+    """An event file, which is created when the first value is written."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -89,14 +89,14 @@ def _place(name: str, step: Any) -> tuple[EventFile, int] | None:
     step = _open[-1].step if step is None else step
     if step is None:
         raise ValueError(
-            f"[tf.summary.{name}] a value belongs to a step. Received: step=None. "
+            f"[tf.summary.{name}] a value needs a step. Received: step=None. "
             "Try step=epoch."
         )
     return _open[-1].file, int(concrete(f"summary.{name}", step))
 
 
 def scalar(name: str, data: Any, step: Any = None, description: Any = None) -> bool:
-    """Write a number; whether a writer's context is open."""
+    """Write a number; returns whether a writer's context is open."""
     place = _place("scalar", step)
     if place is not None:
         value = float(np.asarray(concrete("summary.scalar", data)))
@@ -107,7 +107,7 @@ def scalar(name: str, data: Any, step: Any = None, description: Any = None) -> b
 def histogram(
     name: str, data: Any, step: Any = None, buckets: Any = None, description: Any = None
 ) -> bool:
-    """Write how numbers are distributed; whether a writer's context is open."""
+    """Write a histogram of numbers; returns whether a writer's context is open."""
     place = _place("histogram", step)
     if place is not None:
         array = np.asarray(concrete("summary.histogram", data))

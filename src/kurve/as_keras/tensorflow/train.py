@@ -39,7 +39,7 @@ class Checkpoint:
         self.save_counter = Variable(0, trainable=False, dtype="int64")
 
     def write(self, file_prefix: Any, options: Any = None) -> str:
-        """Save to this path; its folder is made if needed."""
+        """Save to this path; its folder is created if needed."""
         path = os.fspath(file_prefix)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         counted = {"save_counter": self.save_counter, **dict(self._values())}
@@ -49,7 +49,7 @@ class Checkpoint:
         return path
 
     def save(self, file_prefix: Any, options: Any = None) -> str:
-        """Save to the path with a number, one more each time."""
+        """Save to the path with a number that increases with each call."""
         self.save_counter.assign_add(1)
         path = self.write(f"{os.fspath(file_prefix)}-{int(self.save_counter)}")
         _remember(path, [path])
@@ -100,7 +100,7 @@ class Checkpoint:
             yield from _values_of(name, value)
 
     def _build(self, arrays: Mapping[str, Any]) -> None:
-        """Give an optimizer that has not trained yet the slots of its models."""
+        """Create the slots of an optimizer that has not trained yet."""
         weights = [
             v
             for thing in self._objects.values()
@@ -132,7 +132,7 @@ def _values_of(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 class Status:
-    """What `restore` returns: everything was restored, or an error raised."""
+    """The result of `restore`: everything was restored, or an error was raised."""
 
     def assert_consumed(self) -> Status:
         return self
@@ -150,8 +150,8 @@ class CheckpointManager:
     Args:
         checkpoint: what to save.
         directory: the folder.
-        max_to_keep: how many; None for all.
-        checkpoint_name: the beginning of their names.
+        max_to_keep: number of checkpoints to keep; None for all.
+        checkpoint_name: prefix of their names.
     """
 
     def __init__(
@@ -205,7 +205,8 @@ def latest_checkpoint(checkpoint_dir: Any, latest_filename: Any = None) -> str |
 
 
 def _remember(path: str, paths: list[str]) -> None:
-    """Note the checkpoints in the folder's file "checkpoint", as TensorFlow does."""
+    """Write the list of checkpoints to the folder's file "checkpoint", as TensorFlow
+    does."""
     names = [os.path.basename(p) for p in paths]
     lines = [f'model_checkpoint_path: "{os.path.basename(path)}"']
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]

@@ -33,7 +33,7 @@ def _sizes(where: str, values: Any, axes: int) -> tuple[int, ...]:
     if len(given) == axes + 2:
         if given[0] != 1 or given[-1] != 1:
             raise ValueError(
-                f"[tf.nn.{where}] windows move over the axes of images. "
+                f"[tf.nn.{where}] windows only move along the axes of an image. "
                 f"Received: {given}. Try 1 for the batch and the channels."
             )
         given = given[1:-1]
@@ -154,7 +154,7 @@ def _pool(
         sizes = ops.shape(x)
         if any(int(size) != 1 for size in ksize[:-1]):
             raise ValueError(
-                f"[tf.nn.{name}] windows lie along images or along channels. "
+                f"[tf.nn.{name}] a window spans either pixels or channels. "
                 f"Received: ksize={list(ksize)}. Try two calls."
             )
         width = 1

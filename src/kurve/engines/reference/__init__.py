@@ -8,17 +8,17 @@ gradients against finite differences.
 * `layers`: y = A x + b and the chain rule.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
 * `convolution3d`: convolution of volumes.
-* `moving`, `reducing`: other places and sums of elements along axes.
+* `moving`, `reducing`: rearranging elements, and sums along axes.
 * `scaling`: standardization by batch and by sample.
-* `maps`, `joining`, `products`: formulas, several values side by side, matrices.
+* `maps`, `joining`, `products`: formulas, concatenation, matrix products.
 * `recurrence`: sequences, step by step.
 * `loops`: the ops of a plan, and of a loop of any ops.
-* `states`: what goes from one batch to the next.
-* `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
-* `python`: formulas that run as they are written.
+* `states`: states carried over to the next batch.
+* `tables`, `batch`: variables as values; values of a whole batch, and random numbers.
+* `python`: formulas that run eagerly.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
-* `metrics`: what is accumulated over an epoch.
+* `metrics`: values accumulated over an epoch.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class ReferenceProgram:
         return given
 
     def _drawn(self, state: State, rows: int) -> dict[int, np.ndarray]:
-        """What ops produce for that many rows without reading values: random numbers,
+        """The outputs of ops that read no values, for that many rows: random numbers,
         and states from the previous batch."""
         x = np.zeros(rows, state.params.dtype)
         return {

@@ -20,7 +20,7 @@ def ctc_forward(
 ) -> tuple[np.ndarray, Cache]:
     """y = -log p(labels), the sum over all alignments, of logits (..., T, C), labels
     (..., N), numbers of labels (...) and of steps (...). A sequence too short for its
-    labels has y = inf; numbers that are no labels or lengths give NaN."""
+    labels has y = inf; numbers that are not valid labels or lengths give NaN."""
     x, labels, counts, steps = xs
     with np.errstate(all="ignore"):
         sequences = Sequences(op, x, labels, counts, steps)
@@ -119,7 +119,8 @@ class Sequences:
 
     @staticmethod
     def _moved(a: np.ndarray, by: int) -> np.ndarray:
-        """Each state gets what the one so many before it has."""
+        """The value of the state that is the given number of places before each
+        state."""
         found = np.full(a.shape, -math.inf)
         if by > 0:
             found[:, by:] = a[:, :-by]

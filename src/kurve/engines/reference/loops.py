@@ -75,7 +75,7 @@ def backward(
 
 
 def _at_step(state: State, t: int) -> State:
-    """The state that step t sees: each step has random numbers of its own."""
+    """The state that step t sees: each step has its own random numbers."""
     return replace(state, step=state.step + (t << 32))
 
 

@@ -132,10 +132,12 @@ def pearson_correlation(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarra
 def concordance_correlation(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
     """2 cov(y, p) / (var(y) + var(p) + (mean y - mean p)^2 + 1e-7). Source: Lin
     1989."""
-    apart = np.mean(y, axis=-1, dtype=np.float64) - np.mean(p, -1, dtype=np.float64)
+    difference = np.mean(y, axis=-1, dtype=np.float64) - np.mean(
+        p, -1, dtype=np.float64
+    )
     y, p = _centred(y), _centred(p)
     variances = np.mean(y * y, axis=-1) + np.mean(p * p, axis=-1)
-    return 2.0 * np.mean(y * p, axis=-1) / (variances + apart**2 + EPSILON)
+    return 2.0 * np.mean(y * p, axis=-1) / (variances + difference**2 + EPSILON)
 
 
 def _centred(a: np.ndarray) -> np.ndarray:

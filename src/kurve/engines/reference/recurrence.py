@@ -33,7 +33,7 @@ States = tuple[np.ndarray, ...]
 
 
 class Cell:
-    """What a cell computes with: its activations f and g and their derivatives; W (F, G
+    """The data of a cell: its activations f and g and their derivatives; W (F, G
     H), U (H, G H) and b, for its G gates side by side."""
 
     def __init__(self, op: Op, state: State) -> None:

@@ -5,19 +5,20 @@
     compile(engine=TorchEngine("cuda", precision="tf32"))
 
 It has neither autograd nor modules: each op has an explicit forward and backward
-function, as in the reference engine, whose formulas they are. They are written again
-rather than run with another array module, because what makes NumPy readable is what a
-GPU cannot do: to choose elements by a mask, to add at places in their order, to look at
-a number. In a step nothing of that happens, so that it can be one CUDA graph.
+function, as in the reference engine, whose formulas they are. They are implemented
+again rather than run with another array module, because the reference engine uses
+operations that are readable in NumPy but slow or impossible on a GPU: selecting
+elements with a mask, adding at indices in order, reading a number on the host. A step
+avoids all of these, so it can be one CUDA graph.
 
 * `elementwise`: tapes, formulas and activations.
 * `layers`, `scaling`, `images`, `recurrence`: the ops, by kind.
 * `losses`, `metrics`, `optimizers`: what is computed from their outputs.
-* `program`: a plan's passes and what calls make of them.
-* `training`: steps, and how they go to the device.
+* `program`: the passes of a plan, and the calls that use them.
+* `training`: steps, and how they are sent to the device.
 
-The same bits come from the same machine, PyTorch and device, run after run; between
-devices, and between this engine and others, numbers agree to rounding.
+On the same machine, device and PyTorch version, every run gives the same bits; between
+devices, and between this engine and others, numbers agree up to rounding.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ from kurve.plan import Op, OptimizerSpec, Plan
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 BLOCKS = {"cpu": 32, "mps": 256, "cuda": 1024}
-"""Rows that a prediction computes at a time, on each kind of device: always as many, so
-that the bits of a row do not depend on how many others there are."""
+"""Rows that a prediction computes at a time, on each kind of device: always the same
+number, so that the bits of a row do not depend on the number of other rows."""
 
 
 class TorchEngine:
     """Runs plans in PyTorch; see the module.
 
     Args:
-        device: "cuda", "cuda:1", "mps", "cpu"; None for the first GPU there is, else
-            the CPU.
+        device: "cuda", "cuda:1", "mps", "cpu"; None for the first GPU, or the CPU if
+            there is none.
         precision: "float32"; or "tf32" or "bfloat16", which round the factors of matrix
-            products and convolutions to 10 or 7 bits: faster on a GPU, and wrong in the
-            fourth or the third digit. "tf32" has no effect on other devices. Recurrent
+            products and convolutions to 10 or 7 bits: faster on a GPU, with errors in
+            the fourth or third digit. "tf32" has no effect on other devices. Recurrent
             layers compute in float32 with "bfloat16".
 
     Raises:
@@ -105,8 +106,8 @@ class TorchEngine:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """What holds during a call: no record for autograd, sums in a fixed order, the
-        precision asked for; and what PyTorch raises where memory ends is MemoryError.
+        """The context of a call: no autograd, sums in a fixed order, and the requested
+        precision; PyTorch's out-of-memory errors become MemoryError.
 
         Raises:
             MemoryError: the memory of the device does not suffice.
@@ -126,7 +127,7 @@ class TorchEngine:
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
-        """PyTorch's settings of the whole process, for the time of a call on a GPU."""
+        """PyTorch's process-wide settings, for the duration of a call on a GPU."""
         if self.torch_device.type != "cuda":
             yield
             return
@@ -153,12 +154,12 @@ class TorchEngine:
 
 
 _setting = threading.RLock()
-"""One call on a GPU at a time: its settings are the process's, and while a step is
-captured no other work may reach it."""
+"""One call on a GPU at a time: its settings apply to the whole process, and no other
+work may reach the GPU while a step is captured."""
 
 
 def _device(name: str | None) -> torch.device:
-    """The device of that name, or the first GPU there is, else the CPU."""
+    """The device with that name, or the first GPU, or the CPU if there is none."""
     has_mps = torch.backends.mps.is_available()
     if name is None:
         found = "mps" if has_mps else "cpu"
@@ -184,7 +185,7 @@ def _device(name: str | None) -> torch.device:
 
 
 def _kinds(ops: Sequence[Op]) -> Iterator[str]:
-    """The kinds of operations, and of those of the turns of loops."""
+    """The kinds of operations, including those in the bodies of loops."""
     for op in ops:
         yield op.kind
         yield from _kinds(op.body.ops if op.body else ())

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor as Tensor
 
 from kurve.core import rng
+from kurve.engines.reference.common import number as number
+from kurve.engines.reference.common import plane_shape as plane_shape
 from kurve.plan import Op, Plan, Shape, VariableSpec
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
 class Frame:
-    """What ops see besides values.
+    """The context of ops besides their values.
 
     params, buffers: flat vectors on the device; ops get views of them
     gradient: (P,), which backward passes write; None where there is none
@@ -82,7 +84,7 @@ class Frame:
         return self._buffers[op.buffers[role].offset]
 
     def add(self, op: Op, role: str, part: Tensor) -> None:
-        """Add to the gradient of a variable, whose first part overwrites it."""
+        """Add to the gradient of a variable; the first part overwrites it."""
         offset = op.params[role].offset
         slope = self._gradients.get(offset)
         if slope is None:
@@ -120,7 +122,8 @@ class Frame:
             self._written.add(offset)
 
     def rounded(self, *factors: Tensor) -> Sequence[Tensor]:
-        """Factors of a product, whose result is to have the type they had."""
+        """The factors of a product, rounded; the result must be cast back to their
+        type."""
         if self.factors is None:
             return factors
         return [factor.to(self.factors) for factor in factors]
@@ -132,7 +135,7 @@ class Frame:
         return torch.matmul(*self.rounded(a, b)).to(a.dtype)
 
     def finish(self) -> None:
-        """Set the gradients that no op wrote to 0, and be ready for the next step."""
+        """Set gradients that no op has written to 0, and prepare for the next step."""
         for offset, slope in self._gradients.items():
             if offset not in self._written:
                 slope.zero_()
@@ -164,12 +167,12 @@ class Frame:
     # ---------------------------------------------------------------- sharing
 
     def all_rows(self, rows: int) -> int:
-        """Of all processes together, where this one has so many."""
+        """The number for all processes together, from that of this one."""
         share = self.share
         return rows if share is None else rows // share.rows * share.batch
 
     def add_shares(self, sums: Tensor) -> Tensor:
-        """Sums over the rows of this process, to sums over all."""
+        """Sums over all rows, from sums over the rows of this process."""
         return sums if self.share is None else self.share.add(sums)
 
     def constant(self, op: Op, name: str, make: Callable[[], Any]) -> Any:
@@ -232,13 +235,13 @@ def philox(key: int, purpose: int, stream: Tensor, first: int, count: int) -> Te
 
 @functools.lru_cache(maxsize=4096)
 def scalar(value: float, dtype: torch.dtype) -> Tensor:
-    """A number as an operand of any function: on the CPU, from where every device takes
-    it, and once, so that capturing a step copies nothing."""
+    """A number as an operand of any function: on the CPU, which every device can read,
+    and created once, so that capturing a step copies nothing."""
     return torch.tensor(value, dtype=dtype)
 
 
 class _Memory:
-    """The memory of an array, as if it could be written to."""
+    """The memory of an array, even of a read-only one."""
 
     def __init__(self, array: np.ndarray) -> None:
         interface = array.__array_interface__
@@ -248,20 +251,10 @@ class _Memory:
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
-    """The array's own memory as a tensor; nothing here writes to what is only to be
-    read."""
+    """The array's own memory as a tensor; read-only arrays are never written to."""
     if not array.flags.writeable:
         array = np.asarray(_Memory(array))
     return torch.from_numpy(array)
-
-
-def number(op: Op, name: str) -> int:
-    return int(op.attrs[name])
-
-
-def plane_shape(shape: Shape) -> Shape:
-    """(H, W, C) of a sample (H, W, C) or (L, C)."""
-    return (*((1,) * (3 - len(shape))), *shape)
 
 
 def plane(x: Tensor, shape: Shape) -> Tensor:

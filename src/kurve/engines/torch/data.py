@@ -10,7 +10,7 @@ from kurve.engines.torch.common import Tensor, tensor_of
 from kurve.plan import Plan
 
 Target = tuple[Tensor | None, Tensor | None]
-"""Of a head: y and samples' weights, None where there are none."""
+"""For each head: y and sample weights, None if there are none."""
 Given = tuple[list[Tensor], list[Target]]
 
 
@@ -47,7 +47,7 @@ class Data:
         return xs, [(like(y), like(w)) for y, w in self.targets]
 
     def read(self, to: Given, step: int, size: int) -> None:
-        """Copy the rows of a step into memory for them."""
+        """Copy the rows of a step into their buffers."""
         start = self.starts[step]
         rows: Tensor | slice = slice(start, start + size)
         if self.order is not None:
@@ -68,7 +68,7 @@ class Data:
         return [t for t in (*self.arrays, self.order, self.bounds) if t is not None]
 
     def fits(self, other: Data) -> bool:
-        """Whether other data can be copied to where these are."""
+        """Whether other data fits into the memory of this one."""
         layouts = [
             [t if t is None else (t.shape, t.dtype) for t in (*d.xs, d.order, d.bounds)]
             + [t if t is None else t.shape for pair in d.targets for t in pair]
@@ -77,14 +77,14 @@ class Data:
         return layouts[0] == layouts[1]
 
     def fill(self, other: Data) -> None:
-        """Copy other data to where these are, which captured steps read."""
+        """Copy other data into the memory of this one, which captured steps read."""
         for to, tensor in zip(self.tensors(), other.tensors(), strict=True):
             to.copy_(tensor)
         self.starts, self.counts = other.starts, other.counts
 
     def batch(self, step: Tensor | int, size: int, first: int = 0) -> Given:
         """Inputs, and y and weights of each head, of a step, a number or (1,) on the
-        device: `size` rows of it from the first on."""
+        device: `size` rows of it, from row `first` on."""
         rows: Tensor | slice
         if isinstance(step, int):
             start = self.starts[step] + first

@@ -1,7 +1,7 @@
 """Elementwise functions: the operations of tapes and formulas, and activations.
 
-What each computes and its derivative stand in `kurve.ops.elementwise` and
-`kurve.engines.reference.activations`; here are PyTorch's functions of the same numbers.
+Their definitions and derivatives are in `kurve.ops.elementwise` and
+`kurve.engines.reference.activations`; this module has the equivalent PyTorch functions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAR = 40.0
 
 
 def _truth(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Truth as 1.0 and 0.0 of the type of the first argument."""
+    """A condition as 1.0 and 0.0 in the type of the first argument."""
     return lambda u, *more: function(u, *more).to(u.dtype)
 
 
@@ -110,14 +110,14 @@ def map_forward(op: Op, xs: Sequence[Tensor], f: Frame) -> tuple[Tensor, Cache]:
 
 
 def map_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor]:
-    """dx = dy df/dx, summed over the elements that each number was repeated for."""
+    """dx = dy df/dx, summed over the elements to which each number was broadcast."""
     inputs, key = _inputs(op, cache, f), (id(op), "gradient")
     count = len(inputs) - len(op.buffers)
     if key not in f.known:
         assert op.tape is not None
         f.known[key] = gradient(op.tape, RULES, range(count))
     found = run(f.known[key], [*inputs, dy], f.dtype)
-    # A constant has an input only for the number of samples, of any shape.
+    # A constant's input only provides the number of samples and can have any shape.
     parts = [
         unbroadcast(g.to(f.device).expand(dy.shape), a.shape)
         if a.ndim <= dy.ndim
@@ -130,7 +130,8 @@ def map_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor]
 
 
 def _inputs(op: Op, xs: Sequence[Tensor], f: Frame) -> list[Tensor]:
-    """The inputs, with axes of 1 behind the batch; the variables and the constants."""
+    """The inputs, with axes of size 1 after the batch axis; the variables and the
+    constants."""
     rank = len(op.out_shape) + 1
     return [
         *(x.view(len(x), *(1,) * (rank - x.ndim), *x.shape[1:]) for x in _solid(xs)),
@@ -144,7 +145,8 @@ def _solid(xs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def unbroadcast(gradient: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient of an array of this shape that was repeated to `gradient`'s."""
+    """The gradient of an array that was broadcast from this shape to that of
+    `gradient`."""
     more = gradient.ndim - len(shape)
     axes = [
         *range(more),
@@ -161,7 +163,7 @@ MAP: Pair = (map_forward, map_backward)
 
 
 def run_formula(formula: Formula, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """`kurve.ops.formula.run`: numbers are of the wide type, arrays of their own."""
+    """`kurve.ops.formula.run`: numbers have the wide type, arrays their own."""
     registers = list(inputs)
     arrays = [x for x, s in zip(inputs, formula.inputs, strict=True) if s]
     dtype = arrays[0].dtype
@@ -184,7 +186,7 @@ def run_formula(formula: Formula, inputs: Sequence[Tensor]) -> list[Tensor]:
             result = a @ b
         elif step.name == "reshape":
             result = given[0].reshape(step.shape)
-        else:  # numbers are rounded where they meet an array
+        else:  # numbers are rounded when combined with an array
             given = [x.to(dtype if step.shape else precise) for x in given]
             result = FUNCTIONS[step.name](*given)
             if step.shape and result.shape != step.shape:

@@ -1,9 +1,9 @@
-"""Training steps where the host counts, and looks at each: on the CPU, and on MPS.
+"""Training steps that the host counts and checks: on the CPU, and on MPS.
 
-A step first computes its gradient, which changes nothing that is live. If that is
-finite, the update is written in place: weights are read and written once. So that a
-training can go back where an update is not finite, or was interrupted within, live
-memory is copied every few steps, and the steps from there are done again.
+A step first computes its gradient, which does not change the live state. If the
+gradient is finite, the update is made in place, so weights are read and written only
+once. To be able to go back if an update is not finite, or is interrupted, the live
+state is copied every few steps, and the steps since then are repeated.
 
 On the CPU, steps after the second of a kind are recorded calls, see
 `kurve.engines.torch.recording`.
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
     from kurve.engines.torch.program import TorchProgram
 
 KEPT, LONGEST = 32, 0.05
-"""Steps between copies of what is live, and seconds: so long it takes to go back."""
+"""Maximum steps, and seconds, between copies of the live state."""
 
 MAX_RECORDINGS = 8
-"""Sizes of batches that are recorded; steps of others are run one by one."""
+"""Maximum number of batch sizes that are recorded; steps of other sizes run
+normally."""
 
 
 @dataclass
 class Step:
-    """A step: what it reads, what it found, and the calls that do it again.
+    """A recorded step: its inputs, its results, and the calls that repeat it.
 
     health: finite if the loss, the gradient and the statistics are
     """
@@ -60,14 +61,16 @@ class Step:
 
 
 class HostRun(Run):
-    """Steps that the host looks at, see the module.
+    """Steps that the host checks; see the module.
 
-    done:    the first step that is not done
-    writing: whether live may lie between steps
-    kept:    the step that live was copied before; until it was, the state is the copy
-    kinds:   steps met, by size and whether they apply gradients, with their recording
+    done:    the first step that has not run
+    writing: whether the live state may be in the middle of a step
+    kept:    the step before which the live state was copied; before the first copy, the
+    job's state serves as one
+    kinds:   known steps, by size and whether they apply gradients, with their
+    recordings
     refused: those that cannot be recorded
-    sticky:  whether what is not finite stays so until it is looked for
+    sticky:  whether non-finite values persist until they are checked
     """
 
     in_place = True
@@ -116,13 +119,13 @@ class HostRun(Run):
         return self.done
 
     def _finish(self) -> None:
-        """Save what is live after the last step that is wholly done and finite."""
+        """Save the live state after the last complete and finite step."""
         if self.writing or not _finite(self.live):
             self._go_back()
         self._save(self.job, self.start + self.done - self.job.first)
 
     def _go_back(self) -> None:
-        """Do again the steps since the last copy, up to one that is not finite."""
+        """Repeat the steps since the last copy, up to one that is not finite."""
         self.writing, sound = True, False
         while not sound:
             sound = True
@@ -135,7 +138,7 @@ class HostRun(Run):
         self.writing = False
 
     def _keep(self) -> None:
-        """Copy what is live. To do it twice is to do it once."""
+        """Copy the live state; idempotent."""
         live = self.live, self.live_wide
         if not self.copies:
             self.copies = [torch.empty_like(memory) for memory in live]
@@ -152,7 +155,7 @@ class HostRun(Run):
             memory.copy_(copy)
 
     def _compute(self, number: int) -> Step:
-        """The gradient of a step, and what else it computes before its update."""
+        """The gradient of a step, and its other results before the update."""
         place = number - self.job.first
         size, due = self.counts[number], self._due(self.start + place)
         self.number.fill_(self.start + place)
@@ -193,7 +196,8 @@ class HostRun(Run):
         return Step(given, due, numbers, health, loss, statistics)
 
     def _is_finite(self, step: Step) -> bool:
-        """Before the update. A sum of finite numbers may be infinite."""
+        """Check the values before the update. A sum of finite numbers may be
+        infinite."""
         return math.isfinite(step.health.item()) or (
             self._not_finite_before(step.loss, step.statistics) is None
         )

@@ -1,8 +1,8 @@
-"""Convolution, pooling and what enlarges or moves images; formulas as in the modules of
-`kurve.engines.reference` of these names.
+"""Convolution, pooling, and operations that enlarge or move images; the formulas are
+those of the modules with these names in `kurve.engines.reference`.
 
-PyTorch wants channels in front: a batch (B, H, W, C) is passed as a view (B, C, H, W).
-Padding of either side, or cropping where it is negative, is an operation of its own.
+PyTorch needs channels first: a batch (B, H, W, C) is passed as a view (B, C, H, W).
+Padding, or cropping if it is negative, is a separate operation.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _sizes(op: Op, name: str) -> list[int]:
 
 
 def _pads(op: Op, sign: int = 1) -> list[int]:
-    """For `constant_pad_nd`: of the last axis first."""
+    """Padding for `constant_pad_nd`: the last axis comes first."""
     return [
         sign * number(op, f"pad_{side}")
         for axis in reversed(_axes(op))
@@ -52,7 +52,7 @@ def _padded(x: Tensor, pads: Sequence[int], value: float = 0.0) -> Tensor:
 
 
 def _in_front(op: Op, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A batch of samples with their channels in front."""
+    """A batch of samples with channels first."""
     x = x.reshape(len(x), *shape) if op.kind == "conv3d" else plane(x, shape)
     return x.movedim(-1, 1)
 
@@ -80,7 +80,7 @@ def _options(op: Op) -> tuple[list[int], list[int], list[int], bool, list[int], 
 
 
 def conv_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
-    """z of the padded plane; transposed: the full output is what is cropped."""
+    """z of the padded plane; if transposed, the full output is cropped."""
     activation, _, alpha = activation_of(op)
     planes, transposed = _in_front(op, x, op.in_shape), op.kind == "conv_transpose"
     if not transposed:
@@ -241,7 +241,7 @@ def affine_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 
 
 def _origins(op: Op, draws: Tensor, f: Frame) -> tuple[Tensor, Tensor]:
-    """Row and column (B, H, W) that each pixel of the result comes from."""
+    """Source row and column (B, H, W) of each pixel of the result."""
     height, width, _ = op.in_shape
     h = torch.arange(height, device=f.device, dtype=f.wide)[:, None]
     w = torch.arange(width, device=f.device, dtype=f.wide)[None, :]
@@ -270,7 +270,7 @@ def _origins(op: Op, draws: Tensor, f: Frame) -> tuple[Tensor, Tensor]:
 
 
 def _taps(op: Op, rows: Tensor, columns: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """The pixels whose weighted sum is the result: their number in the batch, weight,
+    """The pixels whose weighted sum is the result: their index in the batch, weight,
     and whether they are inside the image."""
     sides = []
     for position, size in zip((rows, columns), op.in_shape, strict=False):

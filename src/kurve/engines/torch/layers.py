@@ -1,8 +1,8 @@
 """Dense layers, random layers, and values moved, joined, reduced or read.
 
-Formulas, shapes and sources of all ops stand in `kurve.engines.reference`. An op that
-maps xs to y receives dy and gives a gradient for each of its inputs, None where nothing
-trainable lies before them; it adds those of its variables to the frame.
+Formulas, shapes and sources of all ops are in `kurve.engines.reference`. The backward
+pass of an op that maps xs to y receives dy and returns a gradient for each input, None
+if nothing trainable precedes it; it adds those of its variables to the frame.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def dropout_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
 
 
 def times_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
-    """dx = dy times what x was multiplied with; None for 1."""
+    """dx = dy times the factors of x; None for 1."""
     return dy if cache is None else dy * cache
 
 
@@ -167,8 +167,8 @@ def permute_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 
 
 def _chosen(op: Op) -> tuple[tuple[slice, ...], list[int]]:
-    """The elements start + i step of each axis, i < size, and the axes that they run
-    through backwards."""
+    """The elements start + i step of each axis, i < size, and the axes along which they
+    run backwards."""
     slices, backwards = [slice(None)], []
     ranges = zip(op.attrs["starts"], op.attrs["sizes"], op.attrs["steps"], strict=True)
     for axis, (start, size, step) in enumerate(ranges, 1):
@@ -199,7 +199,8 @@ def place_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 
 
 def _placed(op: Op, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The elements of x where a slice takes them from; the others are zero."""
+    """The elements of x at the positions from which a slice takes them, and zeros
+    elsewhere."""
     slices, backwards = _chosen(op)
     y = x.new_zeros((len(x), *shape))
     y[slices] = x.reshape(len(x), *op.attrs["sizes"]).flip(backwards)
@@ -285,8 +286,8 @@ def embedding_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
 
 
 def embedding_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
-    """The rows of one number are added in the order of their places: sorted on a GPU,
-    where atomic additions would have no order."""
+    """The rows with the same index are added in the order of their positions: they are
+    sorted on a GPU, where atomic additions have no fixed order."""
     known, rows = cache
     shape = f.param(op, "embeddings").shape
     parts = torch.where(known[..., None], dy, 0.0).reshape(-1, shape[-1]).to(f.wide)
@@ -311,7 +312,7 @@ def variable_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
 
 
 def zero_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
-    """dx = 0: of x only the number of samples matters."""
+    """dx = 0: only the number of samples of x matters."""
     return dy.new_zeros(cache)
 
 

@@ -1,4 +1,4 @@
-"""Loops over the turns of a step, and the loss of sequences that are not aligned with
+"""Loops over the steps of a body, and the loss of sequences that are not aligned with
 their labels. Formulas: `kurve.engines.reference.loops` and `.ctc`."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NEVER = -math.inf
 
 
 def loops(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
-    """The operation "scan", with the pairs of the operations of a turn."""
+    """The operation "scan", with the forward and backward functions of its body."""
 
     def turn_forward(
         op: Op, given: Sequence[Tensor], f: Frame
@@ -107,7 +107,7 @@ def loops(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
 
 
 def _element(op: Op, t: int) -> int:
-    """The element of the sequences that turn t reads."""
+    """The element of the sequences that step t reads."""
     return number(op, "turns") - 1 - t if op.attrs["reverse"] else t
 
 
@@ -132,7 +132,7 @@ def ctc_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor 
 
 class _Sequences:
     """R sequences with their labels. The states of one are its labels with blanks
-    before, between and behind them."""
+    before, between and after them."""
 
     def __init__(
         self, op: Op, x: Tensor, labels: Tensor, counts: Tensor, steps: Tensor
@@ -184,7 +184,7 @@ class _Sequences:
         return self.total
 
     def backwards(self) -> Tensor:
-        """The gradient of -log p. beta_t(k): log p of the steps behind t, from k."""
+        """The gradient of -log p. beta_t(k): log p of the steps after t, from k."""
         ends, parts = 2 * self.counts[:, None], []
         at_end = (self.k == ends) | (self.k == ends - 1)
         last = torch.where(at_end, 0.0, NEVER).to(self.emitted.dtype)
@@ -204,7 +204,7 @@ class _Sequences:
 
 
 def _moved(a: Tensor, by: int) -> Tensor:
-    """Each state gets what the one so many before it has."""
+    """The value of the state that is the given number of places before each state."""
     found = torch.full_like(a, NEVER)
     if by > 0:
         found[:, by:] = a[:, :-by]

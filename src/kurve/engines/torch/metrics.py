@@ -1,5 +1,5 @@
-"""Metrics: what a batch adds to accumulators on the device, in float64; formulas as in
-`kurve.engines.reference.metrics`."""
+"""Metrics: the terms that a batch adds to float64 accumulators on the device; formulas
+as in `kurve.engines.reference.metrics`."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ def pearson_correlation(y: Tensor, p: Tensor, attrs: Attrs) -> Tensor:
 
 
 def concordance_correlation(y: Tensor, p: Tensor, attrs: Attrs) -> Tensor:
-    apart = mean(y) - mean(p)
+    difference = mean(y) - mean(p)
     y, p = _centred(y), _centred(p)
-    return 2.0 * mean(y * p) / (mean(y * y) + mean(p * p) + apart**2 + EPSILON)
+    return 2.0 * mean(y * p) / (mean(y * y) + mean(p * p) + difference**2 + EPSILON)
 
 
 def _centred(a: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def accumulate(
 def _add_spread(
     y: Tensor, p: Tensor, weights: Tensor, attrs: Attrs, totals: Tensor
 ) -> None:
-    """r2_score. Rows of weight 0 do not count, whatever they hold."""
+    """r2_score. Rows with weight 0 do not count, whatever their values."""
     if "counts_rows" in attrs:
         totals[-1].add_(len(y))
         totals = totals[:-1]
@@ -255,7 +255,7 @@ def _add_class_counts(
 def _add_matrix(
     y: Tensor, p: Tensor, weights: Tensor, attrs: Attrs, totals: Tensor
 ) -> None:
-    """confusion_matrix. What does not count adds 0 to the first cell."""
+    """confusion_matrix. Rows that do not count add 0 to the first cell."""
     count = int(attrs["classes"])
     if attrs["largest_output"]:
         p = p.argmax(-1)[:, None]

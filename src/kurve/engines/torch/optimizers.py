@@ -1,9 +1,8 @@
 """Optimizers: from the gradient to the next weights, in place on the device.
 
-Formulas are those of `kurve.engines.reference.optimizers`. What of them depends on the
-number of the step alone (the learning rate, corrections of Adam's start) is computed
-for all steps of a call before the first, so that a step reads its numbers from a table
-on the device.
+Formulas are those of `kurve.engines.reference.optimizers`. Numbers that only depend on
+the step (the learning rate, Adam's bias correction) are computed for all steps of a
+call in advance, and a step reads them from a table on the device.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Numbers = Callable[[np.ndarray, np.ndarray, Attrs, np.ndarray], list[np.ndarray]
 """From the learning rates and numbers t of updates (steps,), float64, the attributes
 and the scalars at the start, to the columns that an update reads."""
 Number: TypeAlias = Tensor | float
-"""Of a step: on a GPU it lies there, on the CPU the host knows it."""
+"""The step number: on the device for a GPU, on the host for the CPU."""
 Apply = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Number], Attrs], None]
 """Changes w and the slots s by the gradient g and the numbers of the step."""
 
@@ -93,8 +92,8 @@ def _adam(
 
 
 def _late(device: torch.device) -> Tensor:
-    """A number of a step at which PyTorch's own corrections are 1: Keras's, whose
-    epsilon stands elsewhere, are in the learning rate."""
+    """A step number at which PyTorch's own bias corrections are 1: those of Keras,
+    whose epsilon is in a different place, are part of the learning rate."""
     if device not in _LATE:
         _LATE[device] = torch.tensor(1e9, device=device)
     return _LATE[device]
@@ -167,7 +166,7 @@ def apply_rule(
         size = int(np.prod(shapes[2 + i]))
         flat.append(s[k][:size])
     arrays = [x.view(form) for x, form in zip(flat, shapes, strict=False)]
-    # Copies: a result may be a view of what is overwritten before it.
+    # Copies: a result may be a view of memory that is overwritten before it.
     results = [
         r.reshape(-1).clone() for r in run_formula(rule.formula, [*arrays, lr, t])
     ]

@@ -1,4 +1,5 @@
-"""A plan run in PyTorch: forward, loss, backward, and what calls make of them."""
+"""A plan run in PyTorch: forward pass, loss, backward pass, and the calls that use
+them."""
 
 from __future__ import annotations
 
@@ -170,8 +171,8 @@ class TorchProgram:
     def _forward(
         self, f: Frame, given: Given, drawn: Mapping[int, Tensor] | None = None
     ) -> tuple[list[Tensor], list[Cache]]:
-        """All values, and what each op saves for the backward pass. `drawn` is what
-        some ops give, where these rows are a part of several."""
+        """All values, and what each op saves for the backward pass. `drawn` is the
+        output of random ops, if these rows are part of a larger batch."""
         xs, targets = given
         values, caches = list(xs), []
         for shape, (y, _) in zip(self.plan.targets, targets, strict=False):
@@ -195,8 +196,8 @@ class TorchProgram:
         gradients: Mapping[int, Tensor],
         caches: Sequence[Cache],
     ) -> None:
-        """The chain rule from some values back to every trainable variable, whose
-        gradients the frame holds afterwards."""
+        """The chain rule, from some values to every trainable variable; the frame holds
+        the gradients afterwards."""
         plan, slopes = self.plan, dict(gradients)
         for i in reversed(range(len(plan.ops))):
             dy = slopes.pop(plan.given + i, None)
@@ -228,9 +229,9 @@ class TorchProgram:
     def _loss(
         self, f: Frame, targets: Sequence[Target], values: Sequence[Tensor]
     ) -> tuple[list[Tensor], dict[int, Tensor]]:
-        """The loss of each head, and of the plan's penalty behind them: of a share,
-        what its rows contribute. And the gradient of their weighted sum with respect to
-        the values that losses read."""
+        """The loss of each head, followed by the plan's penalty (for a share, the
+        contribution of its rows), and the gradient of their weighted sum with respect
+        to the values that losses read."""
         losses: list[Tensor] = []
         slopes: dict[int, Tensor] = {}
 
@@ -373,8 +374,8 @@ class TorchProgram:
         return torch.zeros_like(self._upload(state.params))
 
     def _drawn(self, f: Frame, rows: int) -> dict[int, Tensor]:
-        """What the ops give, for that many rows, that do not read them: random numbers,
-        and states from the batch before."""
+        """The outputs of ops that read no values, for that many rows: random numbers,
+        and states from the previous batch."""
         x = torch.zeros(rows, dtype=f.dtype, device=f.device)
         return {
             i: self._pairs[i][0](op, [x], f)[0]
@@ -383,7 +384,7 @@ class TorchProgram:
         }
 
     def _keep_states(self, f: Frame, caches: Sequence[Cache], rows: slice) -> None:
-        """Write the states that go to the next batch, of these rows."""
+        """Store the states of these rows for the next batch."""
         for i in self._writes:
             op = self.plan.ops[i]
             if op.kind == "keep_states":
@@ -431,7 +432,7 @@ def _penalties(v: VariableSpec, f: Frame) -> list[Tensor]:
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:
-    """x with zeros behind it: a product of another size may round rows differently."""
+    """x followed by zeros: a product of another size may round rows differently."""
     if len(x) == rows:
         return x
     return torch.cat([x, x.new_zeros((rows - len(x), *x.shape[1:]))])

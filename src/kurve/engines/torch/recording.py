@@ -1,10 +1,10 @@
-"""A step on the CPU as a list of calls into memory that stays where it is.
+"""A step on the CPU as a list of calls with fixed memory.
 
-What a GPU gains from a captured graph, the CPU gains from this: the functions of a
-small step take longer to choose than to run. A step is recorded while it runs; then it
-is done again by the calls to PyTorch that computed something, each writing where it
-wrote before. Views need no call, and numbers that never change neither. As with a
-graph, whatever changes from step to step must lie in memory, and nothing may be read.
+This is for the CPU what a captured graph is for a GPU: in a small step, dispatching
+functions takes longer than running them. A step is recorded while it runs; it is then
+repeated by those calls to PyTorch that compute something, each writing to the same
+memory as before. Views and constant numbers need no call. As with a graph, values that
+change from step to step must be in memory, and the host must not read any.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch.overrides import TorchFunctionMode
 from kurve.engines.torch.common import Tensor
 
 MAX_BYTES = 32 << 20
-"""Of the results of a step, which a recording keeps. Where they are more, calls take
-longer than to choose them, and memory that is soon used again is faster."""
+"""Maximum size of the results of a step, which a recording keeps. If they are larger,
+calls take longer than dispatching, and reusing memory soon is faster."""
 
 CONSTANTS = frozenset(
     [
@@ -45,7 +45,7 @@ CONSTANTS = frozenset(
         "zeros_like",
     ]
 )
-"""Functions whose results do not depend on what is in memory."""
+"""Functions whose results do not depend on values in memory."""
 
 COPIES = frozenset(
     [
@@ -63,7 +63,7 @@ COPIES = frozenset(
         "type_as",
     ]
 )
-"""Methods whose result, where it is not the tensor itself, holds its elements in their
+"""Methods whose result is the tensor itself, or holds its elements in the same
 order."""
 
 LOOKS = frozenset(
@@ -85,7 +85,7 @@ LOOKS = frozenset(
         "unique_consecutive",
     ]
 )
-"""Functions by which the host depends on what is in memory."""
+"""Functions by which the host depends on values in memory."""
 
 OPERATORS = {
     "__add__": torch.add,
@@ -127,9 +127,9 @@ Call = Callable[[], object]
 
 
 class Recorder(TorchFunctionMode):  # type: ignore[misc]
-    """Records the calls made within it, in their order.
+    """Records the calls made in this context, in order.
 
-    failed: whether they cannot be made again instead of the step
+    failed: whether the calls cannot replace the step
     """
 
     def __init__(self) -> None:
@@ -205,7 +205,8 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
 
 
 def _again(function: Any, name: str, args: Any, kwargs: Any, result: Tensor) -> Call:
-    """A call that computes the result where it is: the first that gives its bits."""
+    """A call that computes the result in place: the first one that gives the same
+    bits."""
     if name in COPIES:
         source = args[0]
         return partial(result.view(source.shape).copy_, source)
@@ -224,7 +225,7 @@ def _again(function: Any, name: str, args: Any, kwargs: Any, result: Tensor) -> 
 
 
 def _writing(function: Any, name: str, args: Any) -> Iterator[tuple[Any, Any]]:
-    """Functions with `out` that may compute the same, and their arguments."""
+    """Functions with `out` that may compute the same result, and their arguments."""
     if name == "relu":
         yield torch.clamp_min, (args[0], args[0].new_zeros(()))
     if name == "threshold_backward":
@@ -242,7 +243,7 @@ _THRESHOLD = torch.ops.aten.threshold_backward.grad_input
 
 
 def _solid(name: str, args: Any) -> Any:
-    """Arguments with a number in memory, where else each call would bring it there."""
+    """Arguments with numbers as tensors, which each call would otherwise create."""
     if name.strip("_").lstrip("r") in ("add", "sub", "mul", "div", "truediv"):
         first = args[0]
         if isinstance(first, Tensor) and first.is_floating_point():
@@ -278,7 +279,7 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def _memory(tensor: Tensor) -> int:
-    """Of what tensors have in common that are views of one."""
+    """The id of a tensor's storage, which its views share."""
     return int(tensor.untyped_storage()._cdata)
 
 

@@ -1,8 +1,9 @@
 """Recurrent cells: formulas, inputs and outputs as in
 `kurve.engines.reference.recurrence`.
 
-The products with the kernel W, and those of the gradients of W and U, are done for all
-steps of a sequence at once; in the loop stays what depends on the step before.
+The products with the kernel W, and those of the gradients of W and U, are computed for
+all steps of a sequence at once; the loop only contains what depends on the previous
+step.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ States = tuple[Tensor, ...]
 
 
 class Cell:
-    """Activations f and g with df(dy, z) = dy f'(z); W, U and the two biases, of what
-    is multiplied with W and with U; h is (B, n, H), n = 1 or one for each gate."""
+    """Activations f and g with df(dy, z) = dy f'(z); W, U and the two biases, of the
+    products with W and with U; h is (B, n, H), n = 1 or one for each gate."""
 
     def __init__(self, op: Op, f: Frame) -> None:
         self.f, self.df = _functions(op, "activation", "alpha")
@@ -54,8 +55,8 @@ class Cell:
 
 
 class Found(NamedTuple):
-    """What a step's backward pass finds: gradients of what is multiplied with W and U,
-    of h (B, n, H), and of the step's states but for that."""
+    """The results of a step's backward pass: gradients of the products with W and U, of
+    h (B, n, H), and of the step's states without that of h."""
 
     dz_x: Tensor
     dz_h: Tensor
@@ -218,8 +219,8 @@ def _functions(op: Op, name: str, parameter: str) -> tuple[Any, Any]:
 def _inputs(
     op: Op, xs: Sequence[Tensor], cell: Cell
 ) -> tuple[Tensor, Tensor | None, States, Tensor | None]:
-    """x, whether each step counts (B, T, 1), the first states, and factors of h (B, n,
-    H); None where all steps count and nothing is dropped."""
+    """x, whether each step counts (B, T, 1), the initial states, and factors of h (B,
+    n, H); None if all steps count and nothing is dropped."""
     x, *others = xs
     rest = iter(others)
     masks = next(rest)[..., None] != 0 if op.attrs.get("masked") else None

@@ -28,11 +28,11 @@ def batch_forward(
         if mask is not None:
             counted = torch.where(mask[:, None], counted, 0.0)
         wide_mean = f.add_shares(counted.sum(0)) / count
-        apart = rows - wide_mean
+        centered = rows - wide_mean
         if mask is not None:
-            apart = torch.where(mask[:, None], apart, 0.0)
+            centered = torch.where(mask[:, None], centered, 0.0)
         mean = wide_mean.to(x.dtype)
-        variance = (f.add_shares((apart**2).sum(0)) / count).to(x.dtype)
+        variance = (f.add_shares((centered**2).sum(0)) / count).to(x.dtype)
     inverse = 1 / torch.sqrt(variance + float(op.attrs["epsilon"]))
     standard = (rows - mean) * inverse
     y = _affine(op, standard, f).view(x.shape)

@@ -1,6 +1,7 @@
-"""Steps whose rows several processes divide among them, see `kurve.core.processes`.
+"""Steps whose rows are divided among several processes, see `kurve.core.processes`.
 
-Each computes with its own rows; sums over all rows are added between the processes.
+Each process computes with its own rows; sums over all rows are added across the
+processes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from kurve.engines.torch.common import Tensor
 class Share:
     """This process's rows of a step.
 
-    first, rows: number of its first one, and how many it has
+    first, rows: index of its first row, and the number of rows
     batch:       rows of the whole step
     """
 

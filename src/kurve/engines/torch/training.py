@@ -1,13 +1,13 @@
-"""Training steps: their memory, gradients and updates, and how a GPU does them.
+"""Training steps: their memory, gradients and updates, and how they run on a GPU.
 
-On a GPU everything that changes lies on the device. A step reads what is live and
-writes what is next: weights, the optimizer's slots, buffers, sums and counters. Then,
-where all of it is finite, next becomes live. The host decides nothing within a step and
-reads nothing, so that a step can run as one captured graph, and the host may look after
-many of them: after a step that is not finite nothing more becomes live. The step after
-an error is computed once more, by itself, to name what was not finite.
+On a GPU, all changing data is on the device. A step reads the live state and writes the
+next one: weights, the optimizer's slots, buffers, sums and counters. Then, if all of it
+is finite, the next state becomes live. The host decides and reads nothing within a
+step, so a step can run as one captured graph, and the host only needs to check after
+many steps: after a step that is not finite, the live state no longer changes. The
+failed step is then computed again, separately, to name the value that was not finite.
 
-Where the host counts and looks after each step, `kurve.engines.torch.host` does it.
+Steps that the host counts and checks one by one are in `kurve.engines.torch.host`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from kurve.engines.torch.program import TorchProgram
 
 MAX_GRAPHS = 8
-"""Sizes of batches that are captured; steps of others are run one by one."""
+"""Maximum number of batch sizes that are captured; steps of other sizes run
+normally."""
 
 AHEAD = 32
-"""Steps that a GPU may be given before the host looks: of Ctrl-C, of an error."""
+"""Steps that are sent to a GPU before the host checks for Ctrl-C and errors."""
 
 
 class Run:
@@ -45,9 +46,10 @@ class Run:
     live, following: [params, slots, buffers], of the state's type
     live_wide, ...:  [scalars, totals], float64
     counters:        [step in the data, number of the update], int64
-    data, table:     of the call: rows and order, and the numbers that updates read
+    data, table:     of the call: the rows and their order, and the numbers that updates
+    read
 
-    Where updates are written in place, following is live itself.
+    If updates are made in place, following is live itself.
     """
 
     data: Data
@@ -118,15 +120,15 @@ class Run:
         return NonFiniteError(what, job.state.step, rate)
 
     def _load(self, job: Job) -> None:
-        """What is live becomes the state of the job, and the data its data."""
+        """Copy the state and the data of a job to live memory."""
         raise NotImplementedError
 
     def _steps(self, job: Job) -> int:
-        """Do the steps, save, and return the first that was not done."""
+        """Run the steps, save, and return the first step that did not run."""
         raise NotImplementedError
 
     def _not_finite(self, step: int, due: bool) -> str:
-        """What of a step is not finite, in the order of `Engine.train`."""
+        """The first non-finite value of a step, in the order of `Engine.train`."""
         raise NotImplementedError
 
     def _parts(self, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,7 +137,7 @@ class Run:
         return params, rest.view(slots), behind
 
     def _due(self, number: int) -> bool:
-        """Whether that update applies gradients, or only adds them up."""
+        """Whether that update applies gradients, instead of only accumulating them."""
         return (number + 1) % self.every == 0
 
     def _copy(self, job: Job) -> None:
@@ -154,8 +156,8 @@ class Run:
             to.copy_(tensor_of(array))
 
     def _numbers(self, job: Job) -> Tensor:
-        """What updates read, row by row: the learning rate, the number of the update,
-        and what the optimizer makes of them."""
+        """The table that updates read, one row per step: the learning rate, the number
+        of the update, and the optimizer's numbers."""
         batches, state = job.batches, job.state
         assert batches.learning_rates is not None
         rates = batches.learning_rates.astype(np.float64)
@@ -176,8 +178,8 @@ class Run:
     def _gradients(
         self, given: Given, share: Share | None, size: int, totals: Tensor
     ) -> tuple[Tensor, list[tuple[VariableSpec, Tensor]]]:
-        """The loss of a batch and the new values of buffers, and in the frame the
-        gradient; to the totals is added what the batch gives to them."""
+        """The loss of a batch and the new values of buffers, and, in the frame, the
+        gradient; the batch is added to the totals."""
         program, f = self.program, self.frame
         f.share = share
         values, caches = program._forward(f, given)
@@ -196,7 +198,7 @@ class Run:
         return loss, program._statistics(f, caches)
 
     def _share(self, size: int) -> Share | None:
-        """This process's rows, where several divide a step."""
+        """This process's rows, if several processes divide a step."""
         if self.processes is None:
             return None
         rows = self.processes.rows_of(size)
@@ -243,7 +245,7 @@ class Run:
     def _not_finite_before(
         self, loss: Tensor, statistics: Sequence[tuple[VariableSpec, Tensor]]
     ) -> str | None:
-        """What is not finite of what a step computes before its update."""
+        """The first non-finite value that a step computes before its update."""
         if not torch.isfinite(loss).item():
             heads = self.plan.heads
             for head, total in zip(heads, self.totals[2:].tolist(), strict=False):
@@ -273,12 +275,13 @@ class Run:
 
 
 class DeviceRun(Run):
-    """Steps that need the host for nothing, see the module.
+    """Steps that run without the host; see the module.
 
-    next_counters: what the counters become
+    next_counters: the next values of the counters
     alive:         whether all steps were finite so far
 
-    Before a step, next equals live, unless a step before was not finite.
+    Before a step, the next state equals the live one, unless an earlier step was not
+    finite.
     """
 
     in_place = False
@@ -321,12 +324,12 @@ class DeviceRun(Run):
         self.next_wide.copy_(self.live_wide)
 
     def _same(self, data: Data, table: Tensor) -> bool:
-        """Whether the new data fit where a captured step reads."""
+        """Whether the new data fits into the memory that a captured step reads."""
         return self.data.fits(data) and self.table.shape == table.shape
 
     def _do(self, size: int, due: bool) -> None:
-        """One step: the first of a kind as it is, which warms up, then the captured
-        one."""
+        """Run one step: the first of a kind normally, as a warm-up, the following ones
+        captured."""
         if self.processes is not None:
             self.step(size, due)
             wholly(self.commit)
@@ -347,8 +350,8 @@ class DeviceRun(Run):
         wholly(self.commit)
 
     def step(self, size: int, due: bool) -> None:
-        """Compute what follows a batch of that size, and whether it is finite; `due`:
-        whether gradients are applied, or only added up."""
+        """Compute the state after a batch of that size, and whether it is finite;
+        `due`: whether gradients are applied, instead of only accumulated."""
         loss, statistics = self._next_gradients(size, self.totals)
         health = loss * 0 + self._zero(self.gradient)
         for slot, value in statistics:
@@ -371,8 +374,7 @@ class DeviceRun(Run):
         return torch.dot(x, self.none[: x.numel()])
 
     def commit(self) -> None:
-        """What follows becomes live, if it is finite. To do it twice is to do it
-        once."""
+        """Make the next state live if it is finite; idempotent."""
         for live, following in (
             (self.live, self.next),
             (self.live_wide, self.next_wide),
@@ -400,8 +402,8 @@ def _trained(
     updates: tuple[Update, ...],
     attrs: object,
 ) -> list[tuple[slice, Update]]:
-    """Parts of the flat vector that are updated together: neighbours without formulas
-    of their own. Between them lie zeros, which stay, unless epsilon is 0."""
+    """Parts of the flat vector that are updated together: adjacent variables without
+    separate formulas. The zeros between them are preserved, unless epsilon is 0."""
     plain = dict(attrs).get("epsilon") != 0.0  # type: ignore[call-overload]
     found: list[tuple[slice, Update]] = []
     before: VariableSpec | None = None
@@ -418,8 +420,8 @@ def _trained(
 
 @contextlib.contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Numbers below 1e-38, which a CPU computes with a hundred times as slowly, are 0:
-    the optimizer's memory of units that are off decays to them."""
+    """Flush numbers below 1e-38 to 0, because a CPU is a hundred times slower with
+    them: the optimizer's slots of inactive units decay to such numbers."""
     smallest = torch.finfo(torch.float32).tiny
     flushed = bool(torch.full((), smallest) * 0.5 == 0)
     torch.set_flush_denormal(True)
@@ -430,8 +432,7 @@ def without_subnormals() -> Iterator[None]:
 
 
 def wholly(action: Callable[[], None]) -> None:
-    """Do all of an action that may be repeated; a Ctrl-C during it takes effect
-    afterwards."""
+    """Complete an idempotent action; a Ctrl-C during it takes effect afterwards."""
     interrupt: KeyboardInterrupt | None = None
     while True:
         try:

@@ -1,10 +1,10 @@
-"""The live page: one HTML file in which the engine, as WebAssembly, trains on your
-data while the fit is drawn. It asks no server for anything.
+"""The live page: one HTML file in which the engine, as WebAssembly, trains on your data
+while the fit is drawn. It makes no requests to any server.
 
     page = kurve.live(x, y)      # shows in a notebook
     page.save("live.html")
 
-Its sources lie in page/ of the project; `make page` writes live.html.
+Its sources are in the folder page/ of the project; `make page` writes live.html.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LivePage:
         self.html, self.height = html, height
 
     def _repr_html_(self) -> str:
-        # Its own origin: the page can read nothing of the notebook.
+        # A separate origin: the page cannot read anything in the notebook.
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" width="100%" '
             f'height="{self.height}" style="border: 0" '
@@ -72,10 +72,10 @@ class LivePage:
 @entry
 def live(x: Any = None, y: Any = None, *, height: int = 900) -> LivePage:
     """Watch a network learn: a page in which data, layers, and the steps of training
-    can be changed while the fit bends.
+    can be changed while the fit is updated.
 
     A network of one or two inputs is drawn as a curve or a map; with more, the
-    predictions are drawn beside the given values. The page shows the Python program
+    predictions are plotted against the given values. The page shows the Python program
     that trains the same model with the same numbers.
 
     Args:
@@ -98,7 +98,7 @@ def live(x: Any = None, y: Any = None, *, height: int = 900) -> LivePage:
     """
     if (x is None) != (y is None):
         raise ValueError(
-            "[live] x and y belong together. Received: only one of them. "
+            "[live] x and y must be passed together. Received: only one of them. "
             "Try kurve.live(x, y)."
         )
     text = _FILE.read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def live(x: Any = None, y: Any = None, *, height: int = 900) -> LivePage:
     target, target_name = _target(y)
     if len(target) != len(columns[0]):
         raise ValueError(
-            "[live] x and y must have as many rows. Received: "
+            "[live] x and y must have the same number of rows. Received: "
             f"{len(columns[0])} and {len(target)}. Try x[:{len(target)}]."
         )
     return LivePage(with_table(text, [*columns, target], [*names, target_name]), height)
@@ -133,7 +133,7 @@ def with_table(
         "x": list(range(len(columns) - 1)),
         "y": len(columns) - 1,
     }
-    # In HTML, nothing but "<" could end the script; the rest is for good measure.
+    # In HTML, only "<" can end the script; the others are escaped as a precaution.
     data = json.dumps(given, ensure_ascii=True)
     for character in "<>&":
         data = data.replace(character, f"\\u{ord(character):04x}")

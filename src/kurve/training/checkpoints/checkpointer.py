@@ -48,7 +48,7 @@ MIN_SECONDS = 2.0
 """Minimum time between checkpoints with save_freq="auto"."""
 
 POLL_SECONDS = 0.03
-"""Duration of steps after which the checkpointer checks the clock and signals."""
+"""Duration of steps after which the checkpointer checks the clock and the signals."""
 
 UNREADABLE = (KeyError, TypeError, ValueError, LookupError, ArithmeticError)
 """Errors from reading a file whose contents `_content` did not write."""
@@ -264,7 +264,7 @@ class Checkpointer(NullCheckpointer):
         for name, array in self._vectors().items():
             have, want = tensors[name].shape, array.shape
             if have != want:
-                raise ValueError(f"{name} has shape {have}, the model's {want}")
+                raise ValueError(f"{name} has shape {have}, in the model {want}")
 
     def _restore_state(
         self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]

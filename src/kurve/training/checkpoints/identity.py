@@ -75,9 +75,9 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
         isinstance(side, str) and side.startswith("sha256:") for side in (before, now)
     ]
     if all(hashed):
-        return f"{place.removesuffix(': values')} has other values"
+        return f"{place.removesuffix(': values')} has different values"
     if any(hashed) or before is None or now is None:
-        return f"{place} {'is new' if before is None else 'was there, but is not now'}"
+        return f"{place} {'is new' if before is None else 'is missing now'}"
     return f"{place} was {_shown(before)}, and is {_shown(now)}"
 
 
@@ -132,7 +132,7 @@ def _graph(plan: Plan) -> dict[str, Any]:
         places = [[slot.offset for slot in slots] for slots in of_op]
         flat = [place for of_one in places for place in of_one]
         if flat != sorted(set(flat)):
-            found[f"places of the {what}"] = places
+            found[f"positions of the {what}"] = places
     return found
 
 

@@ -24,7 +24,7 @@ class TrainingProgress:
     tested:      number of finished validation batches; -1 before on_test_begin
     test_totals: their accumulators
     stopped:     whether a callback has ended the training after the previous epoch
-    logs:        what the last step has returned, where steps are Python
+    logs:        what the last step returned, if steps are Python
     """
 
     epoch: int

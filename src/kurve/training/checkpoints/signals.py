@@ -94,5 +94,5 @@ class Signals:
             assert thread is not None
             if sys.platform == "win32":
                 _thread.interrupt_main(signal.SIGTERM)
-            else:  # also interrupts what the system is asked for
+            else:  # also interrupts system calls
                 signal.pthread_kill(thread, signal.SIGTERM)

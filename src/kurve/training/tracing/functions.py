@@ -112,7 +112,8 @@ class Function:
         self.why_not: str | None = "it has not run twice yet"
 
     def skip_first_run(self) -> None:
-        """Trace the first call already: all that it would create is there."""
+        """Trace the first call already, because everything that it would create
+        exists."""
         self._has_run = True
 
     @property

@@ -196,7 +196,7 @@ def _loss(targets: Sequence[Tensor], rows: int) -> tuple[Tensor, str]:
 
 
 def _mean_of(target: Tensor, rows: int) -> tuple[Tensor, str] | None:
-    """The rows that a value is the mean or sum of, if an operation says so."""
+    """The rows of which a value is the mean or sum, if there is such an operation."""
     graph = target.graph
 
     def op_of(index: int) -> Op | None:

@@ -134,8 +134,7 @@ class StepGraph(Graph):
     calls:   metric calls, in order
     tensors: results of operations, by index
     models:  models that were called
-    outsides: what the metrics that are a part of it read besides their arguments, with
-              its values
+    outsides: the values that metrics in the step read besides their arguments
     """
 
     def __init__(self, rows: int, inputs: Sequence[Shape]) -> None:
@@ -162,7 +161,7 @@ class StepGraph(Graph):
             active.step = None
 
     def content(self, out: Any) -> tuple[Any, ...]:
-        """Everything a program of the step would know, for comparison with another
+        """Everything that a program of the step depends on, for comparison with another
         trace: operations, numbers, updates, metrics and results."""
 
         def known(structure: Any) -> list[Any]:
@@ -199,8 +198,8 @@ class StepGraph(Graph):
         own_way = op.kind != CAPTURED and (op.acts_in_training or op.kind == "random")
         if own_way and self.training is None:
             raise Untraceable(
-                f"the layer {op.layer!r} is called outside of a model, and acts in "
-                "another way in training"
+                f"the layer {op.layer!r} is called outside of a model, and behaves "
+                "differently in training"
             )
         tensor = super().append_op(op, batched, dtype)
         self.tensors[tensor.index] = tensor
@@ -312,7 +311,7 @@ class StepGraph(Graph):
         try:
             metric.update_state.__func__.__wrapped__(metric, *args, **kwargs)
             fits = not outside.prints and not outside.state().differs(before)
-        except Exception:  # it needs values, and gets them in each step
+        except Exception:  # it needs values, which it gets in each step
             fits = False
         finally:
             self._counting.remove(metric)

@@ -1,18 +1,18 @@
 """The checkpointer of a `fit` whose steps are Python.
 
-What such a step may change is found from the model: its attributes, and what its steps
-read of the functions and modules around them. Of that, a checkpoint holds
+The state that such a step may change is found by searching the model: its attributes,
+and the functions and modules that its steps use. Of that state, a checkpoint holds
 
 * all weights and other variables,
-* of optimizers the vectors, the number of updates and the learning rate,
-* of metrics the sums,
-* the seeds, and how often they were used: of models, layers, seed generators, of
-  Kurve, and of the global generators of NumPy and Python,
-* attributes of the model that are numbers, texts, or structures of them.
+* the vectors, number of updates and learning rate of optimizers,
+* the sums of metrics,
+* the seeds, and how often they were used, of models, layers, seed generators, Kurve,
+  and the global generators of NumPy and Python,
+* attributes of the model that are numbers, strings, or structures of them.
 
-A resumed fit does one step first, so that everything is there, and then sets it to what
-the checkpoint says. That step also counts as the one that a compiled step runs as it is
-written: the others are then compiled, as they were.
+A resumed fit first runs one step, so that all variables exist, and then sets them to
+the values of the checkpoint. That step also counts as the first, uncompiled run of a
+compiled step: the following ones are compiled, as they were before.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class OwnCheckpointer(Checkpointer):
 
     Args:
         options, model, hooks: see `Checkpointer`.
-        try_step: does a step of the fit, to be undone.
+        try_step: runs a step of the fit, which is then undone.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class OwnCheckpointer(Checkpointer):
         self._parts: list[Any] = []
         self._attributes_before = frozenset(vars(model))
         super().__init__(options, model, hooks)
-        if not rng.is_seeded():  # else nobody could draw the same numbers again
+        if not rng.is_seeded():  # otherwise the same numbers could not be drawn again
             rng.set_random_seed(rng.next_seed() % 2**32)
 
     @property
@@ -130,7 +130,7 @@ class OwnCheckpointer(Checkpointer):
         return found
 
     def _check_shapes(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Before the first step nobody knows them."""
+        """They are unknown before the first step."""
 
     def _facts(self) -> dict[str, Any]:
         tensors: dict[str, np.ndarray] = {}
@@ -183,7 +183,7 @@ class OwnCheckpointer(Checkpointer):
         parts = self._look()
         counts = info["counts"]
         if len(counts) != len(parts):
-            raise ValueError(f"it is of {len(counts)} parts, the model of {len(parts)}")
+            raise ValueError(f"it has {len(counts)} parts, the model {len(parts)}")
         _build_appliers(parts, info["updated"])
         for part, count in zip(parts, counts, strict=True):
             _set_counts(part, count)
@@ -224,7 +224,7 @@ class OwnCheckpointer(Checkpointer):
 
 
 def _matters(part: Any) -> bool:
-    """Whether a part, or what is in it, may be changed by a step."""
+    """Whether a step may change a part or its contents."""
     if isinstance(part, _NOTHING):
         return False
     kinds = (Layer, Optimizer, Metric, SeedGenerator, np.random.Generator)
@@ -249,11 +249,11 @@ _NOTHING = (
     types.FunctionType,
     types.MethodType,
 )
-"""Types of which no object matters."""
+"""Types whose objects never matter."""
 
 
 def _is_of_user(part: Any) -> bool:
-    """Whether it is an object of a class of the user's program."""
+    """Whether it is an instance of a class of the user's program."""
     package = type(part).__module__.partition(".")[0]
     return (
         hasattr(part, "__dict__")
@@ -300,11 +300,12 @@ _HIDDEN = frozenset(
         "given_input_shape",
     }
 )
-"""Attributes of Kurve's objects that lead elsewhere, or are found in another way."""
+"""Attributes of Kurve's objects that are not searched, because they lead elsewhere or
+are handled separately."""
 
 
 def _arrays(part: Any) -> Iterator[np.ndarray]:
-    """The numbers of a part itself, to be written to."""
+    """The arrays of a part itself, which can be written to."""
     if is_variable(part):
         yield part.value
     elif isinstance(part, Optimizer) and part.applier is not None:
@@ -320,7 +321,7 @@ def _arrays(part: Any) -> Iterator[np.ndarray]:
 
 
 def _counts(part: Any) -> list[int]:
-    """How often a part was used, and its other integers."""
+    """The number of times that a part was used, and its other integers."""
     if isinstance(part, Optimizer):
         return [] if part.applier is None else [part.applier.state.step]
     if isinstance(part, SeedGenerator):
@@ -354,8 +355,8 @@ def _set_counts(part: Any, counts: list[Any]) -> None:
 
 
 def _updated(parts: list[Any]) -> list[list[list[int]]]:
-    """For each optimizer, the indices among the parts of the variables that it updates,
-    and of those that follow them in its vectors."""
+    """For each optimizer, the indices (among the parts) of the variables that it
+    updates, and of those that follow them in its vectors."""
     numbers = {id(part): i for i, part in enumerate(parts)}
     found = []
     for optimizer in parts:
@@ -367,7 +368,7 @@ def _updated(parts: list[Any]) -> list[list[list[int]]]:
 
 
 def _build_appliers(parts: list[Any], updated: Any) -> None:
-    """Let the optimizers have vectors for those variables."""
+    """Make the optimizers create vectors for those variables."""
     optimizers = [part for part in parts if isinstance(part, Optimizer)]
     for optimizer, known, now in zip(optimizers, updated, _updated(parts), strict=True):
         variables, others = ([parts[int(i)] for i in one] for one in known)

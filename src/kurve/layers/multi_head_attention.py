@@ -184,7 +184,7 @@ class Heads(Layer):
         scores: bool,
         axes: Sequence[int] = (1,),
     ) -> tuple[Any, Any]:
-        """What heads attend to, and the attention weights.
+        """The outputs of the heads, and the attention weights.
 
         Args:
             query, key, value: projected: (B, ..., heads, size).
@@ -482,7 +482,7 @@ class MultiHeadAttention(Heads):
         return self._output_dense
 
     def penalize(self, graph: Graph, y: Any) -> None:
-        """Does nothing: the projections have the penalties."""
+        """Does nothing: the projections apply the penalties."""
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that recreate this layer."""

@@ -103,7 +103,7 @@ def _normalization(graph: Graph, op: Op, x: Tensor, training: bool) -> Tensor:
     return _numbers(op, x, write)
 
 
-APART: Mapping[str, Callable[[Graph, Op, Tensor, bool], Tensor]] = {
+DECOMPOSED: Mapping[str, Callable[[Graph, Op, Tensor, bool], Tensor]] = {
     "softmax": _softmax,
     "layer_normalization": _layer_normalization,
     "batch_normalization": _batch_normalization,
@@ -115,11 +115,11 @@ APART: Mapping[str, Callable[[Graph, Op, Tensor, bool], Tensor]] = {
 }
 
 
-def is_apart(op: Op) -> bool:
+def is_decomposed(op: Op) -> bool:
     """Whether `computed` can decompose an operation."""
     if op.kind == "reduce":
         return op.attrs["mode"] in ("logsumexp", "prod")
-    if op.kind in APART or op.kind in RECURRENT or op.kind == "scan":
+    if op.kind in DECOMPOSED or op.kind in RECURRENT or op.kind == "scan":
         return True
     return (
         OPERATIONS[op.kind].activated
@@ -130,8 +130,8 @@ def is_apart(op: Op) -> bool:
 
 def computed(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tensor:
     """The value of an operation, decomposed into ones that have a rule."""
-    if op.kind in APART:
-        return APART[op.kind](graph, op, xs[0], training)
+    if op.kind in DECOMPOSED:
+        return DECOMPOSED[op.kind](graph, op, xs[0], training)
     if op.kind in RECURRENT:
         y: Tensor = RECURRENT[op.kind](graph, op, xs, training)
         return y
@@ -143,7 +143,7 @@ def computed(graph: Graph, op: Op, xs: Sequence[Tensor], training: bool) -> Tens
         return _logsumexp(graph, op, xs[0], training)
     if op.kind == "reduce" and op.attrs["mode"] == "prod":
         raise KeyError("prod")
-    if is_apart(op):
+    if is_decomposed(op):
         name = str(op.attrs["activation"])
         own = {"activation": name, "alpha": op.attrs["alpha"]}
         plain = {**op.attrs, "activation": "linear", "alpha": 0.0}

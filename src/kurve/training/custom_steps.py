@@ -18,11 +18,11 @@ from kurve.legacy.logs import Logs
 from kurve.training.arguments import Call, split_rows
 from kurve.training.batching import Division, evaluation_bounds, pass_bounds
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
+from kurve.training.custom_batches import Batches, RowsInMemory, Stream, class_weights
 from kurve.training.epochs import EpochLoop, FitConfig
 from kurve.training.feeds import Feed, is_source
 from kurve.training.inputs import unpack_data
 from kurve.training.loop import NO_CHECKPOINTS
-from kurve.training.own_batches import Batches, RowsInMemory, Stream, class_weights
 from kurve.training.predicting import by_batches
 from kurve.training.steps import (
     Ahead,
@@ -103,7 +103,7 @@ class OwnCall(Call):
 
 
 class OwnLoop(EpochLoop):
-    """Runs the epochs of `fit`, or the batches of `evaluate`, by calls of the model's
+    """Runs the epochs of `fit`, or the batches of `evaluate`, by calling the model's
     own steps.
 
     Args:
@@ -129,15 +129,15 @@ class OwnLoop(EpochLoop):
     def _checkpointer(
         self, backup: BackupAndRestore | None, config: FitConfig
     ) -> NullCheckpointer:
-        """What writes checkpoints; or does nothing."""
+        """The checkpointer, which may be one that does nothing."""
         optimizer: Any = self.model.optimizer
         first_step = int(optimizer.iterations) if optimizer is not None else 0
         if backup is None:
             return NullCheckpointer(first_step)
-        from kurve.training.checkpoints.own import OwnCheckpointer
+        from kurve.training.checkpoints.custom import OwnCheckpointer
 
         def try_step(progress: TrainingProgress) -> None:
-            """The first step, and one of the validation, which will be undone."""
+            """Run the first step, and one of the validation; both are undone later."""
             config.data.permuted_from(first_step, self.model._network.seed)
             for kind, feed in (("train", config.data), ("test", config.validation)):
                 if feed is not None:
@@ -151,9 +151,9 @@ class OwnLoop(EpochLoop):
 
     @property
     def _bulk(self) -> bool:
-        """Whether many steps may be done in one call of the engine: sums over them
-        round in another way than one step after the other, so that with checkpoints,
-        which come at any time, there are only steps."""
+        """Whether many steps may run in one engine call. Their sums are rounded
+        differently from those of single steps, so with checkpoints, which can come at
+        any time, there are only single steps."""
         return type(self.checkpointer) is NullCheckpointer
 
     def begin_epoch(self) -> None:
@@ -225,8 +225,8 @@ class _Calls:
 
     Args:
         kind: "train" or "test".
-        bulk: whether many steps may be done in one call of the engine.
-        done: how many batches of the epoch are done.
+        bulk: whether many steps may run in one engine call.
+        done: number of finished batches of the epoch.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class _Calls:
         return self.source.has_next
 
     def call(self) -> dict[str, Any] | None:
-        """The logs of the next call; None where several steps were done at once."""
+        """The logs of the next call; None if several steps ran at once."""
         if self.function is not None:
             before = self.source.taken
             try:
@@ -362,8 +362,8 @@ def _joined(where: str, found: list[Any]) -> Any:
         np.ndim(array) for part in parts for array in part
     ):
         raise ValueError(
-            f"[{where}] predict_step must give arrays with a row for each sample, in "
-            "the same structure in each step. Received: "
+            f"[{where}] predict_step must return arrays with one row per sample, in "
+            "the same structure in every step. Received: "
             f"{', '.join(str([np.shape(a) for a in part]) for part in parts[:2])}. "
             "Try the model's outputs."
         )

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.formulas import functions as ops
-from kurve.layers.heads import HeadArguments, Heads
+from kurve.layers.multi_head_attention import HeadArguments, Heads
 
 
 class GroupQueryAttention(Heads):

@@ -1,5 +1,5 @@
-"""What custom optimizers override and call: `update_step` and the variables that
-it needs, with Keras's names and arguments."""
+"""The methods that custom optimizers override and call: `update_step`, and those for
+the variables that it needs, with Keras's names and arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class OwnUpdates:
     """The part of an optimizer that its subclasses can write themselves.
 
-    A subclass with an `update_step` runs in steps of Python, in `fit` too.
+    A subclass with an `update_step` runs in Python steps, also in `fit`.
     """
 
     name: str
@@ -74,7 +74,7 @@ class OwnUpdates:
         layout: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """A variable of the optimizer, which files and checkpoints hold.
+        """A variable of the optimizer, which is saved in files and checkpoints.
 
         Args:
             shape: its shape.

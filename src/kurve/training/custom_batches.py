@@ -54,7 +54,7 @@ class RowsInMemory(Feed):
         return RowsInMemory("fit", *picked)
 
     def batches(self, epoch: int, done: int = 0) -> Iterator[Any]:
-        """The batches of an epoch, as `train_step` gets them, but for the first."""
+        """The batches of an epoch except the first, as `train_step` gets them."""
         order, bounds = self.divided(epoch)
         for first, last in pairwise(bounds[done:]):
             yield self.batch(order, int(first), int(last))
@@ -105,7 +105,7 @@ class Stream(StreamFeed):
             self.peek()  # refuses an empty one
 
     def batches(self, epoch: int, done: int = 0) -> Iterator[Any]:
-        """The batches of an epoch, their arrays as values, but for the first."""
+        """The batches of an epoch except the first, with their arrays as values."""
         self.begin(epoch, done)
         while (batch := self.next_batch()) is not END:
             if self.class_weight is not None:

@@ -248,3 +248,43 @@ def test_random_images_differ_from_each_other_and_from_step_to_step() -> None:
     assert set(first % 6) == set(range(4))
     inside = first[:, None, None] + 6 * np.arange(2)[:, None] + np.arange(3)
     np.testing.assert_array_equal(y[..., 0], inside)
+
+
+class Optional(layers.Layer):
+    """x, plus another entry unless that is left out."""
+
+    def call(self, inputs: Any) -> Any:
+        extra = inputs["more"]["extra"]
+        return inputs["x"] if extra is None else inputs["x"] + extra
+
+
+def test_an_entry_of_a_nested_input_can_be_none() -> None:
+    x = Input((5,))
+    left_out = Optional()({"x": x, "more": {"extra": None}})
+    added = Optional()({"x": x, "more": {"extra": x}})
+    one, two = Model(x, [left_out, added]).predict(X, verbose=0)
+    assert np.array_equal(one, X) and np.array_equal(two, X + X)
+    assert np.array_equal(Optional()({"x": X, "more": {"extra": None}}), X)
+
+
+class Doubled(layers.Layer):
+    """Its configuration has no name."""
+
+    def __init__(self, factor: float = 2.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor}
+
+
+def test_a_graph_has_a_layer_whose_configuration_has_no_name() -> None:
+    x = Input((5,))
+    model = Model(x, Doubled(3.0)(x))
+    own = {"Doubled": Doubled}
+    again = Model.from_config(model.get_config(), custom_objects=own)
+    assert [layer.name for layer in again.layers] == [n.name for n in model.layers]
+    assert np.array_equal(again.predict(X, verbose=0), 3 * X)

@@ -147,7 +147,7 @@ class Compilation:
     def _losses(self, outputs: Parts) -> list[Loss | None]:
         if isinstance(self.loss, Loss) or self.loss is None:
             return [self.loss] * len(outputs.names)
-        optional = [outputs.is_dict] * len(outputs.names)
+        optional = [isinstance(self.loss, Mapping)] * len(outputs.names)
         return _singles("loss", _split(outputs, "loss", self.loss, optional))
 
     def _weights(self, outputs: Parts) -> list[float]:

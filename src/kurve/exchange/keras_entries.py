@@ -20,7 +20,7 @@ from kurve.exchange.keras_names import (
     NOT_WRITTEN,
     OTHER_ATTRIBUTES,
 )
-from kurve.exchange.keras_own import class_entry
+from kurve.exchange.keras_own import class_entry, to_keras
 from kurve.exchange.keras_tree import is_own_model
 from kurve.formulas.tensor import FunctionCall, leaves, replaced
 from kurve.layers import Layer
@@ -64,7 +64,10 @@ def _own_layer_entry(layer: Layer, what: str) -> dict[str, Any]:
     """A custom layer. Calling it builds it, so the shape is not needed."""
     config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
     try:
-        return class_entry(type(layer), type(layer).__name__, config)
+        entry = class_entry(type(layer), type(layer).__name__, config)
+        if type(layer).get_build_config is not Layer.get_build_config:
+            entry["build_config"] = to_keras(layer.get_build_config())
+        return entry
     except ValueError as error:
         raise not_in_keras(f"{what} has a configuration in which {error}") from error
 

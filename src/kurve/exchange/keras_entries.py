@@ -45,6 +45,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
     if kurve_layers.CLASSES.get(cls) is not type(layer):
         return _own_layer_entry(layer, what)
     left_out = ("input_shape", "batch_size", *NOT_WRITTEN.get(cls, ()))
+    dtype = {} if "dtype" in left_out else {"dtype": "float32"}
     config = {k: v for k, v in layer.get_config().items() if k not in left_out}
     if cls == "UpSampling1D":  # a number in Keras, a one-element list here
         config["size"] = config["size"][0]
@@ -55,7 +56,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
     except ValueError as error:
         raise not_in_keras(str(error)) from error
     return {
-        **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
+        **parts.entry("keras.layers", cls, {**config, **dtype}),
         "build_config": {"input_shape": list(shape)},
     }
 

@@ -110,6 +110,7 @@ IGNORED_OF_OPTIMIZERS = (
 )
 
 NOT_WRITTEN = {
+    "Pipeline": ("trainable", "dtype"),
     "SpatialDropout1D": ("trainable", "data_format"),
     "SpatialDropout2D": ("trainable",),
 }

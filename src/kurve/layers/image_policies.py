@@ -68,6 +68,8 @@ class _Policy(OnArrays):
 
     keeps_places = False
     factor: tuple[float, float]
+    value_range: tuple[float, float]
+    interpolation: str
 
     def __init__(
         self,

@@ -337,7 +337,7 @@ def _metrics(argument: str, given: Any) -> Any:
 def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetric]]:
     """The metrics of each output."""
     count = len(outputs.names)
-    if not given:
+    if not given or not count:  # a model whose outputs only its call knows
         return [[] for _ in range(count)]
     if count == 1:
         return [[metric for metric in _leaves(given) if metric is not None]]

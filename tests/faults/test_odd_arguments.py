@@ -65,6 +65,7 @@ ODD: list[Any] = [
     lambda x: x,
 ]
 NEEDED: dict[str, Any] = {
+    "layers": [layers.RandomFlip(), layers.Rescaling(0.5)],
     **dict.fromkeys(("units", "filters", "kernel_size", "output_size"), 2),
     **dict.fromkeys(("factor", "height_factor", "width_factor", "stddev"), 0.1),
     **dict.fromkeys(("decay_steps", "first_decay_steps", "total_steps"), 10),

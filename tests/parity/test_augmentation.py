@@ -273,3 +273,128 @@ def test_what_has_no_place() -> None:
         shear(kurve.Input((6, 5, 3)))
     with pytest.raises(AttributeError, match="no bounding boxes"):
         kurve.layers.MaxNumBoundingBoxes  # noqa: B018
+
+
+@pytest.mark.parametrize("limit", [4.0, 0.5, 0.0])
+@pytest.mark.parametrize("grid", [(4, 4), (2, 3), (1, 1)])
+@pytest.mark.parametrize("values", [(0, 255), (0, 1)])
+def test_contrast_by_tiles(
+    limit: float, grid: tuple[int, int], values: tuple[int, int]
+) -> None:
+    """Beside the formula, pixel by pixel, and Keras for a single tile: on PyTorch it
+    counts in integers, which changes the limit."""
+    x = RNG.uniform(40, 200, (2, 11, 9, 3)).astype(np.float32).round()
+    x[0, :5] = 77.0  # one value only
+    given = {"value_range": values, "clip_limit": limit, "tile_grid_size": grid}
+    name = "ContrastLimitedAdaptiveHistogramEqualization"
+    layer, scale = getattr(kurve.layers, name)(**given), values[1] / 255.0
+    images = (x * scale).astype(np.float32)
+    ours = layer(images) / scale
+    np.testing.assert_allclose(
+        ours[..., 0], by_pixels(x[..., 0], grid, limit), atol=0.02
+    )
+    if grid == (1, 1) and limit == 0.0:
+        theirs = np.asarray(getattr(keras.layers, name)(**given)(images)) / scale
+        np.testing.assert_allclose(ours, theirs, atol=0.02)
+    assert np.array_equal(layer(images, training=False), images)
+    first = getattr(kurve.layers, name)(**given, data_format="channels_first")
+    moved = first(np.moveaxis(images, -1, 1))
+    assert np.array_equal(np.moveaxis(moved, 1, -1), layer(images))
+
+
+def by_pixels(x: np.ndarray, grid: tuple[int, int], limit: float) -> np.ndarray:
+    """Contrast by tiles of images (B, H, W)."""
+    tile = [-(-n // tiles) for n, tiles in zip(x.shape[1:], grid, strict=True)]
+    more = [t * g - n for t, g, n in zip(tile, grid, x.shape[1:], strict=True)]
+    wide = np.pad(x, ((0, 0), (0, more[0]), (0, more[1])), "symmetric").astype(int)
+    y = np.zeros(x.shape)
+    for image, values in enumerate(wide):
+        maps = {}
+        for i in range(grid[0]):
+            for j in range(grid[1]):
+                rows, columns = slice(i * tile[0], None), slice(j * tile[1], None)
+                part = values[rows, columns][: tile[0], : tile[1]]
+                counts = np.array([(part == v).sum() for v in range(256)], float)
+                if limit > 0:
+                    cut = np.minimum(counts, limit * part.size / 256)
+                    counts = cut + (counts - cut).sum() / 256
+                total = counts.cumsum()
+                span = part.size - total[0]
+                maps[i, j] = np.clip((total - total[0]) * 255 / (span or 1.0), 0, 255)
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                at = [i / tile[0] - 0.5, j / tile[1] - 0.5]
+                for down in (0, 1):
+                    for across in (0, 1):
+                        near = np.floor(at).astype(int) + np.array([down, across])
+                        weight = np.prod(1 - abs(np.array(at) - near))
+                        key = np.clip(near, 0, np.array(grid) - 1)
+                        value = maps[tuple(key)][values[i, j]]
+                        y[image, i, j] += weight * value
+    return y
+
+
+POLICIES = ("AugMix", "RandAugment", "RandomElasticTransform")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies(name: str) -> None:
+    """By seed; within the range of values; as far from the images as Keras's."""
+    x = np.tile(
+        np.linspace(0, 1, 12, dtype=np.float32)[None, :, None, None], (4, 1, 12, 3)
+    )
+    apart = {}
+    for library in (keras, kurve):
+        make = getattr(library.layers, name)
+        found = [np.asarray(make(value_range=(0, 1), seed=i)(x)) for i in range(60)]
+        assert all(y.shape == x.shape and np.isfinite(y).all() for y in found)
+        assert all(
+            y.min() >= 0 and y.max() <= 1 for y in found if name != "RandAugment"
+        )
+        apart[library.__name__] = np.mean([abs(y - x).mean() for y in found])
+    assert 0.6 < apart["kurve"] / apart["keras"] < 1.7, apart
+    make = getattr(kurve.layers, name)
+    np.testing.assert_array_equal(make(seed=3)(255 * x), make(seed=3)(255 * x))
+    np.testing.assert_array_equal(make(seed=3)(x, training=False), x)
+    again = make.from_config(make(seed=3, value_range=(0, 1)).get_config())
+    np.testing.assert_array_equal(again(x), make(seed=3, value_range=(0, 1))(x))
+
+
+def test_no_policy() -> None:
+    """Layers that change nothing."""
+    for layer in (
+        kurve.layers.RandomElasticTransform(factor=0.0),
+        kurve.layers.RandomElasticTransform(scale=0.0),
+    ):
+        np.testing.assert_array_equal(layer(X), X)
+    given = {"num_chains": 1, "chain_depth": 1, "all_ops": False}
+    grey = RNG.uniform(0, 255, (2, 8, 8, 1)).astype(np.float32)
+    assert kurve.layers.AugMix(**given, factor=0.0)(grey).shape == grey.shape
+
+
+def test_pipeline(tmp_path: Path) -> None:
+    """On arrays, in a model of either library, and in a file."""
+    parts = [
+        ("RandomBrightness", {"factor": (0.2, 0.2)}),
+        ("CenterCrop", {"height": 4, "width": 4}),
+    ]
+
+    def make(library: Any) -> Any:
+        return library.layers.Pipeline(
+            [getattr(library.layers, name)(**given) for name, given in parts]
+        )
+
+    ours, theirs = make(kurve), make(keras)
+    for training in (True, False):
+        expected = np.asarray(theirs(X, training=training))
+        np.testing.assert_allclose(ours(X, training=training), expected, atol=1e-3)
+    np.testing.assert_allclose(ours(X), np.asarray(theirs(X)), atol=1e-3)
+    np.testing.assert_array_equal(ours(X[0]), ours(X)[0])
+    model = kurve.Sequential([kurve.Input(X.shape[1:]), ours, kurve.layers.Flatten()])
+    plain = np.asarray(theirs(X, training=False)).reshape(3, -1)
+    np.testing.assert_allclose(model.predict(X, verbose=0), plain, atol=1e-3)
+    path = tmp_path / "m.keras"
+    model.save(path)
+    for library in (keras, kurve):
+        again = library.models.load_model(path)
+        np.testing.assert_allclose(again.predict(X, verbose=0), plain, atol=1e-3)

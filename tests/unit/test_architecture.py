@@ -95,6 +95,8 @@ FACADES = {
     ("kurve.legacy.scikit_learn", "kurve.models"): "arguments of fit",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
+    ("kurve.models.facade", "kurve.exchange.keras_compiling"): "compile_from_config",
+    ("kurve.models.facade", "kurve.exchange.keras_training"): "get_compile_config",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",
     ("kurve.models.files", "kurve.exchange.keras_files"): "load_model of Keras's files",
     ("kurve.models.files", "kurve.exchange.keras_graphs"): "model_from_json of Keras",

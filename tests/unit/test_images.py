@@ -573,3 +573,31 @@ def test_no_float_copy_of_the_set(engine: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < x.nbytes
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.RandomFlip("horizontal"),
+        layers.RandomRotation(0.1),
+        layers.RandomTranslation(0.1, 0.1),
+        layers.RandomZoom(0.2),
+        layers.RandomCrop(4, 4),
+        layers.CenterCrop(4, 4),
+        layers.Resizing(4, 4),
+        layers.RandomBrightness(0.2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_one_image_a_batch_or_a_dictionary(layer: layers.Layer) -> None:
+    """One image, as a data set gives it before it makes batches."""
+    image = np.random.default_rng(0).uniform(0, 255, (6, 8, 3)).astype(np.float32)
+    one = layer(image)
+    several = layer(image[None])
+    assert one.shape == several.shape[1:]
+    found = layer({"images": image[None], "labels": np.array([1])})
+    assert found["images"].shape == several.shape and found["labels"].tolist() == [1]
+    plain = layer(image[None], training=False)
+    assert np.array_equal(layer(image, training=False), plain[0])
+    with pytest.raises(NotImplementedError, match="bounding_boxes"):
+        layer({"images": image[None], "bounding_boxes": {}})

@@ -64,6 +64,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "num_query_heads": 4,
         "num_key_value_heads": 2,
     },
+    "Pipeline": {"layers": [layers.RandomFlip(), layers.RandomRotation(0.1)]},
     "RandomRotation": {"factor": 0.1},
     "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
     "RandomZoom": {"height_factor": 0.1},
@@ -117,7 +118,17 @@ def model_of(layer: Any, shape: tuple[int, ...]) -> Any:
 
 TEXTS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
-ARRAYS = ("CutMix", "Equalization", "MixUp", "RandomPerspective", "RandomShear")
+ARRAYS = (
+    "AugMix",
+    "ContrastLimitedAdaptiveHistogramEqualization",
+    "CutMix",
+    "Equalization",
+    "MixUp",
+    "RandAugment",
+    "RandomElasticTransform",
+    "RandomPerspective",
+    "RandomShear",
+)
 NO_MODELS = ("Lambda", *CELLS, *TEXTS, *ARRAYS)
 
 

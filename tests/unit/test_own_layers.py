@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Model, Sequential, layers, models, set_engine
+from kurve import (
+    GradientTape,
+    Input,
+    Model,
+    Sequential,
+    layers,
+    models,
+    set_engine,
+)
+from kurve import ops as public
 from kurve.formulas import functions as ops
 
 X = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
@@ -272,3 +281,73 @@ def test_softmax_and_logsumexp_over_the_rows_of_a_batch(engine: str, axes: Any) 
     z = z[4:] / 30
     losses = trained.fit(z, z[:, 0], epochs=20, batch_size=4, verbose=0)
     assert losses.history["loss"][-1] < losses.history["loss"][0]
+
+
+class Optional(layers.Layer):
+    """x, plus another entry unless that is left out."""
+
+    def call(self, inputs: Any) -> Any:
+        extra = inputs["more"]["extra"]
+        return inputs["x"] if extra is None else inputs["x"] + extra
+
+
+def test_an_entry_of_a_nested_input_can_be_none() -> None:
+    x = Input((5,))
+    left_out = Optional()({"x": x, "more": {"extra": None}})
+    added = Optional()({"x": x, "more": {"extra": x}})
+    one, two = Model(x, [left_out, added]).predict(X, verbose=0)
+    assert np.array_equal(one, X) and np.array_equal(two, X + X)
+    assert np.array_equal(Optional()({"x": X, "more": {"extra": None}}), X)
+
+
+class Doubled(layers.Layer):
+    """Its configuration has no name."""
+
+    def __init__(self, factor: float = 2.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor}
+
+
+def test_a_graph_has_a_layer_whose_configuration_has_no_name() -> None:
+    x = Input((5,))
+    model = Model(x, Doubled(3.0)(x))
+    own = {"Doubled": Doubled}
+    again = Model.from_config(model.get_config(), custom_objects=own)
+    assert [layer.name for layer in again.layers] == [n.name for n in model.layers]
+    assert np.array_equal(again.predict(X, verbose=0), 3 * X)
+
+
+class Neighbours(layers.Layer):
+    """Adds to each node what its edges lead to: rows that are chosen by other rows."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+        self.dense = layers.Dense(2, kernel_initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        nodes, edges = inputs
+        hidden = self.dense(nodes)
+        ends = public.take(hidden, edges, axis=0)
+        return public.segment_sum(ends[:, 1], edges[:, 0], num_segments=8) + hidden
+
+
+def test_rows_chosen_by_rows() -> None:
+    """Such a layer runs as it is written, and its gradients are exact."""
+    edges, layer = np.array([[0, 1], [1, 2], [1, 3], [7, 0]]), Neighbours()
+    sums = X.sum(axis=1)
+    expected = sums.copy()
+    np.add.at(expected, edges[:, 0], sums[edges[:, 1]])
+    with GradientTape() as tape:
+        y = layer([X, edges])
+        loss = public.sum(y[:, 0])
+    np.testing.assert_allclose(y, np.stack([expected] * 2, axis=1), rtol=1e-5)
+    (slope, _) = tape.gradient(loss, layer.trainable_variables)
+    counts = 1.0 + np.bincount(edges[:, 1], minlength=8)
+    np.testing.assert_allclose(slope[:, 0], counts @ X, rtol=1e-4, atol=1e-5)
+    assert not np.any(slope[:, 1])

@@ -496,3 +496,58 @@ def test_class_weights_beside_batches() -> None:
     assert seen == [[2.0, 3.0], [3.0, 2.0]]
     with pytest.raises(ValueError, match="sample weights in a batch"):
         model.fit(iter([(x, y, y)]), class_weight={0: 2.0}, verbose=0)
+
+
+class Watched(kurve.Model):
+    """Names what it returns by its metrics, some of which `compile` does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+        self.hits = kurve.metrics.SparseTopKCategoricalAccuracy(1, name="hits")
+        self.score = kurve.metrics.Mean(name="score")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+    def _measured(self, y: Any, y_pred: Any) -> dict[str, Any]:
+        self.compiled_metrics.update_state(y, y_pred)
+        self.hits.update_state(y, y_pred)
+        self.score.update_state(1.0)
+        return {m.name: m.result() for m in self.metrics}
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        with kurve.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compiled_loss(y, y_pred)
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply(gradients, self.trainable_weights)
+        return self._measured(y, y_pred)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        return self._measured(y, self(x, training=False))
+
+
+@pytest.mark.parametrize("monitor", ["val_rate", "val_hits", "hits"])
+def test_early_stopping_by_a_metric_of_a_custom_step(monitor: str) -> None:
+    """The direction is that of the metric, before the first step is run."""
+    loss = kurve.losses.SparseCategoricalCrossentropy(from_logits=True)
+    rate = kurve.metrics.SparseCategoricalAccuracy(name="rate")
+    model = Watched()
+    model.compile(kurve.optimizers.SGD(0.0), loss, metrics=[rate])
+    stop = kurve.callbacks.EarlyStopping(monitor, patience=2)
+    y = np.arange(70) % 3
+    history = model.fit(
+        X, y, epochs=9, validation_split=0.2, verbose=0, callbacks=[stop]
+    ).history
+    assert len(history[monitor]) == 3 and stop.improves(2.0, 1.0)
+
+
+def test_the_direction_of_a_mean_is_unknown() -> None:
+    model = Watched()
+    model.compile("sgd", kurve.losses.SparseCategoricalCrossentropy(from_logits=True))
+    stop = kurve.callbacks.EarlyStopping("score")
+    with pytest.raises(ValueError, match="unknown monitor"):
+        model.fit(X, np.arange(70) % 3, verbose=0, callbacks=[stop])

@@ -12,8 +12,11 @@ import numpy as np
 from kurve.callbacks.base import Callback, Logs
 from kurve.core.arguments import check_flag
 from kurve.core.inside import network_of
+from kurve.core.overrides import is_own
 from kurve.core.stopping import improves
 from kurve.errors import lookup, unknown_name
+from kurve.formulas.tensor import leaves
+from kurve.metrics import Mean, Sum
 
 
 class Monitor(Callback):
@@ -92,12 +95,33 @@ class Monitor(Callback):
                 return bool(metric.direction == "up")
         if name in ("loss", *in_logs.losses):
             return False
+        if self._has_own_step():
+            for metric in self._named_metrics():
+                if getattr(metric, "name", None) == name:
+                    return getattr(metric, "direction", "down") == "up"
+            if name.endswith(("acc", "accuracy", "auc")):  # as in Keras
+                return True
         names = in_logs.in_order
         known = [*names, *(f"val_{name}" for name in names)]
         raise ValueError(
             str(unknown_name(type(self).__name__, "monitor", self.monitor, known))
             + " For another value of the logs, try mode='min' or mode='max'."
         )
+
+    def _has_own_step(self) -> bool:
+        """Whether the model's class chooses what is in the logs."""
+        own = [vars(cls) for cls in type(self.model).__mro__ if is_own(cls)]
+        return any("train_step" in one or "test_step" in one for one in own)
+
+    def _named_metrics(self) -> list[Any]:
+        """The metrics of a model with custom steps, which may be unknown to its
+        outputs: those of `compile`, and attributes of the model, except for means of
+        anything."""
+        compilation = network_of(self.model).compilation
+        assert compilation is not None
+        given = (compilation.metrics, compilation.weighted_metrics)
+        kept = [m for m in self.model.metrics if not isinstance(m, (Mean, Sum))]
+        return [*leaves(given), *kept]
 
     _remembered: tuple[str, ...] = ("best",)
     """Names of attributes that change between epochs."""

@@ -20,7 +20,7 @@ from kurve.exchange.keras_names import (
     NOT_WRITTEN,
     OTHER_ATTRIBUTES,
 )
-from kurve.exchange.keras_own import class_entry
+from kurve.exchange.keras_own import class_entry, to_keras
 from kurve.exchange.keras_tree import is_own_model
 from kurve.formulas.tensor import FunctionCall, leaves, replaced
 from kurve.layers import Layer
@@ -45,6 +45,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
     if kurve_layers.CLASSES.get(cls) is not type(layer):
         return _own_layer_entry(layer, what)
     left_out = ("input_shape", "batch_size", *NOT_WRITTEN.get(cls, ()))
+    dtype = {} if "dtype" in left_out else {"dtype": "float32"}
     config = {k: v for k, v in layer.get_config().items() if k not in left_out}
     if cls == "UpSampling1D":  # a number in Keras, a one-element list here
         config["size"] = config["size"][0]
@@ -55,7 +56,7 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
     except ValueError as error:
         raise not_in_keras(str(error)) from error
     return {
-        **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
+        **parts.entry("keras.layers", cls, {**config, **dtype}),
         "build_config": {"input_shape": list(shape)},
     }
 
@@ -64,7 +65,10 @@ def _own_layer_entry(layer: Layer, what: str) -> dict[str, Any]:
     """A custom layer. Calling it builds it, so the shape is not needed."""
     config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
     try:
-        return class_entry(type(layer), type(layer).__name__, config)
+        entry = class_entry(type(layer), type(layer).__name__, config)
+        if type(layer).get_build_config is not Layer.get_build_config:
+            entry["build_config"] = to_keras(layer.get_build_config())
+        return entry
     except ValueError as error:
         raise not_in_keras(f"{what} has a configuration in which {error}") from error
 

@@ -30,6 +30,8 @@ from kurve.core.inside import network_of
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.hdf5 import MAGIC, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
+from kurve.exchange.keras_assets import fill_vocabularies, give_assets
+from kurve.exchange.keras_compiling import compile_with, compiles_itself
 from kurve.exchange.keras_graphs import is_function, model_of, needs_graph
 from kurve.exchange.keras_models import (
     Described,
@@ -45,7 +47,7 @@ from kurve.exchange.keras_weights import first_shape, read_weights
 from kurve.exchange.keras_writing import ADDED, checksum
 from kurve.exchange.keras_writing import save_model as save_model
 from kurve.exchange.keras_writing import save_weights as save_weights
-from kurve.exchange.keras_zip import MAX_JSON, ZIP_MAGIC, unzipped
+from kurve.exchange.keras_zip import ASSETS, MAX_JSON, ZIP_MAGIC, unzipped
 from kurve.layers import Normalization
 from kurve.models import Sequential
 
@@ -147,11 +149,13 @@ def _load_zip(file: IO[bytes], size: int, compile: bool) -> Sequential:
     with unzipped(file, size) as members:
         metadata = _json(members, "metadata.json")
         config = _json(members, "config.json")
+        assets = {k: read() for k, read in members.items() if k.startswith(ASSETS)}
+        fill_vocabularies(config, assets)
         described = _described(config, "config")
-        outputs = _outputs_of(described)
-        compiled = _compiled(config.get("compile_config"), compile, outputs)
         reader = _checked(members["model.weights.h5"](), size)[0]
+        compiled = _compiled(config.get("compile_config"), compile, described)
     model = _model_of(described, reader, "")
+    give_assets(model, assets)
     return _trained(model, compiled, reader, metadata.get(ADDED), zipped=True)
 
 
@@ -168,8 +172,7 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
     training = reader.text(reader.root, "training_config")
     if training is not None:
         version = reader.text(reader.root, "keras_version") or ""
-        outputs = _outputs_of(described)
-        compiled = _compiled(_object(training), compile, outputs, version)
+        compiled = _compiled(_object(training), compile, described, version)
     model = _model_of(described, reader, "model_weights")
     return _trained(model, compiled, reader, added)
 
@@ -219,14 +222,17 @@ def _checked(raw: bytes, size: int) -> tuple[Reader, dict[str, Any]]:
 
 
 def _compiled(
-    config: Any, compile: bool, outputs: int, version: str = ""
-) -> Compiled | None:
+    config: Any, compile: bool, described: Any, version: str = ""
+) -> Compiled | dict[str, Any] | None:
+    """The arguments of `compile`; as they are for a class that reads them."""
     if not compile or config is None:
         return None
     if not isinstance(config, Mapping):
         raise ValueError("compile_config is not an object")
+    if isinstance(described, tuple) and compiles_itself(described[0]):
+        return dict(config)
     with _reading("compile_config"), _without_compile():
-        return compiled_from(config, outputs, version)
+        return compiled_from(config, _outputs_of(described), version)
 
 
 @contextmanager
@@ -313,7 +319,7 @@ def _known(shape: SampleShape) -> tuple[int, ...]:
 
 def _trained(
     model: Sequential,
-    compiled: Compiled | None,
+    compiled: Compiled | dict[str, Any] | None,
     reader: Reader,
     added: Any,
     zipped: bool = False,
@@ -338,14 +344,12 @@ def _trained(
     if compiled is None or not model.built:
         return model
     with _reading("compile_config"), _without_compile():
-        model.compile(
-            compiled.optimizer,
-            compiled.loss,
-            loss_weights=compiled.loss_weights,
-            metrics=compiled.metrics,
-            weighted_metrics=compiled.weighted_metrics,
-            steps_per_execution=compiled.steps_per_execution,
-        )
+        if isinstance(compiled, dict):
+            model.compile_from_config(compiled)
+        else:
+            compile_with(model, compiled)
+    if model.optimizer is None:
+        return model
     with _reading("optimizer"):
         named = arrays_of(reader)
         try:
@@ -358,7 +362,7 @@ def _trained(
                 raise
             warn(
                 "[load_model] the state of the optimizer is left out, and a fresh "
-                f"{type(compiled.optimizer).__name__} continues at step "
+                f"{type(model.optimizer).__name__} continues at step "
                 f"{model.iterations}: {_sentence(error)} "
                 "Try load_model(path, compile=False) and compile(...) for another one."
             )

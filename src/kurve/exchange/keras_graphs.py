@@ -124,7 +124,9 @@ def _stack(
         if not entries:
             shape = merged(shape_of_first(entry, arguments), shape)
             rows = rows or rows_of(arguments)
-        described, part = _layer(cls, arguments, inner, depth, found, rows)
+        described, part = _layer(
+            cls, arguments, inner, depth, found, rows, entry.get("build_config")
+        )
         entries.append(described)
         tree.append(part)
     if shape is not None and None in shape:
@@ -139,11 +141,12 @@ def _layer(
     what: str,
     depth: int,
     found: Any,
-    rows: int | None = None,
+    rows: int | None,
+    built: Any,
 ) -> tuple[dict[str, Any], Part]:
     """Kurve's configuration of a layer or model, and the layer in the file."""
     if found is not None:
-        mine = layer_from(cls, arguments, f"{what} ({cls})", found)
+        mine = layer_from(cls, arguments, f"{what} ({cls})", found, built)
         described = {"class_name": registry.note(cls, found), "config": mine}
         return described, Part(cls, mine.name)
     if cls in MODELS:
@@ -183,7 +186,9 @@ def _graph(
             called, options = _function(cls, arguments, inner)
             described = {"class_name": "Function", "config": {"function": called}}
         else:
-            described, part = _layer(cls, arguments, inner, depth, found, rows)
+            described, part = _layer(
+                cls, arguments, inner, depth, found, rows, entry.get("build_config")
+            )
             tree.append(part)
             if found is not None:  # its configuration can lack a name
                 described["config"].name = part.name = name

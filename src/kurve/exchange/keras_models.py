@@ -73,7 +73,11 @@ def model_from(value: Any) -> Described:
         if not layers:
             shape = merged(shape_of_first(entry, arguments), shape)
             rows = rows or rows_of(arguments)
-        layers.append(with_rows(layer_from(cls, arguments, what, found), rows))
+        layers.append(
+            with_rows(
+                layer_from(cls, arguments, what, found, entry.get("build_config")), rows
+            )
+        )
     name = config.get("name", "sequential")
     if not isinstance(name, str):
         raise ValueError("the model's name is not text")
@@ -122,16 +126,24 @@ def with_rows(layer: Layer, rows: int | None) -> Layer:
 
 
 def layer_from(
-    cls: str, arguments: dict[str, Any], what: str, found: Any = None
+    cls: str,
+    arguments: dict[str, Any],
+    what: str,
+    found: Any = None,
+    built: Any = None,
 ) -> Layer:
     """One layer. Changes `arguments`.
 
     Args:
         found: its entry in `custom_objects`.
+        built: how it was built, for a class that reads it.
     """
     _check_dtype(arguments.pop("dtype", None), what)
     if found is not None:
         mine: Layer = made(found, {"config": arguments}, what, Layer)
+        reads = type(mine).build_from_config is not Layer.build_from_config
+        if reads and built is not None:
+            mine.build_from_config(built)
         return mine
     common = {
         "name": arguments.pop("name", None),
@@ -143,6 +155,10 @@ def layer_from(
         raise ValueError(f"{what} has trainable={common['trainable']!r}")
     for key in (*IGNORED_OF_LAYERS, *IGNORED_OF_LAYER.get(cls, ())):
         arguments.pop(key, None)
+    if arguments.get("vocabulary") is not None:
+        arguments.pop("vocabulary_size", None)  # how many words it has
+    if arguments.get("bin_boundaries") is not None:
+        arguments.pop("num_bins", None)  # for those that were learnt
     if cls in KURVE_LAYERS or cls not in kurve_layers.CLASSES:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     layer_class = kurve_layers.CLASSES[cls]
@@ -182,7 +198,7 @@ def inner_layer(value: Any, what: str) -> Any:
     found = parts.own(value)
     if cls in MODELS and found is None:
         return model_of(value)[0]
-    return layer_from(cls, arguments, what, found)
+    return layer_from(cls, arguments, what, found, value.get("build_config"))
 
 
 def _tuples(value: Any) -> Any:

@@ -43,7 +43,7 @@ METRIC_OF_LOSS = {
 FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
 """Keras's wrapper classes for loss and metric functions."""
 
-INNER_LAYERS = ("layer", "backward_layer", "cell", "cells")
+INNER_LAYERS = ("layer", "layers", "backward_layer", "cell", "cells")
 """Layer arguments that are layers themselves."""
 
 OTHER_ATTRIBUTES = {
@@ -68,6 +68,9 @@ LAYER_DEFAULTS: Values = {
     "autocast": (True, False),
     "sparse": (False,),
     "ragged": (False,),
+    "oov_method": ("floormod",),  # of lookups
+    "salt": (None,),
+    "vocabulary_dtype": ("int64", "int32", "string"),
     "optional": (False,),
     "implementation": (0, 1, 2),  # in recurrent layers, without effect
     "time_major": (False,),  # in Keras 2's recurrent layers
@@ -107,6 +110,7 @@ IGNORED_OF_OPTIMIZERS = (
 )
 
 NOT_WRITTEN = {
+    "Pipeline": ("trainable", "dtype"),
     "SpatialDropout1D": ("trainable", "data_format"),
     "SpatialDropout2D": ("trainable",),
 }

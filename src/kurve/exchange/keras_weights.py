@@ -121,9 +121,14 @@ def _read_numbered(
 def places_of(
     layer: Any, place: str, seen: set[int]
 ) -> Iterator[tuple[str, list[Variable]]]:
-    """The groups of a layer's own weights and of its sublayers: each is named after the
-    attribute, those in a list after their classes. A shared layer is stored where it
-    occurs first.
+    """The groups of a layer's own weights and of its sublayers, see `holders_of`."""
+    for below, holder in holders_of(layer, place, seen):
+        yield below, [v for v in holder.own_variables if v.is_weight]
+
+
+def holders_of(layer: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """A layer and its sublayers, each with its group: it is named after the attribute,
+    those in a list after their classes. A shared layer is stored where it occurs first.
 
     Args:
         place: the layer's group; "" for the root.
@@ -135,9 +140,9 @@ def places_of(
     if is_model(layer) and not is_own_model(layer):
         tree = tree_of(layer)
         for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
-            yield from places_of(part.layer, _under(place, f"layers/{name}"), seen)
+            yield from holders_of(part.layer, _under(place, f"layers/{name}"), seen)
         return
-    yield place, [v for v in layer.own_variables if v.is_weight]
+    yield place, layer
     for name, value in _attributes(layer):
         yield from _in_attribute(value, _under(place, name), seen)
 
@@ -166,11 +171,9 @@ def _attributes(layer: Any) -> list[tuple[str, Any]]:
     return sorted(found.items(), key=lambda item: (item[0][:1] == "_", item[0]))
 
 
-def _in_attribute(
-    value: Any, place: str, seen: set[int]
-) -> Iterator[tuple[str, list[Variable]]]:
+def _in_attribute(value: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Layer):
-        yield from places_of(value, place, seen)
+        yield from holders_of(value, place, seen)
     elif isinstance(value, (list, tuple, Mapping)):
         parts = list(value.values()) if isinstance(value, Mapping) else list(value)
         inside = [p for p in parts if isinstance(p, (Layer, list, tuple, Mapping))]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from kurve.core.files import replacing
 from kurve.core.inside import is_model, network_of
 from kurve.exchange.hdf5 import Reader
+from kurve.exchange.keras_assets import asset_files
+from kurve.exchange.keras_compiling import entry_of
 from kurve.exchange.keras_entries import model_entry
 from kurve.exchange.keras_names import MEMBERS
-from kurve.exchange.keras_training import compile_entry
 from kurve.exchange.keras_tree import is_own_model, tree_of
 from kurve.exchange.keras_weights import (
     optimizer_arrays,
@@ -59,7 +60,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     path = os.fspath(filepath)
     _, state = network_of(model).require_built("save")
     entry = model_entry(model)
-    compiled = compile_entry(model)
+    compiled = entry_of(model)
     added = {"seed": state.seed} | ({"drawn": model.drawn} if model.drawn else {})
     if path.endswith(".keras"):
         if not is_own_model(model):
@@ -74,8 +75,11 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             json.dumps({**entry, "compile_config": compiled}).encode(),
             _hdf5(lambda file: _write_layers(file, model)),
         )
+        assets = asset_files(model)
         with replacing(path) as target, zipfile.ZipFile(target, "w") as archive:
             for name, raw in zip(MEMBERS, members, strict=True):
+                archive.writestr(zipfile.ZipInfo(name), raw)
+            for name, raw in assets.items():
                 archive.writestr(zipfile.ZipInfo(name), raw)
         return
     if path.endswith(WEIGHT_ENDINGS):

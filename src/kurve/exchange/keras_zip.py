@@ -15,6 +15,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 MAX_JSON = 1 << 22
 """Maximum bytes of a configuration."""
 
+ASSETS = "assets/"
+"""The folder of members that belong to layers, see `kurve.exchange.keras_assets`."""
+
 MAX_LIST = 1 << 16
 """Maximum bytes of a zip's central directory."""
 
@@ -45,13 +48,13 @@ def unzipped(file: IO[bytes], size: int) -> Iterator[dict[str, Callable[[], byte
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, Callable[[], bytes]]:
-    """Functions that return the bytes of the three members; the sum of their sizes is
-    checked against the file's size."""
+    """Functions that return the bytes of the three members and of files of layers; the
+    sum of their sizes is checked against the file's size."""
     members: dict[str, Callable[[], bytes]] = {}
     claimed = 0
     for info in archive.infolist():
         name = info.filename
-        if name not in MEMBERS or name in members:
+        if (name not in MEMBERS and not _is_asset(name)) or name in members:
             raise ValueError(f"it has a member {name[:100]!r}")
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             raise ValueError(f"the member {name!r} is not a plain file")
@@ -73,6 +76,14 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, Callable[[], byte
     if missing := set(MEMBERS) - set(members):
         raise ValueError(f"it has no member {min(missing)!r}")
     return members
+
+
+def _is_asset(name: str) -> bool:
+    """Whether it is the name of a file below the folder of assets, and of no other."""
+    parts = name.split("/")
+    plain = all(part not in ("", ".", "..") for part in parts)
+    strange = any(c in "\\:" or not c.isprintable() for c in name)
+    return name.startswith(ASSETS) and plain and not strange
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -15,6 +15,7 @@ from kurve.formulas.elements import cast, equal
 from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.limits import spend
 from kurve.formulas.moved import Moved, in_layer
+from kurve.formulas.needs import NeedsBatch
 from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
 from kurve.formulas.sizes import check_constant
 
@@ -213,7 +214,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
         )
     if isinstance(indices, Tensor):
         if axis not in (0, None) or not is_variable(x):
-            raise NotImplementedError(
+            across = axis == 0 and getattr(x, "batched", False)
+            raise (NeedsBatch if across else NotImplementedError)(
                 "[take] computed indices can only select rows of a weight: axis=0. "
                 f"Received: axis={axis} of {x!r}. Try ops.one_hot and ops.matmul."
             )

@@ -82,6 +82,14 @@ if TYPE_CHECKING:
     from kurve.layers.image_mixing import MixUp as MixUp
     from kurve.layers.image_mixing import RandomPerspective as RandomPerspective
     from kurve.layers.image_mixing import RandomShear as RandomShear
+    from kurve.layers.image_policies import AugMix as AugMix
+    from kurve.layers.image_policies import (  # noqa: F401
+        ContrastLimitedAdaptiveHistogramEqualization,
+    )
+    from kurve.layers.image_policies import RandAugment as RandAugment
+    from kurve.layers.image_policies import (
+        RandomElasticTransform as RandomElasticTransform,
+    )
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
     from kurve.layers.lstm import GRU as GRU
@@ -122,6 +130,7 @@ if TYPE_CHECKING:
     from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
     from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
     from kurve.layers.piecewise import PiecewiseLinear as PiecewiseLinear
+    from kurve.layers.pipeline import Pipeline as Pipeline
     from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
     from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
     from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
@@ -250,6 +259,11 @@ _MODULES = {
         "RandomPosterization RandomSharpness Solarization"
     ),
     "image_mixing": "CutMix Equalization MixUp RandomPerspective RandomShear",
+    "image_policies": (
+        "AugMix ContrastLimitedAdaptiveHistogramEqualization RandAugment "
+        "RandomElasticTransform"
+    ),
+    "pipeline": "Pipeline",
     "radial": "RadialBasis",
     "random_colors": (
         "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "

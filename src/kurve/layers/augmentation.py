@@ -12,9 +12,9 @@ from typing import Any, Unpack
 
 from kurve.core.arguments import check_choice, check_number, is_number
 from kurve.core.rng import check_seed
+from kurve.layers.augmenting import Pictures
 from kurve.layers.base import LayerArguments
 from kurve.layers.core import random_stream
-from kurve.layers.windows import Images
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
 Factor = float | Sequence[float]
@@ -22,7 +22,7 @@ FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-class _Moving(Images):
+class _Moving(Pictures):
     """Base class. Output pixel (h, w) shows the input at a transformed position,
     interpolated between pixels, and filled according to fill_mode beyond the border.
 
@@ -30,6 +30,7 @@ class _Moving(Images):
     """
 
     training_by_default = True
+    keeps_places = False
 
     def __init__(
         self,

@@ -36,28 +36,14 @@ def between(u: Any, ends: tuple[float, float]) -> Any:
     return u * (high - low) + low
 
 
-class Augmenting(Images):
-    """Base class: called directly, such a layer transforms images unless
-    training=False; one image (H, W, C), a batch of them, or a dictionary as Keras takes
-    it, whose "images" it transforms, and, if it mixes images, whose "labels".
+class Pictures(Images):
+    """Base class of layers that are called with images as Keras takes them: one image
+    (H, W, C), a batch of them, or a dictionary whose "images" are transformed, and
+    other entries kept.
     """
-
-    training_by_default = True
-
-    bounds = (-1.0, 1.0)
-    """Limits of factors."""
 
     keeps_places = True
     """Whether pixels stay where they are, so that segmentation masks stay valid."""
-
-    def __init__(
-        self,
-        seed: int | None = None,
-        data_format: str | None = None,
-        **common: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(data_format, **common)
-        self.seed = check_seed(type(self).__name__, seed)
 
     def __call__(self, x: Any = UNSAID, *others: Any, **named: Any) -> Any:
         """Transform images x (B, H, W, C), one image (H, W, C), or a dictionary with
@@ -84,6 +70,26 @@ class Augmenting(Images):
                     f"their boxes and masks. Received: {name!r}. Try a layer that does "
                     "not move pixels, such as RandomBrightness, on the images alone."
                 )
+
+
+class Augmenting(Pictures):
+    """Base class: called directly, such a layer transforms images unless
+    training=False; layers that mix images also take a dictionary's "labels".
+    """
+
+    training_by_default = True
+
+    bounds = (-1.0, 1.0)
+    """Limits of factors."""
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.seed = check_seed(type(self).__name__, seed)
 
     def _ends(
         self,

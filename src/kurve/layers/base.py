@@ -193,7 +193,8 @@ class Layer(LayerCalls):
         own: dict[str, Any] = {}
         for name, value in list(given.arguments.items())[1:]:
             kind = signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_KEYWORD or name in known:
+            rest = kind is inspect.Parameter.VAR_POSITIONAL and not value
+            if rest or kind is inspect.Parameter.VAR_KEYWORD or name in known:
                 continue
             if any(not _is_plain(leaf) for leaf in leaves(value)):
                 raise NotImplementedError(

@@ -53,6 +53,36 @@ class LayerBuilding(LayerLosses):
         else:
             self._build(sample_of(type(self), input_shape))
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build_from_config` needs in order to build the layer again; None if it
+        is not built."""
+        shape = self.built_shape
+        return None if shape is None else {"input_shape": replaced_shapes(shape)}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Build the layer as `get_build_config` says.
+
+        Args:
+            config: its result; shapes can be lists.
+        """
+        if config and config.get("input_shape") is not None:
+            self.build(config["input_shape"])
+
+    def save_assets(self, inner_path: str) -> None:
+        """Write what the layer has besides weights, such as a vocabulary, for a .keras
+        file. Custom layers can have such files; here there are none.
+
+        Args:
+            inner_path: an empty folder.
+        """
+
+    def load_assets(self, inner_path: str) -> None:
+        """Read the files that `save_assets` wrote.
+
+        Args:
+            inner_path: a folder with them.
+        """
+
     def _build(
         self, samples: Any, shapes: Mapping[str, Any] | None = None, infer: bool = True
     ) -> None:
@@ -280,7 +310,12 @@ def checked_build(build: Any) -> Any:
         if self._building:
             build(self, *args, **kwargs)
             return
-        given = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        try:
+            given = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        except TypeError:
+            if self.built:  # by hand, with arguments that only the user knows
+                return
+            raise
         shapes = {k: v for k, v in list(given.items())[1:] if v is not None}
         if not shapes:  # the weights do not depend on a shape
             if not self.built:

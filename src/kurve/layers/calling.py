@@ -384,8 +384,9 @@ class _Place:
 
 
 def _holds_arrays(value: Any, layer: LayerWeights) -> bool:
-    """Whether a structure passed to a custom layer holds arrays."""
-    parts = list(leaves(value))
+    """Whether a structure passed to a custom layer holds arrays, and nothing else but
+    None."""
+    parts = [part for part in leaves(value) if part is not None]
     return (
         (layer._takes_any or isinstance(value, Mapping))
         and bool(parts)

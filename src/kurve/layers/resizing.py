@@ -14,10 +14,8 @@ from kurve.core.arguments import check_flag, check_integer, is_number
 from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.limits import afford
-from kurve.formulas.tensor import KerasTensor
-from kurve.layers.augmenting import uniforms
-from kurve.layers.base import UNSAID, LayerArguments
-from kurve.layers.windows import Images
+from kurve.layers.augmenting import Pictures, uniforms
+from kurve.layers.base import LayerArguments
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -61,14 +59,10 @@ def cropped(x: Any, height: int, width: int) -> Any:
     )
 
 
-class _Sized(Images):
+class _Sized(Pictures):
     """Shared by layers with a fixed output size."""
 
-    def __call__(self, x: Any = UNSAID, *others: Any, **named: Any) -> Any:
-        """Apply the layer to images x (B, H, W, C), or one image (H, W, C)."""
-        alone = getattr(x, "ndim", None) == 3 and not isinstance(x, KerasTensor)
-        y = super().__call__(x[None] if alone else x, *others, **named)
-        return y[0] if alone else y
+    keeps_places = False
 
     def _size(self, height: Any, width: Any) -> None:
         for name, value in (("height", height), ("width", width)):

@@ -26,7 +26,7 @@ def replaced_shapes(samples: Any) -> Any:
         return {k: replaced_shapes(sample) for k, sample in samples.items()}
     if isinstance(samples, list):
         return [replaced_shapes(sample) for sample in samples]
-    return (None, *samples)
+    return None if samples is None else (None, *samples)
 
 
 def tensors_of(samples: Any) -> Any:
@@ -35,6 +35,8 @@ def tensors_of(samples: Any) -> Any:
         return {name: tensors_of(sample) for name, sample in samples.items()}
     if isinstance(samples, list):
         return [tensors_of(sample) for sample in samples]
+    if samples is None:  # an argument that is left out
+        return None
     return KerasTensor((None, *samples))
 
 
@@ -61,6 +63,8 @@ def known(samples: Any, sizes: Sequence[int]) -> Any:
         return [known(sample, sizes) for sample in samples]
     if isinstance(samples, Mapping):
         return {k: known(sample, sizes) for k, sample in samples.items()}
+    if samples is None:
+        return None
     spare = iter((*sizes, *sizes, *sizes))
     return tuple(next(spare) if s is None else s for s in samples)
 

@@ -15,6 +15,7 @@ from typing import Any
 from kurve import layers as layer_classes
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
+from kurve.core.overrides import is_own
 from kurve.formulas.calls import recorded
 from kurve.formulas.limits import limited
 from kurve.formulas.public import FUNCTIONS
@@ -230,6 +231,10 @@ def _functional(config: Field, depth: int, seed: int | None) -> Model:
         )
         name = parts["name"].text()
         operation = _named_operation(entry, parts, depth, seed)
+        given = parts["config"].value
+        named = isinstance(given, dict) and "name" in given
+        if not named and is_own(type(operation)):
+            operation.name = name  # its get_config has none
         if operation.name != name or name in operations:
             raise parts["name"].error("it is not the name of one layer")
         operations[name] = operation

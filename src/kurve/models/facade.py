@@ -181,6 +181,28 @@ class Facade(Trainer):
                 return
         _format_of("save", filepath).save_model(self, filepath)
 
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile` as a .keras file holds them. A class whose
+        `compile` has other arguments can have its own; `kurve.saving` makes plain data
+        of the result."""
+        from kurve.exchange.keras_training import compile_entry
+
+        model: Any = self
+        return compile_entry(model) or {}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile the model with what a file holds of `get_compile_config`.
+
+        Args:
+            config: plain data.
+
+        Raises:
+            ValueError, TypeError: something Kurve does not have.
+        """
+        from kurve.exchange.keras_compiling import compile_from
+
+        compile_from(self, config)
+
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:

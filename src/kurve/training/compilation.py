@@ -147,7 +147,7 @@ class Compilation:
     def _losses(self, outputs: Parts) -> list[Loss | None]:
         if isinstance(self.loss, Loss) or self.loss is None:
             return [self.loss] * len(outputs.names)
-        optional = [outputs.is_dict] * len(outputs.names)
+        optional = [isinstance(self.loss, Mapping)] * len(outputs.names)
         return _singles("loss", _split(outputs, "loss", self.loss, optional))
 
     def _weights(self, outputs: Parts) -> list[float]:
@@ -338,7 +338,7 @@ def _metrics(argument: str, given: Any) -> Any:
 def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetric]]:
     """The metrics of each output."""
     count = len(outputs.names)
-    if not given:
+    if not given or not count:  # a model whose outputs only its call knows
         return [[] for _ in range(count)]
     if count == 1:
         return [[metric for metric in _leaves(given) if metric is not None]]

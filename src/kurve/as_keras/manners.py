@@ -14,7 +14,7 @@ from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor
 from kurve.layers.base import Layer
 from kurve.legacy.calls import add_variable
-from kurve.losses.targets import broadcasting
+from kurve.losses.rows import broadcasting
 
 _plain: Any = vars(Tensor)["shape"].fget
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.as_keras.shapes import TensorShape
+from kurve.as_keras.tensorflow.arrays import last_asked
 from kurve.core.results import Values
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor
@@ -22,6 +23,7 @@ _plain: Any = vars(Tensor)["shape"].fget
 def install() -> None:
     """Install this behaviour."""
     broadcasting[0] = True
+    last_asked.clear()
     values: Any = Values
     values.shape = property(_shape, _set_shape)
     values.get_shape = _shape

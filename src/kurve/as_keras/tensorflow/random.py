@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from kurve.as_keras.tensorflow.arrays import sizes
+from kurve.as_keras.tensorflow.arrays import last_asked, sizes
 from kurve.as_keras.tensorflow.values import concrete, eager, kind, tensor
 from kurve.core import rng
 from kurve.formulas import randomness
+from kurve.formulas.calls import recorded
 from kurve.formulas.graph import Graph
 from kurve.formulas.needs import NeedsValues
+from kurve.formulas.operators import Symbolic
 from kurve.formulas.recording import active
+from kurve.formulas.tensor import FunctionCall, KerasTensor
 
 __all__ = [
     "Generator",
@@ -85,6 +88,32 @@ def _on_arrays(where: str) -> None:
         )
 
 
+def _beside(where: str, shape: Any, draw: Callable[[Any], Any]) -> Any:
+    """Numbers for each row of the symbolic tensor whose shape was asked for, in a model
+    that is built without a layer around them: `K.random_normal((K.shape(z)[0], 2))`.
+
+    Args:
+        draw: the numbers for a shape.
+    """
+    asked = last_asked[0]() if last_asked else None
+    if not isinstance(asked, KerasTensor) or None in sizes(shape)[1:]:
+        return _shape(where, shape)  # says what is wrong
+    own = sizes(shape)[1:]
+
+    def drawn(x: Any) -> Any:
+        if not isinstance(x, Symbolic):
+            return draw((len(x), *own))
+        with x.graph.tracing():  # type: ignore[attr-defined]
+            return draw((None, *own))
+
+    drawn.__name__ = f"random_{where}"
+    return recorded(FunctionCall(drawn), [asked], {})
+
+
+def _is_beside(shape: Any) -> bool:
+    return Graph.current is None and sizes(shape)[:1] == (None,)
+
+
 def _meant_for_batch(numbers: Any, again: Callable[[Any], Any]) -> Any:
     """Let numbers that meet a batch be drawn for each of its rows: old programs state
     the batch size, `(batch_size, units)`."""
@@ -103,6 +132,10 @@ def normal(
     name: Any = None,
 ) -> Any:
     """Normal random numbers; in a layer's call, new ones in each step."""
+    if _is_beside(shape):
+        return _beside(
+            "normal", shape, lambda axes: normal(axes, mean, stddev, seed=seed)
+        )
     if _in_model():
         made = randomness.normal(sizes(shape), mean, stddev, seed=_given(seed))
     else:
@@ -121,6 +154,12 @@ def truncated_normal(
 ) -> Any:
     """Normal random numbers within two standard deviations; in a layer's call, new ones
     in each step."""
+    if _is_beside(shape):
+        return _beside(
+            "truncated_normal",
+            shape,
+            lambda axes: truncated_normal(axes, mean, stddev, seed=seed),
+        )
     if _in_model():
         given = _given(seed)
         return randomness.truncated_normal(sizes(shape), mean, stddev, seed=given)
@@ -146,6 +185,10 @@ def uniform(
             f"Received: dtype={dtype!r}. Try maxval=10."
         )
     top = 1.0 if maxval is None else maxval
+    if _is_beside(shape):
+        return _beside(
+            "uniform", shape, lambda axes: uniform(axes, minval, top, dtype, seed)
+        )
     if _in_model():
         given = kind(dtype) if whole else None
         made = randomness.uniform(sizes(shape), minval, top, given, _given(seed))

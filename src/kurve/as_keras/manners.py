@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.as_keras.shapes import TensorShape
-from kurve.as_keras.tensorflow.arrays import last_asked
+from kurve.as_keras.tensorflow.values import last_asked
 from kurve.core.results import Values
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor

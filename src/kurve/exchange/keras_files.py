@@ -347,7 +347,7 @@ def _trained(
             steps_per_execution=compiled.steps_per_execution,
         )
     with _reading("optimizer"):
-        named = arrays_of(reader)
+        named = arrays_of(reader)[compiled.before_state :]
         try:
             if named:
                 restore(reader, named, model)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import weakref
 from typing import Any
 
 import numpy as np
 
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import (
+    asked,
     concrete,
     eager,
     is_symbolic_tensor,
@@ -227,14 +227,8 @@ _own = value
 def shape(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
     """The shape; in a model a tuple with None for the batch."""
     if is_symbolic_tensor(input):
-        last_asked[:] = [weakref.ref(input)]
-        return input.shape
+        return asked(input).shape
     return tensor(np.array(ops.shape(value(input)), kind(out_type)))
-
-
-last_asked: list[weakref.ref[Any]] = []
-"""The symbolic tensor whose shape a program has asked for last: a size of None in the
-shape of random numbers outside of layers is that of its batch."""
 
 
 def shape_n(input: Any, out_type: Any = "int32", name: Any = None) -> Any:

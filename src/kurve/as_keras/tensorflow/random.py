@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kurve.as_keras.tensorflow.arrays import last_asked, sizes
-from kurve.as_keras.tensorflow.values import concrete, eager, kind, tensor
+from kurve.as_keras.tensorflow.arrays import sizes
+from kurve.as_keras.tensorflow.values import concrete, eager, kind, last_asked, tensor
 from kurve.core import rng
 from kurve.formulas import randomness
 from kurve.formulas.calls import recorded
@@ -103,7 +103,7 @@ def _beside(where: str, shape: Any, draw: Callable[[Any], Any]) -> Any:
     def drawn(x: Any) -> Any:
         if not isinstance(x, Symbolic):
             return draw((len(x), *own))
-        with x.graph.tracing():  # type: ignore[attr-defined]
+        with x.graph.tracing():
             return draw((None, *own))
 
     drawn.__name__ = f"random_{where}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -137,6 +138,17 @@ is_tf_type = is_tensor
 def is_symbolic_tensor(tensor: Any) -> Any:
     """Whether the tensor is symbolic."""
     return isinstance(tensor, (Traced, KerasTensor))
+
+
+last_asked: list[weakref.ref[Any]] = []
+"""The symbolic tensor whose shape a program has asked for last: a size of None in the
+shape of random numbers outside of layers is that of its batch."""
+
+
+def asked(tensor: Any) -> Any:
+    """The symbolic tensor, whose shape a program asks for."""
+    last_asked[:] = [weakref.ref(tensor)]
+    return tensor
 
 
 class TensorSpec:

@@ -15,6 +15,7 @@ from kurve.formulas.calls import as_array
 from kurve.formulas.graph import Tensor as Traced
 from kurve.formulas.graph import is_variable
 from kurve.formulas.tensor import KerasTensor, leaves
+from kurve.ops.formula import is_symbol
 
 __all__ = [
     "DType",
@@ -137,7 +138,7 @@ is_tf_type = is_tensor
 
 def is_symbolic_tensor(tensor: Any) -> Any:
     """Whether the tensor is symbolic."""
-    return isinstance(tensor, (Traced, KerasTensor))
+    return isinstance(tensor, (Traced, KerasTensor)) or is_symbol(tensor)
 
 
 last_asked: list[weakref.ref[Any]] = []

@@ -206,11 +206,18 @@ def get(identifier: Any) -> Constraint | None:
         return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Constraint):
         return identifier()
+    if callable(identifier) and not isinstance(identifier, type):
+        return _of_function(identifier)()
     raise TypeError(
-        "[constraints] a constraint must be a name or an object of kurve.constraints. "
+        "[constraints] a constraint must be a name or an object of "
+        "kurve.constraints, or a function of the weights. "
         f"Received: {identifier!r}. Try 'non_neg', or your own "
         "kurve.constraints.Constraint."
     )
+
+
+def _of_function(function: Callable[[Any], Any]) -> type[Constraint]:
+    return registry.class_of_function(function, Constraint)
 
 
 def serialize(constraint: Constraint | None) -> Any:
@@ -221,7 +228,7 @@ def serialize(constraint: Constraint | None) -> Any:
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint from a `serialize` result."""
     found: Constraint = restored(
-        "constraints", "constraint", config, _TABLE, Constraint, get
+        "constraints", "constraint", config, _TABLE, Constraint, get, _of_function
     )
     return found
 

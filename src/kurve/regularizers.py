@@ -253,10 +253,17 @@ def get(identifier: str | Mapping[str, Any] | Regularizer | None) -> Regularizer
             "regularizers", "regularizer", identifier, _TABLE
         )()
         return regularizer
+    if callable(identifier) and not isinstance(identifier, type):
+        return _of_function(identifier)()
     raise TypeError(
         "[regularizers] a regularizer must be a name or an object of "
-        f"kurve.regularizers. Received: {identifier!r}. Try 'l2'."
+        "kurve.regularizers, or a function of the weights. "
+        f"Received: {identifier!r}. Try 'l2'."
     )
+
+
+def _of_function(function: Callable[[Any], Any]) -> type[Regularizer]:
+    return registry.class_of_function(function, Regularizer)
 
 
 def serialize(regularizer: Regularizer | None) -> Any:
@@ -267,7 +274,13 @@ def serialize(regularizer: Regularizer | None) -> Any:
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer from a `serialize` result."""
     found: Regularizer = restored(
-        "regularizers", "regularizer", config, CLASSES, Regularizer, get
+        "regularizers",
+        "regularizer",
+        config,
+        CLASSES,
+        Regularizer,
+        get,
+        _of_function,
     )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -171,3 +172,50 @@ assert first.shape == second.shape == (120, units)
 def test_noise_of_a_stated_batch_size(draw: str, program: Callable[..., str]) -> None:
     """As in the first programs with variational autoencoders."""
     assert run(program(NOISE.replace("DRAW", draw))) == 0
+
+
+BESIDE = """
+import numpy as np
+import tensorflow as tf
+from keras import backend as K
+from keras.layers import Dense, Input
+from keras.models import Model
+
+x = Input((20,))
+h = Dense(16, activation="relu")(x)
+mean, log_var = Dense(2)(h), Dense(2)(h)
+z = mean + K.exp(log_var / 2) * DRAW
+model = Model(x, Dense(20)(z))
+model.add_loss(K.mean(K.square(mean)) + K.mean(K.square(x - model.output)))
+model.compile("adam")
+data = np.zeros((30, 20), "float32")
+model.fit(data, epochs=2, batch_size=10, validation_data=(data, None), verbose=0)
+first, second = (model.predict(data, verbose=0) for _ in range(2))
+assert len(np.unique(first[:, 0])) == 30 and (first != second).any()
+"""
+
+
+@pytest.mark.usefixtures("answered")
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "K.random_normal(shape=(K.shape(mean)[0], 2), mean=0.0, stddev=1.0)",
+        "K.random_normal(K.shape(mean))",
+        "tf.random.normal(tf.shape(mean))",
+        "tf.random_normal(tf.shape(mean))",
+        "tf.random.truncated_normal(tf.shape(mean))",
+        "tf.random.uniform((tf.shape(mean)[0], 2), -1.0, 1.0)",
+    ],
+)
+def test_noise_without_a_layer_around_it(
+    draw: str, program: Callable[..., str]
+) -> None:
+    """As Keras 2 took it: the batch is that of the tensor whose shape is asked for."""
+    assert run(program(BESIDE.replace("DRAW", draw))) == 0
+
+
+@pytest.mark.usefixtures("answered")
+def test_noise_needs_a_shape(program: Callable[..., str], capfd: Any) -> None:
+    text = "import tensorflow as tf\nx = tf.random.normal((None, 2))"
+    assert run(program(text)) == 1
+    assert "the shape must be known" in capfd.readouterr().err

@@ -21,7 +21,7 @@ TAPES = {"loop.py"}
 @pytest.mark.parametrize("name", RESULTS)
 @pytest.mark.usefixtures("answered")
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of old spellings
-@pytest.mark.filterwarnings("ignore:.*one value per sample")
+@pytest.mark.filterwarnings("ignore:.* per sample, but the model's output")
 def test_prints_what_keras_prints(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

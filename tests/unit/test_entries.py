@@ -257,7 +257,7 @@ def test_a_missing_argument() -> None:
     [
         (layers, "MelSpectrogram"),
         (metrics, "Kappa"),
-        (optimizers, "LossScaleOptimizer"),
+        (optimizers, "MultiOptimizer"),
         (callbacks, "Tensorboard"),
         (utils, "bounding_boxes"),
     ],

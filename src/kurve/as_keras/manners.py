@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from kurve.as_keras.shapes import TensorShape
+from kurve.as_keras.tensorflow.values import last_asked
 from kurve.core.results import Values
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor
 from kurve.layers.base import Layer
 from kurve.legacy.calls import add_variable
-from kurve.losses.targets import broadcasting
+from kurve.losses.rows import broadcasting
 
 _plain: Any = vars(Tensor)["shape"].fget
 
@@ -22,6 +23,7 @@ _plain: Any = vars(Tensor)["shape"].fget
 def install() -> None:
     """Install this behaviour."""
     broadcasting[0] = True
+    last_asked.clear()
     values: Any = Values
     values.shape = property(_shape, _set_shape)
     values.get_shape = _shape

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from kurve.as_keras.loss_scales import LossScaleOptimizer as LossScaleOptimizer
 from kurve.config import DTypePolicy, dtype_policy, set_dtype_policy
 
 __all__ = [
+    "LossScaleOptimizer",
     "Policy",
     "dtype_policy",
     "global_policy",

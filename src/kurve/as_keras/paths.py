@@ -60,6 +60,7 @@ _PUBLIC = ("applications", "datasets", "optimizers", "preprocessing")
 
 _OWN = "kurve.as_keras."
 _TF = f"{_OWN}tensorflow"
+_OPTIMIZED = f"kurve.optimizers {_OWN}loss_scales"
 
 KERAS: dict[str, str] = {
     "keras": "kurve kurve.as_keras.facts",
@@ -67,6 +68,7 @@ KERAS: dict[str, str] = {
     "keras.backend": "kurve.as_keras.backend kurve.as_keras.windows kurve.backend",
     "keras.mixed_precision": "kurve.as_keras.mixed_precision",
     "keras.models": "kurve.models kurve:Input",
+    "keras.optimizers": _OPTIMIZED,
     "keras.preprocessing": f"{_OWN}utils kurve.preprocessing",
     "keras.random": "kurve.random kurve.as_keras.random",
     "keras.utils": f"{_OWN}utils kurve.utils",
@@ -86,7 +88,6 @@ KERAS: dict[str, str] = {
             "losses",
             "metrics",
             "ops",
-            "optimizers",
             "regularizers",
             "saving",
         )
@@ -123,7 +124,7 @@ TENSORFLOW: dict[str, str] = {
     f"{_TF}.segments",
     "tensorflow.metrics": "kurve.metrics",
     "tensorflow.nn": f"{_TF}.nn {_TF}.windows {_TF}.reductions",
-    "tensorflow.optimizers": "kurve.optimizers",
+    "tensorflow.optimizers": _OPTIMIZED,
     "tensorflow.python": "",
     "tensorflow.python.ops": "",
     "tensorflow.python.ops.array_ops": f"{_TF}.arrays",

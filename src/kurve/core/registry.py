@@ -79,6 +79,26 @@ def entry_of_function(function: Any, config: dict[str, Any]) -> dict[str, Any]:
     return {"class_name": note(name, function), "config": config}
 
 
+def class_of_function(function: Callable[[Any], Any], base: type) -> type:
+    """The subclass that a user's function stands for: calling its objects calls the
+    function, their `given_function`."""
+    known = _of_functions.get((function, base))
+    if known is None:
+        name = getattr(function, "__name__", type(function).__name__)
+        known = _of_functions[function, base] = type(
+            name if name.isidentifier() else base.__name__.lower(),
+            (base,),
+            {
+                "__call__": lambda self, w: function(w),
+                "given_function": staticmethod(function),
+            },
+        )
+    return known
+
+
+_of_functions: dict[tuple[Any, type], type] = {}
+
+
 def note(name: str, value: Any) -> str:
     """The file name of a user's class or function, which is collected too.
 

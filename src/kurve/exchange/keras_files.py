@@ -351,7 +351,7 @@ def _trained(
     if model.optimizer is None:
         return model
     with _reading("optimizer"):
-        named = arrays_of(reader)
+        named = arrays_of(reader)[compiled.before_state :]
         try:
             if named:
                 restore(reader, named, model)

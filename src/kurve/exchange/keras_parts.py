@@ -353,6 +353,8 @@ def _part_from(
     if value is None or isinstance(value, str):
         return module.get(value)
     found = own(value)
+    if found is not None and not isinstance(found, type):
+        return module.get(found)
     if found is not None:
         return made(found, value, what, base)
     name, config = opened(value, what)
@@ -365,6 +367,9 @@ def _part_entry(part: Any, module: Any) -> dict[str, Any] | None:
     if part is None:
         return None
     name = type(part).__name__
+    function = getattr(part, "given_function", None)
+    if function is not None:
+        return function_entry(function)
     if module.CLASSES.get(name) is not type(part):
         return own_entry(part)
     package = module.__name__.rpartition(".")[2]

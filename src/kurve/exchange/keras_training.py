@@ -35,9 +35,16 @@ _OLD_NADAM = (
 )
 
 
+LOSS_SCALED = "LossScaleOptimizer"
+
+
 @dataclass(frozen=True)
 class Compiled:
-    """The arguments of `compile`; lists or dictionaries for several outputs."""
+    """The arguments of `compile`; lists or dictionaries for several outputs.
+
+    before_state: how many numbers Keras 3 stores before the optimizer's: those of a
+                  `LossScaleOptimizer` around it
+    """
 
     optimizer: Optimizer
     loss: Any
@@ -45,6 +52,7 @@ class Compiled:
     metrics: Any
     weighted_metrics: Any
     steps_per_execution: int
+    before_state: int = 0
 
 
 # -------------------------------------------------------------------- reading
@@ -79,6 +87,7 @@ def compiled_from(
         _metrics_from(config.get("metrics"), "metrics"),
         _metrics_from(config.get("weighted_metrics"), "weighted_metrics"),
         steps if isinstance(steps, int) else 1,
+        0 if _inside_scale(optimizer) is None else 4,
     )
 
 
@@ -112,6 +121,9 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
         if isinstance(registered, str):
             registered = registered.removeprefix("Custom>")
         entry = {**entry, "class_name": name, "registered_name": registered}
+        inner = _inside_scale(entry)
+        if inner is not None:
+            return optimizer_from(inner, version)
     found = parts.own(entry)
     if found is not None:
         own: Optimizer = made(found, _with_schedule(entry), "the optimizer", Optimizer)
@@ -148,6 +160,15 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
             raise ValueError(f"{what} has decay={decay} and a schedule")
         rate = schedules.InverseTimeDecay(rate, 1, decay)
     return cls(**{**config, "learning_rate": rate})
+
+
+def _inside_scale(entry: Any) -> Any:
+    """The optimizer inside a `LossScaleOptimizer`, which float32 does not need; None
+    for any other."""
+    if not isinstance(entry, Mapping) or entry.get("class_name") != LOSS_SCALED:
+        return None
+    config = entry.get("config")
+    return config.get("inner_optimizer") if isinstance(config, Mapping) else None
 
 
 def _with_schedule(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import function, graph_of
 from kurve.formulas.graph import Graph
+from kurve.formulas.needs import NeedsValues
 from kurve.formulas.recording import active
 
 VALUES = 5  # purpose: numbers drawn outside formulas
@@ -73,13 +74,20 @@ def _drawn(where: str, distribution: str, shape: Any, seed: Any) -> Any:
         return active.step.captured(
             lambda: _numbers(where, distribution, sizes, seed), tuple(sizes)
         )
-    graph = Graph.current
-    if graph is not None and not graph.runs_once:
+    graph = in_formula()
+    if graph is not None:
         own = seed.initial_seed if hasattr(seed, "initial_seed") else seed
         given = check_seed(where, own)
         key = None if given is None else int(given) & rng.LARGEST_SEED
         return graph.random(distribution, axes, key)
     return result(_numbers(where, distribution, _sizes(where, shape), seed))
+
+
+def in_formula() -> Graph | None:
+    """The graph of the formula that is traced, in which random numbers are those of
+    each step; None outside of one, and while a layer makes its weights."""
+    graph = Graph.current
+    return None if graph is None or graph.runs_once or active.building else graph
 
 
 def _numbers(where: str, distribution: str, sizes: list[int], seed: Any) -> np.ndarray:
@@ -237,7 +245,7 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
         seed: see `normal`.
 
     Raises:
-        NotImplementedError: in a layer or a loss.
+        NeedsValues: in a layer or a loss, which then runs as it is written.
 
     Example:
         >>> sorted(int(i) for i in kurve.random.shuffle(np.arange(4), seed=1))
@@ -261,7 +269,7 @@ def gamma(
         seed: see `normal`.
 
     Raises:
-        NotImplementedError: in a layer or a loss.
+        NeedsValues: in a layer or a loss, which then runs as it is written.
 
     Example:
         >>> bool((kurve.random.gamma((5,), 2.0, seed=1) > 0).all())
@@ -283,7 +291,7 @@ def beta(
         seed: see `normal`.
 
     Raises:
-        NotImplementedError: in a layer or a loss.
+        NeedsValues: in a layer or a loss, which then runs as it is written.
 
     Example:
         >>> bool((kurve.random.beta((5,), 2.0, 3.0, seed=1) < 1).all())
@@ -310,7 +318,7 @@ def binomial(
         seed: see `normal`.
 
     Raises:
-        NotImplementedError: in a layer or a loss.
+        NeedsValues: in a layer or a loss, which then runs as it is written.
 
     Example:
         >>> bool((kurve.random.binomial((5,), 10, 0.5, seed=1) <= 10).all())
@@ -328,10 +336,11 @@ def _generator(where: str, seed: Any) -> np.random.Generator:
 
 
 def _only_arrays(where: str, *operands: Any) -> None:
-    if Graph.current is not None or graph_of(*operands) is not None:
-        raise NotImplementedError(
-            f"[kurve.random.{where}] layers and losses cannot compute it. Try "
-            f"kurve.random.uniform, or {where} before the model."
+    if in_formula() is not None or graph_of(*operands) is not None:
+        raise NeedsValues(
+            f"[kurve.random.{where}] a plan of an engine cannot draw such numbers. "
+            "Received: a call in a layer or a loss. Try kurve.random.uniform, or "
+            f"{where} before the model."
         )
 
 

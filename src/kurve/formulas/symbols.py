@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kurve.formulas.needs import NeedsValues
-from kurve.formulas.operators import Symbolic
+from kurve.formulas.operators import FUNCTIONS, Symbolic
 from kurve.plan import Shape
 
 if TYPE_CHECKING:
@@ -64,8 +66,11 @@ class Tensor(Symbolic):
     def __hash__(self) -> int:
         return id(self)
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def __eq__(self, other: object) -> Any:
+        return FUNCTIONS["equal"](self, other) if _is_operand(other) else False
+
+    def __ne__(self, other: object) -> Any:
+        return FUNCTIONS["not_equal"](self, other) if _is_operand(other) else True
 
     @property
     def _where(self) -> str:
@@ -77,6 +82,12 @@ class Tensor(Symbolic):
         if not self.shape or self.shape[0] is None:
             raise self._no_values("len()")
         return self.shape[0]
+
+
+def _is_operand(other: object) -> bool:
+    """Whether a tensor is compared with it element by element."""
+    numbers = isinstance(other, (int, float, np.ndarray, np.generic))
+    return numbers or isinstance(other, Tensor) or is_variable(other)
 
 
 def is_variable(part: Any) -> bool:

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kurve.core.arguments import check_unused
 from kurve.core.naming import unique_name
 from kurve.formulas.operators import FUNCTIONS, Symbolic
@@ -101,8 +103,17 @@ class KerasTensor(Symbolic):
     def __hash__(self) -> int:
         return id(self)
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> Any:
+        """Element by element with numbers and arrays; with another symbolic tensor,
+        whether it is the same one."""
+        if isinstance(other, (int, float, np.ndarray, np.generic)):
+            return FUNCTIONS["equal"](self, other)
         return self is other
+
+    def __ne__(self, other: object) -> Any:
+        if isinstance(other, (int, float, np.ndarray, np.generic)):
+            return FUNCTIONS["not_equal"](self, other)
+        return self is not other
 
 
 class Node:

@@ -391,6 +391,8 @@ def _compressed(
 
 def batches(data: Any, steps: int | None) -> list[Any]:
     """The batches of an iterable, or an array as a single batch."""
+    if hasattr(data, "__array__"):  # columns of frames too
+        data = np.asarray(data)
     if isinstance(data, np.ndarray) or not hasattr(data, "__iter__"):
         return [data]
     if isinstance(data, (list, tuple)) and not any(

@@ -90,7 +90,7 @@ class Loss(Rowwise, Entrance):
     def by_ops(self) -> bool:
         """Whether plan operations compute it: a formula written with functions of
         `kurve.ops`, rather than one of the engines' built-in losses."""
-        return type(self).call is not Loss.call
+        return type(self).call is not Loss.call or bool(vars(self).get("_targets"))
 
     @property
     def any_targets(self) -> bool:
@@ -99,14 +99,16 @@ class Loss(Rowwise, Entrance):
 
     @property
     def targets(self) -> dict[Shape, Shape]:
-        """Of a loss of `any_targets`: the shape of a sample's target for outputs of a
-        shape, where that is known. See `kurve.losses.target_shapes`."""
+        """The shape of a sample's target for outputs of a shape, where data have told
+        it: of a loss of `any_targets`, or of one that broadcasts in a program for
+        Keras. See `kurve.losses.target_shapes`."""
         found: dict[Shape, Shape] = vars(self).setdefault("_targets", {})
         return found
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        if self.any_targets and output_shape in self.targets:
-            return self.targets[output_shape]
+        known: dict[Shape, Shape] = vars(self).get("_targets", {})
+        if output_shape in known:
+            return known[output_shape]
         return super().target_shape(output_shape)
 
     def attrs(self) -> dict[str, Attr]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,30 @@ from kurve.plan import Shape
 SMALLEST = 1e-30
 """Replaces a divisor of 0."""
 
+broadcasting: list[bool] = [False]
+"""Whether targets and outputs of different sizes are compared, as in Keras; set for
+programs written for Keras."""
+
+COMPARED = frozenset(
+    {
+        "accuracy",
+        "binary_accuracy",
+        "cosine_similarity",
+        "hinge",
+        "huber",
+        "kl_divergence",
+        "log_cosh",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_error",
+        "mean_squared_logarithmic_error",
+        "poisson",
+        "root_mean_squared_error",
+        "squared_hinge",
+    }
+)
+"""The kinds of losses and metrics that broadcast in Keras; cross-entropies refuse."""
+
 
 class Rowwise:
     """Shared by losses and metrics: matching targets to outputs.
@@ -21,6 +46,7 @@ class Rowwise:
     """
 
     name: str
+    kind = ""
     sparse = False
     outputs_per_target = 1
 
@@ -69,6 +95,10 @@ class Rowwise:
     def _of_shape(
         self, y: np.ndarray, p: np.ndarray, expected: Shape
     ) -> tuple[np.ndarray, np.ndarray]:
+        if y.shape != expected and broadcasting[0] and self.kind in COMPARED:
+            with contextlib.suppress(ValueError):
+                y, p = np.broadcast_arrays(y, p)
+                return y, p
         if y.shape != expected:
             raise ValueError(
                 f"[{type(self).__name__}] y_true must have shape {expected} to fit "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kurve.formulas.limits import TooLarge
+from kurve.losses.rows import COMPARED, broadcasting
 from kurve.plan import Shape
 
 if TYPE_CHECKING:
@@ -39,6 +40,25 @@ def infer_target_shape(loss: Loss, target: Shape, output: Shape) -> None:
         loss.targets[output] = target
     elif any(_takes(loss, rows, target, output) for rows in TRIAL_ROWS):
         loss.across_rows = True
+
+
+def wider_target(loss: Loss, target: Shape, output: Shape) -> Shape | None:
+    """The shape of a sample's target that Keras compares with each value of a smaller
+    output, by broadcasting, with a trailing axis of 1 added or dropped where ranks
+    differ; None for all other targets, and outside of programs for Keras.
+
+    Args:
+        target, output: of one sample.
+    """
+    if not broadcasting[0] or loss.kind not in COMPARED:
+        return None
+    if len(target) == len(output) - 1 and output[-1] == 1:
+        target = (*target, 1)
+    elif len(target) == len(output) + 1 and target[-1] == 1:
+        target = target[:-1]
+    pairs = list(zip(target, output, strict=False))
+    fits = len(target) == len(output) and all(t == o or 1 in (t, o) for t, o in pairs)
+    return target if fits and any(t > o for t, o in pairs) else None
 
 
 def is_row_by_row(loss: Loss, target: Shape, output: Shape) -> bool:

@@ -12,6 +12,7 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import warn
 from kurve.core.samples import FLOAT32, cast, refuse_non_finite
 from kurve.losses.base import Loss, Rowwise
+from kurve.losses.rows import broadcasting
 from kurve.plan import Shape
 
 
@@ -56,11 +57,6 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
     return _allowed(where, cast(array, FLOAT32), array, loss, output_shape)
 
 
-broadcasting: list[bool] = [False]
-"""Whether one target per sample is compared with all of its outputs, as in Keras; set
-for programs written for Keras."""
-
-
 def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
     """Add or drop a trailing axis of 1 in targets to match the predictions."""
     given = array.shape
@@ -68,23 +64,35 @@ def _of_rank(where: str, array: np.ndarray, target: Shape) -> np.ndarray:
         return array[..., 0]
     if len(target) > 1 and (*given[1:], 1) == target:
         return array[..., None]
-    of_samples = given[1:] in ((), (1,))
-    spread = len(target) == 1 or (len(target) == 2 and target[-1] == 1)
-    if broadcasting[0] and of_samples and spread and len(array):
-        shape = ", ".join(["n", *map(str, target)])
-        other = ""
-        # Broadcasting would align y's batch axis with another axis.
-        if array.ndim < len(target):
-            other = "; Keras compares each with the values of all samples of a batch"
-        warn(
-            f"[{where}] y has one value per sample, but the model's output has "
-            f"{math.prod(target)}: each of them is trained on that value{other}. "
-            f"Received: y.shape={given}. Try y of shape ({shape}), or a model with a "
-            "single output, such as LSTM without return_sequences=True."
-        )
-        array = array.reshape(-1, *(1 for _ in target))
-        return np.ascontiguousarray(np.broadcast_to(array, (len(array), *target)))
-    return array
+    if not broadcasting[0] or not len(array):
+        return array
+    own = given[1:]
+    if len(own) == len(target) + 1 and own[-1] == 1:
+        own = own[:-1]
+    elif len(own) == len(target) - 1 and target[-1] == 1:
+        own = (*own, 1)
+    outputs_of_one = len(target) == 1 or (len(target) == 2 and target[1] == 1)
+    if own in ((), (1,)) and outputs_of_one:
+        own = (1,) * len(target)
+    pairs = list(zip(own, target, strict=False))
+    if len(own) != len(target) or not all(a in (1, b) for a, b in pairs):
+        return array
+    shape = ", ".join(["n", *map(str, target)])
+    other = ""
+    # Broadcasting would align y's batch axis with another axis.
+    if array.ndim < len(target):
+        other = "; Keras compares each with the values of all samples of a batch"
+    count, several = math.prod(own), math.prod(target)
+    values = "one value" if count == 1 else f"{count} values"
+    warn(
+        f"[{where}] y has {values} per sample, but the model's output has {several}: "
+        f"{'each of them is' if count == 1 else 'they are repeated, and all'} trained "
+        f"on {'that value' if count == 1 else 'them'}{other}. "
+        f"Received: y.shape={given}. Try y of shape ({shape}), or a model with a "
+        "single output, such as LSTM without return_sequences=True."
+    )
+    array = array.reshape(-1, *own)
+    return np.ascontiguousarray(np.broadcast_to(array, (len(array), *target)))
 
 
 def _allowed(

@@ -238,6 +238,15 @@ def _bounds(names: list[str], layer_range: Any) -> tuple[int, int]:
     return min(found[0][0], found[1][-1]), max(found[0][0], found[1][-1])
 
 
+def _shape_alone(layer: Any) -> Any:
+    """The shape of a layer's output, or "?" if its inputs' shapes do not tell it: those
+    of a `call` with several arguments are only known there."""
+    try:
+        return layer.output_shape if layer.built else "?"
+    except Exception:  # from the user's call()
+        return "?"
+
+
 def _rows_of(
     model: Any, options: Options, count: int, prefix: str
 ) -> list[list[list[str]]]:
@@ -255,10 +264,7 @@ def _rows_of(
             shown = layer.output_shape if shape is None else shape
             layers.append((layer, shown, "-"))
     elif model._network.build_for is not None:  # call() defines the connections
-        layers = [
-            (layer, layer.output_shape if layer.built else "?", "-")
-            for layer in model.layers
-        ]
+        layers = [(layer, _shape_alone(layer), "-") for layer in model.layers]
     else:
         layers = _connected(structure)
     for layer, shape, connections in layers:

@@ -156,6 +156,9 @@ def replayed(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
 class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
     """An array or number in a formula while it is traced."""
 
+    dtype = "float32"
+    """That of weights; a formula has no other."""
+
     def __init__(
         self, steps: list[Step], inputs: int, register: int, shape: Shape
     ) -> None:
@@ -246,6 +249,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
             np.reshape: lambda x, shape: x.reshape(shape),
             np.transpose: lambda x, axes=None: _transposed(x, axes),
             np.where: lambda c, a, b: self.op("where", c, a, b),
+            np.linalg.norm: _norm,
             np.clip: lambda x, low, high: self.op("min", self.op("max", x, low), high),
         }
         if function not in known:
@@ -285,6 +289,12 @@ class _Transposed:
         )
 
 
+def is_symbol(x: Any) -> bool:
+    """Whether x is an array or number of a formula that is traced, or the transpose of
+    one."""
+    return isinstance(x, (Symbol, _Transposed))
+
+
 def _transposed(x: Any, axes: Any) -> Any:
     if x.ndim != 2 or (axes is not None and tuple(axes) != (1, 0)):
         raise TypeError(
@@ -292,6 +302,14 @@ def _transposed(x: Any, axes: Any) -> Any:
             f"Received: axes={axes} for shape {x.shape}."
         )
     return x.T
+
+
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Symbol:
+    """The Euclidean norm."""
+    if ord not in (None, 2, "euclidean", "fro"):
+        raise TypeError(f"[formula] only Euclidean norms are. Received: ord={ord!r}.")
+    norm: Symbol = np.sqrt((x * x).sum(axis, keepdims))
+    return norm
 
 
 def _matmul(a: Any, b: Any) -> Symbol:
@@ -347,7 +365,10 @@ def _register(steps: list[Step], inputs: int, value: Any) -> Symbol:
     if isinstance(value, Symbol):
         if value._steps is steps:
             return value
-    elif np.ndim(value) == 0 and isinstance(value, (bool, int, float, np.generic)):
+    elif np.size(value) == 1 and isinstance(
+        value, (bool, int, float, np.generic, np.ndarray)
+    ):
+        value = np.asarray(value).reshape(())
         return _add(steps, inputs, Step("constant", (), (), float(value)))
     raise TypeError(
         "[formula] a formula must use only its own arrays and numbers. "

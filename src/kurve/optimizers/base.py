@@ -149,6 +149,12 @@ class Optimizer(OwnUpdates, LearningRates):
         self.applier: Any = None
         self._made: list[Any] = []
 
+    @property
+    def trained(self) -> Optimizer:
+        """The optimizer that a compiled model trains with: this one, unless it only
+        wraps another one."""
+        return self
+
     # ---------------------------------------------------------------- custom loops
 
     def build(self, variables: Sequence[Any]) -> None:

@@ -12,7 +12,7 @@ from kurve.core.arguments import is_number
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, get_engine
 from kurve.losses import Loss
-from kurve.losses.targets import broadcasting
+from kurve.losses.rows import broadcasting
 from kurve.metrics import RowMetric
 from kurve.optimizers import Optimizer
 from kurve.plan import Plan

@@ -309,6 +309,8 @@ class DataCheck:
             y = one_array(where, "y", self.outputs.single(y), None, rows)
         if goal.loss is not None and goal.loss.any_targets:
             y = self.network.fit_targets(goal.loss, y, shape)
+        elif goal.loss is not None:
+            self.network.widen_targets(where, goal.loss, np.shape(y), shape)
         if goal.loss is not None and goal.loss.across_rows:
             raise NotImplementedError(
                 f"[{where}] the loss {goal.loss.name!r} compares the rows of a "

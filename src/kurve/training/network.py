@@ -9,6 +9,7 @@ works on the network, because a user's subclass can have attributes of any name.
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 import weakref
 from collections.abc import Iterable, Sequence
@@ -141,6 +142,28 @@ class Network(Layout):
             self._program = None
         return y
 
+    def widen_targets(self, where: str, loss: Loss, y: Shape, output: Shape) -> None:
+        """Let a loss compare an output with targets of more values, as in Keras.
+
+        Args:
+            y: the shape of the targets.
+            output: the shape of one sample of the output.
+        """
+        from kurve.losses.target_shapes import wider_target
+
+        target = wider_target(loss, y[1:], output)
+        if target is None or loss.targets.get(output) == target:
+            return
+        warn(
+            f"[{where}] y has {math.prod(target)} values per sample, but the model's "
+            f"output {math.prod(output)}: each is compared with all that broadcast to "
+            "it, as in Keras, and learns their mean or a compromise. Received: "
+            f"y.shape={y} for outputs of shape {('n', *output)}. Try a last layer of "
+            f"{target[-1]} units, or y with the columns that the model predicts."
+        )
+        loss.targets[output] = target
+        self._program = None
+
     def require_loss(self, where: str) -> None:
         """Refuse a built model without anything to minimize.
 
@@ -243,6 +266,8 @@ class Network(Layout):
             plan = self.plan
             self._is_partial = False
             if self.compilation is not None:
+                from kurve.metrics.wide import of_wide_targets
+
                 goals: Sequence[Goal] = self.goals
                 pairs = zip(goals, plan.heads, strict=True)
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
@@ -256,6 +281,12 @@ class Network(Layout):
                 ]
                 if any(self.masked):
                     resolved = _with_masks(resolved, self.masked)
+                resolved = [
+                    [of_wide_targets(metric, goal.loss, head.shape) for metric in each]
+                    for each, goal, head in zip(
+                        resolved, goals, plan.heads, strict=True
+                    )
+                ]
                 plan = self.with_losses([goal.loss for goal in goals], resolved)
                 self._measured = [metric for each in resolved for metric in each]
                 labels = self.outputs.labels

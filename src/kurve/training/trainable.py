@@ -117,7 +117,7 @@ class Trainable:
         compilation = self._network.compilation
         if compilation is not None and name == "optimizer":
             check_unlocked(self, "optimizer")
-            new = replace(compilation, optimizer=optimizers.get(value))
+            new = replace(compilation, optimizer=optimizers.get(value).trained)
             self._network.compile(new)
             return
         if compilation is not None:
@@ -206,7 +206,7 @@ class Trainable:
         check_integer("compile", "steps_per_execution", steps_per_execution, 1)
         self._network.compile(
             Compilation.of(
-                optimizers.get(optimizer),
+                optimizers.get(optimizer).trained,
                 loss,
                 loss_weights,
                 metrics,

@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import (
+    asked,
     concrete,
     eager,
     is_symbolic_tensor,
@@ -226,7 +227,7 @@ _own = value
 def shape(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
     """The shape; in a model a tuple with None for the batch."""
     if is_symbolic_tensor(input):
-        return input.shape
+        return asked(input).shape
     return tensor(np.array(ops.shape(value(input)), kind(out_type)))
 
 

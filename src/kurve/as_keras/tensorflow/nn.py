@@ -8,11 +8,11 @@ from kurve.as_keras.tensorflow.arrays import gather
 from kurve.as_keras.tensorflow.elementwise import sigmoid as sigmoid  # type: ignore[attr-defined]
 from kurve.as_keras.tensorflow.elementwise import softplus as softplus  # type: ignore[attr-defined]
 from kurve.as_keras.tensorflow.elementwise import tanh as tanh  # type: ignore[attr-defined]
-from kurve.as_keras.tensorflow.random import _source
+from kurve.as_keras.tensorflow.random import _in_model, _source
 from kurve.as_keras.tensorflow.reductions import value
 from kurve.as_keras.tensorflow.values import eager, is_symbolic_tensor
 from kurve.formulas import functions as ops
-from kurve.formulas import nn, rearranging
+from kurve.formulas import nn, randomness, rearranging
 
 __all__ = [
     "batch_normalization",
@@ -136,16 +136,11 @@ def batch_normalization(
 def dropout(
     x: Any, rate: float, noise_shape: Any = None, seed: Any = None, name: Any = None
 ) -> Any:
-    """x with a fraction of its elements set to 0, the others scaled up.
-
-    Raises:
-        NotImplementedError: in a model, where random numbers come from layers.
-    """
-    if is_symbolic_tensor(x):
-        raise NotImplementedError(
-            "[tf.nn.dropout] random numbers of a model are those of its layers. "
-            f"Received: {x!r}. Try layers.Dropout({rate})(x)."
-        )
+    """x with a fraction of its elements set to 0, the others scaled up; in a layer's
+    call, others in each step."""
+    if is_symbolic_tensor(x) or _in_model():
+        x = value(x)
+        return randomness.dropout(ops.convert_to_tensor(x), rate, noise_shape, seed)
     x = value(x)
     kept = _source(seed).random(noise_shape or x.shape) >= rate
     return ops.multiply(x, kept.astype(x.dtype) / x.dtype.type(1.0 - rate))

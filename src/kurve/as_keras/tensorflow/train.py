@@ -110,8 +110,9 @@ class Checkpoint:
             saved = sum(key.startswith(f"{name}/") for key in arrays)
             if not isinstance(thing, Optimizer):
                 continue
-            is_new = not thing.built and bool(weights)
-            if saved > len(thing.variables) or (saved and is_new):
+            if not weights:  # `restore` says that a model is not built
+                continue
+            if saved > len(thing.variables) or (saved and not thing.built):
                 thing.build(weights)
 
 

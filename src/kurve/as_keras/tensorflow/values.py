@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from kurve.formulas.calls import as_array
 from kurve.formulas.graph import Tensor as Traced
 from kurve.formulas.graph import is_variable
 from kurve.formulas.tensor import KerasTensor, leaves
+from kurve.ops.formula import is_symbol
 
 __all__ = [
     "DType",
@@ -136,7 +138,18 @@ is_tf_type = is_tensor
 
 def is_symbolic_tensor(tensor: Any) -> Any:
     """Whether the tensor is symbolic."""
-    return isinstance(tensor, (Traced, KerasTensor))
+    return isinstance(tensor, (Traced, KerasTensor)) or is_symbol(tensor)
+
+
+last_asked: list[weakref.ref[Any]] = []
+"""The symbolic tensor whose shape a program has asked for last: a size of None in the
+shape of random numbers outside of layers is that of its batch."""
+
+
+def asked(tensor: Any) -> Any:
+    """The symbolic tensor, whose shape a program asks for."""
+    last_asked[:] = [weakref.ref(tensor)]
+    return tensor
 
 
 class TensorSpec:

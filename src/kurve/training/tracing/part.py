@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -176,6 +177,9 @@ class Part:
             spec = call.metric.spec(p.sample)
             if call.metric.by_ops or call.metric.parts != 1:
                 raise Untraceable(f"the metric {call.metric.name!r} is a formula")
+            own = y.sample if isinstance(y, Tensor) else np.shape(y)[1:]
+            if math.prod(own) != math.prod(call.metric.target_shape(p.sample)):
+                raise Untraceable(f"the targets of {call.metric.name!r} broadcast")
             outputs.append(p)
             metrics.append([])
             specs.append(spec)

@@ -23,7 +23,7 @@ import torch
 
 from kurve.engines.base import Job
 from kurve.engines.torch.common import Tensor, view
-from kurve.engines.torch.data import Data, Given
+from kurve.engines.torch.data import Given
 from kurve.engines.torch.optimizers import Number
 from kurve.engines.torch.recording import Call, Recorder
 from kurve.engines.torch.recording import run as make
@@ -45,11 +45,12 @@ MAX_RECORDINGS = 8
 class Step:
     """A step: what it reads, what it found, and the calls that do it again.
 
+    kind:   rows of the batch, and whether gradients are applied
     health: finite if the loss, the gradient and the statistics are
     """
 
     given: Given
-    due: bool
+    kind: tuple[int, bool]
     numbers: Sequence[Number]
     health: Tensor
     loss: Tensor
@@ -89,7 +90,7 @@ class HostRun(Run):
         self.writing, self.copied = False, False
         self.sticky = self.lasting and self.processes is None
         self._copy(job)
-        self.data = Data(self.plan, job.batches, self.device, self.live.dtype)
+        self.data = self.program._data(job.batches, self.live.dtype)
         self.table = self._numbers(job)
         self.rows, self.numbers = self.table.unbind(0), self.table.tolist()
         self.counts = np.diff(job.batches.bounds).tolist()
@@ -190,7 +191,7 @@ class HostRun(Run):
         health = loss + self.gradient.sum(0)
         for _, value in statistics:
             health = health + value.reshape(-1).sum(0)
-        return Step(given, due, numbers, health, loss, statistics)
+        return Step(given, (size, due), numbers, health, loss, statistics)
 
     def _is_finite(self, step: Step) -> bool:
         """Before the update. A sum of finite numbers may be infinite."""
@@ -211,19 +212,18 @@ class HostRun(Run):
         middle = recorder.count()
         with recorder:
             self._write(step)
-        kind = len(step.given[0][0]), step.due
         if recorder.failed:
-            self.refused.add(kind)
+            self.refused.add(step.kind)
         else:
             step.gradient = recorder.calls(0, middle)
             step.update = recorder.calls(middle, recorder.count())
             step.recorder = None
-            self.kinds[kind] = step
+            self.kinds[step.kind] = step
 
     def _write(self, step: Step) -> None:
         for slot, value in step.statistics:
             view(self.buffers, slot).copy_(value.reshape(slot.shape))
-        self._update(step.due, step.numbers)
+        self._update(step.kind[1], step.numbers)
         self.live_wide.copy_(self.next_wide)
 
     def _not_finite(self, step: int, due: bool) -> str:

@@ -26,12 +26,12 @@ from kurve.engines.torch.layers import LAYERS, kept
 from kurve.engines.torch.loops import LOSSES_OF_SEQUENCES, loops
 from kurve.engines.torch.losses import LOSSES
 from kurve.engines.torch.members import RowsFrame, pairs_of_members
-from kurve.engines.torch.metrics import accumulate
+from kurve.engines.torch.metrics import accumulate, add_rows
 from kurve.engines.torch.penalties import add_slopes, penalties
 from kurve.engines.torch.recurrence import RECURRENCE
 from kurve.engines.torch.scaling import SCALING, batch_statistics
 from kurve.errors import NonFiniteError
-from kurve.plan import Head, Op, Plan, VariableSpec
+from kurve.plan import Head, MetricSpec, Op, Plan, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.engines.torch import TorchEngine
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 22
 """Numbers of a jacobian that are computed at a time."""
-
-Values = Sequence[Tensor] | Mapping[int, Tensor]
 
 OPS: dict[str, Pair] = {"map": MAP, **LAYERS, **IMAGES, **SCALING, **RECURRENCE}
 OPS |= {**LOSSES_OF_SEQUENCES, **loops(OPS)}
@@ -327,7 +325,7 @@ class TorchProgram:
         return totals[..., 2 + (len(losses) if len(losses) > 1 else 0) :]
 
     def _count_metrics(
-        self, targets: Sequence[Target], values: Values, totals: Tensor
+        self, targets: Sequence[Target], values: Sequence[Tensor], totals: Tensor
     ) -> None:
         """Add a batch, or a share of it, to the totals of the metrics."""
         start = 0
@@ -336,30 +334,38 @@ class TorchProgram:
                 continue
             rows_y, rows_p = as_rows(y, values[head.value])
             for metric in head.metrics:
-                part = totals[start : start + metric.size]
+                part = totals[..., start : start + metric.size]
                 start += metric.size
-                own = part if not metric.of_batch else torch.zeros_like(part)
-                if metric.rows is not None:
-                    rows = values[metric.rows].reshape(-1).to(totals.dtype)
-                    if metric.weighted and weights is not None:
-                        each = repeated(weights, len(rows)).to(totals.dtype)
-                        own[0].add_((rows * each).sum())
-                        own[1].add_(each.sum())
-                    else:
-                        own[0].add_(rows.sum())
-                        own[1].add_(len(rows))
-                else:
-                    w = None
-                    if metric.weighted and weights is not None:
-                        w = repeated(weights, len(rows_p))
-                    elif metric.weighted and "ignore_class" in metric.attrs:
-                        w = torch.ones_like(rows_p[:, 0])
-                    accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, own)
-                if metric.of_batch:
-                    if not metric.weighted:
-                        divisor = 1.0 if metric.of_batch == "sum" else own[1]
-                        own = torch.stack([own[0] / divisor, torch.ones_like(own[1])])
-                    part.add_(own)
+                rows = None if metric.rows is None else values[metric.rows].reshape(-1)
+                w = None
+                if metric.weighted and weights is not None:
+                    w = repeated(weights, len(rows_p if rows is None else rows))
+                elif (
+                    rows is None and metric.weighted and "ignore_class" in metric.attrs
+                ):
+                    w = torch.ones_like(rows_p[:, 0])
+                self._count_metric(metric, rows_y, rows_p, rows, w, part)
+
+    def _count_metric(
+        self,
+        metric: MetricSpec,
+        y: Tensor,
+        p: Tensor,
+        rows: Tensor | None,
+        weights: Tensor | None,
+        totals: Tensor,
+    ) -> None:
+        """Add the rows of a batch, or the metric's own rows, to its totals."""
+        own = torch.zeros_like(totals) if metric.of_batch else totals
+        if rows is None:
+            accumulate(metric.kind, metric.attrs, y, p, weights, own)
+        else:
+            add_rows(rows.to(own.dtype), weights, own)
+        if metric.of_batch:
+            if not metric.weighted:
+                divisor = 1.0 if metric.of_batch == "sum" else own[1]
+                own = torch.stack([own[0] / divisor, torch.ones_like(own[1])])
+            totals.add_(own)
 
     def _statistics(
         self, f: Frame, caches: Sequence[Cache]

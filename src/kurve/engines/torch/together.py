@@ -16,7 +16,7 @@ import torch
 
 from kurve.engines.base import Batches, Job, State
 from kurve.engines.torch.common import Cache, Frame, Tensor
-from kurve.engines.torch.data import Data, Target
+from kurve.engines.torch.data import Data
 from kurve.engines.torch.members import (
     MembersBatches,
     MembersData,
@@ -24,10 +24,11 @@ from kurve.engines.torch.members import (
     pairs_of_members,
     runs_together,
 )
-from kurve.engines.torch.program import OPS, TorchProgram, Values
+from kurve.engines.torch.metrics import BY_ROW
+from kurve.engines.torch.program import OPS, TorchProgram
 from kurve.engines.torch.training import wholly
 from kurve.errors import NonFiniteError
-from kurve.plan import Op, OptimizerSpec, Plan, VariableSpec
+from kurve.plan import MetricSpec, Op, OptimizerSpec, Plan, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.engines.torch import TorchEngine
@@ -83,18 +84,31 @@ class MembersProgram(TorchProgram):
         ]
         return {role: torch.stack([each[role] for each in found]) for role in found[0]}
 
-    def _count_metrics(
-        self, targets: Sequence[Target], values: Values, totals: Tensor
+    def _count_metric(
+        self,
+        metric: MetricSpec,
+        y: Tensor,
+        p: Tensor,
+        rows: Tensor | None,
+        weights: Tensor | None,
+        totals: Tensor,
     ) -> None:
-        if not any(head.metrics for head in self.plan.heads):
+        count = super()._count_metric
+        if not metric.of_batch and (rows is not None or metric.kind in BY_ROW):
+            count(metric, y, p, rows, weights, totals)
             return
-        parts = [_parts(y, totals) for pair in targets for y in pair]
-        read = {v for h in self.plan.heads for v in (h.value, *_rows_of(h.metrics))}
-        known = {v: _parts(values[v], totals) for v in read}
-        for m, own in enumerate(totals.unbind(0)):
-            given = iter([None if part is None else part[m] for part in parts])
-            pairs = list(zip(given, given, strict=True))
-            super()._count_metrics(pairs, {v: p[m] for v, p in known.items()}, own)
+        members = len(totals)
+        nothing: tuple[None, ...] = (None,) * members
+        each = zip(
+            y.chunk(members),
+            p.chunk(members),
+            nothing if rows is None else rows.chunk(members),
+            nothing if weights is None else weights.chunk(members),
+            totals.unbind(0),
+            strict=True,
+        )
+        for own_y, own_p, own_rows, own_weights, own in each:
+            count(metric, own_y, own_p, own_rows, own_weights, own)
 
 
 def _each_of(variables: Iterable[VariableSpec], count: int) -> Iterator[VariableSpec]:
@@ -102,15 +116,6 @@ def _each_of(variables: Iterable[VariableSpec], count: int) -> Iterator[Variable
     for v in variables:
         for m in range(count):
             yield replace(v, offset=count * v.offset + m * v.size)
-
-
-def _rows_of(metrics: Iterable[Any]) -> list[int]:
-    return [metric.rows for metric in metrics if metric.rows is not None]
-
-
-def _parts(x: Tensor | None, totals: Tensor) -> Any:
-    """The rows of each member."""
-    return None if x is None else x.chunk(len(totals))
 
 
 def train_together(

@@ -79,6 +79,7 @@ class HostRun(Run):
         self.recordable = self.device.type == "cpu"
         self.kinds: dict[tuple[int, bool], Step | None] = {}
         self.refused: set[tuple[int, bool]] = set()
+        self.layout: list[torch.Size | None] = []
         self.copies: list[Tensor] = []
         self.row = torch.empty_like(self._numbers(job)[0])
         rules = any(u.rule is not None or u.after is not None for *_, u in self.trained)
@@ -91,6 +92,12 @@ class HostRun(Run):
         self.sticky = self.lasting and self.processes is None
         self._copy(job)
         self.data = self.program._data(job.batches, self.live.dtype)
+        arrays = self.data.arrays
+        layout = [a if a is None else a.shape[1:] for a in arrays]
+        if layout != self.layout:  # such as weights that were not there before
+            self.layout = layout
+            self.kinds.clear()
+            self.refused.clear()
         self.table = self._numbers(job)
         self.rows, self.numbers = self.table.unbind(0), self.table.tolist()
         self.counts = np.diff(job.batches.bounds).tolist()

@@ -97,6 +97,96 @@ def torch_steps(
     return run
 
 
+MEMBERS = {
+    # name: members, inputs, hidden widths, batch, steps in a call
+    "64 of 2 x 64, batch 32": (64, 3, (64,) * 2, 32, 200),
+    "64 of 3 x 16, batch 32": (64, 3, (16,) * 3, 32, 200),
+    "8 of 2 x 64, batch 32": (8, 3, (64,) * 2, 32, 200),
+    "8 of 7 x 256, batch 20": (8, 3, (256,) * 7, 20, 50),
+}
+
+
+def ensemble_steps(
+    engine: str,
+    together: bool,
+    count: int,
+    inputs: int,
+    widths: tuple[int, ...],
+    batch: int,
+    steps: int,
+) -> Callable[[], float]:
+    """Does the steps of all members and returns their mean loss."""
+    import kurve
+    from kurve.engines import Batches, Job, get_engine
+
+    kurve.utils.set_random_seed(1)
+    layers = [kurve.layers.Dense(width, "relu") for width in widths]
+    model = kurve.Sequential([kurve.Input((inputs,)), *layers, kurve.layers.Dense(1)])
+    model.compile("adam", "mse", engine=engine)
+    x, y, order = data(inputs, batch, steps)
+    bounds = np.arange(steps + 1, dtype=np.int64) * batch
+    rates = np.full(steps, 1e-3, np.float32)
+    jobs = []
+    for m, member in enumerate(kurve.ensemble(model, count).members):
+        program, state = member._network.program(), member._network.training_state()
+        own = Batches(x, y, None, np.roll(order, m), bounds, rates)
+        totals = np.zeros(program.plan.totals_size)
+        jobs.append(Job(program, state, own, 0, steps, totals))
+
+    def run() -> float:
+        for job in jobs:
+            job.totals[:] = 0.0
+        for group in [jobs] if together else [[job] for job in jobs]:
+            assert not any(get_engine(engine).train(group))
+        return float(np.mean([job.totals[0] / job.totals[1] for job in jobs]))
+
+    return run
+
+
+def vmap_steps(
+    device: str,
+    count: int,
+    inputs: int,
+    widths: tuple[int, ...],
+    batch: int,
+    steps: int,
+) -> Callable[[], float]:
+    """The same by PyTorch's `vmap` of `grad`, and one fused Adam of stacked weights."""
+    import torch
+    from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+
+    def network() -> Any:
+        parts: list[Any] = []
+        for before, after in zip((inputs, *widths), widths, strict=False):
+            parts += [torch.nn.Linear(before, after), torch.nn.ReLU()]
+        return torch.nn.Sequential(*parts, torch.nn.Linear(widths[-1], 1)).to(device)
+
+    networks = [network() for _ in range(count)]
+    weights, _ = stack_module_state(networks)
+    adam = torch.optim.Adam(list(weights.values()), 1e-3, eps=1e-7, fused=True)
+    x, y, order = (torch.from_numpy(a).to(device) for a in data(inputs, batch, steps))
+    orders = torch.stack([order.roll(m) for m in range(count)])
+
+    def loss_of(own: Any, rows: Any, wanted: Any) -> Any:
+        found = functional_call(networks[0], own, (rows,))
+        return torch.nn.functional.mse_loss(found, wanted)
+
+    slopes = vmap(grad_and_value(loss_of))
+
+    def run() -> float:
+        total = torch.zeros((), device=device)
+        for step in range(steps):
+            rows = orders[:, step * batch : (step + 1) * batch]
+            found, losses = slopes(weights, x[rows], y[rows])
+            for name, weight in weights.items():
+                weight.grad = found[name]
+            adam.step()
+            total += losses.mean().detach()
+        return float(total) / steps
+
+    return run
+
+
 def data(inputs: int, batch: int, steps: int) -> tuple[Any, Any, Any]:
     random = np.random.default_rng(1)
     x = random.normal(size=(batch * steps, inputs)).astype(np.float32)
@@ -140,24 +230,51 @@ def measured(device: str) -> tuple[Found, Found]:
         }
         if device != "cpu":
             programs["torch.compile"] = torch_steps(device, True, *shape)
-        times: dict[str, list[list[float]]] = {label: [] for label in programs}
-        losses = {label: run() for label, run in programs.items()}
-        a, b = losses["Kurve, torch engine"], losses["Kurve, native engine"]
-        np.testing.assert_allclose(a, b, rtol=1e-3)
-        for _ in range(ROUNDS):
-            for label, run in programs.items():
-                start = [clock() for clock in CLOCKS]
-                run()
-                ends = [clock() for clock in CLOCKS]
-                spent = [b - a for a, b in zip(start, ends, strict=True)]
-                times[label].append([1e3 * seconds / steps for seconds in spent])
-        for k, part in enumerate(found):
-            part[name] = {
-                label: statistics.median(turn[k] for turn in turns)
-                for label, turns in times.items()
-            }
-            print(name, {k: round(v, 4) for k, v in part[name].items()}, flush=True)
+        measure(name, programs, steps, found)
     return found
+
+
+def measured_members(device: str) -> tuple[Found, Found]:
+    """The same for a step of all members of an ensemble."""
+    found: tuple[Found, Found] = {}, {}
+    for name, (count, inputs, widths, batch, steps) in MEMBERS.items():
+        if device == "cpu":
+            steps = 20
+        engine, shape = f"torch:{device}", (count, inputs, widths, batch, steps)
+        programs = {
+            "Kurve, torch engine": ensemble_steps(engine, True, *shape),
+            "one by one": ensemble_steps(engine, False, *shape),
+            "PyTorch's vmap": vmap_steps(device, *shape),
+            "Kurve, native engine": ensemble_steps("native", True, *shape),
+        }
+        measure(name, programs, steps, found)
+    return found
+
+
+def measure(
+    name: str,
+    programs: dict[str, Callable[[], float]],
+    steps: int,
+    found: tuple[Found, Found],
+) -> None:
+    """Run all in turn, and note their times; what Kurve's compute must be equal."""
+    times: dict[str, list[list[float]]] = {label: [] for label in programs}
+    losses = {label: run() for label, run in programs.items()}
+    own = [loss for label, loss in losses.items() if "orch" not in label]
+    np.testing.assert_allclose(losses["Kurve, torch engine"], own, rtol=1e-3)
+    for _ in range(ROUNDS):
+        for label, run in programs.items():
+            start = [clock() for clock in CLOCKS]
+            run()
+            ends = [clock() for clock in CLOCKS]
+            spent = [b - a for a, b in zip(start, ends, strict=True)]
+            times[label].append([1e3 * seconds / steps for seconds in spent])
+    for k, part in enumerate(found):
+        part[name] = {
+            label: statistics.median(turn[k] for turn in turns)
+            for label, turns in times.items()
+        }
+        print(name, {k: round(v, 4) for k, v in part[name].items()}, flush=True)
 
 
 def on_cpu() -> str:
@@ -166,6 +283,7 @@ def on_cpu() -> str:
 
     watch = machine.Watch()
     by_processor, by_clock = measured("cpu")
+    members, _ = measured_members("cpu")
     busy = watch.shares(())["others"]
     about = machine.describe()
     ratios = {
@@ -201,6 +319,12 @@ rounds.
 ## Time by the clock
 
 {table(by_clock)}
+
+## Processor time of a step of all members of an ensemble
+
+Where their weights fit into the processor's cache, members are trained together.
+
+{table(members)}
 """
 
 
@@ -230,9 +354,9 @@ def tested() -> str:
     """The result of the engine tests on the GPU, in at most five minutes."""
     if not all(map(importlib.util.find_spec, ("pytest", "hypothesis"))):
         return "The tests did not run: pytest or hypothesis is missing."
-    names = ("test_moves.py", "test_images.py", "test_recurrence.py", "test_graphs.py")
-    files = [f"tests/engines/{name}" for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "torch", *files]
+    names = ("members", "moves", "images", "recurrence", "graphs", "jacobian")
+    files = [f"tests/engines/test_{name}.py" for name in names]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "torch or members", *files]
     environment = {**os.environ, "KURVE_TEST_DEVICE": "cuda"}
     try:
         done = subprocess.run(
@@ -264,17 +388,21 @@ def main() -> None:
     unpack()
     card, floor = torch.cuda.get_device_name(), replay_floor()
     (_, found), tests = measured(device), tested()
+    _, members = measured_members(device)
     versions = f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"
     page = [
         "# On a GPU",
         f"{card}, {versions}. Adam, float32, mean squared error; data on the device; "
         "medians, in turn, by `python -m bench.gpu`.",
         table(found),
+        "A step of all members of an ensemble:",
+        table(members),
         f"A captured graph of 40 kernels that do almost nothing takes {floor:.3g} ms.",
         tests,
     ]
     PAGE.write_text("\n\n".join(page) + "\n")
-    facts = {"card": card, "torch": torch.__version__, "floor": floor, "steps": found}
+    facts = {"card": card, "torch": torch.__version__, "floor": floor}
+    facts |= {"steps": found, "members": members}
     PAGE.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -277,6 +277,40 @@ def test_a_saved_model_opens_where_there_is_no_torch(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_that_come_and_go() -> None:
+    """A recorded step without weights does not serve data that have some."""
+    x = np.linspace(-1, 1, 64)
+    model = Sequential([Input((1,)), layers.Dense(4, "tanh"), layers.Dense(1)])
+    model.compile("sgd", "mse", engine="torch:cpu")
+    for weights in (None, np.zeros(64), None):
+        before = model.get_weights()[0].copy()
+        model.fit(x, x, sample_weight=weights, epochs=3, verbose=0)
+        assert (before == model.get_weights()[0]).all() == (weights is not None)
+
+
+def test_auto_chooses_once_for_all_members(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Sequential([Input((3,)), layers.Dense(4, "tanh"), layers.Dense(1)])
+    model.compile("sgd", "mse", engine="auto")
+    members = kurve.ensemble(model, 3)
+    calls: list[int] = []
+    train = type(get_engine("native")).train
+
+    def counted(self: Any, jobs: Any) -> Any:
+        calls.append(len(jobs))
+        return train(self, jobs)
+
+    monkeypatch.setattr(type(get_engine("native")), "train", counted)
+    seconds = {"native": 1.0, "torch": 2.0}
+    monkeypatch.setattr(
+        "kurve.engines.auto._seconds_a_step", lambda e, *job: seconds[e.name]
+    )
+    members.fit(X[:, 0, 0, :1].repeat(3, 1), Y, epochs=2, verbose=0)
+    assert capsys.readouterr().err.count("[engine='auto']") == 1
+    assert calls == [3, 3]  # all together
+
+
 def test_auto_chooses(capsys: pytest.CaptureFixture[str]) -> None:
     """And computes what the chosen engine does."""
     model = network("auto")

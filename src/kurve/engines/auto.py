@@ -49,11 +49,19 @@ class AutoProgram:
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._program.jacobian(state, x)
 
-    def _train(self, job: Job) -> NonFiniteError | None:
-        if len(self._candidates) > 1:
-            self._choose(job)
-        (error,) = self._chosen.train([replace(job, program=self._program)])
-        return error
+    def _ready(self, job: Job, others: Sequence[AutoProgram]) -> None:
+        """Choose an engine: that of another with the same plan, or by a trial."""
+        if len(self._candidates) == 1:
+            return
+        for other in others:
+            names = [engine.name for engine in self._candidates]
+            if other.plan == self.plan and other._chosen.name in names:
+                self._chosen = self._candidates[names.index(other._chosen.name)]
+                if self._chosen is not self._candidates[0]:
+                    self._program = self._chosen.compile(self.plan)
+                self._candidates = [self._chosen]
+                return
+        self._choose(job)
 
     def _choose(self, job: Job) -> None:
         """Time the candidates, and keep the fastest."""
@@ -95,10 +103,20 @@ class AutoEngine:
         return AutoProgram(plan, [self._get_engine(name) for name in names])
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        errors: list[NonFiniteError | None] = []
-        for job in jobs:
-            assert isinstance(job.program, AutoProgram)
-            errors.append(job.program._train(job))
+        errors: list[NonFiniteError | None] = [None] * len(jobs)
+        ready: list[AutoProgram] = []
+        by_engine: dict[str, tuple[Engine, list[int]]] = {}
+        for n, job in enumerate(jobs):
+            program = job.program
+            assert isinstance(program, AutoProgram)
+            program._ready(job, ready)
+            ready.append(program)
+            chosen = program._chosen
+            by_engine.setdefault(chosen.name, (chosen, []))[1].append(n)
+        for engine, numbers in by_engine.values():
+            group = [replace(jobs[n], program=ready[n]._program) for n in numbers]
+            for n, error in zip(numbers, engine.train(group), strict=True):
+                errors[n] = error
         return errors
 
 

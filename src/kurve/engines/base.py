@@ -187,7 +187,8 @@ class Engine(Protocol):
         Adds each finished step to `state.step` and `totals`. Dropout is keyed by
         `state.step`, so interrupted training resumes with the same bits. All programs
         belong to this engine, and all states and totals are distinct; the bits are
-        those of running one job after the other.
+        those of running one job after the other. The torch engine runs jobs of equal
+        plans and steps as one, whose products may round otherwise.
 
         Returns:
             None or, for a job that failed, the error: the loss, a gradient, the new

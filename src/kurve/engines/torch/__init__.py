@@ -98,11 +98,9 @@ class TorchEngine:
         return TorchProgram(plan, self)
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        errors: list[NonFiniteError | None] = []
-        for job in jobs:
-            assert isinstance(job.program, TorchProgram)
-            errors.append(job.program._train(job))
-        return errors
+        from kurve.engines.torch.together import train_together
+
+        return train_together(jobs, self)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

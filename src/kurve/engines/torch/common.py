@@ -40,8 +40,11 @@ class Frame:
     known: what ops keep from step to step, by their identity
     share: of a step whose rows several processes divide among them
     factors: the type that factors of products are rounded to, if not their own
+    members: the axis in front of variables and of sums over a batch, where several
+        members run together, see `kurve.engines.torch.members`; else no axis
     """
 
+    members: tuple[int, ...] = ()
     share: Share | None = None
     factors: torch.dtype | None = None
 
@@ -57,19 +60,26 @@ class Frame:
     ) -> None:
         self.seed, self.step, self.training = seed, step, training
         self.device, self.dtype = params.device, params.dtype
+        self.params, self.buffers = params, buffers
         self.wide = wide(self.device)
         self.wanted = True
         self.known: dict[Any, Any] = {}
-        self._params = {v.offset: view(params, v) for v in plan.params}
-        self._buffers = {v.offset: view(buffers, v) for v in plan.buffers}
-        self.params = params
-        self._gradients: dict[int, Tensor] = {}
-        if gradient is not None:
-            self._gradients = {
-                v.offset: view(gradient, v) for v in plan.params if v.trainable
-            }
-        self.slopes = list(self._gradients.values())
+        trained = [v for v in plan.params if v.trainable and gradient is not None]
+        self._params = self._views(params, plan.params)
+        self._buffers = self._views(buffers, plan.buffers)
+        self._gradients = self._views(gradient, trained)
         self._written: set[int] = set()
+
+    def _views(
+        self, vector: Tensor | None, variables: Sequence[VariableSpec]
+    ) -> dict[int, Tensor]:
+        """Each variable inside a flat vector, by its offset."""
+        return {v.offset: view(vector, v) for v in variables if vector is not None}
+
+    @property
+    def slopes(self) -> list[Tensor]:
+        """The gradients of all variables."""
+        return list(self._gradients.values())
 
     def param(self, op: Op, role: str) -> Tensor:
         return self._params[op.params[role].offset]
@@ -101,10 +111,10 @@ class Frame:
         offset = op.params[role].offset
         slope = self._gradients.get(offset)
         if slope is not None and offset not in self._written:
-            torch.sum(dy, 0, out=slope.view(-1))
+            torch.sum(dy, -2, out=slope.view(*self.members, -1))
             self._written.add(offset)
         elif slope is not None:
-            self.add(op, role, dy.sum(0))
+            self.add(op, role, dy.sum(-2))
 
     def add_product(self, op: Op, role: str, a: Tensor, b: Tensor) -> None:
         """`add` of a @ b, computed in place."""
@@ -112,14 +122,25 @@ class Frame:
         slope = self._gradients.get(offset)
         if slope is None:
             return
-        slope = slope.view(a.shape[0], b.shape[1])
+        slope = slope.view(*self.members, a.shape[-2], b.shape[-1])
         if self.factors is not None:
             self.add(op, role, self.product(a, b))
         elif offset in self._written:
-            slope.addmm_(a, b)
+            (slope.baddbmm_ if self.members else slope.addmm_)(a, b)
         else:
-            torch.mm(a, b, out=slope)
+            (torch.bmm if self.members else torch.mm)(a, b, out=slope)
             self._written.add(offset)
+
+    def rows(self, x: Tensor, width: int) -> Tensor:
+        """A batch as the rows that meet a variable: (R, width)."""
+        return x.reshape(*self.members, -1, width)
+
+    def affine(self, op: Op, rows: Tensor, kernel: Tensor) -> Tensor:
+        """rows @ kernel + bias."""
+        bias = self.param(op, "bias")
+        if self.factors is not None:
+            return self.product(rows, kernel).add_(bias.view(*self.members, 1, -1))
+        return torch.addmm(bias.view(-1), rows, kernel)
 
     def rounded(self, *factors: Tensor) -> Sequence[Tensor]:
         """The factors of a product, rounded; the result must be cast back to their
@@ -144,7 +165,7 @@ class Frame:
     def words(self, op: Op, count: int, each: int) -> Tensor:
         """Words of the op's stream in this step, int64 in [0, 2**32): `each` for a row
         of the batch, 0 where all rows share them."""
-        key = int(op.attrs.get("seed", self.seed))
+        key = halves(int(op.attrs.get("seed", self.seed)))
         purpose = rng.DROPOUT + int(op.attrs["stream"])
         first = 0 if self.share is None else self.share.first * each
         return philox(key, purpose, self._stream(), first, count)
@@ -163,6 +184,18 @@ class Frame:
         radius, angle = torch.sqrt(-2.0 * torch.log(u)), 2.0 * np.pi * v
         pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 1)
         return pairs.view(-1)[:count]
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum of all elements, in the wide type."""
+        return x.sum(dtype=self.wide)
+
+    def whole(self, loss: Tensor) -> Tensor:
+        """A number that is finite if the loss is."""
+        return loss
+
+    def each(self, number: Any, rows: int) -> Any:
+        """A number of the batch as one of each of its rows."""
+        return number
 
     # ---------------------------------------------------------------- sharing
 
@@ -184,6 +217,11 @@ class Frame:
             moved = tuple(torch.as_tensor(a, device=self.device) for a in parts)
             self.known[key] = moved if isinstance(made, tuple) else moved[0]
         return self.known[key]
+
+
+def halves(key: int) -> tuple[int, int]:
+    """The low and the high half of a key of 64 bits."""
+    return key & LOW, (key >> 32) & LOW
 
 
 def single(forward: Any, backward: Any) -> Pair:
@@ -216,21 +254,25 @@ def total(x: Tensor, axis: int | Sequence[int]) -> Tensor:
     return x.sum(axis, dtype=wide(x.device)).to(x.dtype)
 
 
-def philox(key: int, purpose: int, stream: Tensor, first: int, count: int) -> Tensor:
+def philox(
+    key: tuple[Any, Any], purpose: int, stream: Tensor, first: int, count: int
+) -> Tensor:
     """`kurve.core.rng.philox` in int64, whose products wrap as those of uint64 do;
-    `first` is a multiple of 4."""
+    `first` is a multiple of 4. The low and the high half of the key are numbers, or
+    columns of them for as many rows of words."""
     blocks, start = -(-count // 4), first // 4
     c0 = torch.arange(start, start + blocks, dtype=torch.int64, device=stream.device)
     c1: Any = purpose
     c2, c3 = (stream & LOW).expand(blocks), (stream >> 32).expand(blocks)
-    k0, k1 = key & LOW, (key >> 32) & LOW
+    k0, k1 = key
     for _ in range(10):
         p0, p1 = c0 * _M0, c2 * _M1
         c0 = ((p1 >> 32) & LOW) ^ (c1 ^ k0)
         c2 = ((p0 >> 32) & LOW) ^ (c3 ^ k1)
         c1, c3 = p1 & LOW, p0 & LOW
         k0, k1 = (k0 + _W0) & LOW, (k1 + _W1) & LOW
-    return torch.stack([c0, c1, c2, c3], dim=1).view(-1)[:count]
+    words = torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), -1)
+    return words.flatten(-2)[..., :count]
 
 
 @functools.lru_cache(maxsize=4096)

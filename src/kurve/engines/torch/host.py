@@ -23,7 +23,7 @@ import torch
 
 from kurve.engines.base import Job
 from kurve.engines.torch.common import Tensor, view
-from kurve.engines.torch.data import Data, Given
+from kurve.engines.torch.data import Given
 from kurve.engines.torch.optimizers import Number
 from kurve.engines.torch.recording import Call, Recorder
 from kurve.engines.torch.recording import run as make
@@ -46,11 +46,12 @@ normally."""
 class Step:
     """A recorded step: its inputs, its results, and the calls that repeat it.
 
+    kind:   rows of the batch, and whether gradients are applied
     health: finite if the loss, the gradient and the statistics are
     """
 
     given: Given
-    due: bool
+    kind: tuple[int, bool]
     numbers: Sequence[Number]
     health: Tensor
     loss: Tensor
@@ -81,6 +82,7 @@ class HostRun(Run):
         self.recordable = self.device.type == "cpu"
         self.kinds: dict[tuple[int, bool], Step | None] = {}
         self.refused: set[tuple[int, bool]] = set()
+        self.layout: list[torch.Size | None] = []
         self.copies: list[Tensor] = []
         self.row = torch.empty_like(self._numbers(job)[0])
         rules = any(u.rule is not None or u.after is not None for *_, u in self.trained)
@@ -92,7 +94,13 @@ class HostRun(Run):
         self.writing, self.copied = False, False
         self.sticky = self.lasting and self.processes is None
         self._copy(job)
-        self.data = Data(self.plan, job.batches, self.device, self.live.dtype)
+        self.data = self.program._data(job.batches, self.live.dtype)
+        arrays = self.data.arrays
+        layout = [a if a is None else a.shape[1:] for a in arrays]
+        if layout != self.layout:  # such as weights that were not there before
+            self.layout = layout
+            self.kinds.clear()
+            self.refused.clear()
         self.table = self._numbers(job)
         self.rows, self.numbers = self.table.unbind(0), self.table.tolist()
         self.counts = np.diff(job.batches.bounds).tolist()
@@ -193,7 +201,7 @@ class HostRun(Run):
         health = loss + self.gradient.sum(0)
         for _, value in statistics:
             health = health + value.reshape(-1).sum(0)
-        return Step(given, due, numbers, health, loss, statistics)
+        return Step(given, (size, due), numbers, health, loss, statistics)
 
     def _is_finite(self, step: Step) -> bool:
         """Check the values before the update. A sum of finite numbers may be
@@ -215,19 +223,18 @@ class HostRun(Run):
         middle = recorder.count()
         with recorder:
             self._write(step)
-        kind = len(step.given[0][0]), step.due
         if recorder.failed:
-            self.refused.add(kind)
+            self.refused.add(step.kind)
         else:
             step.gradient = recorder.calls(0, middle)
             step.update = recorder.calls(middle, recorder.count())
             step.recorder = None
-            self.kinds[kind] = step
+            self.kinds[step.kind] = step
 
     def _write(self, step: Step) -> None:
         for slot, value in step.statistics:
             view(self.buffers, slot).copy_(value.reshape(slot.shape))
-        self._update(step.due, step.numbers)
+        self._update(step.kind[1], step.numbers)
         self.live_wide.copy_(self.next_wide)
 
     def _not_finite(self, step: int, due: bool) -> str:

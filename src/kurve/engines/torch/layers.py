@@ -30,13 +30,9 @@ from kurve.plan import Op
 
 def dense_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
     activation, _, alpha = activation_of(op)
-    rows, kernel = x.reshape(-1, x.shape[-1]), _matrix(op, f)
-    if "bias" not in op.params:
-        z = f.product(rows, kernel)
-    elif f.factors is None:
-        z = torch.addmm(f.param(op, "bias").view(-1), rows, kernel)
-    else:
-        z = f.product(rows, kernel).add_(f.param(op, "bias").view(-1))
+    rows, kernel = f.rows(x, x.shape[-1]), _matrix(op, f)
+    biased = "bias" in op.params
+    z = f.affine(op, rows, kernel) if biased else f.product(rows, kernel)
     y = activation(z, alpha)
     return y.view(*x.shape[:-1], y.shape[-1]), (rows, z, y)
 
@@ -45,8 +41,8 @@ def _matrix(op: Op, f: Frame) -> Tensor:
     """The kernel (I, O)."""
     inside, kernel = op.in_shape[-1], f.param(op, "kernel")
     if op.attrs.get("transposed"):
-        return kernel.view(-1, inside).t()
-    return kernel.view(inside, -1)
+        return kernel.view(*f.members, -1, inside).transpose(-1, -2)
+    return kernel.view(*f.members, inside, -1)
 
 
 def dense_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor | None:
@@ -54,12 +50,12 @@ def dense_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor | None:
     _, derivative, alpha = activation_of(op)
     dz = derivative(dy.reshape(z.shape), z, y, alpha)
     a, b = (dz, rows) if op.attrs.get("transposed") else (rows, dz)
-    f.add_product(op, "kernel", a.t(), b)
+    f.add_product(op, "kernel", a.transpose(-1, -2), b)
     if "bias" in op.params:
         f.add_sum(op, "bias", dz)
     if not f.wanted:
         return None
-    return f.product(dz, _matrix(op, f).t()).view(*dy.shape[:-1], -1)
+    return f.product(dz, _matrix(op, f).transpose(-1, -2)).view(*dy.shape[:-1], -1)
 
 
 def activation_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:

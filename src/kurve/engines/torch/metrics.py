@@ -155,13 +155,24 @@ def accumulate(
     values = values.to(precise)
     if known is not None:
         values = torch.where(known, values, 0.0)
+    add_rows(values, weights, totals)
+
+
+def add_rows(values: Tensor, weights: Tensor | None, totals: Tensor) -> None:
+    """Add the values of rows to a sum and a count (2,); with totals (members, 2), those
+    of each member to its own."""
+    count = 1 if totals.ndim == 1 else len(totals)
+
+    def whole(x: Tensor) -> Tensor:
+        return x.sum() if totals.ndim == 1 else x.view(count, -1).sum(1)
+
     if weights is None:
-        totals[0].add_(values.sum())
-        totals[1].add_(len(p))
+        totals[..., 0].add_(whole(values))
+        totals[..., 1].add_(len(values) // count)
     else:
-        weights = weights.to(precise)
-        totals[0].add_((values * weights).sum())
-        totals[1].add_(weights.sum())
+        weights = weights.to(totals.dtype)
+        totals[..., 0].add_(whole(values * weights))
+        totals[..., 1].add_(whole(weights))
 
 
 def _add_spread(
@@ -279,5 +290,8 @@ COUNTS: dict[str, Callable[..., None]] = {
     "class_counts": _add_class_counts,
     "confusion_matrix": _add_matrix,
 }
+
+BY_ROW = (frozenset(ROW_VALUES) | frozenset(LOSSES)) - {"hinge", "squared_hinge"}
+"""Metrics of which each row decides alone what it adds."""
 
 KINDS = frozenset(ROW_VALUES) | frozenset(LOSSES) | frozenset(COUNTS)

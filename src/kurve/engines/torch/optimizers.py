@@ -174,15 +174,26 @@ def apply_rule(
         x.copy_(result)
 
 
-def clip(gradient: Tensor, parts: Sequence[Tensor], attrs: Attrs) -> None:
-    """Clip the gradient (P,) in place; `parts` are those of the trained variables."""
+def clip(
+    gradient: Tensor, parts: Sequence[Tensor], attrs: Attrs, members: Sequence[int] = ()
+) -> None:
+    """Clip the gradient (P,) in place; `parts` are those of the trained variables: of
+    each of them, those of all members."""
     if limit := float(attrs["clipvalue"]):
         gradient.clamp_(-limit, limit)
     if limit := float(attrs["clipnorm"]):
         for g in parts:
             g.mul_(limit / _norm(g).clamp(min=limit))
     if limit := float(attrs["global_clipnorm"]):
-        gradient.mul_(limit / _norm(gradient).clamp(min=limit))
+        if not members:
+            gradient.mul_(limit / _norm(gradient).clamp(min=limit))
+            return
+        (count,) = members
+        for m in range(count):
+            own = parts[m::count]
+            norm = _norm(torch.stack([_norm(g) for g in own]))
+            for g in own:
+                g.mul_(limit / norm.clamp(min=limit))
 
 
 def _norm(g: Tensor) -> Tensor:

@@ -21,20 +21,26 @@ from kurve.engines.torch.common import (
     tensor_of,
 )
 from kurve.engines.torch.data import Data, Given, Target
-from kurve.engines.torch.elementwise import MAP, run_formula
+from kurve.engines.torch.elementwise import MAP
 from kurve.engines.torch.images import IMAGES
 from kurve.engines.torch.layers import LAYERS, kept
 from kurve.engines.torch.loops import LOSSES_OF_SEQUENCES, loops
 from kurve.engines.torch.losses import LOSSES
-from kurve.engines.torch.metrics import accumulate
+from kurve.engines.torch.members import RowsFrame, pairs_of_members
+from kurve.engines.torch.metrics import accumulate, add_rows
+from kurve.engines.torch.penalties import add_slopes, penalties
 from kurve.engines.torch.recurrence import RECURRENCE
 from kurve.engines.torch.scaling import SCALING, batch_statistics
 from kurve.errors import NonFiniteError
-from kurve.plan import Plan, VariableSpec
+from kurve.plan import Head, MetricSpec, Op, Plan, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.engines.torch import TorchEngine
+    from kurve.engines.torch.together import MembersProgram
     from kurve.engines.torch.training import Run
+
+BLOCK = 1 << 22
+"""Numbers of a jacobian that are computed at a time."""
 
 OPS: dict[str, Pair] = {"map": MAP, **LAYERS, **IMAGES, **SCALING, **RECURRENCE}
 OPS |= {**LOSSES_OF_SEQUENCES, **loops(OPS)}
@@ -48,10 +54,16 @@ STATISTICS: dict[str, Statistics] = {
 
 
 class TorchProgram:
-    """A plan run in PyTorch on a device."""
+    """A plan run in PyTorch on a device.
+
+    members:   the axis of several members, where it runs them together
+    variables: those that may have penalties
+    """
+
+    members: tuple[int, ...] = ()
 
     def __init__(self, plan: Plan, engine: TorchEngine) -> None:
-        self.plan, self.engine = plan, engine
+        self.plan, self.engine, self.variables = plan, engine, plan.params
         predicting = plan.predicting()
         same = predicting is plan
         self._predictor = self if same else TorchProgram(predicting, engine)
@@ -64,6 +76,9 @@ class TorchProgram:
             self._wanted.append(not learned.isdisjoint(self._reads[i]))
             if self._wanted[-1] or any(v.trainable for v in op.params.values()):
                 learned.add(plan.given + i)
+        self._together: MembersProgram | None = None
+        self._nameless: Plan | None = None
+        self._by_row: TorchProgram | None = None
         self._idle: list[Run] = []
         self._lock = threading.Lock()
 
@@ -122,7 +137,7 @@ class TorchProgram:
             values, caches = self._forward(f, given)
             losses, slopes = self._loss(f, given[1], values)
             self._backward(f, slopes, caches)
-            self._penalize(f)
+            add_slopes(self.variables, f)
             return float(self._sum(losses, f)), gradient.cpu().numpy()
 
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,23 +147,44 @@ class TorchProgram:
         rows = len(xs[0])
         self.plan.check_rows(rows)
         with self.engine._running():
-            gradient = self._zeros(state)
-            f = self._frame(state, training=False, gradient=gradient)
+            f = self._frame(state, training=False)
             inputs = [self._upload(x, f.dtype) for x in xs]
-            outputs = math.prod(head.shape)
-            slopes = torch.eye(outputs, dtype=f.dtype, device=f.device)
-            jacobian = gradient.new_empty((rows, len(slopes), len(gradient)))
+            outputs, columns = math.prod(head.shape), len(state.params)
+            jacobian = np.zeros((rows, outputs, columns), state.params.dtype)
             drawn = self._drawn(f, rows)
-            for i in range(rows):
-                fixed = {op: values[i : i + 1] for op, values in drawn.items()}
-                row = [a[i : i + 1] for a in inputs]
-                _, caches = self._forward(f, (row, []), fixed)
-                for k in range(len(slopes)):
-                    dy = slopes[k].view(1, *head.shape)
-                    self._backward(f, {head.value: dy}, caches)
-                    jacobian[i, k] = gradient
-            slopes_of = jacobian.view(rows * outputs, -1).cpu().numpy()
-        return self.predict(state, x), slopes_of
+            block = max(1, BLOCK // max(outputs * columns, 1))
+            for start in range(0, rows, block):
+                part = slice(start, start + block)
+                own = {op: values[part] for op, values in drawn.items()}
+                to = tensor_of(jacobian[part])
+                found = to if f.device.type == "cpu" else to.to(f.device)
+                self._slopes(f, [a[part] for a in inputs], own, head, found)
+                if found is not to:
+                    to.copy_(found)
+        return self.predict(state, x), jacobian.reshape(rows * outputs, columns)
+
+    def _slopes(
+        self,
+        f: Frame,
+        xs: list[Tensor],
+        drawn: Mapping[int, Tensor],
+        head: Head,
+        to: Tensor,
+    ) -> None:
+        """Write the derivatives of some rows' outputs to zeros (rows, outputs, P): with
+        each row as a member of its own, whose variables are those of all, one pass
+        computes an output of all rows."""
+        rows, outputs = to.shape[:2]
+        if self._by_row is None:
+            self._by_row = TorchProgram(self.plan, self.engine)
+            self._by_row._pairs = pairs_of_members(self.plan, OPS)
+        slopes = torch.eye(outputs, dtype=f.dtype, device=f.device)
+        frame = RowsFrame(self.plan, f, rows)
+        _, caches = self._by_row._forward(frame, (xs, []), drawn)
+        for k in range(outputs):
+            dy = slopes[k].expand(rows, outputs).reshape(rows, *head.shape)
+            frame.write_to(to[:, k])
+            self._by_row._backward(frame, {head.value: dy}, caches)
 
     def _train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job, see `Engine.train`."""
@@ -212,20 +248,6 @@ class TorchProgram:
                     slopes[value] = slopes[value] + dx if value in slopes else dx
         f.finish()
 
-    def _penalize(self, f: Frame) -> None:
-        """Add the gradients of penalties."""
-        for v in self.plan.params:
-            if not v.trainable or not (v.l1 or v.l2 or v.penalty):
-                continue
-            w, slope = f.value_of(v), f.slope_of(v)
-            if v.l1:
-                slope.add_(torch.sign(w), alpha=v.l1)
-            if v.l2:
-                slope.add_(w, alpha=2.0 * v.l2)
-            if v.penalty is not None:
-                (found, _) = run_formula(v.penalty, [w.reshape(v.penalty.inputs[0])])
-                slope.add_(found.reshape(w.shape))
-
     def _loss(
         self, f: Frame, targets: Sequence[Target], values: Sequence[Tensor]
     ) -> tuple[list[Tensor], dict[int, Tensor]]:
@@ -240,7 +262,8 @@ class TorchProgram:
 
         for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
             if head.loss is None or (y is None and head.rows is None):
-                losses.append(torch.zeros((), dtype=f.wide, device=f.device))
+                none = torch.zeros(f.members, dtype=f.wide, device=f.device)
+                losses.append(none)
                 continue
             prediction = values[head.loss_value]
             if y is None or head.rows is not None:
@@ -256,7 +279,7 @@ class TorchProgram:
             ):
                 divisor = 1
             elif head.reduction == "mean_with_sample_weight" and weights is not None:
-                whole = f.add_shares(weights.sum(dtype=f.wide))
+                whole = f.add_shares(f.sum(weights))
                 divisor = torch.where(whole == 0, torch.inf, whole)
             rows = rows.to(f.wide)
             if weights is None:
@@ -264,13 +287,13 @@ class TorchProgram:
             else:
                 each = repeated(weights, len(rows))
                 rows = rows * each
-                slope = head.weight * slope * each[:, None] / divisor
-            losses.append(rows.sum() / divisor)
+                slope = head.weight * slope * each[:, None] / f.each(divisor, len(rows))
+            losses.append(f.sum(rows) / divisor)
             add(head.loss_value, slope.to(f.dtype).reshape(prediction.shape))
         if self.plan.penalty is not None:
             value = values[self.plan.penalty]
             count = f.all_rows(value.numel())
-            losses.append(value.sum(dtype=f.wide) / count)
+            losses.append(f.sum(value) / count)
             add(self.plan.penalty, torch.full_like(value, 1.0 / count))
         return losses, slopes
 
@@ -282,9 +305,7 @@ class TorchProgram:
             loss if weight == 1 else weight * loss
             for weight, loss in zip(weights, losses, strict=True)
         ]
-        for v in self.plan.params:
-            if v.trainable and (v.l1 or v.l2 or v.penalty):
-                parts += _penalties(v, f)
+        parts += penalties(self.variables, f)
         whole = parts[0] if parts else torch.zeros((), dtype=f.wide, device=f.device)
         for part in parts[1:]:
             whole = whole + part
@@ -294,14 +315,15 @@ class TorchProgram:
         self, loss: Tensor, losses: Sequence[Tensor], samples: int, totals: Tensor
     ) -> None:
         """Add a batch to the totals of the losses."""
-        totals[0].add_(loss, alpha=samples)
-        totals[1].add_(samples)
+        totals[..., 0].add_(loss, alpha=samples)
+        totals[..., 1].add_(samples)
         if len(losses) > 1:
-            totals[2 : 2 + len(losses)].add_(torch.stack(list(losses)), alpha=samples)
+            each = totals[..., 2 : 2 + len(losses)]
+            each.add_(torch.stack(list(losses), -1), alpha=samples)
 
     def _metrics(self, totals: Tensor, losses: Sequence[Tensor]) -> Tensor:
         """The part of the totals behind those of the losses."""
-        return totals[2 + (len(losses) if len(losses) > 1 else 0) :]
+        return totals[..., 2 + (len(losses) if len(losses) > 1 else 0) :]
 
     def _count_metrics(
         self, targets: Sequence[Target], values: Sequence[Tensor], totals: Tensor
@@ -313,30 +335,38 @@ class TorchProgram:
                 continue
             rows_y, rows_p = as_rows(y, values[head.value])
             for metric in head.metrics:
-                part = totals[start : start + metric.size]
+                part = totals[..., start : start + metric.size]
                 start += metric.size
-                own = part if not metric.of_batch else torch.zeros_like(part)
-                if metric.rows is not None:
-                    rows = values[metric.rows].reshape(-1).to(totals.dtype)
-                    if metric.weighted and weights is not None:
-                        each = repeated(weights, len(rows)).to(totals.dtype)
-                        own[0].add_((rows * each).sum())
-                        own[1].add_(each.sum())
-                    else:
-                        own[0].add_(rows.sum())
-                        own[1].add_(len(rows))
-                else:
-                    w = None
-                    if metric.weighted and weights is not None:
-                        w = repeated(weights, len(rows_p))
-                    elif metric.weighted and "ignore_class" in metric.attrs:
-                        w = torch.ones_like(rows_p[:, 0])
-                    accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, own)
-                if metric.of_batch:
-                    if not metric.weighted:
-                        divisor = 1.0 if metric.of_batch == "sum" else own[1]
-                        own = torch.stack([own[0] / divisor, torch.ones_like(own[1])])
-                    part.add_(own)
+                rows = None if metric.rows is None else values[metric.rows].reshape(-1)
+                w = None
+                if metric.weighted and weights is not None:
+                    w = repeated(weights, len(rows_p if rows is None else rows))
+                elif (
+                    rows is None and metric.weighted and "ignore_class" in metric.attrs
+                ):
+                    w = torch.ones_like(rows_p[:, 0])
+                self._count_metric(metric, rows_y, rows_p, rows, w, part)
+
+    def _count_metric(
+        self,
+        metric: MetricSpec,
+        y: Tensor,
+        p: Tensor,
+        rows: Tensor | None,
+        weights: Tensor | None,
+        totals: Tensor,
+    ) -> None:
+        """Add the rows of a batch, or the metric's own rows, to its totals."""
+        own = torch.zeros_like(totals) if metric.of_batch else totals
+        if rows is None:
+            accumulate(metric.kind, metric.attrs, y, p, weights, own)
+        else:
+            add_rows(rows.to(own.dtype), weights, own)
+        if metric.of_batch:
+            if not metric.weighted:
+                divisor = 1.0 if metric.of_batch == "sum" else own[1]
+                own = torch.stack([own[0] / divisor, torch.ones_like(own[1])])
+            totals.add_(own)
 
     def _statistics(
         self, f: Frame, caches: Sequence[Cache]
@@ -347,9 +377,28 @@ class TorchProgram:
         for i in self._writes:
             op = self.plan.ops[i]
             before = {r: found.get(v, f.buffer(op, r)) for r, v in op.buffers.items()}
-            new = STATISTICS[op.kind](op, caches[i], before)
+            new = self._new_statistics(op, caches[i], before)
             found |= {op.buffers[role]: value for role, value in new.items()}
         return list(found.items())
+
+    def _new_statistics(
+        self, op: Op, cache: Cache, before: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return STATISTICS[op.kind](op, cache, before)
+
+    def _data(self, batches: Batches, dtype: torch.dtype) -> Data:
+        return Data(self.plan, batches, self.engine.torch_device, dtype)
+
+    def _training_frame(
+        self,
+        seed: int,
+        params: Tensor,
+        buffers: Tensor,
+        step: Tensor,
+        gradient: Tensor,
+    ) -> Frame:
+        """The frame of steps that train variables in this memory."""
+        return Frame(self.plan, params, buffers, seed, step, True, gradient)
 
     def _frame(
         self, state: State, training: bool, gradient: Tensor | None = None
@@ -417,18 +466,6 @@ def repeated(weights: Tensor, rows: int) -> Tensor:
     if times == 1:
         return weights
     return weights[:, None].expand(-1, times).reshape(-1)
-
-
-def _penalties(v: VariableSpec, f: Frame) -> list[Tensor]:
-    w, found = f.value_of(v), list[Tensor]()
-    if v.l1:
-        found.append(v.l1 * w.abs().sum(dtype=f.wide))
-    if v.l2:
-        found.append(v.l2 * w.to(f.wide).square().sum())
-    if v.penalty is not None:
-        (_, value) = run_formula(v.penalty, [w.reshape(v.penalty.inputs[0])])
-        found.append(value.reshape(()).to(f.wide))
-    return found
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:

@@ -17,12 +17,12 @@ from kurve.plan import Op
 def batch_forward(
     op: Op, x: Tensor, f: Frame, mask: Tensor | None = None
 ) -> tuple[Tensor, Cache]:
-    rows = x.reshape(-1, x.shape[-1])
+    rows = f.rows(x, x.shape[-1])
     from_batch = f.training and not op.attrs["frozen"]
     if not from_batch:
         mean, variance = f.buffer(op, "moving_mean"), f.buffer(op, "moving_variance")
     elif mask is None and f.share is None:
-        mean, variance = _moments(rows, 0)
+        mean, variance = _moments(rows, -2)
     else:
         count, counted = _count(rows, mask, f), rows.to(f.wide)
         if mask is not None:
@@ -34,7 +34,8 @@ def batch_forward(
         mean = wide_mean.to(x.dtype)
         variance = (f.add_shares((centered**2).sum(0)) / count).to(x.dtype)
     inverse = 1 / torch.sqrt(variance + float(op.attrs["epsilon"]))
-    standard = (rows - mean) * inverse
+    inverse = inverse.view(*f.members, 1, -1)
+    standard = (rows - mean.view(*f.members, 1, -1)) * inverse
     y = _affine(op, standard, f).view(x.shape)
     return y, (standard, inverse, (mean, variance) if from_batch else None)
 
@@ -46,7 +47,9 @@ def batch_backward(
     dy_rows = dy.reshape(standard.shape)
     n = _scaled(op, dy_rows, f)
     if learned is not None:
-        sums = torch.stack([v.sum(0, dtype=f.wide) for v in (n, n * standard)])
+        sums = torch.stack(
+            [v.sum(-2, keepdim=True, dtype=f.wide) for v in (n, n * standard)]
+        )
         means = f.add_shares(sums) / _count(n, mask, f)
         by_mean, by_variance = means.to(n.dtype).unbind(0)
         back = by_mean + standard * by_variance
@@ -58,7 +61,7 @@ def batch_backward(
 def _count(rows: Tensor, mask: Tensor | None, f: Frame) -> Any:
     """How many rows count, in all processes."""
     if mask is None:
-        return f.all_rows(len(rows))
+        return f.all_rows(rows.numel() // rows.shape[-1])
     return f.add_shares(mask.sum(dtype=f.wide)) + FUZZ
 
 
@@ -87,10 +90,10 @@ def batch_statistics(
 
 
 def layer_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
-    rows = x.reshape(-1, int(op.attrs["size"]))
-    mean, variance = _moments(rows, 1)
-    inverse = 1 / torch.sqrt(variance + float(op.attrs["epsilon"]))[:, None]
-    standard = (rows - mean[:, None]) * inverse
+    rows = f.rows(x, int(op.attrs["size"]))
+    mean, variance = _moments(rows, -1)
+    inverse = 1 / torch.sqrt(variance + float(op.attrs["epsilon"]))[..., None]
+    standard = (rows - mean[..., None]) * inverse
     return _affine(op, standard, f).view(x.shape), (standard, inverse)
 
 
@@ -98,16 +101,17 @@ def layer_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
     standard, inverse = cache
     dy_rows = dy.reshape(standard.shape)
     n = _scaled(op, dy_rows, f)
-    by_mean = n.mean(1, keepdim=True)
-    by_variance = standard * (n * standard).mean(1, keepdim=True)
+    by_mean = n.mean(-1, keepdim=True)
+    by_variance = standard * (n * standard).mean(-1, keepdim=True)
     _affine_gradients(op, dy_rows, standard, f)
     return ((n - by_mean - by_variance) * inverse).reshape(dy.shape)
 
 
 def normalization_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
-    mean, variance = (f.buffer(op, r).view(-1) for r in ("mean", "variance"))
+    shape = (*f.members, 1, -1)
+    mean, variance = (f.buffer(op, r).reshape(shape) for r in ("mean", "variance"))
     std = torch.sqrt(variance).clamp(min=float(op.attrs["epsilon"]))
-    columns = x.reshape(len(x), -1, mean.numel())
+    columns = f.rows(x, mean.shape[-1])
     if op.attrs["invert"]:
         y, factor = mean + columns * std, std
     else:
@@ -116,7 +120,7 @@ def normalization_forward(op: Op, x: Tensor, f: Frame) -> tuple[Tensor, Cache]:
 
 
 def normalization_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Tensor:
-    columns = dy.reshape(len(dy), -1, cache.numel())
+    columns = f.rows(dy, cache.shape[-1])
     return (columns * cache).reshape(dy.shape)
 
 
@@ -137,16 +141,20 @@ def _moments(rows: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 def _affine(op: Op, standard: Tensor, f: Frame) -> Tensor:
     y = _scaled(op, standard, f)
-    return y + f.param(op, "beta").view(-1) if "beta" in op.params else y
+    return y + _each(op, "beta", f) if "beta" in op.params else y
 
 
 def _scaled(op: Op, rows: Tensor, f: Frame) -> Tensor:
-    return rows * f.param(op, "gamma").view(-1) if "gamma" in op.params else rows
+    return rows * _each(op, "gamma", f) if "gamma" in op.params else rows
+
+
+def _each(op: Op, role: str, f: Frame) -> Tensor:
+    return f.param(op, role).reshape(*f.members, 1, -1)
 
 
 def _affine_gradients(op: Op, dy: Tensor, standard: Tensor, f: Frame) -> None:
     for role in op.params:
-        f.add(op, role, total(dy * standard if role == "gamma" else dy, 0))
+        f.add(op, role, total(dy * standard if role == "gamma" else dy, -2))
 
 
 SCALING: dict[str, Pair] = {

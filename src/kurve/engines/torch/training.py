@@ -21,9 +21,10 @@ import torch
 
 from kurve.core.processes import Processes
 from kurve.engines.base import Job, divides_rows
-from kurve.engines.torch.common import Frame, Tensor, tensor_of, view, wide
+from kurve.engines.torch.common import Tensor, tensor_of, view, wide
 from kurve.engines.torch.data import Data, Given
 from kurve.engines.torch.optimizers import OPTIMIZERS, Number, apply_rule, clip
+from kurve.engines.torch.penalties import add_slopes
 from kurve.engines.torch.sharing import Share
 from kurve.errors import NonFiniteError
 from kurve.ops.formula import Update
@@ -74,19 +75,13 @@ class Run:
         self.next_wide = torch.zeros_like(self.live_wide)
         self.scalars, self.totals = (
             self.next_wide[:scalars],
-            self.next_wide[scalars:],
+            self.next_wide[scalars:].view(*program.members, -1),
         )
         self.params, self.slots, self.buffers = self._parts(self.next)
         live_params, _, live_buffers = self._parts(self.live)
         self.gradient = torch.zeros_like(live_params)
-        self.frame = Frame(
-            plan,
-            live_params,
-            live_buffers,
-            state.seed,
-            self.counters[1],
-            True,
-            self.gradient,
+        self.frame = program._training_frame(
+            state.seed, live_params, live_buffers, self.counters[1], self.gradient
         )
         self.frame.factors = program.engine.factors
         assert plan.optimizer is not None
@@ -116,7 +111,9 @@ class Run:
             return None
         assert job.batches.learning_rates is not None
         rate = float(job.batches.learning_rates[done])
-        what = self._not_finite(done, self._due(job.state.step))
+        what = "a member"
+        if not self.program.members:
+            what = self._not_finite(done, self._due(job.state.step))
         return NonFiniteError(what, job.state.step, rate)
 
     def _load(self, job: Job) -> None:
@@ -192,10 +189,10 @@ class Run:
             sums = [*losses, counted]
             *losses, counted = share.add_gradient(sums, self.gradient)
             metrics.add_(counted)
-        program._penalize(f)
+        add_slopes(program.variables, f)
         loss = program._sum(losses, f)
         program._count_losses(loss, losses, size, totals)
-        return loss, program._statistics(f, caches)
+        return f.whole(loss), program._statistics(f, caches)
 
     def _share(self, size: int) -> Share | None:
         """This process's rows, if several processes divide a step."""
@@ -214,7 +211,7 @@ class Run:
                 torch.div(self.slots[-1], self.every, out=gradient)
                 self.slots[-1].zero_()
         if due:
-            clip(gradient, self.frame.slopes, attrs)
+            clip(gradient, self.frame.slopes, attrs, self.program.members)
         for w, g, own, update in self.trained:
             if due and update.rule is not None:
                 apply_rule(update.rule, w, g, own, lr, t)
@@ -248,7 +245,9 @@ class Run:
         """The first non-finite value that a step computes before its update."""
         if not torch.isfinite(loss).item():
             heads = self.plan.heads
-            for head, total in zip(heads, self.totals[2:].tolist(), strict=False):
+            for head, total in zip(
+                heads, self.totals.view(-1)[2:].tolist(), strict=False
+            ):
                 if len(heads) > 1 and head.name and not np.isfinite(total):
                     return f"the loss of {head.name}"
             return "the loss"
@@ -308,7 +307,7 @@ class DeviceRun(Run):
     def _load(self, job: Job) -> None:
         self._copy(job)
         self._restart()
-        data = Data(self.plan, job.batches, self.device, self.live.dtype)
+        data = self.program._data(job.batches, self.live.dtype)
         table = self._numbers(job)
         if self.graphs and self._same(data, table):
             self.data.fill(data)

@@ -97,6 +97,11 @@ averaging its networks removes from the error. On inner parts of eight real tabl
 splits), intervals for 90 % cover 90.9 %; 92.6 % without the correction (16 tables), and
 89.5 % if it does not depend on the rows, least on the smallest tables."""
 
+STOPPING_ROWS = 10
+"""The deviations of a bag are larger by this over the number of held-out rows: networks
+stop where these rows' errors are smallest. On 28 inner splits of six real tables, 90 %
+intervals cover 88.9 % without it; the smallest, diabetes with 265 rows, 84.8 %."""
+
 BAG_ROWS = 40
 """Distinct rows below which one network is trained: there are as many folds as have
 MIN_VALIDATION rows, and there must be one for each network."""

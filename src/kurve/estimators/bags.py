@@ -147,7 +147,7 @@ def train(
     folds = [(whole, whole[:0])] * size.trained
     if validation is None:
         folds = divide(session, size, sample)
-    session.learn_scales(sample, tails=True)
+    session.learn_scales(sample)
     rows = session.scaled(sample)
     given = None if validation is None else session.scaled(validation)
     stops = bool(session.estimator.early_stopping) and (

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.estimators import bags, defaults, noise
+from kurve.estimators import bags, defaults, far_values, noise
 from kurve.estimators.fitted import Fitted, RegressionHead
 from kurve.estimators.fitting import FitSession, Sample
 from kurve.estimators.intervals import Conformal
@@ -168,15 +168,39 @@ class _Race:
         self.ordinary_hyper = hyper
         if self.many:
             session.setup = replace(session.setup, hyperparameters=hyper)
-            self.split = session.split(sample, validation)
+            self.split = session.split(sample, validation, True)
         else:  # all rows, but those of interval="conformal", are for training
             lm = replace(hyper, solver="lm")
             session.setup = replace(session.setup, hyperparameters=lm)
-            self.split = session.split(sample, None)
+            self.split = session.split(sample, None, True)
+        self._choose_scales()
         self.setup = session.setup
         ordinary = replace(session.setup, hyperparameters=self.ordinary_hyper)
         bag = bags.size_of(session.estimator, ordinary, self.rows)
         self.gain = 1.0 if bag is None else defaults.BAG_GAIN
+
+    def _choose_scales(self) -> None:
+        """Give columns logarithmic tails if there are far values, and waves predict
+        left-out rows better with them: a straight line goes on, most curves do not."""
+        session, split = self.session, self.split
+        known, x = session.inputs, split.train.x
+        ends = far_values.ends(x) * 4
+        if not ((known.low < ends[0]) | (known.high > ends[1])).any():
+            return
+        numbers = len(session.columns.numeric)
+        bent = known.with_tails(x, numbers)
+        bent.soften(session.columns.continuous)
+        errors, seed = [], self._seed()
+        for scaler in (known, bent):
+            session.inputs = scaler
+            rows = first_of(session.scaled(split.train), defaults.LM_ROWS)
+            means, _ = WaveFit(rows, seed).leave_one_out()
+            errors.append(_error(rows, means))
+        if errors[0] <= errors[1]:
+            session.inputs = known
+        split.train_rows = session.scaled(split.train)
+        if split.validation is not None:
+            split.validation_rows = session.scaled(split.validation)
 
     def run(self) -> Outcome:
         """The record of the winner and its held-out rows; None if it is the ordinary

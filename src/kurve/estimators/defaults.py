@@ -100,6 +100,11 @@ the error removed by averaging the networks of a bag. On inner parts of eight re
 tables (22 splits), intervals for 90 % cover 90.9 %; 92.6 % without the correction (16
 tables), and 89.5 % if it does not depend on the rows, least on the smallest tables."""
 
+STOPPING_ROWS = 10
+"""The deviations of a bag are larger by this over the number of held-out rows: networks
+stop where these rows' errors are smallest. On 28 inner splits of six real tables, 90 %
+intervals cover 88.9 % without it; the smallest, diabetes with 265 rows, 84.8 %."""
+
 BAG_ROWS = 40
 """Distinct rows below which only one network is trained: each fold needs MIN_VALIDATION
 rows, and each network a fold."""
@@ -111,6 +116,13 @@ in a race: the RMSE is 0.95 of it on 24 tables."""
 MANY_ROWS, MANY_FOLDS = 20_000, 10
 """Distinct rows beyond which a bag leaves out fewer and smaller folds: then networks
 differ less, and a tenth of the rows is enough to weight them."""
+
+MANY_BATCH, MOST_ROW_STEPS, LEAST_EPOCHS = 64, 2_400_000, 20
+"""For more than MANY_ROWS: the batch size, and fewer than EPOCHS epochs where these are
+more than so many rows to train on in total. On training parts of three tables (protein,
+34,297 rows, diamonds, 15,000, and an artificial one, 45,000), batches of 64 have
+0.996, 1.000 and 0.998 of the RMSE of 32, a lower NLL and 0.9 to 0.99 of the time; of
+the artificial one, 20 epochs have 0.999 of the RMSE of 40."""
 
 BINS = 16
 """Bins of a number in the encoded networks of a bag."""
@@ -188,6 +200,7 @@ def choose(
     if likelihood == "auto":
         likelihood = "none" if solver == "lm" or classify else "gaussian"
     epochs = min(max(EPOCHS, ROW_STEPS // rows), MAX_EPOCHS)
+    epochs = min(epochs, max(LEAST_EPOCHS, MOST_ROW_STEPS // rows))
     lm = solver == "lm"
     return Hyperparameters(
         hidden=hidden or (LM_HIDDEN if lm else HIDDEN),
@@ -195,7 +208,7 @@ def choose(
         solver=solver if is_full_batch else None,
         likelihood=likelihood,
         learning_rate=RATE,
-        batch_size=BATCH,
+        batch_size=MANY_BATCH if rows > MANY_ROWS else BATCH,
         epochs=epochs,
         patience=epochs,  # the one-cycle schedule runs to its end
         iterations=1000 if solver == "lbfgs" else 200,

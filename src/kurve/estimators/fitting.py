@@ -18,7 +18,7 @@ from kurve.estimators.columns import Columns
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.notes import tell
 from kurve.estimators.novelty import Novelty
-from kurve.estimators.scaling import Scaler, merge_equal_rows
+from kurve.estimators.scaling import BEYOND, LATER, Scaler, merge_equal_rows
 from kurve.estimators.targets import ClassTargets, TargetEncoder, Targets
 from kurve.estimators.training import Rows, TrainingSetup
 from kurve.losses import Loss
@@ -125,6 +125,8 @@ class FitSession:
             self.columns.check_names(where, table, name)
         matrix, _ = self.columns.encode(where, table, strict=previous is not None)
         check_same_length(where, X=matrix, y=targets.values)
+        notes = self.encoder.learn_limits(where, targets.values)
+        tell(where, notes, estimator.missing)
         self.targets = targets
         self.outputs = targets.values.shape[1]
         if previous is not None and self.outputs != previous.targets:
@@ -141,7 +143,8 @@ class FitSession:
                     f"that are all zero, for {len(weights)} rows. "
                     "Try sample_weight=None."
                 )
-        return Sample(matrix, targets.values, weights)
+        values, weights = self.encoder.without_wild(targets.values, weights)
+        return Sample(matrix, values, weights)
 
     def read_validation(self, validation_data: Sequence[Any]) -> Sample:
         """The encoded rows of validation data."""
@@ -159,8 +162,9 @@ class FitSession:
             )
         if weights is not None:
             weights = as_weights(where, weights, len(matrix), np.float64)
-        weights = self.encoder.row_weights(targets.values, weights)
-        return Sample(matrix, targets.values, weights)
+        values, weights = self.encoder.without_wild(targets.values, weights)
+        weights = self.encoder.row_weights(values, weights)
+        return Sample(matrix, values, weights)
 
     def merged(self, sample: Sample) -> Sample:
         """Merge equal rows, in an order that depends only on their values, with final
@@ -173,11 +177,14 @@ class FitSession:
             weights = weights / weights.mean()
         return Sample(sample.x[order], y, weights)
 
-    def split(self, sample: Sample, validation: Sample | None) -> Split:
+    def split(
+        self, sample: Sample, validation: Sample | None, straight: bool = False
+    ) -> Split:
         """Split rows by purpose, and learn scales from the training rows.
 
         Args:
             validation: the user's validation rows, or None.
+            straight: see `with_tails`.
         """
         estimator = self.estimator
         rows = np.arange(len(sample))
@@ -197,7 +204,7 @@ class FitSession:
         train = sample.take(rows)
         if train.weights is not None and not train.weights.any():
             train.weights = None
-        self.learn_scales(train)
+        self.learn_scales(train, straight)
         return Split(
             train,
             self.scaled(train),
@@ -232,23 +239,51 @@ class FitSession:
             return by_class[~taken], by_class[taken]
         return order[count:], order[:count]
 
-    def learn_scales(self, train: Sample, tails: bool = False) -> None:
+    def learn_scales(
+        self, train: Sample, straight: bool = False, beyond: float = BEYOND
+    ) -> None:
         """Learn scales of inputs and targets, or reuse the previous ones.
 
         Args:
-            tails: whether numbers have logarithmic tails; see `Scaler`.
+            straight: see `with_tails`.
+            beyond: see `Scaler.with_tails`.
         """
         estimator = self.estimator
         if self.previous is not None:
             self.inputs = self.previous.inputs
         else:
-            self.inputs = Scaler.learn(train.x, train.weights, bool(estimator.scale))
-            if estimator.scale:
-                if tails:
-                    numbers = len(self.columns.numeric)
-                    self.inputs = self.inputs.with_tails(train.x, numbers)
-                self.inputs.soften(self.columns.continuous)
+            scaler = Scaler.learn(train.x, train.weights, bool(estimator.scale))
+            self.inputs = self.with_tails(scaler, train.x, straight, beyond)
         self.encoder.learn(train.y, train.weights)
+
+    def with_tails(
+        self,
+        scaler: Scaler,
+        x: np.ndarray,
+        straight: bool = False,
+        beyond: float = BEYOND,
+    ) -> Scaler:
+        """The scaler of a table's numbers with logarithmic tails, and of its columns
+        of 0 and 1.
+
+        Columns without a wild value have none for a network of the user's own layers,
+        which may be meant to go on beyond the data, and for solvers for smooth curves.
+
+        Args:
+            x: the rows, or a sample.
+            straight: whether columns without a wild value have none in any case.
+            beyond: see `Scaler.with_tails`.
+        """
+        estimator = self.estimator
+        if not estimator.scale:
+            return scaler
+        own = self.setup.template is not None
+        straight = straight or own or self.setup.hyperparameters.solver is not None
+        if not getattr(estimator, "convex", False):  # of x, not of its logarithm
+            numbers = len(self.columns.numeric)
+            scaler = scaler.with_tails(x, numbers, not straight, beyond)
+        scaler.soften(self.columns.continuous)
+        return scaler
 
     def scaled(self, sample: Sample) -> Rows:
         """Rows as the network expects them."""
@@ -379,7 +414,7 @@ class FitSession:
         if previous is not None:
             weights = self.encoder.row_weights(sample.y, sample.weights)
             sample = Sample(sample.x, sample.y, weights)
-        self.learn_scales(sample)
+        self.learn_scales(sample, beyond=LATER)
         self.make_models(sample.x.shape[1])
         x, y, weights32 = rows = self.scaled(sample)
         setup = self.setup

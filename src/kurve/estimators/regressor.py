@@ -459,6 +459,8 @@ class Regressor(Estimator):
         conformal = Conformal.learn(sample.y, *known)
         if held.known is not None:
             std_scale = std_scale * averaging(head, held, mean)
+        if self.early_stopping:
+            std_scale = std_scale * (1.0 + defaults.STOPPING_ROWS / len(sample))
         return replace(head, std_scale=std_scale, conformal=conformal)
 
     def _residual_variance(

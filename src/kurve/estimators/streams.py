@@ -112,14 +112,16 @@ def fit(
             "[fit] some sample_weight must be above 0. Received: weights that are all "
             f"zero, for {statistics.rows} rows. Try batches of (X, y)."
         )
-    _learn(session, statistics, rows[0])
+    _learn_columns(session, statistics, rows[0])
+    y = session.encoder.read("fit", rows[1]).values
+    tell("fit", session.encoder.finish_batches(y), estimator.missing)
     sample = _encoded(session, _normalized(rows), 1.0)
-    session.encoder.finish_batches()
     validation = None
     if validation_data is not None:
         validation = session.read_validation(validation_data)
     width = sample.x.shape[1]
     session.setup = estimator._setup(session, statistics.rows, width, True)
+    _learn_scales(session, statistics, rows[0], sample.x)
     if reservoir.complete:
         division = _divide_sample(session, reservoir, sample, fractions)
     else:
@@ -232,18 +234,34 @@ def _normalized(batch: Batch) -> Batch:
     return table, y, weights / weights.mean()
 
 
-def _learn(session: FitSession, statistics: ColumnStatistics, sample: Table) -> None:
-    """Learn columns and scales, or reuse those of the previous training."""
-    estimator, previous = session.estimator, session.previous
+def _learn_columns(
+    session: FitSession, statistics: ColumnStatistics, sample: Table
+) -> None:
+    """Learn the columns, or reuse those of the previous training."""
+    previous = session.previous
     if previous is None:
         session.columns = statistics.columns(sample)
-        tell("fit", session.columns.notes, estimator.missing)
-        session.inputs = statistics.scaler(
-            session.columns, sample, bool(estimator.scale)
-        )
+        tell("fit", session.columns.notes, session.estimator.missing)
     else:
-        session.columns, session.inputs = previous.columns, previous.inputs
-        session.columns.check_names("fit", sample, type(estimator).__name__)
+        session.columns = previous.columns
+        name = type(session.estimator).__name__
+        session.columns.check_names("fit", sample, name)
+
+
+def _learn_scales(
+    session: FitSession, statistics: ColumnStatistics, sample: Table, x: np.ndarray
+) -> None:
+    """Learn the scales, or reuse those of the previous training.
+
+    Args:
+        x: the sample, encoded.
+    """
+    if session.previous is not None:
+        session.inputs = session.previous.inputs
+        return
+    scale = bool(session.estimator.scale)
+    scaler = statistics.scaler(session.columns, sample, scale)
+    session.inputs = session.with_tails(scaler, x)
 
 
 def _encoded(session: FitSession, batch: Batch, mean_weight: float) -> Sample:
@@ -251,10 +269,11 @@ def _encoded(session: FitSession, batch: Batch, mean_weight: float) -> Sample:
     table, y, weights = batch
     matrix, _ = session.columns.encode("fit", table)
     targets = session.encoder.read("fit", y)
-    session.targets, session.outputs = targets, targets.values.shape[1]
+    values, weights = session.encoder.without_wild(targets.values, weights)
+    session.targets, session.outputs = targets, values.shape[1]
     scaled = None if weights is None else weights / max(mean_weight, 1e-300)
-    scaled = session.encoder.row_weights(targets.values, scaled)
-    return Sample(matrix, targets.values, scaled)
+    scaled = session.encoder.row_weights(values, scaled)
+    return Sample(matrix, values, scaled)
 
 
 @dataclass

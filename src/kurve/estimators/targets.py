@@ -11,9 +11,10 @@ import numpy as np
 
 from kurve import losses
 from kurve.core.arrays import as_array, as_numbers, scalar
-from kurve.estimators import defaults
+from kurve.estimators import defaults, far_values
 from kurve.estimators.frames import names_of_targets
 from kurve.estimators.labels import of_one_kind, read_labels
+from kurve.estimators.notes import Note
 from kurve.estimators.scaling import Moments, Scaler
 from kurve.losses import Loss
 
@@ -32,6 +33,76 @@ class Targets:
     names: list[str] | None
 
 
+@dataclass
+class Limits:
+    """Wild values of targets; see `estimators.far_values`.
+
+    ends:  (2, T) beyond which values are far
+    reach: (T,) how far beyond they are wild; infinite if none is
+
+    both in quarters
+    """
+
+    ends: np.ndarray
+    reach: np.ndarray
+
+    @classmethod
+    def learn(cls, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> Limits | None:
+        """The limits of targets; None if no value is wild.
+
+        Args:
+            y: (n, T) the targets, or a sample.
+            low, high: (T,) the range of all.
+        """
+        ends = far_values.ends(y)
+        both = np.vstack([y, low, high]) / 4
+        reach = np.array(
+            [
+                far_values.first_wild(values, *limits)
+                for values, limits in zip(both.T, ends.T, strict=True)
+            ]
+        )
+        return cls(ends, reach) if np.isfinite(reach).any() else None
+
+    @classmethod
+    def beyond(cls, scaler: Scaler) -> Limits:
+        """The limits of rows that come after those of which this is the scaler."""
+        low, high = scaler.low / 4, scaler.high / 4
+        span = high - low
+        with np.errstate(over="ignore"):
+            reach = np.where(span > 0.0, far_values.WILD * span, np.inf)
+        return cls(np.stack([low - span, high + span]), reach)
+
+    def _wild(self, y: np.ndarray) -> np.ndarray:
+        quarters = y / 4
+        beyond = np.maximum(self.ends[0] - quarters, quarters - self.ends[1])
+        return np.asarray(beyond >= self.reach)
+
+    def apply(
+        self, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `TargetEncoder.without_wild`; in the place of wild values is the nearer
+        end, so that nothing overflows."""
+        wild = self._wild(y)
+        if not wild.any():
+            return y, weights
+        counted = np.ones(len(y)) if weights is None else weights
+        limited = np.where(wild, np.clip(y / 4, *self.ends) * 4, y)
+        return limited, np.where(wild.any(axis=1), 0.0, counted)
+
+    def notes(self, y: np.ndarray) -> list[Note]:
+        """What is to be said of the wild values among y."""
+        wild = self._wild(y)
+        if not wild.any():
+            return []
+        text = (
+            f"the target holds values more than {far_values.WILD:g} times as far away "
+            f"as most others spread, such as {y[wild][0]:.6g}: these rows were left "
+            "out. If the values are right, try the logarithm of the target"
+        )
+        return [Note(text, "loss")]
+
+
 class TargetEncoder:
     """Base class of `RealTargets` and `ClassTargets`."""
 
@@ -47,6 +118,21 @@ class TargetEncoder:
         """Whether a one-dimensional X is accepted as one column in `fit`."""
         return False
 
+    def learn_limits(self, where: str, y: np.ndarray) -> list[Note]:
+        """Learn from all targets (n, T) which values are wild; what is to be said of
+        them.
+
+        Args:
+            where: the method: "partial_fit" goes on with the limits of the first rows.
+        """
+        return []
+
+    def without_wild(
+        self, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Targets (n, T) and weights (n,), which are 0 for rows with wild values."""
+        return y, weights
+
     def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Learn whatever scaling needs from all targets (n, T)."""
 
@@ -54,8 +140,14 @@ class TargetEncoder:
         """Learn from the targets of one of many batches."""
         raise NotImplementedError
 
-    def finish_batches(self) -> None:
-        """Apply the statistics collected by `learn_batch`."""
+    def finish_batches(self, sample: np.ndarray) -> list[Note]:
+        """Apply the statistics collected by `learn_batch`; what is to be said of wild
+        values.
+
+        Args:
+            sample: of the targets (m, T).
+        """
+        raise NotImplementedError
 
     def row_weights(
         self, y: np.ndarray, weights: np.ndarray | None
@@ -91,6 +183,7 @@ class RealTargets(TargetEncoder):
         self._scale, self._moments, self._positive = scale, Moments(), positive
         self._continued = scaler is not None
         self.scaler = scaler
+        self._limits: Limits | None = None
 
     def read(self, where: str, y: Any) -> Targets:
         array = as_array(where, "y", y)
@@ -131,6 +224,20 @@ class RealTargets(TargetEncoder):
     def allows_flat_inputs(self, y: Any) -> bool:
         return as_array("fit", "y", y, missing=True).dtype.kind == "f"
 
+    def learn_limits(self, where: str, y: np.ndarray) -> list[Note]:
+        if not self._scale:
+            return []
+        if not self._continued:
+            self._limits = Limits.learn(y, y.min(axis=0), y.max(axis=0))
+        elif where == "partial_fit" and self.scaler is not None:
+            self._limits = Limits.beyond(self.scaler)
+        return [] if self._limits is None else self._limits.notes(y)
+
+    def without_wild(
+        self, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        return (y, weights) if self._limits is None else self._limits.apply(y, weights)
+
     def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if not self._continued:
             self._keep(Scaler.learn(y, weights, self._scale))
@@ -138,9 +245,17 @@ class RealTargets(TargetEncoder):
     def learn_batch(self, y: Any, weights: np.ndarray | None) -> None:
         self._moments.add(self.read("fit", y).values, weights)
 
-    def finish_batches(self) -> None:
-        if not self._continued:
-            self._keep(self._moments.scaler(self._scale))
+    def finish_batches(self, sample: np.ndarray) -> list[Note]:
+        if self._continued:
+            return []
+        scaler = self._moments.scaler(self._scale)
+        if self._scale:
+            self._limits = Limits.learn(sample, scaler.low, scaler.high)
+        if self._limits is None:
+            self._keep(scaler)
+            return []
+        self._keep(Scaler.learn(*self._limits.apply(sample, None)))
+        return self._limits.notes(np.vstack([sample, scaler.low, scaler.high]))
 
     def _keep(self, scaler: Scaler) -> None:
         if self._positive and self._scale:
@@ -218,10 +333,11 @@ class ClassTargets(TargetEncoder):
         both = np.array([*before, *labels.tolist()], object)
         self._classes = np.unique(of_one_kind("fit", both))
 
-    def finish_batches(self) -> None:
+    def finish_batches(self, sample: np.ndarray) -> list[Note]:
         if not self._known and isinstance(self._class_weight, str):
             counts = np.array([self._counts[c] for c in self.classes.tolist()], float)
             self._balance = counts.sum() / (len(counts) * counts)
+        return []
 
     def row_weights(
         self, y: np.ndarray, weights: np.ndarray | None

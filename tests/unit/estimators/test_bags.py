@@ -212,3 +212,29 @@ def test_files_pickles_and_more_rows(tmp_path: Path) -> None:
     assert len(model.models_) == len(weights)
     model.save(tmp_path / "n.kurve")
     kurve.estimators.load(tmp_path / "n.kurve").partial_fit(X, Y)
+
+
+def test_deviations_grow_where_few_rows_stop_the_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Regressor(**SHORT).fit(X, Y)
+    held = len(model.fitted_.head.conformal.scores)
+    factor = 1.0 + defaults.STOPPING_ROWS / held
+    monkeypatch.setattr(defaults, "STOPPING_ROWS", 0)
+    without = Regressor(**SHORT).fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), without.predict(X))
+    np.testing.assert_allclose(
+        model.fitted_.head.std_scale, without.fitted_.head.std_scale * factor
+    )
+    np.testing.assert_allclose(
+        np.diff(model.predict_interval(X)),
+        np.diff(without.predict_interval(X)) * factor,
+        rtol=1e-6,
+    )
+
+
+def test_many_rows_take_larger_batches_and_fewer_epochs() -> None:
+    few, many, most = (defaults.choose(n, 20, 1) for n in (4_000, 30_000, 10**7))
+    assert (few.batch_size, few.epochs) == (defaults.BATCH, defaults.EPOCHS)
+    assert (many.batch_size, many.epochs) == (defaults.MANY_BATCH, defaults.EPOCHS)
+    assert most.epochs == most.patience == defaults.LEAST_EPOCHS

@@ -351,7 +351,8 @@ def _trained(
     if model.optimizer is None:
         return model
     with _reading("optimizer"):
-        named = arrays_of(reader)[compiled.before_state :]
+        first = 0 if isinstance(compiled, dict) else compiled.before_state
+        named = arrays_of(reader)[first:]
         try:
             if named:
                 restore(reader, named, model)

@@ -171,7 +171,7 @@ def test_every_kind_of_layer(monkeypatch: pytest.MonkeyPatch, name: str) -> None
         ("poisson", []),
         (lambda y, p: ops.mean(ops.abs(y - p) ** 1.5, axis=-1), ["mse"]),
     ],
-    ids=str,
+    ids=["binary_crossentropy", "huber", "poisson", "formula"],
 )
 def test_every_kind_of_loss(
     monkeypatch: pytest.MonkeyPatch, loss: Any, measured: list[str]

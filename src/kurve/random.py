@@ -47,10 +47,16 @@ class SeedGenerator(Entrance):
     def initial_seed(self) -> int | None:
         return self._initial_seed
 
+    @property
+    def state(self) -> np.ndarray:
+        """The seed and the number of calls of `next` so far: uint64 (2,)."""
+        return np.array([self._seed, self._count], np.uint64)
+
     def next(self, ordered: bool = True) -> np.ndarray:
         """The seed and the number of earlier calls: uint64 (2,)."""
+        state = self.state
         self._count += 1
-        return np.array([self._seed, self._count - 1], np.uint64)
+        return state
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self._initial_seed, "name": self.name}

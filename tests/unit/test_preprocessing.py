@@ -351,6 +351,11 @@ def test_windows() -> None:
     assert x.shape == (16, 4) and not rest
     np.testing.assert_array_equal(x[3], [3, 4, 5, 6])
     np.testing.assert_array_equal(y, series[4:])
+    for kind in ("tf", "grain"):
+        again = windows(targets=series[4:], sequence_length=4, format=kind)
+        np.testing.assert_array_equal(next(iter(again))[0], x)
+    with pytest.raises(ValueError, match="format must be one of 'tf', 'grain'"):
+        windows(targets=None, sequence_length=4, format="torch")
     given = {"sequence_stride": 5, "sampling_rate": 2, "start_index": 1}
     (x,) = windows(targets=None, sequence_length=3, **given)
     np.testing.assert_array_equal(x, [[1, 3, 5], [6, 8, 10], [11, 13, 15]])

@@ -108,6 +108,8 @@ def test_losses_draw(engine: str) -> None:
 
 def test_seeds() -> None:
     seeds = random.SeedGenerator(3)
+    assert seeds.state.tolist() == seeds.next().tolist() == [3, 0]
+    assert seeds.state.tolist() == [3, 1]
     a, b = random.normal((4,), seed=seeds), random.normal((4,), seed=seeds)
     assert abs(a - b).min() > 0
     np.testing.assert_array_equal(

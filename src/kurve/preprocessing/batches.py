@@ -13,6 +13,9 @@ from kurve.core.arguments import check_integer
 Make = Callable[[np.ndarray], Any]
 """A function from row numbers to a batch."""
 
+FORMATS = ("tf", "grain")
+"""The kinds of data sets that Keras's functions make, for which `Batches` stands."""
+
 
 class Batches:
     """Batches of a dataset, which restarts whenever it is iterated. `fit`, `evaluate`

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, is_count
+from kurve.core.arguments import check_choice, check_flag, is_count
 from kurve.core.entries import entry
 from kurve.core.rng import check_seed
 from kurve.errors import MissingFileError, lookup
-from kurve.preprocessing.batches import Batches, Make
+from kurve.preprocessing.batches import FORMATS, Batches, Make
 from kurve.preprocessing.images import (
     CHANNELS,
     img_to_array,
@@ -257,6 +257,7 @@ def image_dataset_from_directory(
     crop_to_aspect_ratio: bool = False,
     pad_to_aspect_ratio: bool = False,
     data_format: str | None = None,
+    format: str = "tf",
     verbose: bool = True,
 ) -> Any:
     """Batches of the images in a directory: x (B, H, W, C) float32, 0 to 255, and y.
@@ -281,6 +282,7 @@ def image_dataset_from_directory(
         crop_to_aspect_ratio: whether to crop instead of stretching.
         pad_to_aspect_ratio: whether to pad with zeros instead of stretching.
         data_format: "channels_last", the only one.
+        format: "tf" or "grain", as for Keras; the batches are the same.
         verbose: whether to print the number of files.
 
     Raises:
@@ -301,6 +303,7 @@ def image_dataset_from_directory(
         (2, 8, 8, 3)
     """
     where = "image_dataset_from_directory"
+    check_choice(where, "format", format, FORMATS)
     size = size_of(where, image_size, "image_size")
     lookup(where, "color_mode", color_mode, CHANNELS)
     lookup(where, "data_format", data_format or "channels_last", {"channels_last": 1})
@@ -358,13 +361,14 @@ def text_dataset_from_directory(
     validation_split: float | None = None,
     subset: str | None = None,
     follow_links: bool = False,
+    format: str = "tf",
     verbose: bool = True,
 ) -> Any:
     """Batches of the .txt files in a directory: an array of strings (B,), and y.
 
     Args:
         directory, labels, label_mode, class_names, batch_size, shuffle, seed,
-            validation_split, subset, follow_links, verbose: see
+            validation_split, subset, follow_links, format, verbose: see
             `image_dataset_from_directory`.
         max_length: maximum bytes of a text; the rest is cut off.
 
@@ -383,6 +387,7 @@ def text_dataset_from_directory(
         (array(['so dull', 'so funny'], dtype=object), array([0, 1], dtype=int32))
     """
     where = "text_dataset_from_directory"
+    check_choice(where, "format", format, FORMATS)
     if max_length is not None and not is_count(max_length):
         raise ValueError(
             f"[{where}] max_length must be None or a positive integer. "

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, is_count
+from kurve.core.arguments import check_choice, check_flag, is_count
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.core.rng import check_seed
-from kurve.preprocessing.batches import Batches
+from kurve.preprocessing.batches import FORMATS, Batches
 from kurve.utils import PyDataset
 
 
@@ -34,6 +34,7 @@ def timeseries_dataset_from_array(
     seed: int | None = None,
     start_index: int | None = None,
     end_index: int | None = None,
+    format: str = "tf",
 ) -> Batches:
     """Batches of windows of a series: x (B, sequence_length, ...) and y (B, ...).
 
@@ -51,6 +52,7 @@ def timeseries_dataset_from_array(
         seed: seed of the shuffle.
         start_index, end_index: rows before the first, and from the last one on, are not
             used.
+        format: "tf" or "grain", as for Keras; the batches are the same.
 
     Raises:
         ValueError: an argument that does not fit the data.
@@ -63,6 +65,7 @@ def timeseries_dataset_from_array(
         ([[0, 1, 2], [1, 2, 3], [2, 3, 4]], [3, 4, 5])
     """
     where = "timeseries_dataset_from_array"
+    check_choice(where, "format", format, FORMATS)
     series = as_numbers(where, "data", data)
     y = None if targets is None else as_numbers(where, "targets", targets)
     n = len(series)

@@ -117,13 +117,6 @@ MANY_ROWS, MANY_FOLDS = 20_000, 10
 """Distinct rows beyond which a bag leaves out fewer and smaller folds: then networks
 differ less, and a tenth of the rows is enough to weight them."""
 
-MANY_BATCH, MOST_ROW_STEPS, LEAST_EPOCHS = 64, 2_400_000, 20
-"""For more than MANY_ROWS: the batch size, and fewer than EPOCHS epochs where these are
-more than so many rows to train on in total. On training parts of three tables (protein,
-34,297 rows, diamonds, 15,000, and an artificial one, 45,000), batches of 64 have
-0.996, 1.000 and 0.998 of the RMSE of 32, a lower NLL and 0.9 to 0.99 of the time; of
-the artificial one, 20 epochs have 0.999 of the RMSE of 40."""
-
 BINS = 16
 """Bins of a number in the encoded networks of a bag."""
 
@@ -200,7 +193,6 @@ def choose(
     if likelihood == "auto":
         likelihood = "none" if solver == "lm" or classify else "gaussian"
     epochs = min(max(EPOCHS, ROW_STEPS // rows), MAX_EPOCHS)
-    epochs = min(epochs, max(LEAST_EPOCHS, MOST_ROW_STEPS // rows))
     lm = solver == "lm"
     return Hyperparameters(
         hidden=hidden or (LM_HIDDEN if lm else HIDDEN),
@@ -208,7 +200,7 @@ def choose(
         solver=solver if is_full_batch else None,
         likelihood=likelihood,
         learning_rate=RATE,
-        batch_size=MANY_BATCH if rows > MANY_ROWS else BATCH,
+        batch_size=BATCH,
         epochs=epochs,
         patience=epochs,  # the one-cycle schedule runs to its end
         iterations=1000 if solver == "lbfgs" else 200,

@@ -335,6 +335,7 @@ def test_configuration_is_json(name: str) -> None:
         "ConvLSTM3D": {"filters": 3, "kernel_size": 2, "activation": "relu"},
         "Cropping3D": {"cropping": (1, (0, 2), 0)},
         "Dot": {"axes": [1, 2], "normalize": True},
+        "Pipeline": {"layers": [layers.RandomFlip(seed=1)]},
         "ZeroPadding3D": {"padding": 2},
         "Conv1DTranspose": {"filters": 3, "kernel_size": 2},
         "Conv2DTranspose": {

@@ -231,10 +231,3 @@ def test_deviations_grow_where_few_rows_stop_the_networks(
         np.diff(without.predict_interval(X)) * factor,
         rtol=1e-6,
     )
-
-
-def test_many_rows_take_larger_batches_and_fewer_epochs() -> None:
-    few, many, most = (defaults.choose(n, 20, 1) for n in (4_000, 30_000, 10**7))
-    assert (few.batch_size, few.epochs) == (defaults.BATCH, defaults.EPOCHS)
-    assert (many.batch_size, many.epochs) == (defaults.MANY_BATCH, defaults.EPOCHS)
-    assert most.epochs == most.patience == defaults.LEAST_EPOCHS

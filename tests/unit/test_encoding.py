@@ -245,7 +245,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         "[CenterCrop] data_format must be 'channels_last' or 'channels_first'.",
     ),
     "no image": (
-        lambda: layers.CenterCrop(3, 3)(np.ones((3, 3))),
+        lambda: layers.CenterCrop(3, 3, name="center_crop")(np.ones((3, 3))),
         "[CenterCrop] layer 'center_crop' expected samples of shape (height, width, ch",
     ),
     "token": (lambda: layers.StringLookup(mask_token=0), "[StringLookup] mask_token"),  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 #include "kernels/task_memory.h"
 
+#include <mutex>
 #include <new>
 
 #include "pool.h"

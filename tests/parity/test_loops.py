@@ -218,7 +218,7 @@ def test_of_arrays() -> None:
 def test_errors() -> None:
     with pytest.raises(TypeError, match=r"\[scan\] f must be a function"):
         kurve.ops.scan(3, X, X)
-    with pytest.raises(ValueError, match="needs its length"):
+    with pytest.raises(ValueError, match="needs a length"):
         kurve.ops.scan(lambda c, x: (c, x), X)
     with pytest.raises(ValueError, match="equal first axes"):
         kurve.ops.scan(lambda c, x: (c, x), 0.0, (X, X[1:]))

@@ -220,7 +220,7 @@ def test_errors() -> None:
         kurve.ops.scan(3, X, X)
     with pytest.raises(ValueError, match="needs a length"):
         kurve.ops.scan(lambda c, x: (c, x), X)
-    with pytest.raises(ValueError, match="equal first axes"):
+    with pytest.raises(ValueError, match="first axes of equal length"):
         kurve.ops.scan(lambda c, x: (c, x), 0.0, (X, X[1:]))
     with pytest.raises(ValueError, match="an equal axis"):
         kurve.ops.associative_scan(kurve.ops.add, (X, X[1:]))

@@ -4,6 +4,7 @@ which start from new initial weights."""
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,6 @@ def clone_model(
             f"[clone_model] model must be a model. Received: {model!r}. "
             "Try clone_model(Model(x, y))."
         )
-
     check_flag("clone_model", "recursive", recursive)
     if model._network.build_for is not None:
         given_any = (input_tensors, clone_function, call_function)
@@ -112,24 +112,26 @@ class _Cloning:
         recursive: bool = False,
     ) -> None:
         self.clone_function = clone_function or _copied
-        self.call_function = call_function
+        self.call_function = call_function or operator.call
         self.recursive = recursive
         self.made: dict[int, Any] = {}
 
     def operation(self, operation: Any) -> Any:
         """The clone of a layer, a nested model or a function."""
+        key = id(operation)
+        if key not in self.made:
+            self.made[key] = self._cloned(operation)
+        return self.made[key]
+
+    def _cloned(self, operation: Any) -> Any:
         from kurve.layers import Layer
 
         if isinstance(operation, FunctionCall):
             return FunctionCall(operation.function, operation.name)
-        key = id(operation)
-        if key not in self.made:
-            nested = self.recursive and is_model(operation)
-            if nested and operation._network.build_for is None:
-                self.made[key] = self.model(operation)
-            else:
-                self.made[key] = self.clone_function(operation)
-        copied = self.made[key]
+        nested = self.recursive and is_model(operation)
+        if nested and operation._network.build_for is None:
+            return self.model(operation)
+        copied = self.clone_function(operation)
         if not isinstance(copied, Layer):
             raise TypeError(
                 "[clone_model] clone_function must return a layer. "
@@ -183,7 +185,6 @@ class _Cloning:
                 for tensor in structure.flat_inputs
             ]
         tensors = dict(zip(map(id, structure.flat_inputs), given, strict=True))
-        functions: dict[int, Any] = {}
 
         def new(leaf: Any) -> Any:
             return tensors[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
@@ -192,14 +193,11 @@ class _Cloning:
             if node.is_input:
                 continue
             args, kwargs = replaced(node.args, new), replaced(node.kwargs, new)
-            if isinstance(node.operation, FunctionCall):
-                key = id(node.operation)
-                if key not in functions:
-                    functions[key] = self.operation(node.operation)
-                out = recorded(functions[key], args, kwargs)
+            operation = self.operation(node.operation)
+            if isinstance(operation, FunctionCall):
+                out = recorded(operation, args, kwargs)
             else:
-                layer = self.operation(node.operation)
-                out = (self.call_function or _called)(layer, *args, **kwargs)
+                out = self.call_function(operation, *args, **kwargs)
             for old, tensor in zip(leaves(node.outputs), leaves(out), strict=True):
                 tensors.setdefault(id(old), tensor)
         return Model(
@@ -208,10 +206,6 @@ class _Cloning:
             trainable=model._network.trainable,
             name=model.name,
         )
-
-
-def _called(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    return layer(*args, **kwargs)
 
 
 def _copied(layer: Any) -> Any:

@@ -22,6 +22,7 @@ from kurve.layers import (
     Dropout,
     GlobalAveragePooling1D,
     Multiply,
+    Subtract,
 )
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
@@ -384,3 +385,14 @@ def test_dictionaries_may_have_more_columns_and_be_nested() -> None:
     data = {"a": X[:, :1], "rest": {"c": X, "b": X[:, 1:3]}}
     right = np.hstack([X[:, :1], X[:, 1:3], X])
     np.testing.assert_array_equal(outer.predict(data, verbose=0), right)
+
+
+def test_a_nested_model_takes_what_it_reads_by_name() -> None:
+    b, a = Input((1,)), Input((1,))
+    inner = Model({"b": b, "a": a}, Subtract()([b, a]))
+    x, y, z = Input((1,)), Input((1,)), Input((1,))
+    outer = Model([x, y, z], inner({"b": x, "a": y, "more": z}))
+    one = np.ones((1, 1))
+    np.testing.assert_array_equal(
+        outer.predict([5 * one, 2 * one, one], verbose=0), [[3.0]]
+    )

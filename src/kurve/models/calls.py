@@ -153,10 +153,10 @@ class Calls(Facade, Layer):
         structure = self._network.structure
         tensors = list(leaves(x))
         if structure is not None:
+            if isinstance(structure.inputs, Mapping) and isinstance(x, Mapping):
+                x = {name: x[name] for name in structure.inputs}  # it may have more
             if fits(structure.inputs, x):
                 tensors = up_to(structure.inputs, x)
-            elif isinstance(structure.inputs, Mapping) and isinstance(x, Mapping):
-                tensors = [x[name] for name in structure.inputs]
             if len(tensors) != len(structure.flat_inputs):
                 raise ValueError(
                     f"[{type(self).__name__}] the model {self.name!r} has "

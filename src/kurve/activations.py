@@ -293,9 +293,10 @@ def _is_followed(x: Any) -> bool:
 def _along(name: str, z: np.ndarray, axis: Any) -> np.ndarray:
     """Apply an activation that is not elementwise along one or more axes of z."""
     axes = axis if isinstance(axis, tuple) else (axis,)
-    if not all(-z.ndim <= a < z.ndim for a in axes):
+    distinct = {a % max(z.ndim, 1) for a in axes}
+    if len(distinct) < len(axes) or not all(-z.ndim <= a < z.ndim for a in axes):
         raise ValueError(
-            f"[{name}] axis must be one of x. Received: axis={axis} for "
+            f"[{name}] axis must be one of x, once. Received: axis={axis} for "
             f"x.shape={z.shape}. Try axis=-1."
         )
     if name == "glu":  # Dauphin et al. 2017

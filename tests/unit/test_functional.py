@@ -396,3 +396,5 @@ def test_a_nested_model_takes_what_it_reads_by_name() -> None:
     np.testing.assert_array_equal(
         outer.predict([5 * one, 2 * one, one], verbose=0), [[3.0]]
     )
+    with pytest.raises(ValueError, match=r"reads 'b', 'a'.*a dictionary without 'a'"):
+        Model([x, z], inner({"b": x, "c": z}))

@@ -154,6 +154,14 @@ class Calls(Facade, Layer):
         tensors = list(leaves(x))
         if structure is not None:
             if isinstance(structure.inputs, Mapping) and isinstance(x, Mapping):
+                missing = [name for name in structure.inputs if name not in x]
+                if missing:
+                    raise ValueError(
+                        f"[{type(self).__name__}] the model {self.name!r} reads "
+                        f"{', '.join(map(repr, structure.inputs))}. Received: a "
+                        f"dictionary without {', '.join(map(repr, missing))}. "
+                        "Try one with all of them."
+                    )
                 x = {name: x[name] for name in structure.inputs}  # it may have more
             if fits(structure.inputs, x):
                 tensors = up_to(structure.inputs, x)

@@ -11,6 +11,7 @@ import numpy as np
 from kurve.core import registry
 from kurve.core.arguments import check_number
 from kurve.core.arrays import as_numbers
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.later import absent as _absent
 from kurve.core.overrides import refuse_overrides
@@ -19,8 +20,6 @@ from kurve.errors import lookup
 
 if TYPE_CHECKING:
     from kurve.ops.formula import Formula
-
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class Regularizer(Entrance):
@@ -89,7 +88,7 @@ class L1L2(Regularizer):
             if value is None:  # 0, as in Keras
                 object.__setattr__(self, name, 0.0)
             else:
-                check_number(type(self).__name__, name, value, 0.01, 0, LARGEST)
+                check_number(type(self).__name__, name, value, 0.01, 0, FLOAT32_MAX)
 
     def __call__(self, w: Any) -> float:
         """The penalty of one array."""
@@ -167,7 +166,7 @@ class OrthogonalRegularizer(Regularizer):
     """
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        check_number("OrthogonalRegularizer", "factor", factor, 0.01, 0, LARGEST)
+        check_number("OrthogonalRegularizer", "factor", factor, 0.01, 0, FLOAT32_MAX)
         lookup("OrthogonalRegularizer", "mode", mode, {"rows": 0, "columns": 0})
         self.factor, self.mode = float(factor), mode
 

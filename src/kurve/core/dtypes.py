@@ -12,6 +12,9 @@ from kurve.core.entries import warn
 FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 """Compute dtypes that Keras supports and Kurve does not."""
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""The largest finite float32."""
+
 _warned_of: set[str] = set()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.core.entries import warn
 from kurve.core.inside import network_of
 from kurve.engines.reference.common import view
@@ -453,14 +454,13 @@ def _check_range(
     Raises:
         ValueError: numbers beyond float32.
     """
-    largest = float(np.finfo(np.float32).max)
     size = np.maximum(np.abs(inputs.low), np.abs(inputs.high))
     position = int(np.argmax(size))
     what = _column(names, inputs.order[position])
-    if size[position] <= largest and outputs is not None:
+    if size[position] <= FLOAT32_MAX and outputs is not None:
         what = "the targets"
         size = np.append(size, np.abs(outputs.mean) + 8 * outputs.deviation)
-    if size.max() > largest:
+    if size.max() > FLOAT32_MAX:
         raise ValueError(
             "[export] an exported model takes and returns float32, at most 3.4e38. "
             f"Received: {size.max():.2g} in {what}. Try other units."

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.engines.reference.activations import SELU_ALPHA, SELU_SCALE
 from kurve.exchange.constants import Arrays as Arrays
 from kurve.plan import Op
@@ -38,9 +39,9 @@ def _gelu(graph: Graph, z: str, alpha: float) -> str:
 def _snake(graph: Graph, z: str, alpha: float) -> str:
     """z + sin(alpha z)^2 / alpha."""
     number = graph.constant(alpha)
-    largest = float(np.finfo(np.float32).max)
     phase = graph.node("Mul", z, number)
-    phase = graph.node("Clip", phase, graph.constant(-largest), graph.constant(largest))
+    ends = (graph.constant(end) for end in (-FLOAT32_MAX, FLOAT32_MAX))
+    phase = graph.node("Clip", phase, *ends)
     wave = graph.node("Sin", phase)
     wave = graph.node("Div", graph.node("Mul", wave, wave), number)
     return graph.node("Add", z, wave)

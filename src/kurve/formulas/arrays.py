@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.formulas import functions as ops
 from kurve.formulas.axes import no_batch
 from kurve.formulas.calls import as_array, function, graph_of
@@ -97,10 +98,11 @@ def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     """Replace NaN and infinities in x."""
-    most = float(np.finfo(np.float32).max)
     y = ops.where(ops.isnan(x), nan, x)
-    y = ops.where(ops.equal(y, math.inf), most if posinf is None else posinf, y)
-    return ops.where(ops.equal(y, -math.inf), -most if neginf is None else neginf, y)
+    y = ops.where(ops.equal(y, math.inf), FLOAT32_MAX if posinf is None else posinf, y)
+    return ops.where(
+        ops.equal(y, -math.inf), -FLOAT32_MAX if neginf is None else neginf, y
+    )
 
 
 @function

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.formulas.axes import axis_of, sample_axis
 from kurve.formulas.calls import as_array, elementwise, function, graph_of
 from kurve.formulas.elements import (
@@ -31,8 +32,6 @@ from kurve.formulas.elements import (
     subtract,
 )
 from kurve.formulas.shapes import moveaxis, reshape, squeeze, transpose
-
-MAX_FLOAT = float(np.finfo(np.float32).max)
 
 
 def _axes(x: Any, axis: Any) -> list[int]:
@@ -184,7 +183,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         if not (x.batched and axes and axes[0] == 0):
             return _reduced("logsumexp", x, axis, keepdims)
         # finite, so that inf - inf does not occur
-        largest = clip(stop_gradient(max(x, axis, True)), -MAX_FLOAT, MAX_FLOAT)
+        largest = clip(stop_gradient(max(x, axis, True)), -FLOAT32_MAX, FLOAT32_MAX)
         y = add(log(sum(exp(subtract(x, largest)), axis, True)), largest)
         return y if keepdims else squeeze(y, tuple(axes))
     x = np.asarray(as_array(x))

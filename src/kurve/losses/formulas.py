@@ -14,6 +14,7 @@ from kurve.core.arguments import (
     check_number,
     is_integer,
 )
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss, PlainLoss
@@ -130,10 +131,9 @@ def number(loss: Loss, name: str, value: Any, most: float = math.inf) -> float:
     Raises:
         ValueError: anything else.
     """
-    return check_number(type(loss).__name__, name, value, 0.5, 0, min(most, _LARGEST))
-
-
-_LARGEST = float(np.finfo(np.float32).max)
+    return check_number(
+        type(loss).__name__, name, value, 0.5, 0, min(most, FLOAT32_MAX)
+    )
 
 
 def axis_of(loss: Loss, value: Any, several: bool = False) -> Any:

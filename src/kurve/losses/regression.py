@@ -11,12 +11,11 @@ import numpy as np
 
 from kurve.config import EPSILON
 from kurve.core.arguments import check_number, is_number
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss, PlainLoss
 from kurve.losses.formulas import PlainFormula, row_function
 from kurve.plan import Attr
-
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class MeanSquaredError(PlainLoss):
@@ -142,7 +141,7 @@ class Huber(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__("huber_loss" if name is None else name, reduction, dtype)
-        check_number("Huber", "delta", delta, 1.0, 0, LARGEST, "(]")
+        check_number("Huber", "delta", delta, 1.0, 0, FLOAT32_MAX, "(]")
         self.delta = float(delta)
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arguments import is_integer, is_number
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.ops.activations import FORMULAS
-
-LARGEST = float(np.finfo(np.float32).max)
-
 
 ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
 """Activations that are not elementwise. Engines support softmax over the last axis."""
@@ -52,7 +50,7 @@ def check(name: str, key: str, value: Any) -> None:
 
 
 def check_number(name: str, key: str, value: Any) -> None:
-    if not is_number(value) or abs(value) > LARGEST:
+    if not is_number(value) or abs(value) > FLOAT32_MAX:
         raise ValueError(
             f"[{name}] {key} must be a finite number. "
             f"Received: {key}={value!r}. Try {key}=0.2."

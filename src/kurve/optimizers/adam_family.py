@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Unpack
 
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.optimizers.base import (
-    LARGEST,
     ClippingArguments,
     Optimizer,
     OptimizerArguments,
@@ -35,7 +35,7 @@ class _Moments(Optimizer):
         self.beta_2: float
         self.epsilon: float
         self._set(0.0, 1.0 - 2.0**-24, beta_1=beta_1, beta_2=beta_2)
-        self._set(0.0, LARGEST, epsilon=epsilon)
+        self._set(0.0, FLOAT32_MAX, epsilon=epsilon)
 
 
 class Adam(_Moments):

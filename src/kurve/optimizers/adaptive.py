@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from kurve.core.arguments import MAX_COUNT
-from kurve.optimizers.base import LARGEST, Optimizer, OptimizerArguments, Rate
+from kurve.core.dtypes import FLOAT32_MAX
+from kurve.optimizers.base import Optimizer, OptimizerArguments, Rate
 from kurve.plan import Attr
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Adadelta(Optimizer):
         self.rho: float
         self.epsilon: float
         self._set(0.0, 1.0, rho=rho)
-        self._set(0.0, LARGEST, epsilon=epsilon)
+        self._set(0.0, FLOAT32_MAX, epsilon=epsilon)
 
     def formula(self, terms: Terms) -> Any:
         g, rho, epsilon = terms.gradient, self.rho, self.epsilon
@@ -116,16 +117,16 @@ class Ftrl(Optimizer):
         self.l2_regularization_strength: float
         self.l2_shrinkage_regularization_strength: float
         self.beta: float
-        self._set(-LARGEST, 0.0, learning_rate_power=learning_rate_power)
+        self._set(-FLOAT32_MAX, 0.0, learning_rate_power=learning_rate_power)
         self._set(
             0.0,
-            LARGEST,
+            FLOAT32_MAX,
             initial_accumulator_value=initial_accumulator_value,
             l1_regularization_strength=l1_regularization_strength,
             l2_regularization_strength=l2_regularization_strength,
             l2_shrinkage_regularization_strength=l2_shrinkage_regularization_strength,
         )
-        self._set(-LARGEST, LARGEST, beta=beta)
+        self._set(-FLOAT32_MAX, FLOAT32_MAX, beta=beta)
         start = self.initial_accumulator_value
         self.own_slots = {"accumulator": start, "linear": 0.0}
 
@@ -249,7 +250,7 @@ class ScheduleFreeAdamW(Optimizer):
         self.epsilon: float
         self._set(2.0**-24, 1.0, beta_1=beta_1)
         self._set(0.0, 1.0 - 2.0**-24, beta_2=beta_2)
-        self._set(0.0, LARGEST, epsilon=epsilon)
+        self._set(0.0, FLOAT32_MAX, epsilon=epsilon)
         self._set(0, MAX_COUNT, warmup_steps=warmup_steps)
         self.warmup_steps = int(warmup_steps)
 

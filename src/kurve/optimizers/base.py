@@ -14,11 +14,11 @@ from kurve.core.arguments import (
     is_integer,
     refuse_arguments,
 )
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.core.naming import auto_name
 from kurve.formulas.recording import refuse_in_steps
 from kurve.optimizers import schedules
 from kurve.optimizers.custom import OwnUpdates
-from kurve.optimizers.rates import LARGEST as LARGEST
 from kurve.optimizers.rates import USUAL as USUAL
 from kurve.optimizers.rates import LearningRates, name_of
 from kurve.optimizers.rates import Rate as Rate
@@ -116,11 +116,11 @@ class Optimizer(OwnUpdates, LearningRates):
         where = type(self).__name__
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.learning_rate = learning_rate
-        self.weight_decay = self._number("weight_decay", weight_decay, 0.0, LARGEST)
-        self.clipnorm = self._number("clipnorm", clipnorm, 0.0, LARGEST)
-        self.clipvalue = self._number("clipvalue", clipvalue, 0.0, LARGEST)
+        self.weight_decay = self._number("weight_decay", weight_decay, 0.0, FLOAT32_MAX)
+        self.clipnorm = self._number("clipnorm", clipnorm, 0.0, FLOAT32_MAX)
+        self.clipvalue = self._number("clipvalue", clipvalue, 0.0, FLOAT32_MAX)
         self.global_clipnorm = self._number(
-            "global_clipnorm", global_clipnorm, 0.0, LARGEST
+            "global_clipnorm", global_clipnorm, 0.0, FLOAT32_MAX
         )
         clips = [c for c in (clipnorm, clipvalue, global_clipnorm) if c is not None]
         if len(clips) > 1:
@@ -138,7 +138,7 @@ class Optimizer(OwnUpdates, LearningRates):
             "ema_overwrite_frequency", ema_overwrite_frequency, 1
         )
         self.loss_scale_factor = self._number(
-            "loss_scale_factor", loss_scale_factor, 0.0, LARGEST
+            "loss_scale_factor", loss_scale_factor, 0.0, FLOAT32_MAX
         )
         self.gradient_accumulation_steps = self._count(
             "gradient_accumulation_steps", gradient_accumulation_steps, 2

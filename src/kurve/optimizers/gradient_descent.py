@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.optimizers.base import (
-    LARGEST,
     Optimizer,
     OptimizerArguments,
     Rate,
@@ -96,7 +96,7 @@ class RMSprop(Optimizer):
         self.momentum: float
         self.epsilon: float
         self._set(0.0, 1.0, rho=rho, momentum=momentum)
-        self._set(0.0, LARGEST, epsilon=epsilon)
+        self._set(0.0, FLOAT32_MAX, epsilon=epsilon)
         self.centered: bool
         self._flag(centered=centered)
         names = ["velocity"]
@@ -141,7 +141,7 @@ class Adagrad(Optimizer):
         self.epsilon: float
         self._set(
             0.0,
-            LARGEST,
+            FLOAT32_MAX,
             initial_accumulator_value=initial_accumulator_value,
             epsilon=epsilon,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arguments import is_integer
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.core.entries import Entrance, entry
 from kurve.core.overrides import is_own
 from kurve.formulas.recording import refuse_in_steps
@@ -17,7 +18,6 @@ from kurve.optimizers.schedules import LearningRateSchedule
 Rate = float | LearningRateSchedule | Callable[[], float]
 """Types of learning rates."""
 
-LARGEST = float(np.finfo(np.float32).max)
 USUAL = {
     "learning_rate": 0.001,
     "weight_decay": 0.004,
@@ -85,7 +85,7 @@ class LearningRates(Entrance):
             self._check_function(value)
             self._learning_rate = value
             return
-        checked = self._number("learning_rate", value, -LARGEST, LARGEST)
+        checked = self._number("learning_rate", value, -FLOAT32_MAX, FLOAT32_MAX)
         if checked is None or checked < 0.0:
             raise ValueError(
                 f"[{type(self).__name__}] learning_rate must be at least 0. "
@@ -174,9 +174,13 @@ class LearningRates(Entrance):
             )
         if not low <= value <= high:  # also false for NaN
             limits = (
-                f"in [{low:.8g}, {high:.8g}]" if high < LARGEST else "finite in float32"
+                f"in [{low:.8g}, {high:.8g}]"
+                if high < FLOAT32_MAX
+                else "finite in float32"
             )
-            limits += f" and at least {low:g}" if low == 0.0 and high == LARGEST else ""
+            limits += (
+                f" and at least {low:g}" if low == 0.0 and high == FLOAT32_MAX else ""
+            )
             raise ValueError(
                 f"[{type(self).__name__}] {name} must be {limits}. "
                 f"Received: {value!r}. Try {name}={USUAL[name]}."

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from kurve.core.arguments import check_integer
+from kurve.core.dtypes import FLOAT32_MAX
 from kurve.optimizers.adam_family import _Moments
 from kurve.optimizers.base import (
-    LARGEST,
     ClippingArguments,
     Optimizer,
     OptimizerArguments,
@@ -116,9 +116,9 @@ class Adafactor(Optimizer):
         self.epsilon_2: float
         self.clip_threshold: float
         self.relative_step: bool
-        self._set(-LARGEST, 0.0, beta_2_decay=beta_2_decay)
-        self._set(0.0, LARGEST, epsilon_1=epsilon_1, epsilon_2=epsilon_2)
-        self._set(2.0**-126, LARGEST, clip_threshold=clip_threshold)
+        self._set(-FLOAT32_MAX, 0.0, beta_2_decay=beta_2_decay)
+        self._set(0.0, FLOAT32_MAX, epsilon_1=epsilon_1, epsilon_2=epsilon_2)
+        self._set(2.0**-126, FLOAT32_MAX, clip_threshold=clip_threshold)
         self._flag(relative_step=relative_step)
 
     def slot_shapes(
@@ -234,14 +234,14 @@ class Muon(Optimizer):
         self.exclude_embeddings: bool
         below = 1.0 - 2.0**-24
         self._set(0.0, below, adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2)
-        self._set(0.0, LARGEST, epsilon=epsilon, adam_lr_ratio=adam_lr_ratio)
+        self._set(0.0, FLOAT32_MAX, epsilon=epsilon, adam_lr_ratio=adam_lr_ratio)
         self._set(-100.0, 100.0, muon_a=muon_a, muon_b=muon_b, muon_c=muon_c)
         self._set(0.0, 1.0, momentum=momentum)
         self._flag(nesterov=nesterov, exclude_embeddings=exclude_embeddings)
         self.adam_weight_decay = self._number(
-            "adam_weight_decay", adam_weight_decay, 0.0, LARGEST
+            "adam_weight_decay", adam_weight_decay, 0.0, FLOAT32_MAX
         )
-        self.rms_rate = self._number("rms_rate", rms_rate, 0.0, LARGEST)
+        self.rms_rate = self._number("rms_rate", rms_rate, 0.0, FLOAT32_MAX)
         check_integer("Muon", "ns_steps", ns_steps, 5, 1, 20)
         self.ns_steps = int(ns_steps)
         self._check_iteration()

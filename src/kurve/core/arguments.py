@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -308,3 +309,17 @@ def check_unused(where: str, **given: Any) -> None:
                 f"nothing else is supported yet. Received: {name}={value!r}. "
                 f"Try {where} without {name}."
             )
+
+
+class _FromSignature:
+    def __set_name__(self, owner: Any, name: str) -> None:
+        code = inspect.unwrap(owner.__init__).__code__
+        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        common = ("name", "trainable", "dtype")
+        setattr(owner, name, tuple(n for n in names if n not in common))
+
+
+def from_signature() -> tuple[str, ...]:
+    """For a class attribute: the names of the arguments of the class's `__init__`, but
+    for those that every class of its kind has (name, trainable, dtype)."""
+    return cast(tuple[str, ...], _FromSignature())

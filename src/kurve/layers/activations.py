@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.activations import Activation
-from kurve.core.arguments import check_number, is_integer
+from kurve.core.arguments import check_number, from_signature, is_integer
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -77,7 +77,7 @@ class ReLU(AsLayer):
         array([[-1.,  1.,  2.]], dtype=float32)
     """
 
-    arguments = ("max_value", "negative_slope", "threshold")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class ELU(AsLayer):
         array([[-0.5,  1. ]], dtype=float32)
     """
 
-    arguments = ("alpha",)
+    arguments = from_signature()
 
     def __init__(self, alpha: float = 1.0, **common: Unpack[LayerArguments]) -> None:
         super().__init__(**common)
@@ -200,7 +200,7 @@ class PReLU(Layer):
 
     _supports_masking = True
 
-    arguments = ("alpha_initializer", "alpha_regularizer", "shared_axes")
+    arguments = from_signature()
     constrained: Mapping[str, str] = {"alpha": "alpha_constraint"}
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Unpack
 
+from kurve.core.arguments import from_signature
 from kurve.formulas import rearranging
 from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, Sizes, integers
@@ -14,7 +15,7 @@ from kurve.plan import Shape
 class _AdaptivePooling(Images):
     """See `AdaptiveAveragePooling2D`."""
 
-    arguments = ("output_size", "data_format")
+    arguments = from_signature()
     pool: Callable[..., Any]
 
     def __init__(

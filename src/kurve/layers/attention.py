@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_flag
+from kurve.core.arguments import check_flag, from_signature
 from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.limits import afford
@@ -64,7 +64,7 @@ class Attention(Layer):
     """
 
     takes_several = True
-    arguments: tuple[str, ...] = ("use_scale", "score_mode", "dropout", "seed")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class AdditiveAttention(Attention):
         (2, 3, 4)
     """
 
-    arguments = ("use_scale", "dropout", "seed")
+    arguments = from_signature()
 
     def __init__(
         self,

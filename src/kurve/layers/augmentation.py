@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_choice, check_number, is_number
+from kurve.core.arguments import check_choice, check_number, from_signature, is_number
 from kurve.core.rng import check_seed
 from kurve.layers.augmenting import Pictures
 from kurve.layers.base import LayerArguments
@@ -115,15 +115,7 @@ class RandomTranslation(_Moving):
         (2, 28, 28, 1)
     """
 
-    arguments = (
-        "height_factor",
-        "width_factor",
-        "fill_mode",
-        "interpolation",
-        "seed",
-        "fill_value",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -174,14 +166,7 @@ class RandomRotation(_Moving):
         (2, 28, 28, 1)
     """
 
-    arguments = (
-        "factor",
-        "fill_mode",
-        "interpolation",
-        "seed",
-        "fill_value",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -227,15 +212,7 @@ class RandomZoom(_Moving):
         (2, 28, 28, 1)
     """
 
-    arguments = (
-        "height_factor",
-        "width_factor",
-        "fill_mode",
-        "interpolation",
-        "seed",
-        "fill_value",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -300,7 +277,7 @@ class RandomFlip(_Moving):
         (2, 28, 28, 1)
     """
 
-    arguments = ("mode", "seed", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import activations, initializers, regularizers
-from kurve.core.arguments import check_flag
+from kurve.core.arguments import check_flag, from_signature
 from kurve.layers.base import LayerArguments, Variable
 from kurve.layers.windows import Sizes, Sliding, integers
 from kurve.plan import Op, Shape, VariableSpec
@@ -94,21 +94,7 @@ class Convolving(Sliding):
 class _Conv(Convolving):
     """See `Conv2D`."""
 
-    arguments = (
-        "filters",
-        "kernel_size",
-        "strides",
-        "padding",
-        "data_format",
-        "dilation_rate",
-        "groups",
-        "activation",
-        "use_bias",
-        "kernel_initializer",
-        "bias_initializer",
-        "kernel_regularizer",
-        "bias_regularizer",
-    )
+    arguments = from_signature()
     constrained: Mapping[str, str] = {
         "kernel": "kernel_constraint",
         "bias": "bias_constraint",

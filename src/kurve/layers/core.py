@@ -8,7 +8,13 @@ from typing import Any, Unpack
 
 from kurve import activations
 from kurve.core import rng
-from kurve.core.arguments import check_batch_size, check_number, check_unused, is_count
+from kurve.core.arguments import (
+    check_batch_size,
+    check_number,
+    check_unused,
+    from_signature,
+    is_count,
+)
 from kurve.core.dtypes import name_of_dtype
 from kurve.core.entries import entry
 from kurve.core.rng import check_seed
@@ -184,7 +190,7 @@ class Activation(AsLayer):
         array([[0., 2.]], dtype=float32)
     """
 
-    arguments = ("activation",)
+    arguments = from_signature()
 
     activation = activations.Chosen()
 
@@ -228,7 +234,7 @@ class Dropout(Layer):
 
     _supports_masking = takes_vectors = True
 
-    arguments = ("rate", "noise_shape", "seed")
+    arguments = from_signature()
 
     def __init__(
         self,

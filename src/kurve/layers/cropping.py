@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import from_signature, is_count
 from kurve.formulas import functions as ops
 from kurve.layers.base import LayerArguments
 from kurve.layers.padding import sides
@@ -65,7 +65,7 @@ class Cropping1D(_Cropping):
     """
 
     axes = 1
-    arguments = ("cropping",)
+    arguments = from_signature()
 
     def __init__(
         self, cropping: Any = (1, 1), **common: Unpack[LayerArguments]
@@ -93,7 +93,7 @@ class Cropping2D(_Cropping):
         (2, 7, 4, 3)
     """
 
-    arguments = ("cropping", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Cropping3D(Images):
     """
 
     axes = 3
-    arguments = ("cropping", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

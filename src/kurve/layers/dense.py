@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
-from kurve.core.arguments import check_flag, check_integer
+from kurve.core.arguments import check_flag, check_integer, from_signature
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -54,15 +54,7 @@ class Dense(Layer):
 
     _supports_masking = True
 
-    arguments = (
-        "units",
-        "activation",
-        "use_bias",
-        "kernel_initializer",
-        "bias_initializer",
-        "kernel_regularizer",
-        "bias_regularizer",
-    )
+    arguments = from_signature()
 
     constrained: Mapping[str, str] = {
         "kernel": "kernel_constraint",

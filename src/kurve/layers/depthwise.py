@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
+from kurve.core.arguments import from_signature
 from kurve.layers.base import Variable
 from kurve.layers.convolution import ConvolutionArguments, Convolving
 from kurve.layers.windows import Sizes
@@ -30,20 +31,7 @@ class SeparableArguments(DepthwiseArguments, total=False):
 class _DepthwiseConv(Convolving):
     """See `DepthwiseConv2D`."""
 
-    arguments = (
-        "kernel_size",
-        "strides",
-        "padding",
-        "depth_multiplier",
-        "data_format",
-        "dilation_rate",
-        "activation",
-        "use_bias",
-        "depthwise_initializer",
-        "bias_initializer",
-        "depthwise_regularizer",
-        "bias_regularizer",
-    )
+    arguments = from_signature()
     constrained: Mapping[str, str] = {
         "kernel": "depthwise_constraint",
         "bias": "bias_constraint",
@@ -152,23 +140,7 @@ class DepthwiseConv2D(_DepthwiseConv):
 class _SeparableConv(Convolving):
     """See `SeparableConv2D`."""
 
-    arguments = (
-        "filters",
-        "kernel_size",
-        "strides",
-        "padding",
-        "data_format",
-        "dilation_rate",
-        "depth_multiplier",
-        "activation",
-        "use_bias",
-        "depthwise_initializer",
-        "pointwise_initializer",
-        "bias_initializer",
-        "depthwise_regularizer",
-        "pointwise_regularizer",
-        "bias_regularizer",
-    )
+    arguments = from_signature()
     constrained: Mapping[str, str] = {
         "depthwise_kernel": "depthwise_constraint",
         "pointwise_kernel": "pointwise_constraint",

@@ -12,6 +12,7 @@ from kurve.core.arguments import (
     check_integer,
     check_number,
     check_unused,
+    from_signature,
 )
 from kurve.core.arrays import as_numbers
 from kurve.core.results import result
@@ -199,7 +200,7 @@ class CategoryEncoding(Encoding):
                [0., 0., 1.]], dtype=float32)
     """
 
-    arguments = ("num_tokens", "output_mode")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -275,7 +276,7 @@ class Discretization(Encoding):
         array([[0, 1, 2]], dtype=int32)
     """
 
-    arguments = ("bin_boundaries", "num_bins", "epsilon", "output_mode")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import activations, constraints, initializers, regularizers
-from kurve.core.arguments import check_flag
+from kurve.core.arguments import check_flag, from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import LayerArguments
 from kurve.layers.cells import Cell, activate
@@ -165,13 +165,7 @@ class GRUCell(_Gated):
 
     gates = 3
     kind = "gru"
-    arguments = (
-        *Cell.arguments[:2],
-        "recurrent_activation",
-        *Cell.arguments[2:-1],
-        "reset_after",
-        "seed",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,

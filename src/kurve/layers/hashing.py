@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import has_lone_surrogate, is_integer
+from kurve.core.arguments import from_signature, has_lone_surrogate, is_integer
 from kurve.core.fingerprints import CROSS_KEY, fingerprint, joined, sip_hash
 from kurve.core.results import result
 from kurve.layers.encoding import Encoding, EncodingArguments, encoded, shape_of_encoded
@@ -95,7 +95,7 @@ class Hashing(Encoding):
         array([1, 0, 1, 1, 2])
     """
 
-    arguments = ("num_bins", "mask_value", "salt", "output_mode")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class HashedCrossing(Encoding):
         array([1, 4, 1, 1, 3])
     """
 
-    arguments = ("num_bins", "output_mode")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import is_integer, is_number
+from kurve.core.arguments import from_signature, is_integer, is_number
 from kurve.formulas import functions as ops
 from kurve.formulas import nn
 from kurve.formulas import randomness as random
@@ -41,7 +41,7 @@ class RandomInvert(Colors):
         array([200., 200.], dtype=float32)
     """
 
-    arguments = ("factor", "value_range", "seed", "data_format")
+    arguments = from_signature()
     bounds = (0.0, 1.0)
     draws = 2
     clips = False
@@ -136,13 +136,7 @@ class Solarization(Colors):
         array([245., 155.,  55.], dtype=float32)
     """
 
-    arguments = (
-        "addition_factor",
-        "threshold_factor",
-        "value_range",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
     bounds = (0.0, 1.0)
     draws = 2
     clips = False
@@ -191,7 +185,7 @@ class AutoContrast(Colors):
         array([  0. , 127.5, 255. ], dtype=float32)
     """
 
-    arguments = ("value_range", "data_format")
+    arguments = from_signature()
     one_formula = True
 
     def __init__(
@@ -376,14 +370,7 @@ class RandomErasing(Colors):
         0.0
     """
 
-    arguments = (
-        "factor",
-        "scale",
-        "fill_value",
-        "value_range",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
     bounds = (0.0, 1.0)
     draws = 6
     clips = False

@@ -11,7 +11,13 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve.core import rng
-from kurve.core.arguments import check_choice, check_integer, check_number, is_number
+from kurve.core.arguments import (
+    check_choice,
+    check_integer,
+    check_number,
+    from_signature,
+    is_number,
+)
 from kurve.core.results import result
 from kurve.formulas.image_sampling import PUBLIC as SAMPLING
 from kurve.formulas.operators import Symbolic
@@ -182,14 +188,7 @@ class RandomPerspective(OnArrays):
     """
 
     keeps_places = False
-    arguments = (
-        "factor",
-        "scale",
-        "interpolation",
-        "fill_value",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -334,7 +333,7 @@ class CutMix(Mixing):
         array([1., 1.], dtype=float32)
     """
 
-    arguments = ("factor", "seed", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -389,7 +388,7 @@ class Equalization(OnArrays):
         array([  0.,  85., 170., 255.], dtype=float32)
     """
 
-    arguments = ("value_range", "bins", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

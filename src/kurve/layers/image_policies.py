@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, check_integer, is_number
+from kurve.core.arguments import check_flag, check_integer, from_signature, is_number
 from kurve.formulas.image_sampling import PUBLIC as SAMPLING
 from kurve.layers.augmentation import (
     FILL_MODES,
@@ -122,14 +122,7 @@ class RandAugment(_Policy):
         (2, 8, 8, 3)
     """
 
-    arguments = (
-        "value_range",
-        "num_ops",
-        "factor",
-        "interpolation",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -188,17 +181,7 @@ class AugMix(_Policy):
         (2, 8, 8, 3)
     """
 
-    arguments = (
-        "value_range",
-        "num_chains",
-        "chain_depth",
-        "factor",
-        "alpha",
-        "all_ops",
-        "interpolation",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -277,16 +260,7 @@ class RandomElasticTransform(OnArrays):
     """
 
     keeps_places = False
-    arguments = (
-        "factor",
-        "scale",
-        "interpolation",
-        "fill_mode",
-        "fill_value",
-        "value_range",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -366,7 +340,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(OnArrays):
         [15.9375, 255.0]
     """
 
-    arguments = ("value_range", "clip_limit", "tile_grid_size", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

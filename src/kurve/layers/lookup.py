@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import is_integer
+from kurve.core.arguments import from_signature, is_integer
 from kurve.formulas import functions as ops
 from kurve.layers.encoding import (
     EncodingArguments,
@@ -202,7 +202,7 @@ class StringLookup(Lookup):
         array([3, 0])
     """
 
-    arguments = (*Lookup.arguments, "encoding", "salt")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_number
+from kurve.core.arguments import check_number, from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 
@@ -32,7 +32,7 @@ class Masking(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
-    arguments = ("mask_value",)
+    arguments = from_signature()
     makes_masks = True
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_flag, is_integer
+from kurve.core.arguments import check_flag, from_signature, is_integer
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
@@ -243,7 +243,7 @@ class Concatenate(Merge):
         array([[1., 1., 0.]], dtype=float32)
     """
 
-    arguments = ("axis",)
+    arguments = from_signature()
 
     def __init__(self, axis: int = -1, **common: Unpack[LayerArguments]) -> None:
         super().__init__(**common)
@@ -298,7 +298,7 @@ class Dot(Merge):
         array([[6.]], dtype=float32)
     """
 
-    arguments = ("axes", "normalize")
+    arguments = from_signature()
     most = 2
 
     def __init__(

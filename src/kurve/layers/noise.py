@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_number
+from kurve.core.arguments import check_number, from_signature
 from kurve.core.rng import check_seed
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import (
@@ -43,7 +43,7 @@ class GaussianNoise(Layer):
 
     takes_vectors = True
 
-    arguments = ("stddev", "seed")
+    arguments = from_signature()
 
     def __init__(
         self, stddev: float, seed: Any = None, **common: Unpack[LayerArguments]
@@ -84,7 +84,7 @@ class GaussianDropout(Layer):
 
     takes_vectors = True
 
-    arguments = ("rate", "seed")
+    arguments = from_signature()
 
     def __init__(
         self, rate: float, seed: Any = None, **common: Unpack[LayerArguments]
@@ -127,7 +127,7 @@ class AlphaDropout(Layer):
 
     _supports_masking = True
 
-    arguments = ("rate", "noise_shape", "seed")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class _SpatialDropout(Images):
 
     _supports_masking = True
 
-    arguments = ("rate", "data_format", "seed")
+    arguments = from_signature()
 
     def __init__(
         self,

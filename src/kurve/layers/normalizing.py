@@ -10,6 +10,7 @@ from kurve.core.arguments import (
     MAX_COUNT,
     check_flag,
     check_number,
+    from_signature,
     is_count,
     is_integer,
 )
@@ -37,7 +38,7 @@ class UnitNormalization(Layer):
 
     _supports_masking = True
 
-    arguments = ("axis",)
+    arguments = from_signature()
 
     def __init__(
         self, axis: int | Sequence[int] = -1, **common: Unpack[LayerArguments]
@@ -78,7 +79,7 @@ class RMSNormalization(Layer):
                [-1.,  1.]], dtype=float32)
     """
 
-    arguments = ("axis", "epsilon")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -140,17 +141,7 @@ class GroupNormalization(Layer):
 
     _supports_masking = True
 
-    arguments = (
-        "groups",
-        "axis",
-        "epsilon",
-        "center",
-        "scale",
-        "beta_initializer",
-        "gamma_initializer",
-        "beta_regularizer",
-        "gamma_regularizer",
-    )
+    arguments = from_signature()
     constrained: Mapping[str, str] = {
         "gamma": "gamma_constraint",
         "beta": "beta_constraint",

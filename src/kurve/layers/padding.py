@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_integer
+from kurve.core.arguments import from_signature, is_integer
 from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, integers, of_volumes, pad_attrs
 from kurve.plan import Op, Shape, VariableSpec
@@ -38,7 +38,7 @@ def sides(cls: type[Images], argument: str, value: Any) -> tuple[tuple[int, int]
 class _ZeroPadding(Images):
     """See `ZeroPadding2D`."""
 
-    arguments = ("padding", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+from kurve.core.arguments import from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 from kurve.regularizers import L1L2
@@ -29,7 +30,7 @@ class ActivityRegularization(Layer):
     _supports_masking = True
 
     takes_scalars = True
-    arguments = ("l1", "l2")
+    arguments = from_signature()
 
     def __init__(
         self, l1: float = 0.0, l2: float = 0.0, **common: Unpack[LayerArguments]

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import initializers
-from kurve.core.arguments import check_integer
+from kurve.core.arguments import check_integer, from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Shape
@@ -56,7 +56,7 @@ class PiecewiseLinear(Layer):
                [ 2.  ,  0.67,  0.33]], dtype=float32)
     """
 
-    arguments = ("bins", "columns")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_flag
+from kurve.core.arguments import check_flag, from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import LayerArguments
 from kurve.layers.masks import fitted
@@ -16,7 +16,7 @@ from kurve.plan import Op, Shape, VariableSpec
 class _Pooling(Sliding):
     """See `MaxPooling2D`."""
 
-    arguments = ("pool_size", "strides", "padding", "data_format")
+    arguments = from_signature()
     mode: str
 
     def __init__(
@@ -140,7 +140,7 @@ class AveragePooling2D(_Pooling):
 class _GlobalPooling(Images):
     """See `GlobalAveragePooling2D`."""
 
-    arguments = ("data_format", "keepdims")
+    arguments = from_signature()
     mode: str
 
     def __init__(

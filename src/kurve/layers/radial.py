@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from kurve import initializers
-from kurve.core.arguments import check_integer
+from kurve.core.arguments import check_integer, from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 
@@ -45,7 +45,7 @@ class RadialBasis(Layer):
                [0.368, 0.368]], dtype=float32)
     """
 
-    arguments = ("units",)
+    arguments = from_signature()
 
     def __init__(self, units: int, **common: Unpack[LayerArguments]) -> None:
         super().__init__(**common)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_number
+from kurve.core.arguments import from_signature, is_number
 from kurve.formulas import functions as ops
 from kurve.formulas.image_filters import hsv_to_rgb, rgb_to_hsv
 from kurve.formulas.images import rgb_to_grayscale
@@ -293,15 +293,7 @@ class RandomColorJitter(Colors):
         array([1. , 1. , 0.5], dtype=float32)
     """
 
-    arguments = (
-        "value_range",
-        "brightness_factor",
-        "contrast_factor",
-        "saturation_factor",
-        "hue_factor",
-        "seed",
-        "data_format",
-    )
+    arguments = from_signature()
     clips = False
 
     def __init__(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import check_integer, is_count, is_integer
+from kurve.core.arguments import check_integer, from_signature, is_count, is_integer
 from kurve.formulas import functions as ops
 from kurve.layers.arguments import check_data_format
 from kurve.layers.base import Layer, LayerArguments
@@ -74,7 +74,7 @@ class Reshape(Layer):
         (5, 28, 28, 1)
     """
 
-    arguments = ("target_shape",)
+    arguments = from_signature()
 
     def __init__(
         self, target_shape: Sequence[int], **common: Unpack[LayerArguments]
@@ -127,7 +127,7 @@ class Permute(Layer):
         (5, 3, 2)
     """
 
-    arguments = ("dims",)
+    arguments = from_signature()
 
     def __init__(self, dims: Sequence[int], **common: Unpack[LayerArguments]) -> None:
         super().__init__(**common)
@@ -168,7 +168,7 @@ class RepeatVector(Layer):
                 [1., 3.]]], dtype=float32)
     """
 
-    arguments = ("n",)
+    arguments = from_signature()
 
     def __init__(self, n: int, **common: Unpack[LayerArguments]) -> None:
         super().__init__(**common)

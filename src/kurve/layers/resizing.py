@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, check_integer, is_number
+from kurve.core.arguments import check_flag, check_integer, from_signature, is_number
 from kurve.core.rng import check_seed
 from kurve.formulas import functions as ops
 from kurve.formulas.limits import afford
@@ -95,17 +95,7 @@ class Resizing(_Sized):
         (2, 4, 6, 3)
     """
 
-    arguments = (
-        "height",
-        "width",
-        "interpolation",
-        "crop_to_aspect_ratio",
-        "pad_to_aspect_ratio",
-        "fill_mode",
-        "fill_value",
-        "antialias",
-        "data_format",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -187,7 +177,7 @@ class CenterCrop(_Sized):
         (2, 4, 6, 3)
     """
 
-    arguments = ("height", "width", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -236,7 +226,7 @@ class RandomCrop(_Sized):
     """
 
     training_by_default = True
-    arguments = ("height", "width", "seed", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

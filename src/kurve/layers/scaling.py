@@ -12,6 +12,7 @@ from kurve import initializers, regularizers
 from kurve.core.arguments import (
     check_flag,
     check_number,
+    from_signature,
     is_integer,
 )
 from kurve.core.arrays import as_numbers
@@ -161,19 +162,7 @@ class BatchNormalization(_Standardizing):
         array([-1.,  1.], dtype=float32)
     """
 
-    arguments = (
-        "axis",
-        "momentum",
-        "epsilon",
-        "center",
-        "scale",
-        "beta_initializer",
-        "gamma_initializer",
-        "moving_mean_initializer",
-        "moving_variance_initializer",
-        "beta_regularizer",
-        "gamma_regularizer",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -310,16 +299,7 @@ class LayerNormalization(_Standardizing):
                [-1.,  1.]], dtype=float32)
     """
 
-    arguments = (
-        "axis",
-        "epsilon",
-        "center",
-        "scale",
-        "beta_initializer",
-        "gamma_initializer",
-        "beta_regularizer",
-        "gamma_regularizer",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -409,7 +389,7 @@ class Rescaling(Layer):
 
     takes_vectors = True
 
-    arguments = ("scale", "offset")
+    arguments = from_signature()
 
     def __init__(
         self, scale: Any, offset: Any = 0.0, **common: Unpack[LayerArguments]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_integer
+from kurve.core.arguments import from_signature, is_integer
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 
@@ -32,7 +32,7 @@ class Softmax(Layer):
 
     _supports_masking = True
 
-    arguments = ("axis",)
+    arguments = from_signature()
 
     def __init__(
         self, axis: int | Sequence[int] = -1, **common: Unpack[LayerArguments]

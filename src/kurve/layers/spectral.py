@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from kurve import initializers
-from kurve.core.arguments import check_integer
+from kurve.core.arguments import check_integer, from_signature
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.wrapping import Wrapper
@@ -41,7 +41,7 @@ class SpectralNormalization(Wrapper):
         True
     """
 
-    arguments = ("layer", "power_iterations")
+    arguments = from_signature()
 
     def __init__(
         self,

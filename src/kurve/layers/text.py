@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_unused, is_count
+from kurve.core.arguments import check_unused, from_signature, is_count
 from kurve.core.results import result
 from kurve.layers.encoding import Encoding, EncodingArguments, batches
 from kurve.layers.hashing import as_texts
@@ -72,18 +72,7 @@ class TextVectorization(Encoding):
                [1, 2, 0, 0]])
     """
 
-    arguments = (
-        "max_tokens",
-        "standardize",
-        "split",
-        "ngrams",
-        "output_mode",
-        "output_sequence_length",
-        "pad_to_max_tokens",
-        "vocabulary",
-        "idf_weights",
-        "encoding",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from kurve import activations, initializers, regularizers
+from kurve.core.arguments import from_signature
 from kurve.formulas.rearranging import conv_transpose
 from kurve.layers.base import Variable
 from kurve.layers.convolution import Convolving, KernelArguments
@@ -16,21 +17,7 @@ from kurve.plan import Op, Shape, VariableSpec
 class _ConvTranspose(Convolving):
     """See `Conv2DTranspose`."""
 
-    arguments = (
-        "filters",
-        "kernel_size",
-        "strides",
-        "padding",
-        "output_padding",
-        "data_format",
-        "dilation_rate",
-        "activation",
-        "use_bias",
-        "kernel_initializer",
-        "bias_initializer",
-        "kernel_regularizer",
-        "bias_regularizer",
-    )
+    arguments = from_signature()
     constrained: Mapping[str, str] = {
         "kernel": "kernel_constraint",
         "bias": "bias_constraint",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Unpack
 
-from kurve.core.arguments import is_integer
+from kurve.core.arguments import from_signature, is_integer
 from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, Sizes, integers, of_volumes
 from kurve.plan import Attr, Op, Shape, VariableSpec
@@ -55,7 +55,7 @@ class UpSampling1D(_UpSampling):
     """
 
     axes = 1
-    arguments = ("size",)
+    arguments = from_signature()
 
     def __init__(self, size: int = 2, **common: Unpack[LayerArguments]) -> None:
         if not is_integer(size) and not isinstance(size, (list, tuple)):
@@ -91,7 +91,7 @@ class UpSampling2D(_UpSampling):
                [1., 1., 2., 2.]], dtype=float32)
     """
 
-    arguments = ("size", "data_format", "interpolation")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class UpSampling3D(_UpSampling):
     """
 
     axes = 3
-    arguments = ("size", "data_format")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kurve import losses
-from kurve.core.arguments import check_flag, check_integer, check_number
+from kurve.core.arguments import check_flag, check_integer, check_number, from_signature
 from kurve.metrics.rows import RowMetric
 from kurve.plan import Attr, Shape
 
@@ -28,7 +28,7 @@ class BinaryAccuracy(RowMetric):
     kind = "binary_accuracy"
     direction = "up"
     by_element = True
-    arguments = ("threshold",)
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class SparseCategoricalAccuracy(RowMetric):
 
 class _TopK(RowMetric):
     direction = "up"
-    arguments: tuple[str, ...] = ("k",)
+    arguments = from_signature()
 
     def __init__(self, k: int, name: str | None, dtype: Any) -> None:
         check_integer(type(self).__name__, "k", k, 5)
@@ -151,7 +151,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
     """
 
     sparse = True
-    arguments = ("k", "from_sorted_ids")
+    arguments = from_signature()
 
     def __init__(
         self,

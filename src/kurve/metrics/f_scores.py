@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kurve.config import EPSILON
-from kurve.core.arguments import is_number
+from kurve.core.arguments import from_signature, is_number
 from kurve.metrics.rows import RowMetric
 from kurve.plan import Attr, Shape
 
@@ -38,7 +38,7 @@ class FBetaScore(RowMetric):
 
     kind = "class_counts"
     direction = "up"
-    arguments: tuple[str, ...] = ("average", "beta", "threshold")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class F1Score(FBetaScore):
         0.6667
     """
 
-    arguments = ("average", "threshold")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from kurve import losses
-from kurve.core.arguments import check_flag, check_integer, check_number, is_count
+from kurve.core.arguments import (
+    check_flag,
+    check_integer,
+    check_number,
+    from_signature,
+    is_count,
+)
 from kurve.core.arrays import as_numbers
 from kurve.metrics.probabilistic import checked_ignored, ignoring
 from kurve.metrics.regression import checked_axis
@@ -123,14 +129,7 @@ class IoU(_IoUBase):
         0.3333
     """
 
-    arguments = (
-        "num_classes",
-        "target_class_ids",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -172,7 +171,7 @@ class BinaryIoU(_IoUBase):
         0.3333
     """
 
-    arguments = ("target_class_ids", "threshold")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -210,13 +209,7 @@ class MeanIoU(_IoUBase):
         0.3333
     """
 
-    arguments = (
-        "num_classes",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -262,13 +255,7 @@ class OneHotIoU(_IoUBase):
         0.5
     """
 
-    arguments = (
-        "num_classes",
-        "target_class_ids",
-        "ignore_class",
-        "sparse_y_pred",
-        "axis",
-    )
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -312,7 +299,7 @@ class OneHotMeanIoU(_IoUBase):
         0.25
     """
 
-    arguments = ("num_classes", "ignore_class", "sparse_y_pred", "axis")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses
-from kurve.core.arguments import is_integer
+from kurve.core.arguments import from_signature, is_integer
 from kurve.metrics.regression import checked_axis
 from kurve.metrics.rows import LossMetric, RowMetric
 from kurve.plan import Attr
@@ -29,7 +29,7 @@ class BinaryCrossentropy(LossMetric):
         0.6931
     """
 
-    arguments = ("from_logits", "label_smoothing")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class CategoricalCrossentropy(LossMetric):
     """
 
     whole_vectors = True
-    arguments = ("from_logits", "label_smoothing", "axis")
+    arguments = from_signature()
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class SparseCategoricalCrossentropy(LossMetric):
         0.6931
     """
 
-    arguments = ("from_logits", "ignore_class", "axis")
+    arguments = from_signature()
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses
-from kurve.core.arguments import check_integer, is_integer
+from kurve.core.arguments import check_integer, from_signature, is_integer
 from kurve.core.entries import warn
 from kurve.metrics.rows import LossMetric, RowMetric
 from kurve.plan import Attr, Shape
@@ -149,7 +149,7 @@ class _Similarity(RowMetric):
 
     direction = "up"
     whole_vectors = True
-    arguments = ("axis",)
+    arguments = from_signature()
 
     def __init__(self, name: str | None, dtype: Any, axis: int) -> None:
         super().__init__(name, dtype)
@@ -269,7 +269,7 @@ class R2Score(RowMetric):
 
     kind = "r2_score"
     direction = "up"
-    arguments = ("class_aggregation", "num_regressors")
+    arguments = from_signature()
 
     def __init__(
         self,

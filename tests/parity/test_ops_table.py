@@ -104,6 +104,11 @@ TABLE: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "roll": (lambda o, x: o.roll(x, 2, axis=-1), (X,)),
     "unstack": (lambda o, x: o.unstack(x, axis=1), (X,)),
     "hstack": (lambda o, x, y: o.hstack([x, y]), (X, Z)),
+    "take": (lambda o, x: o.take(x, [2, 1, 0, 0, 5, -1], axis=-1), (X,)),
+    "take of a table": (
+        lambda o, x: o.take(x, np.array([[0, 2, 4], [1, 1, 1]]), axis=2),
+        (X,),
+    ),
     "take_along_axis": (
         lambda o, x, i: o.take_along_axis(x, o.cast(i, "int32"), axis=-1),
         (X, NUMBERS),

@@ -49,7 +49,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     },
     "Embedding": {"input_dim": 5, "output_dim": 2},
     "ReversibleEmbedding": {"input_dim": 5, "output_dim": 2},
+    "MelSpectrogram": {"fft_length": 16, "sequence_stride": 8, "num_mel_bins": 4},
     "RepeatVector": {"n": 3},
+    "STFTSpectrogram": {"frame_length": 4},
     "SpectralNormalization": {"layer": layers.Dense(2)},
     "TimeDistributed": {"layer": layers.Conv1D(2, 3)},
     "GRU": {"units": 2, "recurrent_dropout": 0.2, "return_sequences": True},
@@ -96,11 +98,13 @@ def shape_for(name: str) -> tuple[int, ...]:
     """Of one sample."""
     if name == "RepeatVector":
         return (6,)
+    if name == "MelSpectrogram":
+        return (64,)
     if "ConvLSTM" in name:
         return (3, *(4,) * int(name[8]), 2)
     if name in COLORS:
         return (6, 6, 3)
-    sequential = ("Attention", "1D", "RNN", "LSTM", "GRU", "Bidirectional")
+    sequential = ("Attention", "1D", "RNN", "LSTM", "GRU", "Bidirectional", "STFT")
     if any(text in name for text in sequential) or name == "Dot":
         return (6, 2)
     return (4, 4, 4, 2) if "3D" in name else (6, 6, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from kurve.formulas.graph import Tensor, is_variable
 from kurve.formulas.limits import spend
 from kurve.formulas.moved import Moved, in_layer
 from kurve.formulas.needs import NeedsBatch
-from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape, squeeze
+from kurve.formulas.shapes import expand_dims, moveaxis, reshape, shape
 from kurve.formulas.sizes import check_constant
 
 MAX_JOINED = 64
@@ -206,14 +206,21 @@ def one_hot(
 
 @function
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """Select rows of x: rows of a table if the indices are a tensor, or elements of any
-    axis for a list of integers."""
+    """Select elements along an axis, by constant integers, or rows of a weight, by
+    computed ones.
+
+    Raises:
+        ValueError: constants outside the axis.
+        NotImplementedError: computed integers, and not rows of a weight.
+    """
     if graph_of(x, indices) is None:
         return np.take(
             as_array(x), np.asarray(as_array(indices)).astype(np.int64), axis
         )
+    if axis is None and len(shape(x)) == 1:
+        axis = 0
     if isinstance(indices, Tensor):
-        if axis not in (0, None) or not is_variable(x):
+        if axis != 0 or not is_variable(x):
             across = axis == 0 and getattr(x, "batched", False)
             raise (NeedsBatch if across else NotImplementedError)(
                 "[take] computed indices can only select rows of a weight: axis=0. "
@@ -222,16 +229,40 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
         graph = indices.graph
         out = (*indices.sample, *x.shape[1:])
         return graph.op("embedding", [indices], out, {"embeddings": graph.place(x)})
-    numbers = np.asarray(indices)
-    parts = [
-        get_item(
-            x,
-            (
-                *[slice(None)] * axis_of(axis or 0, len(shape(x))),
-                slice(int(i), int(i) + 1 or None),
-            ),
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    before = shape(x)
+    at = axis_of(axis, len(before))
+    whole, numbers = before[at], np.asarray(indices)
+    places = numbers.ravel().astype(np.int64)
+    if whole is None:
+        raise no_batch("take", x)
+    outside = places[(places < -whole) | (places >= whole)]
+    if not len(places) or len(outside):
+        given = int(outside[0]) if len(outside) else indices
+        raise ValueError(
+            f"[take] there must be indices, all in the axis of {whole} elements. "
+            f"Received: {given!r}. Try np.clip on them."
         )
-        for i in numbers.ravel()
-    ]
-    y = concatenate(parts, axis or 0)
-    return y if numbers.ndim else squeeze(y, axis or 0)
+    parts = [get_item(x, (*[slice(None)] * at, run)) for run in _runs(places % whole)]
+    y = concatenate(parts, at)
+    if numbers.ndim == 1:
+        return y
+    after = shape(y)
+    sizes = [-1 if s is None else s for s in (*after[:at], *numbers.shape)]
+    return reshape(y, (*sizes, *after[at + 1 :]))
+
+
+def _runs(places: np.ndarray) -> Iterator[slice]:
+    """Integers of at least 0 as slices, in their order."""
+    steps, first = np.diff(places).tolist(), 0
+    while first < len(places):
+        step = steps[first] if first < len(steps) else 1
+        last = first + 1
+        while step and last <= len(steps) and steps[last - 1] == step:
+            last += 1
+        step = step or 1
+        start = int(places[first])
+        stop = start + (last - first) * step
+        yield slice(start, None if stop < 0 else stop, step)
+        first = last

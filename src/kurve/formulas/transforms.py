@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.windows import COSINES, window_values
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.limits import afford
@@ -214,14 +215,12 @@ def _window(window: str | Sequence[float] | None, length: int) -> Any:
         return 1.0
     if not isinstance(window, str):
         return np.asarray(as_array(window), np.float32)
-    first = {"hann": 0.5, "hamming": 0.54}
-    if window not in first:
+    if window not in COSINES:
         raise ValueError(
             "[stft] window must be 'hann', 'hamming', numbers or None. "
             f"Received: window={window!r}. Try window='hann'."
         )
-    turns = 2.0 * np.pi * np.arange(length) / length
-    return first[window] - (1.0 - first[window]) * np.cos(turns)
+    return window_values("stft", window, length, True)
 
 
 NAMES = ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft")

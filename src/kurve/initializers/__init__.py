@@ -27,6 +27,7 @@ from kurve.initializers.constants import Zeros as Zeros
 from kurve.initializers.distributions import RandomNormal as RandomNormal
 from kurve.initializers.distributions import RandomUniform as RandomUniform
 from kurve.initializers.distributions import TruncatedNormal as TruncatedNormal
+from kurve.initializers.fourier import STFT as STFT
 from kurve.initializers.scaled import GlorotNormal as GlorotNormal
 from kurve.initializers.scaled import GlorotUniform as GlorotUniform
 from kurve.initializers.scaled import HeNormal as HeNormal
@@ -54,6 +55,7 @@ _ALL: list[type[Initializer]] = [
     LecunNormal,
     Orthogonal,
     SineUniform,
+    STFT,
 ]
 
 CLASSES = {cls.__name__: cls for cls in _ALL}
@@ -63,6 +65,7 @@ _TABLE: dict[str, type[Initializer]] = (
     | {snake_case(name): cls for name, cls in CLASSES.items()}
     | {"uniform": RandomUniform, "normal": RandomNormal, "zero": Zeros, "one": Ones}
     | {"IdentityInitializer": Identity, "OrthogonalInitializer": Orthogonal}
+    | {"STFTInitializer": STFT}
 )
 
 
@@ -123,6 +126,7 @@ def deserialize(config: Mapping[str, Any]) -> Initializer:
 
 zeros, ones, constant, identity = Zeros, Ones, Constant, Identity
 IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
+STFTInitializer = stft = STFT
 random_uniform, random_normal, truncated_normal = (
     RandomUniform,
     RandomNormal,

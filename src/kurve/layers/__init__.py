@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from kurve.layers.adaptive import AdaptiveMaxPooling3D as AdaptiveMaxPooling3D
     from kurve.layers.attention import AdditiveAttention as AdditiveAttention
     from kurve.layers.attention import Attention as Attention
+    from kurve.layers.audio import MelSpectrogram as MelSpectrogram
+    from kurve.layers.audio import STFTSpectrogram as STFTSpectrogram
     from kurve.layers.augmentation import RandomFlip as RandomFlip
     from kurve.layers.augmentation import RandomRotation as RandomRotation
     from kurve.layers.augmentation import RandomTranslation as RandomTranslation
@@ -206,6 +208,7 @@ _MODULES = {
         "AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D"
     ),
     "attention": "AdditiveAttention Attention",
+    "audio": "MelSpectrogram STFTSpectrogram",
     "augmentation": "RandomFlip RandomRotation RandomTranslation RandomZoom",
     "bidirectional": "Bidirectional",
     "cells": "SimpleRNNCell",

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 WHY: dict[str, str] = {
     **dict.fromkeys(
-        ("MelSpectrogram", "STFTSpectrogram"),
-        "Kurve has no audio layers. Try scipy.signal.stft on the data before fit",
-    ),
-    **dict.fromkeys(
         ("MaxNumBoundingBoxes",),
         "Kurve has no bounding boxes. Try np.pad on the arrays of the boxes",
     ),

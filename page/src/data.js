@@ -1,5 +1,6 @@
 // Data sets: the article's sine, formulas, drawn points, tables, and sets of classes.
 import { parseFormula, pythonFloat } from './formula.js';
+import { decimalMark, numeral, numerals } from './numerals.js';
 
 /** @import { DataSettings, Draw, Rows, Table } from './types.js' */
 
@@ -256,42 +257,31 @@ export function parseTable(text) {
   const filled = rows.filter((r) => r.some((v) => v.trim() !== ''));
   if (filled.length < 2) throw new Error('A table needs at least two lines.');
   const width = filled[0].length;
-  const commas = delimiter !== ',';
-  const header = filled[0].some((v) => v.trim() !== '' && number(point(v, commas)) === null);
+  const isNumber = (/** @type {string} */ v) =>
+    number(v) !== null || numeral(v, '.') !== null || numeral(v, ',') !== null;
+  const header = filled[0].some((v) => v.trim() !== '' && !isNumber(v));
   const names = filled[0].map((v, i) => (header ? v.trim() || `column ${i + 1}` : `x${i + 1}`));
   const body = filled
     .slice(header ? 1 : 0)
     .map((r) => Array.from({ length: width }, (_, i) => (r[i] ?? '').trim()));
   if (body.length > LARGEST)
     throw new Error(`The page takes up to ${LARGEST} rows. Received: ${body.length}.`);
-  return { names, rows: tidied(body, width, commas), delimiter, header };
+  return { names, rows: tidied(body, width, delimiter), delimiter, header };
 }
 
-const GAP = /^(|-|\?|na|n\/a|nan|null|none)$/i;
-
 /**
- * The rows; in columns of numbers, gaps are empty and decimal commas points.
+ * The rows; in columns of numbers, as JavaScript writes them, and gaps are empty.
  * @param {string[][]} rows
  * @param {number} width
- * @param {boolean} commas
+ * @param {string} delimiter
  */
-function tidied(rows, width, commas) {
-  const numeric = Array.from({ length: width }, (_, i) => {
-    const cells = rows.map((r) => r[i]).filter((v) => !GAP.test(v));
-    return cells.length > 0 && cells.every((v) => number(point(v, commas)) !== null);
+function tidied(rows, width, delimiter) {
+  const mark = decimalMark(rows, delimiter);
+  const columns = Array.from({ length: width }, (_, i) => {
+    const cells = rows.map((r) => r[i]);
+    return numerals(cells, mark) ?? cells;
   });
-  return rows.map((r) =>
-    r.map((v, i) => (numeric[i] ? (GAP.test(v) ? '' : point(v, commas)) : v)),
-  );
-}
-
-/**
- * A number as JavaScript reads it, where commas cannot part cells.
- * @param {string} text
- * @param {boolean} commas
- */
-function point(text, commas) {
-  return commas && /^\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*$/i.test(text) ? text.replace(',', '.') : text;
+  return rows.map((_, k) => columns.map((cells) => cells[k]));
 }
 
 const MOST_NAMED = 8; // columns in a message

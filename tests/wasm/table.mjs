@@ -1,7 +1,7 @@
 // Prints, as JSON, the columns of numbers that the page finds in files.
 //   node table.mjs file ...
 import { readFileSync } from 'node:fs';
-import { columnKinds, parseTable } from '../../page/src/data.js';
+import { columnKinds, parseTable } from '../../page/src/table.js';
 
 const found = process.argv.slice(2).map((file) => {
   const table = parseTable(readFileSync(file, 'utf8'));

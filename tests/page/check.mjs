@@ -716,6 +716,64 @@ const checks = {
     await broken.facts('200 rows');
     await broken.end();
   },
+  async a_link_holds_every_setting() {
+    const { page, facts, button, end } = await opened();
+    const shown = (/** @type {any} */ tab) => tab.evaluate(() => {
+      const controls = document.querySelectorAll('input:not([type=file], [type=range]), select');
+      const visible = Array.from(controls).filter((e) => e.checkVisibility());
+      const values = visible.map((e) =>
+        [e.id || e.getAttribute('aria-label') || e.parentElement.textContent,
+          e.type === 'checkbox' || e.type === 'radio' ? e.checked : e.value]);
+      return JSON.stringify([values.filter(([name]) => !/^point-/.test(name)),
+        document.querySelector('#program').textContent], null, 1);
+    });
+    const kept = async (what, text) => {
+      await facts(text);
+      await page.waitForFunction(() => document.querySelector('#message').className !== '' ||
+        document.querySelector('#message').hidden);
+      const again = await opened({}, page.url());
+      await again.facts(text);
+      const [before, after] = [await shown(page), await shown(again.page)];
+      const lines = after.split('\n');
+      const other = before.split('\n').filter((line, i) => line !== lines[i]);
+      expect(before === after, `${what}: ${other.slice(0, 3)}`);
+      await again.end();
+    };
+    const typed = async (id, value) => {
+      await page.fill(`#${id}`, String(value));
+      await page.locator(`#${id}`).blur();
+    };
+    await button('A formula').click();
+    await facts('100 rows');
+    for (const [id, value] of Object.entries({
+      text: 'x^2 + cos(3*x)', from: -2, to: 7, count: 80, noise: 0.3, rate: 0.0123, epochs: 77,
+      l2: 0.001, dropout: 0.2, seed: 4294967295 }))
+      await typed(id, value);
+    await page.selectOption('#optimizer', 'nadam');
+    await typed('rate', 0.0123);
+    await page.locator('#normalize').uncheck();
+    await page.locator('#decay').uncheck();
+    await page.selectOption('#batching', 'steps');
+    await typed('size', 7);
+    await page.selectOption('#held', '3');
+    await button('Add layer').click();
+    await page.getByLabel('units of layer 2', { exact: true }).fill('33');
+    await page.keyboard.press('Tab');
+    await page.getByLabel('activation of layer 4').selectOption('tanh');
+    await kept('a formula', '54 rows · 26 held out');
+    const rows = Array.from({ length: 60 }, (_, i) => `${i},${i % 7},${i % 3 ? 'ja' : 'nö'},${i * i}`);
+    await button('Your CSV').click();
+    await page.fill('#paste', `${HOSTILE},b,"ц ""?",d\n${rows.join('\n')}\n`);
+    await button('Use this table').click();
+    await facts('48 rows');
+    await page.locator('#columns input[type=checkbox]').first().uncheck();
+    await kept('a table', '48 rows');
+    for (const kind of ['spiral', 'digits', 'points']) {
+      await page.selectOption('#kind', kind);
+      await kept(kind, { spiral: '250 rows', digits: '1347 rows', points: '6 rows' }[kind]);
+    }
+    await end();
+  },
   // What the commands do with these files is tested in Python.
   async models_of_tables() {
     const { page, facts, button, pause, end } = await opened();

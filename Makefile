@@ -47,7 +47,7 @@ help:
 	@echo 'make pages        rewrite the outputs and pictures of the tutorial'
 	@echo 'make docs         the documentation as a site, build/site/index.html'
 	@echo 'make reference    rewrite the tables of docs/reference.md from the docstrings'
-	@echo 'make wasm         the engine as WebAssembly, build/wasm/kurve.wasm'
+	@echo 'make wasm         the engine as WebAssembly, in build/wasm; with threads, build/wasm-threads'
 	@echo 'make wasm-test    its numbers beside those of the native engine, by Node'
 	@echo 'make page         rewrite the live page of the package from page/'
 	@echo 'make page-check   the types of its sources; page-test: the page in Chromium'
@@ -183,16 +183,18 @@ neon: build/proofs/driver
 	$(PY) tests/native/compare.py build/proofs/v2.txt build/neon/one.txt
 
 # Zig's compiler comes from PyPI, with C++'s library for WebAssembly.
-wasm: build/wasm/kurve.wasm
+wasm: build/wasm/kurve.wasm build/wasm-threads/kurve.wasm
 
-build/wasm/kurve.wasm: $(ZIG)/installed $(VENV)/build-tools CMakeLists.txt $(shell find cpp -type f)
+build/wasm-threads/kurve.wasm: threads := ON
+build/wasm/kurve.wasm build/wasm-threads/kurve.wasm: $(ZIG)/installed $(VENV)/build-tools CMakeLists.txt $(shell find cpp -type f)
 	$(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
-	    -S . -B build/wasm -DCMAKE_TOOLCHAIN_FILE=cpp/wasm/toolchain.cmake \
-	    -DKURVE_ZIG=$(abspath $(ZIG))/bin/python -DKURVE_PYTHON=OFF >/dev/null
-	$(VENV)/bin/cmake --build build/wasm
+	    -S . -B $(@D) -DCMAKE_TOOLCHAIN_FILE=cpp/wasm/toolchain.cmake \
+	    -DKURVE_ZIG=$(abspath $(ZIG))/bin/python -DKURVE_PYTHON=OFF \
+	    -DKURVE_WASM_THREADS=$(or $(threads),OFF) >/dev/null
+	$(VENV)/bin/cmake --build $(@D)
 	@echo "$@: $$(wc -c <$@) bytes, $$(gzip -9c $@ | wc -c) as gzip"
 
-wasm-test: build/wasm/kurve.wasm $(VENV)/installed
+wasm-test: wasm $(VENV)/installed
 	$(call need,node,nodejs)
 	$(PY) -m pytest $(PYTEST_FLAGS) tests/wasm
 
@@ -201,8 +203,9 @@ page/node_modules/installed: page/package-lock.json
 	cd page && npm ci --no-audit --no-fund
 	@touch $@
 
-page: build/wasm/kurve.wasm page-check
-	node page/build.mjs build/wasm/kurve.wasm src/kurve/plots/page/live.html
+page: wasm page-check
+	node page/build.mjs build/wasm/kurve.wasm build/wasm-threads/kurve.wasm \
+	    src/kurve/plots/page/live.html
 
 # The types that the page's sources state in comments.
 page-check: page/node_modules/installed

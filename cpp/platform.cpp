@@ -33,10 +33,21 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#endif
+
+#if !defined(__wasm__)
 #include <thread>
 #endif
 
 namespace kurve {
+
+#if !defined(__wasm__)
+
+void sleep_for(std::chrono::nanoseconds time) { std::this_thread::sleep_for(time); }
+void wait_while(std::atomic<uint32_t>& word, uint32_t value) { word.wait(value); }
+void wake_all(std::atomic<uint32_t>& word) { word.notify_all(); }
+
+#endif
 
 #if defined(_WIN32)
 
@@ -89,7 +100,7 @@ int usable_cpus(int limit) {
   return std::min(count, limit);
 }
 
-#else
+#elif !defined(__wasm_atomics__)
 
 void* allocate_aligned(size_t alignment, size_t bytes) {
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
@@ -102,6 +113,8 @@ void release(void* memory) { std::free(memory); }
 #if defined(__wasm__)
 
 void prefer_large_pages(void*, size_t) {}
+void on_fork(void (*)(), void (*)(), void (*)()) {}
+#if !defined(__wasm_atomics__)  // else see wasm/threads.cpp
 uintptr_t this_thread() { return 0; }
 void yield_thread() {}
 void sleep_forever() {
@@ -110,7 +123,7 @@ void sleep_forever() {
 }
 bool start_thread(void* (*)(void*), void*, size_t) { return false; }
 int usable_cpus(int) { return 1; }
-void on_fork(void (*)(), void (*)(), void (*)()) {}
+#endif
 
 #elif !defined(_WIN32)  // POSIX
 

@@ -2,6 +2,8 @@
 // instruction sets. Only platform.cpp includes headers of a system.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -11,7 +13,19 @@
 
 namespace kurve {
 
-#if defined(__wasm__)  // one thread
+#if defined(__wasm_atomics__)
+class Mutex {
+ public:
+  void lock() {
+    while (locked_.exchange(true, std::memory_order_acquire)) {
+    }
+  }
+  void unlock() { locked_.store(false, std::memory_order_release); }
+
+ private:
+  std::atomic<bool> locked_{false};
+};
+#elif defined(__wasm__)  // one thread
 struct Mutex {
   void lock() {}
   void unlock() {}
@@ -33,7 +47,11 @@ struct Release {
 // A number of its own for each running thread.
 uintptr_t this_thread();
 void yield_thread();
+void sleep_for(std::chrono::nanoseconds);
 [[noreturn]] void sleep_forever();
+// Sleeps while the word is `value`, until wake_all.
+void wait_while(std::atomic<uint32_t>& word, uint32_t value);
+void wake_all(std::atomic<uint32_t>& word);
 // Starts a detached thread that receives no signals; false if the system refuses.
 bool start_thread(void* (*run)(void*), void* argument, size_t stack_size);
 // The number of CPUs that this process may use, in its affinity and its quota: at

@@ -8,7 +8,6 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <thread>
 
 #include "float_mode.h"
 #include "kernels/task_memory.h"
@@ -56,7 +55,7 @@ class Pool {
       for (int64_t i = 0; i < tasks; i++) task(context, i);
       return;
     }
-    if (limit_.exchange(limit) != limit) limit_.notify_all();
+    if (limit_.exchange(uint32_t(limit)) != uint32_t(limit)) wake_all(limit_);
     while (workers_ < threads - 1 && start_worker()) {
     }
     threads = std::min(threads, workers_ + 1);
@@ -126,8 +125,7 @@ class Pool {
       if (late < Clock::duration::zero())
         yield_thread();
       else  // another thread may need this core
-        std::this_thread::sleep_for(
-            std::clamp<Clock::duration>(late / 4, min_sleep, max_sleep));
+        sleep_for(std::clamp<Clock::duration>(late / 4, min_sleep, max_sleep));
     }
     return alone - Clock::now();
   }
@@ -151,7 +149,7 @@ class Pool {
                              std::memory_order_release);
     }
     job_.store(uint32_t(job >> 32));
-    if (sleepers_.load() > 0) job_.notify_all();
+    if (sleepers_.load() > 0) wake_all(job_);
   }
 
   // Returns the number of tasks done.
@@ -188,12 +186,13 @@ class Pool {
     uint32_t seen = 0;
     for (;;) {
       // Threads beyond the current limit do not wait for jobs.
-      for (int limit; self >= (limit = limit_.load());) limit_.wait(limit);
+      for (uint32_t limit; uint32_t(self) >= (limit = limit_.load());)
+        wait_while(limit_, limit);
       for (int i = 0; i < spins && job_.load(std::memory_order_relaxed) == seen; i++)
         pause();
       if (job_.load() == seen) {
         sleepers_.fetch_add(1);
-        job_.wait(seen);
+        wait_while(job_, seen);
         sleepers_.fetch_sub(1);
       }
       seen = job_.load(std::memory_order_acquire);
@@ -233,7 +232,8 @@ class Pool {
   int workers_ = 0;
   Backoff backoff_;
 
-  std::atomic<int> threads_{0}, limit_{0};
+  std::atomic<int> threads_{0};
+  std::atomic<uint32_t> limit_{0};
   std::atomic<Task> task_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<uint64_t> mode_{0};

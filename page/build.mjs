@@ -1,11 +1,11 @@
 // Builds the page: one HTML file with everything inside.
-//   node build.mjs kurve.wasm page.html
+//   node build.mjs kurve.wasm kurve-with-threads.wasm page.html
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-const [wasm, out] = process.argv.slice(2);
+const [wasm, threads, out] = process.argv.slice(2);
 const here = (name) => new URL(name, import.meta.url).pathname;
 
 async function bundled(entry, plugins = []) {
@@ -34,6 +34,7 @@ const script = (await bundled('src/main.js', [workerSource])).replaceAll('</scri
 const style =
   readFileSync(here('node_modules/uplot/dist/uPlot.min.css'), 'utf8') +
   readFileSync(here('src/style.css'), 'utf8');
+const packed = (file) => gzipSync(readFileSync(file), { level: 9 }).toString('base64');
 const sum = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 const policy = [
   "default-src 'none'",
@@ -47,12 +48,13 @@ const policy = [
 const parts = {
   POLICY: policy,
   STYLE: style,
-  ENGINE: gzipSync(readFileSync(wasm), { level: 9 }).toString('base64'),
+  ENGINE: packed(wasm),
+  THREADS: packed(threads),
   DIGITS: readFileSync(here('digits.gz')).toString('base64'),
   SCRIPT: script,
 };
 const page = readFileSync(here('src/index.html'), 'utf8').replace(
-  /\b(POLICY|STYLE|ENGINE|DIGITS|SCRIPT)\b/g,
+  /\b(POLICY|STYLE|ENGINE|THREADS|DIGITS|SCRIPT)\b/g,
   (name) => parts[name],
 );
 writeFileSync(out, page);

@@ -1,5 +1,5 @@
 // What the controls of the form do.
-import { columnKinds } from './data.js';
+import { columnKinds } from './table.js';
 import { $, DATA_NUMBERS, HELD_NAMES, NUMBERS, fill, numberOf } from './form.js';
 import { OPTIMIZERS } from './plan.js';
 

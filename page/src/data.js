@@ -1,10 +1,10 @@
 // Data sets: the article's sine, formulas, drawn points, tables, and sets of classes.
 import { parseFormula, pythonFloat } from './formula.js';
+import { columnKinds } from './table.js';
 
-/** @import { DataSettings, Draw, Rows, Table } from './types.js' */
+/** @import { DataSettings, Draw, Rows } from './types.js' */
 
 export const DATA_SEED = 1n << 40n; // keeps the data's numbers apart from the model's
-export const LARGEST = 20000;
 export const SIDE = 8; // pixels of a digit, each way
 export const TEST = 450; // digits that are not trained on: the last ones
 
@@ -218,120 +218,6 @@ function classes(draw, noise, place) {
     y.push(first ? 1 : 0);
   }
   return dataOf(x, y, 2, ['x1', 'x2', 'class'], ['0', '1']);
-}
-
-/**
- * Rows of cells; the delimiter is the one of , ; tab that the first line has most of.
- * @param {string} text
- */
-export function parseTable(text) {
-  text = text.replace(/^\ufeff/, '');
-  const first = text.split(/\r?\n/, 1)[0];
-  const count = (/** @type {string} */ delimiter) => first.split(delimiter).length;
-  const [delimiter] = [',', ';', '\t'].sort((a, b) => count(b) - count(a));
-  const rows = [];
-  let row = [];
-  let cell = '';
-  let quoted = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (quoted) {
-      if (c !== '"') cell += c;
-      else if (text[i + 1] === '"') cell += text[++i];
-      else quoted = false;
-    } else if (c === '"' && cell === '') {
-      quoted = true;
-    } else if (c === delimiter || c === '\n' || c === '\r') {
-      row.push(cell);
-      cell = '';
-      if (c === delimiter) continue;
-      if (c === '\r' && text[i + 1] === '\n') i++;
-      rows.push(row);
-      row = [];
-    } else {
-      cell += c;
-    }
-  }
-  if (cell !== '' || row.length) rows.push([...row, cell]);
-  const filled = rows.filter((r) => r.some((v) => v.trim() !== ''));
-  if (filled.length < 2) throw new Error('A table needs at least two lines.');
-  const width = filled[0].length;
-  const commas = delimiter !== ',';
-  const header = filled[0].some((v) => v.trim() !== '' && number(point(v, commas)) === null);
-  const names = filled[0].map((v, i) => (header ? v.trim() || `column ${i + 1}` : `x${i + 1}`));
-  const body = filled
-    .slice(header ? 1 : 0)
-    .map((r) => Array.from({ length: width }, (_, i) => (r[i] ?? '').trim()));
-  if (body.length > LARGEST)
-    throw new Error(`The page takes up to ${LARGEST} rows. Received: ${body.length}.`);
-  return { names, rows: tidied(body, width, commas), delimiter, header };
-}
-
-const GAP = /^(|-|\?|na|n\/a|nan|null|none)$/i;
-
-/**
- * The rows; in columns of numbers, gaps are empty and decimal commas points.
- * @param {string[][]} rows
- * @param {number} width
- * @param {boolean} commas
- */
-function tidied(rows, width, commas) {
-  const numeric = Array.from({ length: width }, (_, i) => {
-    const cells = rows.map((r) => r[i]).filter((v) => !GAP.test(v));
-    return cells.length > 0 && cells.every((v) => number(point(v, commas)) !== null);
-  });
-  return rows.map((r) =>
-    r.map((v, i) => (numeric[i] ? (GAP.test(v) ? '' : point(v, commas)) : v)),
-  );
-}
-
-/**
- * A number as JavaScript reads it, where commas cannot part cells.
- * @param {string} text
- * @param {boolean} commas
- */
-function point(text, commas) {
-  return commas && /^\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*$/i.test(text) ? text.replace(',', '.') : text;
-}
-
-const MOST_NAMED = 8; // columns in a message
-
-/**
- * The columns that hold text, each with its first cell that is no number; nothing if all
- * are numbers. Columns in `used` may be text: labels of classes.
- * @param {Table} table
- * @param {number[]} [used]
- */
-export function textColumns({ names, rows }, used = []) {
-  const found = names.flatMap((name, i) => {
-    const row = rows.findIndex((r) => r[i] !== '' && number(r[i]) === null);
-    return row < 0 || used.includes(i) ? [] : [`“${name}” (“${rows[row][i]}” in row ${row + 1})`];
-  });
-  const more = found.length - MOST_NAMED;
-  if (more > 0) found.splice(MOST_NAMED, more, `${more} more`);
-  if (found.length < 2) return found.join('');
-  return `${found.slice(0, -1).join(', ')} and ${found.at(-1)}`;
-}
-
-/** @param {string} text */
-function number(text) {
-  if (text.trim() === '') return null;
-  const value = Number(text);
-  return Number.isFinite(Math.fround(value)) ? value : null;
-}
-
-/**
- * The columns whose filled cells are all numbers, and all with few different values.
- * @param {Table} table
- */
-export function columnKinds({ names, rows }) {
-  return names.map((_, i) => {
-    const filled = rows.map((r) => r[i]).filter((v) => v !== '');
-    const numeric = filled.length > 0 && filled.every((v) => number(v) !== null);
-    const values = new Set(filled);
-    const few = values.size >= 2 && values.size <= 10;
-    return { numeric, label: few && (!numeric || values.size === 2) };
-  });
 }
 
 // Labels in Python's order: whole numbers by value, texts by their code points.

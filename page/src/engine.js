@@ -1,23 +1,19 @@
 // The engine in JavaScript: kurve.wasm (cpp/wasm/api.cpp) behind two classes.
 
-/** @import { Exports, Saved } from './types.js' */
+/** @import { Exports, Saved, StartThread, ThreadStart } from './types.js' */
+
+// Of the engine with threads, as cpp/wasm/wasm.cmake sets them.
+const PAGE = 65536;
+const SHARED = { initial: 2 ** 24 / PAGE, maximum: 2 ** 30 / PAGE, shared: true };
 
 /**
- * Compiles kurve.wasm. Returns the classes that run on it.
- * @param {BufferSource} bytes
+ * What C++'s runtime asks of a system: a clock, but no environment and no files.
+ * @param {() => WebAssembly.Memory} memory
  */
-export async function loadEngine(bytes) {
-  /** @type {Exports} */
-  let wasm;
-  const view = () => new DataView(wasm.memory.buffer);
-  /** @param {number} at @param {number} n */
-  const floats = (at, n) => new Float32Array(wasm.memory.buffer, at, n);
-  /** @param {number} at @param {number} n */
-  const doubles = (at, n) => new Float64Array(wasm.memory.buffer, at, n);
-
-  // What C++'s runtime asks of a system: no environment, no files.
+function system(memory) {
+  const view = () => new DataView(memory().buffer);
   const badFile = 8;
-  const system = {
+  return {
     /** @param {number} count @param {number} size */
     environ_sizes_get(count, size) {
       view().setUint32(count, 0, true);
@@ -28,21 +24,77 @@ export async function loadEngine(bytes) {
     fd_write: () => badFile,
     fd_seek: () => badFile,
     fd_close: () => badFile,
+    /** @param {number} _clock @param {bigint} _precision @param {number} out */
+    clock_time_get(_clock, _precision, out) {
+      view().setBigUint64(out, BigInt(Math.round(performance.now() * 1e6)), true);
+      return 0;
+    },
     /** @param {number} code */
     proc_exit(code) {
       throw new Error(`the engine ended with code ${code}`);
     },
   };
-  const { instance } = await WebAssembly.instantiate(bytes, {
-    wasi_snapshot_preview1: system,
-  });
-  wasm = /** @type {Exports} */ (/** @type {unknown} */ (instance.exports));
+}
+
+/**
+ * An instance of the engine, in `shared` memory if it is given.
+ * @param {WebAssembly.Module} module
+ * @param {WebAssembly.Memory} [shared]
+ */
+async function instanceOf(module, shared) {
+  /** @type {Exports} */
+  let wasm;
+  const imports = {
+    wasi_snapshot_preview1: system(() => shared ?? wasm.memory),
+    ...(shared && { env: { memory: shared } }),
+  };
+  const { exports } = await WebAssembly.instantiate(module, imports);
+  wasm = /** @type {Exports} */ (/** @type {unknown} */ (exports));
+  return wasm;
+}
+
+/**
+ * Lets this worker be one of the engine's threads: it computes, and returns never.
+ * @param {ThreadStart} given
+ * @param {() => void} ready called just before
+ */
+export async function serve({ module, memory, stack }, ready) {
+  const wasm = await instanceOf(module, memory);
+  wasm.__stack_pointer.value = stack;
+  wasm.__wasm_init_tls(stack);
+  ready();
+  wasm.kurve_thread();
+}
+
+/**
+ * Compiles kurve.wasm. Returns the classes that run on it.
+ * @param {BufferSource} bytes
+ * @param {number} [threads] more than 1 if it is the engine with threads
+ * @param {StartThread} [startThread] lets a worker `serve`
+ */
+export async function loadEngine(bytes, threads = 1, startThread) {
+  const shared = startThread && new WebAssembly.Memory(SHARED);
+  const module = await WebAssembly.compile(bytes);
+  const wasm = await instanceOf(module, shared);
+  const memory = shared ?? wasm.memory;
+  /** @param {number} at @param {number} n */
+  const floats = (at, n) => new Float32Array(memory.buffer, at, n);
+  /** @param {number} at @param {number} n */
+  const doubles = (at, n) => new Float64Array(memory.buffer, at, n);
   wasm._initialize();
+  if (shared) {
+    const started = Array.from({ length: threads - 1 }, () => {
+      const stack = wasm.kurve_thread_memory();
+      return startThread({ module, memory: shared, stack });
+    });
+    await Promise.all(started);
+    wasm.kurve_set_threads(threads);
+  }
 
   /** @param {number} at */
   function text(at) {
-    const memory = new Uint8Array(wasm.memory.buffer);
-    return new TextDecoder().decode(memory.slice(at, memory.indexOf(0, at)));
+    const all = new Uint8Array(memory.buffer);
+    return new TextDecoder().decode(all.slice(at, all.indexOf(0, at)));
   }
   /** @param {number} result */
   function checked(result) {
@@ -114,7 +166,7 @@ export async function loadEngine(bytes) {
     constructor(plan, seed = 0n) {
       const bytes = new TextEncoder().encode(plan + '\0');
       this.at = withMemory(bytes.length, (at) => {
-        new Uint8Array(wasm.memory.buffer).set(bytes, at);
+        new Uint8Array(memory.buffer).set(bytes, at);
         return checked(wasm.kurve_create(at, seed));
       });
       this.size = wasm.kurve_params_size(this.at);
@@ -148,8 +200,9 @@ export async function loadEngine(bytes) {
       const n = rates.length;
       return withMemory(12 * n, (at) => {
         floats(at + 8 * n, n).set(rates);
-        const done = checked(wasm.kurve_train(this.at, data.at, n, at + 8 * n, at));
-        const error = done < n ? text(wasm.kurve_error()) : '';
+        const done = wasm.kurve_train(this.at, data.at, n, at + 8 * n, at);
+        if (done < 0) throw new Error(text(wasm.kurve_error()));
+        const error = done < n ? text(wasm.kurve_error()) : ''; // what is not finite
         return { losses: Array.from(doubles(at, done)), error };
       });
     }
@@ -211,5 +264,8 @@ export async function loadEngine(bytes) {
     return BigInt.asUintN(64, wasm.kurve_model_seed(BigInt(seed), n));
   }
 
-  return { Model, Data, uniform, modelSeed };
+  /** The threads that have computed something so far. */
+  const working = () => threads - (shared ? wasm.kurve_idle() : 0);
+
+  return { Model, Data, uniform, modelSeed, threads, working };
 }

@@ -1,5 +1,5 @@
 // The form of all settings.
-import { columnKinds } from './data.js';
+import { columnKinds } from './table.js';
 import { ACTIVATIONS } from './network.js';
 import { HELD, LIMITS, MOST_CONVOLUTIONS, problemOf } from './settings.js';
 import { ORDINALS } from './program.js';

@@ -107,6 +107,13 @@ export interface Trained {
   buffers: Float32Array;
 }
 
+/** What a worker needs to be a thread of the engine; its stack ends where its variables begin. */
+export interface ThreadStart {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  stack: number;
+}
+export type StartThread = (start: ThreadStart) => Promise<void>;
 export type Engine = Awaited<ReturnType<typeof import('./engine.js').loadEngine>>;
 export type Model = InstanceType<Engine['Model']>;
 export type Data = InstanceType<Engine['Data']>;
@@ -242,6 +249,8 @@ export interface Readout {
 /** The functions that kurve.wasm exports. */
 export interface Exports {
   memory: WebAssembly.Memory;
+  __stack_pointer: WebAssembly.Global;
+  __wasm_init_tls(variables: number): void;
   _initialize(): void;
   kurve_model_seed(seed: bigint, n: number): bigint;
   kurve_create(plan: number, seed: bigint): number;

@@ -1,7 +1,7 @@
 // Trains in a thread of its own and reports to the page.
 import { cSource } from './c.js';
 import { DATA_SEED, isLong, makeData, parted, setDigits, testDigits } from './data.js';
-import { loadEngine } from './engine.js';
+import { loadEngine, serve } from './engine.js';
 import { estimatorFile } from './estimator.js';
 import { modelFile } from './file.js';
 import { landscape, readout } from './helper.js';
@@ -13,12 +13,13 @@ import {
 } from './plan.js';
 import { makeProgram } from './program.js';
 
-/** @import { Data, Engine, Picture, Rows, Run, Settings, Training, Units, View } from './types.js' */
+/** @import { Data, Engine, Picture, Rows, Run, Settings, StartThread, Training, Units, View } from './types.js' */
 
 const SLICE = 25; // ms of training between two looks at the messages
 const REDRAW = 40; // ms between two pictures, at least
 const MOST_SAVED = 40; // states to go back to
 const MOST_BYTES = 3e8;
+const MOST_Y = 1e15; // the squares of larger ones soon leave float32
 const MOST_STATES = 20; // of the path over the loss landscape
 
 /** @type {Engine} */
@@ -35,12 +36,14 @@ let scheduled = false;
  * @type {Record<string, (message: any) => object | null | undefined | void | Promise<object | null | undefined | void>>}
  */
 const handlers = {
-  async engine({ bytes, digits, quiet }) {
+  async engine({ bytes, digits, several, quiet }) {
     setDigits(digits);
-    loading = loadEngine(bytes);
+    loading = several ? loadSeveral(several, bytes) : loadEngine(bytes);
     engine = await loading;
-    return quiet ? null : { kind: 'ready' };
+    return quiet ? null : { kind: 'ready', threads: engine.threads };
   },
+  // of a worker that is one of the engine's threads
+  thread: (start) => serve(start, () => self.postMessage({ kind: 'ready' })),
   start({ settings, id }) {
     running = false;
     free();
@@ -95,7 +98,7 @@ const handlers = {
     landscape(await loading, given, (answer) => self.postMessage(answer)),
   readout: async (given) => readout(await loading, given),
 };
-const ALONE = ['engine', 'start', 'landscape', 'readout']; // need no run
+const ALONE = ['engine', 'thread', 'start', 'landscape', 'readout']; // need no run
 
 const trained = () => ({ plan: run.plan, params: run.model.params, buffers: run.model.buffers });
 /** @type {Record<string, () => Uint8Array>} */
@@ -106,6 +109,25 @@ const FILES = {
   c: () => new TextEncoder().encode(cSource(trained())),
   py: () => new TextEncoder().encode(program(true)),
 };
+
+// The engine on several threads, or on one if the browser has no memory for them to share.
+/** @param {{bytes: BufferSource, threads: number}} several @param {BufferSource} alone */
+async function loadSeveral({ bytes, threads }, alone) {
+  try {
+    return await loadEngine(bytes, threads, startThread);
+  } catch {
+    return loadEngine(alone);
+  }
+}
+
+/** @type {StartThread} */
+const startThread = (start) =>
+  new Promise((resolve, reject) => {
+    const thread = new Worker(self.location.href); // another one of this very script
+    thread.onmessage = ({ data }) => (data.kind === 'ready' ? resolve() : reject(data));
+    thread.onerror = reject;
+    thread.postMessage({ kind: 'thread', ...start });
+  });
 
 // What predictions lack, of the rows held out or else of those trained on.
 function errors() {
@@ -317,7 +339,11 @@ function train(count, again = false) {
     const rate = rateAt(settings, before * perEpoch + step - first, perEpoch * epochs);
     const { losses, error } = run.model.train(run.data, [rate]);
     if (error) {
-      run.error = `Training stopped before step ${step + 1}: ${error} is not finite. Try a lower learning rate.`;
+      const most = run.rows.y.reduce((a, v) => Math.max(a, Math.abs(v)), 0);
+      const advice = most > MOST_Y
+        ? `Try y in larger units: its numbers reach ${most.toPrecision(3)}.`
+        : 'Try a lower learning rate.';
+      run.error = `Training stopped before step ${step + 1}: ${error} is not finite. ${advice}`;
       return;
     }
     if (!again) note(step, losses[0]);

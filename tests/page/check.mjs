@@ -1,6 +1,7 @@
 // Uses the page in Chromium as people do. Prints, as JSON, which checks failed and why.
 //   node check.mjs folder-of-playwright chromium page.html page-with-data.html downloads \
 //       screenshots [check ...]
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,8 +29,11 @@ async function opened(options = {}, address = url) {
   const context = await browser.newContext({
     viewport: { width: 1200, height: 900 }, acceptDownloads: true, ...options,
   });
-  await context.setOffline(true);
+  await context.setOffline(address.startsWith('file:'));
   const page = await context.newPage();
+  if (options.cores)
+    await page.addInitScript((count) =>
+      Object.defineProperty(navigator, 'hardwareConcurrency', { value: count }), options.cores);
   page.setDefaultTimeout(patience);
   const faults = [];
   page.on('pageerror', (error) => faults.push(error.message));
@@ -223,7 +227,7 @@ const checks = {
     await at('size').fill('6');
     await at('size').blur();
     expect((await message(page)) === '', await message(page));
-    expect(await page.locator('#size-hint').isHidden(), 'hint of batches that fit');
+    await page.locator('#size-hint').waitFor({ state: 'hidden' });
     await page.selectOption('#batching', 'steps');
     await refused(at('size'), '9', '1', 'an epoch has at most 6 steps');
     await page.fill('#point-x', '');
@@ -398,6 +402,47 @@ const checks = {
     expect(many.includes('“n0”') && many.includes('4 more'), many);
     await end();
   },
+  async tables_of_other_programs() {
+    const { page, facts, button, end } = await opened();
+    const rows = Array.from({ length: 30 }, (_, i) => [i / 10, (i * i) % 7]);
+    const lines = (/** @type {string} */ delimiter) => rows.map((r) => r.join(delimiter)).join('\n');
+    const use = async (name, content) => {
+      await button('Draw your own').click();
+      await facts('6 rows');
+      const buffer = Buffer.from(content);
+      await page.setInputFiles('#file', { name, mimeType: 'text/csv', buffer });
+    };
+    const utf16 = Buffer.from(`\ufeffx,y\n${lines(',')}`, 'utf16le');
+    for (const content of [`# measured\nx,y\n${lines(',')}`, `sep=;\nx;y\n${lines(';')}`,
+      `x y\n${lines('  ')}`, `x|y\n${lines('|')}`, utf16]) {
+      await use('other.csv', content);
+      await facts('30 rows');
+      const program = await page.textContent('#program');
+      expect(program.includes('# columns of x: x\nx = np.array([0.0, 0.1, 0.2,'), program);
+    }
+    await use('latin.csv', Buffer.from(`größe,y\n${lines(',')}`, 'latin1'));
+    await facts('30 rows');
+    expect((await page.textContent('#program')).includes('# columns of x: größe'), 'Latin-1');
+    const refused = async (content, ...parts) => {
+      await use('wrong.csv', content);
+      await page.waitForFunction((text) =>
+        document.querySelector('#message').textContent.includes(text), parts[0]);
+      for (const part of parts) expect((await message(page)).includes(part), await message(page));
+    };
+    await refused('a,b\n1,2\n3,4,5\n', 'Row 2 has 3 cells, the first line 2');
+    await refused(Buffer.from([80, 75, 3, 4, 0, 0, 1]), 'not text');
+    await use('far.csv', `x,y\n${rows.map(([x, y]) => `${x},${y}e25`).join('\n')}`);
+    await facts('30 rows');
+    await button('One step').click();
+    await page.waitForFunction(() => document.querySelector('#message').textContent.includes(
+      'stopped before step 1: the loss is not finite. Try y in larger units: its numbers reach 4.00e+25'));
+    // more rows than the page takes: some of all parts
+    const many = Array.from({ length: 50000 }, (_, i) => `${i},${i % 17}`);
+    await use('many.csv', `a,y\n${many.join('\n')}\n`);
+    await facts('16000 rows · 4000 held out');
+    expect((await message(page)).includes('20,000 of 50,000 rows, evenly spread'), await message(page));
+    await end();
+  },
   async a_long_table() {
     const { page, facts, button, end } = await opened();
     const rows = Array.from({ length: 20000 }, (_, i) => `${i},${i % 13},${(i * 7) % 31},${i % 17}`);
@@ -419,6 +464,39 @@ const checks = {
     await facts('25 rows');
     expect((await page.textContent('#columns')).includes(HOSTILE), 'name of a column');
     await end();
+  },
+  // Served with the headers that isolate it. The results are those of one thread.
+  async threads_where_the_page_is_isolated() {
+    const headers = {
+      'Content-Type': 'text/html',
+      'Cross-Origin-Opener-Policy': 'same-origin',
+      'Cross-Origin-Embedder-Policy': 'require-corp',
+    };
+    const server = createServer((_, response) => {
+      response.writeHead(200, headers);
+      response.end(readFileSync(file));
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const networks = [];
+    for (const address of [`http://127.0.0.1:${server.address().port}/`, url]) {
+      const { page, facts, button, end } = await opened({ cores: 3 }, address);
+      const isolated = address !== url;
+      expect((await page.evaluate(() => crossOriginIsolated)) === isolated, 'isolation');
+      await page.fill('#epochs', '4');
+      await page.locator('#epochs').blur();
+      await button('Train').click();
+      await facts('step 40 ');
+      const text = await page.textContent('#facts');
+      expect(text.includes('steps/s on 3 threads') === isolated, text);
+      const [download] = await Promise.all([
+        page.waitForEvent('download'), button('Download network (.kurve)').click()]);
+      networks.push(readFileSync(await download.path()));
+      await button('What each layer adds').click();
+      await page.waitForFunction(() => document.querySelectorAll('#readout meter').length === 8);
+      await end();
+    }
+    server.close();
+    expect(networks[0].equals(networks[1]), 'other weights on three threads');
   },
   // As a notebook shows it: in a frame whose origin is its own.
   async in_a_notebooks_frame() {
@@ -637,6 +715,64 @@ const checks = {
     const broken = await opened({}, `${url}#${'x'.repeat(50)}`);
     await broken.facts('200 rows');
     await broken.end();
+  },
+  async a_link_holds_every_setting() {
+    const { page, facts, button, end } = await opened();
+    const shown = (/** @type {any} */ tab) => tab.evaluate(() => {
+      const controls = document.querySelectorAll('input:not([type=file], [type=range]), select');
+      const visible = Array.from(controls).filter((e) => e.checkVisibility());
+      const values = visible.map((e) =>
+        [e.id || e.getAttribute('aria-label') || e.parentElement.textContent,
+          e.type === 'checkbox' || e.type === 'radio' ? e.checked : e.value]);
+      return JSON.stringify([values.filter(([name]) => !/^point-/.test(name)),
+        document.querySelector('#program').textContent], null, 1);
+    });
+    const kept = async (what, text) => {
+      await facts(text);
+      await page.waitForFunction(() => document.querySelector('#message').className !== '' ||
+        document.querySelector('#message').hidden);
+      const again = await opened({}, page.url());
+      await again.facts(text);
+      const [before, after] = [await shown(page), await shown(again.page)];
+      const lines = after.split('\n');
+      const other = before.split('\n').filter((line, i) => line !== lines[i]);
+      expect(before === after, `${what}: ${other.slice(0, 3)}`);
+      await again.end();
+    };
+    const typed = async (id, value) => {
+      await page.fill(`#${id}`, String(value));
+      await page.locator(`#${id}`).blur();
+    };
+    await button('A formula').click();
+    await facts('100 rows');
+    for (const [id, value] of Object.entries({
+      text: 'x^2 + cos(3*x)', from: -2, to: 7, count: 80, noise: 0.3, rate: 0.0123, epochs: 77,
+      l2: 0.001, dropout: 0.2, seed: 4294967295 }))
+      await typed(id, value);
+    await page.selectOption('#optimizer', 'nadam');
+    await typed('rate', 0.0123);
+    await page.locator('#normalize').uncheck();
+    await page.locator('#decay').uncheck();
+    await page.selectOption('#batching', 'steps');
+    await typed('size', 7);
+    await page.selectOption('#held', '3');
+    await button('Add layer').click();
+    await page.getByLabel('units of layer 2', { exact: true }).fill('33');
+    await page.keyboard.press('Tab');
+    await page.getByLabel('activation of layer 4').selectOption('tanh');
+    await kept('a formula', '54 rows · 26 held out');
+    const rows = Array.from({ length: 60 }, (_, i) => `${i},${i % 7},${i % 3 ? 'ja' : 'nö'},${i * i}`);
+    await button('Your CSV').click();
+    await page.fill('#paste', `${HOSTILE},b,"ц ""?",d\n${rows.join('\n')}\n`);
+    await button('Use this table').click();
+    await facts('48 rows');
+    await page.locator('#columns input[type=checkbox]').first().uncheck();
+    await kept('a table', '48 rows');
+    for (const kind of ['spiral', 'digits', 'points']) {
+      await page.selectOption('#kind', kind);
+      await kept(kind, { spiral: '250 rows', digits: '1347 rows', points: '6 rows' }[kind]);
+    }
+    await end();
   },
   // What the commands do with these files is tested in Python.
   async models_of_tables() {

@@ -122,3 +122,25 @@ def test_the_command_writes_the_page_and_opens_it(
     assert "no such column. Received: 'b'" in capsys.readouterr().err
     assert run("--target", "b") == 2
     assert run("absent.csv") == 2
+
+
+def test_the_command_takes_some_rows_of_a_long_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("click")
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i},{i % 7}\n" for i in range(50_000))
+    Path("long.csv").write_text(f"a,y\n{rows}", encoding="utf-8")
+    assert run("long.csv", "--no-open") == 0
+    assert "20,000 of 50,000, evenly spread" in capsys.readouterr().out
+    kept = given(Path("long.html").read_text(encoding="utf-8"))["table"]["rows"]
+    assert len(kept) == 20_000
+    assert [int(row[0]) for row in kept[::4000]] == [0, 10000, 20000, 30000, 40000]
+
+
+def test_a_notebooks_page_has_no_threads() -> None:
+    """They cannot run in its frame, and the engine for them is 0.4 MB."""
+    page = kurve.live()
+    assert len(page.html) - len(page._repr_html_()) > 300_000
+    assert "id=&quot;threads&quot;&gt;&lt;" in page._repr_html_()

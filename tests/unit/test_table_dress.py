@@ -11,7 +11,7 @@ pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
 
 from kurve import tables
 from kurve.tables.dates import learn_dates, text_of
-from kurve.tables.numerals import Numerals, learn_numerals
+from kurve.tables.numerals import Numerals, decimal_mark, learn_numerals
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,8 @@ def test_json_lines_and_excel(tmp_path: Path) -> None:
         ("1'234", 1234.0, 1234.0),
         ("1,23,456", 123456.0, None),
         ("12,5 %", None, 12.5),
+        ("0,125", None, 0.125),
+        ("0.125", 0.125, None),
         ("€ 5", 5.0, 5.0),
         ("(5)", -5.0, -5.0),
         ("$(1,234.50)", -1234.5, None),
@@ -86,6 +88,26 @@ def test_the_decimal_mark_is_that_which_reads_most() -> None:
     assert learn_numerals(["1,5", "2", "3,25"]) == (Numerals(","), 3)
     assert learn_numerals(["1,234", "5,678"]) == (Numerals("."), 2)
     assert learn_numerals(["1,234", "5,678"], ",") == (Numerals(","), 2)
+
+
+@pytest.mark.parametrize(
+    ("cells", "delimiter", "mark"),
+    [
+        (["1,234", "5,678"], ";", ","),
+        (["1,234", "5,678"], "\t", "."),
+        (["1,234", "5.5"], ";", "."),
+        (["1.234", "5.678"], ";", "."),
+        (["1.234", "5,5"], ";", ","),
+        (["0,125"], "\t", ","),
+        (["1,234,567", "1,234"], ";", "."),
+        (["1.234.567"], ";", ","),
+        (["a,b", "01.02.2023"], ";", "."),
+    ],
+)
+def test_the_decimal_mark_of_a_file(
+    cells: list[str], delimiter: str, mark: str
+) -> None:
+    assert decimal_mark(cells, delimiter) == mark
 
 
 @pytest.mark.parametrize(

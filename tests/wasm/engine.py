@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
 import re
 import shutil
 import tempfile
@@ -18,19 +17,19 @@ import kurve.plots.page
 ROOT = Path(__file__).parents[2]
 
 
-def _engine() -> Path:
-    if "KURVE_WASM" in os.environ:
-        return Path(os.environ["KURVE_WASM"])
-    built = ROOT / "build/wasm/kurve.wasm"
+def _engine(name: str) -> Path:
+    """The engine of a name: "engine", or "threads" for the one that has threads."""
+    folder = {"engine": "wasm", "threads": "wasm-threads"}[name]
+    built = ROOT / "build" / folder / "kurve.wasm"
     if built.exists():
         return built
     page = kurve.plots.page.live().html
-    packed = re.search(r'id="engine">([A-Za-z0-9+/=]+)<', page)
+    packed = re.search(rf'id="{name}">([A-Za-z0-9+/=]+)<', page)
     assert packed is not None
     file = Path(tempfile.mkdtemp()) / "kurve.wasm"
     file.write_bytes(gzip.decompress(base64.b64decode(packed[1])))
     return file
 
 
-WASM = _engine()
+WASM, WASM_THREADS = _engine("engine"), _engine("threads")
 needs_wasm = pytest.mark.skipif(shutil.which("node") is None, reason="no node here")

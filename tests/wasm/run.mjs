@@ -1,10 +1,13 @@
 // Trains the cases that test_losses.py writes, and prints what it compares as JSON.
-//   node run.mjs kurve.wasm cases.json
+//   node run.mjs kurve.wasm cases.json [threads, if the engine has them]
 import { readFileSync } from 'node:fs';
 import { loadEngine } from '../../page/src/engine.js';
+import { startThread } from './thread.mjs';
 
-const [wasm, cases] = process.argv.slice(2);
-const { Model, Data } = await loadEngine(readFileSync(wasm));
+const [wasm, cases, threads] = process.argv.slice(2);
+const { Model, Data, working } = threads
+  ? await loadEngine(readFileSync(wasm), Number(threads), startThread)
+  : await loadEngine(readFileSync(wasm));
 const results = [];
 for (const c of JSON.parse(readFileSync(cases))) {
   try {
@@ -17,11 +20,13 @@ for (const c of JSON.parse(readFileSync(cases))) {
     const { losses, error } = model.train(data, c.rates);
     const ms = (performance.now() - start) / c.rates.length;
     const totals = model.test(data);
-    results.push({ losses, error, ms, totals, outputs: Array.from(model.predict(data)) });
+    const outputs = Array.from(model.predict(data));
+    const params = Array.from(model.params);
+    results.push({ losses, error, ms, totals, outputs, params, threads: working() });
     data.free();
     model.free();
   } catch (e) {
     results.push({ error: e.message });
   }
 }
-console.log(JSON.stringify(results));
+process.stdout.write(JSON.stringify(results), () => process.exit());

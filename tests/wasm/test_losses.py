@@ -17,7 +17,7 @@ from kurve import layers, models
 from kurve.engines.base import Batches, Job, run_job
 from kurve.engines.plan_json import plan_json
 from kurve.training.batching import Division, pass_bounds
-from tests.wasm.engine import WASM, needs_wasm
+from tests.wasm.engine import WASM, WASM_THREADS, needs_wasm
 
 STEPS = 50
 
@@ -89,11 +89,20 @@ def formulas() -> tuple[Any, ...]:
 CASES = [article, pictures, sequences, formulas]
 
 
+Results = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cases stand."""
+    return tmp_path_factory.mktemp("wasm") / "cases.json"
+
+
+@pytest.fixture(scope="module")
+def results(cases: Path) -> Results:
     """For each case, what native and WebAssembly found."""
     pytest.importorskip("kurve._core")
-    cases, native = [], {}
+    written, native = [], {}
     for case in CASES:
         kurve.utils.set_random_seed(7)
         kurve.set_engine("native")
@@ -105,7 +114,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         given = {name: getattr(state, name).copy() for name in names}
         state = replace(state, **given)
         rates = np.linspace(1e-3, 2e-4, STEPS)
-        cases.append(
+        written.append(
             {
                 "plan": plan_json(program.plan),
                 "seed": str(state.seed),
@@ -118,15 +127,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             }
         )
         native[case.__name__] = trained(program, state, x, y, sizes, rates)
-    file = tmp_path_factory.mktemp("wasm") / "cases.json"
-    file.write_text(json.dumps(cases))
-    found = dict(zip(native, run_cases(file), strict=True))
+    cases.write_text(json.dumps(written))
+    found = dict(zip(native, run_cases(cases), strict=True))
     return {name: (native[name], found[name]) for name in native}
 
 
-def run_cases(file: Path) -> Any:
+def run_cases(file: Path, threads: int | None = None) -> Any:
     """What WebAssembly makes of the cases in a file."""
-    command = ["node", str(Path(__file__).with_name("run.mjs")), str(WASM), str(file)]
+    script = Path(__file__).with_name("run.mjs")
+    given = [WASM] if threads is None else [WASM_THREADS, threads]
+    command = ["node", str(script), str(given[0]), str(file), *map(str, given[1:])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -161,7 +171,7 @@ def trained(
 
 @pytest.mark.parametrize("name", [case.__name__ for case in CASES])
 def test_losses_and_outputs_are_those_of_the_native_engine(
-    results: dict[str, Any], name: str
+    results: Results, name: str
 ) -> None:
     native, found = results[name]
     assert not found["error"]
@@ -170,6 +180,18 @@ def test_losses_and_outputs_are_those_of_the_native_engine(
     np.testing.assert_allclose(found["totals"], native["totals"], rtol=1e-4, atol=1e-4)
     outputs = np.ravel(native["outputs"])
     np.testing.assert_allclose(found["outputs"], outputs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_compute_the_same_bits(
+    results: Results, cases: Path, threads: int
+) -> None:
+    found = run_cases(cases, threads)
+    assert found[-1]["threads"] == threads, "not all of them had work"
+    for case, (_, alone) in zip(found, results.values(), strict=True):
+        assert not case["error"]
+        for name in ("losses", "totals", "outputs", "params"):
+            assert case[name] == alone[name], name
 
 
 def run(tmp_path: Path, **changes: Any) -> Any:

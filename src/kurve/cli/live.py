@@ -7,6 +7,8 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kurve.cli import console
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def write_page(
         out: the page's file.
         show: whether to open it.
     """
-    from kurve.plots.page import LivePage, live, with_table
+    from kurve.plots.page import MAX_ROWS, LivePage, live, with_table
 
     page = live()
     if data is None and (target or features):
@@ -42,6 +44,9 @@ def write_page(
 
         table = tables.read(data)
         names = _chosen(table, target, features)
+        if len(table) > MAX_ROWS:
+            console.say(f"rows: {MAX_ROWS:,} of {len(table):,}, evenly spread")
+            table = table.take(np.arange(MAX_ROWS) * len(table) // MAX_ROWS)
         columns = [table[name].to_pylist() for name in names]
         page = LivePage(with_table(page.html, columns, names))
     if out is None:

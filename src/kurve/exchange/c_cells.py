@@ -110,7 +110,9 @@ static double NAME_local(const char *s, char decimal)
         } else if (digits && !fraction && !exponent && !ended &&
                    (length = NAME_prefix(s, NAME_marks, COUNT_MARKS)) > 0 &&
                    NAME_digit(s[length]) && *s != decimal) {
-            if (group >= 0 ? (separator != c || group != 3) : digits > 3) return NAN;
+            if (group >= 0 ? (separator != c || group != 3)
+                           : (digits > 3 || text[0] == '0'))
+                return NAN;
             separator = c;
             group = 0;
             s += length;

@@ -21,7 +21,7 @@ from kurve.tables.encodings import (
     encoding_of,
     has_byte_order_mark,
 )
-from kurve.tables.numerals import NUMBER, SPACES
+from kurve.tables.numerals import NUMBER, SPACES, decimal_mark
 
 DELIMITERS = {"csv": None, "tsv": "\t"}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
@@ -35,11 +35,6 @@ SAMPLE = 200
 
 MAX_LINE = 1 << 28
 """Maximum bytes of a line."""
-
-
-_COMMA = re.compile(r"\s*[+-]?(?!\d{1,3}(?:,\d{3})+\s*$)\d+,\d+\s*")
-_POINT = re.compile(r"\s*[+-]?(?!\d{1,3}(?:\.\d{3})+\s*$)\d+\.\d+\s*")
-"""Numbers with a decimal comma or point that cannot be one between thousands."""
 
 
 class Lines:
@@ -193,18 +188,14 @@ class Lines:
         return max(cleaning.CANDIDATES, key=unquoted.count)
 
     def decimal(self) -> str:
-        """The decimal mark in the first rows: "," if more cells show it than "."."""
+        """The decimal mark in the first rows."""
         if self.delimiter == ",":
             return "."
-        commas = points = 0
         try:
-            for _, cells in islice(self.data_rows(), SAMPLE):
-                for cell in cells:
-                    commas += bool(_COMMA.fullmatch(cell))
-                    points += bool(_POINT.fullmatch(cell))
+            rows = islice(self.data_rows(), SAMPLE)
+            return decimal_mark((c for _, cells in rows for c in cells), self.delimiter)
         except TableError:
             return "."  # the faulty line is named where it is read
-        return "," if commas > points else "."
 
     # ---------------------------------------------------------------- errors
 

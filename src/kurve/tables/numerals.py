@@ -47,11 +47,11 @@ _DRESS = re.compile(
 )
 _GROUPED = {
     ".": re.compile(
-        rf"(?:[0-9]{{1,3}}(?P<g>[,'’`{SPACES}])(?:[0-9]{{2}}(?P=g))*[0-9]{{3}}"
+        rf"(?:[1-9][0-9]{{0,2}}(?P<g>[,'’`{SPACES}])(?:[0-9]{{2}}(?P=g))*[0-9]{{3}}"
         r"(?:(?P=g)[0-9]{3})*|[0-9]+)?(?:\.[0-9]*)?(?:[eEdD][+-]?[0-9]+)?"
     ),
     ",": re.compile(
-        rf"(?:[0-9]{{1,3}}(?P<g>[.'’`{SPACES}])[0-9]{{3}}(?:(?P=g)[0-9]{{3}})*|[0-9]+)?"
+        rf"(?:[1-9][0-9]{{0,2}}(?P<g>[.'’`{SPACES}])[0-9]{{3}}(?:(?P=g)[0-9]{{3}})*|[0-9]+)?"
         r"(?:,[0-9]*)?(?:[eEdD][+-]?[0-9]+)?"
     ),
 }
@@ -94,6 +94,25 @@ class Numerals:
                 value = known[cell]
             out.append(value)
         return np.array(out, np.float64)
+
+
+def decimal_mark(cells: Iterable[str], delimiter: str) -> str:
+    """The decimal mark of a file. Cells that only one mark reads decide; if there are
+    none, "1,234" is 1.234 where semicolons separate the cells: commas in numbers are
+    what semicolons are for.
+    """
+    counts, unsure = {".": 0, ",": 0}, 0
+    for cell in cells:
+        if "." not in cell and "," not in cell:
+            continue
+        marks = [mark for mark in counts if Numerals(mark).number(cell) is not None]
+        if len(marks) == 1:
+            counts[marks[0]] += 1
+        elif marks and "," in cell:
+            unsure += 1
+    if counts["."] == counts[","]:
+        return "," if delimiter == ";" and unsure and not counts["."] else "."
+    return max(counts, key=lambda mark: counts[mark])
 
 
 def learn_numerals(cells: Iterable[str], default: str = ".") -> tuple[Numerals, int]:

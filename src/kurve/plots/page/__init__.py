@@ -13,6 +13,7 @@ import html
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from kurve.core.files import write_text
 
 MAX_ROWS, MAX_COLUMNS = 20_000, 200
 _FILE = Path(__file__).with_name("live.html")
+_THREADS = re.compile(r'(id="threads">)[^<]*')
 _NO_DATA = '<script type="application/json" id="given">null</script>'
 
 
@@ -44,9 +46,11 @@ class LivePage:
         self.html, self.height = html, height
 
     def _repr_html_(self) -> str:
+        # A frame of a notebook is never isolated, so threads cannot run there.
+        text = _THREADS.sub(r"\1", self.html)
         # A separate origin: the page cannot read anything in the notebook.
         return (
-            f'<iframe srcdoc="{html.escape(self.html)}" width="100%" '
+            f'<iframe srcdoc="{html.escape(text)}" width="100%" '
             f'height="{self.height}" style="border: 0" '
             'sandbox="allow-scripts allow-downloads"></iframe>'
         )

@@ -161,7 +161,7 @@ def _device(name: str | None) -> torch.device:
     has_mps = torch.backends.mps.is_available()
     if name is None:
         found = "mps" if has_mps else "cpu"
-        return torch.device("cuda" if torch.cuda.is_available() else found)
+        name = "cuda" if torch.cuda.is_available() else found
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
@@ -179,6 +179,8 @@ def _device(name: str | None) -> torch.device:
             f"{there}, as PyTorch {torch.__version__} sees it. "
             f"Received: device={name!r}. Try device=None for what there is."
         )
+    if device == torch.device("cuda"):  # whichever is current, it stays
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 

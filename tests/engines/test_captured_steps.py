@@ -57,8 +57,8 @@ def check_equal(
     wanted = trained(make, "torch:cpu", x, y, **compiled)
     for ours, theirs in zip(found[0], wanted[0], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(found[1].values(), wanted[1].values(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    for values, others in zip(found[1].values(), wanted[1].values(), strict=True):
+        np.testing.assert_allclose(values, others, rtol=1e-4, atol=1e-5)
     for ours, theirs in zip(found[2], wanted[2], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -201,9 +201,8 @@ def test_classes(loss: Any, device: None) -> None:
         end = "linear" if loss.from_logits else "softmax"
         return Sequential([Input((6,)), layers.Dense(8, "relu"), layers.Dense(3, end)])
 
-    y = np.arange(26) % 3
-    if loss.from_logits:
-        y = np.eye(3, dtype=np.float32)[y]
+    classes = np.arange(26) % 3
+    y = np.eye(3, dtype=np.float32)[classes] if loss.from_logits else classes
     check_equal(make, y=y, loss=lambda: loss, metrics=lambda: ["accuracy"])
 
 
@@ -236,7 +235,7 @@ def test_what_a_capture_cannot_have(device: None) -> None:
     """The simulation refuses what a GPU refuses."""
     x = torch.zeros(3, device="cuda:0")
     assert isinstance(x, OnDevice) and x.device.type == "cuda"
-    for wrong in (
+    wrong: list[Callable[[], Any]] = [
         lambda: x.sum().item(),
         lambda: x.cpu(),
         lambda: x.copy_(torch.ones(3)),
@@ -244,8 +243,9 @@ def test_what_a_capture_cannot_have(device: None) -> None:
         lambda: x[x > 0],
         lambda: torch.where(x > 0, x, torch.ones(())),
         lambda: x + torch.ones(3),
-    ):
+    ]
+    for call in wrong:
         with torch.inference_mode():
             graph = torch.cuda.CUDAGraph()
             with pytest.raises(AssertionError), torch.cuda.graph(graph):
-                wrong()
+                call()

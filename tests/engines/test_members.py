@@ -21,8 +21,8 @@ pytest.importorskip("torch")
 import torch
 
 from kurve.engines.torch import together
+from kurve.engines.torch.device import DeviceRun
 from kurve.engines.torch.host import HostRun, Step
-from kurve.engines.torch.training import DeviceRun
 
 ENGINE = f"torch:{DEVICE}"
 MEMBERS, ROWS = 3, 22

@@ -146,6 +146,8 @@ def run(folder: str, what: str) -> None:
     if what == "models":
         for name in MODELS:
             save(folder, name, *train(name))
+    elif what == "one":
+        save(folder, "batch", *train("batch"))
     elif what == "apart":  # as on several machines, whose processes share no memory
         kurve.core.processes._Memory.FOLDER = "/nowhere"
         for name in ("all", "weights"):

@@ -19,11 +19,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kurve.engines.torch import TorchEngine
+from kurve.engines.torch.device import DeviceRun
 from kurve.engines.torch.host import HostRun, Step
 from kurve.engines.torch.layers import LAYERS
 from kurve.engines.torch.program import OPS
 from kurve.engines.torch.recording import Recorder
-from kurve.engines.torch.training import DeviceRun, Run
+from kurve.engines.torch.training import Run
 
 X = np.random.default_rng(1).normal(size=(40, 6, 6, 2)).astype(np.float32)
 Y = (X.sum(axis=(1, 2, 3)) > 0).astype(np.float32)[:, None]

@@ -15,7 +15,7 @@ avoids all of these, so it can be one CUDA graph.
 * `layers`, `scaling`, `images`, `recurrence`: the ops, by kind.
 * `losses`, `metrics`, `optimizers`: what is computed from their outputs.
 * `program`: the passes of a plan, and the calls that use them.
-* `training`: steps, and how they are sent to the device.
+* `training`, `device`, `host`: steps, on a GPU and on the CPU.
 * `threads`: how many threads a call on the CPU uses.
 
 On the same machine, device and PyTorch version, every run gives the same bits; between

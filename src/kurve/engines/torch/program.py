@@ -190,8 +190,9 @@ class TorchProgram:
 
     def _train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job, see `Engine.train`."""
+        from kurve.engines.torch.device import DeviceRun
         from kurve.engines.torch.host import HostRun
-        from kurve.engines.torch.training import DeviceRun, without_subnormals
+        from kurve.engines.torch.training import without_subnormals
 
         rows = _largest(job.batches) * math.prod(self.members)
         with self.engine._running(self._work * rows), without_subnormals():

@@ -14,6 +14,7 @@ import datetime
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bench.gpu_networks import (
+    NETWORKS,
+    article,
+    by_jax,
+    by_kurve,
+    by_torch,
+    dense_by_jax,
+    has_jax,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "benchmarks"
@@ -230,7 +241,26 @@ def measured(device: str) -> tuple[Found, Found]:
         }
         if device != "cpu":
             programs["torch.compile"] = torch_steps(device, True, *shape)
+            if has_jax(device):
+                given = data(inputs, batch, steps)
+                programs["JAX, jitted"] = dense_by_jax(*shape, given)
         measure(name, programs, steps, found)
+    return found
+
+
+def measured_networks(device: str) -> tuple[Found, Found]:
+    """The same for networks with other layers."""
+    found: tuple[Found, Found] = {}, {}
+    for name, network in NETWORKS.items():
+        programs = {
+            "Kurve, torch engine": by_kurve(f"torch:{device}", network),
+            "PyTorch": by_torch(device, False, network),
+            "Kurve, native engine": by_kurve("native", network),
+            "torch.compile": by_torch(device, True, network),
+        }
+        if has_jax(device):
+            programs["JAX, jitted"] = by_jax(network)
+        measure(name, programs, network.steps, found)
     return found
 
 
@@ -260,7 +290,8 @@ def measure(
     """Run all in turn, and note their times; what Kurve's compute must be equal."""
     times: dict[str, list[list[float]]] = {label: [] for label in programs}
     losses = {label: run() for label, run in programs.items()}
-    own = [loss for label, loss in losses.items() if "orch" not in label]
+    ours = ("Kurve", "one by one")
+    own = [loss for label, loss in losses.items() if label.startswith(ours)]
     np.testing.assert_allclose(losses["Kurve, torch engine"], own, rtol=1e-3)
     for _ in range(ROUNDS):
         for label, run in programs.items():
@@ -329,11 +360,11 @@ Where their weights fit into the processor's cache, members are trained together
 
 
 def table(found: Found, what: str = "milliseconds a step") -> str:
-    labels = list(next(iter(found.values())))
+    labels = list(dict.fromkeys(label for row in found.values() for label in row))
     lines = [f"| {what} | " + " | ".join(labels) + " |"]
     lines.append("|---|" + "---:|" * len(labels))
     for name, row in found.items():
-        cells = " | ".join(f"{row[label]:.3g}" for label in labels)
+        cells = " | ".join(f"{row[k]:.3g}" if k in row else "" for k in labels)
         lines.append(f"| {name} | {cells} |")
     return "\n".join(lines)
 
@@ -351,20 +382,22 @@ def unpack() -> None:
 
 
 def tested() -> str:
-    """The result of the engine tests on the GPU, in at most five minutes."""
+    """The result of the engine tests on the GPU, in at most four minutes."""
     if not all(map(importlib.util.find_spec, ("pytest", "hypothesis"))):
         return "The tests did not run: pytest or hypothesis is missing."
-    names = ("members", "moves", "images", "recurrence", "graphs", "jacobian")
+    names = ["members", "primitives", "images", "recurrence", "graphs", "jacobian"]
+    names += ["moves", "metric_kinds", "image_shapes", "agreement"]
     files = [f"tests/engines/test_{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-k", "torch or members", *files]
     environment = {**os.environ, "KURVE_TEST_DEVICE": "cuda"}
-    try:
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, timeout=300, capture_output=True
-        )
-    except subprocess.TimeoutExpired:
-        return "The tests did not end within five minutes."
-    lines = done.stdout.decode().strip().splitlines()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe) as tests:
+        try:
+            output, _ = tests.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            tests.send_signal(signal.SIGINT)  # the tests so far are counted
+            output, _ = tests.communicate()
+    lines = output.decode().strip().splitlines()
     print("\n".join(lines[-20:]))
     return f"Tests of the engines on this device: {lines[-1]}."
 
@@ -386,23 +419,45 @@ def main() -> None:
         (PAGES / "torch-on-cpu.md").write_text(on_cpu())
         return
     unpack()
+    on_gpu()
+
+
+def on_gpu() -> None:
+    """Write the page and the JSON, again after every part, so that what is there stays
+    if the time is over."""
+    import torch
+
     card, floor = torch.cuda.get_device_name(), replay_floor()
-    (_, found), tests = measured(device), tested()
-    _, members = measured_members(device)
     versions = f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"
     page = [
         "# On a GPU",
-        f"{card}, {versions}. Adam, float32, mean squared error; data on the device; "
-        "medians, in turn, by `python -m bench.gpu`.",
-        table(found),
-        "A step of all members of an ensemble:",
-        table(members),
+        f"{card}, {versions}. Adam, float32; data on the device; medians, in turn, by "
+        "`python -m bench.gpu`.",
         f"A captured graph of 40 kernels that do almost nothing takes {floor:.3g} ms.",
-        tests,
     ]
+    facts: dict[str, Any] = {"card": card, "torch": torch.__version__, "floor": floor}
+    parts: dict[str, tuple[str, Callable[[], tuple[Found, Found]]]] = {
+        "steps": ("A step of a dense network:", lambda: measured("cuda")),
+        "members": (
+            "A step of all members of an ensemble:",
+            lambda: measured_members("cuda"),
+        ),
+        "networks": ("A step of others:", lambda: measured_networks("cuda")),
+    }
+    for name, (text, figures) in parts.items():
+        _, facts[name] = figures()
+        page += [text, table(facts[name])]
+        write(page, facts)
+    facts["article"] = {e: article(e) for e in ("torch:cuda", "native") for _ in "ab"}
+    seconds = ", ".join(f"{e} {s:.3g} s" for e, s in facts["article"].items())
+    page.append(f"The article's run of 30 epochs of 30 steps: {seconds}.")
+    write(page, facts)
+    page.append(tested())
+    write(page, facts)
+
+
+def write(page: list[str], facts: dict[str, Any]) -> None:
     PAGE.write_text("\n\n".join(page) + "\n")
-    facts = {"card": card, "torch": torch.__version__, "floor": floor}
-    facts |= {"steps": found, "members": members}
     PAGE.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
 
 

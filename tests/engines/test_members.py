@@ -21,8 +21,8 @@ pytest.importorskip("torch")
 import torch
 
 from kurve.engines.torch import together
+from kurve.engines.torch.device import DeviceRun
 from kurve.engines.torch.host import HostRun, Step
-from kurve.engines.torch.training import DeviceRun
 
 ENGINE = f"torch:{DEVICE}"
 MEMBERS, ROWS = 3, 22
@@ -149,6 +149,30 @@ def test_every_way_to_update(monkeypatch: pytest.MonkeyPatch, optimizer: str) ->
     def fit() -> tuple[Any, list[Any]]:
         members, x = committee(dense, OPTIMIZERS[optimizer](), metrics=["mae"])
         return members, members.fit(x, x.sum(1), batch_size=5, epochs=3, verbose=0)
+
+    close(*both(monkeypatch, fit))
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "decays", *OPTIMIZERS])
+def test_learning_rates_that_differ(
+    monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """After epochs with the same one, and before others."""
+    others = {
+        "rmsprop": lambda: optimizers.RMSprop(1e-3, momentum=0.5, epsilon=1e-3),
+        "decays": lambda: optimizers.AdamW(1e-3, weight_decay=0.1, epsilon=1e-3),
+    }
+
+    def fit() -> tuple[Any, list[Any]]:
+        members, x = committee(dense, {**others, **OPTIMIZERS}[optimizer]())
+        given: dict[str, Any] = {"batch_size": 5, "epochs": 2, "verbose": 0}
+        found = list(members.fit(x, x.sum(1), **given))
+        for rate, member in zip((3e-3, 1e-3, 1e-4), members.members, strict=True):
+            member.optimizer.learning_rate = rate
+        found += members.fit(x, x.sum(1), **given)
+        for member in members.members:
+            member.optimizer.learning_rate = 1e-3
+        return members, found + list(members.fit(x, x.sum(1), **given))
 
     close(*both(monkeypatch, fit))
 
@@ -323,7 +347,7 @@ def test_what_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert together._groups(jobs, engine) == [[0, 1, 2]]
     slower = replace(jobs[1].batches, learning_rates=np.full(5, 0.005, np.float32))
     mixed = [jobs[0], replace(jobs[1], batches=slower), jobs[2]]
-    assert together._groups(mixed, engine) == [[0, 2], [1]]
+    assert together._groups(mixed, engine) == [[0, 1, 2]]
     late = copy.copy(jobs[2])
     late.state = replace(late.state, step=7)
     assert together._groups([jobs[0], jobs[1], late], engine) == [[0, 1], [2]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import kurve
 from kurve import layers
@@ -125,14 +126,28 @@ class Interrupt(kurve.callbacks.Callback):
 
 
 def main(folder: str, what: str) -> None:
-    """`what` may end with the name of an engine, behind a point."""
+    """`what` may end with the name of an engine, behind a point; "torch:cuda" is a GPU
+    that the CPU simulates."""
     what, _, engine = what.partition(".")
+    if engine == "torch:cuda":
+        from tests.engines.simulated import gpu
+
+        with pytest.MonkeyPatch.context() as patch, gpu(patch):
+            kurve.set_engine(engine)
+            run(folder, what)
+        return
     if engine:
         kurve.set_engine(engine)
+    run(folder, what)
+
+
+def run(folder: str, what: str) -> None:
     kurve.distribution.set_distribution(kurve.distribution.DataParallel())
     if what == "models":
         for name in MODELS:
             save(folder, name, *train(name))
+    elif what == "one":
+        save(folder, "batch", *train("batch"))
     elif what == "apart":  # as on several machines, whose processes share no memory
         kurve.core.processes._Memory.FOLDER = "/nowhere"
         for name in ("all", "weights"):

@@ -113,6 +113,18 @@ def test_processes_that_share_no_memory(
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_two_processes_with_one_gpu(
+    trained_by_torch: dict[int, Path], tmp_path: Path
+) -> None:
+    """They exchange gradients through the host; the GPU is simulated."""
+    run(2, tmp_path, "one.torch:cuda")
+    first, second = (read(tmp_path / f"batch-{rank}.npz") for rank in range(2))
+    theirs = read(trained_by_torch[2] / "batch-0.npz")
+    for key, array in first.items():
+        np.testing.assert_array_equal(array, second[key])
+        np.testing.assert_allclose(array, theirs[key], rtol=1e-3, atol=1e-5)
+
+
 def test_a_killed_process_and_a_restart(
     trained: dict[int, Path], tmp_path: Path
 ) -> None:
@@ -138,8 +150,9 @@ def test_a_lost_process_is_an_error_that_says_so(tmp_path: Path) -> None:
     assert "checkpoint" in text
 
 
-def test_ctrl_c_in_one_process_ends_all(tmp_path: Path) -> None:
-    run(2, tmp_path, "interrupt")
+@pytest.mark.parametrize("what", ["interrupt", "interrupt.torch:cuda"])
+def test_ctrl_c_in_one_process_ends_all(tmp_path: Path, what: str) -> None:
+    run(2, tmp_path, what)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "interrupted-0",
         "interrupted-1",

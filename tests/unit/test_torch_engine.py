@@ -19,9 +19,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kurve.engines.torch import TorchEngine
+from kurve.engines.torch.device import DeviceRun
 from kurve.engines.torch.host import HostRun, Step
+from kurve.engines.torch.layers import LAYERS
+from kurve.engines.torch.program import OPS
 from kurve.engines.torch.recording import Recorder
-from kurve.engines.torch.training import DeviceRun, Run
+from kurve.engines.torch.training import Run
 
 X = np.random.default_rng(1).normal(size=(40, 6, 6, 2)).astype(np.float32)
 Y = (X.sum(axis=(1, 2, 3)) > 0).astype(np.float32)[:, None]
@@ -229,6 +232,34 @@ def test_what_is_not_finite_is_named(x: float, y: float, what: str) -> None:
     assert what in str(error)
     assert (state.step, totals.any()) == (1, False)
     assert before == state.params.tobytes() + state.slots.tobytes()
+
+
+@pytest.mark.parametrize(("units", "expected"), [(8, 1), (40_000, 2)])
+def test_small_steps_use_one_thread(
+    monkeypatch: pytest.MonkeyPatch, units: int, expected: int
+) -> None:
+    """And the program's setting stays, whatever a call ends with."""
+    seen: list[int] = []
+    pairs, before = LAYERS["dense"], torch.get_num_threads()
+
+    def counted(*given: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return pairs[0](*given)
+
+    monkeypatch.setitem(OPS, "dense", (counted, pairs[1]))
+    model = Sequential([Input((72,)), layers.Dense(units), layers.Dense(1)])
+    model.compile("sgd", "mse", engine="torch:cpu")
+    x = X.reshape(40, 72)
+    torch.set_num_threads(2)
+    try:
+        model.fit(x, Y, batch_size=40, verbose=0)
+        model.evaluate(x, Y, batch_size=40, verbose=0)
+        assert set(seen) == {expected}
+        with pytest.raises(NonFiniteError):
+            model.fit(x, Y * 1e38, verbose=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_devices() -> None:

@@ -42,8 +42,9 @@ class DistributionError(RuntimeError):
 class Processes:
     """This process among those that train together.
 
-    rank:  its number, from 0
-    count: of all
+    rank:     its number, from 0
+    count:    of all
+    own_gpus: whether each process has a GPU for itself, so that NCCL connects them
     """
 
     def __init__(self, rank: int, count: int, timeout: float) -> None:
@@ -57,18 +58,22 @@ class Processes:
         self._interrupted = False
         self._memory: _Memory | None = None
         limit = timedelta(seconds=timeout)
+        nccl = torch.cuda.is_available() and dist.is_nccl_available()
         with self._named("connecting"):
             store, _, _ = next(rendezvous("env://", timeout=limit))
             # Addresses of processes that ended before a restart are still in it.
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                "cpu:gloo,cuda:nccl" if nccl else "gloo",
                 store=PrefixStore(f"kurve-{attempt}", store),
                 rank=rank,
                 world_size=count,
                 timeout=limit,
             )
             dist.monitored_barrier(timeout=limit)
+        here = from_environment("LOCAL_WORLD_SIZE", 1)
+        enough = np.array([nccl and torch.cuda.device_count() >= here])
+        self.own_gpus = bool(self.gather(enough, "connecting").all())
 
     def close(self) -> None:
         """Leave the group; processes that wait for this one get an error."""
@@ -128,8 +133,24 @@ class Processes:
     def add_on_device(self, sums: Any) -> Any:
         """Replace a tensor on a GPU by the sum over all processes (NCCL)."""
         with self._named("adding numbers on the GPU"):
-            self._dist.all_reduce(sums)
+            if self.count == 2 or sums.nbytes >= LARGE:
+                self._dist.all_reduce(sums)
+            else:
+                each = [self._torch.empty_like(sums) for _ in range(self.count)]
+                self._dist.all_gather(each, sums)
+                sums.copy_(_sum(each))
         return sums
+
+    def check(self) -> None:
+        """Wait until all processes have come as far as this one.
+
+        Raises:
+            KeyboardInterrupt: in all processes, if one of them got a Ctrl-C.
+        """
+        flag = np.array([self._interrupted])
+        if self.gather(flag, "starting a step").any():
+            self._interrupted = False
+            raise KeyboardInterrupt
 
     def rows_of(self, batch: int) -> tuple[int, int] | None:
         """The number of this process's first row of a batch, and how many it has: whole
@@ -294,11 +315,11 @@ def _open(path: str, size: int = 0) -> int:
     return descriptor
 
 
-def _sum(each: np.ndarray) -> np.ndarray:
+def _sum(each: Any) -> Any:
     """The sum over the processes, one after the other."""
-    total = each[0].copy()
+    total = each[0]
     for one in each[1:]:
-        total += one
+        total = total + one
     return total
 
 

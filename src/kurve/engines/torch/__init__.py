@@ -15,7 +15,8 @@ avoids all of these, so it can be one CUDA graph.
 * `layers`, `scaling`, `images`, `recurrence`: the ops, by kind.
 * `losses`, `metrics`, `optimizers`: what is computed from their outputs.
 * `program`: the passes of a plan, and the calls that use them.
-* `training`: steps, and how they are sent to the device.
+* `training`, `device`, `host`: steps, on a GPU and on the CPU.
+* `threads`: how many threads a call on the CPU uses.
 
 On the same machine, device and PyTorch version, every run gives the same bits; between
 devices, and between this engine and others, numbers agree up to rounding.
@@ -30,11 +31,13 @@ from collections.abc import Container, Iterator, Sequence
 
 import torch
 
+from kurve.core.processes import from_environment
 from kurve.engines.base import Job
 from kurve.engines.torch.losses import LOSSES
 from kurve.engines.torch.metrics import KINDS
 from kurve.engines.torch.optimizers import OPTIMIZERS
 from kurve.engines.torch.program import OPS, TorchProgram
+from kurve.engines.torch.threads import threads_for
 from kurve.errors import NonFiniteError
 from kurve.plan import Op, OptimizerSpec, Plan
 
@@ -48,8 +51,9 @@ class TorchEngine:
     """Runs plans in PyTorch; see the module.
 
     Args:
-        device: "cuda", "cuda:1", "mps", "cpu"; None for the first GPU, or the CPU if
-            there is none.
+        device: "cuda", "cuda:1", "mps", "cpu"; None for a GPU, or the CPU if there is
+            none. "cuda" is PyTorch's current GPU, or that of the process's number in a
+            program of torchrun.
         precision: "float32"; or "tf32" or "bfloat16", which round the factors of matrix
             products and convolutions to 10 or 7 bits: faster on a GPU, with errors in
             the fourth or third digit. "tf32" has no effect on other devices. Recurrent
@@ -103,15 +107,16 @@ class TorchEngine:
         return train_together(jobs, self)
 
     @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        """The context of a call: no autograd, sums in a fixed order, and the requested
-        precision; PyTorch's out-of-memory errors become MemoryError.
+    def _running(self, work: float) -> Iterator[None]:
+        """The context of a call: no autograd, sums in a fixed order, the requested
+        precision, and as many threads as that work is worth; PyTorch's out-of-memory
+        errors become MemoryError.
 
         Raises:
             MemoryError: the memory of the device does not suffice.
         """
         try:
-            with torch.inference_mode(), self._settings():
+            with torch.inference_mode(), self._settings(work):
                 yield
         except RuntimeError as error:
             text = str(error)
@@ -124,10 +129,11 @@ class TorchEngine:
             raise
 
     @contextlib.contextmanager
-    def _settings(self) -> Iterator[None]:
-        """PyTorch's process-wide settings, for the duration of a call on a GPU."""
+    def _settings(self, work: float) -> Iterator[None]:
+        """PyTorch's process-wide settings, for the duration of a call."""
         if self.torch_device.type != "cuda":
-            yield
+            with threads_for(work):
+                yield
             return
         products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         tf32 = self.precision == "tf32"
@@ -161,7 +167,7 @@ def _device(name: str | None) -> torch.device:
     has_mps = torch.backends.mps.is_available()
     if name is None:
         found = "mps" if has_mps else "cpu"
-        return torch.device("cuda" if torch.cuda.is_available() else found)
+        name = "cuda" if torch.cuda.is_available() else found
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
@@ -179,7 +185,16 @@ def _device(name: str | None) -> torch.device:
             f"{there}, as PyTorch {torch.__version__} sees it. "
             f"Received: device={name!r}. Try device=None for what there is."
         )
+    if device == torch.device("cuda"):
+        return torch.device("cuda", _gpu(there))
     return device
+
+
+def _gpu(count: int) -> int:
+    """The number of the GPU to use: of the processes of torchrun, each has its own."""
+    if "LOCAL_RANK" in os.environ:
+        return from_environment("LOCAL_RANK", 0) % count
+    return int(torch.cuda.current_device())
 
 
 def _kinds(ops: Sequence[Op]) -> Iterator[str]:

@@ -34,6 +34,21 @@ def _sign(x: Tensor) -> Tensor:
     return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
+def _where(condition: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    device = next((x.device for x in (condition, u, v) if x.ndim), condition.device)
+    return torch.where(on(device, condition), on(device, u), on(device, v))
+
+
+def on(device: torch.device, x: Tensor) -> Tensor:
+    """x on the device. A number of the CPU is filled in there rather than copied, which
+    a captured step could not repeat."""
+    return (
+        x
+        if x.device == device
+        else torch.full((), x.item(), dtype=x.dtype, device=device)
+    )
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
@@ -75,7 +90,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "max": torch.maximum,
     "min": torch.minimum,
     "relu": torch.relu,
-    "where": lambda c, u, v: torch.where(c != 0, u, v),
+    "where": lambda c, u, v: _where(c != 0, u, v),
     "lt": _truth(torch.lt),
     "le": _truth(torch.le),
     "gt": _truth(torch.gt),
@@ -106,7 +121,7 @@ def map_forward(op: Op, xs: Sequence[Tensor], f: Frame) -> tuple[Tensor, Cache]:
     """y = f(x, variables) element by element; shapes broadcast as NumPy's do."""
     assert op.tape is not None
     (y,) = run(op.tape, _inputs(op, xs, f), f.dtype)
-    return y.to(f.dtype).expand(len(xs[0]), *op.out_shape).to(f.device), xs
+    return on(f.device, y.to(f.dtype)).expand(len(xs[0]), *op.out_shape), xs
 
 
 def map_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor]:
@@ -119,7 +134,7 @@ def map_backward(op: Op, dy: Tensor, cache: Cache, f: Frame) -> Sequence[Tensor]
     found = run(f.known[key], [*inputs, dy], f.dtype)
     # A constant's input only provides the number of samples and can have any shape.
     parts = [
-        unbroadcast(g.to(f.device).expand(dy.shape), a.shape)
+        unbroadcast(on(f.device, g).expand(dy.shape), a.shape)
         if a.ndim <= dy.ndim
         else torch.zeros_like(a)
         for g, a in zip(found, inputs, strict=False)
@@ -190,7 +205,7 @@ def run_formula(formula: Formula, inputs: Sequence[Tensor]) -> list[Tensor]:
             given = [x.to(dtype if step.shape else precise) for x in given]
             result = FUNCTIONS[step.name](*given)
             if step.shape and result.shape != step.shape:
-                result = result.to(device).expand(step.shape)
+                result = on(device, result).expand(step.shape)
         registers.append(result)
     return [registers[o] for o in formula.outputs]
 

@@ -84,8 +84,8 @@ class HostRun(Run):
         self.refused: set[tuple[int, bool]] = set()
         self.layout: list[torch.Size | None] = []
         self.copies: list[Tensor] = []
-        self.row = torch.empty_like(self._numbers(job)[0])
-        rules = any(u.rule is not None or u.after is not None for *_, u in self.trained)
+        updates = [part.update for part in self.trained]
+        rules = any(u.rule is not None or u.after is not None for u in updates)
         self.lasting = self.every == 1 and not rules
 
     def _load(self, job: Job) -> None:
@@ -96,12 +96,13 @@ class HostRun(Run):
         self._copy(job)
         self.data = self.program._data(job.batches, self.live.dtype)
         arrays = self.data.arrays
-        layout = [a if a is None else a.shape[1:] for a in arrays]
+        self.table = self._numbers(job)
+        layout = [a if a is None else a.shape[1:] for a in (*arrays, self.table)]
         if layout != self.layout:  # such as weights that were not there before
             self.layout = layout
+            self.row = torch.empty_like(self.table[0])
             self.kinds.clear()
             self.refused.clear()
-        self.table = self._numbers(job)
         self.rows, self.numbers = self.table.unbind(0), self.table.tolist()
         self.counts = np.diff(job.batches.bounds).tolist()
 
@@ -171,7 +172,9 @@ class HostRun(Run):
         if share is not None or not self.recordable:
             rows, first = (size, 0) if share is None else (share.rows, share.first)
             given = self.data.batch(number, rows, first)
-            return self._step(given, share, size, due, self.numbers[number])
+            differ = self.table.ndim == 3
+            row = self.rows[number].unbind(0) if differ else self.numbers[number]
+            return self._step(given, share, size, due, row)
         kind = size, due
         known = self.kinds.get(kind)
         given = known.given if known is not None else self.data.space(size)

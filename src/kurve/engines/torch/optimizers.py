@@ -74,14 +74,19 @@ def _adam_numbers(
 def _adam(
     w: Tensor, g: Tensor, s: Sequence[Tensor], n: Sequence[Number], attrs: Attrs
 ) -> None:
+    rate, rates, change = n[0], None, w
+    if isinstance(rate, torch.Tensor) and rate.ndim:  # the update is linear in it
+        rate, rates, change = 1.0, rate, torch.zeros_like(w)
+    elif isinstance(rate, torch.Tensor) and w.is_cuda:
+        rate = rate.to(torch.float32)
     torch._fused_adam_(
-        [w],
+        [change],
         [g],
         [s[0]],
         [s[1]],
         [s[2]] if attrs["amsgrad"] else [],
         [_late(w.device)],
-        lr=n[0].to(torch.float32) if w.is_cuda else n[0],  # type: ignore[union-attr]
+        lr=rate,
         beta1=float(attrs["beta_1"]),
         beta2=float(attrs["beta_2"]),
         weight_decay=0.0,
@@ -89,6 +94,8 @@ def _adam(
         amsgrad=bool(attrs["amsgrad"]),
         maximize=False,
     )
+    if rates is not None:
+        w.addcmul_(change, rates)
 
 
 def _late(device: torch.device) -> Tensor:

@@ -31,6 +31,7 @@ from kurve.engines.torch.metrics import accumulate, add_rows
 from kurve.engines.torch.penalties import add_slopes, penalties
 from kurve.engines.torch.recurrence import RECURRENCE
 from kurve.engines.torch.scaling import SCALING, batch_statistics
+from kurve.engines.torch.threads import work
 from kurve.errors import NonFiniteError
 from kurve.plan import Head, MetricSpec, Op, Plan, VariableSpec
 
@@ -76,6 +77,7 @@ class TorchProgram:
             self._wanted.append(not learned.isdisjoint(self._reads[i]))
             if self._wanted[-1] or any(v.trainable for v in op.params.values()):
                 learned.add(plan.given + i)
+        self._work = work(plan)
         self._together: MembersProgram | None = None
         self._nameless: Plan | None = None
         self._by_row: TorchProgram | None = None
@@ -83,7 +85,7 @@ class TorchProgram:
         self._lock = threading.Lock()
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
-        with self.engine._running():
+        with self.engine._running(self._work * _largest(batches)):
             f = self._frame(state, training=False)
             data = Data(self.plan, batches, f.device, f.dtype)
             sums = self._upload(totals, f.wide)
@@ -105,7 +107,7 @@ class TorchProgram:
         xs, heads = x if isinstance(x, tuple) else (x,), self.plan.heads
         rows, block = len(xs[0]), self.engine.block
         self.plan.check_rows(rows)
-        with self.engine._running():
+        with self.engine._running(self._work * block):
             f = self._frame(state, training=False)
             shapes = [(rows, *head.shape) for head in heads]
             outs = [torch.empty(s, dtype=f.dtype, device=f.device) for s in shapes]
@@ -127,7 +129,7 @@ class TorchProgram:
     def gradient(
         self, state: State, batches: Batches, step: int
     ) -> tuple[float, np.ndarray]:
-        with self.engine._running():
+        with self.engine._running(self._work * _largest(batches)):
             gradient = self._zeros(state)
             f = self._frame(state, training=True, gradient=gradient)
             data = Data(self.plan, batches, f.device, f.dtype)
@@ -146,7 +148,7 @@ class TorchProgram:
         xs, (head,) = x if isinstance(x, tuple) else (x,), self.plan.heads
         rows = len(xs[0])
         self.plan.check_rows(rows)
-        with self.engine._running():
+        with self.engine._running(self._work * rows):
             f = self._frame(state, training=False)
             inputs = [self._upload(x, f.dtype) for x in xs]
             outputs, columns = math.prod(head.shape), len(state.params)
@@ -188,10 +190,12 @@ class TorchProgram:
 
     def _train(self, job: Job) -> NonFiniteError | None:
         """Do the steps of a job, see `Engine.train`."""
+        from kurve.engines.torch.device import DeviceRun
         from kurve.engines.torch.host import HostRun
-        from kurve.engines.torch.training import DeviceRun, without_subnormals
+        from kurve.engines.torch.training import without_subnormals
 
-        with self.engine._running(), without_subnormals():
+        rows = _largest(job.batches) * math.prod(self.members)
+        with self.engine._running(self._work * rows), without_subnormals():
             with self._lock:
                 fitting = [run for run in self._idle if run.fits(job)]
                 if fitting:
@@ -450,6 +454,11 @@ class TorchProgram:
                     v = op.buffers[role]
                     value = f.buffer(op, role).cpu().numpy()
                     state.buffers[v.offset : v.end] = value.reshape(-1)
+
+
+def _largest(batches: Batches) -> int:
+    """The rows of the largest step."""
+    return int(np.diff(batches.bounds).max(initial=0))
 
 
 def as_rows(y: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Jobs of one plan, done as one job of a program of members, see `members`.
 
-Jobs go together if their steps are: as many, with as many rows, with the same learning
-rates and numbers. Each still has its own weights, rows, order and random streams. What
+Jobs go together if their steps are: as many, with as many rows, of the same numbers.
+Each still has its own weights, rows, order, learning rates and random streams. What
 comes out is what each would compute alone, to rounding.
 """
 
@@ -232,7 +232,6 @@ def _key(job: Job) -> Any:
         job.first,
         job.last,
         batches.bounds.tobytes(),
-        rates.tobytes(),
         state.step,
         state.scalars.tobytes(),
         state.params.dtype.str,

@@ -1,19 +1,14 @@
-"""Training steps: their memory, gradients and updates, and how they run on a GPU.
+"""The memory of a training: gradients and updates of a step, whoever counts steps.
 
-On a GPU, all changing data is on the device. A step reads the live state and writes the
-next one: weights, the optimizer's slots, buffers, sums and counters. Then, if all of it
-is finite, the next state becomes live. The host decides and reads nothing within a
-step, so a step can run as one captured graph, and the host only needs to check after
-many steps: after a step that is not finite, the live state no longer changes. The
-failed step is then computed again, separately, to name the value that was not finite.
-
-Steps that the host counts and checks one by one are in `kurve.engines.torch.host`.
+Steps that run as captured graphs on a GPU are in `kurve.engines.torch.device`, those
+that the host counts and checks one by one in `kurve.engines.torch.host`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +16,9 @@ import torch
 
 from kurve.core.processes import Processes
 from kurve.engines.base import Job, divides_rows
-from kurve.engines.torch.common import Tensor, tensor_of, view, wide
+from kurve.engines.torch.common import Tensor, tensor_of, wide
 from kurve.engines.torch.data import Data, Given
+from kurve.engines.torch.members import MembersBatches
 from kurve.engines.torch.optimizers import OPTIMIZERS, Number, apply_rule, clip
 from kurve.engines.torch.penalties import add_slopes
 from kurve.engines.torch.sharing import Share
@@ -33,12 +29,38 @@ from kurve.plan import OptimizerSpec, VariableSpec
 if TYPE_CHECKING:
     from kurve.engines.torch.program import TorchProgram
 
-MAX_GRAPHS = 8
-"""Maximum number of batch sizes that are captured; steps of other sizes run
-normally."""
 
-AHEAD = 32
-"""Steps that are sent to a GPU before the host checks for Ctrl-C and errors."""
+@dataclass
+class Part:
+    """A part of the flat vectors that is updated at once.
+
+    w, g, slots: its weights, gradient and slots
+    owners:      the member of each element, if several run together
+    member:      that of the first one
+    """
+
+    w: Tensor
+    g: Tensor
+    slots: Sequence[Tensor]
+    update: Update
+    owners: Tensor | None
+    member: int
+
+    def of_elements(self, numbers: Sequence[Number]) -> list[Number]:
+        """Numbers of a step; those that differ among members, for each element."""
+        return [
+            n.index_select(0, self.owners).to(self.w.dtype) if _differs(n) else n  # type: ignore[union-attr]
+            for n in numbers
+        ]
+
+    def of_member(self, numbers: Sequence[Number]) -> list[Number]:
+        """Numbers of a step, where all elements are those of one member."""
+        return [n[self.member] if _differs(n) else n for n in numbers]  # type: ignore[index]
+
+
+def _differs(number: Number) -> bool:
+    """Whether each member has its own."""
+    return isinstance(number, torch.Tensor) and number.ndim > 0
 
 
 class Run:
@@ -89,9 +111,19 @@ class Run:
         self.every, updates = 1, (Update(),) * len(plan.params)
         if isinstance(self.optimizer, OptimizerSpec):
             self.every, updates = self.optimizer.every, self.optimizer.updates
+        owners = torch.zeros(len(state.params), dtype=torch.int64)
+        for i, v in enumerate(plan.params if program.members else ()):
+            owners[v.offset : v.end] = i % program.members[0]
         self.trained = [
-            (self.params[part], self.gradient[part], self.slots[:, part].unbind(0), u)
-            for part, u in _trained(plan.params, updates, self.optimizer.attrs)
+            Part(
+                self.params[part],
+                self.gradient[part],
+                self.slots[:, part].unbind(0),
+                update,
+                owners[part].to(device) if program.members else None,
+                int(owners[part.start]),
+            )
+            for part, update in _trained(plan.params, updates, self.optimizer.attrs)
         ]
 
     def fits(self, job: Job) -> bool:
@@ -154,10 +186,19 @@ class Run:
 
     def _numbers(self, job: Job) -> Tensor:
         """The table that updates read, one row per step: the learning rate, the number
-        of the update, and the optimizer's numbers."""
-        batches, state = job.batches, job.state
-        assert batches.learning_rates is not None
-        rates = batches.learning_rates.astype(np.float64)
+        of the update, and the optimizer's numbers; (steps, numbers), with an axis of
+        members at the end if their learning rates differ."""
+        batches = job.batches
+        each = batches.each if isinstance(batches, MembersBatches) else [batches]
+        rates = [b.learning_rates for b in each if b.learning_rates is not None]
+        if all(np.array_equal(own, rates[0]) for own in rates):
+            del rates[1:]
+        tables = [self._columns(own, job) for own in rates]
+        table = tables[0] if len(tables) == 1 else np.stack(tables, -1)
+        return torch.from_numpy(table).to(self.device, self.live_wide.dtype)
+
+    def _columns(self, learning_rates: np.ndarray, job: Job) -> np.ndarray:
+        state, rates = job.state, learning_rates.astype(np.float64)
         done = state.step + np.arange(len(rates)) - job.first
         t = np.maximum(done // self.every + 1, 1).astype(np.float64)
         columns = [rates, t]
@@ -169,8 +210,7 @@ class Run:
                 found = made(rates[part], t[part], attrs, state.scalars)
             front = np.zeros(job.first)
             columns += [np.concatenate([front, column]) for column in found]
-        table = torch.from_numpy(np.stack(columns, 1))
-        return table.to(self.device, self.live_wide.dtype)
+        return np.stack(columns, 1)
 
     def _gradients(
         self, given: Given, share: Share | None, size: int, totals: Tensor
@@ -204,7 +244,6 @@ class Run:
     def _update(self, due: bool, row: Sequence[Number]) -> None:
         """Clipping, weight decay and the optimizer's step; `row` of the table."""
         gradient, attrs = self.gradient, self.optimizer.attrs
-        lr, t, *numbers = row
         if self.every > 1:
             self.slots[-1].add_(gradient)
             if due:
@@ -212,17 +251,19 @@ class Run:
                 self.slots[-1].zero_()
         if due:
             clip(gradient, self.frame.slopes, attrs, self.program.members)
-        for w, g, own, update in self.trained:
+        for part in self.trained:
+            w, g, own, update = part.w, part.g, part.slots, part.update
             if due and update.rule is not None:
-                apply_rule(update.rule, w, g, own, lr, t)
+                apply_rule(update.rule, w, g, own, *part.of_member(row[:2]))
             elif due:
+                lr, _, *numbers = part.of_elements(row)
                 if update.decays and attrs["weight_decay"]:
                     w.sub_(w * float(attrs["weight_decay"]) * lr)
                 OPTIMIZERS[self.optimizer.kind][1](w, g, own, numbers, attrs)
             if update.after is not None:
-                apply_rule(update.after, w, g, own, lr, t)
-        if due and len(self.scalars) and numbers:
-            self.scalars.fill_(numbers[-1])
+                apply_rule(update.after, w, g, own, *part.of_member(row[:2]))
+        if due and len(self.scalars) and len(row) > 2:
+            self.scalars.fill_(self.trained[0].of_member(row)[-1])
 
     def _save(self, job: Job, number: int) -> None:
         """The state and the totals of the job become what is live."""
@@ -271,123 +312,6 @@ class Run:
             for v in self.plan.params
             if not torch.isfinite(vector[v.offset : v.end]).all().item()
         ]
-
-
-class DeviceRun(Run):
-    """Steps that run without the host; see the module.
-
-    next_counters: the next values of the counters
-    alive:         whether all steps were finite so far
-
-    Before a step, the next state equals the live one, unless an earlier step was not
-    finite.
-    """
-
-    in_place = False
-
-    def __init__(self, program: TorchProgram, job: Job) -> None:
-        super().__init__(program, job)
-        self.next_counters = torch.zeros_like(self.counters)
-        self.alive = torch.ones((), dtype=torch.bool, device=self.device)
-        self.none = torch.zeros_like(self.live)
-        self.position = self.counters[:1]
-        self.graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph | None] = {}
-
-    def _steps(self, job: Job) -> int:
-        start, counts = job.state.step, np.diff(job.batches.bounds)
-        try:
-            for step in range(job.first, job.last):
-                self._do(int(counts[step]), self._due(start + step - job.first))
-                if (step + 1 - job.first) % AHEAD == 0 and not self.alive.item():
-                    break
-        finally:
-            wholly(lambda: self._save(job, int(self.counters[1])))
-        return job.first + job.state.step - start
-
-    def _load(self, job: Job) -> None:
-        self._copy(job)
-        self._restart()
-        data = self.program._data(job.batches, self.live.dtype)
-        table = self._numbers(job)
-        if self.graphs and self._same(data, table):
-            self.data.fill(data)
-            self.table.copy_(table)
-            return
-        self.data, self.table = data, table
-        self.graphs.clear()
-
-    def _restart(self) -> None:
-        """Be ready for a step."""
-        self.alive.fill_(True)
-        self.next.copy_(self.live)
-        self.next_wide.copy_(self.live_wide)
-
-    def _same(self, data: Data, table: Tensor) -> bool:
-        """Whether the new data fits into the memory that a captured step reads."""
-        return self.data.fits(data) and self.table.shape == table.shape
-
-    def _do(self, size: int, due: bool) -> None:
-        """Run one step: the first of a kind normally, as a warm-up, the following ones
-        captured."""
-        if self.processes is not None:
-            self.step(size, due)
-            wholly(self.commit)
-            return
-        key = size, due
-        graph = self.graphs.get(key)
-        if graph is None and key in self.graphs and len(self.graphs) <= MAX_GRAPHS:
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self.step(size, due)
-                self.commit()
-            self.graphs[key] = graph
-        if graph is not None:
-            graph.replay()
-            return
-        self.graphs.setdefault(key, None)
-        self.step(size, due)
-        wholly(self.commit)
-
-    def step(self, size: int, due: bool) -> None:
-        """Compute the state after a batch of that size, and whether it is finite;
-        `due`: whether gradients are applied, instead of only accumulated."""
-        loss, statistics = self._next_gradients(size, self.totals)
-        health = loss * 0 + self._zero(self.gradient)
-        for slot, value in statistics:
-            view(self.buffers, slot).copy_(value.reshape(slot.shape))
-        self._update(due, self.table.index_select(0, self.position).view(-1).unbind(0))
-        finite = (health + self._zero(self.next)) == 0
-        torch.logical_and(self.alive, finite, out=self.alive)
-        torch.add(self.counters, 1, out=self.next_counters)
-
-    def _next_gradients(
-        self, size: int, totals: Tensor
-    ) -> tuple[Tensor, list[tuple[VariableSpec, Tensor]]]:
-        share = self._share(size)
-        rows, first = (size, 0) if share is None else (share.rows, share.first)
-        given = self.data.batch(self.position, rows, first)
-        return self._gradients(given, share, size, totals)
-
-    def _zero(self, x: Tensor) -> Tensor:
-        """0 if all of a flat vector is finite, else NaN."""
-        return torch.dot(x, self.none[: x.numel()])
-
-    def commit(self) -> None:
-        """Make the next state live if it is finite; idempotent."""
-        for live, following in (
-            (self.live, self.next),
-            (self.live_wide, self.next_wide),
-            (self.counters, self.next_counters),
-        ):
-            torch.where(self.alive, following, live, out=live)
-
-    def _not_finite(self, step: int, due: bool) -> str:
-        size = int(self.data.counts[step])
-        self._restart()
-        self.step(size, due)
-        params, slots = self.params.clone(), self.slots.clone()
-        found = self._next_gradients(size, torch.zeros_like(self.totals))
-        return self._not_finite_before(*found) or self._not_finite_after(params, slots)
 
 
 def _key(job: Job) -> tuple[object, ...]:

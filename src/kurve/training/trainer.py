@@ -106,7 +106,7 @@ class Trainer(Stepping):
             class_weight: weight of each class in training, by class number, for
                 models with one output; validation ignores it.
             sample_weight: (n,), weight of each row's loss, for all outputs; or one
-                per output.
+                per output. For sequences, also (n, T), a weight of each step.
             initial_epoch: index of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
                 batch_size too, an epoch is this many batches of that size, and the next
@@ -143,7 +143,7 @@ class Trainer(Stepping):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
-        x = with_known_targets(self, x, y)
+        x = with_known_targets(self, x, y, sample_weight, validation_data)
         run = fit_steps(
             self,
             x,
@@ -193,7 +193,7 @@ class Trainer(Stepping):
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
-        x = with_known_targets(self, x, y)
+        x = with_known_targets(self, x, y, sample_weight)
         return evaluate(
             self,
             x,
@@ -349,7 +349,7 @@ class Trainer(Stepping):
             named by `metrics_names`, for this batch alone.
         """
         self._network.require_compiled("train_on_batch")
-        with_known_targets(self, x, y)
+        with_known_targets(self, x, y, sample_weight)
         if has_own_steps(self):
             from kurve.training.custom_steps import on_batch
 
@@ -393,7 +393,7 @@ class Trainer(Stepping):
             sample_weight: (n,), or None; or one per output.
             return_dict: whether to return the values by name.
         """
-        with_known_targets(self, x, y)
+        with_known_targets(self, x, y, sample_weight)
         if has_own_steps(self):
             from kurve.training.custom_steps import on_batch
 

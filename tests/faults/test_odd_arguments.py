@@ -214,7 +214,7 @@ def test_odd_values_work_or_are_refused(cls: Any, use: Callable[[Any], Any]) -> 
     ("make", "argument"),
     [
         (lambda **a: layers.BatchNormalization(**a), "synchronized"),
-        (lambda **a: Input((2,), **a), "sparse"),
+        (lambda **a: Input((2,), **a), "ragged"),
     ],
 )
 def test_what_is_not_there_is_named(make: Callable[..., Any], argument: str) -> None:

@@ -143,7 +143,7 @@ def test_old_names_of_the_shape() -> None:
         ({"batch_shape": (2, 1), "batch_size": 2}, "batch_size=2"),
         ({"shape": (1,), "batch_size": -1}, "Received: batch_size=-1"),
         ({"shape": (1,), "dtype": "complex64"}, "dtype must be numeric"),
-        ({"shape": (1,), "sparse": True}, "sparse can only be None or False"),
+        ({"shape": (1,), "ragged": True}, "ragged can only be None or False"),
         ({"shape": (1,), "optional": True}, "optional can only be False"),
         ({"shape": (1,), "tensor": np.ones(1)}, "tensor can only be None"),
     ],

@@ -185,7 +185,7 @@ NOT_THERE = {"Conv3DTranspose"} - set(CLASSES)
 def in_scope(scope: str) -> list[Any]:
     """What the rows of a scope hold for: classes, or a method or function."""
     found = [c for c in CLASSES.values() if scope in [b.__name__ for b in c.__mro__]]
-    homes = (kurve.Sequential, models, utils)
+    homes = (kurve.Sequential, models, utils, kurve.preprocessing.text)
     return found or [next(getattr(h, scope) for h in homes if hasattr(h, scope))]
 
 
@@ -340,6 +340,37 @@ def test_lr_of_an_optimizer() -> None:
 
     old(assign, "Try learning_rate.")
     assert optimizer.learning_rate == 0.5
+
+
+def test_metrics_of_loops_for_keras_2() -> None:
+    mean = kurve.metrics.Mean()
+    mean.update_state([1.0, 3.0])
+    old(lambda: mean.reset_states(), "Try reset_state.")
+    assert mean.result() == 0.0
+
+    class Calls(kurve.metrics.Metric):
+        def __init__(self) -> None:
+            super().__init__(name="calls")
+            self.count = self.add_weight(name="count", initializer="zeros")
+
+        def update_state(self, y: Any, p: Any, sample_weight: Any = None) -> None:
+            self.count.assign_add(1.0)
+
+        def result(self) -> Any:
+            return self.count
+
+        def reset_states(self) -> None:
+            self.count.assign(-1.0)
+
+    own = Calls()
+    own.update_state(1, 1)
+    own.reset_states()  # the class's own, without a warning
+    assert own.result() == -1.0
+
+
+def test_number_of_words() -> None:
+    make = kurve.preprocessing.text.Tokenizer
+    assert old(lambda: make(nb_words=7), "Try num_words=7.").num_words == 7
 
 
 def test_attributes_that_never_were() -> None:

@@ -156,3 +156,4 @@ def test_a_function_for_every_hook() -> None:
     assert told == ["test", "train", "predict"]
     with pytest.raises(TypeError, match=r"^\[LambdaCallback\] unknown argument"):
         callbacks.LambdaCallback(on_epoch_ends=print)
+    assert callbacks.LambdaCallback(log=told).log is told  # as in Keras

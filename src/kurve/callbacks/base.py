@@ -7,6 +7,7 @@ from typing import Any
 
 from kurve.core import processes
 from kurve.core.entries import Entrance
+from kurve.errors import unknown_argument
 
 Logs = dict[str, float]
 
@@ -132,9 +133,10 @@ class LambdaCallback(Callback):
             (logs).
         on_test_batch_begin, on_test_batch_end, on_predict_batch_begin,
             on_predict_batch_end: called with (batch, logs).
+        others: attributes for the functions to use, as in Keras.
 
     Raises:
-        TypeError: an unknown hook.
+        TypeError: an unknown hook: an argument whose name begins with "on_".
 
     Example:
         >>> say = lambda logs: print("done")
@@ -167,8 +169,13 @@ class LambdaCallback(Callback):
         on_predict_end: Callable[..., Any] | None = None,
         on_predict_batch_begin: Callable[..., Any] | None = None,
         on_predict_batch_end: Callable[..., Any] | None = None,
+        **others: Any,
     ) -> None:
         super().__init__()
+        for name, value in others.items():
+            if name.startswith("on_"):
+                raise unknown_argument(type(self), name)
+            setattr(self, name, value)
         given = {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,

@@ -1,7 +1,8 @@
 """Convert user data (arrays, lists, series, data frames) to one array.
 
-Nothing is cast silently. Masked values count as missing; complex numbers, dates,
-text and other objects are refused with their position and a fix.
+Nothing is cast silently. Sparse matrices become dense. Masked values count as missing;
+complex numbers, dates, text and other objects are refused with their position and a
+fix.
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ def is_frame(data: Any) -> bool:
 def is_series(data: Any) -> bool:
     """Whether `data` is one column of a data frame. Imports nothing."""
     return _library(data) in FRAMES and not is_frame(data)
+
+
+def is_sparse(data: Any) -> bool:
+    """Whether `data` is a sparse matrix or array of SciPy, of any format. Imports
+    nothing."""
+    kind = type(data)
+    return kind is not np.ndarray and hasattr(kind, "tocsr") and hasattr(kind, "tocoo")
 
 
 def scalar(value: Any) -> Any:
@@ -101,6 +109,8 @@ def as_array(where: str, argument: str, data: Any, missing: bool = False) -> np.
     """
     if type(data) is np.ndarray:
         return data
+    if is_sparse(data):
+        return np.asarray(data.toarray())
     _refuse_containers(where, argument, data)
     if is_frame(data):
         columns = [
@@ -348,11 +358,6 @@ def _refuse_containers(where: str, argument: str, data: Any) -> None:
         raise TypeError(
             f"[{where}] {argument} is missing. Received: None. "
             "Try an array with one row per sample."
-        )
-    if hasattr(data, "tocsr") or hasattr(data, "todense"):
-        raise TypeError(
-            f"[{where}] {argument} must be dense: sparse data was passed. "
-            f"Received: {type(data).__name__}. Try {argument}.toarray()."
         )
     fix = None
     if isinstance(data, Mapping):

@@ -50,7 +50,18 @@ def as_samples(
     ):  # fast path: keeps single-row predictions at microseconds
         refuse_non_finite(where, argument, data, data)
         return data
-    array = as_numbers(where, argument, data)
+    array = fitted(where, argument, as_numbers(where, argument, data), sample_shape)
+    if keep_bytes and array.dtype == np.uint8 and array.ndim > 2:
+        return np.ascontiguousarray(array)
+    samples = cast(array, dtype)
+    refuse_non_finite(where, argument, samples, array)
+    return samples
+
+
+def fitted(
+    where: str, argument: str, array: np.ndarray, sample_shape: Shape | None
+) -> np.ndarray:
+    """The array with samples of the required shape, as `as_samples` checks it."""
     given = array.shape
     if array.ndim == 0:
         raise ValueError(
@@ -73,11 +84,7 @@ def as_samples(
             f"that shape. Received: {argument}.shape={given}. "
             f"{_shape_fix(argument, array, sample_shape)}"
         )
-    if keep_bytes and array.dtype == np.uint8 and array.ndim > 2:
-        return np.ascontiguousarray(array)
-    samples = cast(array, dtype)
-    refuse_non_finite(where, argument, samples, array)
-    return samples
+    return array
 
 
 def _with_last_axis(array: np.ndarray, sample_shape: Shape) -> np.ndarray:
@@ -151,17 +158,35 @@ def refuse_non_finite(
     if finite.all():
         return
     position = tuple(int(i) for i in np.argwhere(~finite)[0])
+    count = int((~finite).sum())
     value = original[position]
+    raise non_finite_error(where, argument, array.dtype, position, value, count)
+
+
+def non_finite_error(
+    where: str,
+    argument: str,
+    dtype: np.dtype[Any],
+    position: tuple[int, ...],
+    value: Any,
+    count: int,
+) -> ValueError:
+    """The error for NaN, infinity or too large a value at a position.
+
+    Args:
+        dtype: of the array; value: the value before its conversion.
+        count: number of such values.
+    """
     place = f"{argument}[{', '.join(map(str, position))}]"
     if np.isfinite(value):
-        raise ValueError(
-            f"[{where}] {argument} must fit into {array.dtype} (largest number "
-            f"{np.finfo(array.dtype).max:.2g}). "
+        return ValueError(
+            f"[{where}] {argument} must fit into {dtype} (largest number "
+            f"{np.finfo(dtype).max:.2g}). "
             f"Received: {place} = {value!r}. Try scaling the data."
         )
-    raise ValueError(
+    return ValueError(
         f"[{where}] {argument} must be finite. Received: {place} = {value} "
-        f"({int((~finite).sum())} such values in total). Try dropping these rows."
+        f"({count} such values in total). Try dropping these rows."
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations
-from kurve.core.arrays import as_array, is_frame
+from kurve.core.arrays import as_array, is_frame, is_sparse
 from kurve.core.entries import entries
 from kurve.core.executors import check_executor
 from kurve.core.samples import check_same_length
@@ -373,7 +373,7 @@ class Estimator(Parameters):
 
     def _table(self, where: str, X: Any, flat: bool) -> Table:
         """The table X; with `flat`, a one-dimensional X is one column."""
-        if flat and not is_frame(X):
+        if flat and not is_frame(X) and not is_sparse(X):
             X = as_array(where, "X", X, missing=True)
             if X.ndim == 1:
                 X = X.reshape(-1, 1)

@@ -15,6 +15,7 @@ from kurve.core.arrays import (
     is_frame,
     is_missing,
     is_series,
+    is_sparse,
     refuse_equal_names,
     scalar,
 )
@@ -87,7 +88,14 @@ def _from_array(where: str, data: Any) -> Table:
         raise TypeError(
             f"[{where}] X is missing. Received: None. Try an array (rows, columns)."
         )
-    if isinstance(data, Mapping) and not hasattr(data, "tocsr"):  # SciPy's dok_array
+    if is_sparse(data):
+        raise TypeError(
+            f"[{where}] X must be dense: sparse data was passed. Received: "
+            f"{type(data).__name__}. Try the table itself, whose text columns are "
+            "encoded here, OneHotEncoder(sparse_output=False), "
+            "ColumnTransformer(..., sparse_threshold=0) or X.toarray()."
+        )
+    if isinstance(data, Mapping):
         raise TypeError(
             f"[{where}] X must be an array or a data frame. Received: a "
             f"{type(data).__name__}. Try pandas.DataFrame(X) or polars.DataFrame(X)."

@@ -300,9 +300,8 @@ def shape_of_input(
     dtype = arguments.get("dtype")
     if dtype not in (None, *INPUT_DTYPES):
         raise ValueError(f"{what} takes {dtype!r}; Kurve takes numbers or texts")
-    for key in ("sparse", "ragged"):
-        if arguments.get(key):
-            raise ValueError(f"{what} has {key}=True, which Kurve does not have")
+    if arguments.get("ragged"):
+        raise ValueError(f"{what} has ragged=True, which Kurve does not have")
     shape = shape_of_first({}, arguments)
     if shape is None:
         raise ValueError(f"{what} does not have the shape of a sample")

@@ -174,7 +174,9 @@ def is_structure(value: Any) -> bool:
     kind = type(value)
     if kind in _leaf_kinds:
         return False
-    if issubclass(kind, (list, tuple, Mapping)):
+    if issubclass(kind, (list, tuple)):
+        return True
+    if issubclass(kind, Mapping) and not hasattr(kind, "tocsr"):  # SciPy's dok_matrix
         return True
     _leaf_kinds.add(kind)
     return False

@@ -10,6 +10,7 @@ from kurve import activations
 from kurve.core import rng
 from kurve.core.arguments import (
     check_batch_size,
+    check_flag,
     check_number,
     check_unused,
     from_signature,
@@ -36,7 +37,6 @@ class InputArguments(UnusedArguments, total=False):
     name: str | None
     trainable: bool
     autocast: bool
-    sparse: bool | None
     ragged: bool | None
     input_tensor: None
     optional: bool
@@ -63,12 +63,14 @@ class InputLayer(Layer):
         shape: Sequence[int] | int | None = None,
         batch_size: int | None = None,
         dtype: Any = None,
+        sparse: bool | None = None,
         *,
         batch_shape: Sequence[int | None] | None = None,
         input_shape: Sequence[int] | int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
         **common: Unpack[InputArguments],
     ) -> None:
+        check_flag("Input", "sparse", False if sparse is None else sparse)
         shapes = {
             "shape": shape,
             "batch_shape": batch_shape,
@@ -152,7 +154,8 @@ def Input(
         dtype: dtype of the incoming numbers, which are converted to float32; or
             "string" for texts, to be read by StringLookup, TextVectorization, Hashing
             or HashedCrossing.
-        sparse, ragged: None or False: arrays are dense.
+        sparse: accepted for compatibility: every input takes sparse matrices.
+        ragged: None or False.
         batch_shape: shape with a leading batch axis, instead of both.
         name: derived from the class if None.
         tensor: must be None.
@@ -166,10 +169,10 @@ def Input(
         >>> model.output_shape
         (None, 1)
     """
-    check_unused(
-        "Input", sparse=sparse, ragged=ragged, tensor=tensor, optional=optional
+    check_unused("Input", ragged=ragged, tensor=tensor, optional=optional)
+    layer = InputLayer(
+        shape, batch_size, dtype, sparse=sparse, batch_shape=batch_shape, name=name
     )
-    layer = InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name)
     made: KerasTensor = layer.output
     return made
 

@@ -179,6 +179,7 @@ ARGUMENTS: dict[str, dict[str, Old]] = {
     "Conv3DTranspose": {"output_shape": UNUSED},
     "Embedding": EMBEDDING,
     "PReLU": {"init": Old("alpha_initializer"), "weights": UNUSED},
+    "Tokenizer": {"nb_words": Old("num_words")},
     "UpSampling1D": {"length": Old("size")},
     "Model": {"input": Old("inputs"), "output": Old("outputs")},
     "Optimizer": {

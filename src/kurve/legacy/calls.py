@@ -35,8 +35,12 @@ def predict_proba(
     return model.predict(x, batch_size=batch_size, verbose=verbose)
 
 
-def reset_states(model: Any) -> None:
-    """Call `reset_states` of each stateful recurrent layer."""
+def reset_states(owner: Any) -> None:
+    """Reset a metric, or each stateful recurrent layer of a model."""
+    if hasattr(owner, "reset_state"):
+        owner.reset_state()
+        return
+    model = owner
     for layer in (layer for layer in model.layers if is_model(layer)):
         reset_states(layer)
     for layer in model.layers:

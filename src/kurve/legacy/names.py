@@ -190,6 +190,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "_make_train_function": "fit",
         "to_yaml": "",
     },
+    "Metric": {"reset_states": "reset_state"},
     "Optimizer": {"lr": "learning_rate"},
 }
 """Old attributes and methods by class, and today's. They are implemented in `calls`; ""

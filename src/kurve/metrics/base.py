@@ -180,6 +180,13 @@ class Metric(Entrance):
         for variable in self.variables:
             variable.assign(0)
 
+    @property
+    def reset_states(self) -> Any:
+        """Old name of `reset_state`."""
+        from kurve.legacy.names import of_object
+
+        return of_object(self, "reset_states")
+
     @entry
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.update_state(*args, **kwargs)

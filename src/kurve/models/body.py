@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.arrays import is_sparse
 from kurve.layers.base import Layer
 from kurve.layers.core import InputLayer
 
@@ -95,7 +96,7 @@ class Body(Layer):
 def shapes_of(x: Any) -> Any:
     """The shape of a batch, (None, ...), or those of several inputs in the same
     structure, from arrays or symbolic tensors."""
-    if isinstance(x, Mapping):
+    if isinstance(x, Mapping) and not is_sparse(x):
         return {name: shapes_of(part) for name, part in x.items()}
     if isinstance(x, (list, tuple)) and x and all(hasattr(p, "shape") for p in x):
         shapes = [shapes_of(part) for part in x]

@@ -17,7 +17,8 @@ from kurve.errors import NonFiniteError
 from kurve.models import Model, Sequential
 from kurve.models.cloning import clone
 from kurve.training.batching import Division, batch_bounds
-from kurve.training.inputs import check_data, count_rows
+from kurve.training.inputs import check_data
+from kurve.training.rows import count_rows
 from kurve.training.steps import refuse_own_steps
 
 if TYPE_CHECKING:

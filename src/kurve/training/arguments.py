@@ -16,15 +16,10 @@ from kurve.training.batching import (
 )
 from kurve.training.checkpoints.progress import NullCheckpointer
 from kurve.training.epochs import EpochLoop, FitConfig
-from kurve.training.feeds import ArrayFeed, Feed, is_source
-from kurve.training.inputs import (
-    Data,
-    build_for,
-    check_data,
-    unpack_batch,
-    unpack_data,
-)
+from kurve.training.feeds import Feed, feed_of, is_source
+from kurve.training.inputs import build_for, check_data, unpack_batch, unpack_data
 from kurve.training.loop import TrainingLoop
+from kurve.training.rows import Data
 
 if TYPE_CHECKING:
     from kurve.training.streams import StreamFeed
@@ -109,7 +104,15 @@ class EngineCall(Call):
             feed = StreamFeed("fit", "x", x, steps, name, self.shuffle)
             self.shapes = self._first_shapes(feed, self.class_weight)
             return feed
-        data = check_data("fit", self.network, x, y, sample_weight, self.class_weight)
+        data = check_data(
+            "fit",
+            self.network,
+            x,
+            y,
+            sample_weight,
+            self.class_weight,
+            by_batch=True,
+        )
         if split:
             count = split_rows(data.rows, split)
             self.held_out = data.part(count, data.rows)
@@ -120,7 +123,7 @@ class EngineCall(Call):
         bounds = pass_bounds(data.rows, self.batch_size, steps, self.network.rows)
         steps = steps or len(bounds) - 1
         division = Division(data.rows, bounds, steps, self.shuffle, 0, 0)
-        return ArrayFeed(Batches(*data, None, bounds), division)
+        return feed_of(Batches(*data, None, bounds), division)
 
     def to_validate(
         self, data: Any, batch_size: int | None, steps: int | None
@@ -135,13 +138,19 @@ class EngineCall(Call):
         if data is not None:
             x, y, weights = unpack_data("fit", name, data)
             held_out = check_data(
-                f"fit, {name}", self.network, x, y, weights, shapes=self.shapes
+                f"fit, {name}",
+                self.network,
+                x,
+                y,
+                weights,
+                shapes=self.shapes,
+                by_batch=True,
             )
         if held_out is None:
             return None
         size = batch_size or self.batch_size
         bounds = evaluation_bounds(held_out.rows, size, steps, "fit", self.network.rows)
-        return ArrayFeed(Batches(*held_out, None, bounds))
+        return feed_of(Batches(*held_out, None, bounds))
 
     def _first_shapes(
         self,
@@ -175,12 +184,12 @@ class EngineCall(Call):
             elif not feed.resumable:
                 feed.peek()  # refuses an empty one
         else:
-            data = check_data("evaluate", network, x, y, sample_weight)
+            data = check_data("evaluate", network, x, y, sample_weight, by_batch=True)
             bounds = evaluation_bounds(
                 data.rows, self.batch_size, steps, "evaluate", network.rows
             )
             self.model._build_for(data.x)
-            feed = ArrayFeed(Batches(*data, None, bounds))
+            feed = feed_of(Batches(*data, None, bounds))
         network.update_trainable()
         feed.check_for(network)
         return feed

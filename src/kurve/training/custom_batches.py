@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arrays import is_frame
+from kurve.core.arrays import as_array, is_frame, is_sparse
 from kurve.core.results import Values, result
+from kurve.core.sparse import SparseRows, sparse_matrix
 from kurve.formulas.tensor import leaves, replaced
 from kurve.losses import targets
 from kurve.training.batching import Division
@@ -50,8 +51,21 @@ class RowsInMemory(Feed):
 
     def part(self, first: int, last: int) -> RowsInMemory:
         """The rows first..last-1."""
-        picked = [_taken(part, slice(first, last)) for part in self.parts]
-        return RowsInMemory("fit", *picked)
+
+        def cut(a: Any) -> Any:
+            if isinstance(a, SparseRows):
+                return a.part(first, last)
+            return None if a is None else result(a[first:last])
+
+        return RowsInMemory("fit", *(replaced(part, cut) for part in self.parts))
+
+    @property
+    def rows_at_once(self) -> int | None:
+        """Number of rows to make dense at a time if some arrays are sparse; None if all
+        rows are dense."""
+        found = (a for part in self.parts for a in leaves(part))
+        counts = [a.rows_at_once for a in found if isinstance(a, SparseRows)]
+        return min(counts, default=None)
 
     def batches(self, epoch: int, done: int = 0) -> Iterator[Any]:
         """The batches of an epoch except the first, as `train_step` gets them."""
@@ -67,8 +81,12 @@ class RowsInMemory(Feed):
 
     def batch(self, order: np.ndarray | None, first: int, last: int) -> Any:
         """These rows of an epoch, as passed to `train_step`."""
+        return pack_x_y_sample_weight(*self.dense(order, first, last))
+
+    def dense(self, order: np.ndarray | None, first: int, last: int) -> list[Any]:
+        """x, y and weights of these rows of an epoch."""
         rows: Any = slice(first, last) if order is None else order[first:last]
-        return pack_x_y_sample_weight(*(_taken(part, rows) for part in self.parts))
+        return [_taken(part, rows) for part in self.parts]
 
     def permuted_from(self, first_step: int, seed: int) -> None:
         assert self.division is not None
@@ -129,9 +147,14 @@ Batches = RowsInMemory | Stream
 
 
 def arrays_of(where: str, argument: str, value: Any) -> Any:
-    """Convert the leaves of a structure to float32 or integer arrays."""
-    if value is None:
-        return None
+    """Convert the leaves of a structure to float32 or integer arrays, or sparse rows of
+    such numbers."""
+    if value is None or isinstance(value, SparseRows):
+        return value
+    matrix = sparse_matrix(value)
+    if matrix is not None:
+        dtype = np.float32 if matrix.dtype.kind == "f" else None
+        return SparseRows(where, argument, matrix, None, dtype)
     if isinstance(value, Mapping) or (
         isinstance(value, (list, tuple))
         and value
@@ -153,7 +176,9 @@ def arrays_of(where: str, argument: str, value: Any) -> Any:
 
 
 def _value(leaf: Any) -> Any:
-    if isinstance(leaf, Values) or not hasattr(leaf, "__array__"):
+    if is_sparse(leaf):
+        leaf = as_array("fit", "x", leaf)
+    elif isinstance(leaf, Values) or not hasattr(leaf, "__array__"):
         return leaf
     array = np.asarray(leaf)
     return result(array.astype(np.float32) if array.dtype == np.float64 else array)

@@ -292,10 +292,15 @@ def _with_bulk(step: Any, training: RowsInMemory, epoch: int) -> Iterator[Any]:
             at += 1
             continue
         many = min(int(many), MAX_AT_ONCE)
-        part = np.array(bounds[at : at + many + 1])
-        compiled.run_many(
-            arrays_of(pack_x_y_sample_weight(*training.parts)), order, part
-        )
+        if training.rows_at_once is None:
+            parts, rows = training.parts, order
+            part = np.array(bounds[at : at + many + 1])
+        else:
+            many = min(many, max(1, training.rows_at_once // int(sizes[at])))
+            part = np.array(bounds[at : at + many + 1])
+            parts, rows = training.dense(order, int(part[0]), int(part[-1])), None
+            part -= part[0]
+        compiled.run_many(arrays_of(pack_x_y_sample_weight(*parts)), rows, part)
         at += many
         yield many
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.sparse import SparseRows
 from kurve.engines import Batches
 from kurve.training.batching import Division
-from kurve.training.inputs import count_rows, take
 from kurve.training.network import Network
+from kurve.training.rows import count_rows, has_sparse, take
 
 Piece = tuple[Batches, int, int]
 """Batches, and the range of steps (first, last + 1) to run."""
@@ -117,6 +118,47 @@ class ArrayFeed(Feed):
         return self.data.x, self.data.y
 
 
+class SparseFeed(ArrayFeed):
+    """Rows in memory, some inputs of which are sparse. The rows of a few steps at a
+    time become dense arrays."""
+
+    def take(self, count: int) -> Piece | None:
+        batches, first = self.batches, self.done
+        bounds = batches.bounds
+        if first == batches.steps:
+            return None
+        most = min(first + count, batches.steps)
+        room = min(rows_at_once(batches.inputs), int(bounds[-1]))
+        last = int(np.searchsorted(bounds, bounds[first] + room, "right")) - 1
+        self.done = last = min(max(last, first + 1), most)
+        rows: Any = slice(int(bounds[first]), int(bounds[last]))
+        if batches.order is not None:
+            rows = batches.order[rows]
+        x, y, weights = (
+            take(part, rows) for part in (batches.x, batches.y, batches.weights)
+        )
+        ends = bounds[first : last + 1] - bounds[first]
+        return Batches(x, y, weights, None, ends), 0, last - first
+
+    def arrays(self) -> tuple[Any, Any] | None:
+        return None
+
+
+def feed_of(data: Batches, division: Division | None = None) -> ArrayFeed:
+    """The feed for rows in memory.
+
+    Args: see `ArrayFeed`.
+    """
+    return (SparseFeed if has_sparse(data.x) else ArrayFeed)(data, division)
+
+
+def rows_at_once(inputs: Iterable[Any]) -> int:
+    """Number of rows of sparse inputs to make dense at a time; 2**62 if all are
+    dense."""
+    found = [x.rows_at_once for x in inputs if isinstance(x, SparseRows)]
+    return min(found, default=1 << 62)
+
+
 def is_dataset(x: Any) -> bool:
     """Whether x is a `PyDataset`, Kurve's or Keras's, or has its methods."""
     return hasattr(x, "__getitem__") and callable(getattr(x, "on_epoch_end", None))
@@ -135,15 +177,20 @@ def is_source(x: Any) -> bool:
 
 
 def hashed(part: Any) -> Any:
-    """Shape, dtype and SHA-256 of an array in C order; of a tuple, of each."""
+    """Shape, dtype and SHA-256 of an array in C order, or of sparse rows; of a tuple,
+    of each."""
     if part is None:
         return None
     if isinstance(part, tuple):
         return [hashed(one) for one in part]
     import hashlib  # only checkpoints need it
 
+    arrays = part.parts if isinstance(part, SparseRows) else (part,)
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.data)
     return {
         "shape": list(part.shape),
         "dtype": part.dtype.str,
-        "values": f"sha256:{hashlib.sha256(part.data).hexdigest()}",
+        "values": f"sha256:{digest.hexdigest()}",
     }

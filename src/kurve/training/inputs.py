@@ -4,63 +4,24 @@ outputs, the structures that Keras accepts. Anything else is refused by type."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.arrays import as_array, is_sparse
 from kurve.core.samples import as_samples, as_weights, check_lengths
-from kurve.formulas.tensor import pack
+from kurve.core.sparse import SparseRows, sparse_matrix
+from kurve.formulas.tensor import pack, replaced
 from kurve.layers.base import refuse_layers
 from kurve.losses.targets import as_targets, class_weights
 from kurve.plan import Shape
 from kurve.training.compilation import Goal
 from kurve.training.network import Network
 from kurve.training.parts import Parts
+from kurve.training.rows import Data
 
 if TYPE_CHECKING:
     from kurve.training.trainable import Trainable
-
-
-class Data(NamedTuple):
-    """Checked rows; with several inputs or outputs, each is a tuple, see
-    `kurve.engines.Batches`."""
-
-    x: Any
-    y: Any
-    weights: Any
-
-    @property
-    def rows(self) -> int:
-        return count_rows(self.x)
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The sample shape of each input."""
-        return tuple(x.shape[1:] for x in _tuple(self.x))
-
-    def part(self, first: int, last: int) -> Data:
-        """The rows first..last-1."""
-        return Data(*(_taken(one, slice(first, last)) for one in self))
-
-
-def count_rows(x: Any) -> int:
-    """Number of rows of checked x."""
-    return len(x[0]) if isinstance(x, tuple) else len(x)
-
-
-def take(x: Any, rows: slice) -> Any:
-    """A slice of the rows of checked x."""
-    return _taken(x, rows)
-
-
-def _taken(part: Any, rows: slice) -> Any:
-    if isinstance(part, tuple):
-        return tuple(_taken(one, rows) for one in part)
-    return None if part is None else part[rows]
-
-
-def _tuple(part: Any) -> tuple[Any, ...]:
-    return part if isinstance(part, tuple) else (part,)
 
 
 def build_for(model: Trainable, shapes: Sequence[Shape]) -> None:
@@ -121,6 +82,7 @@ def check_data(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     shapes: Sequence[Shape] | None = None,
+    by_batch: bool = False,
 ) -> Data:
     """Convert x, y and weights to the form that engines take. Changes nothing.
 
@@ -128,15 +90,26 @@ def check_data(
         network: compiled network.
         shapes: sample shape of each input that an unbuilt network will be built for, if
             known.
+        by_batch: see `check_inputs`.
     """
-    return DataCheck(where, network, shapes)(x, y, sample_weight, class_weight)
+    check = DataCheck(where, network, shapes, by_batch)
+    return check(x, y, sample_weight, class_weight)
 
 
 def check_inputs(
-    where: str, network: Network, x: Any, shapes: Sequence[Shape] | None = None
+    where: str,
+    network: Network,
+    x: Any,
+    shapes: Sequence[Shape] | None = None,
+    by_batch: bool = False,
 ) -> Any:
     """Convert x to the form that engines take: an array, or a tuple for several
-    inputs."""
+    inputs.
+
+    Args:
+        by_batch: whether the caller passes batches to the engine, not all rows, so that
+            sparse inputs can stay sparse, as `SparseRows`.
+    """
     if network.plan is None and network.build_for is not None:
         network.build_for(x)
     if network.encodes:
@@ -150,14 +123,12 @@ def check_inputs(
         shape = shapes[0] if shapes else None
         return as_samples(where, "x", x, shape, keep_bytes=True)
     if len(inputs.names) == 1:
-        return _input(where, inputs, x, shapes[0] if shapes else None)
+        return _input(where, inputs, x, shapes[0] if shapes else None, by_batch)
     given = inputs.split(where, "x", _without_layers(where, x))
     found = []
     known: Sequence[Shape | None] = shapes or [None] * len(given)
     for one, place, shape in zip(given, inputs.places(where), known, strict=True):
-        if type(one) is not np.ndarray:
-            one = one_array(place, "x", one, shape)
-        found.append(as_samples(place, "x", one, shape, keep_bytes=True))
+        found.append(_samples(place, one, shape, by_batch))
     _check_lengths(where, "x", inputs, found)
     return tuple(found)
 
@@ -165,6 +136,7 @@ def check_inputs(
 def _encoded(where: str, network: Network, x: Any) -> Any:
     """Encode inputs of x that must be encoded before the engine runs."""
     structure, inputs = network.structure, network.inputs
+    x = replaced(x, lambda a: as_array(where, "x", a) if is_sparse(a) else a)
     if structure is None:
         (x,) = x if isinstance(x, (list, tuple)) and np.ndim(x[0]) else (x,)
         x = np.asarray(x)
@@ -232,14 +204,19 @@ class DataCheck:
     Args:
         where: the method, for messages; can be set.
         network: compiled network.
-        shapes: see `check_data`.
+        shapes, by_batch: see `check_data`.
     """
 
     def __init__(
-        self, where: str, network: Network, shapes: Sequence[Shape] | None = None
+        self,
+        where: str,
+        network: Network,
+        shapes: Sequence[Shape] | None = None,
+        by_batch: bool = False,
     ) -> None:
         network.require_compiled(where)
         self.where, self.network, self.shapes = where, network, shapes
+        self.by_batch = by_batch
         self.goals: Sequence[Goal] = ()
         if network.output_names:
             self._find_goals()
@@ -261,7 +238,7 @@ class DataCheck:
     ) -> Data:
         """Convert rows to the form that engines take. Changes nothing."""
         where = self.where
-        x = check_inputs(where, self.network, x, self.shapes)
+        x = check_inputs(where, self.network, x, self.shapes, self.by_batch)
         if not self.goals:  # they are known now
             self._find_goals()
         goals, outputs = self.goals, self.outputs
@@ -305,7 +282,9 @@ class DataCheck:
         assert goal.rule is not None
         if y is None and goal.rule.name == "nothing":
             return np.zeros((rows, *shape), np.float32)
-        if type(y) is not np.ndarray:
+        if is_sparse(y):
+            y = as_array(where, "y", y)
+        elif type(y) is not np.ndarray:
             y = one_array(where, "y", self.outputs.single(y), None, rows)
         if goal.loss is not None and goal.loss.any_targets:
             y = self.network.fit_targets(goal.loss, y, shape)
@@ -341,10 +320,26 @@ class DataCheck:
         return tuple(found)
 
 
-def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray:
-    """The array of a single input."""
+def _input(
+    where: str, inputs: Parts, x: Any, shape: Shape | None, by_batch: bool
+) -> Any:
+    """The rows of a single input."""
+    if type(x) is not np.ndarray and not is_sparse(x):
+        x = inputs.single(x)
+    return _samples(where, x, shape, by_batch)
+
+
+def _samples(where: str, x: Any, shape: Shape | None, by_batch: bool) -> Any:
+    """The rows of one input: an array, or `SparseRows`."""
+    if isinstance(x, SparseRows):
+        return x
     if type(x) is not np.ndarray:
-        x = one_array(where, "x", inputs.single(x), shape)
+        if not is_sparse(x):
+            x = one_array(where, "x", x, shape)
+        matrix = sparse_matrix(x)
+        if matrix is not None:
+            rows = SparseRows(where, "x", matrix, shape, np.float32)
+            return rows if by_batch else rows[:]
     return as_samples(where, "x", x, shape, keep_bytes=True)
 
 

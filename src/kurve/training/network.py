@@ -55,6 +55,7 @@ class Network(Layout):
         self._by_hand: list[tuple[Plan, Any, Any]] = []
         # Whether the user knows that a model without a plan is slow.
         self.runs_eagerly = False
+        self.weighs_steps = False  # whether the steps of sequences have weights
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 

@@ -13,8 +13,10 @@ from kurve.callbacks.base import as_list
 from kurve.core.progress import ProgressBar
 from kurve.formulas.tensor import pack
 from kurve.training.batching import evaluation_bounds
-from kurve.training.inputs import check_inputs, count_rows, take
+from kurve.training.feeds import rows_at_once
+from kurve.training.inputs import check_inputs
 from kurve.training.network import Network
+from kurve.training.rows import count_rows, take
 from kurve.training.steps import Ahead
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ def predict_rows(
     verbose: int,
     callbacks: Callbacks,
 ) -> Any:
-    """The outputs for checked x, in a single engine call if there are no batch
-    hooks."""
+    """The outputs for checked x, in a single engine call if there are no batch hooks
+    and no sparse inputs."""
     rows = model._network.rows
     found = evaluation_bounds(count_rows(x), batch_size, steps, "predict", rows)
     bounds = found.tolist()
@@ -40,7 +42,8 @@ def predict_rows(
     hooks = CallbackList(as_list(callbacks, "predict"), model, {"steps": count})
     whole = rows is None and not model._network.as_written
     if "predict" not in hooks.per_batch and whole:
-        bounds = [0, bounds[-1]]
+        size = rows_at_once(x if isinstance(x, tuple) else (x,))
+        bounds = [*range(0, bounds[-1], size), bounds[-1]]
     pieces = (take(x, slice(*pair)) for pair in pairwise(bounds))
     return _predicted(model, pieces, count, verbose, hooks)
 

@@ -18,6 +18,8 @@ class Stepping(Trainable):
     _resolved: Any = None
     """What `metrics` was last resolved for."""
     _tracker: Any = None
+    _trackers: Any = None
+    """Mean losses of several outputs, see `_output_trackers`."""
 
     run_eagerly = False
     """Whether a subclass's `train_step` and `test_step` run as plain Python instead of
@@ -37,6 +39,18 @@ class Stepping(Trainable):
 
             self._tracker = Mean(name="loss")
         return self._tracker
+
+    def _output_trackers(self) -> list[Any]:
+        """The mean loss of each output that has one, if several have."""
+        network = self._network
+        if network.compilation is None or not network.output_names:
+            return []
+        names = [name for name in network.goals.log_names.losses if name]
+        if names != [tracker.name for tracker in self._trackers or ()]:
+            from kurve.metrics import Mean
+
+            self._trackers = [Mean(name=name) for name in names]
+        return self._trackers or []
 
     @entry
     def train_step(self, data: Any) -> dict[str, Any]:

@@ -34,11 +34,13 @@ STEPS = (
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether a model, or a class of the user, overrides a step, holds a metric, or was
+    """Whether a model, or a class of the user, overrides a step, holds a metric, was
     compiled with a custom metric or optimizer, or a loss that compares the rows of a
-    batch."""
+    batch, or is given weights of the steps of sequences."""
     places = [vars(one) for one in _classes(model) if is_own(one)]
     if not isinstance(model, type):
+        if model._network.weighs_steps:
+            return True
         compilation = model._network.compilation
         if compilation is not None and (
             compilation.has_own_metrics
@@ -149,23 +151,32 @@ def refuse_own_steps(where: str, model: Any) -> None:
         )
 
 
-def with_known_targets(model: Any, x: Any, y: Any) -> Any:
-    """x, once it is known how custom losses take such data; if x is an iterator, its
-    first batch is put back in front."""
+def with_known_targets(
+    model: Any, x: Any, y: Any, weights: Any = None, validation: Any = None
+) -> Any:
+    """x, once it is known how custom losses take such data, and whether there are
+    weights of the steps of sequences; if x is an iterator, its first batch is put back
+    in front.
+
+    Args:
+        weights, validation: sample_weight and validation_data of the same call.
+    """
     from kurve.training.feeds import is_dataset, is_source
     from kurve.training.inputs import DataCheck, unpack_batch
     from kurve.training.streams import END
 
     network = model._network
     compilation = network.compilation
-    if (
-        compilation is None
-        or not compilation.has_unknown_targets
-        or has_own_steps(model)
-    ):
+    network.weighs_steps = False
+    if compilation is None or has_own_steps(model):
         return x
+    rows = [(x, weights)]
+    if isinstance(validation, (list, tuple)) and len(validation) == 3:
+        rows.append((validation[0], validation[2]))
     data = x, y
-    if is_source(x):
+    plan = network.plan
+    of_steps = plan is None or any(len(head.shape) > 1 for head in plan.heads)
+    if is_source(x) and (of_steps or compilation.has_unknown_targets):
         if is_dataset(x):
             first = x[0]
         else:
@@ -174,10 +185,32 @@ def with_known_targets(model: Any, x: Any, y: Any) -> Any:
         if first is END:
             return iter(())
         with contextlib.suppress(TypeError):
-            data = unpack_batch("fit", first)[:2]
-    with contextlib.suppress(Exception):  # who uses the data says what is wrong
-        DataCheck("fit", network)(*data)
+            x_, y_, given = unpack_batch("fit", first)
+            data, rows[0] = (x_, y_), (x_, given)
+    network.weighs_steps = any(_weighs_steps(network, *one) for one in rows)
+    if compilation.has_unknown_targets and not network.weighs_steps:
+        with contextlib.suppress(Exception):  # who uses the data says what is wrong
+            DataCheck("fit", network)(*data)
     return x
+
+
+def _weighs_steps(network: Any, x: Any, weights: Any) -> bool:
+    """Whether these are weights (n, T, ...) of the steps of outputs (n, T, ..., O)."""
+    from kurve.training.inputs import check_inputs
+
+    shapes = [np.shape(one) for one in leaves(weights) if hasattr(one, "shape")]
+    shapes = [shape[:-1] if shape[-1:] == (1,) else shape for shape in shapes]
+    if not any(len(shape) > 1 for shape in shapes):
+        return False
+    with contextlib.suppress(Exception):  # who uses the data says what is wrong
+        if network.plan is not None:
+            heads = [head.shape for head in network.plan.heads]
+        else:
+            found = check_inputs("fit", network, x)
+            heads = [network.output_shape_for(found.shape[1:])]
+        steps = {head[:-1] for head in heads}
+        return all(len(shape) < 2 or shape[1:] in steps for shape in shapes)
+    return False
 
 
 def train_step(model: Stepping, data: Any) -> dict[str, Any]:
@@ -249,6 +282,7 @@ def _losses(model: Any, y: Any, y_pred: Any, weights: Any) -> list[Any]:
         return []
     several = len(network.output_names) > 1
     ys, preds = _split(network, y, y_pred)
+    trackers = iter(model._output_trackers())
     per_output = isinstance(weights, (list, tuple, Mapping)) and several
     given = (
         network.outputs.split("compute_loss", "sample_weight", weights)
@@ -258,6 +292,9 @@ def _losses(model: Any, y: Any, y_pred: Any, weights: Any) -> list[Any]:
     for goal, one, pred, w in zip(network.goals, ys, preds, given, strict=True):
         if goal.loss is not None:
             term = goal.loss(one, pred, w)
+            tracker = next(trackers, None)
+            if tracker is not None:
+                _add_loss(tracker, one, term)
             terms.append(term if goal.weight == 1.0 else term * goal.weight)
     return terms
 
@@ -329,6 +366,7 @@ def metrics_of(model: Stepping) -> list[Metric]:
     found: dict[int, Metric] = {}
     for metric in (
         model.loss_tracker_,
+        *model._output_trackers(),
         *model._network.metrics,
         *held_metrics(model),
     ):
@@ -362,8 +400,9 @@ def _metrics_of(owner: Any) -> Iterator[Any]:
 def _attributes(model: Any) -> Iterator[Any]:
     from kurve.metrics import Metric
 
+    kinds = (Metric, list, tuple, dict)
     for name, value in vars(model).items():
-        if name != "_tracker" and isinstance(value, (Metric, list, tuple, dict)):
+        if name not in ("_tracker", "_trackers") and isinstance(value, kinds):
             yield from leaves(value)
 
 
@@ -371,6 +410,10 @@ def metrics_result(model: Stepping) -> dict[str, Any]:
     """Name and value of each metric."""
     found: dict[str, Any] = {}
     metrics = list(model.metrics)
+    network, names = model._network, {}
+    if network.compilation is not None and network.metrics:
+        pairs = zip(network.metrics, network.goals.log_names.metrics, strict=False)
+        names = {id(metric): name for metric, name in pairs}
     if model._tracker is not None and not has_own_steps(model):
         metrics.insert(0, model._tracker)  # of a step that was called by hand
     for metric in metrics:
@@ -378,7 +421,7 @@ def metrics_result(model: Stepping) -> dict[str, Any]:
         if isinstance(value, Mapping):
             found.update(value)
         else:
-            found[metric.name] = value
+            found[names.get(id(metric), metric.name)] = value
     return found
 
 
@@ -405,10 +448,15 @@ def as_logs(where: str, logs: Any) -> dict[str, float]:
 
 
 def _track(model: Stepping, x: Any, loss: Any) -> None:
+    _add_loss(model.loss_tracker_, x, loss)
+
+
+def _add_loss(tracker: Metric, x: Any, loss: Any) -> None:
+    """Add the loss of a batch to a mean over the rows."""
     with recording(()):
         rows = next((np.shape(a)[0] for a in leaves(x) if np.ndim(a)), 1)
         value = loss if active.step is not None else np.asarray(loss)
-        model.loss_tracker_.update_state(value, sample_weight=float(rows))
+        tracker.update_state(value, sample_weight=float(rows))
 
 
 def _split(network: Any, y: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:

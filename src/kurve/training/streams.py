@@ -20,8 +20,9 @@ from kurve.core.entries import warn
 from kurve.engines import Batches
 from kurve.training.batching import Division
 from kurve.training.feeds import Feed, Piece, is_dataset
-from kurve.training.inputs import Data, DataCheck, take, unpack_batch
+from kurve.training.inputs import DataCheck, unpack_batch
 from kurve.training.network import Network
+from kurve.training.rows import Data, take
 
 Check = Callable[[Any, int | None], Data]
 """A function from a batch and its index, for messages, to checked rows."""

@@ -34,13 +34,9 @@ from kurve.formulas.tensor import replaced
 from kurve.training.batching import ONE_BATCH
 from kurve.training.feeds import is_source
 from kurve.training.fitting import evaluate, fit_steps, run_to_completion
-from kurve.training.inputs import (
-    Data,
-    build_for,
-    check_data,
-    check_inputs,
-)
+from kurve.training.inputs import build_for, check_data, check_inputs
 from kurve.training.predicting import predict_batches, predict_rows, structured
+from kurve.training.rows import Data, has_sparse
 from kurve.training.stepping import Stepping
 from kurve.training.steps import function_of, has_own_steps, with_known_targets
 
@@ -80,6 +76,9 @@ class Trainer(Stepping):
     ) -> History:
         """Train the model.
 
+        Inputs can be sparse matrices of SciPy: the rows of a few batches at a time
+        become dense arrays, with the same results as those of `x.toarray()`.
+
         Data for several inputs or outputs is passed as a list in their order, as a
         dictionary (or data frame columns) by name, or in the structure of the model.
 
@@ -107,7 +106,7 @@ class Trainer(Stepping):
             class_weight: weight of each class in training, by class number, for
                 models with one output; validation ignores it.
             sample_weight: (n,), weight of each row's loss, for all outputs; or one
-                per output.
+                per output. For sequences, also (n, T), a weight of each step.
             initial_epoch: index of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
                 batch_size too, an epoch is this many batches of that size, and the next
@@ -144,7 +143,7 @@ class Trainer(Stepping):
                 warning, and training continues.
             MemoryError: a batch of that size does not fit in memory.
         """
-        x = with_known_targets(self, x, y)
+        x = with_known_targets(self, x, y, sample_weight, validation_data)
         run = fit_steps(
             self,
             x,
@@ -194,7 +193,7 @@ class Trainer(Stepping):
             `metrics_names`.
         """
         self._network.require_compiled("evaluate")
-        x = with_known_targets(self, x, y)
+        x = with_known_targets(self, x, y, sample_weight)
         return evaluate(
             self,
             x,
@@ -266,7 +265,7 @@ class Trainer(Stepping):
                 check_still_readable(self, "predict", lock)
                 return structured(network, y)
             if plan is None:
-                checked = check_inputs("predict", network, x)
+                checked = check_inputs("predict", network, x, by_batch=True)
                 self._build_for(checked)
                 x = x if network.encodes else checked
                 lock = check_readable(self, "predict")
@@ -280,8 +279,9 @@ class Trainer(Stepping):
                 # Fast path: single-row calls must cost only microseconds.
                 x = as_samples("predict", "x", x, plan.inputs[0], keep_bytes=True)
             else:
-                x = check_inputs("predict", network, x)
-            in_one = not (verbose or callbacks or batch_size or steps)
+                x = check_inputs("predict", network, x, by_batch=True)
+                is_array = not has_sparse(x)
+            in_one = is_array and not (verbose or callbacks or batch_size or steps)
             plan = network.plan
             if in_one and plan is not None and not (plan.rows or plan.is_python):
                 y = self._computed(x)
@@ -349,7 +349,7 @@ class Trainer(Stepping):
             named by `metrics_names`, for this batch alone.
         """
         self._network.require_compiled("train_on_batch")
-        with_known_targets(self, x, y)
+        with_known_targets(self, x, y, sample_weight)
         if has_own_steps(self):
             from kurve.training.custom_steps import on_batch
 
@@ -393,7 +393,7 @@ class Trainer(Stepping):
             sample_weight: (n,), or None; or one per output.
             return_dict: whether to return the values by name.
         """
-        with_known_targets(self, x, y)
+        with_known_targets(self, x, y, sample_weight)
         if has_own_steps(self):
             from kurve.training.custom_steps import on_batch
 

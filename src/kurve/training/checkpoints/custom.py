@@ -277,6 +277,7 @@ def _inside(part: Any) -> Iterator[Any]:
             compilation = network.compilation
             yield None if compilation is None else compilation.optimizer
             yield part._tracker  # type: ignore[attr-defined]
+            yield from part._output_trackers()  # type: ignore[attr-defined]
             yield from network.metrics
         yield from part.parts
     if isinstance(part, (Optimizer, SeedGenerator, np.random.Generator)):

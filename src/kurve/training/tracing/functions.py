@@ -268,28 +268,29 @@ def _signature(args: Any, kwargs: Any, arrays: list[np.ndarray]) -> tuple[Any, .
         arrays: list to which the arrays are appended.
     """
     found: list[Any] = []
-
-    def look(part: Any) -> None:
-        if type(part) is np.ndarray:
-            arrays.append(part)
-            found.append((part.shape, part.dtype.char))
-        elif isinstance(part, np.ndarray):
-            arrays.append(part.view(np.ndarray) if isinstance(part, Values) else part)
-            found.append((np.ndarray.shape.__get__(part), part.dtype.char))
-        elif isinstance(part, (tuple, list)):
-            found.append((type(part), len(part)))
-            for item in part:
-                look(item)
-        elif isinstance(part, dict):
-            found.append(tuple(part))
-            for leaf in leaves(part):
-                look(leaf)
-        elif part is None or isinstance(part, (bool, int, float, str)):
-            found.append((type(part), part))
-        else:
-            found.append(id(part))
-
-    look(args)
+    _look(args, arrays, found)
     if kwargs:
-        look(kwargs)
+        _look(kwargs, arrays, found)
     return tuple(found)
+
+
+def _look(part: Any, arrays: list[np.ndarray], found: list[Any]) -> None:
+    """Append the arrays in a part of the arguments, and what a trace depends on."""
+    if type(part) is np.ndarray:
+        arrays.append(part)
+        found.append((part.shape, part.dtype.char))
+    elif isinstance(part, np.ndarray):
+        arrays.append(part.view(np.ndarray) if isinstance(part, Values) else part)
+        found.append((np.ndarray.shape.__get__(part), part.dtype.char))
+    elif isinstance(part, (tuple, list)):
+        found.append((type(part), len(part)))
+        for item in part:
+            _look(item, arrays, found)
+    elif isinstance(part, dict):
+        found.append(tuple(part))
+        for leaf in leaves(part):
+            _look(leaf, arrays, found)
+    elif part is None or isinstance(part, (bool, int, float, str)):
+        found.append((type(part), part))
+    else:
+        found.append(id(part))

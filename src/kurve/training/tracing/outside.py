@@ -27,6 +27,7 @@ KEPT = frozenset(
         "_losses",
         "_resolved",
         "_tracker",
+        "_trackers",
         "_inbound_nodes",
         "_model_lock",
         "_warned_of_mask",

@@ -13,7 +13,7 @@ from kurve.tables.table_file import TableFile
 START = 1 << 20
 """Block size in bytes when a file is read as a whole; more if lines are longer."""
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Chunk size in bytes; more if lines are longer."""
 
 LIMIT = MAX_LINE

@@ -41,7 +41,7 @@ def test_json_lines_and_excel(tmp_path: Path) -> None:
     found = tables.read(tmp_path / "d.jsonl").to_pydict()
     assert found == {"a": [1, 2], "y": ["u", None]}
     (tmp_path / "d.jsonl").write_text("a,y\n")
-    with pytest.raises(tables.TableError, match="each line must hold a JSON object"):
+    with pytest.raises(tables.TableError, match="must hold JSON objects"):
         tables.read(tmp_path / "d.jsonl")
     openpyxl = pytest.importorskip("openpyxl", reason="Excel needs openpyxl")
     book = openpyxl.Workbook()
@@ -113,3 +113,19 @@ def test_dates(cells: list[str], first: str, unsure: bool) -> None:
 )
 def test_what_is_no_date(cell: str) -> None:
     assert learn_dates([cell]) == (None, False)
+
+
+def test_json_as_programs_write_it(tmp_path: Path) -> None:
+    """An array of objects; objects in objects; a column of numbers and texts."""
+    path = tmp_path / "d.json"
+    path.write_text('[{"a": 1, "at": {"x": 2, "y": {"z": 3}}}, {"a": 4, "b": "u"}]')
+    table = tables.read(path).to_pydict()
+    assert table == {
+        "a": [1, 4],
+        "at.x": [2, None],
+        "at.y.z": [3, None],
+        "b": [None, "u"],
+    }
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"a": 1.5}\n{"a": "2.5"}\n\n{"a": null}\n')
+    assert tables.read(path).to_pydict() == {"a": ["1.5", "2.5", None]}

@@ -31,7 +31,7 @@ class ArrowFile(TableFile):
         import pyarrow
         from pyarrow import ipc, parquet
 
-        self.path, self.format = path, format
+        self.path, self.format, self.notes = path, format, []
         if stream is not None:
             stream.seek(0)
         try:

@@ -72,7 +72,7 @@ class Numerals:
         """The number that a cell holds; None if it is not a number. Per cent and
         currencies count in their own units: "12 %" is 12."""
         body = _undressed(cell)
-        if body is None or not re.search("[0-9]", body[1]):
+        if body is None or not re.match("[^eEdD]*[0-9]", body[1]):
             return float(cell) if _PLAIN.fullmatch(cell) else None
         sign, digits = body
         if not _GROUPED[self.decimal].fullmatch(digits):

@@ -17,6 +17,8 @@ class TableFile:
 
     path: str
     names: list[str]
+    notes: list[str]
+    """What was mended in the file, to tell its user."""
 
     def read(
         self,
@@ -146,6 +148,22 @@ class Batches:
 
     def __iter__(self) -> Iterator[pyarrow.Table]:
         return self.file._batches(self.names, self.types)
+
+
+def distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of columns, a repeated one with a number as pandas has it ("a", "a.1"),
+    and what is to be said of that. Columns without a name stay so."""
+    found: list[str] = []
+    notes = []
+    for position, name in enumerate(names):
+        new, number = name, 0
+        while name and (new in found or (number and new in names)):
+            number += 1
+            new = f"{name}.{number}"
+        if number:
+            notes.append(f"column {position + 1}, a second {name!r}, is called {new!r}")
+        found.append(new)
+    return found, notes
 
 
 def plain(values: Any) -> Any:

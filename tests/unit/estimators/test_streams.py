@@ -10,7 +10,7 @@ import pytest
 
 import kurve
 from kurve import Classifier, Regressor
-from kurve.estimators import spool, statistics
+from kurve.estimators import defaults, spool, statistics
 from kurve.estimators.frames import read_table
 
 FAST: dict[str, Any] = {
@@ -275,3 +275,10 @@ def test_very_many_texts_are_not_all_counted(monkeypatch: pytest.MonkeyPatch) ->
         model = Regressor(**FAST).fit(Walked(x, Y + 900.0 * (shop == "east")))
     assert list(model.fitted_.columns.levels) == [0]
     assert model.score(x, Y + 900.0 * (shop == "east")) > 0.1
+
+
+def test_batches_grow_with_very_many_rows() -> None:
+    """So that an epoch has as many steps, and there are fewer epochs."""
+    chosen = [defaults.choose(rows, 20, 1) for rows in (100_000, 200_000, 10**6, 10**7)]
+    assert [each.batch_size for each in chosen] == [32, 64, 512, 512]
+    assert [each.epochs for each in chosen] == [40, 40, 40, 8]

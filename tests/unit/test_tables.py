@@ -383,3 +383,19 @@ def test_random_mutations(tmp_path: Path) -> None:
                 parts = pa.concat_tables(tables.batches(path))
                 assert parts.to_pydict() == whole.to_pydict()
     assert 30 < refused < 270
+
+
+def test_a_parquet_file_in_chunks_is_not_kept(tmp_path: Path) -> None:
+    """Neither its bytes nor its batches stay in memory."""
+    from pyarrow import parquet
+
+    path = tmp_path / "d.parquet"
+    numbers = np.random.default_rng(0).normal(size=600_000)
+    table = pa.table({f"x{i}": numbers for i in range(10)})
+    parquet.write_table(table, path, row_group_size=20_000, compression="none")
+    pa.default_memory_pool().release_unused()
+    before, most = pa.total_allocated_bytes(), 0
+    for part in tables.batches(path):
+        most = max(most, pa.total_allocated_bytes() - before)
+        del part
+    assert 0 < most < table.nbytes / 2

@@ -299,3 +299,5 @@ def test_repeated_names() -> None:
     assert [column[0].as_py() for column in table.columns] == [1, 2, 3, 4, 5]
     notes = tables.open_table(path).notes
     assert notes[0] == "column 3, a second 'a', is called 'a.2'" and len(notes) == 2
+    bare = tables.open_table(write("1,1\n2,3\n"), header=False)
+    assert bare.names == ["x1", "x2"] and not bare.notes

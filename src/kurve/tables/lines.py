@@ -84,11 +84,12 @@ class Lines:
             raise self.error("the file must not be empty", "no line", "a header line")
         line, cells = first
         self.header = cells if has_header else None
-        self.names, self.notes = distinct([name.strip() for name in cells])
+        names = [name.strip() for name in cells]
         if not has_header:
-            self.names = [f"x{i + 1}" for i in range(len(cells))]
+            names = [f"x{i + 1}" for i in range(len(cells))]
+        self.names, self.notes = distinct(names)
         self._refuse_numbers(line)
-        if has_header and self.notes:
+        if self.notes:
             self._rewrite()
 
     def _decoded(self, head: bytes) -> str:

@@ -1,6 +1,7 @@
 """`kurve fit` and scikit-learn's MLPRegressor on a large table, as whole processes.
 
 python -m bench.large_table            prints; --write writes large_table.md
+python -m bench.large_table --memory 200000,10000000    memory of kurve fit --chunks
 
 100,000 rows and 20 columns in a CSV file, ten of them noise (Friedman 1991's function
 of five, twice). Both read the file, scale the columns, fit with their defaults and
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +27,9 @@ from bench import machine
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "large_table.md"
 ROWS, MORE, COLUMNS, NOISE = 100_000, 10_000, 20, 1.0
+NAMES = [*(f"x{i}" for i in range(COLUMNS)), "y"]
+PART = 200_000
+MEMORY = "## Files larger than memory"
 
 SKLEARN = """
 import sys
@@ -51,8 +57,8 @@ def write_table(path: Path, rows: int, seed: int) -> np.ndarray:
     x = random.random((rows, COLUMNS))
     truth = friedman(x[:, :5]) + friedman(x[:, 5:10])
     y = truth + NOISE * random.normal(size=rows)
-    names = ",".join([*(f"x{i}" for i in range(COLUMNS)), "y"])
-    np.savetxt(path, np.column_stack([x, y]), "%.8g", ",", header=names, comments="")
+    table = np.column_stack([x, y])
+    np.savetxt(path, table, "%.8g", ",", header=",".join(NAMES), comments="")
     return truth
 
 
@@ -100,6 +106,65 @@ def measure(rounds: int) -> dict[str, tuple[list[float], float]]:
     return found
 
 
+def write_large(path: Path, rows: int) -> None:
+    """Write the table of so many rows, a part at a time."""
+    from pyarrow import csv, table
+
+    random = np.random.default_rng(0)
+    writer: Any = None
+    for first in range(0, rows, PART):
+        x = random.random((min(PART, rows - first), COLUMNS))
+        y = friedman(x[:, :5]) + friedman(x[:, 5:10])
+        y += NOISE * random.normal(size=len(x))
+        columns = dict(zip(NAMES, np.round([*x.T, y], 6), strict=True))
+        part = table(columns)
+        writer = writer or csv.CSVWriter(path, part.schema)
+        writer.write_table(part)
+    writer.close()
+
+
+def memory(rows: int, epochs: int) -> tuple[float, float, float, float]:
+    """Megabytes of the file, and of the process at its peak; seconds of processor time;
+    RMSE on held-out rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.csv"
+        write_large(path, rows)
+        words = [sys.executable, "-m", "kurve", "fit", str(path), "-t", "y"]
+        words += ["--chunks", "--epochs", str(epochs), "--report", "r.html"]
+        with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            text = process.stdout.read().decode()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        error = re.search(r"RMSE +([0-9.]+)", text)
+        assert error is not None
+        peak = used.ru_maxrss / 1024  # Linux counts in KiB
+        seconds = used.ru_utime + used.ru_stime
+        return path.stat().st_size / 1e6, peak, seconds, float(error[1])
+
+
+def memory_section(sizes: list[int], epochs: int) -> str:
+    lines = [
+        MEMORY,
+        "",
+        f"`kurve fit large.csv -t y --chunks --epochs {epochs} --report r.html` on "
+        "files of the same kind, written by `python -m bench.large_table --memory "
+        f"{','.join(map(str, sizes))} --epochs {epochs} --write`: one process at its "
+        "peak. The number of epochs changes the time and the error, not the memory.",
+        "",
+        "| rows | file, MB | memory, MB | processor time, s | RMSE (noise 1) |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for rows in sizes:
+        size, peak, used, error = memory(rows, epochs)
+        lines.append(
+            f"| {rows:,} | {size:,.0f} | {peak:,.0f} | {used:.0f} | {error:.3f} |"
+        )
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
 def page(found: dict[str, tuple[list[float], float]]) -> str:
     (ours, _), (theirs, _) = found.values()
     ratio = statistics.median(t / o for t, o in zip(theirs, ours, strict=True))
@@ -125,8 +190,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--memory", metavar="ROWS,ROWS", default="")
+    parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
-    text = page(measure(options.rounds))
+    before, mark, after = PAGE.read_text().partition(MEMORY)
+    if options.memory:
+        sizes = [int(rows) for rows in options.memory.split(",")]
+        text = f"{before.rstrip()}\n\n{memory_section(sizes, options.epochs)}"
+    else:
+        text = page(measure(options.rounds)) + (f"\n{mark}{after}" if mark else "")
     print(text)
     if options.write:
         PAGE.write_text(text)

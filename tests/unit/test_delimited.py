@@ -270,3 +270,34 @@ def test_what_fits_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         for free, fits in ((memory.PER_BYTE * size // 2, False), (20 * size, True)):
             monkeypatch.setattr(memory, "free", lambda free=free: free)
             assert memory.fits(file, ["x", "y"]) is fits
+
+
+@pytest.mark.parametrize("block", [1 << 20, 40])
+def test_rows_of_other_lengths(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Short rows are filled up, empty cells beyond the last column are cut off, and
+    lines keep their numbers."""
+    monkeypatch.setattr(delimited, "BLOCK", block)
+    rows = "1,2,3\n\n4\n" + '5,"six\n6",7,,\n' + "8,9,10\n" * 5
+    path = write("a,b,c\n" + rows)
+    table = both_ways(path)
+    assert table["a"].to_pylist() == [1, 4, 5, 8, 8, 8, 8, 8]
+    assert table["b"].to_pylist()[:4] == ["2", None, "six\n6", "9"]
+    assert table["c"].to_pylist()[:4] == [3, None, 7, 10]
+    file = tables.open_table(path)
+    file.read()
+    assert file.notes == [
+        "1 of 8 rows have fewer cells than the first line, such as line 4: the others "
+        "count as missing"
+    ]
+    assert [file.place(row) for row in (1, 2, 3)] == ["line 4", "line 5", "line 7"]
+
+
+def test_repeated_names() -> None:
+    path = write("a,a.1,a, a ,b\n1,2,3,4,5\n")
+    table = both_ways(path)
+    assert table.column_names == ["a", "a.1", "a.2", "a.3", "b"]
+    assert [column[0].as_py() for column in table.columns] == [1, 2, 3, 4, 5]
+    notes = tables.open_table(path).notes
+    assert notes[0] == "column 3, a second 'a', is called 'a.2'" and len(notes) == 2
+    bare = tables.open_table(write("1,1\n2,3\n"), header=False)
+    assert bare.names == ["x1", "x2"] and not bare.notes

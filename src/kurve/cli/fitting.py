@@ -85,6 +85,8 @@ def fit(data: str, options: dict[str, Any]) -> None:
         say(f"{file.path}: column {number} has no name: left out, as row labels")
     start = time.monotonic()
     split = splitting.read(file, targets, features, options, say)
+    for note in file.notes:
+        say(f"{file.path}: {note}")
     if options["test_path"]:
         test = open_data(options["test_path"], {**options, "format_": None})
         splitting.read_test(test, split, targets, features, options, say)

@@ -14,13 +14,15 @@ import numpy as np
 from kurve import tables
 from kurve.cli import memory
 from kurve.cli.console import plural, say_nothing
+from kurve.estimators.kinds import too_many_levels
 from kurve.tables import roles
 
 if TYPE_CHECKING:
     import pyarrow
 
-REPORT_ROWS = 100_000
-"""Number of rows of a chunked file kept in memory for testing and the report."""
+REPORT_ROWS, REPORT_CELLS = 100_000, 4_000_000
+"""Rows and cells of a chunked file kept in memory for testing, and as many for the
+report: memory does not grow with the file."""
 
 
 @dataclass
@@ -150,7 +152,8 @@ def _in_chunks(
     batches = tables.Batches(file, [*columns, *_extra(options, columns)], declared)
     roles.check_rows(file, batches.rows)
     fraction = 0.0 if options["test_path"] else options["holdout"][0]
-    fraction = min(fraction, REPORT_ROWS / batches.rows)
+    most = min(REPORT_ROWS, max(REPORT_CELLS // len(columns), 1000))
+    fraction = min(fraction, most / batches.rows)
     training = TrainingBatches(file, batches, targets, features, options, fraction)
     x: list[Any] = []
     y: list[np.ndarray] = []
@@ -158,12 +161,17 @@ def _in_chunks(
     tests_y: list[np.ndarray] = []
     seen = SeenValues(options["classify"])
     rows = in_memory = 0
+    thinning = np.random.default_rng((options["seed"], batches.rows))
     for train_x, train_y, test_x, test_y in training.split(say, check=True):
         rows += len(train_y)
         seen.add(train_x, train_y)
+        if options["groups"] is not None and len(test_y):  # whole groups: any number
+            share = most / (options["holdout"][0] * batches.rows)
+            kept = thinning.random(len(test_y)) < share
+            test_x, test_y = test_x.filter(kept), test_y[kept]
         tests_x.append(test_x)
         tests_y.append(test_y)
-        room = REPORT_ROWS - in_memory
+        room = most - in_memory
         if room > 0:
             x.append(train_x.slice(0, room))
             y.append(train_y[:room])
@@ -354,6 +362,10 @@ class SeenValues:
             known = self.levels.get(name)
             if known is not None:
                 values = pyarrow.concat_arrays([known, values]).unique()
+            if known is not None and too_many_levels(len(values), None):
+                del self.levels[name]
+                self.uncountable.add(name)
+                continue
             self.levels[name] = values
         if y.ndim == 1 and (self.classify or y.dtype.kind in "Ob"):
             self.classes.update(y.tolist())

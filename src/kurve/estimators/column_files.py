@@ -14,7 +14,7 @@ from kurve.estimators.columns import Columns
 from kurve.estimators.kinds import PARTS, Dates, Words
 from kurve.models.fields import Field
 from kurve.tables.dates import KINDS, DateText
-from kurve.tables.numerals import Numerals
+from kurve.tables.numerals import UNIT, Numerals
 
 LATER = ("shares", "pooled", "readers", "dates", "words", "left_out")
 """Fields that are only written if a table needs them, so that the format of older files
@@ -55,19 +55,22 @@ def tensors(columns: Columns) -> dict[str, np.ndarray]:
 
 
 def _style(reader: Numerals | DateText | None) -> str:
-    """How texts are parsed, as one string: a decimal mark, or the order of the parts of
-    a date."""
+    """How texts are parsed, as one string: a decimal mark and a unit, or the order of
+    the parts of a date."""
     if reader is None:
         return ""
-    return reader.decimal if isinstance(reader, Numerals) else reader.order
+    if isinstance(reader, Numerals):
+        return reader.decimal + reader.unit
+    return reader.order
 
 
 def _reader(field: Field) -> Numerals | DateText | None:
     style = field.text()
-    if style not in ("", ".", ",", *KINDS):
+    unit = style[1:]
+    if style[:1] in (".", ",") and style and (not unit or UNIT.fullmatch(unit)):
+        return Numerals(style[0], unit)
+    if style not in ("", *KINDS):
         raise field.error("it is not a known format of numbers or dates")
-    if style in (".", ","):
-        return Numerals(style)
     return DateText(style) if style else None
 
 

@@ -141,7 +141,9 @@ class _Recognition:
     ) -> None:
         self.columns.numeric.append(column)
         self.columns.readers[column] = numerals
-        self._note(column, f" holds numbers with decimal mark {numerals.decimal!r}")
+        unit = f" of the unit {numerals.unit!r}" if numerals.unit else ""
+        mark = numerals.decimal
+        self._note(column, f" holds numbers{unit} with decimal mark {mark!r}")
         if strange is not None:
             self._note(
                 column,
@@ -170,7 +172,9 @@ class _Recognition:
             if words is not None:
                 self.columns.words[column] = words
                 count = len(words.words)
-                self._note(column, f" holds texts, learned by {count} frequent words")
+                plural = "" if count == 1 else "s"
+                text = f" holds texts, learned by {count} frequent word{plural}"
+                self._note(column, text)
                 return
             kept = frequent_levels(counts, declared)
             if not kept:

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 
 from kurve.tables.dates import DAY, DateText, learn_dates, text_of
-from kurve.tables.numerals import Numerals, is_gap, is_plain, learn_numerals
+from kurve.tables.numerals import (
+    Numerals,
+    is_gap,
+    is_plain,
+    learn_numerals,
+    unit_of,
+    without_unit,
+)
 
 MAX_LEVELS, FEW_LEVELS = 256, 50
 """Maximum levels of a category: of a column with more, the most frequent are kept. And
@@ -31,6 +38,12 @@ levels."""
 
 FREQUENT = 5
 """Least rows of a frequent level."""
+
+LONG_TEXT = 8
+"""Mean number of words from which texts are not names: a word in few of them counts."""
+
+FEW_MEASURED = 10
+"""Different numbers of a unit up to which a column as "2 doors" is a category."""
 
 MAX_WORDS = 100
 """Maximum words of a column of texts."""
@@ -215,6 +228,14 @@ def recognise(counts: Counter[Any], decimal: str = ".") -> Text | None:
     text, unsure = learn_dates(filled)
     if text is not None:
         return Text(dates=text, unsure=unsure)
+    unit = unit_of(filled)
+    if unit:
+        bare = [without_unit(cell, unit) for cell in filled]
+        measured, more = learn_numerals(bare, decimal)
+        if more > read and more > FEW_MEASURED:
+            numerals, read = Numerals(measured.decimal, unit), more
+            if read == len(filled):
+                return Text(numerals=numerals)
     strange = [cell for cell in filled if numerals.number(cell) is None]
     rows = sum(counts[cell] for cell in strange)
     total = sum(counts.values())
@@ -252,7 +273,8 @@ def learn_words(counts: Counter[Any]) -> Words | None:
         for text, count in counts.items()
         if not words_of(str(text)).isdisjoint(kept)
     )
-    if total < 1.5 * rows or with_words < rows / 2:
+    least = 0.5 if total < LONG_TEXT * rows else 0.05
+    if total < 1.5 * rows or with_words < least * rows:
         return None
     return words
 

@@ -15,6 +15,10 @@ from kurve.estimators.frames import Table
 from kurve.estimators.reservoir import Batch
 from kurve.estimators.scaling import Moments, Scaler
 
+MOST_TEXTS = 20_000
+"""Different texts of a column to count. With more, what is learned of the column is
+that of the sample: they would take as much memory as the column itself."""
+
 
 class ColumnStatistics:
     """What is known about the columns after some batches.
@@ -67,8 +71,7 @@ class ColumnStatistics:
                 counted = None if weights is None else weights[known]
                 self.moments[position].add(values[known, None], counted)
         for column, texts in table.texts.items():
-            self.counts[column].update(v for v in texts if v is not None)
-            check_levels("fit", table, column, self.counts[column])
+            self._count(table, column, Counter(v for v in texts if v is not None))
             missing = np.array([v is None for v in texts], bool)
             if missing.any():
                 self._add_missing(table, column, missing)
@@ -83,6 +86,13 @@ class ColumnStatistics:
                     max(high, float(np.nanmax(seconds))),
                 )
 
+    def _count(self, table: Table, column: int, found: Counter[Any]) -> None:
+        check_levels("fit", table, column, found)
+        if column in self.counts:
+            self.counts[column].update(found)
+            if len(self.counts[column]) > MOST_TEXTS:
+                del self.counts[column]
+
     def _add_missing(self, table: Table, column: int, missing: np.ndarray) -> None:
         if not self.impute:
             raise ValueError(
@@ -94,7 +104,8 @@ class ColumnStatistics:
 
     def columns(self, sample: Table) -> Columns:
         """The columns. Their kinds, medians and words are those of a sample of the
-        rows, their levels and the span of dates those of all rows."""
+        rows, their levels and the span of dates those of all rows; the levels are those
+        of the sample, too, where there are very many texts."""
         table = self.first
         assert table is not None
         columns = learn_columns("fit", sample, self.impute, counts=self.counts)

@@ -237,15 +237,19 @@ def gap(name: str) -> list[str]:
     return [*strings(f"{name}_gaps", MISSING), *named(text, name)]
 
 
-def number(name: str) -> list[str]:
-    """The functions that read numbers in local notation."""
+def number(name: str, measured: Iterable[str]) -> list[str]:
+    """The functions that read numbers in local notation.
+
+    Args:
+        measured: units of measurement.
+    """
     blanks = [" ", "\t", "\u00a0", "\u202f", "\u2009", "\u2007"]
     units = ["%", "‰", *CURRENCIES, *(c + "." for c in CODES.split("|"))]
     groups = {
         "minus": list(MINUS),
         "marks": [",", ".", "'", "’", "`", *blanks],
         "blanks": blanks,
-        "units": [*units, *CODES.split("|")],
+        "units": [*units, *CODES.split("|"), *measured],
     }
     tables = [
         line

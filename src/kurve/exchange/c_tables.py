@@ -50,7 +50,8 @@ def _helpers(name: str, inputs: TableInputs) -> list[str]:
     if local or timed:
         found += c_cells.helpers(name, c_cells.DIGIT)
     if local:
-        found += c_cells.number(name)
+        units = {r.unit for r in readers if isinstance(r, Numerals) and r.unit}
+        found += c_cells.number(name, sorted(units | {f"{unit}s" for unit in units}))
     if timed:
         found += c_cells.helpers(name, c_dates.LETTER, c_dates.CLOCK)
     if columns.dates:

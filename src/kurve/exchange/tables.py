@@ -148,7 +148,8 @@ class TableInputs:
         if isinstance(reader, Numerals):
             text = f"{value:,.6f}"
             swap = str.maketrans(",.", ".,")
-            return text if reader.decimal == "." else text.translate(swap)
+            text = text if reader.decimal == "." else text.translate(swap)
+            return f"{text} {reader.unit}" if reader.unit else text
         seconds = round(abs(value) * 86400)
         sign = "-" if value < 0 else ""
         return f"{sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,8 +21,8 @@ PANDAS_INDEX = r"__index_level_\d+__$"
 TEXT_BYTES = 16
 """Overhead in bytes of a string."""
 
-BATCH_ROWS = 1 << 16
-"""Rows per batch of a Parquet file."""
+BATCH_ROWS, BUFFER = 1 << 16, 1 << 20
+"""Rows per batch of a Parquet file, and bytes of a column to read at a time."""
 
 
 class ArrowFile(TableFile):
@@ -31,16 +32,20 @@ class ArrowFile(TableFile):
         import pyarrow
         from pyarrow import ipc, parquet
 
-        self.path, self.format = path, format
+        self.path, self.format, self.notes = path, format, []
         if stream is not None:
             stream.seek(0)
         try:
-            source: Any = stream or _mapped(path)
             if format == "parquet":
-                self._file: Any = parquet.ParquetFile(source)
+                if stream is None:  # mapped, all pages would stay in memory
+                    stream = open(path, "rb")  # noqa: SIM115 (closed with the table)
+                    weakref.finalize(self, stream.close)
+                self._file: Any = parquet.ParquetFile(
+                    stream, buffer_size=BUFFER, pre_buffer=False
+                )
                 schema = self._file.schema_arrow
             else:
-                self._file = ipc.open_file(source)
+                self._file = ipc.open_file(stream or _mapped(path))
                 schema = self._file.schema
         except (pyarrow.ArrowException, ValueError, OSError) as error:
             raise self._corrupt(error) from error

@@ -13,7 +13,7 @@ from kurve.tables.table_file import TableFile
 START = 1 << 20
 """Block size in bytes when a file is read as a whole; more if lines are longer."""
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Chunk size in bytes; more if lines are longer."""
 
 LIMIT = MAX_LINE
@@ -68,6 +68,7 @@ class Delimited(TableFile):
         self._lines = Lines(path, stream, format, delimiter, encoding, header, comment)
         self._cells = CellParser(decimal or self._lines.decimal())
         self.path, self.names = path, self._lines.names
+        self.notes = self._lines.notes
         self.delimiter, self.encoding = self._lines.delimiter, self._lines.encoding
 
     def place(self, row: int) -> str:
@@ -98,6 +99,8 @@ class Delimited(TableFile):
             try:
                 table = self._guarded(read).rename_columns(list(columns))
                 return self._typed(table, texts, exact)
+            except _Mended:
+                continue
             except _LongLine:
                 block = self._longer(block)
 
@@ -129,6 +132,8 @@ class Delimited(TableFile):
         while True:
             try:
                 return self._scan_blocks(columns, texts, exact)
+            except _Mended:
+                continue
             except _LongLine:
                 self._block = self._longer(self._block)
 
@@ -170,6 +175,7 @@ class Delimited(TableFile):
 
         Raises:
             _LongLine: a larger block may help.
+            _Mended: reading again will.
         """
         import pyarrow
 
@@ -180,7 +186,8 @@ class Delimited(TableFile):
         except pyarrow.ArrowInvalid as error:
             if "straddl" in str(error) or "Empty CSV file or block" in str(error):
                 raise _LongLine from None
-            self._lines.refuse_ragged_rows()
+            if self._lines.mend_rows():
+                raise _Mended from None
             reason = str(error).splitlines()[0][:200]
             raise self._lines.error(
                 "the file must be a table", reason, "another delimiter"
@@ -266,6 +273,10 @@ class Delimited(TableFile):
             if cell not in self._missing and not self._cells.is_number(cell):
                 return line, cell
         return None, "text"
+
+
+class _Mended(Exception):
+    """Rows had other numbers of cells than the first line."""
 
 
 class _LongLine(Exception):

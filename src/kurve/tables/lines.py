@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+import tempfile
 import weakref
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +15,6 @@ from typing import Any, BinaryIO
 
 from kurve.errors import TableError
 from kurve.tables import cleaning
-from kurve.tables.cells import quoted
 from kurve.tables.encodings import (
     ENCODINGS,
     binary_format,
@@ -22,6 +22,7 @@ from kurve.tables.encodings import (
     has_byte_order_mark,
 )
 from kurve.tables.numerals import NUMBER, SPACES, decimal_mark
+from kurve.tables.table_file import distinct
 
 DELIMITERS = {"csv": None, "tsv": "\t"}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
@@ -43,6 +44,7 @@ class Lines:
     encoding, delimiter: as detected
     header: the names as in the file, if it has a header
     names:  of the columns
+    notes:  what was mended
     """
 
     def __init__(
@@ -77,10 +79,13 @@ class Lines:
             raise self.error("the file must not be empty", "no line", "a header line")
         line, cells = first
         self.header = cells if has_header else None
-        self.names = [name.strip() for name in cells]
+        names = [name.strip() for name in cells]
         if not has_header:
-            self.names = [f"x{i + 1}" for i in range(len(cells))]
-        self._check_names(line)
+            names = [f"x{i + 1}" for i in range(len(cells))]
+        self.names, self.notes = distinct(names)
+        self._refuse_numbers(line)
+        if self.notes:
+            self._rewrite()
 
     def _decoded(self, head: bytes) -> str:
         return head.decode(self.encoding, "replace").lstrip("\ufeff")
@@ -240,21 +245,66 @@ class Lines:
             f"all text must be {self.encoding}", "other bytes", "another encoding"
         )
 
-    def refuse_ragged_rows(self) -> None:
-        """Refuse the first row with more or fewer cells than the first line."""
-        try:
-            for line, cells in self.rows():
-                if len(cells) != len(self.names):
-                    raise self.error(
-                        f"each line must have {_columns(len(self.names))}, as the "
-                        "first has",
-                        _columns(len(cells)),
-                        "quotes around cells that hold the delimiter "
-                        f"{self.delimiter!r}, or the missing cells",
-                        line,
-                    )
-        except UnicodeError:
-            raise self.wrong_encoding() from None
+    def mend_rows(self) -> bool:
+        """Fill up rows with fewer cells than the first line, and cut off empty cells
+        beyond its last; return whether there were any.
+
+        Raises:
+            TableError: the first row with more cells, or a shorter one that is
+                probably a mistake: half of the rows are shorter, or a quote is open.
+        """
+        width, rows, short, is_long = len(self.names), 0, 0, False
+        first: tuple[int, list[str]] = (0, [])
+        for line, cells in self.data_rows():
+            rows += 1
+            if len(cells) > width:
+                is_long = True
+                if any(cell.strip() for cell in cells[width:]):
+                    raise self._ragged(line, cells)
+            elif len(cells) < width:
+                short += 1
+                first = first if first[1] else (line, cells)
+                if any("\n" in cell for cell in cells):
+                    raise self._ragged(line, cells)
+            if 2 * short > max(rows, SAMPLE):
+                break
+        if 2 * short >= max(rows, 1):
+            raise self._ragged(*first)
+        if short:
+            self.notes.append(
+                f"{short:,} of {rows:,} rows have fewer cells than the first line, "
+                f"such as line {first[0]}: the others count as missing"
+            )
+        if short or is_long:
+            self._rewrite()
+        return bool(short or is_long)
+
+    def _ragged(self, line: int, cells: list[str]) -> TableError:
+        return self.error(
+            f"each line must have {_columns(len(self.names))}, as the first has",
+            _columns(len(cells)),
+            f"quotes around cells that hold the delimiter {self.delimiter!r}, or the "
+            "missing cells",
+            line,
+        )
+
+    def _rewrite(self) -> None:
+        """Read a file in place of this one whose names are distinct and whose rows have
+        as many cells as there are names, on the same lines."""
+        stream: Any = tempfile.SpooledTemporaryFile(cleaning.SPOOLED)  # noqa: SIM115
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        width, at = len(self.names), 1
+        for row, (line, cells) in enumerate(self.rows()):
+            text.write("\n" * (line - at))
+            if row == 0 and self.header is not None:
+                cells = self.names
+            writer.writerow((cells + [""] * (width - len(cells)))[:width])
+            at = line + 1 + sum(cell.count("\n") for cell in cells)
+        text.detach()
+        self._stream, self.encoding, self._cleaned = stream, "utf-8", None
+        self.header = self.header and self.names
+        weakref.finalize(self, stream.close)
 
     def _refuse_binary(self, head: bytes) -> None:
         """Refuse empty or binary files."""
@@ -273,17 +323,7 @@ class Lines:
                 "a CSV, TSV, Parquet or Feather file",
             )
 
-    def _check_names(self, line: int) -> None:
-        seen: dict[str, int] = {}
-        for i, name in enumerate(self.names):
-            if name and name in seen:
-                raise self.error(
-                    "columns must have different names",
-                    f"{quoted(name)} for columns {seen[name] + 1} and {i + 1}",
-                    "another name for one of them",
-                    line,
-                )
-            seen[name] = i
+    def _refuse_numbers(self, line: int) -> None:
         numeric = all(re.fullmatch(NUMBER, name) for name in self.names)
         if self.header is not None and numeric:
             raise self.error(

@@ -55,6 +55,10 @@ _GROUPED = {
         r"(?:,[0-9]*)?(?:[eEdD][+-]?[0-9]+)?"
     ),
 }
+UNIT = re.compile(r"[^\W\d_][\w/]{0,9}|°[^\W\d_]?")
+_MEASURED = re.compile(
+    rf"[{SIGNS}]?[0-9][0-9.,'’`\s]*(?:[eE][+-]?[0-9]+)?\s*({UNIT.pattern})"
+)
 _PLAIN = re.compile(f"{NUMBER}|{INFINITY}")
 
 
@@ -64,15 +68,19 @@ class Numerals:
 
     decimal: the decimal mark, "." or ","; the other one separates thousands, like
         blanks and apostrophes
+    unit: of measurement, which may follow: "kg"; its plural ends in "s"
     """
 
     decimal: str = "."
+    unit: str = ""
 
     def number(self, cell: str) -> float | None:
         """The number that a cell holds; None if it is not a number. Per cent and
         currencies count in their own units: "12 %" is 12."""
+        if self.unit:
+            cell = without_unit(cell, self.unit)
         body = _undressed(cell)
-        if body is None or not re.search("[0-9]", body[1]):
+        if body is None or not re.match("[^eEdD]*[0-9]", body[1]):
             return float(cell) if _PLAIN.fullmatch(cell) else None
         sign, digits = body
         if not _GROUPED[self.decimal].fullmatch(digits):
@@ -129,6 +137,26 @@ def learn_numerals(cells: Iterable[str], default: str = ".") -> tuple[Numerals, 
     }
     best = max(counts, key=lambda mark: counts[mark])
     return Numerals(best), counts[best]
+
+
+def unit_of(cells: Iterable[str]) -> str:
+    """The unit of measurement that follows every number among some cells: "kg" of
+    "70.5 kg" and "8kg", "year" of "1 year" and "2 years"; "" if there is none, or if
+    there are several, which would make the numbers incomparable."""
+    matches = (_MEASURED.fullmatch(cell.strip(SPACES)) for cell in cells)
+    found = {match[1] for match in matches if match is not None}
+    unit = min(found, key=len, default="")
+    return unit if found <= {unit, unit + "s"} else ""
+
+
+def without_unit(cell: str, unit: str) -> str:
+    """The cell without the unit of measurement at its end."""
+    bare = cell.strip(SPACES)
+    for end in (unit, unit + "s"):
+        number = bare.removesuffix(end)
+        if number != bare and number[-1:] in f"0123456789.,{SPACES}":
+            return number.rstrip(SPACES)
+    return cell
 
 
 def is_plain(cell: str) -> bool:

@@ -35,6 +35,7 @@ FORMATS = {
     ".xlsm": "excel",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
 }
 """Format by the ending of a file's name; .gz, .bz2 or .zst may follow that of text."""
 

@@ -1,22 +1,23 @@
-"""Excel workbooks and JSON lines, read at once."""
+"""Excel workbooks and JSON, read at once."""
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kurve.errors import TableError
-from kurve.tables.cells import CellParser, quoted
+from kurve.tables.cells import CellParser
 from kurve.tables.numerals import is_gap
-from kurve.tables.table_file import TableFile, plain
+from kurve.tables.table_file import TableFile, distinct, plain
 
 if TYPE_CHECKING:
     import pyarrow
 
 
 class WholeFile(TableFile):
-    """An Excel workbook, of which the first sheet is read, or JSON lines.
+    """An Excel workbook, of which the first sheet is read, or JSON objects.
 
     Args:
         path: name of the file, for messages and, without `stream`, to open it.
@@ -40,26 +41,48 @@ class WholeFile(TableFile):
         else:
             stream.seek(0)
         self._table = self._excel(data) if format == "excel" else self._json(data)
-        self.names = self._table.column_names
-        for name in self.names:
-            if name and self.names.count(name) > 1:
-                raise self._error(
-                    "columns must have different names",
-                    f"{quoted(name)} twice",
-                    "another name for one of them",
-                )
+        self.names, self.notes = distinct(self._table.column_names)
+        self._table = self._table.rename_columns(self.names)
 
     def _json(self, data: Any) -> Any:
+        """Objects, one a line or in an array; an object in an object is a column for
+        each of its values, "place.city"."""
         import pyarrow
-        from pyarrow import json
+        from pyarrow import json as arrow_json
+        from pyarrow import types
 
         try:
-            return json.read_json(data)
+            table = arrow_json.read_json(data)
         except (pyarrow.ArrowException, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
+            table = self._by_python(data, error)
+        while any(types.is_struct(field.type) for field in table.schema):
+            table = table.flatten()
+        return table
+
+    def _by_python(self, data: Any, reason: Exception) -> Any:
+        """What pyarrow does not read: an array, and columns of different types, which
+        are texts."""
+        import pyarrow
+
+        data.seek(0)
+        try:
+            text = data.read().decode("utf-8-sig")
+            if text.lstrip().startswith("["):
+                rows = json.loads(text)
+            else:
+                rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            if not rows or not all(isinstance(row, dict) for row in rows):
+                raise ValueError(f"{reason}")
+        except ValueError as error:
+            why = " ".join(str(error).split())[:120]
             raise self._error(
-                "each line must hold a JSON object", reason, "one object a line"
+                "the file must hold JSON objects, one a line or in an array",
+                why,
+                "one object a line",
             ) from error
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns = [self._column([row.get(name) for row in rows]) for name in names]
+        return pyarrow.table(columns, names=names)
 
     def _excel(self, data: Any) -> Any:
         import pyarrow

@@ -14,6 +14,7 @@ from kurve.errors import TableError
 from kurve.estimators.kinds import UNKNOWN, recognise, too_many_levels
 from kurve.tables import TableFile, plain
 from kurve.tables.numerals import learn_numerals
+from kurve.tables.table_file import durations
 
 if TYPE_CHECKING:
     import pyarrow
@@ -291,7 +292,7 @@ def with_numeric_targets(
     targets: Sequence[str],
     declared: Collection[str] = (),
 ) -> pyarrow.Table:
-    """The table with targets in local notation converted to numbers.
+    """The table with targets in local notation, and durations, converted to numbers.
 
     Args:
         file: an open `TableFile`.
@@ -307,6 +308,14 @@ def with_numeric_targets(
 
     for name in targets:
         values = plain(table[name])
+        seconds = None if name in declared else durations(values)
+        if seconds is not None:
+            note = f"the times of the target {name!r} are learned in seconds"
+            if note not in file.notes:
+                file.notes.append(note)
+            i = table.column_names.index(name)
+            table = table.set_column(i, name, seconds)
+            continue
         if not pyarrow.types.is_string(values.type) or name in declared:
             continue
         counts = Counter(v for v in values.to_pylist() if v is not None)

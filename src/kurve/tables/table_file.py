@@ -6,7 +6,10 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kurve.errors import TableError
+from kurve.tables.dates import DateText
 
 if TYPE_CHECKING:
     import pyarrow
@@ -17,6 +20,8 @@ class TableFile:
 
     path: str
     names: list[str]
+    notes: list[str]
+    """What was mended in the file, to tell its user."""
 
     def read(
         self,
@@ -53,7 +58,8 @@ class TableFile:
             return values.cast("float64", safe=False)
         if types.is_boolean(kind):
             return values
-        return self._numbers(name, values, why)
+        seconds = durations(values)
+        return self._numbers(name, values, why) if seconds is None else seconds
 
     def size(self, columns: Sequence[str], limit: int) -> int:
         """About how many bytes the columns take as text or numbers, decompressed;
@@ -146,6 +152,47 @@ class Batches:
 
     def __iter__(self) -> Iterator[pyarrow.Table]:
         return self.file._batches(self.names, self.types)
+
+
+def distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of columns, a repeated one with a number as pandas has it ("a", "a.1"),
+    and what is to be said of that. Columns without a name stay so."""
+    found: list[str] = []
+    notes = []
+    for position, name in enumerate(names):
+        new, number = name, 0
+        while name and (new in found or (number and new in names)):
+            number += 1
+            new = f"{name}.{number}"
+        if number:
+            notes.append(f"column {position + 1}, a second {name!r}, is called {new!r}")
+        found.append(new)
+    return found, notes
+
+
+def durations(values: Any) -> Any:
+    """Times such as "2:31:05" and "1 days 02:00:00" as seconds, float64; None if the
+    column holds anything else."""
+    import pyarrow
+    from pyarrow import compute, types
+
+    if types.is_time(values.type):
+        whole = values.cast("time64[us]").cast("int64").cast("float64")
+        return compute.divide(whole, 1e6)
+    if types.is_duration(values.type):
+        whole = values.cast("duration[us]").cast("int64").cast("float64")
+        return compute.divide(whole, 1e6)
+    if not types.is_string(values.type):
+        return None
+    cells = values.to_pylist()
+    known = [cell for cell in dict.fromkeys(cells) if cell is not None]
+    if not known or not all(":" in cell for cell in known):
+        return None
+    seconds = DateText("duration").seconds(cells)
+    missing = np.array([cell is None for cell in cells], bool)
+    if (np.isnan(seconds) & ~missing).any():
+        return None
+    return pyarrow.chunked_array([pyarrow.array(seconds, mask=missing)])
 
 
 def plain(values: Any) -> Any:

@@ -10,7 +10,8 @@ import pytest
 
 import kurve
 from kurve import Classifier, Regressor
-from kurve.estimators import spool
+from kurve.estimators import defaults, spool, statistics
+from kurve.estimators.frames import read_table
 
 FAST: dict[str, Any] = {
     "hidden_layer_sizes": (16,),
@@ -257,3 +258,27 @@ def test_levels_that_utf8_cannot_write(batches: bool) -> None:
     model = Regressor(max_epochs=1).fit(known, y[codes < 2])
     with pytest.raises(ValueError, match=r"not contain lone surrogates\. Received"):
         kurve.inspection.partial_dependence(model, x, "city")
+
+
+def test_very_many_texts_are_not_all_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number would grow with the rows; the column is that of the sample."""
+    monkeypatch.setattr(statistics, "MOST_TEXTS", 50)
+    shop = np.array(["north", "south", "east"])[np.arange(1200) % 3]
+    code = np.array([f"row {i}" for i in range(1200)])
+    x = np.stack([shop, code], axis=1).astype(object)
+    known = statistics.ColumnStatistics(False)
+    for first in range(0, 1200, 100):
+        part = slice(first, first + 100)
+        known.add((read_table("fit", x[part]), Y[part], None))
+    assert set(known.counts) == {0} and sum(known.counts[0].values()) == 1200
+    with pytest.warns(UserWarning, match="different texts"):
+        model = Regressor(**FAST).fit(Walked(x, Y + 900.0 * (shop == "east")))
+    assert list(model.fitted_.columns.levels) == [0]
+    assert model.score(x, Y + 900.0 * (shop == "east")) > 0.1
+
+
+def test_batches_grow_with_very_many_rows() -> None:
+    """So that an epoch has as many steps, and there are fewer epochs."""
+    chosen = [defaults.choose(rows, 20, 1) for rows in (100_000, 200_000, 10**6, 10**7)]
+    assert [each.batch_size for each in chosen] == [32, 64, 512, 512]
+    assert [each.epochs for each in chosen] == [40, 40, 40, 8]

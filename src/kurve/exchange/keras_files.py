@@ -279,18 +279,17 @@ def _stack_of(
     file."""
     model = Sequential(name=described.name)
     layers = described.layers
+    shape: Any = described.input_shape
     if not layers:
-        if described.input_shape is not None:
-            network_of(model).input_shape = described.input_shape
+        network_of(model).input_shape = shape
         return model, []
-    if described.input_shape is None:
+    if shape is None:
         raise ValueError(NO_SHAPE)
-    shape = described.input_shape
     if None in shape and isinstance(layers[0], Normalization):
         # adapt(x) leaves sizes unknown; only the shape of the mean determines them.
         mean = first_shape(reader, group, described.classes)
-        leading = (None,) * (len(described.input_shape) - len(mean))
-        shape = merged(described.input_shape, (*leading, *mean)) or ()
+        leading = (None,) * (len(shape) - len(mean))
+        shape = merged(shape, (*leading, *mean))
     network_of(model).put(shape, layers)
     network_of(model).declare(shape)
     classes = [cls for cls in described.classes if cls != "InputLayer"]

@@ -16,7 +16,7 @@ from kurve.engines import Batches, get_engine
 from kurve.engines.reference import ReferenceEngine
 from kurve.formulas import functions as ops
 from kurve.formulas import recurrence
-from kurve.formulas.loops import without_loops
+from kurve.formulas.loops import appended, rewritten
 
 STEPS, FEATURES, UNITS = 8, 3, 4
 RNG = np.random.default_rng(0)
@@ -231,7 +231,7 @@ def test_plans_stay_small() -> None:
 def test_turns_that_are_written_out_are_a_plan() -> None:
     model = made(return_sequences=True)
     plan, state = lowered(model, X)
-    flat = without_loops(plan)
+    flat = rewritten(plan, appended)
     assert all(op.body is None for op in flat.ops) and len(flat.ops) > 9 * STEPS
     data = batches(X, Y)
     loss, gradient = get_engine("native").compile(plan).gradient(state, data, 0)

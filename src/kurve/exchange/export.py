@@ -11,6 +11,8 @@ import numpy as np
 from kurve.core.files import replacing
 from kurve.errors import path_name
 from kurve.exchange.exported import ExportedModel, describe
+from kurve.exchange.unrolled import none
+from kurve.plan import Op
 
 
 def export(
@@ -56,7 +58,7 @@ def export(
         write_plan(model, path)
         return
     write = WRITERS[found]
-    exported = describe(model)
+    exported = describe(model, _has_node if found == "onnx" else none)
     for network in exported.networks:
         for op, arrays in zip(network.ops, network.arrays, strict=True):
             for role, array in arrays.items():
@@ -92,6 +94,13 @@ def _c(exported: ExportedModel, path: str) -> bytes:
     from kurve.exchange.c_source import source
 
     return source(exported, os.path.basename(path)).encode("ascii")
+
+
+def _has_node(op: Op) -> bool:
+    """Whether ONNX has a node for a recurrent operation."""
+    from kurve.exchange.onnx_recurrence import has_node
+
+    return has_node(op)
 
 
 WRITERS: dict[str, Callable[[ExportedModel, str], bytes]] = {"onnx": _onnx, "c": _c}

@@ -17,7 +17,7 @@ from kurve.core.dtypes import FLOAT32_MAX
 from kurve.core.entries import warn
 from kurve.core.inside import network_of
 from kurve.engines.reference.common import view
-from kurve.formulas.loops import without_loops
+from kurve.exchange.unrolled import Writes, every, unrolled
 from kurve.models import Model
 from kurve.models.ensembles import Ensemble
 from kurve.plan import Op, Plan, Shape
@@ -186,8 +186,11 @@ def check_operations(network: Network, known: Container[str], format: str) -> No
             )
 
 
-def describe(model: Any) -> ExportedModel:
+def describe(model: Any, writes: Writes) -> ExportedModel:
     """The model as plain data.
+
+    Args:
+        writes: which recurrent operations are not unrolled.
 
     Raises:
         RuntimeError: a model that is not built, an estimator that is not fitted.
@@ -195,7 +198,7 @@ def describe(model: Any) -> ExportedModel:
         ValueError: a category of texts and numbers, or numbers beyond float32.
     """
     if isinstance(model, Model):
-        plan, _ = network_of(model).require_built("export")
+        network_of(model).require_built("export")
         if network_of(model).encodes:
             names = [layer.name for layer in model.layers if hasattr(layer, FIRST)]
             raise ValueError(
@@ -203,7 +206,10 @@ def describe(model: Any) -> ExportedModel:
                 f"model with {', '.join(map(repr, names))}. Try exporting the model "
                 "after them, on the numbers that these layers return."
             )
-        return _of_sequential(model) if plan.is_stack else _of_graph(model)
+        network = _network(model, writes)
+        if network.plan is None:
+            return _of_sequential(model, network)
+        return _of_graph(model, network)
     if isinstance(model, Ensemble):
         return _of_ensemble(model)
     from kurve.estimators import Classifier, Regressor
@@ -218,12 +224,11 @@ def describe(model: Any) -> ExportedModel:
     )
 
 
-def _of_graph(model: Any) -> ExportedModel:
-    """A model whose layers do not form a simple stack."""
-    network = _network(model)
+def _of_graph(model: Any, network: Network) -> ExportedModel:
+    """A model whose operations do not form a simple stack."""
     plan, state = network_of(model).require_built("export")
-    names = model.output_names
-    inputs = [name or "input" for name in model.input_names]
+    names = ["output"] if plan.is_stack else model.output_names
+    inputs = ["input" if plan.is_stack else n or "input" for n in model.input_names]
 
     def expected(x: Any) -> dict[str, np.ndarray]:
         program = network_of(model).chosen_engine().compile(plan)
@@ -244,8 +249,7 @@ def _of_graph(model: Any) -> ExportedModel:
     )
 
 
-def _of_sequential(model: Any) -> ExportedModel:
-    network = _network(model)
+def _of_sequential(model: Any, network: Network) -> ExportedModel:
     plan, _ = network_of(model).require_built("export")
     return ExportedModel(
         "Sequential",
@@ -360,10 +364,10 @@ def _of_estimator(
     )
 
 
-def _network(model: Any) -> Network:
+def _network(model: Any, writes: Writes = every) -> Network:
     plan, state = network_of(model).require_built("export")
+    plan = unrolled(plan, writes)
     graph = not plan.is_stack
-    plan = without_loops(plan)
     copies: dict[tuple[bool, int], np.ndarray] = {}  # shared weights once
     arrays = tuple(
         {

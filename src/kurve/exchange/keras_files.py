@@ -35,7 +35,6 @@ from kurve.exchange.keras_compiling import compile_with, compiles_itself
 from kurve.exchange.keras_graphs import is_function, model_of, needs_graph
 from kurve.exchange.keras_models import (
     Described,
-    SampleShape,
     layers_of,
     merged,
     model_from,
@@ -280,41 +279,25 @@ def _stack_of(
     file."""
     model = Sequential(name=described.name)
     layers = described.layers
+    shape: Any = described.input_shape
     if not layers:
-        if described.input_shape is not None:
-            network_of(model).input_shape = _known(described.input_shape)
+        network_of(model).input_shape = shape
         return model, []
-    if described.input_shape is None:
+    if shape is None:
         raise ValueError(NO_SHAPE)
-    shape = described.input_shape
     if None in shape and isinstance(layers[0], Normalization):
         # adapt(x) leaves sizes unknown; only the shape of the mean determines them.
         mean = first_shape(reader, group, described.classes)
-        leading = (None,) * (len(described.input_shape) - len(mean))
-        shape = merged(described.input_shape, (*leading, *mean)) or ()
-    sample = _known(shape)
-    network_of(model).put(sample, layers)
-    network_of(model).declare(sample)
+        leading = (None,) * (len(shape) - len(mean))
+        shape = merged(shape, (*leading, *mean))
+    network_of(model).put(shape, layers)
+    network_of(model).declare(shape)
     classes = [cls for cls in described.classes if cls != "InputLayer"]
     tree = [
         Part(cls, layer.name, None, layer)
         for cls, layer in zip(classes, layers, strict=True)
     ]
     return model, tree
-
-
-def _known(shape: SampleShape) -> tuple[int, ...]:
-    """The shape of one sample.
-
-    Raises:
-        ValueError: an unknown size.
-    """
-    if None in shape:
-        raise ValueError(
-            f"a sample's shape is {shape}, with unknown sizes. "
-            "Try saving it with all sizes in its Input(shape=...)."
-        )
-    return tuple(size for size in shape if size is not None)
 
 
 def _trained(

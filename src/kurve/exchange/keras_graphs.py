@@ -165,6 +165,7 @@ def _graph(
     tree: list[Part] = []
     old = False
     rows: int | None = None
+    config = _without_copies(config)
     for i, entry in enumerate(layers_of(config)):
         inner = f"layers[{i}] of {what}"
         cls, arguments = parts.opened(entry, inner)
@@ -204,6 +205,60 @@ def _graph(
         _count_from_zero(entries, ends)
         ends = _single(ends[0]), _single(ends[1])
     return {"layers": entries, "input_layers": ends[0], "output_layers": ends[1]}, tree
+
+
+def _copies(entry: Any) -> bool:
+    """Whether it is `ops.convert_to_tensor` without a type, which returns a tensor
+    unchanged. Keras calls it on masks."""
+    if not isinstance(entry, Mapping) or entry.get("class_name") != "ConvertToTensor":
+        return False
+    found = entry.get("config")
+    return not isinstance(found, Mapping) or found.get("dtype") is None
+
+
+def _without_copies(config: dict[str, Any]) -> dict[str, Any]:
+    """The graph without these operations: others read what they would copy."""
+    copies = {e.get("name"): e for e in layers_of(config) if _copies(e)}
+
+    def source(place: Any) -> Any:
+        for _ in copies:
+            if place[0] not in copies:
+                break
+            calls = copies[place[0]].get("inbound_nodes")
+            node = calls[place[1]] if isinstance(calls, list) else None
+            (place,) = _histories(node["args"] if isinstance(node, Mapping) else node)
+        return place
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, list):
+            return [replaced(part) for part in value]
+        if not isinstance(value, Mapping):
+            return value
+        if "keras_history" in value:
+            return {**value, "keras_history": source(value["keras_history"])}
+        return {key: replaced(part) for key, part in value.items()}
+
+    def ended(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: ended(part) for key, part in value.items()}
+        if not isinstance(value, list):
+            return value
+        if len(value) == 3 and isinstance(value[0], str):
+            return source(value)
+        return [ended(part) for part in value]
+
+    if not copies:
+        return config
+    kept = [
+        {**entry, "inbound_nodes": replaced(entry.get("inbound_nodes"))}
+        for entry in layers_of(config)
+        if entry.get("name") not in copies
+    ]
+    return {
+        **config,
+        "layers": kept,
+        "output_layers": ended(config.get("output_layers")),
+    }
 
 
 OPEN_MODE = ("BatchNormalization", "Sequential", "Functional", "Model")

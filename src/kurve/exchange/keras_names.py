@@ -27,6 +27,9 @@ ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
 }
 """Layers that can be the activation of another layer, with their arguments."""
 
+WRITTEN_AS = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Classes whose groups of weights are named after another name of the class."""
+
 LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
 """Keras's aliases for losses."""
 

@@ -20,6 +20,7 @@ from kurve.core.inside import is_model, network_of
 from kurve.core.overrides import is_own
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
+from kurve.exchange.keras_names import WRITTEN_AS
 from kurve.exchange.keras_tree import Part, is_own_model, old_order, tree_of
 from kurve.layers.base import Layer, Variable
 from kurve.metrics import Metric
@@ -40,11 +41,16 @@ def snake_case(name: str) -> str:
     return spaced.lower()
 
 
+def group_name(cls: str) -> str:
+    """The name of the groups of a class."""
+    return snake_case(WRITTEN_AS.get(cls, cls))
+
+
 def group_names(classes: Sequence[str]) -> Iterator[str]:
     """The group of each layer: dense, dense_1, dropout, dense_2, ..."""
     counts: dict[str, int] = {}
     for cls in classes:
-        name = snake_case(cls)
+        name = group_name(cls)
         number = counts.get(name, 0)
         counts[name] = number + 1
         yield f"{name}_{number}" if number else name
@@ -153,10 +159,10 @@ def _under(place: str, name: str) -> str:
 
 def _attributes(layer: Any) -> list[tuple[str, Any]]:
     """Names and values of attributes that can hold layers. Keras's own classes have the
-    same attributes, in its order; those of user classes are visited by name, private
-    ones last, including properties."""
+    same attributes, in its order, and use the name of a property if there is one; those
+    of user classes are visited by name, private ones last, including properties."""
     if not is_own(type(layer)):
-        return [(name.lstrip("_"), value) for name, value in layer.attributes]
+        return [(_public(layer, name), value) for name, value in layer.attributes]
     found = dict(layer.attributes)
     for cls in type(layer).__mro__:
         if not is_own(cls):
@@ -169,6 +175,12 @@ def _attributes(layer: Any) -> list[tuple[str, Any]]:
         found["layers"] = layer.layers
         found.pop("_body", None)
     return sorted(found.items(), key=lambda item: (item[0][:1] == "_", item[0]))
+
+
+def _public(layer: Any, name: str) -> str:
+    """The name of the property that returns this attribute, or its own name."""
+    public = name.lstrip("_")
+    return public if hasattr(type(layer), public) else name
 
 
 def _in_attribute(value: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -226,7 +238,7 @@ def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
     places = []
     for cls, name in zip(classes, group_names(classes), strict=True):
         if cls != "InputLayer":
-            there = by_class.get(snake_case(cls), [])
+            there = by_class.get(group_name(cls), [])
             places.append(f"{above}/{there.pop(0) if there else name}")
     return places
 

@@ -26,17 +26,18 @@ ACTIVATIONS = {
 """Activations these nodes support; alpha applies to leaky_relu and elu."""
 
 
-def recurrent(graph: Graph, op: Op, arrays: Arrays, xs: Sequence[str]) -> str:
-    """The output of a cell for all steps or the last one.
+def has_node(op: Op) -> bool:
+    """Whether a node computes the operation: nodes support masks only at the end of
+    sequences, and return no states of all steps."""
+    names = ["activation"] if op.kind == "simple_rnn" else list(FUNCTIONS)
+    return not any(
+        op.attrs.get(name) for name in ("masked", "states", "recurrent_dropout")
+    ) and all(str(op.attrs[name]) in ACTIVATIONS for name in names)
 
-    Raises:
-        ValueError: a mask, states as outputs, or another activation: the nodes do not
-            support them, or only at the end of sequences.
-    """
+
+def recurrent(graph: Graph, op: Op, arrays: Arrays, xs: Sequence[str]) -> str:
+    """The output of a cell for all steps or the last one, see `has_node`."""
     attrs = op.attrs
-    for name in ("masked", "states", "recurrent_dropout"):
-        if attrs.get(name):
-            _refuse(op, f"it has {name}", f"{name}=True", "no mask or state")
     kind, order = NODES.get(op.kind, ("RNN", (0,)))
     units = arrays["recurrent_kernel"].shape[0]
 
@@ -67,26 +68,17 @@ def recurrent(graph: Graph, op: Op, arrays: Arrays, xs: Sequence[str]) -> str:
     return graph.node("Gather", y, graph.constant(np.int64(-1), np.int64), axis=0)
 
 
+FUNCTIONS = {"recurrent_activation": "recurrent_alpha", "activation": "alpha"}
+"""The attributes with the activations of a cell, and those with their alphas."""
+
+
 def _functions(op: Op) -> dict[str, Any]:
     """The activations of a node, and their alphas."""
-    names = [("activation", "alpha")]
-    if op.kind != "simple_rnn":
-        names.insert(0, ("recurrent_activation", "recurrent_alpha"))
+    names = list(FUNCTIONS)[op.kind == "simple_rnn" :]
     names += names[-1:] * (op.kind == "lstm")
     functions, alphas = [], []
-    for name, alpha in names:
-        found = ACTIVATIONS.get(str(op.attrs[name]))
-        if found is None:
-            which = f"{name}={op.attrs[name]!r}"
-            _refuse(op, "its node has no such activation", which, "tanh or sigmoid")
-        functions.append(found)
-        if found in ("LeakyRelu", "Elu"):
-            alphas.append(float(op.attrs.get(alpha, 0.0)))
+    for name in names:
+        functions.append(ACTIVATIONS[str(op.attrs[name])])
+        if functions[-1] in ("LeakyRelu", "Elu"):
+            alphas.append(float(op.attrs.get(FUNCTIONS[name], 0.0)))
     return {"activations": functions} | ({"activation_alpha": alphas} if alphas else {})
-
-
-def _refuse(op: Op, why: str, received: str, fix: str) -> None:
-    raise ValueError(
-        f"[export] layer {op.layer!r} cannot be written to ONNX yet, because {why}. "
-        f"Received: {received}. Try {fix}."
-    )

@@ -222,4 +222,5 @@ def full_like(x: Any, fill_value: float, dtype: str | None = None) -> Any:
     graph = graph_of(x)
     if graph is None:
         return np.full_like(as_array(x), fill_value, dtype=dtype)
-    return graph.map([graph.as_tensor(x)], lambda b, r: b.constant(float(fill_value)))
+    y = graph.map([graph.as_tensor(x)], lambda b, r: b.constant(float(fill_value)))
+    return y if dtype is None else cast(y, dtype)

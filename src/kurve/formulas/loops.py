@@ -2,7 +2,7 @@
 
 scanned       the loop of a step, as an operation of the kind "scan"
 written_out   the unrolled steps of such an operation
-without_loops a plan in which all loops are unrolled
+rewritten     a plan with other operations, such as one without loops
 """
 
 from __future__ import annotations
@@ -236,14 +236,13 @@ def appended(graph: Graph, op: Op, read: Sequence[Tensor]) -> Tensor:
     return graph.append_op(replace(op, inputs=tuple(t.index for t in read)))
 
 
-def without_loops(plan: Plan) -> Plan:
-    """The same plan with its loops unrolled."""
-    if all(op.kind != "scan" for op in plan.ops):
-        return plan
+def rewritten(plan: Plan, append: Append) -> Plan:
+    """The same plan with each operation appended by that function."""
     graph = Graph(plan.inputs, plan.targets)
+    graph.vectors[True] = list(plan.params)
     values = [*graph.inputs, *graph.targets]
     for i, op in enumerate(plan.ops):
-        values.append(appended(graph, op, [values[v] for v in plan.reads(i)]))
+        values.append(append(graph, op, [values[v] for v in plan.reads(i)]))
     heads = [head.numbered(lambda v: values[v].index) for head in plan.heads]
     if plan.penalty is not None:
         heads.append(Head(values[plan.penalty].index, ()))

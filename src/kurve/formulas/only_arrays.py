@@ -108,6 +108,10 @@ ALGEBRA = (
 """`numpy.linalg` functions."""
 
 
+WATCHED = ("sort", "median", "vstack", "fliplr", "flipud", "nansum", "nanmean")
+"""Functions with derivatives for values that a tape watches."""
+
+
 def of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     def only_arrays(*args: Any, **kwargs: Any) -> Any:
         for leaf in leaves((args, kwargs)):
@@ -116,6 +120,12 @@ def of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
                     f"[{name}] a model cannot compute this function. Received: "
                     f"{leaf!r}. Try it on arrays, before or after the model."
                 )
+        if name in WATCHED and any(
+            getattr(leaf, "key", None) is not None for leaf in leaves((args, kwargs))
+        ):
+            from kurve.formulas.differentiable import DIFFERENTIABLE
+
+            return DIFFERENTIABLE[name](*args, **kwargs)
         plain = [as_array(a) if is_variable(a) else a for a in args]
         return call(*plain, **kwargs)
 

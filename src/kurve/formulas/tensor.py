@@ -54,6 +54,9 @@ class KerasTensor(Symbolic):
 
     _mask: KerasTensor | None = None
 
+    mask: KerasTensor | None = None
+    """The mask as Keras computes it, see `kurve.training.masked_order`."""
+
     of_batch = False
     """Whether it is one value for the whole batch, repeated for each row."""
 
@@ -121,11 +124,14 @@ class Node:
 
     args, kwargs: arguments of the call, including symbolic tensors
     outputs:      the structure of tensors it returned
+    seen:         the symbolic tensors among the arguments, with the masks that Keras
+                  adds to them; None for no masks
     encodes: whether the operation runs on the model's input arrays before the engine
                   does, for example to turn text into numbers
     """
 
     encodes = False
+    seen: list[KerasTensor] | None = None
 
     def __init__(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
@@ -141,6 +147,12 @@ class Node:
     @property
     def is_input(self) -> bool:
         return not self.input_tensors
+
+    @property
+    def keras_parents(self) -> list[Node]:
+        """The nodes that produced the tensors which Keras passes to this call."""
+        seen = self.input_tensors if self.seen is None else self.seen
+        return [tensor.history.node for tensor in seen]
 
     @property
     def parents(self) -> list[Node]:

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.formulas import functions as ops
+from kurve.formulas.graph import Tensor
 from kurve.layers.multi_head_attention import HeadArguments, Heads
 
 
@@ -137,6 +138,10 @@ class GroupQueryAttention(Heads):
             key_mask=key_mask,
             attention_mask=attention_mask,
             use_causal_mask=use_causal_mask,
+        )
+        query, key, value = (  # the projections would warn of a mask that is used above
+            x.without_mask() if isinstance(x, Tensor) else x
+            for x in (query, key, value)
         )
         y, weights = self._compute_attention(
             self._query_dense(query),

@@ -17,7 +17,7 @@ import numpy as np
 
 from kurve.core.entries import warn
 from kurve.formulas.graph import Graph, Tensor
-from kurve.formulas.tensor import leaves, replaced
+from kurve.formulas.tensor import KerasTensor, leaves, replaced
 
 
 def is_masked(*values: Any) -> bool:
@@ -35,7 +35,7 @@ def masks_of(value: Any) -> Any:
 
 
 def _is_tensor(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor)
+    return isinstance(leaf, (Tensor, KerasTensor))
 
 
 def pass_masks(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -272,9 +272,11 @@ class Concatenate(Merge):
         wide = []
         for x, mask in zip(inputs, masks, strict=True):
             if mask is None:
-                wide.append(ops.cast(ops.ones_like(x), "bool"))
+                wide.append(ops.ones_like(x, "bool"))
+            elif len(mask.shape) == len(x.shape):
+                wide.append(mask)
             else:
-                zeros = ops.cast(ops.zeros_like(x), "bool")
+                zeros = ops.zeros_like(x, "bool")
                 wide.append(ops.logical_or(fitted("Concatenate", mask, x), zeros))
         return ops.any(ops.concatenate(wide, self.axis), -1)
 

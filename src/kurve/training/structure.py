@@ -7,6 +7,7 @@ from typing import Any
 
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.training.masked_order import pass_keras_masks
 
 
 class Structure:
@@ -52,7 +53,14 @@ class Structure:
         self.entries = self._entries() if self.encoding else self.flat_inputs
         self.has_open_sizes = any(None in t.sample for t in self.entries)
         self._refuse_texts()
-        self.operations = self._ordered(first_met)
+        self.operations = self._ordered(self.nodes, first_met)
+        if any(
+            t.mask_sample is not None for n in self.nodes for t in leaves(n.outputs)
+        ):
+            pass_keras_masks(self.nodes)
+            shown = {id(operation) for operation in self.operations}
+            again = self._ordered(*self._visited(self.flat_outputs, True))
+            self.operations = [o for o in again if id(o) in shown]
         if losses:
             self.nodes, _ = self._visited([*self.flat_outputs, *losses])
             self.operations += self._only_for_losses()
@@ -97,10 +105,14 @@ class Structure:
         return list(found.values())
 
     def _visited(
-        self, tensors: Sequence[KerasTensor]
+        self, tensors: Sequence[KerasTensor], with_masks: bool = False
     ) -> tuple[list[Node], dict[int, int]]:
         """The calls that these tensors depend on, in topological order; and when each
-        operation was first reached going back, by id."""
+        operation was first reached going back, by id.
+
+        Args:
+            with_masks: whether to visit the functions by which Keras computes masks.
+        """
         known = {id(tensor) for tensor in self.flat_inputs}
         nodes: list[Node] = []
         done: set[int] = set()
@@ -130,20 +142,23 @@ class Structure:
                     )
                 first_met.setdefault(id(node.operation), len(first_met))
                 stack.append((tensor, True))
-                stack += [(t, False) for t in reversed(node.input_tensors)]
+                below = node.input_tensors
+                if with_masks and node.seen is not None:
+                    below = node.seen
+                stack += [(t, False) for t in reversed(below)]
         return nodes, first_met
 
-    def _ordered(self, first_met: dict[int, int]) -> list[Any]:
-        inside = {id(node) for node in self.nodes}
+    def _ordered(self, nodes: list[Node], first_met: dict[int, int]) -> list[Any]:
+        inside = {id(node) for node in nodes}
         node_depth: dict[int, int] = {}
         depth_of: dict[int, int] = {}
         by_id: dict[int, Any] = {}
-        for node in reversed(self.nodes):
+        for node in reversed(nodes):
             key = id(node.operation)
             by_id[key] = node.operation
             depth = max(node_depth.get(id(node), 0), depth_of.get(key, 0))
             node_depth[id(node)] = depth_of[key] = depth
-            for parent in node.parents:
+            for parent in node.keras_parents:
                 if id(parent) in inside:
                     node_depth[id(parent)] = max(
                         depth + 1, node_depth.get(id(parent), 0)

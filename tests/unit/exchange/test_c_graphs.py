@@ -217,20 +217,12 @@ def test_a_shared_layer_is_written_once(tmp_path: Path) -> None:
     assert f"[1][{math.prod((8, 8)) + 8}]" in text
 
 
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [
-        (lambda x: layers.LSTM(3)(x), "lstm"),
-        (lambda x: layers.Dropout(0.5)(x, training=True), "random"),
-    ],
-)
-def test_what_has_no_code_is_refused_by_name(
-    make: Any, kind: str, tmp_path: Path
-) -> None:
+def test_what_has_no_code_is_refused_by_name(tmp_path: Path) -> None:
     x = kurve.Input((4, 3))
     y = layers.GlobalAveragePooling1D()(x)
-    with pytest.raises(ValueError, match=f"cannot be written to C yet.*'{kind}'"):
-        kurve.Model(x, [y, make(x)]).export(tmp_path / "m.c")
+    z = layers.Dropout(0.5)(x, training=True)
+    with pytest.raises(ValueError, match=r"cannot be written to C yet.*'random'"):
+        kurve.Model(x, [y, z]).export(tmp_path / "m.c")
     assert not list(tmp_path.iterdir())
 
 

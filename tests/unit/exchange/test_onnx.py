@@ -393,11 +393,3 @@ def check_recurrent(made: Recurrent, folder: Path) -> None:
     (found,) = session.run(None, dict(zip(names, xs, strict=True)))
     program = get_engine("reference").compile(made.plan)
     assert_close(found, program.predict(made.state(), xs if len(xs) > 1 else xs[0]))
-
-
-@pytest.mark.parametrize(
-    "flags", [{"masked": True}, {"states": True}, {"activation": "gelu"}]
-)
-def test_what_recurrent_nodes_lack(flags: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\[export\] layer 'rnn' cannot be written"):
-        recurrent_onnx(Recurrent("lstm", plain=True, **flags), tmp_path)

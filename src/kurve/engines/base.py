@@ -146,6 +146,22 @@ class Program(Protocol):
         o of sample i. Columns of frozen variables and of padding are zero."""
 
 
+class UpdatingProgram(Program, Protocol):
+    """A program that can also update the variables by given gradients; those of other
+    engines get them as inputs of a plan, see `kurve.optimizers.applier`."""
+
+    def update_by(
+        self, state: State, gradients: Sequence[np.ndarray | None], rate: float
+    ) -> NonFiniteError | None:
+        """One update by these gradients of the trainable variables, in the order of
+        `plan.params`, instead of those of a batch; see `Engine.train`.
+
+        Args:
+            gradients: C order, float32.
+            rate: the learning rate.
+        """
+
+
 @dataclass(eq=False)
 class Job:
     """Training steps to run: first..last-1 of the batches.

@@ -138,8 +138,7 @@ std::string Program::update_by(State& state, const float* const* gradients,
   bool bounded = optimizer_->cannot_overflow(learning_rate, ws->bounds);
   UpdateMode mode =
       bounded && !any_suspicious(*ws) ? UpdateMode::separate : UpdateMode::checked;
-  std::string error =
-      update(state, context(state, 1, *ws), mode, learning_rate, *ws);
+  std::string error = update(state, context(state, 1, *ws), mode, learning_rate, *ws);
   if (error.empty()) state.step++;
   return error;
 }

@@ -61,6 +61,15 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
+def aligned_copy(vector: np.ndarray) -> np.ndarray:
+    """A copy of a float32 vector, aligned like that of `aligned_zeros`."""
+    raw = np.empty(vector.size + ALIGNMENT, np.float32)
+    start = (-raw.ctypes.data // raw.itemsize) % ALIGNMENT
+    copy = raw[start : start + vector.size]
+    copy[:] = vector
+    return copy
+
+
 @dataclass(eq=False)
 class Batches:
     """Rows of data, divided into steps.

@@ -58,9 +58,11 @@ class LayerWeights(LayerFormula):
         found: dict[int, Any] = {}
         # Called before each training step: most attributes are recognized by their
         # type.
-        for _, value in self.attributes:
+        for name, value in vars(self).items():
             kind = type(value)
-            if kind in _plain or _plain.issuperset(_kinds_in(kind, value)):
+            if kind in _plain or name == "_given":
+                continue
+            if _plain.issuperset(_kinds_in(kind, value)):
                 continue
             for part in leaves(value):
                 if not isinstance(part, LayerWeights):
@@ -135,7 +137,9 @@ class LayerWeights(LayerFormula):
         """The variables without those of sublayers, trainable ones first."""
         attributes = vars(self).values()
         free = [v for v in attributes if isinstance(v, Variable) and v.is_free]
-        return sorted([*self._variables, *free], key=lambda v: v.role != "param")
+        found = [*self._variables, *free]
+        params = [v for v in found if v.role == "param"]
+        return params + [v for v in found if v.role != "param"]
 
     @property
     def variables(self) -> list[Variable]:

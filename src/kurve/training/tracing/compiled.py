@@ -83,6 +83,9 @@ class Compiled:
         for part in self.parts:
             part.build()
         self.early = [part for part in self.parts if part.early]
+        # The usual step returns its loss, and no more is to be done.
+        simple = isinstance(out, Tensor) and out.dtype == "float32" and not after
+        self._returned: int | None = out.index if simple else None
         self._watched = TrainableFlags({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
@@ -127,6 +130,8 @@ class Compiled:
             for other in self.early:
                 other.read_early(part.time)
             part.run(arrays, values)
+        if self._returned is not None:
+            return result(values[self._returned])
         results: dict[int, Any] = {}
 
         def value(leaf: Any) -> Any:

@@ -126,11 +126,15 @@ READ: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "clipnorm": (lambda: 1.0, lambda: setattr(world.optimizer, "clipnorm", 0.01)),
     "weights": (
         lambda: 1.0,
-        lambda: world.model.layers[0].kernel.assign(np.ones((5, 8))),
+        lambda: world.model.weights[0].assign(np.ones((5, 8))),
     ),
     "trainable": (
         lambda: 1.0,
         lambda: setattr(world.model.layers[0], "trainable", False),
+    ),
+    "activation": (
+        lambda: 1.0,
+        lambda: setattr(world.model.layers[0], "activation", "relu"),
     ),
     "optimizer": (lambda: 1.0, put("optimizer", lambda: optimizers.SGD(0.1))),
     "loss": (lambda: 1.0, put("loss", losses.MeanAbsoluteError)),
@@ -180,7 +184,7 @@ def test_a_method_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             change = functools.partial(patch.setattr, Outer, "scaled", other)
             found.append(trained(lambda: world.outer.scaled(1.0), change, decorate)[0])
-    np.testing.assert_allclose(*found, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["partial", "default", "object"])
@@ -230,3 +234,56 @@ def test_an_object_at_the_same_address_is_another_one() -> None:
         current = scaled(1.0 + i)
         found.append(float(value(X)))
     np.testing.assert_allclose(np.array(found) / found[0], np.arange(1.0, 11), 1e-5)
+
+
+class Scaled(layers.Layer):
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by, self.calls = by, 0
+
+    def call(self, x: Any) -> Any:
+        self.calls += 1  # no setting: it changes in each call
+        return x * self.by
+
+
+def test_arguments_of_built_layers_can_be_changed() -> None:
+    utils.set_random_seed(1)
+    own = Scaled(1.0)
+    inner = kurve.Sequential([kurve.Input((5,)), own])
+    model = kurve.Sequential(
+        [kurve.Input((5,)), inner, layers.Dense(3, use_bias=False, activation="relu")]
+    )
+    model.compile("sgd", "mse")
+    kernel = model.weights[0].numpy()
+
+    def check(expected: np.ndarray) -> None:
+        same = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+        same(model(X), expected)
+        same(model.predict(X, verbose=0), expected)
+        with kurve.GradientTape():
+            same(model(X), expected)
+        loss = model.evaluate(X, np.zeros((16, 3)), verbose=0)
+        assert loss == pytest.approx(np.mean(expected**2), rel=1e-5)
+
+    check(np.maximum(X @ kernel, 0.0))
+    own.by = 3.0
+    check(np.maximum(3.0 * X @ kernel, 0.0))
+    model.layers[1].activation = None
+    check(3.0 * X @ kernel)
+    plan = model._network.plan
+    own.by = 3.0
+    model.layers[1].trainable = True
+    assert model.predict(X, verbose=0).shape == (16, 3)
+    assert model._network.plan is plan
+    own.by = 2.0
+    model.fit(X, np.zeros((16, 3)), verbose=0, batch_size=16)
+    step = 0.01 * 2.0 / 48 * (2.0 * X).T @ (2.0 * X @ kernel)
+    np.testing.assert_allclose(model.weights[0], kernel - step, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_can_be_switched_off() -> None:
+    layer = layers.Dropout(0.5)
+    model = kurve.Sequential([kurve.Input((5,)), layer])
+    assert np.any(np.asarray(model(X, training=True)) != X)
+    layer.rate = 0.0
+    np.testing.assert_array_equal(model(X, training=True), X)

@@ -20,6 +20,7 @@ from kurve.core.arguments import (
 from kurve.core.entries import entries, entry
 from kurve.formulas.tensor import leaves
 from kurve.layers.arguments import check_size, constraint_of
+from kurve.layers.changes import changed
 from kurve.layers.formula import LayerFormula
 from kurve.layers.placing import assign_all, placements
 from kurve.layers.variable import Variable
@@ -39,6 +40,19 @@ def _kinds_in(kind: type, value: Any) -> Iterable[type]:
     return map(type, value) if kind is list or kind is tuple else (kind,)
 
 
+_NO_SETTINGS = frozenset({"trainable", "built", "built_shape", "name"})
+"""Attributes that a plan does not depend on, or that are compared anyway."""
+
+_SETTINGS = (bool, int, float, str, type(None))
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """Whether a layer with the new value instead of the old one can be another one."""
+    if isinstance(old, _SETTINGS) and isinstance(new, _SETTINGS):
+        return bool(old != new)
+    return old is not new
+
+
 @entries
 class LayerWeights(LayerFormula):
     """The weights of a layer and its sublayers."""
@@ -47,6 +61,17 @@ class LayerWeights(LayerFormula):
 
     built_shape: Shape | None
     """Sample shapes that the weights were created for."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        if name[0] == "_" or name in _NO_SETTINGS or own.get("built_shape") is None:
+            object.__setattr__(self, name, value)
+            return
+        place = name if name in own else f"_{name}"
+        there, old = place in own, own.get(place)
+        object.__setattr__(self, name, value)
+        if there and not running and _differ(old, own.get(place)):
+            changed(self)
 
     constrained: Mapping[str, str] = MappingProxyType({})
     """The constraint argument of each variable: {"bias": "bias_constraint"}."""

@@ -86,11 +86,17 @@ class Compiled:
         # The usual step returns its loss, and no more is to be done.
         simple = isinstance(out, Tensor) and out.dtype == "float32" and not after
         self._returned: int | None = out.index if simple else None
+        networks = {id(m): m._network for m in step.models}.values()
+        self._networks = [(network, network.replanned) for network in networks]
         self._watched = TrainableFlags({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
         """Whether the trainable weights, and what metrics read, are still those of the
         trace."""
+        for network, replanned in self._networks:
+            network.follow_layers()
+            if network.replanned != replanned:
+                return False
         return self._watched.holds() and all(
             outside.now() == values for outside, values in self.step.outsides
         )

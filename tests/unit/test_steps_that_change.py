@@ -287,3 +287,22 @@ def test_dropout_can_be_switched_off() -> None:
     assert np.any(np.asarray(model(X, training=True)) != X)
     layer.rate = 0.0
     np.testing.assert_array_equal(model(X, training=True), X)
+
+
+class Own(kurve.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.scale, self.seen = layers.Dense(1), 1.0, 0
+
+    def call(self, x: Any) -> Any:
+        return self.last(x) * self.scale
+
+
+def test_attributes_of_a_model_with_call_can_be_changed() -> None:
+    model = Own()
+    first = np.asarray(model(X))
+    model.scale = 3.0
+    np.testing.assert_allclose(model(X), 3.0 * first, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(X, verbose=0), 3.0 * first, rtol=1e-6)
+    with kurve.GradientTape():
+        np.testing.assert_allclose(model(X), 3.0 * first, rtol=1e-6)

@@ -43,12 +43,13 @@ def _kinds_in(kind: type, value: Any) -> Iterable[type]:
 _NO_SETTINGS = frozenset({"trainable", "built", "built_shape", "name"})
 """Attributes that a plan does not depend on, or that are compared anyway."""
 
-_SETTINGS = (bool, int, float, str, type(None))
+SETTINGS = (bool, int, float, str, type(None))
+"""Types that are compared by value."""
 
 
 def _differ(old: Any, new: Any) -> bool:
     """Whether a layer with the new value instead of the old one can be another one."""
-    if isinstance(old, _SETTINGS) and isinstance(new, _SETTINGS):
+    if isinstance(old, SETTINGS) and isinstance(new, SETTINGS):
         return bool(old != new)
     return old is not new
 

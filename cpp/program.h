@@ -92,6 +92,7 @@ class Program {
   int64_t input_size(size_t k = 0) const { return input_sizes_[k]; }
   int64_t output_size(size_t h = 0) const { return output_sizes_[h]; }
   int64_t target_size(size_t h = 0) const { return target_sizes_[h]; }
+  const std::vector<VariableSpec>& params() const { return params_; }
   int64_t params_size() const { return params_size_; }
   int64_t buffers_size() const { return buffers_size_; }
   // The totals are: the sum of the losses and the number of rows; each head's loss if
@@ -113,6 +114,11 @@ class Program {
   // part of each step.
   std::string train(State&, const Batches&, int64_t first, int64_t last, double* totals,
                     Share* share = nullptr) const;
+  // One update by these gradients of the trainable variables, in the order of params,
+  // instead of those of a batch. Advances state.step; returns what was not finite, or
+  // "".
+  std::string update_by(State&, const float* const* gradients,
+                        float learning_rate) const;
   void test(const State&, const Batches&, double* totals) const;
   // One x per input, one output per head.
   void predict(const State&, const Inputs* x, int64_t n, float* const* y) const;

@@ -4,6 +4,7 @@
 
 #include "execution.h"
 #include "float_mode.h"
+#include "pool.h"
 #include "stop_token.h"
 
 namespace kurve {
@@ -113,6 +114,33 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     state.step++;
   }
   return "";
+}
+
+std::string Program::update_by(State& state, const float* const* gradients,
+                               float learning_rate) const {
+  ScopedStopToken until_applied(nullptr);
+  WorkspaceLease ws(*this, 1, true);
+  FlushSubnormals flush(true);
+  constexpr int64_t piece = 8192;
+  for (size_t i = 0; i < params_.size(); i++) {
+    const VariableSpec& v = params_[i];
+    ws->overflowing[i].store(false, std::memory_order_relaxed);
+    if (!v.trainable) continue;
+    parallel((v.size() + piece - 1) / piece, v.size() * 4, [&](int64_t k) {
+      int64_t first = k * piece, n = std::min(piece, v.size() - first);
+      const float* from = gradients[i] + first;
+      std::copy_n(from, n, ws->gradient + v.offset + first);
+      if (!kernels_.in_safe_range(from, n))
+        ws->overflowing[i].store(true, std::memory_order_relaxed);
+    });
+  }
+  ws->bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
+  bool bounded = optimizer_->cannot_overflow(learning_rate, ws->bounds);
+  UpdateMode mode =
+      bounded && !any_suspicious(*ws) ? UpdateMode::separate : UpdateMode::checked;
+  std::string error = update(state, context(state, 1, *ws), mode, learning_rate, *ws);
+  if (error.empty()) state.step++;
+  return error;
 }
 
 void Program::commit_buffers(State& state, const ExecContext& ctx,

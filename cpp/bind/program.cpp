@@ -195,6 +195,31 @@ std::string train_shared(const Job& job, int rank, int processes, const nb::obje
   return nonfinite;
 }
 
+// An update by given gradients; `owner` is the State whose `step` is set.
+std::string update_by(const Program& program, nb::object owner,
+                      const StateArrays& arrays, int64_t step,
+                      const std::vector<std::optional<Data>>& gradients,
+                      float learning_rate) {
+  State state = arrays.view(program, step, 0);
+  arrays.check_slots(program);
+  std::vector<const float*> found;
+  expect(gradients.size() == program.params().size(),
+         "there must be a gradient or None for each variable.");
+  for (size_t i = 0; i < gradients.size(); i++) {
+    const VariableSpec& v = program.params()[i];
+    expect(gradients[i] ? int64_t(gradients[i]->size()) == v.size() : !v.trainable,
+           "the gradient of a trainable variable must have its size.");
+    found.push_back(gradients[i] ? gradients[i]->data() : nullptr);
+  }
+  std::string nonfinite;
+  {
+    GilRelease release;
+    nonfinite = program.update_by(state, found.data(), learning_rate);
+  }
+  owner.attr("step") = state.step;
+  return nonfinite;
+}
+
 void test(const Program& program, const StateArrays& arrays, int64_t step,
           uint64_t seed, const BatchArrays& batches, Vector<double> totals) {
   State view = arrays.view(program, step, seed);
@@ -313,6 +338,9 @@ void register_program(nb::module_& m) {
           nb::arg("targets") = std::vector<Shape>{},
           nb::arg("updates") = std::vector<UpdateSpec>(), nb::arg("slots") = 0,
           nb::arg("every") = 1, nb::arg("separable") = false)
+      .def("update_by", &update_by, nb::arg("state"), nb::arg("arrays"),
+           nb::arg("step"), nb::arg("gradients").noconvert(), nb::arg("learning_rate"),
+           "One update by these gradients; return what was not finite, or ''.")
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),

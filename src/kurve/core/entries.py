@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kurve.core.arguments import UNUSED, unpacked, unused_arguments
 from kurve.errors import known_arguments, unknown_argument, unknown_name
@@ -30,6 +30,9 @@ _HIDDEN = (
     functools.__file__,
 )
 """Source paths whose frames are hidden."""
+
+_INSTALLED = ("site-packages", "dist-packages")
+"""Parts of the source paths of other libraries."""
 
 filtering: list[bool] = [os.environ.get(VARIABLE, "") != "0"]
 """Whether Kurve's frames are hidden from tracebacks."""
@@ -123,6 +126,23 @@ class Entrance:
             if inspect.isfunction(method):
                 setattr(cls, name, entry(method))
 
+    if not TYPE_CHECKING:  # so that unknown attributes stay errors to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            kind = type(self).__name__
+            is_new = "name" not in vars(self) and not hasattr(type(self), "name")
+            if is_new and not name.startswith("__") and not _is_kurve_class(type(self)):
+                raise AttributeError(
+                    f"[{kind}] super().__init__() must run before the object is used. "
+                    f"Received: an object without it, which lacks {name!r}. "
+                    f"Try super().__init__() first in {kind}.__init__.",
+                    name=name,
+                    obj=self,
+                )
+            raise AttributeError(
+                f"{kind!r} object has no attribute {name!r}", name=name, obj=self
+            )
+
     def __repr__(self) -> str:
         """The class name and, if it has `get_config`, its arguments."""
         try:
@@ -177,14 +197,23 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def user_line() -> str:
-    """The line of the user's code that is running: "line 3 of program.py"."""
+    """The line of the user's code that is running: "line 3 of program.py"; of a
+    library's code only if nothing else runs."""
     frame: FrameType | None = sys._getframe(1)
+    found = ""
     while frame is not None:
         name = frame.f_code.co_filename
         if not _is_kurve(frame.f_globals) and not name.startswith(_HIDDEN):
-            return f"line {frame.f_lineno} of {os.path.basename(name)}"
+            line = f"line {frame.f_lineno} of {os.path.basename(name)}"
+            if not any(place in name for place in _INSTALLED):
+                return line
+            found = found or line
         frame = frame.f_back
-    return "an unknown line"
+    return found or "an unknown line"
+
+
+def _is_kurve_class(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "kurve"
 
 
 def _is_kurve(names: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from kurve.engines.base import Engine as Engine
 from kurve.engines.base import Job as Job
 from kurve.engines.base import Program as Program
 from kurve.engines.base import State as State
+from kurve.engines.base import aligned_copy as aligned_copy
 from kurve.engines.base import aligned_zeros as aligned_zeros
 from kurve.engines.base import run_job as run_job
 from kurve.errors import lookup

@@ -61,6 +61,15 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
+def aligned_copy(vector: np.ndarray) -> np.ndarray:
+    """A copy of a float32 vector, aligned like that of `aligned_zeros`."""
+    raw = np.empty(vector.size + ALIGNMENT, np.float32)
+    start = (-raw.ctypes.data // raw.itemsize) % ALIGNMENT
+    copy = raw[start : start + vector.size]
+    copy[:] = vector
+    return copy
+
+
 @dataclass(eq=False)
 class Batches:
     """Rows of data, divided into steps.
@@ -144,6 +153,22 @@ class Program(Protocol):
         """Output for x (n, *input_shape), in inference mode, (n, *output_shape), and
         its derivatives (n * outputs, P): row i * outputs + o is the gradient of output
         o of sample i. Columns of frozen variables and of padding are zero."""
+
+
+class UpdatingProgram(Program, Protocol):
+    """A program that can also update the variables by given gradients; those of other
+    engines get them as inputs of a plan, see `kurve.optimizers.applier`."""
+
+    def update_by(
+        self, state: State, gradients: Sequence[np.ndarray | None], rate: float
+    ) -> NonFiniteError | None:
+        """One update by these gradients of the trainable variables, in the order of
+        `plan.params`, instead of those of a batch; see `Engine.train`.
+
+        Args:
+            gradients: C order, float32.
+            rate: the learning rate.
+        """
 
 
 @dataclass(eq=False)

@@ -64,6 +64,12 @@ class NativeProgram:
         )
         return loss, gradient
 
+    def update_by(
+        self, state: State, gradients: Sequence[np.ndarray | None], rate: float
+    ) -> NonFiniteError | None:
+        what = self._core.update_by(state, _state(state), state.step, gradients, rate)
+        return NonFiniteError(what, state.step, rate) if what else None
+
     def jacobian(self, state: State, x: Any) -> tuple[np.ndarray, np.ndarray]:
         xs = x if isinstance(x, tuple) else (x,)
         y = np.empty((len(xs[0]), *self.plan.output_shape), np.float32)

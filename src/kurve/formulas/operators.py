@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kurve.core.entries import user_line
+from kurve.formulas.needs import NeedsValues
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The functions of `kurve.ops` by name, which files may refer to; the modules that
@@ -125,6 +126,9 @@ class Symbolic(Operators):
     def _where(self) -> str:
         return type(self).__name__
 
+    _remedy = ", or Model(inputs, outputs).predict(x)"
+    """What else helps who asks for values."""
+
     _error: type[TypeError] = TypeError
     """Of who asks for values."""
 
@@ -132,6 +136,14 @@ class Symbolic(Operators):
         return self._error(
             f"[{self._where}] {what} needs values, but a symbolic tensor has "
             f"none before the model runs. Received: {self!r} in {user_line()}. "
-            "Try functions of kurve.ops (such as ops.where for a condition), or "
-            "Model(inputs, outputs).predict(x)."
+            f"Try functions of kurve.ops (such as ops.where for a condition)"
+            f"{self._remedy}."
         )
+
+
+def asks_for_values(error: Exception) -> bool:
+    """Whether a formula has asked a tensor for the values that it does not have."""
+    of_tensor = isinstance(getattr(error, "obj", None), Symbolic)
+    return isinstance(error, NeedsValues) or (
+        isinstance(error, AttributeError) and of_tensor
+    )

@@ -28,6 +28,8 @@ class Tensor(Symbolic):
 
     _error = NeedsValues
 
+    _remedy = ""
+
     def __init__(
         self,
         graph: Graph,

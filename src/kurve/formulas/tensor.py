@@ -200,7 +200,10 @@ def leaves(structure: Any) -> Iterator[Any]:
         yield structure
     elif isinstance(structure, (list, tuple)):
         for part in structure:
-            yield from leaves(part)
+            if type(part) in _leaf_kinds:  # many of them, often
+                yield part
+            else:
+                yield from leaves(part)
     else:
         for key in keys(structure):
             yield from leaves(structure[key])

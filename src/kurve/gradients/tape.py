@@ -193,8 +193,10 @@ class GradientTape:
                 "[GradientTape.gradient] a tape can compute gradients only once. "
                 "Received: a second call. Try GradientTape(persistent=True)."
             )
-        for source in leaves(sources):
-            if not is_variable(source) and not isinstance(source, (Tensor, Values)):
+        flat = list(leaves(sources))
+        of_weights = [is_variable(source) for source in flat]
+        for source, is_weight in zip(flat, of_weights, strict=True):
+            if not is_weight and not isinstance(source, (Tensor, Values)):
                 raise TypeError(
                     "[GradientTape.gradient] sources must be variables or tensors. "
                     f"Received: an object of type {type(source).__name__}. Try "
@@ -205,19 +207,21 @@ class GradientTape:
         others = [tape for tape in active.tapes if tape is not self]
         if self._persistent and self in active.tapes:
             others = list(active.tapes)
-        by_weights = any(is_variable(source) for source in leaves(sources))
-        wanted = {_key(source) for source in leaves(sources)} - {None}
+        keys_of = list(map(_key, flat))
+        wanted = set(keys_of) - {None}
         with recording(others):
             gradients = self._seeds(target, output_gradients)
             for segment in reversed(list(self._segments)):
                 if any(key in gradients for _, key, _ in segment.outputs):
-                    self._through(segment, gradients, by_weights, wanted)
+                    self._through(segment, gradients, any(of_weights), wanted)
         if not self._persistent:
             self._used = True
             self._segments = []
 
+        places = iter(keys_of)
+
         def found(source: Any) -> Any:
-            gradient = gradients.get(_key(source))
+            gradient = gradients.get(next(places))
             if gradient is None:
                 zeros = unconnected == "zero"
                 return result(np.zeros(source.shape, np.float32)) if zeros else None

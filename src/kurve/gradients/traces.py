@@ -40,11 +40,15 @@ def key_of_call(
     parts: list[Any] = [key]
 
     def add(part: Any) -> bool:
-        if id(part) in places:
-            parts.append((places[id(part)], part.shape, part.dtype.char))
+        place = places.get(id(part))
+        if place is not None:
+            parts.append((place, part.shape, part.dtype.char))
         elif isinstance(part, _PLAIN):
             value = repr(part) if isinstance(part, float) else part  # 0.0 is not -0.0
             parts.append((type(part), value))
+        elif type(part) is tuple:
+            parts.append((tuple, len(part)))
+            return all(map(add, part))
         elif is_structure(part):
             named = isinstance(part, Mapping)
             names = keys(part) if named else range(len(part))

@@ -196,6 +196,11 @@ class LayerBuilding(LayerLosses):
         if not self.has_formula:
             return input_shape
         out = self._inferred(input_shape)
+        if out is None:
+            raise TypeError(
+                f"[{type(self).__name__}.call] the formula must return its result. "
+                "Received: None. Try return at the end of call()."
+            )
         if not isinstance(out, KerasTensor):
             raise TypeError(
                 f"[{type(self).__name__}] the layer has no single output. "

@@ -91,6 +91,12 @@ class LayerFormula(Entrance):
             slots: position of each variable, by its short name.
             index: index of the layer in the model (the key of random streams).
         """
+        if is_own(type(self)):
+            raise NotImplementedError(
+                f"[{type(self).__name__}] a custom layer must have a method call, its "
+                f"formula. Received: {self!r} without it. "
+                "Try def call(self, x): return ..."
+            )
         raise NotImplementedError(
             f"[{type(self).__name__}] a layer must define its operations "
             f"in lower(). Received: {self!r}. Try {self.instead}."

@@ -20,6 +20,7 @@ from kurve.core.arguments import (
 from kurve.core.entries import entries, entry
 from kurve.formulas.tensor import leaves
 from kurve.layers.arguments import check_size, constraint_of
+from kurve.layers.changes import changed
 from kurve.layers.formula import LayerFormula
 from kurve.layers.placing import assign_all, placements
 from kurve.layers.variable import Variable
@@ -39,6 +40,20 @@ def _kinds_in(kind: type, value: Any) -> Iterable[type]:
     return map(type, value) if kind is list or kind is tuple else (kind,)
 
 
+_NO_SETTINGS = frozenset({"trainable", "built", "built_shape", "name"})
+"""Attributes that a plan does not depend on, or that are compared anyway."""
+
+SETTINGS = (bool, int, float, str, type(None))
+"""Types that are compared by value."""
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """Whether a layer with the new value instead of the old one can be another one."""
+    if isinstance(old, SETTINGS) and isinstance(new, SETTINGS):
+        return bool(old != new)
+    return old is not new
+
+
 @entries
 class LayerWeights(LayerFormula):
     """The weights of a layer and its sublayers."""
@@ -47,6 +62,17 @@ class LayerWeights(LayerFormula):
 
     built_shape: Shape | None
     """Sample shapes that the weights were created for."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        if name[0] == "_" or name in _NO_SETTINGS or own.get("built_shape") is None:
+            object.__setattr__(self, name, value)
+            return
+        place = name if name in own else f"_{name}"
+        there, old = place in own, own.get(place)
+        object.__setattr__(self, name, value)
+        if there and not running and _differ(old, own.get(place)):
+            changed(self)
 
     constrained: Mapping[str, str] = MappingProxyType({})
     """The constraint argument of each variable: {"bias": "bias_constraint"}."""
@@ -58,9 +84,11 @@ class LayerWeights(LayerFormula):
         found: dict[int, Any] = {}
         # Called before each training step: most attributes are recognized by their
         # type.
-        for _, value in self.attributes:
+        for name, value in vars(self).items():
             kind = type(value)
-            if kind in _plain or _plain.issuperset(_kinds_in(kind, value)):
+            if kind in _plain or name == "_given":
+                continue
+            if _plain.issuperset(_kinds_in(kind, value)):
                 continue
             for part in leaves(value):
                 if not isinstance(part, LayerWeights):
@@ -135,7 +163,9 @@ class LayerWeights(LayerFormula):
         """The variables without those of sublayers, trainable ones first."""
         attributes = vars(self).values()
         free = [v for v in attributes if isinstance(v, Variable) and v.is_free]
-        return sorted([*self._variables, *free], key=lambda v: v.role != "param")
+        found = [*self._variables, *free]
+        params = [v for v in found if v.role == "param"]
+        return params + [v for v in found if v.role != "param"]
 
     @property
     def variables(self) -> list[Variable]:

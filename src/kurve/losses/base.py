@@ -15,7 +15,8 @@ from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own
 from kurve.core.results import result
-from kurve.formulas.operators import Symbolic
+from kurve.formulas.needs import NeedsValues
+from kurve.formulas.operators import Symbolic, asks_for_values
 from kurve.formulas.recording import is_followed
 from kurve.losses.rows import SMALLEST, mask_of_rows
 from kurve.losses.rows import Rowwise as Rowwise
@@ -241,7 +242,12 @@ class Loss(Rowwise, Entrance):
         if not is_followed(y) and not is_own(type(self)):
             checked, _ = self.paired(y, np.asarray(p))
             self.check_targets(where, checked, p.shape)
-        return recorded_call(formula, (y, p), {}, key)
+        try:
+            return recorded_call(formula, (y, p), {}, key)
+        except (NeedsValues, AttributeError) as error:
+            if not asks_for_values(error):
+                raise
+            return formula(y, p)  # its functions are recorded one by one
 
     def _rows_by_ops(self, y_true: Any, y_pred: Any) -> Any:
         """The row values, for tensors."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kurve.core.entries import warn
 from kurve.formulas.limits import TooLarge
+from kurve.formulas.operators import asks_for_values
 from kurve.losses.rows import COMPARED, broadcasting
 from kurve.plan import Shape
 
@@ -33,13 +35,26 @@ def infer_target_shape(loss: Loss, target: Shape, output: Shape) -> None:
     if output in ((*target, 1), target) or target == (*output, 1):
         target = output
     try:
-        by_rows = is_row_by_row(loss, target, output)
+        problem = _problem(loss, target, output)
     except TooLarge:
         return
-    if by_rows:
+    if problem is None:
         loss.targets[output] = target
     elif any(_takes(loss, rows, target, output) for rows in TRIAL_ROWS):
         loss.across_rows = True
+        if asks_for_values(problem):
+            _warn_of_values(loss, problem)
+
+
+def _warn_of_values(loss: Loss, problem: Exception) -> None:
+    """Warn that training will be slow because of what the loss does."""
+    rule, _, rest = str(problem).partition(" Received: ")
+    received, _, remedy = rest.partition(" Try ")
+    warn(
+        f"[fit] training runs in Python, batch by batch, which is many times slower "
+        f"than a compiled step, because of the loss {loss.name!r}: "
+        f"{rule.partition('] ')[2]} Received: {received} Try {remedy}"
+    )
 
 
 def wider_target(loss: Loss, target: Shape, output: Shape) -> Shape | None:
@@ -67,6 +82,15 @@ def is_row_by_row(loss: Loss, target: Shape, output: Shape) -> bool:
     Raises:
         TooLarge: they would take too much memory.
     """
+    return _problem(loss, target, output) is None
+
+
+def _problem(loss: Loss, target: Shape, output: Shape) -> Exception | None:
+    """Why operations of a plan cannot compute it; None if they can.
+
+    Raises:
+        TooLarge: they would take too much memory.
+    """
     from kurve.formulas.graph import Graph
 
     graph = Graph([output], [target])
@@ -75,9 +99,9 @@ def is_row_by_row(loss: Loss, target: Shape, output: Shape) -> bool:
             loss.traced(*graph.targets, *graph.inputs)
     except TooLarge:
         raise
-    except Exception:
-        return False
-    return True
+    except Exception as error:
+        return error
+    return None
 
 
 def _takes(loss: Loss, rows: int, target: Shape, output: Shape) -> bool:

@@ -19,9 +19,15 @@ from kurve.formulas.recording import active
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.arguments import takes
 from kurve.layers.base import Layer
+from kurve.layers.changes import changed
+from kurve.layers.weights import SETTINGS
 from kurve.models.facade import Facade
 from kurve.training import Trainer
 from kurve.training.parts import fits, up_to
+
+_KEPT = frozenset({"drawn", "history", "name", "run_eagerly", "stop_evaluating"})
+_KEPT |= {"stop_training", "trainable", "built_shape"}
+"""Attributes that `call` does not depend on."""
 
 
 @entries
@@ -30,6 +36,17 @@ class Calls(Facade, Layer):
 
     _body: Any = None
     """The user's call() as a layer."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        body = own.get("_body")
+        if body is None or name[0] == "_" or name not in own or name in _KEPT:
+            super().__setattr__(name, value)
+            return
+        old = own[name]
+        super().__setattr__(name, value)
+        if isinstance(old, SETTINGS) and old != own[name]:
+            changed(body)
 
     def __call__(
         self,

@@ -390,12 +390,14 @@ def tangent(tape: Tape, rules: Mapping[str, Rule], moving: Sequence[int]) -> Tap
 
 def run(tape: Tape, rules: Mapping[str, Rule], inputs: Sequence[Any]) -> list[Any]:
     """Compute the outputs for inputs that broadcast against each other."""
-    registers = list(inputs)
-    dtype = np.result_type(*inputs) if inputs else np.dtype(np.float32)
+    registers, number = list(inputs), None
     for step in tape.code:
-        registers.append(
-            dtype.type(step.value)
-            if step.name == "constant"
-            else rules[step.name].compute(*(registers[a] for a in step.arguments))
-        )
+        if step.name == "constant":
+            if number is None:
+                dtype = np.result_type(*inputs) if inputs else np.dtype(np.float32)
+                number = dtype.type
+            registers.append(number(step.value))
+        else:
+            compute = rules[step.name].compute
+            registers.append(compute(*[registers[a] for a in step.arguments]))
     return [registers[o] for o in tape.outputs]

@@ -52,6 +52,7 @@ class Applier:
         self._constrained = constrained
         # Variables in a model's vector, which is also that of the state.
         self._views: list[tuple[Any, np.ndarray]] = []
+        self._is_new = True
         self._places = {id(v): i for i, v in enumerate(self.variables)}
         self._programs: dict[tuple[Any, ...], Program] = {}
         self.plan = self._plan()
@@ -91,6 +92,7 @@ class Applier:
         if not new:
             return
         self.others += new
+        self._views = []
         old, (count, size) = self.state, self.state.slots.shape
         self.plan = self._plan()
         self._programs.clear()
@@ -148,8 +150,8 @@ class Applier:
         return place
 
     def fitting(self, where: str, gradient: Any, variable: Any) -> np.ndarray:
-        """A gradient, checked to have the shape of its variable."""
-        array = np.asarray(gradient, np.float32)
+        """A gradient, checked to have the shape of its variable, in C order."""
+        array = np.asarray(gradient, np.float32, order="C")
         if array.shape != variable.shape:
             raise ValueError(
                 f"[{where}] a gradient must have the shape of its variable. "
@@ -179,28 +181,45 @@ class Applier:
             if gradient is not None:
                 array = self.fitting(where, gradient, variable)
                 found[self.index(where, variable)] = array
-        state, params = self.state, self.state.params
+        if self._is_new:  # its variables may fill the vector of their model
+            self._is_new = False
+            self.lie_in(list(zip(self.specs, self.variables, strict=True)))
+        if not self.is_shared():
+            for spec, variable in zip(self.specs, self.variables, strict=True):
+                self.state.params[spec.offset : spec.end] = variable.value.ravel()
+        program = self._program(optimizer, tuple(a is not None for a in found))
+        rates = optimizer.learning_rates(self.state.step, 1)
+        before = self.state.step
+        try:
+            update_by = getattr(program, "update_by", None)  # of an UpdatingProgram
+            if update_by is not None:
+                given = [*found, *(None for _ in self.others)]
+                error = update_by(self.state, given, float(rates[0]))
+                if error is not None:
+                    raise error
+            else:
+                self._update_by_job(program, found, rates)
+        finally:
+            if self.state.step != before and not self._views:
+                self._write(found)
+
+    def _update_by_job(
+        self, program: Program, found: Sequence[np.ndarray | None], rates: np.ndarray
+    ) -> None:
+        """One update by an engine that only trains: the gradients are inputs."""
         inputs = []
-        for spec, variable, array in zip(
-            self.plan.params, self.variables, found, strict=False
-        ):
-            shape = spec.shape or (1,)
+        for variable, array in zip(self.variables, found, strict=True):
+            shape = variable.shape or (1,)
             if array is None:
                 array = np.zeros(shape, np.float32)
-            inputs.append(np.ascontiguousarray(array.reshape(1, *shape)))
-            params[spec.offset : spec.end] = variable.value.ravel()
-        engine = get_engine()
-        program = self._program(optimizer, tuple(a is not None for a in found))
-        rates = optimizer.learning_rates(state.step, 1)
-        for variable, array in zip(self.variables, found, strict=True):
-            if array is not None and not np.isfinite(array).all():
+            elif not np.isfinite(array).all():
                 what = f"the gradient of {variable.name}"
-                raise NonFiniteError(what, state.step, float(rates[0]))
+                raise NonFiniteError(what, self.state.step, float(rates[0]))
+            inputs.append(array.reshape(1, *shape))
         x: Any = tuple(inputs) if len(inputs) > 1 else inputs[0]
         batches = Batches(x, None, None, None, ONE_ROW, rates)
         totals = np.zeros(program.plan.totals_size)
-        run_job(engine, Job(program, state, batches, 0, 1, totals))
-        self._write(found)
+        run_job(get_engine(), Job(program, self.state, batches, 0, 1, totals))
 
     def use_average(self, optimizer: Optimizer, variables: Sequence[Any]) -> None:
         """Set variables to their moving average."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -39,11 +40,11 @@ class VariableSpec:
     constraint: Formula | None = None
     penalty: Formula | None = None
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         return math.prod(self.shape)
 
-    @property
+    @functools.cached_property
     def end(self) -> int:
         return self.offset + self.size
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.results import result
-from kurve.engines import State, aligned_zeros
+from kurve.engines import State, aligned_copy
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import watched
 from kurve.formulas.recording import active, recording
@@ -55,8 +55,7 @@ def call_by_hand(model: Any, x: Any, training: bool) -> Any:
                 for part, array in zip(parts, given, strict=True)
             ]
         else:
-            weights = aligned_zeros(kept.params.shape)
-            weights[...] = kept.params
+            weights = aligned_copy(kept.params)
         state = State(
             weights,
             gathered(plan.buffers, buffers, weights.dtype),

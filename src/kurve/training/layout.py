@@ -13,6 +13,7 @@ from kurve.engines import Program, State, aligned_zeros
 from kurve.formulas.graph import Constant, Graph, Tensor
 from kurve.formulas.needs import NeedsArrays
 from kurve.formulas.tensor import KerasTensor, leaves
+from kurve.layers import changes
 from kurve.layers.base import (
     all_layers,
     called,
@@ -39,6 +40,7 @@ class Layout(Description):
     trainable:         False freezes all weights
     plan, state:       None until the network is built
     shares_variables:  whether a layer is in another model too
+    replanned:         how often changes of layers have changed the plan
     as_written:        whether it runs eagerly, see `kurve.training.written`
     why_written:       the error that says why
     written_rows:      the number of rows that its batches must have then, if fixed
@@ -54,6 +56,7 @@ class Layout(Description):
         self.trainable = trainable
         self.plan: Plan | None = None
         self.shares_variables = False
+        self.replanned = 0
         self.as_written = False
         self.why_written = ""
         self.written_rows: int | None = None
@@ -66,6 +69,9 @@ class Layout(Description):
         # The `trainable` flags used in the plan.
         self._planned_flags: list[bool] = []
         self._trained_flags: list[bool] | None = None
+        # What is known of changed arguments of layers, see `follow_layers`.
+        self._seen_changes = changes.count()
+        self._versions: list[int] | None = None
         self._draws: tuple[Plan | None, bool] | None = None
         # Plans and programs for other sizes of unknown axes, newest last.
         self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
@@ -341,6 +347,8 @@ class Layout(Description):
         self.plan, self.state, self._program = plan, state, None
         self._family.clear()
         self._planned_flags, self._trained_flags = self._trainable_flags(), None
+        self._seen_changes = changes.count()
+        self._versions = changes.versions(self.layers)
         if input_shape is not None:
             self.input_shape = input_shape
 
@@ -441,10 +449,25 @@ class Layout(Description):
     # ---------------------------------------------------------------- changes
 
     def update_trainable(self) -> None:
-        """Update the plan if a `trainable` flag has changed since it was made."""
+        """Update the plan if a `trainable` flag, or an argument of a layer, has changed
+        since it was made."""
+        self.follow_layers()
         if self._planned_flags != self._trainable_flags():
             self._program = None
             self._replan()
+
+    def follow_layers(self) -> None:
+        """Update the plan if an argument of a layer has changed since it was made."""
+        if self._seen_changes == changes.count():
+            return
+        self._seen_changes = changes.count()
+        versions = changes.versions(self.layers)
+        if versions != self._versions:
+            known, self._versions = self._versions, versions
+            if self.plan is not None and known is not None:
+                self.replanned += 1
+                self._program = None
+                self._replan()
 
     def _replan(self) -> None:
         """Make a plan with the current `trainable` flags."""

@@ -257,6 +257,7 @@ class Trainer(Stepping):
             lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
             network = self._network
+            network.follow_layers()
             plan, is_array = network.plan, type(x) is np.ndarray
             if not is_array and is_source(x):
                 if steps is not None:
@@ -436,6 +437,7 @@ class Trainer(Stepping):
             elif active.training:
                 training = True
             network = self._network
+            network.follow_layers()
             by_hand = training or active.tapes or network.draws or network.as_written
             if not by_hand and not network.penalized:
                 found = self._predicted(x)

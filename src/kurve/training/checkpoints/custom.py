@@ -36,7 +36,8 @@ from kurve.training.checkpoints.checkpointer import Checkpointer
 from kurve.training.checkpoints.identity import plain
 from kurve.training.checkpoints.progress import TrainingProgress
 from kurve.training.checkpoints.values import decode, encode
-from kurve.training.tracing.outside import KEPT, Outside
+from kurve.training.tracing.outside import Outside
+from kurve.training.tracing.seen import KEPT
 
 if TYPE_CHECKING:
     from kurve.callbacks import BackupAndRestore, CallbackList

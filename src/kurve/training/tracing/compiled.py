@@ -83,11 +83,20 @@ class Compiled:
         for part in self.parts:
             part.build()
         self.early = [part for part in self.parts if part.early]
+        # The usual step returns its loss, and no more is to be done.
+        simple = isinstance(out, Tensor) and out.dtype == "float32" and not after
+        self._returned: int | None = out.index if simple else None
+        networks = {id(m): m._network for m in step.models}.values()
+        self._networks = [(network, network.replanned) for network in networks]
         self._watched = TrainableFlags({id(m): m for m in step.models}.values())
 
     def holds(self) -> bool:
         """Whether the trainable weights, and what metrics read, are still those of the
         trace."""
+        for network, replanned in self._networks:
+            network.follow_layers()
+            if network.replanned != replanned:
+                return False
         return self._watched.holds() and all(
             outside.now() == values for outside, values in self.step.outsides
         )
@@ -127,6 +136,8 @@ class Compiled:
             for other in self.early:
                 other.read_early(part.time)
             part.run(arrays, values)
+        if self._returned is not None:
+            return result(values[self._returned])
         results: dict[int, Any] = {}
 
         def value(leaf: Any) -> Any:

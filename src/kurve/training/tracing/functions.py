@@ -136,10 +136,10 @@ class Function:
         if inside or self._is_plain:
             return self._func(*args, **kwargs)
         arrays: list[np.ndarray] = []
-        key: Any = _signature(args, kwargs, arrays)
         if self._outside is None:
             self._outside = Outside(self._func)
-        key = *key, self._outside.now()
+        outside = self._outside
+        key: Any = *_signature(args, kwargs, arrays, outside.seen), outside.now()
         known = self._traces.get(key)
         if known is None or (not isinstance(known, str) and not known.holds()):
             if not self._has_run or not arrays:
@@ -161,7 +161,9 @@ class Function:
         step is not traced yet or cannot be run in bulk."""
         if self._outside is None:
             return None
-        known = self._traces.get((*_signature(args, {}, []), self._outside.now()))
+        outside = self._outside
+        key = *_signature(args, {}, [], outside.seen), outside.now()
+        known = self._traces.get(key)
         if known is None or isinstance(known, str):
             return None
         if known.traces < CONFIRMED or self._is_plain:
@@ -228,8 +230,9 @@ class Function:
 
     def _tell(self, known: Compiled) -> None:
         """Warn about a step that changed late."""
+        name = getattr(self._func, "__qualname__", "the step")
         warn(
-            f"[function] {self._func.__qualname__} {CHANGES}: it runs uncompiled "
+            f"[function] {name} {CHANGES}: it runs uncompiled "
             "from now on. Received: a step that was the same in its first calls but "
             f"different in call {known.runs + 1}; calls in between repeated the first. "
             "Try a kurve.Variable, or an argument, for whatever changes."
@@ -261,20 +264,25 @@ def arrays_of(*args: Any) -> list[np.ndarray]:
     return found
 
 
-def _signature(args: Any, kwargs: Any, arrays: list[np.ndarray]) -> tuple[Any, ...]:
+def _signature(
+    args: Any, kwargs: Any, arrays: list[np.ndarray], seen: Callable[[Any], Any] = id
+) -> tuple[Any, ...]:
     """What a trace depends on: shapes, dtypes, and all non-array arguments.
 
     Args:
         arrays: list to which the arrays are appended.
+        seen: what a trace sees of other values.
     """
     found: list[Any] = []
-    _look(args, arrays, found)
+    _look(args, arrays, found, seen)
     if kwargs:
-        _look(kwargs, arrays, found)
+        _look(kwargs, arrays, found, seen)
     return tuple(found)
 
 
-def _look(part: Any, arrays: list[np.ndarray], found: list[Any]) -> None:
+def _look(
+    part: Any, arrays: list[np.ndarray], found: list[Any], seen: Callable[[Any], Any]
+) -> None:
     """Append the arrays in a part of the arguments, and what a trace depends on."""
     if type(part) is np.ndarray:
         arrays.append(part)
@@ -285,12 +293,12 @@ def _look(part: Any, arrays: list[np.ndarray], found: list[Any]) -> None:
     elif isinstance(part, (tuple, list)):
         found.append((type(part), len(part)))
         for item in part:
-            _look(item, arrays, found)
+            _look(item, arrays, found, seen)
     elif isinstance(part, dict):
         found.append(tuple(part))
         for leaf in leaves(part):
-            _look(leaf, arrays, found)
+            _look(leaf, arrays, found, seen)
     elif part is None or isinstance(part, (bool, int, float, str)):
         found.append((type(part), part))
     else:
-        found.append(id(part))
+        found.append(seen(part))

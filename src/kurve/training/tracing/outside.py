@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import random
 import types
 from collections.abc import Callable, Iterator
@@ -11,34 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kurve.core.overrides import is_own
-
-SMALL = 4096
-"""Maximum bytes of arrays compared before each call."""
-
-KEPT = frozenset(
-    {
-        "drawn",
-        "history",
-        "name",
-        "stop_training",
-        "stop_evaluating",
-        "trainable",
-        "built_shape",
-        "_losses",
-        "_resolved",
-        "_tracker",
-        "_trackers",
-        "_inbound_nodes",
-        "_model_lock",
-        "_warned_of_mask",
-        "_compiled",
-        "run_eagerly",
-        "train_function",
-        "test_function",
-        "predict_function",
-    }
-)
-"""Attributes of models that are not part of a user's formula."""
+from kurve.training.tracing.seen import KEPT, Seen, is_opaque
 
 
 class State(NamedTuple):
@@ -75,6 +49,11 @@ class Outside:
         self._owners: list[dict[str, Any]] = []
         self.prints = False
         self._found: set[int] = set()
+        self._seen = Seen()
+        self._given: list[Any] = []  # values bound to arguments
+        while isinstance(func, functools.partial):
+            self._given += [*func.args, *func.keywords.values()]
+            func = func.func
         owner = getattr(func, "__self__", None)
         if owner is not None and hasattr(owner, "__dict__"):
             self._owners.append(vars(owner))
@@ -91,14 +70,23 @@ class Outside:
         if id(func) in self._found or module.partition(".")[0] == "kurve":
             return
         self._found.add(id(func))
+        self._given += func.__defaults__ or ()
+        self._given += (func.__kwdefaults__ or {}).values()
         self._cells += func.__closure__ or ()
         for cell in func.__closure__ or ():
             self._object(_content(cell), depth)
         for name in set(_names(func.__code__)):
             self.prints |= name == "print"
-            if name in func.__globals__:
-                self._places.append((func.__globals__, name))
-                self._object(func.__globals__[name], depth)
+            if name not in func.__globals__:
+                continue
+            self._places.append((func.__globals__, name))
+            value = func.__globals__[name]
+            self._object(value, depth)
+            if isinstance(value, types.ModuleType) and not is_opaque(value.__name__):
+                for attribute in set(_names(func.__code__, "LOAD_ATTR", "LOAD_METHOD")):
+                    if attribute in vars(value):
+                        self._places.append((vars(value), attribute))
+                        self._object(vars(value)[attribute], depth)
 
     def _object(self, value: Any, depth: int) -> None:
         if isinstance(value, types.FunctionType):
@@ -120,10 +108,15 @@ class Outside:
             yield place.get(name)
         for cell in self._cells:
             yield _content(cell)
+        yield from self._given
+
+    def seen(self, value: Any) -> Any:
+        """What a trace sees of an argument."""
+        return self._seen(value)
 
     def now(self) -> tuple[Any, ...]:
         """The values that a trace treats as constant."""
-        return tuple(map(_simple, self._values()))
+        return tuple(map(self._seen, self._values()))
 
     def state(self) -> Any:
         """Everything that a trace can change."""
@@ -135,7 +128,7 @@ class Outside:
         ]
         return State(
             [dict(owner) for owner in self._owners],
-            [_simple(v) for v in values],
+            [self._seen(v) for v in values],
             generators,
             [(v, v.copy()) for v in values if type(v) in (list, dict, set)],
             np.random.get_state(),  # noqa: NPY002
@@ -159,9 +152,6 @@ class Outside:
             value.extend(old) if type(value) is list else value.update(old)
 
 
-_PLAIN = (bool, int, float, str, type(None))
-
-
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -169,26 +159,12 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
-    """The names of the module that a function reads."""
+def _names(code: types.CodeType, *kinds: str) -> Iterator[str]:
+    """The names of the module that a function reads; with kinds, those of these
+    instructions."""
     for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        if step.opname in (kinds or ("LOAD_GLOBAL", "LOAD_NAME")):
             yield step.argval
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            yield from _names(inner)
-
-
-def _simple(value: Any, depth: int = 0) -> Any:
-    """What a trace sees of a value."""
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, np.ndarray):
-        small = value.nbytes <= SMALL and value.dtype != object
-        return id(value), value.tobytes() if small else b""
-    if isinstance(value, (list, tuple)) and depth < 2:
-        inside = tuple(_simple(v, depth + 1) for v in value[:64])
-        return list if isinstance(value, list) else tuple, len(value), inside
-    if isinstance(value, dict) and depth < 2:
-        return dict, len(value), tuple(_simple(v, depth + 1) for v in value.values())
-    return id(value)
+            yield from _names(inner, *kinds)

@@ -21,7 +21,7 @@ class AsLayer(Layer):
 
     _supports_masking = True
 
-    is_activation = takes_vectors = True
+    is_activation = takes_scalars = takes_vectors = True
 
     @property
     def activation(self) -> Activation:

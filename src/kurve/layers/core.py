@@ -226,7 +226,7 @@ class Dropout(Layer):
         True
     """
 
-    _supports_masking = takes_vectors = True
+    _supports_masking = takes_scalars = takes_vectors = True
 
     arguments = ("rate", "noise_shape", "seed")
 

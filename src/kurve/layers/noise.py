@@ -41,7 +41,7 @@ class GaussianNoise(Layer):
 
     _supports_masking = True
 
-    takes_vectors = True
+    takes_scalars = takes_vectors = True
 
     arguments = ("stddev", "seed")
 
@@ -82,7 +82,7 @@ class GaussianDropout(Layer):
 
     _supports_masking = True
 
-    takes_vectors = True
+    takes_scalars = takes_vectors = True
 
     arguments = ("rate", "seed")
 

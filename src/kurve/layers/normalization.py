@@ -49,6 +49,8 @@ class Normalization(Layer):
 
     _supports_masking = True
 
+    takes_scalars = True
+
     def __init__(
         self,
         axis: int | Sequence[int] | None = -1,

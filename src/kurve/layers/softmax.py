@@ -31,6 +31,7 @@ class Softmax(Layer):
     """
 
     _supports_masking = True
+    mask_broadcasts = True
 
     arguments = ("axis",)
 

@@ -226,6 +226,8 @@ class Dropout(Layer):
         True
     """
 
+    built_when_made = True
+
     _supports_masking = takes_scalars = takes_vectors = True
 
     arguments = ("rate", "noise_shape", "seed")

@@ -39,6 +39,8 @@ class GaussianNoise(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
     takes_scalars = takes_vectors = True
@@ -79,6 +81,8 @@ class GaussianDropout(Layer):
         >>> kurve.layers.GaussianDropout(0.1)([[1.0, 2.0]])
         array([[1., 2.]], dtype=float32)
     """
+
+    built_when_made = True
 
     _supports_masking = True
 
@@ -125,6 +129,8 @@ class AlphaDropout(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
     arguments = ("rate", "noise_shape", "seed")
@@ -164,6 +170,8 @@ def _below_1(cls: type, rate: Any) -> float:
 
 class _SpatialDropout(Images):
     """See `SpatialDropout2D`."""
+
+    built_when_made = True
 
     _supports_masking = True
 

@@ -239,6 +239,7 @@ def test_reference_lists_every_class(module: str) -> None:
         "Entrance",
         "Estimator",
         "FittingAccuracy",
+        "FittingCrossentropy",
         "InputLayer",
         "L1L2",
         "Later",

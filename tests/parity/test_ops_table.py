@@ -114,6 +114,9 @@ TABLE: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
         (X, NUMBERS),
     ),
     "top_k": (lambda o, x: o.top_k(x, 3), (X,)),
+    "sort": (lambda o, x: o.sort(x), (X,)),
+    "sort of equal numbers": (lambda o, x: o.sort(o.round(x), axis=1), (X,)),
+    "argsort": (lambda o, x: o.argsort(x, axis=1), (X,)),
     "in_top_k": (
         lambda o, x, y: o.in_top_k(o.cast(y, "int32"), x, 2),
         (X[:, 0], TARGET[:, 0].argmax(-1)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -99,3 +99,82 @@ def test_logs(engine: str) -> None:
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     batch = ours.train_on_batch(X[:40], Y[:40], return_dict=True)
     assert set(batch) == set(found[0])
+
+
+class Sums(Protocol):
+    """What both libraries' metrics have."""
+
+    variables: list[Any]
+    result: Any
+    stateless_update_state: Any
+    stateless_result: Any
+    stateless_reset_state: Any
+
+
+def sums(library: Any) -> Any:
+    """A metric whose state is in variables made by hand, and in another metric."""
+
+    class OwnSums(library.metrics.Metric):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="sums")
+            self.total = library.Variable(0.0)
+            self.more = {"squares": [library.Variable(0.0)]}
+            self.parts = [library.metrics.Mean()]
+
+        def update_state(self, y: Any, p: Any, sample_weight: Any = None) -> None:
+            self.total.assign_add(library.ops.sum(p))
+            self.more["squares"][0].assign_add(library.ops.sum(p**2))
+            self.parts[0].update_state(p)
+
+        def result(self) -> Any:
+            return self.total + self.more["squares"][0] + self.parts[0].result()
+
+    return OwnSums()
+
+
+def test_variables_made_by_hand_are_reset_between_epochs() -> None:
+    x, y = np.ones((8, 2), np.float32), np.zeros((8, 1), np.float32)
+    found = []
+    for library in (kurve, keras):
+        dense = library.layers.Dense(1, kernel_initializer="ones", trainable=False)
+        model = library.Sequential([library.Input((2,)), dense])
+        model.compile("sgd", "mse", metrics=[sums(library)])
+        logs = [model.evaluate(x, y, batch_size=4, verbose=0) for _ in range(2)]
+        found.append([*logs, len(sums(library).variables)])
+    assert found[0] == found[1]
+
+
+METRICS: dict[str, dict[str, Any]] = {
+    "MeanSquaredError": {},
+    "BinaryAccuracy": {},
+    "AUC": {"num_thresholds": 20},
+    "Precision": {},
+    "F1Score": {"threshold": 0.5},
+    "R2Score": {},
+}
+
+
+@pytest.mark.parametrize("name", ["own", *METRICS])
+def test_stateless(name: str) -> None:
+    """The metric itself stays as it is."""
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, (3, 8, 2)).astype(np.float32)
+    p = generator.uniform(0.0, 1.0, (3, 8, 2)).astype(np.float32)
+    found = []
+    for library in (kurve, keras):
+        if name == "own":
+            metric: Sums = sums(library)
+        else:
+            metric = getattr(library.metrics, name)(**METRICS[name])
+        if library is keras and name in ("F1Score", "R2Score"):
+            metric._build(y[0].shape, p[0].shape)
+        values = metric.stateless_reset_state()
+        for i in range(3):
+            values = metric.stateless_update_state(values, y[i], p[i])
+        result = metric.stateless_result(values)
+        for value in (*metric.stateless_reset_state(), *metric.variables):
+            assert not np.any(library.ops.convert_to_numpy(value))
+        found.append(library.ops.convert_to_numpy(result))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    with pytest.raises(ValueError, match="metric_variables"):
+        sums(kurve).stateless_result([1.0])

@@ -123,3 +123,35 @@ def test_what_is_not_passed_is_asked_for(tmp_path: Path) -> None:
         kurve.models.load_model(path)
     with pytest.raises(ModelFileError, match="must be a Loss"):
         kurve.models.load_model(path, custom_objects={**OURS, "Scaled": dict})
+
+
+def test_which_layers_are_built_from_the_start() -> None:
+    """Layers without weights whose class in Keras is built when it is made."""
+    compared, other = [], []
+    for name in dir(kurve.layers):
+        theirs = getattr(keras.layers, name, None)
+        if not (isinstance(theirs, type) and issubclass(theirs, keras.layers.Layer)):
+            continue
+        arguments: list[Any] = [0.5] if "Dropout" in name or "Noise" in name else []
+        arguments = ["relu"] if name == "Activation" else arguments
+        try:
+            layer = theirs(*arguments)
+        except Exception:  # it needs other arguments, and weights
+            continue
+        compared.append(name)
+        if layer.built != getattr(kurve.layers, name)(*arguments).built:
+            other.append(name)
+    assert len(compared) > 70
+    assert other == []
+
+
+@pytest.mark.parametrize("library", [kurve, keras])
+def test_a_subclass_with_a_build_is_not_built_from_the_start(library: Any) -> None:
+    class Scaled(library.layers.Dropout):  # type: ignore[misc]
+        def build(self, input_shape: Any) -> None:
+            self.scale = self.add_weight(shape=(), initializer="ones")
+
+    layer = Scaled(0.5)
+    assert not layer.built and library.layers.Dropout(0.5).built
+    layer.build((None, 3))
+    assert len(layer.weights) == 1

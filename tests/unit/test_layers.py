@@ -71,7 +71,7 @@ def test_config_round_trip(layer: Layer) -> None:
 )
 def test_output_shape(layer: Layer, before: tuple, after: tuple) -> None:
     assert layer.compute_output_shape(before) == after
-    assert not layer.built
+    assert layer.built_shape is None
     assert layer.input_shape is layer.output_shape is None
     layer.build(before)
     assert (layer.input_shape, layer.output_shape) == (before, after)

@@ -74,7 +74,7 @@ def test_a_stack_is_built_from_the_data(engine: str) -> None:
         with pytest.raises(ValueError, match="y must have shape"):
             model.fit(X, X, verbose=0)
         assert not model.built and not first.built
-        assert all(not part.built for part in first.parts)
+        assert all(part.built_shape is None for part in first.parts)
         model.fit(X[:, :4], X[:, 0], verbose=0)
         assert model.predict(X[:, :4], verbose=0).shape == (8, 1)
 

@@ -144,10 +144,12 @@ class Entrance:
             )
 
     def __repr__(self) -> str:
-        """The class name and, if it has `get_config`, its arguments."""
+        """The class name and, if it has `get_config`, its arguments, without the
+        default dtype."""
         try:
             config = self.get_config()  # type: ignore[attr-defined]
-            arguments = [f"{k}={v!r}" for k, v in config.items() if v is not None]
+            given = {k: v for k, v in config.items() if (k, v) != ("dtype", "float32")}
+            arguments = [f"{k}={v!r}" for k, v in given.items() if v is not None]
         except (
             AttributeError,
             NotImplementedError,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from kurve.core.arguments import check_integer
 from kurve.core.progress import ProgressBar
 
@@ -61,16 +63,17 @@ class Progbar:
 
         Args:
             current: the number of finished steps.
-            values: pairs (name, value) of the latest steps.
+            values: pairs (name, value) of the latest steps; of an array, its mean.
             finalize: whether this is the last update; by default, at the target.
         """
         steps = max(current - self._seen, 1)
         for name, value in values or ():
             if name in self.stateful_metrics:
-                self._values[name] = float(value), 1
+                self._values[name] = float(np.mean(value)), 1
                 continue
             sum_, count = self._values.get(name, (0.0, 0))
-            self._values[name] = sum_ + float(value) * steps, count + steps
+            sum_ += float(np.mean(value)) * steps
+            self._values[name] = sum_, count + steps
         self._seen = current
         if finalize is None:
             finalize = self.target is not None and current >= self.target

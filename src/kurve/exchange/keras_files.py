@@ -18,7 +18,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -98,16 +98,19 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequen
         return _load_hdf5(file.read(), compile)
 
 
-def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+def load_weights(
+    model: Sequential, filepath: str | os.PathLike[str], skip: bool = False
+) -> None:
     """Read the weights of a .weights.h5, .keras or .h5 file into a built model with the
-    same layers, all or none."""
+    same layers: all or none, or those that fit, with `skip`."""
     path = os.fspath(filepath)
     network_of(model).require_built("load_weights")
     with _opened("load_weights", path) as (file, size, magic):
         tree = tree_of(model)
         if magic.startswith(ZIP_MAGIC):
             with unzipped(file, size) as members:
-                with _reading("config"):
+                ignoring = suppress(ValueError) if skip else nullcontext()
+                with _reading("config"), ignoring:
                     tree = _renamed(tree, _json(members, "config.json"))
                 reader = _checked(members["model.weights.h5"](), size)[0]
         else:
@@ -116,7 +119,9 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         if reader.has("model_weights"):
             group = reader.group("model_weights")
         with _reading("weights"):
-            found = read_weights(reader, group, tree)
+            found = read_weights(reader, group, tree, skip)
+        for variable in model.weights if skip else ():
+            found.setdefault(id(variable), variable.numpy())
         model.set_weights([found[id(v)] for v in model.weights])
 
 

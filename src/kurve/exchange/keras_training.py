@@ -206,6 +206,8 @@ def loss_from(entry: Any, what: str) -> losses.Loss:
     found, name = parts.own(entry), parts.function_name(entry)
     if name is not None:
         name = LOSS_NAMES.get(name, name)
+        if name in losses.FITTING:
+            return losses.to_train(name)
         if name not in losses.NAMES:
             if callable(found):
                 return losses.as_loss(found)
@@ -350,9 +352,11 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
     return parts.entry("keras.optimizers", name, config)
 
 
-def loss_entry(loss: losses.Loss) -> dict[str, Any]:
+def loss_entry(loss: losses.Loss) -> Any:
     """The Keras configuration of a loss."""
     loss = getattr(loss, "written", loss)
+    if isinstance(loss, losses.FittingCrossentropy):
+        return loss.kind
     name = type(loss).__name__
     if isinstance(loss, losses.FunctionLoss):
         if loss.reduction != "sum_over_batch_size":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.core.entries import warn
 from kurve.core.inside import is_model, network_of
 from kurve.core.overrides import is_own
 from kurve.exchange.hdf5 import Dataset, Group, Reader
@@ -60,22 +61,39 @@ def group_names(classes: Sequence[str]) -> Iterator[str]:
 
 
 def read_weights(
-    reader: Reader, group: Group, tree: Sequence[Part]
+    reader: Reader, group: Group, tree: Sequence[Part], skip: bool = False
 ) -> dict[int, np.ndarray]:
     """The weights of built layers by variable id, in either layout.
 
     Args:
         group: the group with the weights: the root, or model_weights for a whole model.
         tree: the layers of the model, including InputLayer.
+        skip: whether to leave out layers whose weights have other shapes, with a
+            warning.
 
     Raises:
         HDF5Error: they are corrupt or do not match the layers.
     """
     if (names := reader.texts(group, "layer_names")) is not None:
-        return _read_named(reader, group, names, tree)
+        return _read_named(reader, group, names, tree, skip)
     found: dict[int, np.ndarray] = {}
-    _read_numbered(reader, group, tree, found, set())
+    _read_numbered(reader, group, tree, found, set(), skip)
     return found
+
+
+@contextlib.contextmanager
+def _leaving_out(layer: str, skip: bool) -> Iterator[None]:
+    """Warn about a layer whose weights do not fit, if `skip`, rather than stop."""
+    try:
+        yield
+    except HDF5Error as error:
+        if not skip:
+            raise
+        warn(
+            f"[load_weights] the layer {layer!r} keeps its weights, because the file's "
+            f"do not fit: {error}. Received: skip_mismatch=True. Try skip_mismatch="
+            "False if all layers should fit."
+        )
 
 
 def _read_numbered(
@@ -84,6 +102,7 @@ def _read_numbered(
     tree: Sequence[Part],
     found: dict[int, np.ndarray],
     seen: set[int],
+    skip: bool,
 ) -> None:
     """Read the weights of a model in the layout of Keras 3. A shared layer is stored
     where it occurs first."""
@@ -97,23 +116,25 @@ def _read_numbered(
             seen.add(id(part.layer))
             if reader.has(place, group):
                 inner = reader.group(place, group)
-                _read_numbered(reader, inner, part.inside, found, seen)
+                _read_numbered(reader, inner, part.inside, found, seen, skip)
             elif any(True for _ in _weights_of(part)):
-                raise HDF5Error(f"it has no weights of the model {part.name!r}")
+                with _leaving_out(part.name, skip):
+                    raise HDF5Error(f"it has no weights of the model {part.name!r}")
             continue
         inside = dict(places_of(part.layer, place, seen))
         for below, variables in inside.items():
-            weights = _weights_at(reader, group, below)
-            if len(weights) != len(variables):
-                raise HDF5Error(
-                    f"{below!r} has {len(weights)} weights, and the layer "
-                    f"{part.name!r} {len(variables)}"
-                )
-            for dataset, variable in zip(weights, variables, strict=True):
-                found[id(variable)] = reader.array(dataset, variable.shape)
-        if not whole:  # its metrics and optimizer have weights there too
+            with _leaving_out(part.name, skip):
+                weights = _weights_at(reader, group, below)
+                if len(weights) != len(variables):
+                    raise HDF5Error(
+                        f"{below!r} has {len(weights)} weights, and the layer "
+                        f"{part.name!r} {len(variables)}"
+                    )
+                pairs = list(zip(weights, variables, strict=True))
+                found |= {id(v): reader.array(d, v.shape) for d, v in pairs}
+        if not whole and not skip:  # its metrics and optimizer have weights there too
             _refuse_others(reader, group, list(inside), part)
-    if whole:
+    if whole or skip:
         return
     above = places[0].partition("/")[0] if places else "layers"
     there = reader.group(above, group).members if reader.has(above, group) else {}
@@ -267,7 +288,11 @@ def first_shape(
 
 
 def _read_named(
-    reader: Reader, group: Group, names: Sequence[str], tree: Sequence[Part]
+    reader: Reader,
+    group: Group,
+    names: Sequence[str],
+    tree: Sequence[Part],
+    skip: bool,
 ) -> dict[int, np.ndarray]:
     """The weights in the layout of Keras 1 and 2, which matches layers by order."""
     with_weights = [(part, order) for part in tree if (order := old_order(part))]
@@ -284,14 +309,17 @@ def _read_named(
         )
     found: dict[int, np.ndarray] = {}
     for (part, variables), (where, weights) in zip(with_weights, places, strict=True):
-        if len(weights) != len(variables):
-            raise HDF5Error(
-                f"{where.name!r} has {len(weights)} weights, and the layer "
-                f"{part.name!r} {len(variables)}"
-            )
-        for name, variable in zip(weights, variables, strict=True):
-            dataset = reader.dataset(where, name)
-            found[id(variable)] = reader.array(dataset, variable.shape)
+        with _leaving_out(part.name, skip):
+            if len(weights) != len(variables):
+                raise HDF5Error(
+                    f"{where.name!r} has {len(weights)} weights, and the layer "
+                    f"{part.name!r} {len(variables)}"
+                )
+            pairs = [
+                (reader.dataset(where, name), variable)
+                for name, variable in zip(weights, variables, strict=True)
+            ]
+            found |= {id(v): reader.array(d, v.shape) for d, v in pairs}
     return found
 
 

@@ -6,5 +6,6 @@ joining.py    plan optimization: adjacent operations are merged
 limits.py     resource limits for models from files
 functions.py  the functions of `kurve.ops`, on arrays and on both kinds of tensors, from
               elements.py, shapes.py, slices.py, reductions.py, products.py, creation.py
-nn.py, arrays.py, flow.py, randomness.py, images.py, only_arrays.py  other functions
+nn.py, arrays.py, flow.py, ordering.py, randomness.py, images.py, only_arrays.py
+              other functions
 """

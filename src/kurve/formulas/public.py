@@ -15,6 +15,7 @@ from kurve.formulas import (
     images,
     nn,
     only_arrays,
+    ordering,
     rearranging,
     segments,
     transforms,
@@ -28,7 +29,8 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     **{call.__name__: call for call in (*flow.OTHERS, *creation.OTHERS)},
     **{
         name: FUNCTIONS[name]
-        for name in (*rearranging.NAMES, *segments.NAMES, *transforms.NAMES)
+        for names in (ordering, rearranging, segments, transforms)
+        for name in names.NAMES
     },
     "amax": functions.max,
     "amin": functions.min,

@@ -19,9 +19,11 @@ class AsLayer(Layer):
     """Base class; instances can also be activations of other layers:
     `Dense(8, activation=ReLU(max_value=6.0))`."""
 
+    built_when_made = True
+
     _supports_masking = True
 
-    is_activation = takes_vectors = True
+    is_activation = takes_scalars = takes_vectors = True
 
     @property
     def activation(self) -> Activation:

@@ -92,21 +92,21 @@ class LayerBuilding(LayerLosses):
             shapes: arguments by name for a `build` with several arguments.
             infer: whether to build sublayers by a call with this single input.
         """
-        if self.built:
+        if self.built_shape is not None:
             if infer:  # with several inputs, wait for the call
                 self.check_input(samples)
             if self.has_formula:  # wait for the call
                 self.built_shape = self.built_shape or samples
                 return
         else:
-            new = [part for part in self.parts if not part.built]
+            new = [part for part in self.parts if part.built_shape is None]
             try:
                 with building():
                     if type(self).build is LayerBuilding.build:
                         self._make_variables(samples)
                     else:
                         self._build_as_written(samples, shapes)
-                new = [part for part in self.parts if not part.built]
+                new = [part for part in self.parts if part.built_shape is None]
                 if self.has_formula and new and not shapes and infer:
                     self._inferred(samples)
             except (TypeError, ValueError):
@@ -241,7 +241,7 @@ class LayerBuilding(LayerLosses):
         first = input_shape
         while are_shapes(first):
             first = next(iter(first))
-        was_built = self.built
+        was_built = self.built_shape is not None
         try:
             out = self.compute_output_spec(*args, **by_name)
         finally:

@@ -299,12 +299,14 @@ class LayerCalls(LayerBuilding):
             return _Place(number)
 
         args = tuple(map(held, args))
-        fixed = {k: v for k, v in named.items() if is_for_all(k, v, arrays)}
+        shared = self.mask_broadcasts
+        fixed = {k: v for k, v in named.items() if is_for_all(k, v, arrays, shared)}
         named = {k: held(v) for k, v in named.items() if k not in fixed}
         check_rows(where, named, arrays)
         named |= {k: np.asarray(v, np.float32) for k, v in fixed.items()}
         for array in arrays:
-            if array.ndim < 2 and not self.has_formula:
+            least = 1 if self.has_formula or self.takes_scalars else 2
+            if array.ndim < least and not self.has_formula:
                 raise ValueError(
                     f"[{where}] x must have a batch axis and at least one "
                     f"more. Received: x.shape={array.shape}. Try x.reshape(-1, 1)."

@@ -235,7 +235,9 @@ class Dropout(Layer):
         True
     """
 
-    _supports_masking = takes_vectors = True
+    built_when_made = True
+
+    _supports_masking = takes_scalars = takes_vectors = True
 
     arguments = from_signature()
 

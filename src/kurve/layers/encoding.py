@@ -19,6 +19,7 @@ from kurve.core.results import result
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves
+from kurve.layers.adapting import batches
 from kurve.layers.base import Layer, NamedArguments
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -388,18 +389,3 @@ def _compressed(
     reached = np.interp(shares, total / total[-1], total)
     steps = np.diff(reached, prepend=0.0)
     return chosen.astype(np.float32), steps.astype(np.float32)
-
-
-def batches(data: Any, steps: int | None) -> list[Any]:
-    """The batches of an iterable, or an array as a single batch."""
-    if hasattr(data, "__array__"):  # columns of frames too
-        data = np.asarray(data)
-    if isinstance(data, np.ndarray) or not hasattr(data, "__iter__"):
-        return [data]
-    if isinstance(data, (list, tuple)) and not any(
-        isinstance(part, np.ndarray) for part in data
-    ):
-        return [data]
-    if steps is None:
-        return list(data)
-    return [part for _, part in zip(range(steps), data, strict=False)]

@@ -421,7 +421,7 @@ def _count(name: str, layer: Any) -> int:
     """How many numbers a layer's integers can be."""
     if hasattr(layer, "vocabulary_size"):
         return int(layer.vocabulary_size())
-    if isinstance(layer, Discretization):
+    if isinstance(layer, Discretization) and layer.num_bins is None:
         return len(layer.bin_boundaries or ()) + 1
     for attribute in ("num_bins", "num_tokens"):
         if is_count(getattr(layer, attribute, None)):

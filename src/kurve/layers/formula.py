@@ -122,6 +122,9 @@ class LayerFormula(Entrance):
     takes_mask_second = False
     """Whether the second argument of a call can be a mask."""
 
+    mask_broadcasts = False
+    """Whether a mask can be the same for all samples, by broadcasting."""
+
     _supports_masking: bool | None = None
 
     @property

@@ -32,6 +32,8 @@ class Masking(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     arguments = from_signature()
     makes_masks = True
 

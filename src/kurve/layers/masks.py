@@ -150,13 +150,22 @@ def _warn_of_loss(layer: Any) -> None:
     )
 
 
-def is_for_all(name: str, mask: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """Whether an argument of a direct call is a mask shared by all samples: (T, S) or
-    (1, T, S)."""
-    if name != "attention_mask" or not arrays or mask is None:
+def is_for_all(
+    name: str, mask: Any, arrays: Sequence[np.ndarray], broadcasts: bool
+) -> bool:
+    """Whether an argument of a direct call is a mask shared by all samples: of an
+    attention, (T, S) or (1, T, S).
+
+    Args:
+        broadcasts: whether the argument `mask` broadcasts to the input.
+    """
+    own = "mask" if broadcasts else "attention_mask"
+    if name != own or not arrays or mask is None:
         return False
     shape = np.shape(mask)
-    return len(shape) == 2 or (shape[:1] == (1,) and len(arrays[0]) > 1)
+    if shape[:1] == (1,) and len(arrays[0]) > 1:
+        return True
+    return len(shape) < arrays[0].ndim if broadcasts else len(shape) == 2
 
 
 def check_rows(where: str, named: Mapping[str, Any], arrays: Sequence[Any]) -> None:

@@ -39,9 +39,11 @@ class GaussianNoise(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
-    takes_vectors = True
+    takes_scalars = takes_vectors = True
 
     arguments = from_signature()
 
@@ -80,9 +82,11 @@ class GaussianDropout(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
-    takes_vectors = True
+    takes_scalars = takes_vectors = True
 
     arguments = from_signature()
 
@@ -125,6 +129,8 @@ class AlphaDropout(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
     arguments = from_signature()
@@ -164,6 +170,8 @@ def _below_1(cls: type, rate: Any) -> float:
 
 class _SpatialDropout(Images):
     """See `SpatialDropout2D`."""
+
+    built_when_made = True
 
     _supports_masking = True
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve import initializers
 from kurve.core.arguments import check_flag, is_integer
+from kurve.layers.adapting import batches
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.scaling import moved_to_the_end
 from kurve.layers.softmax import places
@@ -47,6 +48,8 @@ class Normalization(Layer):
     """
 
     _supports_masking = True
+
+    takes_scalars = True
 
     def __init__(
         self,
@@ -159,8 +162,8 @@ class Normalization(Layer):
         """Compute mean and variance from data (n, ...); 1-D data is one feature.
 
         Args:
-            data: an array, or a list of batches: arrays of two or more axes; or a
-                `tf.data.Dataset` of batches.
+            data: an array, or batches of them: a list, a generator, a `PyDataset` or
+                a `tf.data.Dataset`. Of batches (x, y), x is used.
 
         Raises:
             ValueError: empty or non-finite data, a different shape than before, or
@@ -174,15 +177,14 @@ class Normalization(Layer):
                 "[Normalization] adapt needs a layer without mean and variance. "
                 "Try Normalization()."
             )
-        if not hasattr(data, "__array__") and hasattr(data, "cardinality"):
-            data = [np.asarray(batch) for batch in data]  # from a dataset
-            data = [b if b.ndim > 1 else b.reshape(-1, 1) for b in data]
-        if (
-            isinstance(data, (list, tuple))
-            and data
-            and all(getattr(batch, "ndim", 0) > 1 for batch in data)
-        ):
-            data = _joined(data)
+        parts = list(batches(data))
+        if not parts:
+            raise ValueError(
+                "[adapt] data must have at least one batch. Received: none. "
+                "Try an array, or a generator that yields arrays."
+            )
+        if parts[0] is not data:
+            data = _joined([np.asarray(part) for part in parts], data)
         x = as_samples("adapt", "data", data, None, np.float64)
         kept = self._places(x.shape[1:])
         axes = tuple(a for a in range(x.ndim) if a - 1 not in kept)
@@ -250,13 +252,22 @@ class Normalization(Layer):
         }
 
 
-def _joined(batches: Sequence[Any]) -> np.ndarray:
-    """Concatenate all batches."""
-    arrays = [np.asarray(batch) for batch in batches]
-    shapes = {array.shape[1:] for array in arrays}
+def _joined(parts: Sequence[np.ndarray], source: Any) -> np.ndarray:
+    """All samples of the batches; vectors are samples, as in Keras, unless their source
+    says that it batches numbers."""
+    if not parts[0].ndim:
+        raise TypeError(
+            "[adapt] a batch must be an array with one row per sample. Received: "
+            f"{parts[0]!r}. Try batches of shape (n, features)."
+        )
+    if parts[0].ndim == 1:
+        spec = getattr(getattr(source, "element_spec", None), "shape", (0,))
+        axis = 1 if tuple(spec) == (None,) else 0
+        parts = [np.expand_dims(part, axis) for part in parts]
+    shapes = {part.shape[1:] for part in parts}
     if len(shapes) > 1:
         raise ValueError(
             "[adapt] all batches must hold samples of the same shape. Received: "
             f"samples of shapes {', '.join(map(str, sorted(shapes)))}. Try one array."
         )
-    return np.concatenate(arrays)
+    return np.concatenate(parts)

@@ -36,6 +36,8 @@ class UnitNormalization(Layer):
         array([[0.6, 0.8]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
     arguments = from_signature()

@@ -27,6 +27,8 @@ class ActivityRegularization(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
 
     takes_scalars = True

@@ -16,6 +16,8 @@ from kurve.plan import Op, Shape, VariableSpec
 class _Pooling(Sliding):
     """See `MaxPooling2D`."""
 
+    built_when_made = True
+
     arguments = from_signature()
     mode: str
 
@@ -139,6 +141,8 @@ class AveragePooling2D(_Pooling):
 
 class _GlobalPooling(Images):
     """See `GlobalAveragePooling2D`."""
+
+    built_when_made = True
 
     arguments = from_signature()
     mode: str

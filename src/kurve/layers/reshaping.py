@@ -30,6 +30,8 @@ class Flatten(Layer):
         (5, 784)
     """
 
+    takes_scalars = True
+
     def __init__(
         self, data_format: str | None = None, **common: Unpack[LayerArguments]
     ) -> None:
@@ -73,6 +75,8 @@ class Reshape(Layer):
         >>> kurve.layers.Reshape((28, 28, -1))(np.ones((5, 784))).shape
         (5, 28, 28, 1)
     """
+
+    takes_scalars = True
 
     arguments = from_signature()
 

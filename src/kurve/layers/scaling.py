@@ -31,7 +31,10 @@ def moved_to_the_end(
     lower: Callable[[Shape], list[Op]],
 ) -> list[Op]:
     """The operations of `lower` for samples whose `axes` come last; otherwise the axes
-    are moved there and back."""
+    are moved there and back. Samples that are numbers become vectors of one."""
+    if not sample:
+        there = Op("reshape", name, (), (1,))
+        return [there, *lower((1,)), Op("reshape", name, (1,), ())]
     order = [i for i in range(len(sample)) if i not in axes] + list(axes)
     if order == sorted(order):
         return lower(sample)
@@ -387,7 +390,7 @@ class Rescaling(Layer):
 
     _supports_masking = True
 
-    takes_vectors = True
+    takes_scalars = takes_vectors = True
 
     arguments = from_signature()
 
@@ -425,10 +428,11 @@ class Rescaling(Layer):
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         for name, value in (("scale", self.scale), ("offset", self.offset)):
-            if isinstance(value, tuple) and len(value) != input_shape[-1]:
+            channels = input_shape[-1] if input_shape else 1
+            if isinstance(value, tuple) and len(value) != channels:
                 raise ValueError(
                     f"[Rescaling] {name} must be a number, or one per channel "
-                    f"({input_shape[-1]}). Received: {len(value)} numbers, and "
+                    f"({channels}). Received: {len(value)} numbers, and "
                     f"samples of shape {input_shape}. Try {name}={value[0]:g}."
                 )
         return input_shape
@@ -441,5 +445,8 @@ class Rescaling(Layer):
             for name, value in (("scale", self.scale), ("offset", self.offset))
             if not isinstance(value, tuple)
         }
-        shapes = (input_shape, input_shape)
-        return [Op("scale", self.name, *shapes, buffers=slots, attrs=attrs)]
+
+        def scaled(shape: Shape) -> list[Op]:
+            return [Op("scale", self.name, shape, shape, buffers=slots, attrs=attrs)]
+
+        return moved_to_the_end(self.name, input_shape, (), scaled)

@@ -30,7 +30,10 @@ class Softmax(Layer):
         array([[0.5, 0.5]], dtype=float32)
     """
 
+    built_when_made = True
+
     _supports_masking = True
+    mask_broadcasts = True
 
     arguments = from_signature()
 

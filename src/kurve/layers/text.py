@@ -10,7 +10,8 @@ import numpy as np
 
 from kurve.core.arguments import check_unused, from_signature, is_count
 from kurve.core.results import result
-from kurve.layers.encoding import Encoding, EncodingArguments, batches
+from kurve.layers.adapting import batches
+from kurve.layers.encoding import Encoding, EncodingArguments
 from kurve.layers.hashing import as_texts
 from kurve.layers.lookup import StringLookup
 

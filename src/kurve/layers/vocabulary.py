@@ -12,11 +12,11 @@ from kurve.core.arguments import check_flag
 from kurve.core.arrays import as_numbers
 from kurve.core.results import result
 from kurve.errors import MissingFileError
+from kurve.layers.adapting import batches
 from kurve.layers.encoding import (
     Encoding,
     EncodingArguments,
     as_integers,
-    batches,
     encoded,
     shape_of_encoded,
 )

@@ -18,6 +18,7 @@ from kurve.core.arguments import (
     is_integer,
 )
 from kurve.core.entries import entries, entry
+from kurve.core.overrides import custom_members
 from kurve.formulas.tensor import leaves
 from kurve.layers.arguments import check_size, constraint_of
 from kurve.layers.changes import changed
@@ -131,16 +132,24 @@ class LayerWeights(LayerFormula):
         for number, variable in enumerate(self._variables):
             variable.assign(store[str(number)])
 
+    built_when_made = False
+    """Whether it is built before it knows its shape, as the same layer of Keras is."""
+
     @property
     def built(self) -> bool:
-        """Whether its weights exist."""
+        """Whether its weights exist. A layer without weights may have them from the
+        start, see `built_when_made`."""
         if "built_shape" not in vars(self):
             name = type(self).__name__
             raise RuntimeError(
                 f"[{name}] super().__init__() must run before the layer is used. "
                 f"Received: a layer without it. Try it first in {name}.__init__."
             )
-        return self.built_shape is not None
+        if self.built_shape is not None:
+            return True
+        return self.built_when_made and all(
+            "build" not in members for members in custom_members(self)
+        )
 
     @built.setter
     def built(self, value: bool) -> None:

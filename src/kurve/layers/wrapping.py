@@ -58,7 +58,7 @@ class Wrapper(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Build the inner layer, for a `build` of a subclass that calls this one."""
-        if self._building and not self.layer.built:
+        if self._building and self.layer.built_shape is None:
             self.layer.build(input_shape)
         super().build(input_shape)
 

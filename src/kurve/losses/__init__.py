@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kurve.losses.crossentropies import (
         SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
     )
+    from kurve.losses.fitting import FittingCrossentropy as FittingCrossentropy
     from kurve.losses.focal import BinaryFocalCrossentropy as BinaryFocalCrossentropy
     from kurve.losses.focal import (
         CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
@@ -78,6 +79,7 @@ __getattr__ = Later(
         "crossentropies": (
             "BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy"
         ),
+        "fitting": "FittingCrossentropy",
         "focal": (
             "BinaryFocalCrossentropy CategoricalFocalCrossentropy "
             "CategoricalGeneralizedCrossEntropy binary_focal_crossentropy "
@@ -109,9 +111,12 @@ CLASSES: Classes[Loss] = Classes(
     __name__, __getattr__.classes(["Formula", "FunctionLoss"])
 )
 
+FITTING = ("crossentropy", "ce")
+"""Further names that `compile` accepts: the cross-entropy that matches the targets."""
+
 NAMES: dict[str, str] = {
-    **{name: name for name in CLASSES},
-    **{snake_case(name): name for name in CLASSES},
+    **{name: name for name in CLASSES if name != "FittingCrossentropy"},
+    **{snake_case(name): name for name in CLASSES if name != "FittingCrossentropy"},
     "mse": "MeanSquaredError",
     "MSE": "MeanSquaredError",
     "mae": "MeanAbsoluteError",
@@ -174,6 +179,8 @@ def as_loss(identifier: Any) -> Loss:
 def to_train(identifier: Any) -> Loss:
     """The same, in a form that an engine can compute: the result of a subclass's own
     `__call__` is the loss, and is not reduced further."""
+    if identifier in FITTING:
+        return CLASSES["FittingCrossentropy"](identifier)
     loss = as_loss(identifier)
     if any("__call__" in members for members in custom_members(loss)):
         from kurve.losses.formulas import FunctionLoss

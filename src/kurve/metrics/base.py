@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from kurve.core.overrides import custom_members
 from kurve.formulas.needs import NeedsValues
 from kurve.formulas.operators import Symbolic
 from kurve.formulas.recording import active
+from kurve.formulas.symbols import is_variable
 from kurve.formulas.tensor import leaves
 from kurve.plan import Shape
 
@@ -144,10 +147,78 @@ class Metric(Entrance):
         return self.add_variable(shape, initializer, dtype, name=name)
 
     @property
-    def variables(self) -> list[MetricVariable]:
-        """The added variables, and those of metrics that are attributes."""
-        inner = [m for m in vars(self).values() if isinstance(m, Metric)]
-        return [*self._variables, *(v for m in inner for v in m.variables)]
+    def variables(self) -> list[Any]:
+        """The added variables and those that are attributes, then those of metrics that
+        are attributes; also in lists and dictionaries."""
+        given = {k: v for k, v in vars(self).items() if k != "_variables"}
+        parts = [part for value in given.values() for part in leaves(value)]
+        found = [*self._variables, *filter(is_variable, parts)]
+        for part in parts:
+            if isinstance(part, Metric):
+                found += part.variables
+        return list({id(variable): variable for variable in found}.values())
+
+    def stateless_update_state(
+        self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any
+    ) -> list[np.ndarray]:
+        """What a batch makes of given values of the variables; the metric itself stays
+        as it is.
+
+        Args:
+            metric_variables: a value for each of `variables`.
+            args, kwargs: arguments of `update_state`.
+
+        Returns:
+            the new values
+
+        Raises:
+            ValueError: another number of values.
+        """
+        with self._holding(metric_variables):
+            self.update_state(*args, **kwargs)
+            return self._values()
+
+    def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
+        """The result for given values of the variables.
+
+        Args:
+            metric_variables: a value for each of `variables`.
+
+        Raises:
+            ValueError: another number of values.
+        """
+        with self._holding(metric_variables):
+            return self.result()
+
+    def stateless_reset_state(self) -> list[np.ndarray]:
+        """The values of the variables after `reset_state`."""
+        with self._holding(self._values()):
+            self.reset_state()
+            return self._values()
+
+    def _values(self) -> list[np.ndarray]:
+        """Copies of the values of the variables."""
+        return [np.array(variable) for variable in self.variables]
+
+    def _set_values(self, values: Sequence[Any]) -> None:
+        if len(values) != len(self.variables):
+            raise ValueError(
+                f"[{type(self).__name__}] metric_variables must have a value for each "
+                f"of the {len(self.variables)} variables. Received: {len(values)} "
+                "values. Try metric.stateless_reset_state() to start."
+            )
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(np.asarray(value))
+
+    @contextlib.contextmanager
+    def _holding(self, values: Sequence[Any]) -> Iterator[None]:
+        """Give the variables these values for a while."""
+        before = self._values()
+        self._set_values(values)
+        try:
+            yield
+        finally:
+            self._set_values(before)
 
     @property
     def counts_itself(self) -> bool:
@@ -178,7 +249,7 @@ class Metric(Entrance):
     def reset_state(self) -> None:
         """Reset the accumulators."""
         for variable in self.variables:
-            variable.assign(0)
+            variable.assign(np.zeros(variable.shape))
 
     @property
     def reset_states(self) -> Any:
@@ -193,9 +264,8 @@ class Metric(Entrance):
         return self.result()
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments; dtype only if it is not Keras's default."""
-        given = {} if self.dtype == "float32" else {"dtype": self.dtype}
-        return {"name": self.name, **given}
+        """The arguments that recreate this metric."""
+        return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,17 +187,23 @@ class RowMetric(losses.Rowwise, Metric):
 
     @property
     def variables(self) -> list[MetricVariable]:
-        """The accumulators: total and count for a mean; else one array, which exists
-        once a batch has revealed its size."""
+        """The accumulators: total and count for a mean; else one array. If its size
+        depends on the outputs, it exists once a batch has revealed it."""
         from kurve.metrics.variables import MetricVariable
 
         totals = self._totals
-        if totals is None and self.size((1, 1)) == 2:
-            totals = self._totals = np.zeros(2)
+        if totals is None and self.size((1, 1)) == self.size((2, 2)):
+            totals = self._totals = np.zeros(self.size((1, 1)))
         if totals is None or len(totals) != 2:
             return [] if totals is None else [MetricVariable(totals, "totals")]
         parts = zip((totals[:1], totals[1:]), ("total", "count"), strict=True)
         return [MetricVariable(part.reshape(()), name) for part, name in parts]
+
+    def _set_values(self, values: Sequence[Any]) -> None:
+        if not self.variables or not len(values):  # of unknown size
+            self._totals = np.array(values[0], np.float64) if len(values) else None
+        else:
+            super()._set_values(values)
 
     def result(self) -> Any:
         """The metric over all batches since `reset_state`: a number, or an array for

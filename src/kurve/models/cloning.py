@@ -366,7 +366,7 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
     model.drawn = snapshot["drawn"]
     states = snapshot["layers"]
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):
-        if shape is not None and not layer.built:
+        if shape is not None and layer.built_shape is None:
             layer._build(shape)
         for part in (layer, *layer.parts):
             if hasattr(part, "keep_states") and part.given_batch_size is not None:

@@ -246,17 +246,22 @@ class Facade(Trainer):
         _format_of("save_weights", filepath).save_weights(self, filepath)
 
     @modifies
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+    def load_weights(
+        self, filepath: str | os.PathLike[str], skip_mismatch: bool = False
+    ) -> None:
         """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 
         Args:
             filepath: path of the file.
+            skip_mismatch: whether layers keep their weights if those of the file have
+                other shapes, with a warning, such as a last layer for other classes.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the weights are
                 unchanged.
         """
-        _format_of("load_weights", filepath).load_weights(self, filepath)
+        skip = check_flag("load_weights", "skip_mismatch", skip_mismatch)
+        _format_of("load_weights", filepath).load_weights(self, filepath, skip)
 
 
 def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) -> None:

@@ -168,8 +168,7 @@ class Model(Calls):
             return
         check_unlocked(self, "add_loss")
         old, compilation = network.structure, network.compilation
-        terms = [*old.losses, *terms]
-        network.use(Structure(old.inputs, old.outputs, terms))
+        network.use(old.with_losses(terms))
         network.lay_out()
         network.set_compilation(compilation)
 

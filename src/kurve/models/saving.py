@@ -35,6 +35,7 @@ from kurve.core import registry
 from kurve.core.container.errors import ModelFileError, damaged
 from kurve.core.container.reading import Reader, opened
 from kurve.core.container.writing import write
+from kurve.core.entries import warn
 from kurve.errors import path_name
 from kurve.layers.base import Variable
 from kurve.layers.traced import class_of
@@ -89,16 +90,19 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     write(path, {"kind": "weights"}, _weight_tensors("save_weights", model))
 
 
-def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+def load_weights(
+    model: Sequential, filepath: str | os.PathLike[str], skip: bool = False
+) -> None:
     """Read weights into a built model with the same layers, all or none. Order and
-    shapes must agree, but not layer names, which depend on the process."""
+    shapes must agree, but not layer names, which depend on the process. With `skip`,
+    only their number must agree, and those of another shape are left out."""
     model._network.require_built("load_weights")
     with opened(filepath) as file:
         description(file, "weights", "model")
         names = [name for name in file.entries if name.startswith("weights/")]
         shapes = [file.entries[name].shape for name in names]
         expected = [variable.shape for variable in model.weights]
-        if shapes != expected:
+        if shapes != expected and not (skip and len(shapes) == len(expected)):
             pairs = zip(names, shapes, [*expected, None], strict=False)
             other = next(((n, s, w) for n, s, w in pairs if s != w), None)
             field, has, need = other or ("tensors", "no more", expected[len(shapes)])
@@ -109,7 +113,16 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
                 f"tensors.{field}",
             )
         arrays = []
-        for name, shape in zip(names, shapes, strict=True):
+        for name, shape, variable in zip(names, shapes, model.weights, strict=True):
+            if shape != variable.shape:
+                warn(
+                    f"[load_weights] {variable.name!r} keeps its value, because the "
+                    f"file's has another shape. Received: {shape} for "
+                    f"{variable.shape}, skip_mismatch=True. Try skip_mismatch=False "
+                    "if all layers should fit."
+                )
+                arrays.append(variable.numpy())
+                continue
             file.claim(name, shape)
             arrays.append(file.read(name))
             check_finite(file, name, arrays[-1])

@@ -55,6 +55,8 @@ class Sequential(Model):
         (32, 1)
     """
 
+    takes_scalars = True
+
     def __init__(
         self,
         layers: Sequence[Any] | None = None,

@@ -242,7 +242,7 @@ def _shape_alone(layer: Any) -> Any:
     """The shape of a layer's output, or "?" if its inputs' shapes do not tell it: those
     of a `call` with several arguments are only known there."""
     try:
-        return layer.output_shape if layer.built else "?"
+        return layer.output_shape if layer.built_shape is not None else "?"
     except Exception:  # from the user's call()
         return "?"
 

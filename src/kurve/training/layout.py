@@ -164,7 +164,7 @@ class Layout(Description):
         Raises:
             TypeError, ValueError: a layer does not fit; all layers are unchanged.
         """
-        new = [layer for layer in all_layers(self.layers) if not layer.built]
+        new = [layer for layer in all_layers(self.layers) if layer.built_shape is None]
         try:
             self.declare(input_shape)
             self.lay_out(input_shape)
@@ -376,7 +376,7 @@ class Layout(Description):
         """A context that unbuilds the network after an error, unless it was built
         before."""
         built, input_shape = self.plan is not None, self.input_shape
-        new = [layer for layer in all_layers(self.layers) if not layer.built]
+        new = [layer for layer in all_layers(self.layers) if layer.built_shape is None]
         try:
             yield
         except Exception:

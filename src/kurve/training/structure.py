@@ -8,6 +8,7 @@ from typing import Any
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.training.masked_order import pass_keras_masks
+from kurve.training.slicing import from_inputs
 
 
 class Structure:
@@ -15,6 +16,8 @@ class Structure:
 
     inputs, outputs: nested structures of symbolic tensors
     losses:          tensors added to the loss
+    given:           the three as they were passed: in another model's graph, if some
+                     inputs are results of calls
     nodes:           the calls, inputs first
     encoding:        calls that encode string arrays before the engine runs
     entries:         tensors passed to the engine: inputs, and results of encoding calls
@@ -31,6 +34,7 @@ class Structure:
 
     def __init__(self, inputs: Any, outputs: Any, losses: Sequence[Any] = ()) -> None:
         self.inputs, self.outputs, self.losses = inputs, outputs, list(losses)
+        self.given = inputs, outputs, list(losses)
         for what, structure in (("inputs", inputs), ("outputs", outputs)):
             parts = list(leaves(structure))
             if not parts or not all(isinstance(part, KerasTensor) for part in parts):
@@ -48,6 +52,14 @@ class Structure:
                 f"Received: inputs={inputs!r}. Try one Input for each."
             )
         self.nodes, first_met = self._visited(self.flat_outputs)
+        if any(not t.history.node.is_input for t in self.flat_inputs):
+            nodes, _ = self._visited([*self.flat_outputs, *losses])
+            self.inputs, self.outputs, self.losses = from_inputs(
+                nodes, inputs, outputs, list(losses)
+            )
+            self.flat_inputs = list(leaves(self.inputs))
+            self.flat_outputs = list(leaves(self.outputs))
+            self.nodes, first_met = self._visited(self.flat_outputs)
         self._first = self._before_encoding()
         self.encoding = [node for node in self.nodes if id(node) in self._first]
         self.entries = self._entries() if self.encoding else self.flat_inputs
@@ -62,7 +74,7 @@ class Structure:
             again = self._ordered(*self._visited(self.flat_outputs, True))
             self.operations = [o for o in again if id(o) in shown]
         if losses:
-            self.nodes, _ = self._visited([*self.flat_outputs, *losses])
+            self.nodes, _ = self._visited([*self.flat_outputs, *self.losses])
             self.operations += self._only_for_losses()
         names: set[str] = set()
         for operation in self.operations:
@@ -72,6 +84,21 @@ class Structure:
                     f"name {operation.name!r}. Try name='{operation.name}_2'."
                 )
             names.add(operation.name)
+
+    def with_losses(self, terms: Sequence[Any]) -> Structure:
+        """The same with more tensors added to the loss: its own, or those of the graph
+        that it was made from.
+
+        Raises:
+            TypeError, ValueError: tensors of neither.
+        """
+        try:
+            return Structure(self.inputs, self.outputs, [*self.losses, *terms])
+        except ValueError:
+            inputs, outputs, losses = self.given
+            if inputs is self.inputs:
+                raise
+            return Structure(inputs, outputs, [*losses, *terms])
 
     @property
     def inside(self) -> list[Node]:

@@ -18,6 +18,7 @@ from kurve.as_keras.tensorflow.values import (
     tensor,
 )
 from kurve.formulas import functions as ops
+from kurve.formulas import ordering
 from kurve.formulas.graph import is_variable
 
 __all__ = [
@@ -466,8 +467,8 @@ def sort(
     values: Any, axis: int = -1, direction: str = "ASCENDING", name: Any = None
 ) -> Any:
     """Sort along an axis."""
-    found = np.sort(concrete("sort", values), axis)
-    return np.flip(found, axis) if direction == "DESCENDING" else found
+    found = ordering.sort(value(values), axis)
+    return ops.flip(found, axis) if direction == "DESCENDING" else found
 
 
 @eager
@@ -479,9 +480,8 @@ def argsort(
     name: Any = None,
 ) -> Any:
     """The indices that sort the elements."""
-    x = concrete("argsort", values)
-    x = -x if direction == "DESCENDING" else x
-    return np.argsort(x, axis, kind="stable").astype(np.int32)
+    x = value(values)
+    return ordering.argsort(-x if direction == "DESCENDING" else x, axis)
 
 
 @eager

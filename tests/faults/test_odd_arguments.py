@@ -92,11 +92,13 @@ OTHER_INPUTS = {
     "ReversibleEmbedding",
     "GroupQueryAttention",
     "Lambda",
+    "MelSpectrogram",
     "MultiHeadAttention",
     "SpectralNormalization",
+    "STFTSpectrogram",
     "TimeDistributed",
 }
-"""Layers that take several inputs, numbers of rows, or a layer."""
+"""Layers that take several inputs, numbers of rows, long signals, or a layer."""
 BASE = ("name", "trainable", "dtype", "seed", "input_shape", "activity_regularizer")
 X = np.random.default_rng(0).normal(size=(4, 6, 6, 4)).astype(np.float32)
 

@@ -28,9 +28,9 @@ def window_values(where: str, window: Any, length: int, periodic: bool) -> np.nd
     if not isinstance(window, str):
         try:
             values = np.asarray(window, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             values = np.array(np.nan)
-        if values.shape != (length,) or not np.isfinite(values).all():
+        if not length or values.shape != (length,) or not np.isfinite(values).all():
             raise ValueError(
                 f"[{where}] window must be a name, None, or one finite number for each "
                 f"of the {length} samples. Received: window={window!r}. Try "

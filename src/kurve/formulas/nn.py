@@ -302,7 +302,9 @@ def dot_product_attention(
 
 
 def _pair(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    return (value,) * axes if isinstance(value, int) else tuple(value)
+    return (
+        (int(value),) * axes if isinstance(value, (int, np.integer)) else tuple(value)
+    )
 
 
 def _channels_last(where: str, data_format: str | None) -> None:

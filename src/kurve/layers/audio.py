@@ -92,6 +92,7 @@ class STFTSpectrogram(Layer):
         self.frame_step = frame_step
         if frame_step is not None:
             check_integer(where, "frame_step", frame_step, frame_length // 2, 1)
+            self.frame_step = int(frame_step)
             if frame_step > frame_length:
                 raise ValueError(
                     f"[{where}] frame_step must be at most frame_length. Received: "
@@ -101,6 +102,7 @@ class STFTSpectrogram(Layer):
         self.fft_length = fft_length
         if fft_length is not None:
             check_integer(where, "fft_length", fft_length, 256, 1, MAX_LENGTH)
+            self.fft_length = int(fft_length)
             if fft_length < frame_length or fft_length % 2:
                 raise ValueError(
                     f"[{where}] fft_length must be even, and at least frame_length. "
@@ -257,6 +259,8 @@ class MelSpectrogram(Layer):
                 "sequence_length=None."
             )
         self.window = checked_window(where, window)
+        if isinstance(self.window, list):
+            window_values(where, self.window, self.sequence_length, True)
         check_integer(where, "sampling_rate", sampling_rate, 16000, 2)
         self.sampling_rate = int(sampling_rate)
         check_integer(where, "num_mel_bins", num_mel_bins, 128, 1, MAX_LENGTH)

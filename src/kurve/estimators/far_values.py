@@ -1,9 +1,9 @@
 """Values far from all others: errors of typing, codes for "unknown", heavy tails.
 
 Most values of a column lie between two quantiles, `BULK`. A value is far if it lies
-beyond them by more than `FAR` times their difference; it is wild if it lies beyond them
-by more than `WILD` times, and by more than `GAP` times as much as the next nearer one.
-A heavy tail has far values, but rarely such a gap.
+beyond them by more than `FAR` times their difference; it is an outlier if it lies
+beyond them by more than `OUTLIER` times, and by more than `GAP` times as much as the
+next nearer one. A heavy tail has far values, but rarely such a gap.
 
 All limits are in quarters of the values, because differences of huge numbers overflow.
 """
@@ -17,9 +17,9 @@ BULK, FAR = (0.05, 0.95), 1.0
 effect on the scale of the others. On 14 inner parts of ten real tables the error is
 0.98 of that without tails: 0.8 on segment, 0.92 to 1.05 elsewhere."""
 
-WILD, GAP = 100.0, 10.0
-"""Of 4,000 lognormal values with sigma = 3, the largest is wild once in 20 times, with
-sigma = 2 once in 150 (300 draws); of 19 real tables and nine UCI sets none is."""
+OUTLIER, GAP = 100.0, 10.0
+"""Of 4,000 lognormal values with sigma = 3, the largest is an outlier once in 20 times,
+with sigma = 2 once in 150 (300 draws); of 19 real tables and nine UCI sets none is."""
 
 FEW = 20
 """Where most values are equal, at least so many others are needed to know how far these
@@ -46,8 +46,8 @@ def ends(x: np.ndarray) -> np.ndarray:
     return np.where(known, [below - reach, above + reach], [[-np.inf], [np.inf]])
 
 
-def first_wild(values: np.ndarray, low: float, high: float) -> float:
-    """The distance beyond the ends of the nearest wild value; infinite if none is.
+def first_outlier(values: np.ndarray, low: float, high: float) -> float:
+    """The distance beyond the ends of the nearest outlier; infinite if none is.
 
     Args:
         values: of one column, in quarters.
@@ -59,8 +59,8 @@ def first_wild(values: np.ndarray, low: float, high: float) -> float:
     spread = (high - low) / (1.0 + 2.0 * FAR)
     beyond = np.maximum(np.maximum(low - values, values - high), 0.0)
     sorted_ = np.sort(beyond[beyond > 0.0])
-    if not len(sorted_) or sorted_[-1] <= WILD * spread:
+    if not len(sorted_) or sorted_[-1] <= OUTLIER * spread:
         return np.inf
     nearer = np.maximum(np.append(0.0, sorted_[:-1]), spread)
-    wild = (sorted_ / WILD > spread) & (sorted_ / GAP > nearer)
-    return float(sorted_[np.argmax(wild)]) * 4 if wild.any() else np.inf
+    outlying = (sorted_ / OUTLIER > spread) & (sorted_ / GAP > nearer)
+    return float(sorted_[np.argmax(outlying)]) * 4 if outlying.any() else np.inf

@@ -143,7 +143,7 @@ class FitSession:
                     f"that are all zero, for {len(weights)} rows. "
                     "Try sample_weight=None."
                 )
-        values, weights = self.encoder.without_wild(targets.values, weights)
+        values, weights = self.encoder.without_outliers(targets.values, weights)
         return Sample(matrix, values, weights)
 
     def read_validation(self, validation_data: Sequence[Any]) -> Sample:
@@ -162,7 +162,7 @@ class FitSession:
             )
         if weights is not None:
             weights = as_weights(where, weights, len(matrix), np.float64)
-        values, weights = self.encoder.without_wild(targets.values, weights)
+        values, weights = self.encoder.without_outliers(targets.values, weights)
         weights = self.encoder.row_weights(values, weights)
         return Sample(matrix, values, weights)
 
@@ -266,12 +266,12 @@ class FitSession:
         """The scaler of a table's numbers with logarithmic tails, and of its columns
         of 0 and 1.
 
-        Columns without a wild value have none for a network of the user's own layers,
+        Columns without an outlier have none for a network of the user's own layers,
         which may be meant to go on beyond the data, and for solvers for smooth curves.
 
         Args:
             x: the rows, or a sample.
-            straight: whether columns without a wild value have none in any case.
+            straight: whether columns without an outlier have none in any case.
             beyond: see `Scaler.with_tails`.
         """
         estimator = self.estimator

@@ -83,7 +83,7 @@ class Scaler:
         Args:
             x: (n, C) the data, or a sample of the rows.
             columns: how many columns may get tails.
-            all_columns: False for tails in columns with a wild value only.
+            all_columns: False for tails in columns with an outlier only.
             beyond: standard deviations from the range of values that are not far to
                 where the tails begin.
         """
@@ -98,7 +98,7 @@ class Scaler:
             if not all_columns:
                 known = np.append(values, quarters[:, column])
                 bent[column] = np.isfinite(
-                    far_values.first_wild(known, *ends[:, column])
+                    far_values.first_outlier(known, *ends[:, column])
                 )
             if bent[column]:
                 one = Scaler.learn(np.clip(values, *ends[:, column])[:, None] * 4)

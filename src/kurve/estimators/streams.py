@@ -269,7 +269,7 @@ def _encoded(session: FitSession, batch: Batch, mean_weight: float) -> Sample:
     table, y, weights = batch
     matrix, _ = session.columns.encode("fit", table)
     targets = session.encoder.read("fit", y)
-    values, weights = session.encoder.without_wild(targets.values, weights)
+    values, weights = session.encoder.without_outliers(targets.values, weights)
     session.targets, session.outputs = targets, values.shape[1]
     scaled = None if weights is None else weights / max(mean_weight, 1e-300)
     scaled = session.encoder.row_weights(values, scaled)

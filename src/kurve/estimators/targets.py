@@ -35,10 +35,10 @@ class Targets:
 
 @dataclass
 class Limits:
-    """Wild values of targets; see `estimators.far_values`.
+    """Outliers of targets; see `estimators.far_values`.
 
     ends:  (2, T) beyond which values are far
-    reach: (T,) how far beyond they are wild; infinite if none is
+    reach: (T,) how far beyond they are outliers; infinite if none is
 
     both in quarters
     """
@@ -48,7 +48,7 @@ class Limits:
 
     @classmethod
     def learn(cls, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> Limits | None:
-        """The limits of targets; None if no value is wild.
+        """The limits of targets; None if no value is an outlier.
 
         Args:
             y: (n, T) the targets, or a sample.
@@ -58,7 +58,7 @@ class Limits:
         both = np.vstack([y, low, high]) / 4
         reach = np.array(
             [
-                far_values.first_wild(values, *limits)
+                far_values.first_outlier(values, *limits)
                 for values, limits in zip(both.T, ends.T, strict=True)
             ]
         )
@@ -70,10 +70,10 @@ class Limits:
         low, high = scaler.low / 4, scaler.high / 4
         span = high - low
         with np.errstate(over="ignore"):
-            reach = np.where(span > 0.0, far_values.WILD * span, np.inf)
+            reach = np.where(span > 0.0, far_values.OUTLIER * span, np.inf)
         return cls(np.stack([low - span, high + span]), reach)
 
-    def _wild(self, y: np.ndarray) -> np.ndarray:
+    def _outliers(self, y: np.ndarray) -> np.ndarray:
         quarters = y / 4
         beyond = np.maximum(self.ends[0] - quarters, quarters - self.ends[1])
         return np.asarray(beyond >= self.reach)
@@ -81,24 +81,24 @@ class Limits:
     def apply(
         self, y: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See `TargetEncoder.without_wild`; in the place of wild values is the nearer
+        """See `TargetEncoder.without_outliers`; in the place of outliers is the nearer
         end, so that nothing overflows."""
-        wild = self._wild(y)
-        if not wild.any():
+        outlying = self._outliers(y)
+        if not outlying.any():
             return y, weights
         counted = np.ones(len(y)) if weights is None else weights
-        limited = np.where(wild, np.clip(y / 4, *self.ends) * 4, y)
-        return limited, np.where(wild.any(axis=1), 0.0, counted)
+        limited = np.where(outlying, np.clip(y / 4, *self.ends) * 4, y)
+        return limited, np.where(outlying.any(axis=1), 0.0, counted)
 
     def notes(self, y: np.ndarray) -> list[Note]:
-        """What is to be said of the wild values among y."""
-        wild = self._wild(y)
-        if not wild.any():
+        """What is to be said of the outliers among y."""
+        outlying = self._outliers(y)
+        if not outlying.any():
             return []
         text = (
-            f"the target holds values more than {far_values.WILD:g} times as far away "
-            f"as most others spread, such as {y[wild][0]:.6g}: these rows were left "
-            "out. If the values are right, try the logarithm of the target"
+            f"the target holds values more than {far_values.OUTLIER:g} times as far "
+            f"away as most others spread, such as {y[outlying][0]:.6g}: these rows "
+            "were left out. If the values are right, try the logarithm of the target"
         )
         return [Note(text, "loss")]
 
@@ -119,18 +119,18 @@ class TargetEncoder:
         return False
 
     def learn_limits(self, where: str, y: np.ndarray) -> list[Note]:
-        """Learn from all targets (n, T) which values are wild; what is to be said of
-        them.
+        """Learn from all targets (n, T) which values are outliers; what is to be said
+        of them.
 
         Args:
             where: the method: "partial_fit" goes on with the limits of the first rows.
         """
         return []
 
-    def without_wild(
+    def without_outliers(
         self, y: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Targets (n, T) and weights (n,), which are 0 for rows with wild values."""
+        """Targets (n, T) and weights (n,), which are 0 for rows with outliers."""
         return y, weights
 
     def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
@@ -141,8 +141,8 @@ class TargetEncoder:
         raise NotImplementedError
 
     def finish_batches(self, sample: np.ndarray) -> list[Note]:
-        """Apply the statistics collected by `learn_batch`; what is to be said of wild
-        values.
+        """Apply the statistics collected by `learn_batch`; what is to be said of
+        outliers.
 
         Args:
             sample: of the targets (m, T).
@@ -233,7 +233,7 @@ class RealTargets(TargetEncoder):
             self._limits = Limits.beyond(self.scaler)
         return [] if self._limits is None else self._limits.notes(y)
 
-    def without_wild(
+    def without_outliers(
         self, y: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         return (y, weights) if self._limits is None else self._limits.apply(y, weights)

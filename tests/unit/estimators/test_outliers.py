@@ -91,10 +91,10 @@ def test_other_rows_are_learnt(path: str) -> None:
     before = error(train(x, y), tests)
     assert before < 0.5
     for corrupt in KINDS:
-        wild_x, wild_y = x.copy(), y.copy()
-        corrupt(wild_x, wild_y)
+        spoiled_x, spoiled_y = x.copy(), y.copy()
+        corrupt(spoiled_x, spoiled_y)
         inputs = tests * [1e-30, *[1.0] * (columns - 1)] if corrupt is _codes else tests
-        model = train(wild_x, wild_y)
+        model = train(spoiled_x, spoiled_y)
         assert error(model, inputs) < 2.0 * before + 0.1, corrupt.__name__
         low, high = model.predict_interval(inputs).T
         inside = float(((low <= truth) & (truth <= high)).mean())
@@ -112,12 +112,12 @@ def test_a_classifier(classes: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*target holds values:UserWarning")
-def test_partial_fit_with_wild_values_in_later_rows() -> None:
+def test_partial_fit_with_outliers_in_later_rows() -> None:
     x, y = _rows(300, 3)
-    wild_x, wild_y = x.copy(), y.copy()
-    wild_x[150, 0], wild_x[210, 1], wild_y[250] = 9e15, -1e9, 1e300
+    spoiled_x, spoiled_y = x.copy(), y.copy()
+    spoiled_x[150, 0], spoiled_x[210, 1], spoiled_y[250] = 9e15, -1e9, 1e300
     models = Regressor(random_state=0), Regressor(random_state=0)
-    for model, rows in zip(models, ((x, y), (wild_x, wild_y)), strict=True):
+    for model, rows in zip(models, ((x, y), (spoiled_x, spoiled_y)), strict=True):
         for _ in range(8):
             for part in _batches(*rows):
                 model.partial_fit(*part)
@@ -133,7 +133,7 @@ def test_a_line_goes_on_in_a_heavy_tail() -> None:
     assert model.predict(far)[0] == pytest.approx(3.0 * far[0, 0], rel=0.02)
 
 
-def test_the_user_hears_of_wild_targets() -> None:
+def test_the_user_hears_of_outliers() -> None:
     x, y = _rows(150, 1)
     y[3] = 9e15
     with pytest.warns(UserWarning, match=r"such as 9e\+15: these rows were left out"):
@@ -151,18 +151,20 @@ def test_without_scaling_nothing_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("count", [10, 15, 400])
-def test_what_is_wild(count: int) -> None:
+def test_what_is_an_outlier(count: int) -> None:
     values = RNG.normal(size=count)
     heavy = np.sign(values) * np.exp(2.0 * np.abs(values))
     for tame in (values, heavy):
         low, high = far_values.ends(tame[:, None])[:, 0]
-        assert far_values.first_wild(tame / 4, low, high) == np.inf
-    wild = np.append(values, 1e5)
-    low, high = far_values.ends(wild[:, None])[:, 0]
-    assert far_values.first_wild(wild / 4, low, high) == pytest.approx(2.5e4, rel=0.01)
-    tiny = wild * 1e-30
+        assert far_values.first_outlier(tame / 4, low, high) == np.inf
+    outlying = np.append(values, 1e5)
+    low, high = far_values.ends(outlying[:, None])[:, 0]
+    assert far_values.first_outlier(outlying / 4, low, high) == pytest.approx(
+        2.5e4, rel=0.01
+    )
+    tiny = outlying * 1e-30
     low, high = far_values.ends(tiny[:, None])[:, 0]
-    assert far_values.first_wild(tiny / 4, low, high) < 1e-24
+    assert far_values.first_outlier(tiny / 4, low, high) < 1e-24
 
 
 def test_a_column_of_mostly_equal_values() -> None:
@@ -170,9 +172,9 @@ def test_a_column_of_mostly_equal_values() -> None:
     values[:30] = RNG.uniform(1.0, 2.0, 30)
     low, high = far_values.ends(values[:, None])[:, 0]
     assert np.isfinite([low, high]).all()
-    assert far_values.first_wild(values / 4, low, high) == np.inf
+    assert far_values.first_outlier(values / 4, low, high) == np.inf
     values[500] = 1e7
     low, high = far_values.ends(values[:, None])[:, 0]
-    assert far_values.first_wild(values / 4, low, high) < 1e7
+    assert far_values.first_outlier(values / 4, low, high) < 1e7
     constant = np.ones((50, 1))
     assert np.isinf(far_values.ends(constant)).all()

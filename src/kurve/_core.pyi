@@ -91,6 +91,9 @@ class Batches:
 class Program:
     def __init__(self, inputs: Sequence[Sequence[int]], ops: Sequence[Op], params: Sequence[VariableSpec], buffers: Sequence[VariableSpec], heads: Sequence[Head], optimizer: Spec | None, targets: Sequence[Sequence[int]] = [], updates: Sequence[Update] = [], slots: int = 0, every: int = 1, separable: bool = False) -> None: ...
 
+    def update_by(self, state: object, arrays: State, step: int, gradients: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None], learning_rate: float) -> str:
+        """One update by these gradients; return what was not finite, or ''."""
+
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
     def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], step: int = 0, seed: int = 0) -> None:

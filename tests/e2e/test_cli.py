@@ -677,7 +677,7 @@ def test_the_how_to(run: Any, tmp_path: Path) -> None:
     made = {"rents.kurve", "rents.html", "predictions.csv", "small.kurve"}
     assert made <= set(files(tmp_path))
     message = section.partition("```text\n")[2].partition("```")[0]
-    Path("rents.csv").write_text("\n".join([head, *rows[:15], "1,80,2,gas,81 qm"]))
+    Path("rents.csv").write_text("\n".join([head, *rows[:15], "1,80,2,gas,80 to 85"]))
     done = run("fit", "rents.csv", "--target", "rent")
     assert done.err == " ".join(message.split()) + "\n"
 

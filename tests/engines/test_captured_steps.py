@@ -11,7 +11,6 @@ import pytest
 
 import kurve
 from kurve import Input, Sequential, layers, losses, metrics, ops, optimizers
-from kurve.as_keras.loss_scales import LossScaleOptimizer
 
 pytest.importorskip("torch")
 import torch
@@ -148,7 +147,6 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "ftrl": lambda: optimizers.Ftrl(0.1, l1_regularization_strength=0.01),
     "muon": lambda: optimizers.Muon(0.01, ns_steps=3),
     "schedule-free": lambda: optimizers.ScheduleFreeAdamW(0.01, warmup_steps=5),
-    "loss scale": lambda: LossScaleOptimizer(optimizers.Adam(0.01)),
 }
 
 

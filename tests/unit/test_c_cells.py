@@ -36,7 +36,7 @@ def test_c_reads_numbers_as_python_does(tmp_path: Path) -> None:
         *(f"#include <{name}>" for name in headers),
         *c_cells.gap("t"),
         *c_cells.helpers("t", c_cells.DIGIT),
-        *c_cells.number("t"),
+        *c_cells.number("t", ()),
         f"static const char *const cells[] = {{{', '.join(map(literal, CELLS))}}};",
         MAIN.replace("COUNT", str(len(CELLS))),
     ]

@@ -255,7 +255,7 @@ def test_a_missing_argument() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (layers, "MelSpectrogram"),
+        (layers, "MaxNumBoundingBoxes"),
         (metrics, "Kappa"),
         (optimizers, "MultiOptimizer"),
         (callbacks, "Tensorboard"),

@@ -225,9 +225,9 @@ TIMES = np.ones((2, 3, 4), np.float32)
         ),
         (lambda: layers.RandomContrast(2.0), ValueError, r"factor must .* in \[0, 1\]"),
         (
-            lambda: layers.MelSpectrogram,  # type: ignore[attr-defined]
+            lambda: layers.MaxNumBoundingBoxes,  # type: ignore[attr-defined]
             AttributeError,
-            "there is no MelSpectrogram: ",
+            "there is no MaxNumBoundingBoxes: ",
         ),
     ],
 )

@@ -32,7 +32,12 @@ MODULES = (
     regularizers,
     schedules,
 )
-BASES = {layers.Layer, optimizers.Optimizer, metrics.MeanMetricWrapper}
+BASES = {
+    callbacks.LambdaCallback,
+    layers.Layer,
+    metrics.MeanMetricWrapper,
+    optimizers.Optimizer,
+}
 """They are handed what others do not know, and refuse it or give it to a function."""
 
 CLASSES = sorted(

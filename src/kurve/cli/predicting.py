@@ -125,7 +125,7 @@ def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assess
     target = roles.select(table, targets).take(places)
     for i, name in enumerate(targets):
         if name not in texts:
-            values = file.numbers(name, target[name], AS_IN_TRAINING)
+            values = file.numbers(name, target[name], AS_IN_TRAINING, times=True)
             target = target.set_column(i, name, values)
     roles.refuse_infinite(file, target, places)
     x = model_columns.features_of(table).take(places)

@@ -85,7 +85,8 @@ def read_test(
             name in targets and split.y.dtype.kind in "fi"
         )
         if number:
-            values = file.numbers(name, table[name], "it does in the training data")
+            why = "it does in the training data"
+            values = file.numbers(name, table[name], why, times=True)
             table = table.set_column(i, name, values)
     roles.refuse_infinite(file, table, rows)
     x, y = roles.as_features(table, features), roles.target_array(table, targets)

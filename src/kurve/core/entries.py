@@ -119,6 +119,9 @@ class Entrance:
 
     __signature__ = _Signature()
 
+    _has_name = False
+    """Whether the constructor gives the object a name."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ("__init__", "__call__", "adapt"):
@@ -129,8 +132,10 @@ class Entrance:
     if not TYPE_CHECKING:  # so that unknown attributes stay errors to type checkers
 
         def __getattr__(self, name: str) -> Any:
+            if any(name in vars(base) for base in type(self).__mro__):
+                return object.__getattribute__(self, name)  # raises its own error
             kind = type(self).__name__
-            is_new = "name" not in vars(self) and not hasattr(type(self), "name")
+            is_new = self._has_name and "name" not in vars(self)
             if is_new and not name.startswith("__") and not _is_kurve_class(type(self)):
                 raise AttributeError(
                     f"[{kind}] super().__init__() must run before the object is used. "

@@ -86,6 +86,8 @@ class Layer(LayerCalls):
         array([[1., 1., 1.]], dtype=float32)
     """
 
+    _has_name = True
+
     arguments: tuple[str, ...] = ()
     """Attributes saved by `get_config`, named as in `__init__`."""
 

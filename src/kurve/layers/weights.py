@@ -17,7 +17,7 @@ from kurve.core.arguments import (
     is_count,
     is_integer,
 )
-from kurve.core.entries import entries, entry
+from kurve.core.entries import entries, entry, shown
 from kurve.core.overrides import custom_members
 from kurve.formulas.tensor import leaves
 from kurve.layers.arguments import check_size, constraint_of
@@ -67,7 +67,10 @@ class LayerWeights(LayerFormula):
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
         if name[0] == "_" or name in _NO_SETTINGS or own.get("built_shape") is None:
-            object.__setattr__(self, name, value)
+            try:
+                object.__setattr__(self, name, value)
+            except (TypeError, ValueError) as error:
+                raise shown(error)  # noqa: B904 - it is the same error
             return
         place = name if name in own else f"_{name}"
         there, old = place in own, own.get(place)

@@ -54,6 +54,8 @@ class Loss(Rowwise, Entrance):
         32.0
     """
 
+    _has_name = True
+
     kind = ""
     attr_names: tuple[str, ...] = ()
     """Its attributes that are parameters of the formula."""

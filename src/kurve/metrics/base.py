@@ -76,6 +76,8 @@ class Metric(Entrance):
         2.0
     """
 
+    _has_name = True
+
     kind = ""
     direction = "down"
     ignored: tuple[str, ...] = ()

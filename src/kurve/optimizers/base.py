@@ -80,6 +80,8 @@ class Optimizer(OwnUpdates, LearningRates):
         ValueError: a number out of range, or more than one kind of clipping.
     """
 
+    _has_name = True
+
     kind = ""
     attr_names: tuple[str, ...] = ()
     """Its attributes that are parameters of the formula."""

@@ -39,11 +39,12 @@ class TableFile:
         """
         return self._read(self.choose(columns), texts, exact)
 
-    def numbers(self, name: str, values: Any, why: str) -> Any:
+    def numbers(self, name: str, values: Any, why: str, times: bool = False) -> Any:
         """A column that was read, as numbers or booleans.
 
         Args:
             why: why the column must hold numbers, for the message.
+            times: whether a column of times may be read, in seconds.
 
         Raises:
             TableError: naming the first cell that is not a number.
@@ -58,7 +59,7 @@ class TableFile:
             return values.cast("float64", safe=False)
         if types.is_boolean(kind):
             return values
-        seconds = durations(values)
+        seconds = durations(values) if times else None
         return self._numbers(name, values, why) if seconds is None else seconds
 
     def size(self, columns: Sequence[str], limit: int) -> int:

@@ -389,7 +389,7 @@ def test_the_smallest_file(tmp_path: Path) -> None:
 _lambda = {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "l"}}
 _own = dense_entry() | {"module": "my.code", "registered_name": "my>Dense"}
 _registered = dense_entry() | {"registered_name": "my_package>Dense"}
-_spectrum = dense_entry() | {"class_name": "STFTSpectrogram"}
+_boxes = dense_entry() | {"class_name": "MaxNumBoundingBoxes"}
 _adam = {"class_name": "Adam", "config": {"name": "adam", "learning_rate": 0.1}}
 _code = {"class_name": "__lambda__", "config": {"value": ["4wEAAAA=", None, None]}}
 
@@ -408,8 +408,8 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     "custom class": (config_of(_own), "Dense of 'my.code', a custom class"),
     "registered": (config_of(_registered), "'my_package>Dense', a custom class"),
     "unknown layer": (
-        config_of(_spectrum),
-        "STFTSpectrogram 'dense'.*does not have this class",
+        config_of(_boxes),
+        "MaxNumBoundingBoxes 'dense'.*does not have this class",
     ),
     "only in Kurve": (
         config_of(dense_entry() | {"class_name": "FourierFeatures"}),

@@ -16,6 +16,7 @@ from kurve import layers, models
 from kurve.estimators import NotFittedError
 from kurve.exchange import export as export_module
 from kurve.exchange.exported import describe
+from kurve.exchange.unrolled import every
 from tests.unit.exchange import cases
 
 
@@ -210,7 +211,7 @@ def test_export_changes_nothing() -> None:
     model = cases.of_activation("tanh")
     x = cases.rows_of(model.input_shape)
     before = model.predict(x, verbose=0)
-    exported = describe(model)
+    exported = describe(model, every)
     exported.networks[0].arrays[0]["kernel"][...] = 0.0
     assert np.array_equal(model.predict(x, verbose=0), before)
 

@@ -26,6 +26,33 @@ FORMULAS: dict[str, Callable[[Any], Any]] = {
     "fliplr": lambda x: ops.fliplr(x) * W,
     "flipud": lambda x: ops.flipud(x) * W,
     "nansum": lambda x: ops.nansum(x * W, axis=1) ** 2,
+    "quantile": lambda x: ops.quantile(x, 0.3, axis=1) ** 2,
+    "quantile several": lambda x: ops.quantile(x, [0.1, 0.55], axis=0) * W[:2],
+    "quantile of all": lambda x: ops.quantile(x, 0.7, keepdims=True) * 3.0,
+    "quantile nearest": lambda x: ops.quantile(x, 0.3, 1, method="nearest") ** 2,
+    "percentile": lambda x: ops.percentile(x, 80, axis=(0, 1)) ** 2,
+    "fmax": lambda x: ops.fmax(x, W) * W,
+    "fmin": lambda x: ops.fmin(W, x * x) * W,
+    "fmod": lambda x: ops.fmod(x * 3.0, np.abs(W) + 0.5) * W,
+    "nanmax": lambda x: ops.nanmax(x, axis=1) ** 2,
+    "nanmin": lambda x: ops.nanmin(x * W, axis=0, keepdims=True) ** 2,
+    "diag": lambda x: ops.diag(x[0] ** 2, -1) * np.arange(25.0).reshape(5, 5),
+    "diag above": lambda x: ops.diag(x[1], 2) * np.arange(36.0).reshape(6, 6),
+    "diag of a matrix": lambda x: ops.diag(x * W, 1) ** 2,
+    "diagflat": lambda x: ops.diagflat(x[:2]) * np.arange(64.0).reshape(8, 8),
+    "kron": lambda x: ops.kron(x[:2], x[1:]) ** 2,
+    "kron of vectors": lambda x: ops.kron(x[0], W[0, :2]) ** 2,
+    "rot90": lambda x: ops.rot90(x) * W.T,
+    "rot90 back": lambda x: ops.rot90(x, -1, (1, 0)) * W.T,
+    "trapezoid": lambda x: ops.trapezoid(x, dx=0.5, axis=0) ** 2,
+    "trapezoid over places": lambda x: ops.trapezoid(x**2, x[0]) * W[:, 0],
+    "det": lambda x: ops.det(x[:, :3]) ** 2,
+    "det of many": lambda x: ops.det(ops.stack([x[:2, :2], x[1:, 1:3]])) * W[0, :2],
+    "slogdet": lambda x: ops.slogdet(x[:, 1:])[1] ** 2,
+    "logdet": lambda x: ops.logdet(ops.matmul(x, ops.transpose(x))) ** 2,
+    "inv": lambda x: ops.inv(x[:, :3]) * W[:, :3],
+    "solve": lambda x: ops.solve(x[:, :3], x[:, 2:]) * W[:, :2],
+    "solve a vector": lambda x: ops.solve(x[:, :3], x[:, 3]) ** 2,
     "nanmean": lambda x: ops.nanmean(x * W, axis=0, keepdims=True) ** 2,
 }
 
@@ -47,8 +74,40 @@ def test_equal_differences(name: str) -> None:
     np.testing.assert_allclose(ops.grad(f)(X), expected, 1e-6, 1e-7)
 
 
+SQUARES = X[:, :3], W[:, :3]
+GIVEN: dict[str, tuple[Any, ...]] = {
+    "vstack": ([X, W],),
+    "quantile": (X, 0.3),
+    "percentile": (X, [20, 95]),
+    **dict.fromkeys(("fmax", "fmin", "fmod", "kron"), (X, W)),
+    **dict.fromkeys(("det", "inv", "slogdet", "logdet"), (SQUARES[0],)),
+    "solve": SQUARES,
+}
+
+
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-def test_values_are_numpys(name: str) -> None:
-    x = [X, W] if name == "vstack" else X
-    wanted = getattr(np, name)(x)
-    np.testing.assert_allclose(DIFFERENTIABLE[name](x), wanted, 1e-12)
+def test_values_are_those_of_arrays(name: str) -> None:
+    given = GIVEN.get(name, (X,))
+    wanted = getattr(ops, name)(*given)
+    found = DIFFERENTIABLE[name](*given)
+    for a, b in zip(np.atleast_1d(found), np.atleast_1d(wanted), strict=True):
+        np.testing.assert_allclose(a, b, 1e-6, 1e-7)
+
+
+def test_second_derivatives_of_algebra() -> None:
+    """d^2 log det x / dx^2 of a matrix of one element is -1 / x^2, of its inverse
+    2 / x^3, of its determinant 0."""
+    x = np.array([[1.7]])
+    for f, wanted in (
+        (lambda x: ops.sum(ops.logdet(x)), -1 / 1.7**2),
+        (lambda x: ops.sum(ops.inv(x)), 2 / 1.7**3),
+        (lambda x: ops.sum(ops.det(x)), 0.0),
+    ):
+        twice = ops.grad(lambda x, f=f: ops.sum(ops.grad(f)(x)))
+        np.testing.assert_allclose(twice(x), [[wanted]], 1e-6, 1e-9)
+
+
+@pytest.mark.parametrize("name", ["svd", "cholesky", "nanvar"])
+def test_no_derivative_is_said(name: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"\[\w+\] Kurve has no derivative"):
+        ops.grad(lambda x: ops.sum(getattr(ops, name)(x)))(np.eye(2))

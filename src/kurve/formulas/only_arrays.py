@@ -10,6 +10,7 @@ import numpy as np
 
 from kurve.formulas.calls import as_array
 from kurve.formulas.graph import Tensor, is_variable
+from kurve.formulas.recording import active
 from kurve.formulas.tensor import KerasTensor, leaves
 
 ARRAYS = (
@@ -106,8 +107,71 @@ ALGEBRA = (
 """`numpy.linalg` functions."""
 
 
-WATCHED = ("sort", "median", "vstack", "fliplr", "flipud", "nansum", "nanmean")
+WATCHED = frozenset(
+    {
+        "det",
+        "diag",
+        "diagflat",
+        "fliplr",
+        "flipud",
+        "fmax",
+        "fmin",
+        "fmod",
+        "inv",
+        "kron",
+        "logdet",
+        "median",
+        "nanmax",
+        "nanmean",
+        "nanmin",
+        "nansum",
+        "percentile",
+        "quantile",
+        "rot90",
+        "slogdet",
+        "solve",
+        "sort",
+        "trapezoid",
+        "vstack",
+    }
+)
 """Functions with derivatives for values that a tape watches."""
+
+WITHOUT_DERIVATIVE = frozenset(
+    {
+        "cholesky",
+        "cholesky_inverse",
+        "corrcoef",
+        "correlate",
+        "dstack",
+        "eig",
+        "eigh",
+        "i0",
+        "ldexp",
+        "lstsq",
+        "nancumprod",
+        "nancumsum",
+        "nanmedian",
+        "nanpercentile",
+        "nanprod",
+        "nanquantile",
+        "nanstd",
+        "nanvar",
+        "pinv",
+        "qr",
+        "solve_triangular",
+        "svd",
+        "vander",
+    }
+)
+"""Functions that depend smoothly on their arguments, and whose derivatives Kurve
+lacks."""
+
+
+def _is_watched(leaf: Any) -> bool:
+    if is_variable(leaf):
+        return bool(active.tapes) and leaf.trainable
+    return getattr(leaf, "key", None) is not None
 
 
 def of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,9 +182,14 @@ def of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
                     f"[{name}] a model cannot compute this function. Received: "
                     f"{leaf!r}. Try it on arrays, before or after the model."
                 )
-        if name in WATCHED and any(
-            getattr(leaf, "key", None) is not None for leaf in leaves((args, kwargs))
-        ):
+        differentiated = name in WATCHED or name in WITHOUT_DERIVATIVE
+        if differentiated and any(map(_is_watched, leaves((args, kwargs)))):
+            if name in WITHOUT_DERIVATIVE:
+                raise NotImplementedError(
+                    f"[{name}] Kurve has no derivative of this function. Received: "
+                    "values that a tape watches. Try ops.stop_gradient on them, if "
+                    "none is needed."
+                )
             from kurve.formulas.differentiable import DIFFERENTIABLE
 
             return DIFFERENTIABLE[name](*args, **kwargs)

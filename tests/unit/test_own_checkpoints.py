@@ -140,6 +140,32 @@ def stepping() -> Any:
     return model
 
 
+class Coded(kurve.Model):
+    """Layers in `call`, and steps that leave the metrics of `compile` alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = layers.Dense(5, "tanh"), layers.Dense(1, "sigmoid")
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(x))
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        with kurve.GradientTape() as tape:
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+def coded() -> Any:
+    kurve.utils.set_random_seed(5)
+    model = Coded()
+    model.compile("adam", "mse", metrics=["accuracy"])
+    return model
+
+
 def gan() -> Any:
     kurve.utils.set_random_seed(1)
     np.random.seed(2)  # noqa: NPY002
@@ -184,7 +210,7 @@ def bits(model: Any) -> list[Any]:
     return [w.tobytes() for w in model.get_weights()] + [getattr(model, "steps", 0)]
 
 
-@pytest.mark.parametrize("make", [stepping, gan, measured, signs])
+@pytest.mark.parametrize("make", [stepping, gan, measured, signs, coded])
 @pytest.mark.parametrize(("after", "freq"), [(2, 1), (9, 2), (8, "epoch")])
 def test_a_killed_fit_goes_on_with_the_same_bits(
     make: Any, after: int, freq: Any, tmp_path: Path

@@ -144,6 +144,7 @@ class OwnLoop(EpochLoop):
                     calls = _Calls(self.model, kind, feed, 0, bulk=False)
                     if calls.has_next:
                         calls.call()
+            self.model.reset_metrics()  # makes metrics, as the start of an epoch does
 
         found = OwnCheckpointer(backup, self.model, self.hooks, try_step)
         found.first_step = first_step

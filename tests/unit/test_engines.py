@@ -56,8 +56,11 @@ def test_missing_extension_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_set_engine_refuses_what_is_not_there() -> None:
-    with pytest.raises(ValueError, match=r"unknown engine. Received: 'gpu'"):
-        kurve.set_engine("gpu")
+    with pytest.raises(ValueError, match=r"unknown engine. Received: 'fast'"):
+        kurve.set_engine("fast")
+    for device, meant in (("gpu", "cuda"), ("cuda:1", "cuda:1"), ("mps", "mps")):
+        with pytest.raises(ValueError, match=f"Try 'torch:{meant}'"):
+            kurve.set_engine(device)
     assert kurve.get_engine().name == "reference"
     with pytest.raises(TypeError, match=r"a name or an object with name and compile"):
         kurve.get_engine(3)  # type: ignore[arg-type]

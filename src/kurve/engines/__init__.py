@@ -104,6 +104,11 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
     kind, _, device = engine.partition(":")
     if device and kind == "torch":
         return _loaded.get(engine) or _loaded.setdefault(engine, _torch(device))
+    if kind in ("cuda", "gpu", "mps", "cpu"):
+        raise ValueError(
+            "[get_engine] a device belongs to the engine torch. Received: "
+            f"{engine!r}. Try 'torch:{engine.replace('gpu', 'cuda')}'."
+        )
     make: Callable[[], Engine] = lookup("get_engine", "engine", engine, _ENGINES)
     if engine not in _loaded:
         _loaded[engine] = make()

@@ -380,7 +380,7 @@ def test_a_wrong_compile_keeps_the_one_before() -> None:
         with pytest.raises(ValueError, match="unknown"):
             model.compile("sgd", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown engine"):
-        model.compile("sgd", "mse", engine="gpu")
+        model.compile("sgd", "mse", engine="fast")
     assert snapshot(model) == before
     assert model.loss is not None
     assert model.loss.name == "mean_absolute_error"

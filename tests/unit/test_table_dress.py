@@ -216,7 +216,7 @@ def test_times_as_numbers(tmp_path: Path) -> None:
         table = roles.with_numeric_targets(file, file.read(), ["t"])
         assert table["t"].to_pylist() == [9065.0, 59.0, None]
         assert file.notes == ["the times of the target 't' are learned in seconds"]
-        found = file.numbers("t", file.read()["t"], "it does").to_pylist()
+        found = file.numbers("t", file.read()["t"], "it does", times=True).to_pylist()
         assert found == [9065.0, 59.0, None]
 
 

@@ -158,15 +158,18 @@ class Batches:
 def distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The names of columns, a repeated one with a number as pandas has it ("a", "a.1"),
     and what is to be said of that. Columns without a name stay so."""
+    given, numbers = set(names), dict[str, int]()
     found: list[str] = []
     notes = []
     for position, name in enumerate(names):
-        new, number = name, 0
-        while name and (new in found or (number and new in names)):
-            number += 1
-            new = f"{name}.{number}"
-        if number:
+        new = name
+        if name and name in numbers:
+            while new in given:
+                numbers[name] += 1
+                new = f"{name}.{numbers[name]}"
+            given.add(new)
             notes.append(f"column {position + 1}, a second {name!r}, is called {new!r}")
+        numbers.setdefault(name, 0)
         found.append(new)
     return found, notes
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
-from kurve.training.masked_order import pass_keras_masks
 from kurve.training.slicing import from_inputs
 
 
@@ -69,6 +68,8 @@ class Structure:
         if any(
             t.mask_sample is not None for n in self.nodes for t in leaves(n.outputs)
         ):
+            from kurve.training.masked_order import pass_keras_masks
+
             pass_keras_masks(self.nodes)
             shown = {id(operation) for operation in self.operations}
             again = self._ordered(*self._visited(self.flat_outputs, True))

@@ -111,3 +111,16 @@ def test_second_derivatives_of_algebra() -> None:
 def test_no_derivative_is_said(name: str) -> None:
     with pytest.raises(NotImplementedError, match=r"\[\w+\] Kurve has no derivative"):
         ops.grad(lambda x: ops.sum(getattr(ops, name)(x)))(np.eye(2))
+
+
+@pytest.mark.parametrize("name", ["det", "inv", "logdet"])
+def test_a_singular_matrix_is_named(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"\[linalg\] .* singular one of shape \(2, 2\)"
+    ):
+        ops.grad(lambda x: ops.sum(getattr(ops, name)(x)))(np.ones((2, 2)))
+
+
+def test_an_infinite_value_does_not_spoil_a_quantile_that_is_not_it() -> None:
+    found = ops.grad(lambda x: ops.quantile(x, 0.5))(np.array([1.0, np.inf, 2.0]))
+    np.testing.assert_array_equal(found, [0.0, 0.0, 1.0])

@@ -19,17 +19,7 @@ def _sort(x: Any, axis: int = -1) -> Any:
 
 
 def _median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    if axis is None or isinstance(axis, (tuple, list)):
-        axes = range(np.ndim(x)) if axis is None else [a % np.ndim(x) for a in axis]
-        others = [a for a in range(np.ndim(x)) if a not in axes]
-        shape = [1 if a in axes else np.shape(x)[a] for a in range(np.ndim(x))]
-        flat = ops.transpose(x, (*others, *axes))
-        y = _median(ops.reshape(flat, (*(np.shape(x)[a] for a in others), -1)), -1)
-        return ops.reshape(y, shape) if keepdims else y
-    size = np.shape(x)[axis]
-    order = np.argsort(np.asarray(x), axis)
-    middle = np.take(order, sorted({(size - 1) // 2, size // 2}), axis)
-    return ops.mean(take_along_axis(x, middle, axis), axis, keepdims=keepdims)
+    return _quantile(x, 0.5, axis, keepdims=keepdims)
 
 
 def _vstack(xs: Sequence[Any]) -> Any:
@@ -68,7 +58,10 @@ def _quantile(
             "midpoint": 0.5,
             "nearest": round(place) - low,
         }[method]
-        y = ordered[..., low] * (1.0 - between) + ordered[..., high] * between
+        # Infinite values have no part in what they are not between.
+        y = ordered[..., low if between < 1.0 else high]
+        if 0.0 < between < 1.0:
+            y = y * (1.0 - between) + ordered[..., high] * between
         shape = [1 if a in axes else np.shape(x)[a] for a in range(np.ndim(x))]
         return ops.reshape(y, shape) if keepdims else y
 

@@ -35,7 +35,7 @@ class Data(NamedTuple):
             for one in _tuple(self.x)
         ]
         x = tuple(found) if isinstance(self.x, tuple) else found[0]
-        return Data(x, _taken(self.y, rows), _taken(self.weights, rows))
+        return Data(x, take(self.y, rows), take(self.weights, rows))
 
 
 def has_sparse(x: Any) -> bool:
@@ -48,14 +48,10 @@ def count_rows(x: Any) -> int:
     return len(x[0]) if isinstance(x, tuple) else len(x)
 
 
-def take(x: Any, rows: slice | np.ndarray) -> Any:
+def take(part: Any, rows: slice | np.ndarray) -> Any:
     """These rows of checked x, y or weights."""
-    return _taken(x, rows)
-
-
-def _taken(part: Any, rows: slice | np.ndarray) -> Any:
     if isinstance(part, tuple):
-        return tuple(_taken(one, rows) for one in part)
+        return tuple(take(one, rows) for one in part)
     return None if part is None else part[rows]
 
 
